@@ -1,0 +1,28 @@
+"""Adds the two start-up files to every kind of install; all metadata is in setup.cfg.
+
+A wheel has no declarative way to put a file beside the packages that also works for an editable install, so the
+build step that copies the Python modules copies these two along with them.
+"""
+
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.build_py import build_py
+
+STARTUP_FILES = ("zwaif_hooks.pth", "zwaif_hooks.start")
+
+
+class BuildWithStartupFiles(build_py):
+    def run(self):
+        super().run()
+        target = self.build_lib
+        if self.editable_mode:
+            target = self.get_finalized_command("install").install_lib
+        for name in STARTUP_FILES:
+            self.copy_file(name, str(Path(target) / name))
+
+    def get_source_files(self):
+        return [*super().get_source_files(), *STARTUP_FILES]
+
+
+setup(cmdclass={"build_py": BuildWithStartupFiles})
