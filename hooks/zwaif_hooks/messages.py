@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
@@ -148,6 +149,16 @@ class ModelInfo:
     """The tokenizer's own Jinja template, empty where it has none."""
     bos_token: str = ""
     eos_token: str = ""
+
+
+@dataclass
+class Answer:
+    """A plugin's answer to ``on_primary_failure``, where it wants to say more than the text."""
+
+    pieces: Iterable[str]
+    """The reply, piece by piece as it is made; iterated in the thread of Z-Waif that waits for the reply."""
+    answered_by: str = ""
+    """Who speaks, for example a model's name; may still change while ``pieces`` is being iterated."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,45 @@
+"""Every error this plugin raises on purpose. Users read these texts: each says what is wrong and what to do next.
+
+FallbackError
+├── SettingsError        a value that cannot be used (wrong type, unknown choice)
+├── ModelError           the local model cannot be used as configured
+│   ├── ModelNotFound    no such folder, or not downloaded yet
+│   └── ModelTooBig      it does not fit the memory that is free now
+└── EngineError          the local engine failed while it worked
+    ├── WorkerDied       the worker process ended (crash, out of memory, killed)
+    └── WorkerHung       the worker process stopped making progress
+"""
+
+from __future__ import annotations
+
+
+class FallbackError(Exception):
+    """Base of all; ``str(error)`` is one line for the user, ending with the next step where there is one."""
+
+
+class SettingsError(FallbackError, ValueError):
+    pass
+
+
+class ModelError(FallbackError):
+    pass
+
+
+class ModelNotFound(ModelError):
+    pass
+
+
+class ModelTooBig(ModelError):
+    pass
+
+
+class EngineError(FallbackError):
+    pass
+
+
+class WorkerDied(EngineError):
+    pass
+
+
+class WorkerHung(EngineError):
+    pass
