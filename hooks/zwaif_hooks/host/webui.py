@@ -1,0 +1,167 @@
+"""Adds to Z-Waif's finished page: re-enters its ``gr.Blocks`` and opens the Settings tab once more.
+
+Gradio lets a built page be entered again (tried with 4.36.1, 4.44.1 and 5.50.0), at a price paid here: entering changes
+a tab's ``parent``, leaving attaches load events a second time, and an error inside leaves half a section behind.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from typing import Any
+
+Builder = tuple[str, Callable[[], None]]
+"""A plugin's name, and a function that creates its components in the tab that is open."""
+
+SETTINGS_LABEL = "Settings"
+OWN_LABEL = "API Fallback"
+"""The tab that is appended where Z-Waif has no Settings tab."""
+
+_DONE = "_zwaif_hooks_sections"
+
+
+def add_to_settings_tab(demo: Any, gradio: Any, builders: Sequence[Builder]) -> list[str]:
+    """Run each builder inside the Settings tab; return the names of those whose part was added now.
+
+    A builder that raises is taken out again without a trace and reported by name; the others still run. A name that is
+    on the page already is skipped, so calling this twice adds nothing.
+    """
+    done: set[str] = vars(demo).setdefault(_DONE, set())
+    added = []
+    for name, build in builders:
+        if name not in done and _add_section(demo, gradio, name, build):
+            done.add(name)
+            added.append(name)
+    return added
+
+
+def find_settings_tab(demo: Any, gradio: Any) -> Any | None:
+    """The tab labelled "Settings" that is nested least (v1.14-R4 has a second one inside Chat), or ``None``."""
+    return _tab(demo, gradio, SETTINGS_LABEL)
+
+
+def _tab(demo: Any, gradio: Any, label: str) -> Any | None:
+    return _outermost((tab for tab in _blocks(demo, gradio.Tab) if _plain(tab.label) == _plain(label)), gradio)
+
+
+def _add_section(demo: Any, gradio: Any, name: str, build: Callable[[], None]) -> bool:
+    restore = _snapshot(demo)
+    try:
+        with _reopened(demo, gradio), _settings_tab(demo, gradio):
+            build()
+    except (Exception, SystemExit) as exc:  # noqa: BLE001  whatever a plugin raises, Z-Waif's page must come up
+        from zwaif_hooks.host import log
+
+        restore()
+        log.report(f"Plugin {name}: its part of the Settings tab was left out ({type(exc).__name__}: {exc})", exc)
+        return False
+    except BaseException:
+        restore()
+        raise
+    return True
+
+
+@contextmanager
+def _reopened(demo: Any, gradio: Any) -> Iterator[None]:
+    """The page open for new components; afterwards as finished as before, and no page left open in Gradio."""
+    context = import_module(f"{gradio.__name__}.context").Context
+    before = context.root_block, context.block
+    served = demo.app if getattr(demo, "is_running", False) else None
+    try:
+        with _load_events_attached_once(demo), demo:
+            yield
+        if served is not None:
+            demo.app = served
+    finally:
+        context.root_block, context.block = before
+
+
+@contextmanager
+def _load_events_attached_once(demo: Any) -> Iterator[None]:
+    """Leaving the page attaches the load event of every component that has one: hide those attached long ago."""
+    hidden = [(block, block.load_event_to_attach) for block in _blocks(demo, object) if _has_load_event(block)]
+    for block, _ in hidden:
+        block.load_event_to_attach = None
+    try:
+        yield
+    finally:
+        for block, event in hidden:
+            block.load_event_to_attach = event
+
+
+def _has_load_event(block: Any) -> bool:
+    return getattr(block, "load_event_to_attach", None) is not None
+
+
+@contextmanager
+def _settings_tab(demo: Any, gradio: Any) -> Iterator[None]:
+    """The Settings tab open; without one, a tab of our own behind the others."""
+    tab = find_settings_tab(demo, gradio) or _tab(demo, gradio, OWN_LABEL)
+    if tab is not None:
+        with _entered(tab):
+            yield
+        return
+    tabs = _outermost(_blocks(demo, gradio.Tabs), gradio)
+    with _entered(tabs) if tabs is not None else gradio.Tabs(), gradio.Tab(OWN_LABEL):
+        yield
+
+
+@contextmanager
+def _entered(block: Any) -> Iterator[None]:
+    """Entering makes the open context a block's parent; give it back the one it had."""
+    parent = block.parent
+    try:
+        with block:
+            yield
+    finally:
+        block.parent = parent
+
+
+def _blocks(demo: Any, kind: type) -> Iterator[Any]:
+    return (block for block in list(demo.blocks.values()) if isinstance(block, kind))
+
+
+def _outermost(blocks: Iterator[Any], gradio: Any) -> Any | None:
+    """The one inside the fewest tabs, the first of several; ``None`` of none."""
+    return min(blocks, key=lambda block: sum(isinstance(outer, gradio.Tab) for outer in _around(block)), default=None)
+
+
+def _around(block: Any) -> Iterator[Any]:
+    while (block := getattr(block, "parent", None)) is not None:
+        yield block
+
+
+def _plain(label: object) -> str:
+    """Letters only, casefolded: an emoji before the word makes no other tab of it."""
+    return "".join(char for char in str(label or "") if char.isalnum()).casefold()
+
+
+def _snapshot(demo: Any) -> Callable[[], None]:
+    """Remember the whole page; the function returned brings it back, whatever was added to it or changed in it."""
+    holders = [demo, demo.default_config, *demo.blocks.values(), *demo.fns.values()]
+    saved = [(holder, dict(vars(holder)), _contents(holder)) for holder in holders]
+
+    def restore() -> None:
+        for holder, attributes, contents in saved:
+            vars(holder).clear()
+            vars(holder).update(attributes)
+            for container, content in contents:
+                _refill(container, content)
+
+    return restore
+
+
+def _contents(holder: Any) -> list[tuple[Any, Any]]:
+    kinds = (list, dict, set)
+    return [(value, copy.copy(value)) for value in vars(holder).values() if type(value) in kinds]
+
+
+def _refill(container: Any, content: Any) -> None:
+    """Only where something differs: while the page is being served, the server's own tables must not blink."""
+    with suppress(ValueError):  # a value whose comparison has no truth (an array): write it back
+        if container == content and list(container) == list(content):
+            return
+    container.clear()
+    (container.extend if isinstance(container, list) else container.update)(content)

@@ -1,0 +1,201 @@
+"""Adding to a finished page, on a real ``gradio.Blocks`` (no browser, nothing is launched)."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+gr: Any = pytest.importorskip("gradio", reason="gradio is not installed here")
+
+from gradio.context import Context  # noqa: E402  (after the skip)
+
+from zwaif_hooks.host import webui  # noqa: E402
+
+
+def page(*, nested_settings: bool = False, settings: str = "Settings") -> Any:
+    """A page shaped like Z-Waif's; ``nested_settings`` puts another Settings tab inside Chat, as v1.14-R4 does."""
+    with gr.Blocks(analytics_enabled=False) as demo:
+        with gr.Tab("Chat"):
+            message = gr.Textbox(label="Message")
+            message.submit(lambda text: text, message, message)
+            if nested_settings:
+                with gr.Tabs():
+                    with gr.Tab("Voice"):
+                        gr.Textbox(label="inner")
+                    with gr.Tab("Settings"):
+                        gr.Textbox(label="nested")
+        with gr.Tab(settings), gr.Row():
+            gr.Button("Check/Uncheck")
+            gr.Checkbox(label="Existing")
+        with gr.Tab("Debug"):
+            gr.Textbox(value=lambda: "now", label="Log")
+    return demo
+
+
+def config(demo: Any) -> str:
+    return json.dumps(demo.get_config_file(), sort_keys=True, default=str)
+
+
+def tab(demo: Any, label: str) -> Any:
+    return next(block for block in demo.blocks.values() if isinstance(block, gr.Tab) and block.label == label)
+
+
+def labels_in(block: Any) -> list[str]:
+    found = [block.label] if getattr(block, "label", None) else []
+    return found + [label for child in getattr(block, "children", ()) for label in labels_in(child)]
+
+
+def section(label: str) -> Any:
+    def build() -> None:
+        with gr.Accordion(label), gr.Row():
+            box = gr.Textbox(label=f"{label} box")
+            gr.Button("Go").click(lambda text: text, box, box, api_name=False)
+
+    return build
+
+
+def broken(error: BaseException) -> Any:
+    def build() -> None:
+        section("half a section")()
+        for block in Context.root_block.blocks.values():
+            block.elem_id = "vandal"
+        Context.root_block.load(lambda: None)
+        raise error
+
+    return build
+
+
+@pytest.fixture
+def reports(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    lines: list[str] = []
+    module = SimpleNamespace(report=lambda line, exc=None: lines.append(line))
+    monkeypatch.setitem(__import__("sys").modules, "zwaif_hooks.host.log", module)
+    import zwaif_hooks.host
+
+    monkeypatch.setattr(zwaif_hooks.host, "log", module, raising=False)
+    return lines
+
+
+def test_section_lands_at_the_end_of_the_settings_tab() -> None:
+    demo = page()
+    assert webui.add_to_settings_tab(demo, gr, [("fallback", section("Mine"))]) == ["fallback"]
+    assert labels_in(tab(demo, "Settings"))[-2:] == ["Mine", "Mine box"]
+    assert "Mine" in config(demo)
+
+
+def test_of_two_settings_tabs_the_outer_one_is_taken() -> None:
+    demo = page(nested_settings=True)
+    webui.add_to_settings_tab(demo, gr, [("fallback", section("Mine"))])
+    chat, outer = tab(demo, "Chat"), [b for b in demo.blocks.values() if isinstance(b, gr.Tab)]
+    assert "Mine" not in labels_in(chat)
+    assert [b.label for b in outer if "Mine" in labels_in(b)] == ["Settings"]
+
+
+@pytest.mark.parametrize("label", ["settings", " SETTINGS ", "⚙️ Settings"])
+def test_settings_tab_is_found_however_it_is_written(label: str) -> None:
+    demo = page(settings=label)
+    webui.add_to_settings_tab(demo, gr, [("fallback", section("Mine"))])
+    assert "Mine" in labels_in(tab(demo, label))
+
+
+def test_page_without_settings_tab_gets_one_new_tab_beside_the_others() -> None:
+    demo = page(settings="Options")
+    webui.add_to_settings_tab(demo, gr, [("a", section("A")), ("b", section("B"))])
+    assert [t.label for t in tab(demo, "Chat").parent.children] == ["Chat", "Options", "Debug", "API Fallback"]
+    assert {"A", "B"} <= set(labels_in(tab(demo, "API Fallback")))
+
+
+def test_page_without_any_tab_gets_one() -> None:
+    with gr.Blocks(analytics_enabled=False) as demo:
+        gr.Textbox(label="alone")
+    webui.add_to_settings_tab(demo, gr, [("a", section("A"))])
+    assert "A" in labels_in(tab(demo, "API Fallback"))
+
+
+def test_called_twice_adds_one_section() -> None:
+    demo = page()
+    webui.add_to_settings_tab(demo, gr, [("fallback", section("Mine"))])
+    once = config(demo)
+    assert webui.add_to_settings_tab(demo, gr, [("fallback", section("Mine"))]) == []
+    assert config(demo) == once
+
+
+def test_nothing_of_the_host_changes() -> None:
+    demo = page(nested_settings=True)
+    ids, events = list(demo.blocks), dict(demo.fns)
+    parents = {key: block.parent for key, block in demo.blocks.items()}
+    webui.add_to_settings_tab(demo, gr, [("a", section("A")), ("b", section("B"))])
+    assert list(demo.blocks)[: len(ids)] == ids
+    assert {key: demo.blocks[key].parent for key in ids} == parents
+    assert {key: demo.fns[key] for key in events} == events
+    assert len(demo.fns) == len(events) + 2, "a load event of the host was attached again"
+    assert demo.exited
+    assert (Context.root_block, Context.block) == (None, None)
+
+
+def test_load_events_of_a_new_section_are_attached() -> None:
+    demo = page()
+    before = len(demo.fns)
+    webui.add_to_settings_tab(demo, gr, [("a", lambda: gr.Textbox(value=lambda: "x", label="A") and None)])
+    webui.add_to_settings_tab(demo, gr, [("b", section("B"))])
+    assert len(demo.fns) == before + 2
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no such widget"), SystemExit(3), ImportError("torch")])
+def test_builder_that_fails_leaves_no_trace_and_is_named(error: BaseException, reports: list[str]) -> None:
+    demo = page(nested_settings=True)
+    before, attributes = config(demo), dict(vars(demo))
+    assert webui.add_to_settings_tab(demo, gr, [("bad-plugin", broken(error))]) == []
+    assert config(demo) == before
+    assert {k: v for k, v in vars(demo).items() if k in attributes} == attributes
+    assert demo.exited
+    assert (Context.root_block, Context.block) == (None, None)
+    assert len(reports) == 1
+    assert "bad-plugin" in reports[0]
+    assert type(error).__name__ in reports[0]
+
+
+def test_builder_that_fails_does_not_stop_the_others(reports: list[str]) -> None:
+    demo = page()
+    added = webui.add_to_settings_tab(
+        demo, gr, [("a", section("A")), ("bad", broken(ValueError("x"))), ("b", section("B"))]
+    )
+    assert added == ["a", "b"]
+    assert labels_in(tab(demo, "Settings"))[-4:] == ["A", "A box", "B", "B box"]
+    assert "vandal" not in config(demo)
+
+
+def test_builder_that_fails_takes_the_tab_made_for_it_along(reports: list[str]) -> None:
+    demo = page(settings="Options")
+    before = config(demo)
+    webui.add_to_settings_tab(demo, gr, [("bad", broken(ValueError("x")))])
+    assert config(demo) == before
+
+
+def test_section_that_gradio_cannot_serve_is_taken_out(reports: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    demo = page()
+    before = config(demo)
+
+    def build() -> None:
+        box = gr.Textbox(label="unservable")
+        monkeypatch.setattr(box, "get_config", lambda *_: 1 / 0, raising=False)
+
+    assert webui.add_to_settings_tab(demo, gr, [("bad", build)]) == []
+    assert config(demo) == before
+
+
+def test_keyboard_interrupt_is_not_swallowed() -> None:
+    demo = page()
+    before = config(demo)
+    with pytest.raises(KeyboardInterrupt):
+        webui.add_to_settings_tab(demo, gr, [("slow", broken(KeyboardInterrupt()))])
+    assert config(demo) == before
+
+
+def test_builder_that_failed_may_be_tried_again(reports: list[str]) -> None:
+    demo = page()
+    webui.add_to_settings_tab(demo, gr, [("a", broken(ValueError("x")))])
+    assert webui.add_to_settings_tab(demo, gr, [("a", section("A"))]) == ["a"]
