@@ -1,0 +1,217 @@
+"""Reading ``.env`` as python-dotenv does, and changing one line of it without touching any other byte."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import re
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from dotenv import dotenv_values
+from dotenv.parser import Binding, parse_stream
+
+_BOM = b"\xef\xbb\xbf"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_TEMPORARY = ".zwaif-tmp"
+_UNQUOTED_SAFE = re.compile(r"[\w./:\\@+,~%()*=-]*\Z", re.ASCII)
+_ASSIGNMENT = re.compile(
+    r"(?P<head>\s*(?:export[^\S\r\n]+)?(?:'[^']+'|[^=#\s]+)[^\S\r\n]*=[^\S\r\n]*)(?P<rest>.*)\Z", re.S
+)
+_QUOTED = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")(?=[^\S\r\n]*(?:#|\r|\n|\Z))""", re.S)
+_UNQUOTED = re.compile(r"(?!#).*?(?=\s+#|\s*\Z)")
+_SPACED = re.compile(r"^[^\S\r\n]*[\w.]+[^\S\r\n]+=", re.M)
+_TIGHT = re.compile(r"^[^\S\r\n]*[\w.]+=", re.M)
+_write_lock = threading.Lock()
+
+
+class EnvFileError(Exception):
+    """``str(error)`` is one plain line that names the file and the way out."""
+
+
+class _Edit(NamedTuple):
+    """Where a value goes: everything before it and after it stays."""
+
+    before: str
+    after: str
+
+
+def read(path: Path) -> dict[str, str]:
+    """All keys with a value, as python-dotenv gives them to Z-Waif; nothing where there is no file.
+
+    Raises:
+        EnvFileError: the file is there but cannot be read.
+    """
+    text = _load(path)[1]
+    values = dotenv_values(stream=io.StringIO(text, newline=""))
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def stamp(path: Path) -> object:
+    """Something that differs after the file was written by anyone; ``None`` where there is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def write(path: Path, key: str, value: str) -> None:
+    """Make python-dotenv read ``value`` for ``key``; every other byte stays, the file is never half written.
+
+    The last line that sets the key is changed (the one that counts), else a line in the file's own style is added.
+
+    Raises:
+        EnvFileError: the file cannot be read or written, or its other lines make that impossible.
+    """
+    target = Path(os.path.realpath(path))
+    with _write_lock:
+        bom, text = _load(target)
+        changed = _changed(text, key, value)
+        if changed is None:
+            raise EnvFileError(
+                f"{key} could not be saved: a line of {path} opens a quote that is never closed. Close it and try again."
+            )
+        if changed != text:
+            _replace(target, bom + changed.encode("utf-8", "surrogateescape"))
+
+
+def _load(path: Path) -> tuple[bytes, str]:
+    """The byte order mark, where there is one, and the text; bytes that are not UTF-8 survive as surrogates."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return b"", ""
+    except OSError as error:
+        raise EnvFileError(
+            f"{path} cannot be read ({error.strerror or error}). Check that it is a file you own."
+        ) from error
+    if data.startswith(_UTF16):
+        raise EnvFileError(f"{path} is saved as UTF-16, which Z-Waif cannot read. Save it as UTF-8 in your editor.")
+    bom = _BOM if data.startswith(_BOM) else b""
+    return bom, data[len(bom) :].decode("utf-8", "surrogateescape")
+
+
+def _changed(text: str, key: str, value: str) -> str | None:
+    """The text with the new value; ``None`` where no way of writing it reads back right and leaves the others alone."""
+    bindings = _bindings(text)
+    edit = _edit_last(bindings, key) or _edit_append(text, key)
+    others = [(b.key, b.value) for b in bindings if b.key not in (key, None)]
+    for written in _spellings(value):
+        candidate = edit.before + written + edit.after
+        if _reads(candidate, key, value, others):
+            return candidate
+    return None
+
+
+def _bindings(text: str) -> list[Binding]:
+    return list(parse_stream(io.StringIO(text, newline="")))
+
+
+def _reads(text: str, key: str, value: str, others: list[tuple[str | None, str | None]]) -> bool:
+    """Whether python-dotenv reads ``value`` for ``key`` and the same as before for all other keys."""
+    if [(b.key, b.value) for b in _bindings(text) if b.key not in (key, None)] != others:
+        return False
+    logger = logging.getLogger("dotenv.main")
+    quiet, logger.disabled = logger.disabled, True  # it would repeat its warnings about broken lines for each try
+    try:
+        return dotenv_values(stream=io.StringIO(text, newline="")).get(key) == value
+    finally:
+        logger.disabled = quiet
+
+
+def _edit_last(bindings: list[Binding], key: str) -> _Edit | None:
+    """The place of the value in the last line that sets ``key``."""
+    for index in reversed(range(len(bindings))):
+        binding = bindings[index]
+        assignment = _ASSIGNMENT.match(binding.original.string) if binding.key == key else None
+        if assignment and binding.value is not None:
+            before = "".join(b.original.string for b in bindings[:index]) + assignment["head"]
+            after = "".join(b.original.string for b in bindings[index + 1 :])
+            return _Edit(before, _tail(assignment["rest"]) + after)
+    return None
+
+
+def _tail(rest: str) -> str:
+    """What follows the value: an inline comment, spaces, the end of the line."""
+    value = _QUOTED.match(rest) or _UNQUOTED.match(rest)
+    tail = rest[value.end() :] if value else rest
+    return f" {tail}" if tail.startswith("#") else tail
+
+
+def _edit_append(text: str, key: str) -> _Edit:
+    """A new line at the end, spaced as the file's other lines are (``KEY = value``, Z-Waif's own way, if in doubt)."""
+    newline = "\r\n" if "\r\n" in text else "\n" if "\n" in text else os.linesep
+    gap = newline if text and not text.endswith(("\n", "\r")) else ""
+    equals = "=" if len(_TIGHT.findall(text)) > len(_SPACED.findall(text)) else " = "
+    return _Edit(f"{text}{gap}{key}{equals}", newline)
+
+
+def _spellings(value: str) -> Iterator[str]:
+    """Ways to write ``value``, the most natural first; python-dotenv decides which of them is right."""
+    literal = value.replace("${", "${:-$}{")  # python-dotenv replaces ${NAME}, in quotes too, and knows no escape
+    if _UNQUOTED_SAFE.match(literal):
+        yield literal
+    escaped = literal.replace("\\", "\\\\")
+    yield '"' + escaped.replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r") + '"'
+    yield "'" + escaped.replace("'", "\\'") + "'"
+    if value and "\n" not in value and "\r" not in value:
+        yield literal
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Put ``data`` in the place of the file in one step, permissions kept; whoever reads sees the old or the new file."""
+    if path.exists() and not path.stat().st_mode & 0o222:
+        raise EnvFileError(f"{path} is read-only. Allow writing to it, or change the line in it by hand.")
+    try:
+        _remove_leftovers(path)
+        descriptor, name = tempfile.mkstemp(prefix=path.name, suffix=_TEMPORARY, dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            _copy_permissions(path, name)
+            _swap(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise EnvFileError(
+            f"{path} cannot be written ({reason}). Check the folder's permissions and free space."
+        ) from error
+
+
+def _copy_permissions(path: Path, temporary: str) -> None:
+    if path.exists():
+        shutil.copymode(path, temporary)
+    else:
+        Path(temporary).chmod(0o644)  # mkstemp makes 0600; an ordinary new file is readable by its group
+
+
+def _swap(temporary: str, path: Path) -> None:
+    """``os.replace``, tried again for a moment on Windows, where a reader or a virus scanner may hold the file open."""
+    for pause in (0.02, 0.05, 0.1, 0.2) if os.name == "nt" else ():
+        try:
+            os.replace(temporary, path)
+            return
+        except PermissionError:
+            time.sleep(pause)
+    os.replace(temporary, path)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Temporary files of a process that was killed while it wrote (older than a minute, so nobody is writing them)."""
+    for leftover in path.parent.glob(f"{path.name}*{_TEMPORARY}"):
+        try:
+            if time.time() - leftover.stat().st_mtime > 60:
+                leftover.unlink()
+        except OSError as error:
+            logging.getLogger("zwaif").debug("Could not remove %s: %s", leftover, error)

@@ -1,0 +1,111 @@
+"""What a user is told: one plain line, on the console, in Z-Waif's Debug tab and in Python's ``logging``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Any
+
+from zwaif_hooks.host.tree import find_tree
+
+PREFIX = "[API] "
+LOG_FILE = "zwaif_fallback.log"
+
+_logger = logging.getLogger("zwaif")
+_lock = threading.RLock()
+_said: set[str] = set()
+_file: _QuietFile | None = None
+
+
+class _QuietFile(RotatingFileHandler):
+    """A log file whose own troubles (disk full, file open elsewhere) never reach the console."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name logging calls
+        _logger.debug("The log file %s could not be written", self.baseFilename, exc_info=True)
+
+
+def say(line: str) -> None:
+    """Tell the user one line. Never raises; thread-safe."""
+    with _lock:
+        _print(PREFIX + line)
+        _debug_tab(PREFIX + line)
+    _logger.info("%s", line)
+
+
+def say_once(key: str, line: str) -> None:
+    """:func:`say`, but only the first time for each ``key`` in this process."""
+    with _lock:
+        if key in _said:
+            return
+        _said.add(key)
+    say(line)
+
+
+def report(line: str, exception: BaseException | None = None) -> None:
+    """Tell the user one line, and put the traceback into the log file, whose place the line names."""
+    where = _write_details(line, exception) if exception is not None else None
+    say(f"{line} (Details: {where})" if where else line)
+
+
+def log_path() -> Path:
+    """Where details go: ``zwaif_fallback.log`` in the user's own folder for logs."""
+    import platformdirs
+
+    return Path(platformdirs.user_log_dir("zwaif-fallback", appauthor=False)) / LOG_FILE
+
+
+def _write_details(line: str, exception: BaseException) -> Path | None:
+    """The log file, or ``None`` where it cannot be written."""
+    details = (type(exception), exception, exception.__traceback__)
+    _logger.debug("%s", line, exc_info=details)
+    with _lock:
+        handler = _file_handler()
+        if handler is None:
+            return None
+        handler.handle(_logger.makeRecord("zwaif", logging.ERROR, "", 0, line, (), details))
+        return Path(handler.baseFilename)
+
+
+def _file_handler() -> _QuietFile | None:
+    global _file
+    path = log_path()
+    if _file is not None and Path(_file.baseFilename) == path:
+        return _file
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = _QuietFile(path, maxBytes=512 * 1024, backupCount=2, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        _logger.debug("No log file at %s: %s", path, error)
+        return None
+    handler.setFormatter(logging.Formatter("%(asctime)s %(threadName)s %(message)s"))
+    _file = handler
+    return handler
+
+
+def _print(line: str) -> None:
+    """Print on a console that may be missing, closed, or unable to show every character."""
+    stream = sys.stdout
+    if stream is None:
+        return
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        stream.write(line.encode(encoding, "replace").decode(encoding, "replace") + "\n")
+        stream.flush()
+    except (OSError, ValueError, LookupError) as error:
+        _logger.debug("The console took no line: %s", error)
+
+
+def _debug_tab(line: str) -> None:
+    """Add to Z-Waif's Debug tab, where its logging module is loaded (``utils.logging`` up to v1.8)."""
+    for name in ("utils.zw_logging", "utils.logging"):
+        module: Any = sys.modules.get(name)
+        update = getattr(module, "update_debug_log", None)
+        if callable(update) and find_tree(getattr(module, "__file__", None) or ""):
+            try:
+                update(line)
+            except Exception as error:  # noqa: BLE001 - Z-Waif's code: a line lost there is no reason to fail here
+                _logger.debug("Z-Waif's debug log took no line: %r", error)
+            return

@@ -1,0 +1,344 @@
+"""Settings: one table of them, kept in Z-Waif's ``.env``, visible as live names in Z-Waif's ``utils.settings``.
+
+Which value counts: a variable exported before Z-Waif started, then ``.env`` (the last line where a key is there twice),
+then the default; an empty value means the default. That is what python-dotenv's ``load_dotenv()`` gives Z-Waif itself.
+A change made while Z-Waif runs (:meth:`SettingsStore.set`, an edited ``.env``, a live name that Z-Waif's own page
+toggled) counts from that moment.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import threading
+from collections.abc import Callable, Iterable, MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Union
+
+from zwaif_hooks.host import envfile, log
+
+Value = Union[bool, int, float, str]
+Subscriber = Callable[[str, Value], None]
+
+_ON = frozenset({"on", "true", "1", "yes"})
+_OFF = frozenset({"off", "false", "0", "no"})
+_ABSENT = object()
+
+
+class SettingProblem(Exception):
+    """``str(problem)`` is one plain line for the user."""
+
+
+class BadSetting(SettingProblem, ValueError):
+    """The value cannot be used; nothing was changed."""
+
+
+class NotSaved(SettingProblem, OSError):
+    """The value acts, but only until Z-Waif ends: ``.env`` could not be written."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting. Its type is the type of ``default``; a bool is written ``ON`` or ``OFF``, as Z-Waif does."""
+
+    name: str
+    """Key in ``.env``, and name in ``utils.settings``."""
+    default: Value
+    help: str
+    """One or two sentences for a person who does not program."""
+    label: str = ""
+    """Short name for the Settings tab."""
+    choices: tuple[str, ...] = ()
+    """The only texts allowed, where not empty (any case)."""
+    minimum: float | None = None
+    maximum: float | None = None
+    advanced: bool = False
+    """Few people need it: kept out of sight in the Settings tab."""
+    live_name: str = ""
+    """A second, lower-case name in ``utils.settings`` that Z-Waif or its page may toggle while it runs."""
+
+    def parse(self, raw: object) -> Value:
+        """The value that ``raw`` (text from a file or a page, or already typed) stands for.
+
+        Raises:
+            BadSetting: it stands for none; the text names the key, the value and what is expected.
+        """
+        text = self.text(raw).strip()
+        if not text:
+            return self.default
+        value = self._convert(text)
+        if value is None:
+            raise BadSetting(f"{self.name} is {text!r}, but it must be {self.expected()}.")
+        return value
+
+    def text(self, value: object) -> str:
+        """How ``value`` is written in ``.env``."""
+        if isinstance(value, bool):
+            return "ON" if value else "OFF"
+        if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+            return str(int(value))
+        return "" if value is None else str(value)
+
+    def expected(self) -> str:
+        """What a value must be, to end the sentence "it must be …"."""
+        if isinstance(self.default, bool):
+            return "ON or OFF"
+        if self.choices:
+            return "one of: " + ", ".join(self.choices)
+        if isinstance(self.default, str):
+            return "one line of text"
+        return ("a whole number" if isinstance(self.default, int) else "a number") + self._range()
+
+    def _range(self) -> str:
+        low, high = (None if limit is None else f"{limit:g}" for limit in (self.minimum, self.maximum))
+        if low is not None and high is not None:
+            return f" from {low} to {high}"
+        if low is not None:
+            return f", {low} or more"
+        return f", {high} or less" if high is not None else ""
+
+    def _convert(self, text: str) -> Value | None:
+        if isinstance(self.default, bool):
+            return _on_off(text)
+        if isinstance(self.default, str):
+            return self._one_line(text)
+        return self._number(text)
+
+    def _one_line(self, text: str) -> str | None:
+        if any(ord(char) < 32 or 0xD800 <= ord(char) <= 0xDFFF for char in text):
+            return None
+        if not self.choices:
+            return text
+        return next((choice for choice in self.choices if choice.lower() == text.lower()), None)
+
+    def _number(self, text: str) -> int | float | None:
+        try:
+            value = int(text) if isinstance(self.default, int) else float(text)
+        except ValueError:
+            return None
+        low = -math.inf if self.minimum is None else self.minimum
+        high = math.inf if self.maximum is None else self.maximum
+        return value if math.isfinite(value) and low <= value <= high else None
+
+
+def _on_off(text: str) -> bool | None:
+    if text.lower() in _ON:
+        return True
+    return False if text.lower() in _OFF else None
+
+
+class SettingsStore:
+    """The values of all settings. Thread-safe; :meth:`get` takes no lock and reads no file."""
+
+    def __init__(
+        self,
+        table: Iterable[Setting] = (),
+        env_path: Path | None = None,
+        environ: MutableMapping[str, str] = os.environ,
+        say: Callable[[str], None] = log.say,
+    ) -> None:
+        """``env_path`` is Z-Waif's ``.env``, there or not; ``None`` keeps changes in memory. ``say`` gets problems."""
+        self._env_path = env_path
+        self._environ = environ
+        self._say = say
+        self._lock = threading.RLock()
+        self._table: dict[str, Setting] = {}
+        self._values: dict[str, Value] = {}
+        self._problems: dict[str, str] = {}
+        self._said: set[str] = set()
+        self._subscribers: list[Subscriber] = []
+        self._namespace: dict[str, Any] = {}
+        self._seen: dict[str, tuple[tuple[str, object], ...]] = {}
+        self._file: dict[str, str] = {}
+        self._stamp: object = _ABSENT
+        self._read_file()
+        self.extend(table)
+
+    @property
+    def table(self) -> tuple[Setting, ...]:
+        """All settings, in the order in which they were added."""
+        return tuple(self._table.values())
+
+    def setting(self, name: str) -> Setting:
+        """The description of one setting.
+
+        Raises:
+            BadSetting: there is none of that name; the text offers the nearest one.
+        """
+        if name in self._table:
+            return self._table[name]
+        near = difflib.get_close_matches(name.upper(), self._table, n=1)
+        raise BadSetting(f"There is no setting {name}." + (f" Did you mean {near[0]}?" if near else ""))
+
+    def get(self, name: str) -> Any:
+        """The value that counts now, with the type of the setting's default. Raises ``KeyError`` for an unknown name."""
+        for attribute, seen in self._seen.get(name, ()):
+            if self._namespace.get(attribute, seen) is not seen:
+                self._follow(name)
+                break
+        return self._values[name]
+
+    def set(self, name: str, value: object) -> None:
+        """Make ``value`` count now and after a restart: ``.env``, ``os.environ``, ``utils.settings``, subscribers.
+
+        Raises:
+            BadSetting: unusable; nothing was changed.
+            NotSaved: it acts, but ``.env`` could not be written.
+        """
+        setting = self.setting(name)
+        typed = setting.parse(value)
+        with self._lock:
+            self._environ[name] = setting.text(typed)
+            self._problems.pop(name, None)
+            failure = self._save(name, setting.text(typed))
+            self._store(name, typed)
+        self._notify(name, typed)
+        if failure:
+            raise NotSaved(failure)
+
+    def extend(self, table: Iterable[Setting]) -> None:
+        """Add settings (another plugin's, say). One whose name is there already is ignored: the first wins."""
+        with self._lock:
+            for setting in table:
+                if setting.name not in self._table:
+                    self._table[setting.name] = setting
+                    self._values[setting.name] = self._read(setting)
+                    self._publish(setting)
+
+    def subscribe(self, callback: Subscriber) -> None:
+        """Have ``callback(name, value)`` called after each change, in the thread that made or noticed it."""
+        self._subscribers.append(callback)
+
+    def bind(self, module: ModuleType) -> None:
+        """Publish all settings as names of Z-Waif's ``utils.settings``; names that are there keep their value.
+
+        The exception is the live flag (``live_name``), which is made to agree: a page shows it.
+        """
+        with self._lock:
+            self._namespace = module.__dict__
+            for setting in self._table.values():
+                self._publish(setting)
+
+    def reload(self) -> None:
+        """Take over what was edited in ``.env`` since it was last read. One ``stat`` where nothing was."""
+        with self._lock:
+            before = dict(self._file)
+            if not self._read_file():
+                return
+            edited = [n for n in self._table if before.get(n) != self._file.get(n) and not self._exported(n, before)]
+            changes = [(name, value) for name in edited for value in [self._take_edit(name)] if value is not None]
+        for name, value in changes:
+            self._notify(name, value)
+
+    def problems(self) -> list[str]:
+        """One plain line for each value that cannot be used (its default counts instead) and for an unreadable file."""
+        return list(self._problems.values())
+
+    def _read(self, setting: Setting) -> Value:
+        """The value of one setting from the environment, the file or the default; a problem is said once."""
+        raw = self._environ.get(setting.name)
+        if raw is None:
+            raw = self._file.get(setting.name, "")
+        try:
+            value = setting.parse(raw)
+        except BadSetting as problem:
+            self._complain(setting.name, f"{problem} Using {setting.text(setting.default) or 'nothing'} instead.")
+            return setting.default
+        self._problems.pop(setting.name, None)
+        return value
+
+    def _complain(self, key: str, line: str) -> None:
+        self._problems[key] = line
+        if line not in self._said:
+            self._said.add(line)
+            self._say(line)
+
+    def _exported(self, name: str, file: dict[str, str]) -> bool:
+        """Whether the environment has a value of its own, one that did not come from ``file``."""
+        return name in self._environ and self._environ[name] != file.get(name)
+
+    def _take_edit(self, name: str) -> Value | None:
+        """Make the file's new text of a setting count; the value, or ``None`` where it stayed the same."""
+        self._environ.pop(name, None)
+        if name in self._file:
+            self._environ[name] = self._file[name]
+        old, new = self._values[name], self._read(self._table[name])
+        if new == old:
+            return None
+        self._store(name, new)
+        return new
+
+    def _read_file(self) -> bool:
+        """Read ``.env`` where it changed; whether it did."""
+        if self._env_path is None:
+            return False
+        stamp = envfile.stamp(self._env_path)
+        if stamp == self._stamp:
+            return False
+        try:
+            self._file = envfile.read(self._env_path)
+            self._problems.pop("", None)
+        except envfile.EnvFileError as problem:
+            self._complain("", str(problem))
+        self._stamp = stamp
+        return True
+
+    def _save(self, name: str, text: str) -> str:
+        """Write one line of ``.env``; the reason where that failed, else nothing."""
+        if self._env_path is None:
+            return ""
+        try:
+            envfile.write(self._env_path, name, text)
+        except envfile.EnvFileError as problem:
+            return f"{name} is now {text or 'empty'}, but only until Z-Waif ends. {problem}"
+        self._read_file()
+        return ""
+
+    def _store(self, name: str, value: Value) -> None:
+        """Make ``value`` count in :meth:`get` and in ``utils.settings``."""
+        self._values[name] = value
+        for attribute, _ in self._seen.get(name, ()):
+            self._namespace[attribute] = value
+        self._watch(name)
+
+    def _publish(self, setting: Setting) -> None:
+        if not self._namespace:
+            return
+        value = self._values[setting.name]
+        self._namespace.setdefault(setting.name, value)
+        if setting.live_name:
+            self._namespace[setting.live_name] = value
+        self._watch(setting.name)
+
+    def _watch(self, name: str) -> None:
+        """Remember what the live names hold, so that :meth:`get` sees when someone else changes one."""
+        if self._namespace:
+            names = (name, self._table[name].live_name)
+            self._seen[name] = tuple((n, self._namespace[n]) for n in names if n)
+
+    def _follow(self, name: str) -> None:
+        """Someone else changed a live name: that value counts from now on (Z-Waif itself saves it, or does not)."""
+        with self._lock:
+            changed = [self._namespace.get(n, seen) for n, seen in self._seen[name]]
+            new = next((now for now, (_, seen) in zip(changed, self._seen[name]) if now is not seen), _ABSENT)
+            if new is _ABSENT:
+                return
+            try:
+                value = self._table[name].parse(new)
+            except BadSetting as problem:
+                self._complain(name, f"{problem} Keeping {self._table[name].text(self._values[name])}.")
+                value = self._values[name]
+            differs = value != self._values[name]
+            self._store(name, value)
+        if differs:
+            self._notify(name, value)
+
+    def _notify(self, name: str, value: Value) -> None:
+        for subscriber in tuple(self._subscribers):
+            try:
+                subscriber(name, value)
+            except Exception as error:  # noqa: BLE001 - a plugin's mistake must not undo a setting or stop the others
+                log.report(f"A plugin could not follow the change of {name}: {error}", error)

@@ -1,0 +1,140 @@
+"""The one table of settings. It feeds ``.env``, ``utils.settings``, the Settings tab, the CLI and the documentation."""
+
+from __future__ import annotations
+
+from zwaif_hooks.host.settings import Setting
+from zwaif_hooks.settings import GUARD_SETTINGS
+
+DEFAULT_MODEL = "TinyLlama/TinyLlama-1.1B-Chat-v1.0"
+
+SETTINGS: tuple[Setting, ...] = (
+    *GUARD_SETTINGS,
+    Setting(
+        "API_FALLBACK_MODEL",
+        DEFAULT_MODEL,
+        "The local model that answers: a name from the list, a Hugging Face name such as owner/model, or a folder or "
+        ".gguf file on this computer.",
+        label="Fallback Model",
+    ),
+    Setting(
+        "API_FALLBACK_HOST",
+        "",
+        "A second LLM server to ask before the local model, as address:port or http://address:port (anything that speaks "
+        "the OpenAI API). Empty, or the same as your main server, means none.",
+        label="Fallback Host",
+    ),
+    Setting(
+        "API_FALLBACK_HOST_MODEL",
+        "",
+        "The model to ask that second server for. Empty lets the server choose.",
+        label="Model on the fallback host",
+        advanced=True,
+    ),
+    Setting(
+        "API_FALLBACK_PRELOAD",
+        "auto",
+        "When the local model is loaded: auto loads it at the first sign of trouble, start loads it when Z-Waif starts, "
+        "never loads it only when a reply is needed.",
+        label="Load the local model",
+        choices=("auto", "start", "never"),
+    ),
+    Setting(
+        "API_FALLBACK_DEVICE",
+        "auto",
+        "Where the local model runs: auto, cpu, cuda, or one card such as cuda:1.",
+        label="Device",
+        advanced=True,
+    ),
+    Setting(
+        "API_FALLBACK_QUANTIZATION",
+        "auto",
+        "4bit makes a model about a quarter as big on an NVIDIA card, none loads it as it is, auto does what fits.",
+        label="Quantization",
+        choices=("auto", "4bit", "none"),
+        advanced=True,
+    ),
+    Setting(
+        "API_FALLBACK_CONTEXT_WINDOW",
+        0,
+        "How many tokens of conversation the local model sees, reply included. 0 means as many as the model can take.",
+        label="Context window",
+        minimum=0,
+        maximum=1_048_576,
+        advanced=True,
+    ),
+    Setting(
+        "API_FALLBACK_MAX_TOKENS",
+        0,
+        "The longest reply of the local model, in tokens. 0 means as long as Z-Waif asks for.",
+        label="Longest reply",
+        minimum=0,
+        maximum=32_768,
+        advanced=True,
+    ),
+    Setting(
+        "API_FALLBACK_THREADS",
+        0,
+        "How many processor cores the local model may use. 0 lets it choose.",
+        label="Processor cores",
+        minimum=0,
+        maximum=1024,
+        advanced=True,
+    ),
+    Setting(
+        "API_FALLBACK_DOWNLOAD",
+        False,
+        "ON lets a model that is not on this computer be downloaded when Z-Waif starts, without asking. It can be "
+        "several gigabytes.",
+        label="Download a missing model at start",
+        advanced=True,
+    ),
+    Setting(
+        "FALLBACK_MODEL_DIR",
+        "models/",
+        "One more folder in which models are looked for by name. A relative folder is inside Z-Waif's own.",
+        label="Model folder",
+        advanced=True,
+    ),
+    Setting(
+        "API_FALLBACK_ENGINE_TIMEOUT",
+        60.0,
+        "Seconds without any progress after which the local model is started afresh.",
+        label="Seconds until the local model is restarted",
+        minimum=5,
+        maximum=3600,
+        advanced=True,
+    ),
+    Setting(
+        "API_FALLBACK_LAST_WORDS",
+        "",
+        "A text file, one line each, with what the companion says when nothing at all can answer. Empty means the "
+        "built-in lines.",
+        label="Last words",
+        advanced=True,
+    ),
+)
+"""Every setting, the guards' included. A key for the fallback host is no setting: it is never written to a file."""
+
+_INTRO = """# Settings
+
+They live in Z-Waif's `.env`, one `KEY = value` line each, and most of them in the Settings tab. A change in the tab acts
+at once and is written to `.env`; an edit of `.env` is noticed while Z-Waif runs. Where a key is set more than once, a
+variable exported before the start counts most, then the last such line of `.env`, then the default. An empty value means
+the default, and a value that cannot be used is named in one line on the console and replaced by the default.
+
+`API_FALLBACK_API_KEY`, for a fallback host that wants a key, is read from the environment only and is never written.
+`ZWAIF_PLUGINS=OFF` in the environment switches off every plugin, this one included.
+
+| Setting | Default | May be | Meaning |
+|---|---|---|---|
+"""
+
+
+def as_markdown() -> str:
+    """The text of ``docs/settings.md``."""
+    return _INTRO + "".join(_row(setting) for setting in SETTINGS)
+
+
+def _row(setting: Setting) -> str:
+    default = setting.text(setting.default)
+    return f"| `{setting.name}` | {f'`{default}`' if default else 'empty'} | {setting.expected()} | {setting.help} |\n"
