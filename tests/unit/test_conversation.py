@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zwaif_fallback import conversation, prompts
+from zwaif_hooks.messages import ChatRequest, Message, ModelInfo, Persona, Purpose, Role
+
+TINY = ModelInfo("tiny", "tinyllama", 2048, "", "<s>", "</s>")
+MISTRAL = ModelInfo("mistral", "mistral", 2048, "", "<s>", "</s>")
+MIA = Persona("Mia", "Sam", "{{char}} is a cheerful fox. She likes {{user}}.", "Cook together.", "close_friend",
+              "Discord", "2026-11-23 14:07")  # fmt: skip
+
+
+def count(texts: Sequence[str]) -> list[int]:
+    """A tokenizer of a kind: two characters make a token, each of CJK and emoji one."""
+    return [sum(1 if ord(c) > 0x2FF else 0.5 for c in text).__ceil__() for text in texts]
+
+
+def ask(*messages: tuple[Role, str], model: ModelInfo = TINY, **request: object) -> list[Message]:
+    made = ChatRequest("oobabooga", tuple(Message(role, text) for role, text in messages), **request)  # type: ignore[arg-type]
+    return conversation.build(made, model, count)
+
+
+def roles(messages: Sequence[Message]) -> list[str]:
+    return [m.role for m in messages]
+
+
+def test_persona_comes_first_when_the_server_owned_it() -> None:
+    system, user = ask(("user", "Hello"), persona=MIA, persona_in_messages=False)
+    assert system.role == "system"
+    assert system.content.startswith("Mia is a cheerful fox. She likes Sam.\n\nCook together.")
+    for fact in ("You are Mia", "with Sam", "close friend", "Discord", "2026-11-23, about 14:00", "in character"):
+        assert fact in system.content
+    assert user == Message("user", "Hello")
+
+
+def test_a_persona_that_is_there_already_is_not_sent_twice() -> None:
+    system, _ = ask(("system", "I am the card"), ("user", "Hello"), persona=MIA)
+    assert system.content == "I am the card"
+
+
+def test_no_persona_no_system_message() -> None:
+    assert ask(("user", "Hello"), persona=Persona(), persona_in_messages=False) == [Message("user", "Hello")]
+
+
+def test_roles_become_legal() -> None:
+    talk = ask(("user", "a"), ("user", "b"), ("assistant", ""), ("assistant", "c"), ("assistant", "d"), ("user", "e"))
+    assert talk == [Message("user", "a\n\nb"), Message("assistant", "c\n\nd"), Message("user", "e")]
+
+
+def test_a_summary_before_the_system_message_becomes_an_aside() -> None:
+    talk = ask(("assistant", "We met in May."), ("system", "Card."), ("user", "Hi"))
+    assert roles(talk) == ["system", "user"]
+    assert talk[0].content == "Card.\n\nWhat you said earlier: We met in May."
+
+
+def test_a_conversation_that_ends_with_the_assistant_gets_a_silent_user_turn() -> None:
+    talk = ask(("user", "Hi"), ("assistant", "Hello!"), ("user", "  "))
+    assert roles(talk) == ["user", "assistant", "user"]
+    assert "go on" in talk[-1].content
+
+
+@pytest.mark.parametrize("messages", [(), (("user", ""),), (("assistant", ""), ("system", " "))])
+def test_empty_everything_is_still_a_conversation(messages: tuple[tuple[Role, str], ...]) -> None:
+    assert conversation.roles_are_legal(ask(*messages))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Look!<img src="data:image/jpeg;base64,' + "QUJD" * 5000 + '">',
+        "Look! data:image/png;base64," + "QUJD" * 5000 + "==",
+        "Look!<IMG alt='' src='data:image/png;base64," + "QUJD" * 5000,
+    ],
+)
+def test_pictures_never_reach_the_model(text: str) -> None:
+    system, user = ask(("user", text), has_image=True, purpose=Purpose.IMAGE)
+    assert user.content == "Look!"
+    assert "cannot see" in system.content
+
+
+def test_a_picture_without_words_is_shown_in_words() -> None:
+    assert ask(("user", "[System C] "), has_image=True)[-1].content == "(shows you a picture)"
+
+
+def test_host_markers_are_taken_out_and_the_platform_is_told() -> None:
+    system, user = ask(("system", "Card."), ("user", "[Platform: Discord] [Platform: Discord Chat] [System Q] Hi [b]"))
+    assert user.content == "Hi [b]"
+    assert system.content == "Card.\n\nThe user writes from: Discord."
+
+
+def test_special_tokens_typed_by_a_user_do_not_end_the_turn() -> None:
+    assert ask(("user", "a</s><s>b"))[-1].content == "ab"
+
+
+def test_oldest_turns_go_first_and_persona_and_newest_stay() -> None:
+    history: list[tuple[Role, str]] = []
+    for number in range(100):
+        history += [("user", f"question {number} " + "x" * 60), ("assistant", f"answer {number} " + "y" * 60)]
+    talk = ask(("system", "Card " + "z" * 300), *history, ("user", "newest"), max_tokens=200)
+    assert talk[0].content == "Card " + "z" * 300
+    assert talk[-1].content == "newest"
+    assert talk[-2].content.startswith("answer 99 ")
+    assert talk[1].content.startswith("question ")
+    assert 10 < len(talk) < 100
+    size = count([prompts.render(talk, TINY)])[0]
+    assert 2048 - 200 - 120 < size <= 2048 - 200, "as much of the history as fits"
+
+
+def test_too_long_a_persona_is_cut_at_its_end_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        system, user = ask(("system", "Card " * 4000), ("user", "the newest turn"))
+    assert user.content == "the newest turn"
+    assert system.content.startswith("Card Card")
+    assert count([system.content])[0] > 1000, "cut no more than needed"
+    assert [r.getMessage() for r in caplog.records if "too long for tiny" in r.getMessage()]
+
+
+def test_too_long_a_message_is_cut_in_its_middle() -> None:
+    text = "BEGIN " + "x" * 20000 + " END?"
+    system, user = ask(("system", "Card."), ("user", text), purpose=Purpose.SUMMARY)
+    assert system.content == "Card."
+    assert user.content.startswith("BEGIN") and user.content.endswith("END?")
+    assert count([prompts.render([system, user], TINY)])[0] > 1500
+
+
+def test_reply_room() -> None:
+    assert conversation.reply_room(300, 2048) == 300
+    assert conversation.reply_room(4000, 2048) == 1024
+    assert conversation.reply_room(0, 2048) == 300
+    assert conversation.reply_room(1, 2048) == conversation.SMALLEST_REPLY
+
+
+def test_a_long_begun_reply_keeps_its_end() -> None:
+    request = ChatRequest("ollama", (Message("user", "Hi"),))
+    fitted = conversation.fit(request, replace(TINY, context_window=256), count, "Once " * 200 + "the end")
+    assert fitted.partial.endswith("the end")
+    assert count([prompts.render(fitted.messages, TINY, fitted.partial)])[0] + fitted.max_tokens <= 256
+
+
+def test_an_unusable_template_is_measured_by_the_familys_format() -> None:
+    broken = replace(TINY, chat_template="{{ raise_exception('no') }}")
+    assert ask(("user", "Hi"), model=broken) == [Message("user", "Hi")]
+
+
+TEXTS = st.one_of(
+    st.sampled_from(["", " ", "\n", "Hello there.", "你好,世界", "🙂👩‍👩‍👧‍👦", "{eos} {} %s {{ x }}", "\u0000\ud7ff"]),
+    st.text(max_size=400),
+    st.text(alphabet="añ 漢🙂\n", min_size=300, max_size=900),
+)
+MESSAGES = st.builds(Message, st.sampled_from(["system", "user", "assistant"]), TEXTS)
+PERSONAS = st.builds(Persona, TEXTS, TEXTS, TEXTS, TEXTS, TEXTS, TEXTS, TEXTS)
+REQUESTS = st.builds(
+    ChatRequest,
+    backend=st.just("oobabooga"),
+    messages=st.lists(MESSAGES, max_size=14).map(tuple),
+    max_tokens=st.integers(0, 5000),
+    has_image=st.booleans(),
+    purpose=st.sampled_from(Purpose),
+    persona=PERSONAS,
+    persona_in_messages=st.booleans(),
+)
+WINDOWS = st.sampled_from([128, 256, 512, 2048])
+
+
+@settings(max_examples=1000, deadline=None)
+@given(request=REQUESTS, window=WINDOWS, base=st.sampled_from([TINY, MISTRAL]), partial=TEXTS)
+def test_any_history_becomes_legal_and_fits(request: ChatRequest, window: int, base: ModelInfo, partial: str) -> None:
+    model = replace(base, context_window=window)
+    fitted = conversation.fit(request, model, count, partial)
+    prompt = prompts.render(fitted.messages, model, fitted.partial)
+    assert conversation.roles_are_legal(fitted.messages)
+    assert prompt.endswith(fitted.partial) and partial.endswith(fitted.partial)
+    assert count([prompt])[0] + fitted.max_tokens <= window
+    _persona_and_newest_are_whole_if_they_can_be(request, model, fitted)
+
+
+def _persona_and_newest_are_whole_if_they_can_be(
+    request: ChatRequest, model: ModelInfo, fitted: conversation.Fitted
+) -> None:
+    whole = conversation.fit(request, replace(model, context_window=100_000), count, fitted.partial)
+    bare = conversation.build(
+        replace(request, messages=(), has_image=False), replace(model, context_window=10**5), count
+    )
+    persona = bare[0].content if bare[0].role == "system" else ""
+    sent = [m.content.strip() for m in request.messages if m.role == "system" and m.content.strip()]
+    system = "\n\n".join(part for part in (persona, *sent) if part)
+    newest = whole.messages[-1].content
+    least = [Message("system", system)] * bool(system) + [Message("user", newest)]
+    if count([prompts.render(least, model, fitted.partial)])[0] + fitted.max_tokens <= model.context_window:
+        assert fitted.messages[0].content.startswith(system) if system else True
+        last = [m.content.strip() for m in request.messages if m.content.strip() and m.role != "system"]
+        ends_with_user = last and [m for m in request.messages if m.content.strip() and m.role != "system"][-1]
+        if ends_with_user and ends_with_user.role == "user":
+            assert last[-1] in fitted.messages[-1].content

@@ -1,0 +1,291 @@
+"""From what Z-Waif sent to a conversation that a small local model can take: legal roles, within its window.
+
+Policy, in this order:
+
+- The reply gets the room it asked for, at most half of the window.
+- The system message and the newest user turn stay whole. What was said before gives way, oldest first, until the
+  conversation starts with a user turn again; asides (an old summary, "you cannot see") go after that.
+- Only if those two alone are too long, the persona is cut at its end (at most down to a quarter of the space), then the
+  user's turn in its middle, and one log line says so. For a summary the newest turn is the instruction: it keeps its
+  end and its beginning in the same way.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from zwaif_fallback import prompts
+from zwaif_fallback.errors import ModelError
+from zwaif_hooks.messages import ChatRequest, Message, ModelInfo, Persona, Purpose, Role
+
+log = logging.getLogger(__name__)
+
+CountTokens = Callable[[Sequence[str]], list[int]]
+"""Tokens of each text, without special tokens."""
+
+SMALLEST_REPLY = 16
+"""Tokens a reply always gets."""
+_SILENCE = "(says nothing and waits for you to go on)"
+_SHOWS_PICTURE = "(shows you a picture)"
+_CANNOT_SEE = (
+    "A picture was sent with this message, but you cannot see pictures just now: "
+    "say so briefly in your own way, stay in character, and do not make up what it shows."
+)
+_GAP = " … "
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A conversation ready for its prompt."""
+
+    messages: list[Message]
+    """System first (if any), then user and assistant in turns, ending with user."""
+    max_tokens: int
+    """Room for the reply; prompt and this together fit the window."""
+    partial: str = ""
+    """What the assistant's turn already says; only its end when the window is too small for all of it."""
+
+
+def build(request: ChatRequest, model: ModelInfo, count_tokens: CountTokens) -> list[Message]:
+    """The messages of :func:`fit`, for those who need nothing else."""
+    return fit(request, model, count_tokens).messages
+
+
+def fit(request: ChatRequest, model: ModelInfo, count_tokens: CountTokens, partial: str = "") -> Fitted:
+    """Fit a request to a model's window; see the policy above."""
+    room = reply_room(request.max_tokens, model.context_window)
+    partial = _end_of(partial, max(1, model.context_window // 4), count_tokens)
+    space = max(1, model.context_window - room)
+    draft = _draft(request, model)
+    return Fitted(_Fitter(model, count_tokens, partial, space).fit(draft), room, partial)
+
+
+def reply_room(max_tokens: int, window: int) -> int:
+    """Tokens kept for the reply: what was asked for, at most half of the window, never less than a short sentence."""
+    return max(min(max_tokens if max_tokens > 0 else 300, window // 2), min(SMALLEST_REPLY, window // 2), 1)
+
+
+# --- what is said ---------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Draft:
+    """The parts, before they are cut to fit."""
+
+    system: str
+    asides: list[str]
+    """Added to the system message where there is room, least important first."""
+    history: list[Message]
+    newest: str
+
+
+def _draft(request: ChatRequest, model: ModelInfo) -> _Draft:
+    cleaned = [m for m in (_clean(m, model) for m in request.messages) if m.content]
+    # v1.15 puts a summary of earlier days, as the assistant, before the system message; a chat may also open with her.
+    first_user = next((i for i, m in enumerate(cleaned) if m.role == "user"), len(cleaned))
+    opening = [m.content for m in cleaned[:first_user] if m.role == "assistant"]
+    turns = [m for m in cleaned[first_user:] if m.role != "system"]
+    ends_with_user = bool(turns) and turns[-1].role == "user"
+    newest = turns.pop().content if ends_with_user else _SHOWS_PICTURE if request.has_image else _SILENCE
+    return _Draft(_system(request, cleaned), _asides(request, opening), turns, newest)
+
+
+def _system(request: ChatRequest, cleaned: Sequence[Message]) -> str:
+    sent = [m.content for m in cleaned if m.role == "system"]
+    own = "" if request.persona_in_messages else describe_persona(request.persona, request.purpose)
+    return "\n\n".join(part for part in (own, *sent) if part)
+
+
+def _asides(request: ChatRequest, opening: Sequence[str]) -> list[str]:
+    asides = [f"What you said earlier: {text}" for text in opening]
+    platform = _platform_in(request.messages[-1].content) if request.messages else ""
+    if platform and not request.persona.platform:
+        asides.append(f"The user writes from: {platform}.")
+    return [*asides, _CANNOT_SEE] if request.has_image else asides
+
+
+def describe_persona(persona: Persona, purpose: Purpose = Purpose.CHAT) -> str:
+    """The system message for a server that knew the character itself. Stable parts first, so that caches hold."""
+    facts = [
+        f"You are {persona.char_name}." if persona.char_name else "",
+        f"You are talking with {persona.user_name}." if persona.user_name else "",
+        f"To you, they are: {persona.relationship.replace('_', ' ')}." if persona.relationship else "",
+        f"They write from: {persona.platform}." if persona.platform else "",
+        f"It is {_about(persona.local_time)}." if persona.local_time else "",
+    ]
+    behave = "Write only your own next reply, in character." if purpose is not Purpose.SUMMARY else ""
+    known = persona.character_card or persona.task or any(facts)
+    parts = [persona.character_card, persona.task, " ".join(filter(None, [*facts, behave if known else ""]))]
+    return "\n\n".join(_named(part.strip(), persona) for part in parts if part.strip())
+
+
+def _about(local_time: str) -> str:
+    """``2026-11-23 14:07`` as ``2026-11-23, about 14:00``: the exact minute would spoil the prompt cache."""
+    day, _, clock = local_time.strip().partition(" ")
+    return f"{day}, about {clock[:4]}0" if re.fullmatch(r"\d\d:\d\d.*", clock) else local_time
+
+
+def _named(text: str, persona: Persona) -> str:
+    """Fill in the placeholders that character cards use."""
+    names = {"{{char}}": persona.char_name, "<BOT>": persona.char_name}
+    names |= {"{{user}}": persona.user_name, "<USER>": persona.user_name}
+    for placeholder, name in names.items():
+        text = text.replace(placeholder, name) if name else text
+    return text
+
+
+# --- cleaning -------------------------------------------------------------------------------------------------------
+
+_IMAGE_TAG = re.compile(r"<img\b[^<>]*\bdata:[^<>]*>?", re.IGNORECASE)
+_DATA_URI = re.compile(r"data:[a-z]+/[\w.+-]+(?:;[\w=.+-]+)*;base64,[A-Za-z0-9+/=_-]*", re.IGNORECASE)
+_PLATFORM = re.compile(r"\[Platform: ([^\]\n]{1,80})\][ \t]*")
+_HEADER = re.compile(r"\[System [A-Z]\][ \t]*")
+"""Z-Waif's notes to itself, for example ``[System C]`` before a picture; the text after one is for the model."""
+
+
+def _clean(message: Message, model: ModelInfo) -> Message:
+    """Without pictures, Z-Waif's markers and the model's own special tokens (which would end the turn early)."""
+    text = _DATA_URI.sub("", _IMAGE_TAG.sub("", message.content))
+    text = _HEADER.sub("", _PLATFORM.sub("", text))
+    for token in (model.bos_token, model.eos_token):
+        text = text.replace(token, "") if token else text
+    return Message(message.role, text.strip())
+
+
+def _platform_in(text: str) -> str:
+    found = _PLATFORM.search(text)
+    return found.group(1).strip() if found else ""
+
+
+def _merge(messages: Sequence[Message]) -> list[Message]:
+    """Alternating turns that start with the user."""
+    merged: list[Message] = []
+    for message in messages:
+        if merged and merged[-1].role == message.role:
+            merged[-1] = Message(message.role, f"{merged[-1].content}\n\n{message.content}")
+        elif merged or message.role == "user":
+            merged.append(message)
+    return merged
+
+
+# --- fitting --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Fitter:
+    model: ModelInfo
+    count: CountTokens
+    partial: str
+    space: int
+    """Tokens for the whole prompt, ``partial`` included."""
+
+    def fit(self, draft: _Draft) -> list[Message]:
+        keep = self._newest_that_fit(draft)
+        for asides in _shrinking(draft.asides):
+            for start in range(len(draft.history) - keep, len(draft.history) + 1):
+                messages = self._assemble(draft.system, asides, draft.history[start:], draft.newest)
+                if self._fits(messages):
+                    return messages
+            keep = 0
+        return self._cut(draft)
+
+    def _newest_that_fit(self, draft: _Draft) -> int:
+        """How many history messages to try: by the sum of their tokens, which leaves out only the format's own."""
+        fixed = [draft.system, *draft.asides, draft.newest, self.partial]
+        counts = self.count([*fixed, *(m.content for m in draft.history)])
+        left, kept = self.space - sum(counts[: len(fixed)]), 0
+        for tokens in reversed(counts[len(fixed) :]):
+            left -= tokens
+            if left < 0:
+                break
+            kept += 1
+        return kept
+
+    def _cut(self, draft: _Draft) -> list[Message]:
+        """Persona and newest turn alone are too long: cut the one, then the other, until the prompt fits."""
+        spare = self.space - self._size([Message("user", "")])
+        system_tokens, newest_tokens = self.count([draft.system, draft.newest])
+        log.warning(
+            "[API] The character and the newest message are too long for %s (%d tokens for a window of %d): shortened",
+            self.model.name, system_tokens + newest_tokens, self.model.context_window,
+        )  # fmt: skip
+        for share in (1.0, 0.9, 0.75, 0.5, 0.25, 0.0):
+            budget = int(spare * share)
+            system_budget = max(budget - newest_tokens, min(system_tokens, budget // 4))
+            system = _start_of(draft.system, system_budget, self.count)
+            newest = _ends_of(draft.newest, budget - system_budget, self.count)
+            messages = self._assemble(system, [], [], newest)
+            if self._fits(messages):
+                return messages
+        return [Message("user", "")]
+
+    def _assemble(self, system: str, asides: Sequence[str], history: Sequence[Message], newest: str) -> list[Message]:
+        turns = _merge([*history, Message("user", newest)])
+        whole = "\n\n".join(part for part in (system, *asides) if part)
+        return [Message("system", whole), *turns] if whole else turns
+
+    def _size(self, messages: Sequence[Message]) -> int:
+        try:
+            prompt = prompts.render(messages, self.model, self.partial)
+        except ModelError:  # The template is unusable; the prompt will be the family's, so measure that.
+            prompt = prompts.render(messages, prompts.without_template(self.model), self.partial)
+        return self.count([prompt])[0]
+
+    def _fits(self, messages: Sequence[Message]) -> bool:
+        return self._size(messages) <= self.space
+
+
+def _shrinking(asides: list[str]) -> list[list[str]]:
+    return [asides[start:] for start in range(len(asides) + 1)]
+
+
+def _start_of(text: str, tokens: int, count: CountTokens) -> str:
+    """As much of the beginning as fits."""
+    return text[: _longest(len(text), lambda n: text[:n], tokens, count)].rstrip()
+
+
+def _end_of(text: str, tokens: int, count: CountTokens) -> str:
+    """As much of the end as fits."""
+    kept = _longest(len(text), lambda n: text[len(text) - n :], tokens, count)
+    return text[len(text) - kept :]
+
+
+def _ends_of(text: str, tokens: int, count: CountTokens) -> str:
+    """Both ends, the middle cut out: questions and instructions stand at the beginning or at the end."""
+
+    def both(length: int) -> str:
+        if length >= len(text):
+            return text
+        head = length // 2
+        return text[:head].rstrip() + _GAP + text[len(text) - (length - head) :].lstrip()
+
+    longest = _longest(len(text), both, tokens, count)
+    return both(longest) if longest else ""
+
+
+def _longest(length: int, piece: Callable[[int], str], tokens: int, count: CountTokens) -> int:
+    """The largest n up to ``length`` for which ``piece(n)`` has at most ``tokens`` tokens; 0 when none has.
+
+    Counting means asking another process, so each question carries eight candidates.
+    """
+    if tokens <= 0 or not length:
+        return 0
+    low, high = 0, length + 1  # low fits, high does not (or was not tried)
+    while high - low > 1:
+        step = max(1, (high - low) // 8)
+        tries = sorted({min(high - 1, low + step * i) for i in range(1, 9)} | ({length} if high > length else set()))
+        fitting = [n for n, size in zip(tries, count([piece(n) for n in tries]), strict=True) if size <= tokens]
+        failing = [n for n in tries if n not in fitting]
+        low = max([low, *fitting])
+        high = min([high, *(n for n in failing if n > low)])
+    return low
+
+
+def roles_are_legal(messages: Sequence[Message]) -> bool:
+    """System at most once and first, then user and assistant in turns, beginning and ending with the user."""
+    turns = list(messages[1:] if messages and messages[0].role == "system" else messages)
+    expected: tuple[Role, Role] = ("user", "assistant")
+    return len(turns) % 2 == 1 and all(m.role == expected[i % 2] for i, m in enumerate(turns))

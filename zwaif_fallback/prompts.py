@@ -1,0 +1,228 @@
+"""Chat formats: from messages to the one string a local model reads.
+
+The tokenizer's own chat template comes first; without one, the format of the model's family, which is data in
+:data:`FORMATS`. Special tokens are spelt out in the result, so it must be tokenized without adding any.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, NoReturn
+
+import jinja2
+import jinja2.ext
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from zwaif_fallback.errors import ModelError
+from zwaif_hooks.messages import Message, ModelInfo
+
+_MARK = "\u2063zwaif\u2063"
+"""Stands for the point where the model goes on; invisible separators keep it apart from anything a user types."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a family writes a turn. ``{}`` is the content, ``{eos}`` and ``{bos}`` the tokenizer's tokens."""
+
+    system: str
+    user: str
+    assistant: str
+    start: str
+    """Opens the assistant's turn that the model writes. Every ``assistant`` begins with it."""
+    stops: tuple[str, ...]
+    """What the model writes when it goes on to speak for the user."""
+    begin: str = ""
+    has_system: bool = True
+
+
+_GENERIC = Format(
+    system="{}\n\n",
+    user="User: {}\n",
+    assistant="Assistant: {}\n",
+    start="Assistant:",
+    stops=("\nUser:", "\nSystem:", "\nAssistant:"),
+)
+
+FORMATS: dict[str, Format] = {
+    "tinyllama": Format(
+        system="<|system|>\n{}{eos}\n",
+        user="<|user|>\n{}{eos}\n",
+        assistant="<|assistant|>\n{}{eos}\n",
+        start="<|assistant|>\n",
+        stops=("<|user|>", "<|system|>", "<|assistant|>"),
+    ),
+    "phi": Format(
+        system="System: {}\n",
+        user="Human: {}\n",
+        assistant="Assistant: {}\n",
+        start="Assistant:",
+        stops=("\nHuman:", "\nSystem:", "\nAssistant:"),
+    ),
+    "mistral": Format(
+        system="",
+        user="[INST] {} [/INST]",
+        assistant=" {}{eos}",
+        start="",
+        stops=("[INST]", "[/INST]"),
+        begin="{bos}",
+        has_system=False,
+    ),
+    "neural-chat": Format(
+        system="### System:\n{}\n",
+        user="### User:\n{}\n",
+        assistant="### Assistant:\n{}\n",
+        start="### Assistant:\n",
+        stops=("### User:", "### System:", "### Assistant:"),
+        begin="{bos}",
+    ),
+    "": _GENERIC,
+}
+
+# Tokens that open or close a turn in widespread templates; one that a template uses must never be read aloud.
+_TURN_MARKS = ("<|im_start|>", "<|im_end|>", "<|eot_id|>", "<|start_header_id|>", "<start_of_turn>", "<end_of_turn>",
+               "<|user|>", "<|end|>", "[INST]")  # fmt: skip
+
+
+def render(messages: Sequence[Message], model: ModelInfo, partial: str = "") -> str:
+    """The prompt, ending with ``partial``: the part of the assistant's turn that is written already.
+
+    A model without a system role (Mistral's ``[INST]`` format and its published template know only user and
+    assistant) gets the persona at the top of the first user turn, a blank line before what the user said.
+
+    Raises:
+        ModelError: the tokenizer's template cannot be used and says why.
+    """
+    turns = list(messages) if has_system_role(model) else fold_system(messages)
+    if not model.chat_template:
+        return _by_family(turns, model) + _seam(model, partial)
+    return _by_template(turns, model, partial)
+
+
+def stop_strings(model: ModelInfo) -> tuple[str, ...]:
+    """Strings at which a reply is over, besides the end token: a small model likes to write the user's turn too."""
+    stops = format_of(model).stops if not model.chat_template or model.family else ()
+    marks = [mark for mark in _TURN_MARKS if mark in model.chat_template]
+    return tuple(dict.fromkeys(stop for stop in [*stops, *marks, model.eos_token] if stop))
+
+
+def format_of(model: ModelInfo) -> Format:
+    """The family's format, the generic one when the family is unknown."""
+    return FORMATS.get(model.family, _GENERIC)
+
+
+def without_template(model: ModelInfo) -> ModelInfo:
+    """The same model with its family's format, for when its template cannot be used."""
+    return replace(model, chat_template="")
+
+
+def fold_system(messages: Sequence[Message]) -> list[Message]:
+    """The same conversation without system messages: their text opens the first user turn."""
+    system = "\n\n".join(m.content for m in messages if m.role == "system" and m.content)
+    turns = [m for m in messages if m.role != "system"]
+    if not system:
+        return turns
+    first = next((i for i, m in enumerate(turns) if m.role == "user"), None)
+    if first is None:
+        return [Message("user", system), *turns]
+    turns[first] = Message("user", f"{system}\n\n{turns[first].content}")
+    return turns
+
+
+@lru_cache(maxsize=32)
+def has_system_role(model: ModelInfo) -> bool:
+    """Whether the model's format shows a system message; found by trying, as templates raise or drop it silently."""
+    if not model.chat_template:
+        return format_of(model).has_system
+    probe = [Message("system", _MARK), Message("user", "?")]
+    try:
+        return _MARK in _fill(probe, model, generation=True)
+    except ModelError:
+        return False
+
+
+# --- families -------------------------------------------------------------------------------------------------------
+
+
+def _by_family(turns: Sequence[Message], model: ModelInfo) -> str:
+    shape = format_of(model)
+    patterns = {"system": shape.system, "user": shape.user, "assistant": shape.assistant}
+    written = [_write(shape.begin, "", model), *(_write(patterns[m.role], m.content, model) for m in turns)]
+    return "".join(written) + shape.start
+
+
+def _write(pattern: str, content: str, model: ModelInfo) -> str:
+    """Tokens first, content last, so that braces in a content stay what they are."""
+    return pattern.replace("{eos}", model.eos_token).replace("{bos}", model.bos_token).replace("{}", content)
+
+
+def _seam(model: ModelInfo, partial: str) -> str:
+    """``partial`` as the family's format places it after the start of the assistant's turn."""
+    shape = format_of(model)
+    lead = shape.assistant.partition("{}")[0].removeprefix(shape.start)
+    return lead + partial if partial and not partial[0].isspace() else partial
+
+
+# --- templates ------------------------------------------------------------------------------------------------------
+
+
+def _by_template(turns: Sequence[Message], model: ModelInfo, partial: str) -> str:
+    if not partial:
+        return _fill(turns, model, generation=True)
+    try:
+        whole = _fill([*turns, Message("assistant", partial + _MARK)], model, generation=False)
+    except ModelError:
+        whole = ""
+    begun = whole[: whole.rindex(_MARK)] if _MARK in whole else ""
+    if begun.endswith(partial):
+        return begun
+    # The template changes what an assistant said (trims it, drops a part): write it down after the generation prompt.
+    return _fill(turns, model, generation=True) + partial
+
+
+def _fill(turns: Sequence[Message], model: ModelInfo, *, generation: bool) -> str:
+    try:
+        return _compiled(model.chat_template).render(
+            messages=[{"role": m.role, "content": m.content} for m in turns],
+            tools=None,
+            documents=None,
+            add_generation_prompt=generation,
+            bos_token=model.bos_token,
+            eos_token=model.eos_token,
+        )
+    except Exception as error:  # A template is a stranger's program: it may raise anything.
+        raise ModelError(f"The chat template of {model.name} does not accept this conversation: {error}") from error
+
+
+@lru_cache(maxsize=8)
+def _compiled(template: str) -> jinja2.Template:
+    """Templates get what they get in transformers (same filters, same whitespace rules), in a sandbox as there."""
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols]
+    )
+    environment.filters["tojson"] = _tojson
+    environment.globals["raise_exception"] = _raise
+    environment.globals["strftime_now"] = lambda pattern: datetime.now().strftime(pattern)
+    return environment.from_string(template)
+
+
+class _Generation(jinja2.ext.Extension):
+    """``{% generation %}`` marks training data in some templates; here its body simply counts."""
+
+    tags = {"generation"}  # noqa: RUF012 - declared like this by jinja2
+
+    def parse(self, parser: Any) -> Any:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def _raise(message: str) -> NoReturn:
+    raise jinja2.TemplateError(message)
+
+
+def _tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, **options: Any) -> str:
+    """Plain JSON: Jinja's own filter escapes for HTML."""
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **options)
