@@ -19,8 +19,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "API_FALLBACK_HOST",
         "",
-        "A second LLM server to ask before the local model, as address:port or http://address:port (anything that speaks "
-        "the OpenAI API). Empty, or the same as your main server, means none.",
+        "A second LLM server to ask before the local model, as address:port or http://address:port (anything that "
+        "speaks the OpenAI API). Empty, or the same as your main server, means none.",
         label="Fallback Host",
     ),
     Setting(
@@ -33,8 +33,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "API_FALLBACK_PRELOAD",
         "auto",
-        "When the local model is loaded: auto loads it at the first sign of trouble, start loads it when Z-Waif starts, "
-        "never loads it only when a reply is needed.",
+        "When the local model is loaded: auto loads it at the first sign of trouble, start loads it when Z-Waif "
+        "starts, never loads it only when a reply is needed.",
         label="Load the local model",
         choices=("auto", "start", "never"),
     ),
@@ -117,10 +117,10 @@ SETTINGS: tuple[Setting, ...] = (
 
 _INTRO = """# Settings
 
-They live in Z-Waif's `.env`, one `KEY = value` line each, and most of them in the Settings tab. A change in the tab acts
-at once and is written to `.env`; an edit of `.env` is noticed while Z-Waif runs. Where a key is set more than once, a
-variable exported before the start counts most, then the last such line of `.env`, then the default. An empty value means
-the default, and a value that cannot be used is named in one line on the console and replaced by the default.
+They live in Z-Waif's `.env`, one `KEY = value` line each, and most of them in the Settings tab. A change in the tab
+acts at once and is written to `.env`; an edit of `.env` is noticed while Z-Waif runs. Where a key is set more than once, a
+variable exported before the start counts most, then the last such line of `.env`, then the default. An empty value
+means the default, and a value that cannot be used is named in one line on the console and replaced by the default.
 
 `API_FALLBACK_API_KEY`, for a fallback host that wants a key, is read from the environment only and is never written.
 `ZWAIF_PLUGINS=OFF` in the environment switches off every plugin, this one included.

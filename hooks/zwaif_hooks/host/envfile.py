@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,7 +76,7 @@ def write(path: Path, key: str, value: str) -> None:
         changed = _changed(text, key, value)
         if changed is None:
             raise EnvFileError(
-                f"{key} could not be saved: a line of {path} opens a quote that is never closed. Close it and try again."
+                f"{key} could not be saved: a line of {path} opens a quote and never closes it. Close it and try again."
             )
         if changed != text:
             _replace(target, bom + changed.encode("utf-8", "surrogateescape"))
@@ -114,7 +114,7 @@ def _bindings(text: str) -> list[Binding]:
     return list(parse_stream(io.StringIO(text, newline="")))
 
 
-def _reads(text: str, key: str, value: str, others: list[tuple[str | None, str | None]]) -> bool:
+def _reads(text: str, key: str, value: str, others: Sequence[tuple[str | None, str | None]]) -> bool:
     """Whether python-dotenv reads ``value`` for ``key`` and the same as before for all other keys."""
     if [(b.key, b.value) for b in _bindings(text) if b.key not in (key, None)] != others:
         return False
@@ -166,7 +166,7 @@ def _spellings(value: str) -> Iterator[str]:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Put ``data`` in the place of the file in one step, permissions kept; whoever reads sees the old or the new file."""
+    """Put ``data`` in the place of the file in one step, permissions kept; a reader sees the old or the new file."""
     if path.exists() and not path.stat().st_mode & 0o222:
         raise EnvFileError(f"{path} is read-only. Allow writing to it, or change the line in it by hand.")
     try:
@@ -197,14 +197,14 @@ def _copy_permissions(path: Path, temporary: str) -> None:
 
 
 def _swap(temporary: str, path: Path) -> None:
-    """``os.replace``, tried again for a moment on Windows, where a reader or a virus scanner may hold the file open."""
+    """``replace``, tried again for a moment on Windows, where a reader or a virus scanner may hold the file open."""
     for pause in (0.02, 0.05, 0.1, 0.2) if os.name == "nt" else ():
         try:
-            os.replace(temporary, path)
+            Path(temporary).replace(path)
             return
         except PermissionError:
             time.sleep(pause)
-    os.replace(temporary, path)
+    Path(temporary).replace(path)
 
 
 def _remove_leftovers(path: Path) -> None:

@@ -23,7 +23,7 @@ _file: _QuietFile | None = None
 class _QuietFile(RotatingFileHandler):
     """A log file whose own troubles (disk full, file open elsewhere) never reach the console."""
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name logging calls
+    def handleError(self, record: logging.LogRecord) -> None:
         _logger.debug("The log file %s could not be written", self.baseFilename, exc_info=True)
 
 

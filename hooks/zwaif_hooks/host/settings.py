@@ -16,16 +16,17 @@ from collections.abc import Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Union
+from typing import Any
 
 from zwaif_hooks.host import envfile, log
 
-Value = Union[bool, int, float, str]
+Value = bool | int | float | str
 Subscriber = Callable[[str, Value], None]
 
 _ON = frozenset({"on", "true", "1", "yes"})
 _OFF = frozenset({"off", "false", "0", "no"})
 _ABSENT = object()
+_EXPORTED = "It is also set as an environment variable, which counts more than .env: remove it there."
 
 
 class SettingProblem(Exception):
@@ -93,7 +94,7 @@ class Setting:
         return ("a whole number" if isinstance(self.default, int) else "a number") + self._range()
 
     def _range(self) -> str:
-        low, high = (None if limit is None else f"{limit:g}" for limit in (self.minimum, self.maximum))
+        low, high = (None if limit is None else self.text(float(limit)) for limit in (self.minimum, self.maximum))
         if low is not None and high is not None:
             return f" from {low} to {high}"
         if low is not None:
@@ -153,6 +154,7 @@ class SettingsStore:
         self._namespace: dict[str, Any] = {}
         self._seen: dict[str, tuple[tuple[str, object], ...]] = {}
         self._file: dict[str, str] = {}
+        self._unsaved: set[str] = set()
         self._stamp: object = _ABSENT
         self._read_file()
         self.extend(table)
@@ -174,7 +176,7 @@ class SettingsStore:
         raise BadSetting(f"There is no setting {name}." + (f" Did you mean {near[0]}?" if near else ""))
 
     def get(self, name: str) -> Any:
-        """The value that counts now, with the type of the setting's default. Raises ``KeyError`` for an unknown name."""
+        """The value that counts now, of the type of the setting's default. Raises ``KeyError`` for an unknown name."""
         for attribute, seen in self._seen.get(name, ()):
             if self._namespace.get(attribute, seen) is not seen:
                 self._follow(name)
@@ -186,18 +188,19 @@ class SettingsStore:
 
         Raises:
             BadSetting: unusable; nothing was changed.
-            NotSaved: it acts, but ``.env`` could not be written.
+            NotSaved: it acts, but only until Z-Waif ends: ``.env`` cannot be written, or an exported variable wins.
         """
         setting = self.setting(name)
         typed = setting.parse(value)
         with self._lock:
+            exported = self._exported(name, self._file) and name not in self._unsaved
             self._environ[name] = setting.text(typed)
             self._problems.pop(name, None)
-            failure = self._save(name, setting.text(typed))
+            failure = self._save(name, setting.text(typed)) or (_EXPORTED if exported else "")
             self._store(name, typed)
         self._notify(name, typed)
         if failure:
-            raise NotSaved(failure)
+            raise NotSaved(f"{name} is now {setting.text(typed) or 'empty'}, but only until Z-Waif ends. {failure}")
 
     def extend(self, table: Iterable[Setting]) -> None:
         """Add settings (another plugin's, say). One whose name is there already is ignored: the first wins."""
@@ -293,7 +296,9 @@ class SettingsStore:
         try:
             envfile.write(self._env_path, name, text)
         except envfile.EnvFileError as problem:
-            return f"{name} is now {text or 'empty'}, but only until Z-Waif ends. {problem}"
+            self._unsaved.add(name)
+            return str(problem)
+        self._unsaved.discard(name)
         self._read_file()
         return ""
 
@@ -322,8 +327,8 @@ class SettingsStore:
     def _follow(self, name: str) -> None:
         """Someone else changed a live name: that value counts from now on (Z-Waif itself saves it, or does not)."""
         with self._lock:
-            changed = [self._namespace.get(n, seen) for n, seen in self._seen[name]]
-            new = next((now for now, (_, seen) in zip(changed, self._seen[name]) if now is not seen), _ABSENT)
+            pairs = [(self._namespace.get(n, seen), seen) for n, seen in self._seen[name]]
+            new = next((now for now, seen in pairs if now is not seen), _ABSENT)
             if new is _ABSENT:
                 return
             try:
