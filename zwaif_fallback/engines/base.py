@@ -27,6 +27,8 @@ class LoadOptions:
     """CPU threads; 0 lets the engine choose."""
     cache_dir: str = ""
     """Where downloaded models lie; empty for the Hugging Face default."""
+    dtype: str = "auto"
+    """``auto`` (the best this device can do), ``float32``, ``bfloat16``, ``float16``."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +67,16 @@ class GenerationStats:
     prompt_tokens: int = 0
     reused_tokens: int = 0
     """Prompt tokens whose KV cache was already there."""
+    prefilled_tokens: int = 0
+    """Prompt tokens read so far, reused ones included: grows while a long prompt is being read."""
     generated_tokens: int = 0
     finish_reason: str = ""
     """``stop`` (end token or stop string), ``length`` or ``cancelled``."""
 
 
 class Engine(Protocol):
-    """One loaded model (or the promise of one). Used by one thread at a time, except ``cancel``."""
+    """One loaded model (or the promise of one). Used by one thread at a time, except ``cancel`` and
+    ``count_tokens``, which may be called while another thread generates."""
 
     def load(self, options: LoadOptions, progress: Callable[[str], None] = ...) -> LoadedModel:
         """Load the model. ``progress`` gets lines for the user.
@@ -86,7 +91,7 @@ class Engine(Protocol):
     def generate(self, generation: Generation, stats: GenerationStats | None = None) -> Iterator[str]:
         """Text pieces as they are made: whole characters only, never any part of a stop string.
 
-        Closing the iterator stops the generation within one token.
+        The first piece may begin with a space, where that is how the prompt goes on. Closing the iterator stops the generation within one token.
         """
 
     def cancel(self) -> None:
