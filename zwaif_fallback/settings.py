@@ -118,9 +118,9 @@ SETTINGS: tuple[Setting, ...] = (
 _INTRO = """# Settings
 
 They live in Z-Waif's `.env`, one `KEY = value` line each, and most of them in the Settings tab. A change in the tab
-acts at once and is written to `.env`; an edit of `.env` is noticed while Z-Waif runs. Where a key is set more than once, a
-variable exported before the start counts most, then the last such line of `.env`, then the default. An empty value
-means the default, and a value that cannot be used is named in one line on the console and replaced by the default.
+acts at once and is written to `.env`; an edit of `.env` is noticed while Z-Waif runs. Where a key is set more than
+once, a variable exported before the start counts most, then the last such line of `.env`, then the default. An empty
+value means the default. A value that cannot be used is named in one line on the console; its default counts instead.
 
 `API_FALLBACK_API_KEY`, for a fallback host that wants a key, is read from the environment only and is never written.
 `ZWAIF_PLUGINS=OFF` in the environment switches off every plugin, this one included.

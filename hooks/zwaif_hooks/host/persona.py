@@ -1,0 +1,175 @@
+"""Who the companion is at this moment, and what it said last, read from Z-Waif's live modules and files.
+
+Nothing here calls a function of Z-Waif's: several of them write files when they are asked a question.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import TypeVar
+
+from zwaif_hooks.host import log, yamlfile
+from zwaif_hooks.messages import Persona
+
+_T = TypeVar("_T")
+
+NO_CARD = "No character card loaded!"
+"""What Z-Waif's card holds before it is loaded."""
+NO_REPLY = "None!"
+"""What ``stored_received_message`` holds before the first reply."""
+RECENT = 20
+"""How many replies Z-Waif looks back through, at most, when it rejects a repeated one."""
+
+_MARKER = re.compile(r"\[Platform: ([^\]\r\n]{1,80})\]")
+_USERS = (
+    ("twitch", "twitch", "twitch_user"),
+    ("discord", "discord", "discord_user"),
+    ("web interface", "webui", "webui_user"),
+    ("command line", "cmd", "cmd_user"),
+    ("voice chat", "voice", "voice_user"),
+    ("minecraft", "minecraft", "minecraft_user"),
+    ("hangout", "hangout", "hangout_user"),
+)
+"""How a v1.14 platform marker begins → platform and user, the two halves of a key in ``user_relationships.json``."""
+_NOBODY = ("personal", "default")
+_NONE: tuple[str, ...] = ()
+
+
+def read_persona(modules: Mapping[str, ModuleType], tree: Path | None, message_text: str = "") -> Persona:
+    """The persona for a request whose newest user text is ``message_text``; ``modules`` is ``sys.modules``.
+
+    Never raises: what cannot be read is empty, and said once.
+    """
+    platform = _tolerant("", lambda: _platform(message_text))
+    return Persona(
+        char_name=_tolerant("", lambda: _char_name(modules)),
+        user_name=_tolerant("", lambda: _user_name(modules)),
+        character_card=_tolerant("", lambda: _card(modules, tree)),
+        task=_tolerant("", lambda: _task(modules, tree)),
+        relationship=_tolerant("", lambda: _relationship(modules, tree, platform)),
+        platform=platform,
+        local_time=_tolerant("", _local_time),
+    )
+
+
+def recent_replies(modules: Mapping[str, ModuleType]) -> tuple[str, ...]:
+    """The replies Z-Waif would reject as repeats, newest last; empty where there are none or they cannot be read."""
+    return _tolerant(_NONE, lambda: _replies(modules))
+
+
+def controller(modules: Mapping[str, ModuleType]) -> ModuleType | None:
+    """Z-Waif's controller, where it is imported far enough (its place changed with v1.9; the old file stayed)."""
+    for name in ("API.api_controller", "API.Oogabooga_Api_Support"):
+        module = modules.get(name)
+        if module is not None and hasattr(module, "send_via_oogabooga"):
+            return module
+    return None
+
+
+def _tolerant(empty: _T, read: Callable[[], _T]) -> _T:
+    try:
+        return read()
+    except Exception as error:  # noqa: BLE001 - the host's data can be anything; a reply without it beats no reply
+        log.say_once(f"persona {error!r}", f"Part of the character could not be read and is left out: {error}")
+        return empty
+
+
+def _text(module: ModuleType | None, name: str) -> str:
+    value = getattr(module, name, None)
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _char_name(modules: Mapping[str, ModuleType]) -> str:
+    return _text(modules.get("utils.settings"), "char_name") or os.environ.get("CHAR_NAME", "").strip()
+
+
+def _user_name(modules: Mapping[str, ModuleType]) -> str:
+    return _text(controller(modules), "YOUR_NAME") or os.environ.get("YOUR_NAME", "").strip()
+
+
+def _card(modules: Mapping[str, ModuleType], tree: Path | None) -> str:
+    """The card Z-Waif loaded, else its file (with Oobabooga, v1.9 to v1.12 do not load it)."""
+    live = _text(modules.get("API.character_card"), "character_card")
+    if live and live != NO_CARD:
+        return live
+    return _from_yaml(tree, ("Configurables", "CharacterCard.yaml"), "Character Card")
+
+
+def _task(modules: Mapping[str, ModuleType], tree: Path | None) -> str:
+    """The description of the current task (``<character>-<task>``), empty when none is chosen."""
+    settings = modules.get("utils.settings")
+    current = _text(settings, "cur_task_char")
+    name = current.removeprefix(_text(settings, "char_name") + "-")
+    if name in ("", "None") or name != Path(name).name:
+        return ""
+    return _from_yaml(tree, ("Configurables", "TaskProfiles", f"{name}.yaml"), "Description")
+
+
+def _from_yaml(tree: Path | None, parts: tuple[str, ...], key: str) -> str:
+    """One text of one file; a file that is not there is nothing to talk about, one that cannot be read is."""
+    path = Path(tree, *parts) if tree is not None else None
+    if path is None or not path.exists():
+        return ""
+    try:
+        value = yamlfile.read(path).get(key)
+    except yamlfile.Unreadable as problem:
+        log.say_once(f"yaml {path}", f"{problem} The reply is made without it.")
+        return ""
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _platform(message_text: str) -> str:
+    """What the last marker in the text says, for example ``Discord``."""
+    found = _MARKER.findall(message_text)
+    return found[-1].strip() if found else ""
+
+
+def _relationship(modules: Mapping[str, ModuleType], tree: Path | None, platform: str) -> str:
+    """The level stored for this platform's user, empty in releases without relationships and for strangers to the file.
+
+    The file, not the module: Z-Waif saves on every change, and its own getters create what they do not find.
+    """
+    if tree is None or "utils.user_relationships" not in modules:
+        return ""
+    path = Path(tree, "Configurables", "user_relationships.json")
+    if not path.is_file():
+        return ""
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        log.say_once(f"json {path}", f"{path} cannot be read ({type(error).__name__}). The reply is made without it.")
+        return ""
+    entry = stored.get("_".join(_user(platform))) if isinstance(stored, dict) else None
+    level = entry.get("relationship_level") if isinstance(entry, dict) else None
+    return level if isinstance(level, str) else ""
+
+
+def _user(platform: str) -> tuple[str, str]:
+    """Platform and user id behind a marker's text."""
+    for beginning, name, user in _USERS:
+        if platform.lower().startswith(beginning):
+            return name, user
+    return _NOBODY
+
+
+def _local_time() -> str:
+    shared = os.environ.get("TIME_IN_ENCODING", "").strip().upper() == "ON"
+    return time.strftime("%Y-%m-%d %H:%M") if shared else ""
+
+
+def _replies(modules: Mapping[str, ModuleType]) -> tuple[str, ...]:
+    """The reply is the second field of an entry, however many fields it has (2 to 5)."""
+    module = controller(modules)
+    history = getattr(module, "ooga_history", None)
+    entries = history[-RECENT:] if isinstance(history, list) else []
+    replies = [entry[1] for entry in entries if isinstance(entry, list | tuple) and len(entry) > 1]
+    stored = getattr(module, "stored_received_message", NO_REPLY)  # as it is: Z-Waif compares every character
+    if stored != NO_REPLY and stored not in replies:
+        replies.append(stored)
+    return tuple(reply for reply in replies if isinstance(reply, str) and reply)

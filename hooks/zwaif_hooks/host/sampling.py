@@ -1,0 +1,78 @@
+"""How Z-Waif wanted its tokens picked, in one shape, whichever of its three servers it spoke to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from zwaif_hooks.host import log, yamlfile
+from zwaif_hooks.messages import Backend, Sampling
+
+_SAME_NAMES = tuple(field.name for field in fields(Sampling))
+_OOBABOOGA = {name: name for name in _SAME_NAMES} | {"repetition_penalty_range": "repetition_range"}
+_OLLAMA = {name: name for name in _SAME_NAMES if not name.startswith("repetition")} | {
+    "repeat_penalty": "repetition_penalty",
+    "repeat_last_n": "repetition_range",
+}
+_LMSTUDIO = {
+    "temperature": "temperature",
+    "topPSampling": "top_p",
+    "topKSampling": "top_k",
+    "minPSampling": "min_p",
+    "repeatPenalty": "repetition_penalty",
+}
+_NAMES: dict[Backend, dict[str, str]] = {"oobabooga": _OOBABOOGA, "ollama": _OLLAMA, "lmstudio": _LMSTUDIO}
+"""Name on the wire → name of ours."""
+_WHOLE = frozenset({"top_k", "repetition_range", "seed"})
+
+
+def sampling_from(backend: Backend, request_fields: Mapping[str, Any] | None, tree: Path | None) -> Sampling:
+    """The sampling in a request: Oobabooga's JSON body, Ollama's ``options``, or LM Studio's ``config``.
+
+    An Oobabooga body names a preset that lives on the server; Z-Waif's ``OOBA_Presets`` folder has the original, and
+    fields in the body itself win over it. Anything unreadable is left out, as if Z-Waif had not said it.
+    """
+    given = dict(request_fields) if isinstance(request_fields, Mapping) else {}
+    if backend == "oobabooga":
+        stated = {key: value for key, value in given.items() if value is not None}
+        given = {**_preset(given.get("preset"), tree), **stated}
+    values: dict[str, Any] = {}
+    for theirs, ours in _NAMES[backend].items():
+        number = _number(given.get(theirs), whole=ours in _WHOLE)
+        if number is not None:
+            values[ours] = number
+    return Sampling(**_settle(backend, values))
+
+
+def _settle(backend: Backend, values: dict[str, Any]) -> dict[str, Any]:
+    """Resolve the two numbers that are really words: a negative seed is "any", Ollama's range 0 is "no penalty"."""
+    if values.get("seed", 0) < 0:
+        del values["seed"]
+    if backend == "ollama" and values.get("repetition_range") == 0:
+        del values["repetition_range"]
+        values["repetition_penalty"] = 1.0
+    return values
+
+
+def _preset(name: object, tree: Path | None) -> dict[str, Any]:
+    """The contents of ``OOBA_Presets/<name>.yaml``; nothing where there is no such file."""
+    if tree is None or not isinstance(name, str) or not name or name != Path(name).name:
+        return {}
+    path = Path(tree, "OOBA_Presets", f"{name}.yaml")
+    if not path.is_file():
+        return {}
+    try:
+        return yamlfile.read(path)
+    except yamlfile.Unreadable as problem:
+        log.say_once(f"preset {path}", f"{problem} The model's own way of picking words is used.")
+        return {}
+
+
+def _number(value: object, *, whole: bool) -> float | int | None:
+    """A finite number, or ``None``."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return int(value) if whole else float(value)
