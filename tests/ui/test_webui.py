@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ gr: Any = pytest.importorskip("gradio", reason="gradio is not installed here")
 
 from gradio.context import Context  # noqa: E402  (after the skip)
 
-from zwaif_hooks.host import webui  # noqa: E402
+from zwaif_hooks.host import log, webui  # noqa: E402
 
 
 def page(*, nested_settings: bool = False, settings: str = "Settings") -> Any:
@@ -71,11 +70,7 @@ def broken(error: BaseException) -> Any:
 @pytest.fixture
 def reports(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     lines: list[str] = []
-    module = SimpleNamespace(report=lambda line, exc=None: lines.append(line))
-    monkeypatch.setitem(__import__("sys").modules, "zwaif_hooks.host.log", module)
-    import zwaif_hooks.host
-
-    monkeypatch.setattr(zwaif_hooks.host, "log", module, raising=False)
+    monkeypatch.setattr(log, "report", lambda line, exception=None: lines.append(line))
     return lines
 
 
