@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zwaif_fallback import catalogue, model_files
+from zwaif_fallback.errors import ModelNotFound
+
+
+def folder(place: Path, *files: str) -> Path:
+    place.mkdir(parents=True, exist_ok=True)
+    for name in files:
+        (place / name).write_text("{}", encoding="utf-8")
+    return place
+
+
+def test_a_folder_as_it_stands_in_the_tree_and_in_the_model_folder(tmp_path: Path) -> None:
+    tree, elsewhere = tmp_path / "Z-Waif Möwe", folder(tmp_path / "mine", "config.json")
+    in_tree = folder(tree / "my models" / "tiny", "config.json")
+    in_models = folder(tree / "models" / "small", "config.json")
+    assert model_files.resolve(f' "{elsewhere}" ', tree) == str(elsewhere)
+    assert model_files.resolve("my models/tiny", tree) == str(in_tree)
+    assert model_files.resolve("small", tree, "models/") == str(in_models)
+    assert model_files.resolve("owner/small", tree, "models/") == str(in_models)
+
+
+def test_a_gguf_file(tmp_path: Path) -> None:
+    gguf = folder(tmp_path / "models", "a.Q4_0.gguf") / "a.Q4_0.gguf"
+    assert model_files.resolve("models/a.Q4_0.gguf", tmp_path) == str(gguf)
+    assert model_files.is_on_this_machine(str(gguf))
+
+
+def test_names(tmp_path: Path) -> None:
+    assert model_files.resolve("someone/Some-Model.v1_2", tmp_path) == "someone/Some-Model.v1_2"
+    assert model_files.resolve("TinyLlama 1.1B Chat", tmp_path) == catalogue.DEFAULT
+    assert model_files.resolve("PHI-2", tmp_path) == "microsoft/phi-2"
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        "",
+        "  ",
+        "Custom",
+        "???",
+        "hello world",
+        "a/b c",
+        "owner/--",
+        "-x/y",
+        "x" * 200,
+        "owner/na\x00me",
+        "a//b",
+        "模型/一",
+    ],
+)
+def test_nonsense_names_the_remedy(nonsense: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFound, match="API_FALLBACK_MODEL") as caught:
+        model_files.resolve(nonsense, tmp_path, "models/")
+    assert f"API_FALLBACK_MODEL = {catalogue.DEFAULT}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["???", "hello world"])
+def test_what_is_no_name_at_all_is_told_so(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFound, match=r"is neither a folder nor a model name like TinyLlama/TinyLlama-1.1B-Chat"):
+        model_files.resolve(name, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "path", ["models/gone.gguf", "C:\\ai\\gone", "./gone", "/gone", "~/gone", "gone.GGUF", "a/b/c", "models\\gone"]
+)
+def test_a_place_that_is_not_there_is_told_so(path: str, tmp_path: Path) -> None:
+    assert model_files.looks_like_path(path)
+    with pytest.raises(ModelNotFound, match="there is no model at that place"):
+        model_files.resolve(path, tmp_path, "models/")
+
+
+def test_weights_must_be_complete(tmp_path: Path) -> None:
+    place = folder(tmp_path / "m", "config.json")
+    assert not model_files.is_on_this_machine(str(place))
+    (place / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}}), encoding="utf-8"
+    )
+    folder(place, "1.safetensors")
+    assert not model_files.is_on_this_machine(str(place))
+    folder(place, "2.safetensors")
+    assert model_files.is_on_this_machine(str(place))
+
+
+def test_the_hugging_face_cache(tmp_path: Path) -> None:
+    repository = tmp_path / "models--someone--tiny"
+    folder(repository / "refs")
+    (repository / "refs" / "main").write_text("abc", encoding="utf-8")
+    snapshot = folder(repository / "snapshots" / "abc", "config.json")
+    assert not model_files.is_on_this_machine("someone/tiny", str(tmp_path))
+    folder(snapshot, "model.safetensors")
+    assert model_files.is_on_this_machine("someone/tiny", str(tmp_path))
+    assert model_files.cached_snapshot("someone/tiny", str(tmp_path)) == snapshot
+    assert not model_files.is_on_this_machine("someone/other", str(tmp_path))
+
+
+def test_a_model_not_here_says_how_to_get_it() -> None:
+    text = str(model_files.not_here(catalogue.DEFAULT))
+    assert "about 2.2 GB" in text and f"huggingface-cli download {catalogue.DEFAULT}" in text
+
+
+def test_nothing_heavy_is_imported(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.path[:0] = ['.', 'hooks']; from zwaif_fallback import model_files;"
+        f"model_files.is_on_this_machine('someone/tiny', {str(tmp_path)!r});"
+        "assert not {'torch', 'transformers', 'gradio'} & set(sys.modules)"
+    )
+    root = Path(model_files.__file__).parents[1]
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=root)

@@ -1,0 +1,118 @@
+"""From ``API_FALLBACK_MODEL`` to files: a folder or GGUF file on this computer, or a name on the Hugging Face hub.
+
+Asks the disk only, never the network, and imports neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from zwaif_fallback import catalogue
+from zwaif_fallback.errors import ModelNotFound
+
+_HUB_ID = re.compile(r"(?=.{3,96}\Z)[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?<![.-])", re.ASCII)
+_PATH_LIKE = re.compile(r"[A-Za-z]:[\\/]|[\\/.~]|.*\\|.*/.*/|.*\.gguf$", re.IGNORECASE)
+_REMEDY = f"Choose a model in Z-Waif's Settings tab, or write API_FALLBACK_MODEL = {catalogue.DEFAULT} into .env."
+
+
+def resolve(name: str, tree: Path | None = None, model_dir: str = "") -> str:
+    """What to load for the text a user put into ``API_FALLBACK_MODEL``.
+
+    A folder (or ``.gguf`` file) goes first: as it stands, then inside Z-Waif's ``tree``, then inside ``model_dir``
+    (``FALLBACK_MODEL_DIR``, itself relative to ``tree``). Then names: of the model list, in full or without the
+    owner, and any ``owner/name`` of the hub.
+
+    Returns:
+        An absolute path, or a hub id.
+
+    Raises:
+        ModelNotFound: it is neither; the text says what to write instead.
+    """
+    wanted = name.strip().strip("\"'").strip()
+    if not wanted or wanted.casefold() == catalogue.CUSTOM.casefold():
+        raise ModelNotFound(f"API_FALLBACK_MODEL names no model ({wanted or 'it is empty'}). {_REMEDY}")
+    found = next((place for place in _places(wanted, tree, model_dir) if _is_model(place)), None)
+    if found is not None:
+        return str(found.resolve())
+    return _hub_id(wanted)
+
+
+def looks_like_path(name: str) -> bool:
+    """Whether a text is meant as a place on disk, there or not (older releases put GGUF paths here)."""
+    return bool(_PATH_LIKE.match(name.strip().strip("\"'")))
+
+
+def is_on_this_machine(model: str, cache_dir: str = "") -> bool:
+    """Whether a resolved model can be loaded without the network: configuration and every weight file are there."""
+    place = Path(model)
+    if place.is_absolute():
+        return place.is_file() or _has_weights(place)
+    snapshot = cached_snapshot(model, cache_dir)
+    return snapshot is not None and _has_weights(snapshot)
+
+
+def cached_snapshot(hub_id: str, cache_dir: str = "") -> Path | None:
+    """The folder in the Hugging Face cache that holds this model, ``None`` where there is none."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        config = try_to_load_from_cache(hub_id, "config.json", cache_dir=cache_dir or None)
+    except HFValidationError:
+        return None
+    return Path(config).parent if isinstance(config, str) else None
+
+
+def not_here(model: str) -> ModelNotFound:
+    """The error for a hub model that was not downloaded yet."""
+    offer = catalogue.find(model)
+    size = f" (about {offer.weights_gb['none']:g} GB)" if offer and offer.weights_gb else ""
+    return ModelNotFound(
+        f"{model} is not on this computer yet{size}. Press Load Model in Z-Waif's Settings tab, "
+        f"or run: huggingface-cli download {model}"
+    )
+
+
+def _places(wanted: str, tree: Path | None, model_dir: str) -> list[Path]:
+    base = tree or Path.cwd()
+    folder = base / Path(model_dir).expanduser() if model_dir else None
+    inside = [folder / wanted, folder / wanted.replace("\\", "/").rsplit("/", 1)[-1]] if folder else []
+    return [Path(wanted).expanduser(), base / wanted, *inside]
+
+
+def _is_model(place: Path) -> bool:
+    try:
+        if place.is_file():
+            return place.suffix.lower() == ".gguf"
+        return (place / "config.json").is_file() or any(place.glob("*.gguf"))
+    except (OSError, ValueError):  # A name no file system takes (too long, a NUL in it) is no place.
+        return False
+
+
+def _hub_id(wanted: str) -> str:
+    listed = catalogue.find(wanted) or next(
+        (offer for offer in catalogue.OFFERS if offer.name.rpartition("/")[2].casefold() == wanted.casefold()), None
+    )
+    if listed:
+        return listed.name
+    if looks_like_path(wanted):
+        raise ModelNotFound(f"API_FALLBACK_MODEL is {wanted!r}, but there is no model at that place. {_REMEDY}")
+    if not _HUB_ID.fullmatch(wanted) or "--" in wanted or ".." in wanted:
+        raise ModelNotFound(
+            f"API_FALLBACK_MODEL is {wanted!r}, which is neither a folder nor a model name like {catalogue.DEFAULT}. "
+            f"{_REMEDY}"
+        )
+    return wanted
+
+
+def _has_weights(folder: Path) -> bool:
+    if any(folder.glob("*.gguf")) or (folder / "model.safetensors").is_file():
+        return True
+    index = folder / "model.safetensors.index.json"
+    try:
+        parts = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return False  # No index, or a broken one: there is nothing complete to load.
+    return bool(parts) and all((folder / str(part)).is_file() for part in parts)
