@@ -1,0 +1,235 @@
+"""Changing one line of .env: the other bytes, what python-dotenv reads back, and a process killed while it writes."""
+
+from __future__ import annotations
+
+import os
+import random
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+from dotenv.main import DotEnv
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from zwaif_hooks.host import envfile
+
+KEY = "API_FALLBACK_MODEL"
+
+values = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
+simple = st.text("abcXYZ012 .:/#\\漢🦊-", max_size=20)
+line = st.one_of(
+    st.builds("{} = {}".format, st.sampled_from(["WHISPER_MODEL", "CHAR_NAME", "A1"]), simple),
+    st.builds("{}={}".format, st.sampled_from(["HOST_PORT", "YOUR_NAME"]), simple),
+    st.builds("# {}".format, simple),
+    st.builds("export NAME='{}' # {}".format, st.text("abc #$", max_size=8), simple),
+    st.just(""),
+    st.sampled_from([f"#{KEY} = off", f"X{KEY} = 1", "no equals sign", "BROKEN='x' y"]),
+)
+own = st.builds(
+    "{}{}{}{}".format,
+    st.sampled_from([KEY, f"  {KEY}", f"export {KEY}"]),
+    st.sampled_from(["=", " = ", " =", "= ", "\t=\t"]),
+    st.sampled_from(["", "old", "'o l d'", '"o#ld"', "two words"]),
+    st.sampled_from(["", " # keep me", "  "]),
+)
+
+
+def put(folder: Path, content: bytes) -> Path:
+    path = folder / ".env"
+    path.write_bytes(content)
+    return path
+
+
+def read_back(path: Path) -> dict[str, str | None]:
+    return dotenv_values(path, encoding="utf-8-sig")
+
+
+@given(
+    before=st.lists(line, max_size=5),
+    mine=st.lists(own, max_size=2),
+    after=st.lists(line, max_size=5),
+    newline=st.sampled_from(["\n", "\r\n"]),
+    final=st.booleans(),
+    bom=st.booleans(),
+    value=values,
+)
+@example([], [], [], "\n", False, False, "C:\\My Models\\")
+@example([], [f"{KEY} = # keep me"], [], "\n", False, False, "")
+@example(["A1 = it's"], [], ["A1 = it's"], "\n", False, True, "it's ${HOME} \"#\"\nx")
+@settings(max_examples=300, deadline=None)
+def test_only_the_value_changes(tmp_path_factory, before, mine, after, newline, final, bom, value):
+    lines = [*before, *mine, *after]
+    mark = "\ufeff" if bom else ""
+    text = mark + newline.join(lines) + (newline if final and lines else "")
+    path = put(tmp_path_factory.mktemp("env"), text.encode())
+    others = {key: old for key, old in read_back(path).items() if key != KEY}
+
+    envfile.write(path, KEY, value)
+
+    result = path.read_bytes().decode()
+    now = read_back(path)
+    assert now.pop(KEY) == value
+    assert now == others
+    if not mine:
+        start = text + ("" if text.endswith(("\n", "\r")) or text == mark else newline if newline in text else os.linesep)
+        assert result.startswith(start)
+    else:
+        ours = len(before) + len(mine) - 1
+        head = mark + "".join(f"{part}{newline}" for part in lines[:ours])
+        tail = "".join(f"{newline}{part}" for part in lines[ours + 1 :]) + (newline if final else "")
+        assert result.startswith(head)
+        assert result.endswith(tail)
+        assert ("# keep me" in result[len(head) :]) == ("# keep me" in newline.join(lines[ours:]) or "# keep me" in value)
+
+
+@given(st.binary(max_size=60), st.text("ab c", max_size=5))
+@settings(max_examples=200, deadline=None)
+def test_any_bytes_are_kept_or_refused(tmp_path_factory, content, value):
+    path = put(tmp_path_factory.mktemp("env"), content)
+    try:
+        envfile.write(path, KEY, value)
+    except envfile.EnvFileError as problem:
+        assert str(path) in str(problem)
+        assert path.read_bytes() == content
+    else:
+        assert path.read_bytes().startswith(content)
+        assert envfile.read(path)[KEY] == value
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("A = 1\nKEY = old # why\nB = 2\n", "A = 1\nKEY = new # why\nB = 2\n"),
+        ("KEY=old   \r\nB=2\r\n", "KEY=new   \r\nB=2\r\n"),
+        ("KEY = 1\nKEY = 2\n", "KEY = 1\nKEY = new\n"),
+        ("A = 1\nB = 2", "A = 1\nB = 2\nKEY = new\n"),
+        ("A=1\r\nB=2", "A=1\r\nB=2\r\nKEY=new\r\n"),
+        ("KEY\n", "KEY\nKEY = new\n"),
+        ("# KEY = off\n", "# KEY = off\nKEY = new\n"),
+        ("KEY = # not set yet\n", "KEY = new # not set yet\n"),
+    ],
+)
+def test_the_style_of_the_file_is_followed(tmp_path, old, new):
+    path = put(tmp_path, old.encode())
+    envfile.write(path, "KEY", "new")
+    assert path.read_bytes().decode() == new
+
+
+def test_a_new_file_is_made_in_z_waifs_style(tmp_path):
+    envfile.write(tmp_path / ".env", KEY, "a b")
+    assert (tmp_path / ".env").read_bytes() == f'{KEY} = "a b"{os.linesep}'.encode()
+
+
+def test_writing_the_same_value_leaves_the_file_alone(tmp_path):
+    path = put(tmp_path, b"KEY = x\n")
+    before = envfile.stamp(path)
+    envfile.write(path, "KEY", "x")
+    assert envfile.stamp(path) == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+def test_permissions_and_links_survive(tmp_path):
+    (tmp_path / "real").mkdir()
+    path = put(tmp_path / "real", b"A = 1\n")
+    path.chmod(0o640)
+    link = tmp_path / ".env"
+    link.symlink_to(path)
+    envfile.write(link, KEY, "x")
+    assert link.is_symlink()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert envfile.read(path)[KEY] == "x"
+
+
+def test_a_read_only_file_is_refused_in_plain_words(tmp_path):
+    path = put(tmp_path, b"A = 1\n")
+    path.chmod(0o444)
+    with pytest.raises(envfile.EnvFileError, match="is read-only"):
+        envfile.write(path, KEY, "x")
+    path.chmod(0o644)
+    assert path.read_bytes() == b"A = 1\n"
+
+
+def test_a_folder_that_cannot_be_written_is_refused_in_plain_words(tmp_path):
+    with pytest.raises(envfile.EnvFileError, match="cannot be written"):
+        envfile.write(tmp_path / "missing" / ".env", KEY, "x")
+
+
+def test_a_failed_write_leaves_no_temporary_file(tmp_path, monkeypatch):
+    path = put(tmp_path, b"A = 1\n")
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(envfile.EnvFileError, match="No space left"):
+        envfile.write(path, KEY, "x")
+    assert os.listdir(tmp_path) == [".env"]
+    assert path.read_bytes() == b"A = 1\n"
+
+
+def test_utf16_and_unclosed_quotes_are_refused(tmp_path):
+    with pytest.raises(envfile.EnvFileError, match="UTF-16"):
+        envfile.write(put(tmp_path, "A = 1\n".encode("utf-16")), KEY, "x")
+    with pytest.raises(envfile.EnvFileError, match="quote"):
+        envfile.write(put(tmp_path, b"A = 'x\n"), KEY, "it's 'a' \"b\"")
+
+
+def test_a_folder_in_place_of_the_file(tmp_path):
+    (tmp_path / ".env").mkdir()
+    with pytest.raises(envfile.EnvFileError, match="cannot be read"):
+        envfile.read(tmp_path / ".env")
+
+
+def test_what_a_killed_process_left_is_removed_once_it_is_old(tmp_path):
+    path = put(tmp_path, b"")
+    for name, age in ((".envold.zwaif-tmp", 3600), (".envnew.zwaif-tmp", 0)):
+        leftover = tmp_path / name
+        leftover.write_bytes(b"half")
+        when = leftover.stat().st_mtime - age
+        os.utime(leftover, (when, when))
+    envfile.write(path, KEY, "x")
+    assert sorted(os.listdir(tmp_path)) == [".env", ".envnew.zwaif-tmp"]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from zwaif_hooks.host import envfile
+path = Path(sys.argv[1])
+print("ready", flush=True)
+n = 0
+while True:
+    n += 1
+    envfile.write(path, "COUNTER", "x" * (n % 5000))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="kill -9 is POSIX")
+def test_a_process_killed_while_it_writes_leaves_a_whole_file(tmp_path):
+    """Fifty kills at random moments; the padding makes the file long enough for a torn write to show."""
+    padding = "".join(f"# {n:04} {'-' * 60}\n" for n in range(500))
+    path = put(tmp_path, (padding + "COUNTER = \nLAST = line\n").encode())
+    chance = random.Random(20250711)
+    for _ in range(50):
+        kill_while_writing(path, chance.random() * 0.02)
+        text = path.read_text()
+        assert text.startswith(padding)
+        assert text.endswith("\nLAST = line\n")
+        assert set(DotEnv(path).dict()["COUNTER"] or "") <= {"x"}
+
+
+def kill_while_writing(path: Path, seconds: float) -> None:
+    child = subprocess.Popen([sys.executable, "-S", "-c", FAST_START + WRITER, str(path)], stdout=subprocess.PIPE)
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(timeout=seconds)
+    finally:
+        child.kill()
+        child.wait()
+        assert child.stdout is not None
+        child.stdout.close()
+
+
+FAST_START = f"import sys\nsys.path[:0] = {sys.path!r}\n"
