@@ -1,0 +1,148 @@
+"""One plain line, wherever it can be shown, and never an exception."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+import threading
+from pathlib import Path
+from types import ModuleType
+
+import platformdirs
+import pytest
+
+from zwaif_hooks.host import log, tree
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch, tmp_path):
+    monkeypatch.setattr(log, "_said", set())
+    monkeypatch.setattr(log, "_file", None)
+    monkeypatch.setattr(platformdirs, "user_log_dir", lambda *_, **__: str(tmp_path / "logs"))
+    yield
+    if log._file is not None:
+        log._file.close()
+
+
+@pytest.fixture
+def zwaif(tmp_path: Path) -> Path:
+    for marker in tree.MARKERS:
+        (tmp_path / marker).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / marker).touch()
+    return tmp_path
+
+
+def host_log(monkeypatch, name: str, folder: Path) -> list[str]:
+    module = ModuleType(name)
+    module.__file__ = str(folder / "utils" / f"{name.rpartition('.')[2]}.py")
+    lines: list[str] = []
+    module.update_debug_log = lines.append  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, name, module)
+    return lines
+
+
+def test_a_line_reaches_the_console_and_logging(capsys, caplog):
+    caplog.set_level(logging.INFO, "zwaif")
+    log.say("The server is back.")
+    assert capsys.readouterr().out == "[API] The server is back.\n"
+    assert caplog.messages == ["The server is back."]
+
+
+@pytest.mark.parametrize("name", ["utils.zw_logging", "utils.logging"])
+def test_a_line_reaches_the_debug_tab(monkeypatch, zwaif, name):
+    lines = host_log(monkeypatch, name, zwaif)
+    log.say("hello")
+    assert lines == ["[API] hello"]
+
+
+def test_the_newer_debug_log_is_enough(monkeypatch, zwaif):
+    old, new = host_log(monkeypatch, "utils.logging", zwaif), host_log(monkeypatch, "utils.zw_logging", zwaif)
+    log.say("hello")
+    assert (old, new) == ([], ["[API] hello"])
+
+
+def test_a_module_of_that_name_elsewhere_gets_nothing(monkeypatch, tmp_path):
+    lines = host_log(monkeypatch, "utils.logging", tmp_path / "another program")
+    log.say("hello")
+    assert lines == []
+
+
+def test_a_debug_log_that_raises_costs_nothing(monkeypatch, zwaif, capsys):
+    host_log(monkeypatch, "utils.zw_logging", zwaif)
+    monkeypatch.setattr(sys.modules["utils.zw_logging"], "update_debug_log", lambda _: 1 / 0)
+    log.say("hello")
+    assert capsys.readouterr().out == "[API] hello\n"
+
+
+def test_a_console_that_cannot_show_a_character(monkeypatch):
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="cp1252", newline=""))
+    log.say("Zoë 🦊 猫")
+    assert raw.getvalue() == "[API] Zoë ? ?\n".encode("cp1252")
+
+
+@pytest.mark.parametrize("stream", [None, io.StringIO(), "closed"])
+def test_a_missing_or_closed_console(monkeypatch, stream):
+    if stream == "closed":
+        stream = io.StringIO()
+        stream.close()
+    monkeypatch.setattr(sys, "stdout", stream)
+    log.say("hello")
+    assert stream is None or stream.closed or stream.getvalue() == "[API] hello\n"
+
+
+def test_once_means_once(capsys):
+    log.say_once("key", "first")
+    log.say_once("key", "second")
+    log.say_once("other", "third")
+    assert capsys.readouterr().out == "[API] first\n[API] third\n"
+
+
+def failure() -> RuntimeError:
+    try:
+        raise RuntimeError("the cause 🦊")
+    except RuntimeError as error:
+        return error
+
+
+def test_a_report_says_where_the_traceback_is(capsys):
+    log.report("It broke.", failure())
+    path = log.log_path()
+    assert capsys.readouterr().out == f"[API] It broke. (Details: {path})\n"
+    details = path.read_text(encoding="utf-8")
+    assert "It broke." in details
+    assert "RuntimeError: the cause 🦊" in details
+    assert 'raise RuntimeError("the cause' in details
+
+
+def test_a_report_without_an_exception_writes_no_file(capsys):
+    log.report("Just a line.")
+    assert capsys.readouterr().out == "[API] Just a line.\n"
+    assert not log.log_path().exists()
+
+
+def test_a_folder_that_cannot_be_made_costs_only_the_file(monkeypatch, tmp_path, capsys):
+    (tmp_path / "logs").write_text("a file in the way")
+    log.report("It broke.", failure())
+    assert capsys.readouterr().out == "[API] It broke.\n"
+
+
+def test_a_full_disk_reaches_nobody(monkeypatch, capsys):
+    log.report("first", failure())
+    assert log._file is not None
+    monkeypatch.setattr(log._file, "stream", None)
+    monkeypatch.setattr(log._file, "_open", lambda: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    log.report("second", failure())
+    captured = capsys.readouterr()
+    assert "[API] second" in captured.out
+    assert captured.err == ""
+
+
+def test_lines_of_many_threads_stay_whole(capsys):
+    threads = [threading.Thread(target=lambda: [log.say("x" * 50) for _ in range(50)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert capsys.readouterr().out == ("[API] " + "x" * 50 + "\n") * 200
