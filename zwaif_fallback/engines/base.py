@@ -91,7 +91,8 @@ class Engine(Protocol):
     def generate(self, generation: Generation, stats: GenerationStats | None = None) -> Iterator[str]:
         """Text pieces as they are made: whole characters only, never any part of a stop string.
 
-        The first piece may begin with a space, where that is how the prompt goes on. Closing the iterator stops the generation within one token.
+        The first piece may begin with a space, where that is how the prompt goes on.
+        Closing the iterator stops the generation within one token.
         """
 
     def cancel(self) -> None:

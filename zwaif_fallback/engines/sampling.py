@@ -1,0 +1,138 @@
+"""Picks the next token from the model's scores. Imports torch only when used."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zwaif_hooks.messages import Sampling
+
+# Used where neither Z-Waif nor the model's own generation settings say anything.
+DEFAULT_TEMPERATURE = 0.7
+DEFAULT_TOP_P = 0.95
+DEFAULT_TOP_K = 40
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Sampling with every field decided."""
+
+    temperature: float
+    top_p: float
+    top_k: int
+    min_p: float
+    repetition_penalty: float
+    repetition_range: int
+    frequency_penalty: float
+    presence_penalty: float
+    seed: int | None
+
+
+def decide(sampling: Sampling, generation_config: Any = None) -> Choice:
+    """Z-Waif's wish first, then the model's own generation settings, then this file's defaults."""
+    samples = bool(getattr(generation_config, "do_sample", False))
+
+    def own(name: str, default: float) -> float:
+        value = getattr(generation_config, name, None) if samples else None
+        return default if value is None else float(value)
+
+    def wish(value: float | None, default: float) -> float:
+        return default if value is None else float(value)
+
+    penalty = getattr(generation_config, "repetition_penalty", None) or 1.0
+    return Choice(
+        temperature=wish(sampling.temperature, own("temperature", DEFAULT_TEMPERATURE)),
+        top_p=wish(sampling.top_p, own("top_p", DEFAULT_TOP_P)),
+        top_k=int(wish(sampling.top_k, own("top_k", DEFAULT_TOP_K))),
+        min_p=wish(sampling.min_p, own("min_p", 0.0)),
+        repetition_penalty=wish(sampling.repetition_penalty, penalty),
+        repetition_range=sampling.repetition_range or 0,
+        frequency_penalty=sampling.frequency_penalty or 0.0,
+        presence_penalty=sampling.presence_penalty or 0.0,
+        seed=sampling.seed if sampling.seed is not None and sampling.seed >= 0 else None,
+    )
+
+
+class Sampler:
+    """One generation's way of picking tokens; holds its own random state."""
+
+    def __init__(self, choice: Choice, device: Any) -> None:
+        import torch
+
+        self._choice = choice
+        self._greedy = choice.temperature <= 0
+        self._warpers = [] if self._greedy else _warpers(choice)
+        self._random = torch.Generator(device=device)
+        if choice.seed is None:
+            self._random.seed()
+        else:
+            self._random.manual_seed(choice.seed)
+
+    def pick(self, scores: Any, seen: Sequence[int], made: Sequence[int]) -> int:
+        """The next token id.
+
+        Args:
+            scores: logits of the last position, shape (1, vocabulary), float32.
+            seen: prompt and reply so far.
+            made: the reply so far.
+        """
+        import torch
+
+        scores = self._penalise(scores, seen, made)
+        if self._greedy:
+            return int(scores.argmax(dim=-1))
+        for warp in self._warpers:
+            scores = warp(None, scores)
+        weights = torch.softmax(scores, dim=-1)
+        return int(torch.multinomial(weights, 1, generator=self._random))
+
+    def _penalise(self, scores: Any, seen: Sequence[int], made: Sequence[int]) -> Any:
+        choice = self._choice
+        if choice.repetition_penalty not in (0.0, 1.0):
+            recent = seen[-choice.repetition_range :] if choice.repetition_range > 0 else seen
+            scores = _repetition(scores, recent, choice.repetition_penalty)
+        if made and (choice.frequency_penalty or choice.presence_penalty):
+            scores = _frequency(scores, made, choice.frequency_penalty, choice.presence_penalty)
+        return scores
+
+
+def _warpers(choice: Choice) -> list[Callable[[Any, Any], Any]]:
+    """transformers' own filters, in the order its ``generate`` applies them."""
+    from transformers.generation.logits_process import (  # type: ignore[import-untyped]
+        MinPLogitsWarper,
+        TemperatureLogitsWarper,
+        TopKLogitsWarper,
+        TopPLogitsWarper,
+    )
+
+    warpers: list[Callable[[Any, Any], Any]] = []
+    if choice.temperature != 1.0:
+        warpers.append(TemperatureLogitsWarper(choice.temperature))
+    if choice.top_k > 0:
+        warpers.append(TopKLogitsWarper(choice.top_k))
+    if 0.0 < choice.top_p < 1.0:
+        warpers.append(TopPLogitsWarper(choice.top_p))
+    if 0.0 < choice.min_p <= 1.0:
+        warpers.append(MinPLogitsWarper(choice.min_p))
+    return warpers
+
+
+def _repetition(scores: Any, tokens: Sequence[int], penalty: float) -> Any:
+    """Tokens already there become less likely: positive scores are divided, negative ones multiplied."""
+    import torch
+
+    ids = torch.tensor(sorted(set(tokens)), device=scores.device)
+    old = scores[:, ids]
+    return scores.index_copy(1, ids, torch.where(old < 0, old * penalty, old / penalty))
+
+
+def _frequency(scores: Any, made: Sequence[int], frequency: float, presence: float) -> Any:
+    """OpenAI's definition: minus frequency times count, minus presence once."""
+    import torch
+
+    counts = Counter(made)
+    ids = torch.tensor(list(counts), device=scores.device)
+    times = torch.tensor(list(counts.values()), dtype=scores.dtype, device=scores.device)
+    return scores.index_add(1, ids, -(times * frequency + presence).unsqueeze(0))

@@ -1,0 +1,305 @@
+"""The engine on Hugging Face transformers: every model with safetensors weights and a causal language model class.
+
+The token loop is our own instead of ``model.generate``: it can be cancelled within one token, keeps the key-value
+cache from one reply to the next, and reads a long prompt in parts so that progress can be seen from outside.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel, LoadOptions
+from zwaif_fallback.engines.decoding import IncrementalText
+from zwaif_fallback.engines.explain import explain, first_line, is_out_of_memory
+from zwaif_fallback.engines.model_files import find_model
+from zwaif_fallback.engines.sampling import Sampler, decide
+from zwaif_fallback.engines.weights import Loaded, free_memory, load_weights
+from zwaif_fallback.errors import EngineError
+from zwaif_fallback.stops import StopFilter
+from zwaif_hooks.messages import ModelInfo
+
+logger = logging.getLogger(__name__)
+
+_NO_LIMIT = 1_000_000
+"""Tokenizers without a limit say 10**30; anything this large means "did not say"."""
+_TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>")
+"""Tokens that end a chat turn, missing from the end tokens of some published models."""
+
+
+def _quiet(line: str) -> None:
+    """Nobody listens to the progress of this load."""
+
+
+class TransformersEngine:
+    """See :class:`zwaif_fallback.engines.base.Engine` for the contract."""
+
+    def __init__(self) -> None:
+        self._reader: _Reader | None = None
+        self._model: Any = None
+        self._tokenizer: Any = None
+        self._tokenizer_lock = threading.Lock()
+        self._end_tokens: frozenset[int] = frozenset()
+        self._window = 0
+        self._cancelled = threading.Event()
+
+    def load(self, options: LoadOptions, progress: Callable[[str], None] = _quiet) -> LoadedModel:
+        started = time.monotonic()
+        folder = find_model(options, progress)
+        try:
+            tokenizer, config = _open(folder, options)
+        except Exception as error:  # whatever is wrong with the files is explained to the user
+            raise explain(error, options) from error
+        loaded = load_weights(folder, config, options, progress)
+        self._take(loaded.model, tokenizer)
+        info = model_info(options, config, tokenizer)
+        self._window = info.context_window
+        return _describe(loaded, info, time.monotonic() - started)
+
+    def _take(self, model: Any, tokenizer: Any) -> None:
+        self._model, self._tokenizer = model, tokenizer
+        self._reader = _Reader(model)
+        self._end_tokens = end_tokens(model, tokenizer)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(self._encode(text)) for text in texts]
+
+    def generate(self, generation: Generation, stats: GenerationStats | None = None) -> Iterator[str]:
+        # A fresh event per generation: a late cancel of the last one must not touch this one.
+        self._cancelled = threading.Event()
+        return self._speak(generation, stats or GenerationStats(), self._cancelled)
+
+    def cancel(self) -> None:
+        self._cancelled.set()
+
+    def unload(self) -> None:
+        self._model = self._tokenizer = self._reader = None
+        free_memory()
+
+    def _speak(self, generation: Generation, stats: GenerationStats, cancelled: threading.Event) -> Iterator[str]:
+        prompt = self._encode(generation.prompt)
+        stats.prompt_tokens = len(prompt)
+        text = IncrementalText(self._decode, prompt)
+        stops = StopFilter(generation.stop)
+        for token in self._tokens(prompt, generation, stats, cancelled):
+            if piece := stops.feed(text.push(token)):
+                yield piece
+            if stops.stopped:
+                break
+        else:
+            if piece := stops.feed(text.flush()) + stops.flush():
+                yield piece
+        if stops.stopped:
+            stats.finish_reason = "stop"
+
+    def _tokens(
+        self, prompt: list[int], generation: Generation, stats: GenerationStats, cancelled: threading.Event
+    ) -> Iterator[int]:
+        """Token ids as they are picked; sets ``stats.finish_reason``."""
+        reader = self._loaded_reader()
+        room = self._room(prompt, generation)
+        sampler = Sampler(decide(generation.sampling, self._model.generation_config), self._model.device)
+        made: list[int] = []
+        try:
+            while not cancelled.is_set() and len(made) < room:
+                scores = reader.read(prompt + made, stats, cancelled)
+                if scores is None:
+                    break
+                token = sampler.pick(scores, prompt + made, made)
+                if token in self._end_tokens:
+                    stats.finish_reason = "stop"
+                    return
+                made.append(token)
+                stats.generated_tokens = len(made)
+                yield token
+            stats.finish_reason = "cancelled" if cancelled.is_set() else "length"
+        except GeneratorExit:
+            stats.finish_reason = "cancelled"
+            raise
+        except (RuntimeError, MemoryError) as error:
+            reader.forget()
+            raise _engine_error(error) from error
+
+    def _loaded_reader(self) -> _Reader:
+        if self._reader is None:
+            raise EngineError("No model is loaded.")
+        return self._reader
+
+    def _room(self, prompt: list[int], generation: Generation) -> int:
+        """How many tokens may be made."""
+        if not prompt:
+            raise EngineError("The prompt is empty: there is nothing to go on from.")
+        room = self._window - len(prompt)
+        if room <= 0:
+            raise EngineError(
+                f"The prompt has {len(prompt)} tokens and the model's window is {self._window}: shorten the prompt."
+            )
+        return min(room, generation.max_tokens)
+
+    def _encode(self, text: str) -> list[int]:
+        if self._tokenizer is None:
+            raise EngineError("No model is loaded.")
+        # A lone surrogate (half of an emoji, cut by some program) cannot be encoded; the rest of the text can.
+        clean = text.encode("utf-8", "replace").decode("utf-8")
+        with self._tokenizer_lock:
+            return list(self._tokenizer(clean, add_special_tokens=False, verbose=False).input_ids)
+
+    def _decode(self, tokens: list[int]) -> str:
+        with self._tokenizer_lock:
+            text = self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return str(text)
+
+
+class _Reader:
+    """Feeds tokens to the model and keeps the key-value cache of what it has read."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        accepted = inspect.signature(model.forward).parameters
+        self._last_only = {name: 1 for name in ("logits_to_keep", "num_logits_to_keep") if name in accepted}
+        # Models without the common cache class (a few old or recurrent ones) read everything again for each token.
+        special = getattr(model.generation_config, "cache_implementation", None)
+        self._caches = bool(getattr(model, "_supports_cache_class", False)) and special in (None, "dynamic")
+        self._part = 128 if model.device.type == "cpu" else 1024
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop the cache and give its memory back."""
+        self._cache: Any = None
+        self._known: list[int] = []
+        free_memory()
+
+    def read(self, tokens: list[int], stats: GenerationStats, cancelled: threading.Event) -> Any:
+        """Scores for the token after ``tokens``, float32, shape (1, vocabulary); None when cancelled on the way."""
+        start = self._reuse(tokens) if self._caches else 0
+        if not stats.generated_tokens:
+            stats.reused_tokens = start
+        if not self._caches:
+            return self._forward(tokens)
+        while True:
+            end = min(start + self._part, len(tokens))
+            scores = self._forward(tokens[start:end])
+            self._known += tokens[start:end]
+            stats.prefilled_tokens = min(end, stats.prompt_tokens)
+            if end == len(tokens):
+                return scores
+            if cancelled.is_set():
+                return None
+            start = end
+
+    def _reuse(self, tokens: list[int]) -> int:
+        """How many tokens need not be read again; the cache is cut to them. At least one is always left to read."""
+        common = _common_prefix(self._known, tokens[:-1])
+        if self._cache is None or common == 0:
+            from transformers import DynamicCache  # type: ignore[import-untyped]
+
+            self._cache, self._known = DynamicCache(), []
+        elif common < len(self._known):
+            self._cache.crop(common)
+            del self._known[common:]
+        return common
+
+    def _forward(self, tokens: list[int]) -> Any:
+        import torch
+
+        ids = torch.tensor([tokens], device=self._model.device)
+        with torch.inference_mode():
+            output = self._model(
+                input_ids=ids, past_key_values=self._cache, use_cache=self._caches, return_dict=True, **self._last_only
+            )
+        return output.logits[:, -1, :].float()
+
+
+def model_info(options: LoadOptions, config: Any, tokenizer: Any) -> ModelInfo:
+    """What prompts are written by."""
+    return ModelInfo(
+        name=options.model,
+        family=guess_family(options.model, config),
+        context_window=context_window(options, config, tokenizer),
+        chat_template=chat_template(tokenizer),
+        bos_token=str(tokenizer.bos_token or ""),
+        eos_token=str(tokenizer.eos_token or ""),
+    )
+
+
+def chat_template(tokenizer: Any) -> str:
+    """The tokenizer's own template; of several named ones, the default."""
+    template = getattr(tokenizer, "chat_template", None)
+    if isinstance(template, dict):
+        template = template.get("default")
+    return str(template or "")
+
+
+def guess_family(model: str, config: Any) -> str:
+    """The prompt family, from the names first: Neural-Chat and TinyLlama share their model type with others."""
+    names = f"{model} {getattr(config, '_name_or_path', '')}".lower()
+    if "tinyllama" in names:
+        return "tinyllama"
+    if "neural-chat" in names:
+        return "neural-chat"
+    model_type = str(getattr(config, "model_type", ""))
+    return model_type if model_type in ("phi", "mistral") else ""
+
+
+def context_window(options: LoadOptions, config: Any, tokenizer: Any) -> int:
+    """Tokens: the smallest limit that anyone names."""
+    config = getattr(config, "text_config", config)
+    limits = [getattr(config, name, 0) or 0 for name in ("max_position_embeddings", "n_positions", "max_seq_len")]
+    limits += [int(getattr(tokenizer, "model_max_length", 0) or 0), options.context_window]
+    return min((limit for limit in limits if 0 < limit < _NO_LIMIT), default=2048)
+
+
+def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Every token that ends a reply, by generation settings, configuration or tokenizer."""
+    found: set[int] = set()
+    for value in (model.generation_config.eos_token_id, model.config.eos_token_id, tokenizer.eos_token_id):
+        found.update([value] if isinstance(value, int) else value or [])
+    added = tokenizer.get_added_vocab()
+    found.update(added[token] for token in _TURN_ENDS if token in added)
+    return frozenset(found)
+
+
+def _open(folder: Path, options: LoadOptions) -> tuple[Any, Any]:
+    import torch
+    from transformers import AutoConfig, AutoTokenizer
+
+    if options.threads > 0:
+        torch.set_num_threads(options.threads)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    return tokenizer, config
+
+
+def _describe(loaded: Loaded, info: ModelInfo, seconds: float) -> LoadedModel:
+    plan = loaded.plan
+    return LoadedModel(
+        info=info,
+        engine="transformers",
+        device=str(loaded.model.device),
+        dtype=plan.dtype,
+        quantization="4-bit NF4" if plan.four_bit else "",
+        memory_bytes=int(loaded.model.get_memory_footprint()),
+        load_seconds=seconds,
+        notes=loaded.notes,
+    )
+
+
+def _engine_error(error: BaseException) -> EngineError:
+    if is_out_of_memory(error):
+        return EngineError(
+            "The local model ran out of memory while it wrote. Close other programs, or set a smaller context window "
+            "or a smaller model."
+        )
+    return EngineError(f"The local model failed while it wrote ({first_line(error)}).")
+
+
+def _common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
+    for place, (left, right) in enumerate(zip(one, other, strict=False)):
+        if left != right:
+            return place
+    return min(len(one), len(other))

@@ -1,0 +1,215 @@
+"""Loading a transformers model the best way this machine allows, each step down said in one line."""
+
+from __future__ import annotations
+
+import gc
+import importlib.metadata
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zwaif_fallback.engines.base import LoadOptions
+from zwaif_fallback.engines.explain import explain, first_line
+from zwaif_fallback.errors import ModelTooBig
+from zwaif_fallback.hardware import estimate_memory, memory_now
+
+logger = logging.getLogger(__name__)
+
+OLDEST_ACCELERATE = (0, 26)
+ACCELERATE_REMEDY = 'run: pip install "accelerate>=0.26.0"'
+BITSANDBYTES_REMEDY = "run: pip install bitsandbytes"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One way to load."""
+
+    device: str
+    dtype: str
+    four_bit: bool = False
+    spread: bool = False
+    """Let accelerate place the layers over all cards and, where they are full, the RAM."""
+
+    def __str__(self) -> str:
+        return f"{'4-bit' if self.four_bit else self.dtype} on {self.device}"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model in memory and how it came there."""
+
+    model: Any
+    plan: Plan
+    notes: tuple[str, ...]
+
+
+def load_weights(folder: Path, config: Any, options: LoadOptions, progress: Callable[[str], None]) -> Loaded:
+    """Try each plan in turn, best first.
+
+    Raises:
+        FallbackError: the last plan failed too; the text says why and what to do.
+    """
+    notes: list[str] = []
+    plans = make_plans(options, config, notes)
+    for plan, next_plan in zip(plans, [*plans[1:], None], strict=True):
+        progress(f"Loading {options.model} ({plan}) …")
+        try:
+            return Loaded(_load(folder, plan, options), plan, tuple(notes))
+        except Exception as error:  # each backend has errors of its own; the last one is explained
+            if next_plan is None:
+                raise explain(error, options) from error
+            logger.info("Loading %s as %s failed", options.model, plan, exc_info=True)
+            notes.append(f"{plan} did not work ({first_line(error)}); loading it as {next_plan}.")
+            free_memory()
+    raise AssertionError("there is always a plan for the CPU or for the device asked for")
+
+
+def make_plans(options: LoadOptions, config: Any, notes: list[str]) -> list[Plan]:
+    """Ways to load, best first. Whatever is not possible here is left out, with a line in ``notes``."""
+    device = pick_device(options.device, notes)
+    plans: list[Plan] = []
+    if options.quantization != "none" and _four_bit_allowed(device, config, options, notes):
+        plans.append(Plan(device, half_dtype(device), four_bit=True))
+    spread = options.device == "auto" and device.startswith("cuda") and accelerate_works()
+    plans.append(Plan(device, pick_dtype(device, options.dtype, notes), spread=spread))
+    if options.device == "auto" and device != "cpu":
+        plans.append(Plan("cpu", pick_dtype("cpu", options.dtype, [])))
+    if not accelerate_works():
+        notes.append(f"accelerate is missing or too old, so layers are not spread over devices; {ACCELERATE_REMEDY}")
+    return plans
+
+
+def pick_device(wish: str, notes: list[str]) -> str:
+    """The device to use: what was asked for where it exists, otherwise the best there is."""
+    import torch
+
+    has_mps = torch.backends.mps.is_available()
+    if wish.startswith("cuda") and not torch.cuda.is_available():
+        notes.append("No usable NVIDIA card was found; the model runs on the CPU.")
+        return "cpu"
+    if wish == "mps" and not has_mps:
+        notes.append("No Apple graphics device was found; the model runs on the CPU.")
+        return "cpu"
+    if wish != "auto":
+        return wish
+    return "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
+
+
+def half_dtype(device: str) -> str:
+    """The 16-bit type of a graphics device."""
+    import torch
+
+    return "bfloat16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "float16"
+
+
+def pick_dtype(device: str, wish: str, notes: list[str]) -> str:
+    """16 bits where the device computes in them; float32 on older CPUs. float16 is unusably slow on a CPU."""
+    if device == "cpu":
+        if wish == "float16":
+            notes.append("float16 is too slow on a CPU; using the CPU's best type instead.")
+        elif wish != "auto":
+            return wish
+        if cpu_computes_bfloat16():
+            return "bfloat16"
+        notes.append("This CPU has no fast 16-bit arithmetic; the model runs in float32 and takes twice the memory.")
+        return "float32"
+    return half_dtype(device) if wish == "auto" else wish
+
+
+def cpu_computes_bfloat16() -> bool:
+    """What torch itself asks before it uses oneDNN's bfloat16 kernels."""
+    import torch
+
+    try:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    except (AttributeError, RuntimeError) as error:  # builds without oneDNN have no such operator
+        logger.debug("torch cannot say whether this CPU computes bfloat16: %s", error)
+        return False
+
+
+def accelerate_works() -> bool:
+    return version_of("accelerate") >= OLDEST_ACCELERATE
+
+
+def version_of(distribution: str) -> tuple[int, ...]:
+    """The installed version's first two numbers; ``(0,)`` when it is not installed."""
+    try:
+        parts = importlib.metadata.version(distribution).split(".")[:2]
+    except importlib.metadata.PackageNotFoundError:
+        return (0,)
+    return tuple(int("".join(filter(str.isdigit, part)) or 0) for part in parts)
+
+
+def _four_bit_allowed(device: str, config: Any, options: LoadOptions, notes: list[str]) -> bool:
+    if getattr(config, "quantization_config", None):
+        notes.append("The model is published quantized; it is loaded as it is.")
+        return False
+    if not device.startswith("cuda"):
+        if options.quantization == "4bit":
+            notes.append("4-bit loading needs an NVIDIA card; using standard loading.")
+        return False
+    if version_of("bitsandbytes") == (0,):
+        notes.append(f"bitsandbytes is not installed; using standard loading. For 4-bit {BITSANDBYTES_REMEDY}")
+        return False
+    if not accelerate_works():
+        notes.append(f"4-bit loading needs a newer accelerate; using standard loading. For 4-bit {ACCELERATE_REMEDY}")
+        return False
+    return True
+
+
+def _load(folder: Path, plan: Plan, options: LoadOptions) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM  # type: ignore[import-untyped]
+
+    _check_room(folder, plan, options)
+    arguments: dict[str, Any] = {"torch_dtype": getattr(torch, plan.dtype)}
+    if plan.four_bit:
+        arguments["quantization_config"] = _four_bit(plan)
+    if accelerate_works():
+        arguments["device_map"] = "auto" if plan.spread else {"": _place(plan.device)}
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, use_safetensors=True, trust_remote_code=False, local_files_only=True, **arguments
+    )
+    if "device_map" not in arguments:
+        model = model.to(plan.device)
+    return model.eval()
+
+
+def _place(device: str) -> str | int:
+    """accelerate wants a card's number where a device has no number of its own."""
+    return 0 if device == "cuda" else device
+
+
+def _four_bit(plan: Plan) -> Any:
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, plan.dtype),
+    )
+
+
+def _check_room(folder: Path, plan: Plan, options: LoadOptions) -> None:
+    """Say so before loading, where the weights alone exceed the free RAM: the system would kill the worker."""
+    if plan.device != "cpu":
+        return
+    needed, free = estimate_memory(folder, dtype=plan.dtype).weights, memory_now().ram_free
+    if needed > free:
+        raise ModelTooBig(
+            f"{options.model} needs {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free. Close other "
+            "programs, or choose a smaller model, for example TinyLlama/TinyLlama-1.1B-Chat-v1.0."
+        )
+
+
+def free_memory() -> None:
+    """Give back what a failed attempt took, before the next one needs it."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

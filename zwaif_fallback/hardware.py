@@ -1,0 +1,173 @@
+"""What fits on this machine now. Never imports torch, so Z-Waif's own process may ask."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import struct
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+logger = logging.getLogger(__name__)
+
+_QUERY = ["--query-gpu=name,memory.total,memory.free", "--format=csv,noheader,nounits"]
+_MIB = 1024 * 1024
+_BYTES = {
+    "float32": 4.0,
+    "bfloat16": 2.0,
+    "float16": 2.0,
+    "4bit": 0.53,  # half a byte, and one double-quantized scale for every 64 weights
+}
+NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)
+"""For Popen on Windows, where a console program would otherwise open a black window; nothing elsewhere."""
+RUNTIME_BYTES = 700 * _MIB
+"""What a worker takes before it holds a model: Python, torch and transformers (measured: 400 to 700 MB)."""
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One NVIDIA graphics card; bytes."""
+
+    name: str
+    total: int
+    free: int
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Memory of this machine at one moment, in bytes. ``ram_free`` is what programs can get without swapping."""
+
+    ram_total: int
+    ram_free: int
+    gpus: tuple[Gpu, ...] = ()
+
+    @property
+    def best_gpu(self) -> Gpu | None:
+        return max(self.gpus, key=lambda gpu: gpu.free, default=None)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one model will take, in bytes."""
+
+    weights: int
+    kv_cache: int
+    runtime: int = RUNTIME_BYTES
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.kv_cache + self.runtime
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What the headers of a model's safetensors files say."""
+
+    parameters: int
+    quantizable: int
+    """Parameters in matrices that 4-bit loading shrinks: all but embeddings, the output head, norms and biases."""
+    stored_bytes: int
+
+
+def memory_now() -> Memory:
+    """RAM and VRAM, asked now."""
+    ram = psutil.virtual_memory()
+    return Memory(ram_total=ram.total, ram_free=ram.available, gpus=gpus_now())
+
+
+def cpu_cores() -> int:
+    """Physical cores, at least one: more threads than that slow a model down."""
+    return psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+
+
+def gpus_now() -> tuple[Gpu, ...]:
+    """NVIDIA cards with their memory; empty without a card or without its driver's ``nvidia-smi``."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return ()
+    try:
+        answer = subprocess.run(
+            [program, *_QUERY], capture_output=True, text=True, timeout=5, check=True, creationflags=NO_WINDOW
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        logger.debug("nvidia-smi gave no answer: %s", error)
+        return ()
+    return parse_gpus(answer.stdout)
+
+
+def parse_gpus(table: str) -> tuple[Gpu, ...]:
+    """Rows of ``name, total MiB, free MiB``; a row without numbers (``[N/A]``) is left out."""
+    gpus = []
+    for row in table.splitlines():
+        cells = [cell.strip() for cell in row.rsplit(",", 2)]
+        if len(cells) == 3 and cells[1].isdigit() and cells[2].isdigit():
+            gpus.append(Gpu(cells[0], int(cells[1]) * _MIB, int(cells[2]) * _MIB))
+    return tuple(gpus)
+
+
+def read_weights(folder: Path) -> Weights:
+    """Sizes from the safetensors headers of ``folder``; nothing is loaded.
+
+    Raises:
+        ValueError: a file is not a safetensors file.
+        OSError: a file cannot be read.
+    """
+    parameters = quantizable = stored = 0
+    for file in sorted(folder.glob("model*.safetensors")):
+        for name, shape, size in _tensors(file):
+            count = 1
+            for side in shape:
+                count *= side
+            parameters += count
+            stored += size
+            if len(shape) == 2 and not any(part in name for part in ("embed", "lm_head", "wte", "wpe")):
+                quantizable += count
+    return Weights(parameters, quantizable, stored)
+
+
+def estimate_memory(
+    folder: Path, *, dtype: str = "bfloat16", quantization: str = "", context_window: int = 2048
+) -> Estimate:
+    """What loading ``folder`` will take with ``dtype`` (and ``quantization``: ``4bit`` or empty).
+
+    Raises:
+        ValueError, OSError: the folder holds no readable model.
+    """
+    weights = read_weights(folder)
+    width = _BYTES.get(dtype, 2.0)
+    shrunk = weights.quantizable if quantization == "4bit" else 0
+    size = (weights.parameters - shrunk) * width + shrunk * _BYTES["4bit"]
+    return Estimate(weights=int(size), kv_cache=_kv_cache(folder, context_window, min(width, 4.0)))
+
+
+def _tensors(file: Path) -> Iterator[tuple[str, list[int], int]]:
+    """Name, shape and size in bytes of each tensor: an 8-byte length, then a JSON header."""
+    with file.open("rb") as stream:
+        length = stream.read(8)
+        if len(length) < 8 or struct.unpack("<Q", length)[0] > file.stat().st_size:
+            raise ValueError(f"{file.name} is no safetensors file")
+        header: dict[str, Any] = json.loads(stream.read(struct.unpack("<Q", length)[0]))
+    for name, entry in header.items():
+        if name != "__metadata__":
+            start, end = entry["data_offsets"]
+            yield name, entry["shape"], end - start
+
+
+def _kv_cache(folder: Path, context_window: int, width: float) -> int:
+    """Two vectors per layer, key-value head and token."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = config.get("text_config", config)
+    heads = config.get("num_attention_heads") or config.get("n_head") or 0
+    layers = config.get("num_hidden_layers") or config.get("n_layer") or 0
+    hidden = config.get("hidden_size") or config.get("n_embd") or 0
+    if not heads:
+        return 0
+    head_size = config.get("head_dim") or hidden // heads
+    groups = config.get("num_key_value_heads") or heads
+    return int(2 * layers * groups * head_size * context_window * width)
