@@ -159,6 +159,9 @@ class Answer:
     """The reply, piece by piece as it is made; iterated in the thread of Z-Waif that waits for the reply."""
     answered_by: str = ""
     """Who speaks, for example a model's name; may still change while ``pieces`` is being iterated."""
+    exact: bool = False
+    """True where the speaker was given ``failure.delivered`` as the beginning of its own turn and goes on from its last
+    character; otherwise what it says again is looked for and taken out."""
 
 
 @dataclass(frozen=True)

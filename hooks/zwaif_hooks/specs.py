@@ -1,7 +1,7 @@
 """The hooks. One function each: when it runs, what it gets, what ``None`` means, who wins.
 
-A plugin is a module (or object) whose functions carry ``@hookimpl``; it may take fewer arguments than listed here. It is
-found through an entry point in the group ``zwaif``. Implementations run last-registered first, unless marked
+A plugin is a module (or object) whose functions carry ``@hookimpl``; it may take fewer arguments than listed here. It
+is found through an entry point in the group ``zwaif``. Implementations run last-registered first, unless marked
 ``tryfirst`` or ``trylast``. One that raises or returns something unusable is reported by name and the next is asked.
 """
 

@@ -1,0 +1,116 @@
+"""Where Z-Waif is entered: the one table of what is attached to which of its modules."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, NamedTuple
+
+from zwaif_hooks.guards import http, lmstudio, ollama
+from zwaif_hooks.host import Host, log
+from zwaif_hooks.messages import PrimaryFailure
+from zwaif_hooks.plugins import PluginManager
+from zwaif_hooks.primary import PrimaryBook
+from zwaif_hooks.runtime import Runtime
+
+if TYPE_CHECKING:
+    from zwaif_hooks.startup import ImportWatcher
+
+
+class Target(NamedTuple):
+    """A module of Z-Waif's process, and what is done once it has been imported."""
+
+    module: str
+    attach: Callable[[Bridge, ModuleType], None]
+
+
+class Bridge:
+    """Everything of ours in one running Z-Waif."""
+
+    def __init__(self, tree: Path) -> None:
+        from zwaif_hooks.host.settings import SettingsStore
+        from zwaif_hooks.settings import GUARD_SETTINGS
+
+        self.settings = SettingsStore(GUARD_SETTINGS, tree / ".env")
+        self.plugins = PluginManager(log.report)
+        self.primaries = PrimaryBook(self._primary_changed)
+        self.host = Host(tree, self.settings, self.primaries)
+        self.runtime = Runtime(tree, self.settings, self.plugins, self.primaries, log.say, log.report)
+        self._started = False
+
+    def start_plugins(self) -> None:
+        """Tell the plugins that Z-Waif is up, in a thread of ours, once."""
+        if self._started:
+            return
+        self._started = True
+        thread = threading.Thread(
+            target=lambda: self.plugins.hook.zwaif_started(host=self.host), name="zwaif-plugins", daemon=True
+        )
+        thread.start()
+
+    def _primary_changed(self, name: str, failure: PrimaryFailure | None, seconds: float) -> None:
+        if failure is not None:
+            self.plugins.hook.primary_failed(primary=name, failure=failure)
+        else:
+            self.plugins.hook.primary_recovered(primary=name, outage_seconds=seconds)
+
+
+def open_bridge(tree: str, watcher: ImportWatcher) -> Bridge:
+    """Called by the start-up watcher when the first module of a Z-Waif tree is about to be imported."""
+    bridge = Bridge(Path(tree))
+    bridge.plugins.discover()
+    for target in TARGETS:
+        watcher.after_import(target.module, lambda module, attach=target.attach: attach(bridge, module))  # type: ignore[misc]
+    return bridge
+
+
+def _guard_requests(bridge: Bridge, module: ModuleType) -> None:
+    http.install(module, bridge.runtime)
+
+
+def _guard_ollama(bridge: Bridge, module: ModuleType) -> None:
+    ollama.install(module, bridge.runtime)
+
+
+def _guard_lmstudio(bridge: Bridge, module: ModuleType) -> None:
+    lmstudio.install(module, bridge.runtime)
+
+
+def _bind_settings(bridge: Bridge, module: ModuleType) -> None:
+    if _is_zwaifs(bridge, module):
+        bridge.settings.bind(module)
+
+
+def _add_settings_tab(bridge: Bridge, module: ModuleType) -> None:
+    demo = getattr(module, "demo", None)
+    gradio = sys.modules.get("gradio")
+    if not _is_zwaifs(bridge, module) or gradio is None or not hasattr(demo, "blocks"):
+        return
+    from zwaif_hooks.host.webui import add_to_settings_tab
+
+    add_to_settings_tab(demo, gradio, bridge.plugins.builders(gradio, bridge.host))
+
+
+def _controller_is_up(bridge: Bridge, module: ModuleType) -> None:
+    if _is_zwaifs(bridge, module) and hasattr(module, "send_via_oogabooga"):
+        bridge.start_plugins()
+
+
+def _is_zwaifs(bridge: Bridge, module: ModuleType) -> bool:
+    """Z-Waif's module names are generic: the file decides."""
+    file = getattr(module, "__file__", None)
+    return file is not None and Path(file).resolve().is_relative_to(bridge.host.tree.resolve())
+
+
+TARGETS = (
+    Target("requests.sessions", _guard_requests),
+    Target("ollama._client", _guard_ollama),
+    Target("lmstudio", _guard_lmstudio),
+    Target("utils.settings", _bind_settings),
+    Target("utils.web_ui", _add_settings_tab),
+    Target("API.api_controller", _controller_is_up),
+    Target("API.Oogabooga_Api_Support", _controller_is_up),
+)

@@ -1,0 +1,300 @@
+"""Guard of ``requests``: Oobabooga and every other OpenAI-style server.
+
+``Session.request`` is the one method behind ``requests.post``, ``from requests import post`` and v1.14's own session, so
+one swap covers every release. Requests that are not a chat (R4's start-up pings carry no ``messages``) pass untouched.
+"""
+
+from __future__ import annotations
+
+import json
+import weakref
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from zwaif_hooks.deadlines import Deadlines
+from zwaif_hooks.guards import sse
+from zwaif_hooks.guards.request import completed, plain_messages, purpose_of_caller
+from zwaif_hooks.guards.sockets import sockets_to, watched_session
+from zwaif_hooks.guards.swap import swap
+from zwaif_hooks.host.sampling import sampling_from
+from zwaif_hooks.messages import ChatRequest, FailureKind, Purpose
+from zwaif_hooks.pump import Chunk, Closers, PrimaryError
+from zwaif_hooks.runtime import Runtime
+from zwaif_hooks.takeover import Call, NobodyAnswered, Turn
+
+if TYPE_CHECKING:
+    import requests
+
+CHAT_PATH = "/chat/completions"
+PASS_HEADER = "X-ZWaif-Fallback"
+"""A request that carries it is our own (the remote tier, a plugin) and is not guarded."""
+MISCONFIGURED_STATUS = frozenset({401, 403, 404})
+DEFAULT_RETRY_AFTER = 5.0
+SAFETY_READ_TIMEOUT = 600.0
+"""Seconds after which a silent socket that could not be closed from outside ends its thread by itself."""
+
+Original = Callable[..., "requests.Response"]
+
+
+def install(module: ModuleType, runtime: Runtime) -> None:
+    """Swap ``requests.Session.request``; ``module`` is ``requests.sessions``."""
+
+    def make(original: Original) -> Original:
+        def request(self: Any, method: Any, url: Any, *args: Any, **kwargs: Any) -> requests.Response:
+            body = _chat_body(method, url, args, kwargs)
+            if body is None or not runtime.enabled:
+                return original(self, method, url, *args, **kwargs)
+            return _Exchange(original, self, str(url), body, kwargs, runtime).respond()
+
+        return request
+
+    swap(module.Session, "request", make, {"method", "url", "json", "headers", "stream", "timeout"})
+
+
+def _chat_body(method: Any, url: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any] | None:
+    """The request's JSON if it is a chat request in the form Z-Waif uses, else None."""
+    if args or not isinstance(url, str) or CHAT_PATH not in url or str(method).upper() != "POST":
+        return None
+    if PASS_HEADER in (kwargs.get("headers") or ()):
+        return None
+    body = kwargs.get("json")
+    if body is None:
+        body = _decoded(kwargs.get("data"))
+    if isinstance(body, dict) and isinstance(body.get("messages"), list):
+        return body
+    return None
+
+
+def _decoded(data: Any) -> Any:
+    if not isinstance(data, (str, bytes)):
+        return None
+    try:
+        return json.loads(data)
+    except ValueError:
+        return None
+
+
+class _Exchange:
+    """One chat request of Z-Waif's and the response made for it."""
+
+    def __init__(
+        self, original: Original, session: Any, url: str, body: dict[str, Any], kwargs: dict[str, Any], runtime: Runtime
+    ) -> None:
+        self._original = original
+        self._session = session
+        self._url = url
+        self._body = body
+        self._kwargs = {k: v for k, v in kwargs.items() if k not in ("data", "json", "stream", "timeout")}
+        self._runtime = runtime
+        self._host = urlsplit(url).hostname or ""
+        self._purpose = purpose_of_caller()
+
+    def respond(self) -> requests.Response:
+        call = Call(_address(self._url), self._read, self._probe, self._describe)
+        turn = Turn(call, self._runtime).start()
+        if self._body.get("stream"):
+            return self._streamed(turn)
+        return self._whole(turn)
+
+    def _streamed(self, turn: Turn) -> requests.Response:
+        response = self._response(b"text/event-stream")
+        response.raw = _EventBody(turn, self._model(), self._raised)
+        weakref.finalize(response, turn.abandon)
+        return response
+
+    def _whole(self, turn: Turn) -> requests.Response:
+        try:
+            text = "".join(chunk.text for chunk in turn.chunks())
+        except NobodyAnswered as nobody:
+            if nobody.error is not None and nobody.error.response is not None:
+                answered: requests.Response = nobody.error.response
+                return answered
+            raise self._raised(nobody) from None
+        response = self._response(b"application/json")
+        response._content = json.dumps(sse.completion(text, self._model())).encode()
+        return response
+
+    def _response(self, content_type: bytes) -> requests.Response:
+        import requests
+
+        response = requests.Response()
+        response.status_code = 200
+        response.reason = "OK"
+        response.url = self._url
+        response.encoding = "utf-8"
+        response.headers["Content-Type"] = content_type.decode()
+        return response
+
+    def _model(self) -> str:
+        return str(self._body.get("model") or self._body.get("character") or "")
+
+    def _raised(self, nobody: NobodyAnswered) -> BaseException:
+        import requests
+
+        cause = nobody.failure.exception
+        if isinstance(cause, requests.RequestException):
+            return cause
+        return requests.ConnectionError(nobody.failure.cause)
+
+    def _read(self, closers: Closers) -> Iterator[Chunk]:
+        """Asked as a stream even where Z-Waif wants it whole: only a stream shows that the server is alive."""
+        yield from self._ask({**self._body, "stream": True}, closers)
+
+    def _probe(self, closers: Closers) -> Iterator[Chunk]:
+        greeting = [{"role": "user", "content": "Hi"}]
+        body = {key: value for key, value in self._body.items() if key in ("mode", "character", "model", "preset")}
+        yield from self._ask({**body, "messages": greeting, "max_tokens": 1, "stream": True}, closers)
+
+    def _ask(self, body: dict[str, Any], closers: Closers) -> Iterator[Chunk]:
+        response = self._sent(body, closers)
+        closers.add(response.close)
+        self._raise_for_status(response)
+        try:
+            if "json" in response.headers.get("Content-Type", "") and "ndjson" not in response.headers["Content-Type"]:
+                yield from sse.read_body(response.content)
+            else:
+                yield from sse.read_events(_parts(response))
+        except _network_errors() as error:
+            raise PrimaryError(FailureKind.CUT, f"the connection broke: {_short(error)}", original=error) from error
+
+    def _sent(self, body: dict[str, Any], closers: Closers) -> requests.Response:
+        import requests
+
+        deadlines = Deadlines.of(self._runtime.settings)
+        timeout = (deadlines.connect_to(self._host), SAFETY_READ_TIMEOUT)
+        session = watched_session(self._session)
+        closers.add(session.close)
+        try:
+            with sockets_to(closers):
+                return self._original(
+                    session, "POST", self._url, json=body, stream=True, timeout=timeout, **self._kwargs
+                )
+        except requests.ConnectTimeout as error:
+            cause = f"{_address(self._url)} did not accept the connection"
+            raise PrimaryError(FailureKind.CONNECT_TIMEOUT, cause, original=error) from error
+        except requests.ConnectionError as error:
+            raise _refused_or_reset(error, _address(self._url)) from error
+        except requests.RequestException as error:
+            raise PrimaryError(FailureKind.UNKNOWN, _short(error), original=error) from error
+
+    def _raise_for_status(self, response: requests.Response) -> None:
+        status = response.status_code
+        if status < 400:
+            return
+        kind = FailureKind.HTTP_ERROR
+        retry_after = None
+        if status == 429:
+            kind, retry_after = FailureKind.RATE_LIMITED, _seconds(response.headers.get("Retry-After"))
+        elif status in MISCONFIGURED_STATUS:
+            kind = FailureKind.MISCONFIGURED
+        said = " ".join(response.content[:200].decode("utf-8", "replace").split())
+        cause = f"{_address(self._url)} answered {status} {response.reason or ''}".rstrip() + (
+            f": {said}" if said else ""
+        )
+        raise PrimaryError(kind, cause, status=status, retry_after=retry_after, response=response)
+
+    def _describe(self) -> ChatRequest:
+        messages, pictured = plain_messages(self._body["messages"])
+        request = ChatRequest(
+            backend="oobabooga",
+            messages=messages,
+            max_tokens=int(self._body.get("max_tokens") or 300),
+            stop=_stops(self._body.get("stop")),
+            sampling=sampling_from("oobabooga", self._body, self._runtime.tree),
+            stream=bool(self._body.get("stream")),
+            has_image=pictured or self._purpose is Purpose.IMAGE,
+            model=str(self._body.get("model") or ""),
+            primary=_address(self._url),
+        )
+        return completed(request, self._runtime, self._purpose)
+
+
+class _EventBody:
+    """Stands where urllib3's response stands in a ``requests.Response``: bytes as the speaker speaks."""
+
+    def __init__(self, turn: Turn, model: str, raised: Callable[[NobodyAnswered], BaseException]) -> None:
+        self._turn = turn
+        self._model = model
+        self._raised = raised
+        self._events = self._read()
+        self._rest = b""
+        self.closed = False
+
+    def stream(self, amt: int = 0, decode_content: bool | None = None) -> Iterator[bytes]:
+        yield from self._events
+
+    def read(self, amt: int | None = None, decode_content: bool | None = None) -> bytes:
+        while amt is None or len(self._rest) < amt:
+            event = next(self._events, None)
+            if event is None:
+                break
+            self._rest += event
+            if amt is not None:
+                break
+        taken, self._rest = (self._rest, b"") if amt is None else (self._rest[:amt], self._rest[amt:])
+        return taken
+
+    def close(self) -> None:
+        self.closed = True
+        self._turn.abandon()
+
+    def release_conn(self) -> None:
+        self.close()
+
+    def _read(self) -> Iterator[bytes]:
+        try:
+            for chunk in self._turn.chunks():
+                yield chunk.native if chunk.native is not None else sse.event_bytes(chunk.text, self._model)
+        except NobodyAnswered as nobody:
+            raise self._raised(nobody) from None
+
+
+def _parts(response: requests.Response) -> Iterator[bytes]:
+    """Bytes as soon as they arrive, chunked or not."""
+    raw = response.raw
+    if getattr(raw, "chunked", False) or not hasattr(raw, "read1"):
+        yield from response.iter_content(None if getattr(raw, "chunked", False) else 1)
+        return
+    while part := raw.read1(65536, decode_content=True):
+        yield part
+
+
+def _network_errors() -> tuple[type[BaseException], ...]:
+    import requests
+    import urllib3
+
+    return (requests.RequestException, urllib3.exceptions.HTTPError, OSError, AttributeError)
+
+
+def _refused_or_reset(error: Exception, address: str) -> PrimaryError:
+    text = repr(error)
+    if "NameResolution" in text or "getaddrinfo" in text:
+        return PrimaryError(FailureKind.REFUSED, f"the name in {address} does not resolve", original=error)
+    if "NewConnectionError" in text or "refused" in text:
+        return PrimaryError(FailureKind.REFUSED, f"connection refused by {address}", original=error)
+    return PrimaryError(FailureKind.CUT, f"{address} closed the connection", original=error)
+
+
+def _stops(stop: Any) -> tuple[str, ...]:
+    if isinstance(stop, str):
+        return (stop,)
+    return tuple(dict.fromkeys(s for s in stop if isinstance(s, str) and s)) if isinstance(stop, list) else ()
+
+
+def _seconds(retry_after: str | None) -> float:
+    try:
+        return max(0.0, float(retry_after or ""))
+    except ValueError:
+        return DEFAULT_RETRY_AFTER
+
+
+def _address(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.hostname or ''}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+
+
+def _short(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:160]}"

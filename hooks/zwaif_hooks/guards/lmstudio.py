@@ -1,0 +1,321 @@
+"""Guard of the ``lmstudio`` library: ``lmstudio.llm`` and ``lmstudio.prepare_image``, which Z-Waif looks up at each call.
+
+``lmstudio.llm`` connects at once, and after one failure its cached default client refuses every later call even when
+the server is back; here the connection is made in our thread and a client that failed is forgotten.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from types import FrameType, ModuleType
+from typing import Any
+
+from zwaif_hooks.deadlines import Deadlines
+from zwaif_hooks.guards.request import completed, plain_messages, purpose_of_caller
+from zwaif_hooks.guards.swap import swap
+from zwaif_hooks.host.sampling import sampling_from
+from zwaif_hooks.messages import ChatRequest, FailureKind, Purpose
+from zwaif_hooks.primary import listens
+from zwaif_hooks.pump import Chunk, Closers, PrimaryError, Pump
+from zwaif_hooks.runtime import Runtime
+from zwaif_hooks.takeover import Call, NobodyAnswered, Turn
+
+DEFAULT_NAME = "LM Studio"
+FAILED_STOP_REASONS = frozenset({"failed", "modelUnloaded"})
+UNSENT_IMAGE = {"name": "image.png", "identifier": "zwaif-not-sent", "fileType": "image", "sizeBytes": 0}
+"""Stands for a picture that the server could not take; only ever seen by a fallback, which sees no pictures."""
+
+
+def install(module: ModuleType, runtime: Runtime) -> None:
+    """Swap ``llm`` and ``prepare_image`` of the module ``lmstudio``."""
+    library = _Library(module)
+
+    def make_llm(original: Callable[..., Any]) -> Callable[..., Any]:
+        def llm(model_key: str | None = None, /, **kwargs: Any) -> Any:
+            if not runtime.enabled:
+                return original(model_key, **kwargs)
+            return GuardedModel(library, lambda: original(model_key, **kwargs), model_key or "", runtime)
+
+        return llm
+
+    def make_prepare(original: Callable[..., Any]) -> Callable[..., Any]:
+        def prepare_image(src: Any, name: str | None = None) -> Any:
+            if not runtime.enabled:
+                return original(src, name)
+            return _prepared(library, lambda: original(src, name), runtime)
+
+        return prepare_image
+
+    swap(module, "llm", make_llm, {"model_key"})
+    swap(module, "prepare_image", make_prepare, {"src", "name"})
+
+
+class _Library:
+    """What we need of the library beside the two swapped functions."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self._sync = sys.modules.get(f"{module.__name__}.sync_api")
+
+    def address(self) -> str:
+        client = getattr(self._sync, "_default_client", None)
+        host = getattr(client, "_api_host", None) or getattr(self._sync, "_default_api_host", None)
+        return str(host or DEFAULT_NAME)
+
+    def forget_client(self) -> None:
+        """Make the next call start with a new default client, for the same configured host."""
+        reset = getattr(self._sync, "_reset_default_client", None)
+        if reset is None or getattr(self._sync, "_default_client", None) is None:
+            return
+        host = getattr(self._sync, "_default_api_host", None)
+        reset()
+        if host is not None and self._sync is not None:
+            self._sync.configure_default_client(host)
+
+
+class GuardedModel:
+    """Stands for ``lmstudio.LLM``: connects when it is asked something, and not in Z-Waif's thread."""
+
+    def __init__(self, library: _Library, connect: Callable[[], Any], key: str, runtime: Runtime) -> None:
+        self._library = library
+        self._connect = connect
+        self._key = key
+        self._runtime = runtime
+
+    def respond(self, history: Any, *, config: Any = None, **kwargs: Any) -> Any:
+        if kwargs:
+            return self._connect().respond(history, config=config, **kwargs)
+        exchange = self._exchange(history, config, stream=False)
+        reply = exchange.whole()
+        _mend_hard_summary(str(reply))
+        return reply
+
+    def respond_stream(self, history: Any, *, config: Any = None, **kwargs: Any) -> Any:
+        if kwargs:
+            return self._connect().respond_stream(history, config=config, **kwargs)
+        return self._exchange(history, config, stream=True).streamed()
+
+    def _exchange(self, history: Any, config: Any, stream: bool) -> _Exchange:
+        return _Exchange(self._library, self._connect, self._key, history, config, stream, self._runtime)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connect(), name)
+
+
+class Reply(str):
+    """A whole reply: the text itself, with the attributes of ``lmstudio.PredictionResult``.
+
+    Z-Waif takes ``.content`` in one place and the object as text in another (where the library's own object makes it
+    fail).
+    """
+
+    result: Any = None
+
+    @property
+    def content(self) -> str:
+        return str(self)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.result, name)
+
+
+class Fragment:
+    """One piece of ours, with the fields of ``lmstudio.LlmPredictionFragment``."""
+
+    def __init__(self, content: str) -> None:
+        self.content = content
+        self.tokens_count = 1
+        self.contains_drafted = False
+        self.reasoning_type = "none"
+
+
+class GuardedStream:
+    """Stands for ``lmstudio.PredictionStream``."""
+
+    def __init__(self, turn: Turn) -> None:
+        self._turn = turn
+        self._fragments = self._read()
+        self._text = ""
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._fragments
+
+    def __enter__(self) -> GuardedStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def cancel(self) -> None:
+        self._turn.abandon()
+
+    def close(self) -> None:
+        self._turn.abandon()
+
+    def result(self) -> Reply:
+        for _ in self._fragments:
+            continue
+        return Reply(self._text)
+
+    def wait_for_result(self) -> Reply:
+        return self.result()
+
+    def _read(self) -> Iterator[Any]:
+        try:
+            for chunk in self._turn.chunks():
+                self._text += chunk.text
+                yield chunk.native if chunk.native is not None else Fragment(chunk.text)
+        except NobodyAnswered as nobody:
+            raise _raised(nobody) from None
+        finally:
+            self._turn.abandon()
+
+
+class _Exchange:
+    def __init__(
+        self,
+        library: _Library,
+        connect: Callable[[], Any],
+        key: str,
+        history: Any,
+        config: Any,
+        stream: bool,
+        runtime: Runtime,
+    ) -> None:
+        self._library = library
+        self._connect = connect
+        self._key = key
+        self._history = history
+        self._config = config
+        self._stream = stream
+        self._runtime = runtime
+        self._purpose = purpose_of_caller()
+        self._address = library.address()
+        self._result: Any = None
+
+    def streamed(self) -> GuardedStream:
+        return GuardedStream(self._turn())
+
+    def whole(self) -> Reply:
+        try:
+            text = "".join(chunk.text for chunk in self._turn().chunks())
+        except NobodyAnswered as nobody:
+            raise _raised(nobody) from None
+        reply = Reply(text)
+        reply.result = self._result
+        return reply
+
+    def _turn(self) -> Turn:
+        return Turn(Call(self._address, self._read, self._probe, self._describe), self._runtime).start()
+
+    def _read(self, closers: Closers) -> Iterator[Chunk]:
+        yield from self._ask(self._history, self._config, closers)
+
+    def _probe(self, closers: Closers) -> Iterator[Chunk]:
+        yield from self._ask("Hi", {"maxTokens": 1}, closers)
+
+    def _ask(self, history: Any, config: Any, closers: Closers) -> Iterator[Chunk]:
+        try:
+            stream = self._connect().respond_stream(history, config=config)
+            closers.add(stream.cancel)
+            for fragment in stream:
+                yield Chunk(fragment.content or "", fragment)
+            self._result = stream.result()
+        except Exception as error:
+            self._library.forget_client()
+            raise failure_of(error) from error
+        reason = getattr(getattr(self._result, "stats", None), "stop_reason", "")
+        if reason in FAILED_STOP_REASONS:
+            raise PrimaryError(FailureKind.CUT, f"LM Studio stopped in the middle of the reply ({reason})")
+
+    def _describe(self) -> ChatRequest:
+        config = self._config if isinstance(self._config, Mapping) else {}
+        messages, pictured = plain_messages(_turns(self._history))
+        budget = config.get("maxTokens")
+        request = ChatRequest(
+            backend="lmstudio",
+            messages=messages,
+            max_tokens=budget if isinstance(budget, int) and budget > 0 else 300,
+            stop=tuple(dict.fromkeys(s for s in config.get("stopStrings") or () if s)),
+            sampling=sampling_from("lmstudio", config, self._runtime.tree),
+            stream=self._stream,
+            has_image=pictured or self._purpose is Purpose.IMAGE,
+            model=self._key,
+            primary=self._address,
+        )
+        return completed(request, self._runtime, self._purpose)
+
+
+def failure_of(error: BaseException) -> PrimaryError:
+    """What an exception of the ``lmstudio`` library says about the server (matched by name: none is ever imported)."""
+    if isinstance(error, PrimaryError):
+        return error
+    name = type(error).__name__
+    line = " ".join(str(error).split())[:160]
+    kind = FailureKind.ERROR_BODY
+    if name in ("LMStudioClientError", "LMStudioRuntimeError", "LMStudioWebsocketError") or isinstance(error, OSError):
+        kind = FailureKind.REFUSED
+    if name == "LMStudioTimeoutError":
+        kind = FailureKind.FIRST_TOKEN_TIMEOUT
+    if name in ("LMStudioModelNotFoundError", "LMStudioPresetNotFoundError"):
+        kind = FailureKind.MISCONFIGURED
+    if name == "LMStudioChannelClosedError":
+        kind = FailureKind.CUT
+    return PrimaryError(kind, f"LM Studio: {line or name}", original=error)
+
+
+def _prepared(library: _Library, prepare: Callable[[], Any], runtime: Runtime) -> Any:
+    """Hand a picture to the server, or a stand-in when it does not take it in time: the chat call then takes over."""
+    primary = runtime.primaries.get(library.address())
+    if not primary.admit() or not listens(primary.name):
+        return UNSENT_IMAGE
+
+    def source(_: Closers) -> Iterator[Chunk]:
+        yield Chunk("sent", prepare())
+
+    pump = Pump(source, runtime.clock)
+    pump.start()
+    limit = Deadlines.of(runtime.settings).first_token
+    try:
+        chunk = pump.take(limit, limit)
+    except Exception as error:
+        library.forget_client()
+        runtime.say(f"LM Studio did not take the picture: {failure_of(error).cause}")
+        return UNSENT_IMAGE
+    return UNSENT_IMAGE if chunk is None else chunk.native
+
+
+def _turns(history: Any) -> list[dict[str, Any]]:
+    """The messages of an ``lmstudio.Chat`` (or of what one is made from) as role and text parts."""
+    if isinstance(history, str):
+        return [{"role": "user", "content": history}]
+    read = getattr(history, "_get_history_for_prediction", None)
+    if read is not None:
+        history = read().to_dict()
+    if not isinstance(history, Mapping):
+        return []
+    return [_turn_of(message) for message in history.get("messages", ())]
+
+
+def _turn_of(message: Any) -> dict[str, Any]:
+    parts = message.get("content")
+    if isinstance(parts, list):
+        parts = [{**part, "type": "image"} if part.get("type") == "file" else part for part in parts]
+    return {"role": message.get("role"), "content": parts}
+
+
+def _raised(nobody: NobodyAnswered) -> BaseException:
+    original = nobody.error.original if nobody.error is not None else None
+    return original if original is not None else ConnectionError(nobody.failure.cause)
+
+
+def _mend_hard_summary(text: str) -> None:
+    """v1.15 keeps a summary by LM Studio in a local name, goes on with the stale global and recurses for ever."""
+    frame: FrameType | None = sys._getframe(1)
+    for _ in range(6):
+        if frame is None:
+            return
+        if frame.f_code.co_name == "summary_memory_run_hard" and "received_message" in frame.f_globals:
+            frame.f_globals["received_message"] = text
+            return
+        frame = frame.f_back

@@ -1,0 +1,212 @@
+"""Guard of the ``ollama`` library.
+
+The class's ``chat`` is swapped while ``ollama`` is being imported, before its module-level ``chat`` is bound to it, so that
+``from ollama import chat`` anywhere gets the guarded one.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from zwaif_hooks.deadlines import Deadlines
+from zwaif_hooks.guards.http import DEFAULT_RETRY_AFTER, MISCONFIGURED_STATUS
+from zwaif_hooks.guards.request import completed, plain_messages, purpose_of_caller
+from zwaif_hooks.guards.sockets import sockets_to, watch_httpx
+from zwaif_hooks.guards.swap import MARK, swap
+from zwaif_hooks.host.sampling import sampling_from
+from zwaif_hooks.messages import ChatRequest, FailureKind, Purpose
+from zwaif_hooks.pump import Chunk, Closers, PrimaryError
+from zwaif_hooks.runtime import Runtime
+from zwaif_hooks.takeover import Call, NobodyAnswered, Turn
+
+if TYPE_CHECKING:
+    from ollama import ChatResponse
+
+DEFAULT_ADDRESS = "127.0.0.1:11434"
+
+
+def install(module: ModuleType, runtime: Runtime) -> None:
+    """Swap ``ollama.Client.chat``; ``module`` is ``ollama._client``."""
+
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        def chat(self: Any, model: str = "", messages: Any = None, **kwargs: Any) -> Any:
+            unusual = kwargs.get("tools") or kwargs.get("format")
+            if unusual or not messages or not runtime.enabled:
+                return original(self, model, messages, **kwargs)
+            return _Exchange(original, self, model, messages, kwargs, runtime).respond()
+
+        return chat
+
+    swap(module.Client, "chat", make, {"model", "messages", "stream", "options"})
+    for name in ("ollama", "API.ollama_api", "API.api_controller"):
+        rebind(sys.modules.get(name), module.Client)
+
+
+def rebind(module: ModuleType | None, client_class: type) -> None:
+    """Where a module took hold of the unguarded ``chat`` before us, give it the guarded one."""
+    bound = getattr(module, "chat", None)
+    guarded = client_class.chat  # type: ignore[attr-defined]
+    if module is not None and getattr(bound, "__func__", None) is getattr(guarded, MARK, guarded):
+        module.chat = guarded.__get__(bound.__self__)  # type: ignore[attr-defined,union-attr]
+
+
+class _Exchange:
+    """One chat call of Z-Waif's and the result made for it."""
+
+    def __init__(
+        self,
+        original: Callable[..., Any],
+        client: Any,
+        model: str,
+        messages: Any,
+        kwargs: dict[str, Any],
+        runtime: Runtime,
+    ) -> None:
+        self._original = original
+        self._client = client
+        self._model = model
+        self._messages = list(messages)
+        self._kwargs = {key: value for key, value in kwargs.items() if key != "stream"}
+        self._stream = bool(kwargs.get("stream"))
+        self._runtime = runtime
+        self._purpose = purpose_of_caller()
+
+    def respond(self) -> Any:
+        turn = Turn(Call(self._address(), self._read, self._probe, self._describe), self._runtime).start()
+        return self._streamed(turn) if self._stream else self._whole(turn)
+
+    def _streamed(self, turn: Turn) -> Iterator[Any]:
+        try:
+            for chunk in turn.chunks():
+                yield chunk.native if chunk.native is not None else self._response(chunk.text, done=False)
+        except NobodyAnswered as nobody:
+            raise _raised(nobody) from None
+        finally:
+            turn.abandon()
+
+    def _whole(self, turn: Turn) -> Any:
+        text, last = "", None
+        try:
+            for chunk in turn.chunks():
+                text += chunk.text
+                last = chunk.native
+        except NobodyAnswered as nobody:
+            raise _raised(nobody) from None
+        whole = self._response(text, done=True)
+        if last is not None and last.done:
+            return last.model_copy(update={"message": whole.message})
+        return whole
+
+    def _response(self, text: str, done: bool) -> ChatResponse:
+        from ollama import ChatResponse, Message
+
+        return ChatResponse(model=self._model, done=done, message=Message(role="assistant", content=text))
+
+    def _read(self, closers: Closers) -> Iterator[Chunk]:
+        """Asked as a stream even where Z-Waif wants it whole: only a stream shows that the server is alive."""
+        yield from self._ask(self._messages, self._kwargs, closers)
+
+    def _probe(self, closers: Closers) -> Iterator[Chunk]:
+        kwargs = {**self._kwargs, "options": {"num_predict": 1}}
+        yield from self._ask([{"role": "user", "content": "Hi"}], kwargs, closers)
+
+    def _ask(self, messages: list[Any], kwargs: dict[str, Any], closers: Closers) -> Iterator[Chunk]:
+        self._prepare_client()
+        done = False
+        try:
+            with sockets_to(closers):
+                for part in self._original(self._client, self._model, messages, stream=True, **kwargs):
+                    done = done or bool(part.done)
+                    yield Chunk(part.message.content or "", part)
+        except Exception as error:
+            raise failure_of(error, self._address()) from error
+        if not done:
+            raise PrimaryError(FailureKind.CUT, "the stream ended before the reply was finished")
+
+    def _prepare_client(self) -> None:
+        """The library waits for ever; give the connection its deadline, and let us hang up when we give up."""
+        inner = getattr(self._client, "_client", None)
+        if inner is None:
+            return
+        watch_httpx(inner)
+        if inner.timeout.connect is None:
+            import httpx
+
+            deadlines = Deadlines.of(self._runtime.settings)
+            inner.timeout = httpx.Timeout(inner.timeout.read, connect=deadlines.connect_to(inner.base_url.host))
+
+    def _address(self) -> str:
+        url = getattr(getattr(self._client, "_client", None), "base_url", None)
+        parts = urlsplit(str(url)) if url else None
+        return f"{parts.hostname}:{parts.port or 80}" if parts and parts.hostname else DEFAULT_ADDRESS
+
+    def _describe(self) -> ChatRequest:
+        options = self._kwargs.get("options") or {}
+        if not isinstance(options, Mapping):
+            options = options.model_dump(exclude_none=True)
+        messages, pictured = plain_messages(self._messages)
+        request = ChatRequest(
+            backend="ollama",
+            messages=messages,
+            max_tokens=_budget(options),
+            stop=tuple(dict.fromkeys(s for s in options.get("stop") or () if s)),
+            sampling=sampling_from("ollama", options, self._runtime.tree),
+            stream=self._stream,
+            has_image=pictured or self._purpose is Purpose.IMAGE,
+            model=self._model or "",
+            primary=self._address(),
+        )
+        return completed(request, self._runtime, self._purpose)
+
+
+def failure_of(error: Exception, address: str) -> PrimaryError:
+    """What an exception of the ``ollama`` library, or of httpx and pydantic below it, says about the server."""
+    if isinstance(error, PrimaryError):
+        return error
+    import httpx
+    from ollama import ResponseError
+
+    if isinstance(error, ResponseError):
+        return _answered(error, address)
+    if isinstance(error, httpx.ConnectTimeout):
+        return PrimaryError(FailureKind.CONNECT_TIMEOUT, f"{address} did not accept the connection", original=error)
+    if isinstance(error, (httpx.ConnectError, ConnectionError)):
+        return PrimaryError(FailureKind.REFUSED, f"connection refused by {address}", original=error)
+    if isinstance(error, (httpx.TransportError, OSError)):
+        return PrimaryError(FailureKind.CUT, f"the connection to {address} broke: {_line(error)}", original=error)
+    if isinstance(error, ValueError) and type(error).__module__.startswith("pydantic"):
+        return PrimaryError(FailureKind.MISCONFIGURED, f"the request is not valid: {_line(error)}", original=error)
+    if isinstance(error, ValueError):
+        return PrimaryError(FailureKind.UNREADABLE, "the answer is not a chat reply", original=error)
+    return PrimaryError(FailureKind.UNKNOWN, _line(error), original=error)
+
+
+def _answered(error: Any, address: str) -> PrimaryError:
+    status = error.status_code if error.status_code and error.status_code > 0 else None
+    cause = f"{address} answered{f' {status}' if status else ''}: {_line(error)}"
+    if status is None:
+        return PrimaryError(FailureKind.ERROR_BODY, cause, original=error)
+    if status == 429:
+        return PrimaryError(
+            FailureKind.RATE_LIMITED, cause, status=status, retry_after=DEFAULT_RETRY_AFTER, original=error
+        )
+    kind = FailureKind.MISCONFIGURED if status in MISCONFIGURED_STATUS else FailureKind.HTTP_ERROR
+    return PrimaryError(kind, cause, status=status, original=error)
+
+
+def _raised(nobody: NobodyAnswered) -> BaseException:
+    original = nobody.error.original if nobody.error is not None else None
+    return original if original is not None else ConnectionError(nobody.failure.cause)
+
+
+def _budget(options: Mapping[str, Any]) -> int:
+    asked = options.get("num_predict")
+    return asked if isinstance(asked, int) and asked > 0 else 300
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__

@@ -1,0 +1,80 @@
+"""What the three clients' requests have in common, put into the words of :mod:`zwaif_hooks.messages`."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from types import FrameType
+from typing import Any
+
+from zwaif_hooks.host.persona import read_persona, recent_replies
+from zwaif_hooks.messages import ChatRequest, Message, Purpose, Role
+from zwaif_hooks.runtime import Runtime
+
+PICTURE = re.compile(r"<img\b[^>]*>|data:image/[\w.+-]+;base64,[A-Za-z0-9+/=\s]+", re.IGNORECASE)
+ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant", "developer": "system"}
+PURPOSE_OF_FUNCTION = {
+    "summary_memory_run": Purpose.SUMMARY,
+    "summary_memory_run_hard": Purpose.SUMMARY,
+    "summary_memory_run_soft": Purpose.SUMMARY,
+    "view_image": Purpose.IMAGE,
+    "view_image_streaming": Purpose.IMAGE,
+    "run": Purpose.CHAT,
+    "run_streaming": Purpose.CHAT,
+}
+SUMMARY_MARK = "[System L]"
+
+
+def purpose_of_caller() -> Purpose | None:
+    """Why Z-Waif asks, from the name of the function of its controller that is asking; None when it is not there."""
+    frame: FrameType | None = sys._getframe(1)
+    for _ in range(20):
+        if frame is None:
+            return None
+        purpose = PURPOSE_OF_FUNCTION.get(frame.f_code.co_name)
+        if purpose is not None and "api" in frame.f_globals.get("__name__", "").lower():
+            return purpose
+        frame = frame.f_back
+    return None
+
+
+def plain_messages(raw: Iterable[Any]) -> tuple[tuple[Message, ...], bool]:
+    """Messages as text, and whether a picture was taken out of them."""
+    messages, pictures = [], False
+    for item in raw:
+        role, content, pictured = _parts(item)
+        text = PICTURE.sub("", content)
+        pictures = pictures or pictured or text != content
+        messages.append(Message(ROLES.get(role, "user"), text.strip() if text != content else text))
+    return tuple(messages), pictures
+
+
+def completed(request: ChatRequest, runtime: Runtime, purpose: Purpose | None) -> ChatRequest:
+    """Add what Z-Waif knows and its request does not say: why, who she is, which replies would be repeats."""
+    newest = request.messages[-1].content if request.messages else ""
+    if purpose is None:
+        purpose = Purpose.IMAGE if request.has_image else Purpose.CHAT
+    if purpose is Purpose.CHAT and newest.startswith(SUMMARY_MARK):
+        purpose = Purpose.SUMMARY
+    return replace(
+        request,
+        purpose=purpose,
+        persona=read_persona(sys.modules, runtime.tree, newest),
+        persona_in_messages=any(m.role == "system" and m.content.strip() for m in request.messages),
+        recent_replies=recent_replies(sys.modules),
+    )
+
+
+def _parts(item: Any) -> tuple[str, str, bool]:
+    """Role, text and "is there a picture" of one message, whatever the client allows it to be."""
+    if not isinstance(item, Mapping):
+        item = {name: getattr(item, name, None) for name in ("role", "content", "images")}
+    content = item.get("content")
+    pictured = bool(item.get("images"))
+    if isinstance(content, list):
+        texts = [part.get("text", "") for part in content if isinstance(part, Mapping)]
+        pictured = pictured or any(isinstance(p, Mapping) and "image" in str(p.get("type", "")) for p in content)
+        content = "\n".join(text for text in texts if text)
+    return str(item.get("role", "user")), content if isinstance(content, str) else "", pictured

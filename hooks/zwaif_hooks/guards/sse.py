@@ -1,0 +1,143 @@
+"""An OpenAI-style chat reply as it really arrives: server-sent events, or a plain JSON body, or neither."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from zwaif_hooks.messages import FailureKind
+from zwaif_hooks.pump import Chunk, PrimaryError
+
+MAX_STRAY = 4096
+"""Bytes of a body that is no event stream which are kept, to say what it was."""
+
+
+def read_events(parts: Iterable[bytes]) -> Iterator[Chunk]:
+    """Chunks of a ``text/event-stream`` body, each with the event's own bytes.
+
+    Leaves out what Z-Waif's loop cannot take: ``[DONE]``, role-only and usage chunks, a final ``delta: {}``.
+
+    Raises:
+        PrimaryError: an error object, a body that is no event stream, or an end without ``finish_reason``/``[DONE]``.
+    """
+    finished = False
+    events, damaged, stray = 0, 0, b""
+    for line in _lines(parts):
+        if not line.startswith(b"data:"):
+            if line and not line.startswith((b":", b"event:", b"id:", b"retry:")) and len(stray) < MAX_STRAY:
+                stray += line + b"\n"
+            continue
+        payload = line[5:].strip()
+        if payload == b"[DONE]":
+            finished = True
+            continue
+        event = _loads(payload)
+        if event is None:
+            damaged += 1
+            continue
+        events += 1
+        raise_for_error(event)
+        text, reason = delta_of(event)
+        finished = finished or bool(reason)
+        if text is not None:
+            yield Chunk(text, b"data: " + payload + b"\n\n")
+    if finished:
+        return
+    if not events and stray:
+        yield from read_body(stray)
+        return
+    if not events and damaged:
+        raise PrimaryError(FailureKind.UNREADABLE, "the stream held no readable event")
+    raise PrimaryError(FailureKind.CUT, "the stream ended before the reply was finished")
+
+
+def read_body(body: bytes) -> Iterator[Chunk]:
+    """A whole chat completion in one JSON body.
+
+    Raises:
+        PrimaryError: it is an error object, has no text, or is no JSON at all.
+    """
+    reply = _loads(body)
+    if not isinstance(reply, dict):
+        start = body[:60].decode("utf-8", "replace").strip()
+        what = f"it begins with {start!r}" if start else "it is empty"
+        raise PrimaryError(FailureKind.UNREADABLE, f"the answer is not a chat reply: {what}")
+    raise_for_error(reply)
+    text = message_of(reply)
+    if not text:
+        raise PrimaryError(FailureKind.EMPTY, "the reply was blank")
+    yield Chunk(text)
+
+
+def raise_for_error(reply: Any) -> None:
+    """Servers report errors inside a 200 answer, as ``{"error": …}`` or with ``"object": "error"``."""
+    if not isinstance(reply, dict):
+        return
+    error = reply.get("error")
+    if not error and reply.get("object") != "error":
+        return
+    message = error.get("message") if isinstance(error, dict) else error or reply.get("message")
+    raise PrimaryError(FailureKind.ERROR_BODY, f"the server reported: {str(message)[:200]}")
+
+
+def delta_of(event: Any) -> tuple[str | None, str | None]:
+    """Text and finish reason of one stream event; text is None where the event has none."""
+    choice = _first_choice(event)
+    delta = choice.get("delta")
+    text = delta.get("content") if isinstance(delta, dict) else None
+    reason = choice.get("finish_reason")
+    return (text if isinstance(text, str) else None), (reason if isinstance(reason, str) else None)
+
+
+def message_of(reply: Any) -> str:
+    """Text of a whole chat completion, empty where it has none."""
+    message = _first_choice(reply).get("message")
+    text = message.get("content") if isinstance(message, dict) else None
+    return text if isinstance(text, str) else ""
+
+
+def event_bytes(text: str, model: str) -> bytes:
+    """One stream event of ours, with the fields that Z-Waif and other OpenAI clients read."""
+    event = {
+        "object": "chat.completion.chunk",
+        "model": model,
+        "choices": [{"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": None}],
+    }
+    return b"data: " + json.dumps(event).encode("ascii") + b"\n\n"
+
+
+def completion(text: str, model: str) -> dict[str, Any]:
+    """One whole chat completion of ours."""
+    return {
+        "id": "chatcmpl-zwaif",
+        "object": "chat.completion",
+        "created": 0,
+        "model": model,
+        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}],
+        "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+    }
+
+
+def _first_choice(reply: Any) -> dict[str, Any]:
+    choices = reply.get("choices") if isinstance(reply, dict) else None
+    if isinstance(choices, list) and choices and isinstance(choices[0], dict):
+        return choices[0]
+    return {}
+
+
+def _loads(raw: bytes) -> Any:
+    try:
+        return json.loads(raw)
+    except ValueError:
+        return None
+
+
+def _lines(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines of a byte stream, however it was cut; the last one also without a line end."""
+    rest = b""
+    for part in parts:
+        *lines, rest = (rest + part).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        yield from lines
+    if rest:
+        yield rest

@@ -1,0 +1,40 @@
+"""Swapping a callable for ours, once, with a way back."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+MARK = "_zwaif_guard_of"
+
+
+class UnknownTarget(Exception):
+    """The library is not as we know it; Z-Waif goes on without this guard."""
+
+
+def swap(owner: Any, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]], needs: set[str]) -> None:
+    """Replace ``owner.name`` by ``make(original)``, unless that was done before.
+
+    Raises:
+        UnknownTarget: it is missing, or does not take the parameters in ``needs``.
+    """
+    original = getattr(owner, name, None)
+    where = f"{getattr(owner, '__name__', owner)}.{name}"
+    if original is None:
+        raise UnknownTarget(f"{where} does not exist in the installed version")
+    if hasattr(original, MARK):
+        return
+    missing = needs - set(inspect.signature(original).parameters)
+    if missing:
+        raise UnknownTarget(f"{where} of the installed version has no parameter {', '.join(sorted(missing))}")
+    replacement = make(original)
+    setattr(replacement, MARK, original)
+    setattr(owner, name, replacement)
+
+
+def restore(owner: Any, name: str) -> None:
+    """Undo :func:`swap`."""
+    original = getattr(getattr(owner, name, None), MARK, None)
+    if original is not None:
+        setattr(owner, name, original)

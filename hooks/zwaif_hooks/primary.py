@@ -1,0 +1,199 @@
+"""The primary LLM server's state: a circuit breaker made for one local server, with a background probe.
+
+Closed (healthy or failing): requests go to the primary. Open: none does, a background probe looks for its return.
+Half-open is the probe itself, never a user's request. No circuit breaker library gives that (pybreaker, aiobreaker and
+purgatory spend the next user's request as their probe), and none tells a refused connection from a slow answer.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from zwaif_hooks.clock import Clock, SystemClock
+from zwaif_hooks.messages import FailureKind, PrimaryFailure
+from zwaif_hooks.pump import PrimaryError, Pump, Source
+
+HARD = frozenset(
+    {FailureKind.REFUSED, FailureKind.CONNECT_TIMEOUT, FailureKind.MISCONFIGURED, FailureKind.RATE_LIMITED}
+)
+"""Failures that say at once that the next request would fail too."""
+SOFT_LIMIT = 2
+"""Soft failures in a row (a cut, a stall, a blank reply, a 500) before the breaker opens."""
+PROBE_SECONDS = 1.0
+"""Between two probes of a server that may be back at any moment."""
+SLOW_PROBE_SECONDS = 4.0
+"""Between two probes of a server that answers, but with an error only its owner can mend."""
+PATIENCE_SECONDS = 120.0
+"""After this long an outage is probed at a quarter of the pace."""
+PROBE_TIMEOUT = 15.0
+
+Listener = Callable[[str, "PrimaryFailure | None", float], None]
+
+
+@dataclass(frozen=True)
+class PrimaryStatus:
+    """What the Settings tab and ``status`` show."""
+
+    name: str
+    state: str
+    """``healthy``, ``failing`` (soft failures so far) or ``open``."""
+    since: float
+    """Seconds the state has lasted."""
+    last_failure: PrimaryFailure | None
+
+
+class Primary:
+    """One LLM server. Thread-safe.
+
+    ``on_change(name, failure, seconds)`` is called when an outage begins (with its failure) and when it ends (with
+    None and the outage's length in seconds).
+    """
+
+    def __init__(self, name: str, on_change: Listener, clock: Clock | None = None) -> None:
+        self.name = name
+        self._on_change = on_change
+        self._clock = clock or SystemClock()
+        self._lock = threading.Lock()
+        self._wake = threading.Condition(self._lock)
+        self._open = False
+        self._soft = 0
+        self._changed_at = self._clock.now()
+        self._last_failure: PrimaryFailure | None = None
+        self._not_before = 0.0
+        self._probe: Source | None = None
+        self._prober: threading.Thread | None = None
+        self._closed_for_good = False
+
+    def admit(self) -> bool:
+        """May a request of the user's go to the primary now?"""
+        return not self._open
+
+    def open_failure(self) -> PrimaryFailure:
+        """What to tell a plugin about a request that was not even asked."""
+        last = self._last_failure
+        cause = f"{self.name} failed a moment ago ({last.cause})" if last else f"{self.name} is not answering"
+        return PrimaryFailure(FailureKind.OPEN, cause)
+
+    def succeeded(self) -> None:
+        """A reply came through, whole."""
+        if self._soft or self._open:
+            self._close_breaker()
+
+    def failed(self, failure: PrimaryFailure, probe: Source | None = None) -> None:
+        """A request failed; ``probe`` is how to ask this server for one token later."""
+        with self._lock:
+            self._last_failure = failure
+            self._soft += 1
+            if probe is not None:
+                self._probe = probe
+            if failure.retry_after:
+                self._not_before = self._clock.now() + failure.retry_after
+            if self._open or not (failure.kind in HARD or self._soft >= SOFT_LIMIT):
+                return
+            self._open = True
+            self._changed_at = self._clock.now()
+            self._start_prober()
+        self._on_change(self.name, failure, 0.0)
+
+    def status(self) -> PrimaryStatus:
+        state = "open" if self._open else "failing" if self._soft else "healthy"
+        return PrimaryStatus(self.name, state, self._clock.now() - self._changed_at, self._last_failure)
+
+    def shut_down(self) -> None:
+        with self._lock:
+            self._closed_for_good = True
+            self._wake.notify_all()
+
+    def _close_breaker(self) -> None:
+        with self._lock:
+            was_open, lasted = self._open, self._clock.now() - self._changed_at
+            self._open, self._soft = False, 0
+            self._changed_at = self._clock.now()
+            self._wake.notify_all()
+        if was_open:
+            self._on_change(self.name, None, lasted)
+
+    def _start_prober(self) -> None:
+        if self._probe is None or (self._prober is not None and self._prober.is_alive()):
+            return
+        self._prober = threading.Thread(target=self._probe_until_well, name="zwaif-probe", daemon=True)
+        self._prober.start()
+
+    def _probe_until_well(self) -> None:
+        while True:
+            with self._lock:
+                self._clock.wait(self._wake, lambda: not self._open or self._closed_for_good, self._pause())
+                if not self._open or self._closed_for_good:
+                    self._prober = None
+                    return
+                probe = self._probe
+            if probe is not None and self._generates(probe):
+                self._close_breaker()
+
+    def _pause(self) -> float:
+        failure = self._last_failure
+        mendable = failure is not None and failure.kind is FailureKind.MISCONFIGURED
+        pause = SLOW_PROBE_SECONDS if mendable else PROBE_SECONDS
+        if self._clock.now() - self._changed_at > PATIENCE_SECONDS:
+            pause *= 4
+        return max(pause * random.uniform(0.8, 1.2), self._not_before - self._clock.now())
+
+    def _generates(self, probe: Source) -> bool:
+        """One token is proof; a model list is not: servers list models while they cannot speak."""
+        if not listens(self.name):
+            return False
+        pump = Pump(probe, self._clock)
+        pump.start()
+        try:
+            while (chunk := pump.take(PROBE_TIMEOUT, PROBE_TIMEOUT)) is not None:
+                if chunk.text:
+                    return True
+            return False
+        except PrimaryError as error:
+            self._last_failure = PrimaryFailure(error.kind, error.cause, status=error.status)
+            return False
+        except Exception as error:
+            self._last_failure = PrimaryFailure(FailureKind.UNKNOWN, repr(error), exception=error)
+            return False
+        finally:
+            pump.abandon()
+
+
+class PrimaryBook:
+    """Every primary of this process, by ``host:port``."""
+
+    def __init__(self, on_change: Listener, clock: Clock | None = None) -> None:
+        self._on_change = on_change
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._primaries: dict[str, Primary] = {}
+
+    def get(self, name: str) -> Primary:
+        primary = self._primaries.get(name)
+        if primary is None:
+            with self._lock:
+                primary = self._primaries.setdefault(name, Primary(name, self._on_change, self._clock))
+        return primary
+
+    def statuses(self) -> list[PrimaryStatus]:
+        return [primary.status() for primary in list(self._primaries.values())]
+
+    def shut_down(self) -> None:
+        for primary in list(self._primaries.values()):
+            primary.shut_down()
+
+
+def listens(name: str, timeout: float = 1.0) -> bool:
+    """Does anything accept connections there? True as well where the name holds no port to try."""
+    host, _, port = name.rpartition(":")
+    if not host or not port.isdigit():
+        return True
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,154 @@
+"""Reads the primary's reply in a thread of its own, so that Z-Waif never waits on a socket and deadlines are ours."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from zwaif_hooks.clock import Clock
+from zwaif_hooks.messages import FailureKind
+
+
+class PrimaryError(Exception):
+    """The primary failed; raised by the guards' readers, never seen by Z-Waif."""
+
+    def __init__(
+        self,
+        kind: FailureKind,
+        cause: str,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+        original: BaseException | None = None,
+        response: Any = None,
+    ) -> None:
+        super().__init__(cause)
+        self.kind = kind
+        self.cause = cause
+        self.status = status
+        self.retry_after = retry_after
+        self.original = original
+        self.response = response
+        """The primary's own answer, where Z-Waif should see it if nobody else answers."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One piece of the primary's reply: its text, and the client library's own object to hand on unchanged."""
+
+    text: str
+    native: Any = None
+
+
+class Closers:
+    """What must be closed when a reply is given up; may be called from any thread, also before anything is open."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._closers: list[Callable[[], Any]] = []
+        self.closed = False
+
+    def add(self, closer: Callable[[], Any]) -> None:
+        with self._lock:
+            if not self.closed:
+                self._closers.append(closer)
+                return
+        _close_quietly(closer)
+
+    def close(self) -> None:
+        with self._lock:
+            self.closed = True
+            closers, self._closers = self._closers, []
+        for closer in reversed(closers):
+            _close_quietly(closer)
+
+
+def _close_quietly(closer: Callable[[], Any]) -> None:
+    try:
+        closer()
+    except Exception as error:  # a socket that is already gone may complain in any way it likes
+        import logging
+
+        logging.getLogger("zwaif").debug("closing an abandoned reply: %r", error)
+
+
+Source = Callable[[Closers], Iterator[Chunk]]
+
+
+class Pump:
+    """One reply being read. ``source`` runs in our thread; ``take`` is called by the one consumer."""
+
+    def __init__(self, source: Source, clock: Clock) -> None:
+        self._source = source
+        self._clock = clock
+        self._changed = threading.Condition(threading.Lock())
+        self._chunks: deque[Chunk] = deque()
+        self._error: BaseException | None = None
+        self._ended = False
+        self._closers = Closers()
+        self._last_content = clock.now()
+        self.had_content = False
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="zwaif-primary", daemon=True).start()
+
+    def take(self, first_timeout: float, stall_timeout: float) -> Chunk | None:
+        """The next chunk, or None at the regular end.
+
+        Raises:
+            PrimaryError: it failed, or was silent for too long. Only text counts: comments, empty deltas and role
+                chunks do not move the deadline.
+        """
+        with self._changed:
+            if not self._chunks and not self._ended:
+                limit = stall_timeout if self.had_content else first_timeout
+                left = self._last_content + limit - self._clock.now()
+                if not self._clock.wait(self._changed, self._ready, left):
+                    raise self._silence(limit)
+            if self._chunks:
+                return self._chunks.popleft()
+            if self._error is not None:
+                raise self._error
+            return None
+
+    def abandon(self) -> None:
+        """Nobody reads any more: close the connection so that the server's slot becomes free."""
+        self._closers.close()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def _ready(self) -> bool:
+        return bool(self._chunks) or self._ended
+
+    def _silence(self, limit: float) -> PrimaryError:
+        if self.had_content:
+            return PrimaryError(FailureKind.STALLED, f"the reply stopped for {limit:g} s in the middle")
+        return PrimaryError(FailureKind.FIRST_TOKEN_TIMEOUT, f"no text within {limit:g} s")
+
+    def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            for chunk in self._source(self._closers):
+                if self._closers.closed:
+                    break
+                self._put(chunk)
+        except BaseException as caught:
+            error = caught
+        finally:
+            self._closers.close()
+        with self._changed:
+            self._error = error
+            self._ended = True
+            self._changed.notify_all()
+
+    def _put(self, chunk: Chunk) -> None:
+        with self._changed:
+            self._chunks.append(chunk)
+            if chunk.text and not chunk.text.isspace():
+                self._last_content = self._clock.now()
+                self.had_content = True
+            self._changed.notify_all()

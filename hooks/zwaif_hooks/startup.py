@@ -1,0 +1,154 @@
+"""What the start-up line runs in every Python process of the environment: watch for Z-Waif, cost nothing until then.
+
+Only modules that the interpreter has loaded anyway may be imported here: ``logging`` alone would cost 14 ms, entry
+points 49 ms. In a virtual environment the line runs twice (CPython issue 75723), and a BaseException that left
+``activate`` would keep the interpreter from starting at all.
+"""
+
+import os
+import sys
+from _thread import get_ident
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any
+
+    Callback = Callable[[ModuleType], None]
+
+SWITCH = "ZWAIF_PLUGINS"
+HOST_ROOTS = frozenset({"main", "utils", "API"})
+
+
+class ImportWatcher:
+    """A finder at the front of ``sys.meta_path``: sees Z-Waif's own modules and calls back after chosen imports.
+
+    Z-Waif's module names are generic, so a name alone means nothing: the file must lie in a folder that has
+    Z-Waif's marker files.
+    """
+
+    def __init__(self) -> None:
+        self.tree = ""
+        self._strangers: set[str] = set()
+        self._callbacks: dict[str, list[Callback]] = {}
+        self._searching: set[tuple[int, str]] = set()
+
+    def find_spec(
+        self, name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
+    ) -> "ModuleSpec | None":
+        if name not in self._callbacks and (self.tree or name.partition(".")[0] not in HOST_ROOTS):
+            return None
+        search = (get_ident(), name)
+        if search in self._searching:
+            return None
+        self._searching.add(search)
+        try:
+            spec = self._ask_the_others(name, path, target)
+        finally:
+            self._searching.discard(search)
+        if spec is None or spec.loader is None or not spec.origin:
+            return None
+        if not self.tree:
+            self._look_at(spec.origin)
+        if name not in self._callbacks:
+            return None
+        spec.loader = WatchedLoader(spec.loader, self)  # type: ignore[assignment]
+        return spec
+
+    def after_import(self, name: str, callback: "Callback") -> None:
+        """Call back with the module ``name`` once it has been executed; at once if that already happened."""
+        module = sys.modules.get(name)
+        if module is not None and not getattr(getattr(module, "__spec__", None), "_initializing", False):
+            run_quietly(callback, module)
+            return
+        self._callbacks.setdefault(name, []).append(callback)
+
+    def executed(self, module: "ModuleType") -> None:
+        for callback in self._callbacks.get(module.__name__, ()):
+            run_quietly(callback, module)
+
+    def _ask_the_others(self, name: str, path: "Any", target: "Any") -> "ModuleSpec | None":
+        for finder in sys.meta_path:
+            if finder is self or not hasattr(finder, "find_spec"):
+                continue
+            spec = finder.find_spec(name, path, target)
+            if spec is not None:
+                return spec
+        return None
+
+    def _look_at(self, origin: str) -> None:
+        folder = os.path.dirname(os.path.abspath(origin))
+        if folder in self._strangers:
+            return
+        from zwaif_hooks.host.tree import find_tree
+
+        tree = find_tree(origin)
+        if tree is None:
+            self._strangers.add(folder)
+            return
+        self.tree = tree
+        try:
+            from zwaif_hooks.bridge import open_bridge
+
+            open_bridge(tree, self)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            complain("could not start", error)
+
+
+class WatchedLoader:
+    """Runs the callbacks after the real loader has executed the module, and puts the real one back before."""
+
+    def __init__(self, real: "Any", watcher: ImportWatcher) -> None:
+        self._real = real
+        self._watcher = watcher
+
+    def create_module(self, spec: "ModuleSpec") -> "ModuleType | None":
+        created: ModuleType | None = self._real.create_module(spec)
+        return created
+
+    def exec_module(self, module: "ModuleType") -> None:
+        module.__loader__ = self._real
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._real
+        self._real.exec_module(module)
+        self._watcher.executed(module)
+
+    def __getattr__(self, name: str) -> "Any":
+        return getattr(self._real, name)
+
+
+def activate() -> None:
+    """Put the watcher in place, once. Never raises."""
+    try:
+        if os.environ.get(SWITCH, "").strip().upper() in ("OFF", "0", "FALSE", "NO"):
+            return
+        if not any(type(finder).__name__ == "ImportWatcher" for finder in sys.meta_path):
+            sys.meta_path.insert(0, ImportWatcher())
+    except BaseException as error:
+        complain("could not start", error)
+
+
+def run_quietly(callback: "Callback", module: "ModuleType") -> None:
+    """An error of ours must not break the host's import; Ctrl+C stays Ctrl+C."""
+    try:
+        callback(module)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        complain(f"could not attach to {module.__name__}", error)
+
+
+def complain(what: str, error: BaseException) -> None:
+    """One plain line; the traceback goes to our log file where that can be written."""
+    line = f"zwaif-fallback {what}; Z-Waif goes on without that part. Cause: {error!r}"
+    try:
+        from zwaif_hooks.host.log import report
+
+        report(line, error)
+    except BaseException:
+        if sys.stderr is not None:
+            print(line.encode("ascii", "replace").decode(), file=sys.stderr)
