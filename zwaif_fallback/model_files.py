@@ -71,7 +71,7 @@ def not_here(model: str) -> ModelNotFound:
     size = f" (about {offer.weights_gb['none']:g} GB)" if offer and offer.weights_gb else ""
     return ModelNotFound(
         f"{model} is not on this computer yet{size}. Press Load Model in Z-Waif's Settings tab, "
-        f"or run: huggingface-cli download {model}"
+        f"or run: zwaif-fallback download {model}"
     )
 
 

@@ -105,7 +105,7 @@ def test_the_hugging_face_cache(tmp_path: Path) -> None:
 
 def test_a_model_not_here_says_how_to_get_it() -> None:
     text = str(model_files.not_here(catalogue.DEFAULT))
-    assert "about 2.2 GB" in text and f"huggingface-cli download {catalogue.DEFAULT}" in text
+    assert "about 2.2 GB" in text and f"zwaif-fallback download {catalogue.DEFAULT}" in text
 
 
 def test_nothing_heavy_is_imported(tmp_path: Path) -> None:

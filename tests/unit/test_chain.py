@@ -1,0 +1,298 @@
+"""Who answers, and how one goes on where another stopped."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from zwaif_fallback import chain, prompts
+from zwaif_fallback.chain import Chain, LastTier, LocalTier, RemoteTier
+from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel
+from zwaif_fallback.errors import ModelNotFound, WorkerDied
+from zwaif_fallback.last_words import LastWords, built_in_text, parse
+from zwaif_hooks.messages import (
+    Answer,
+    ChatRequest,
+    FailureKind,
+    Message,
+    ModelInfo,
+    Persona,
+    PrimaryFailure,
+    Purpose,
+    Sampling,
+)
+
+Script = Sequence[str | BaseException]
+HELLO = ChatRequest("oobabooga", (Message("user", "Hello"),), max_tokens=50)
+LINES, ENDINGS = parse(built_in_text())
+
+
+def failure(delivered: str = "") -> PrimaryFailure:
+    return PrimaryFailure(FailureKind.REFUSED, "connection refused", delivered)
+
+
+class Model:
+    """Speaks one script a generation, piece by piece; an exception in a script is raised there."""
+
+    def __init__(self, *scripts: Script, info: ModelInfo | None = None) -> None:
+        self.scripts = list(scripts)
+        self.info = info or ModelInfo("tiny", "tinyllama", 2048, "", "<s>", "</s>")
+        self.generations: list[Generation] = []
+        self.closed = 0
+        self.loads = 0
+
+    def ready(self) -> LoadedModel:
+        self.loads += 1
+        return LoadedModel(self.info, "scripted")
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(text.split()) for text in texts]
+
+    def generate(self, generation: Generation, stats: GenerationStats | None = None) -> Iterator[str]:
+        self.generations.append(generation)
+        script = self.scripts[min(len(self.generations), len(self.scripts)) - 1]
+        try:
+            for piece in script:
+                if isinstance(piece, BaseException):
+                    raise piece
+                yield piece
+        finally:
+            self.closed += 1
+
+
+class Host:
+    name = "10.0.0.9:5000"
+
+    def __init__(self, *script: str | BaseException) -> None:
+        self.script = script
+        self.asked: list[tuple[ChatRequest, str]] = []
+
+    def reply(self, request: ChatRequest, partial: str) -> Iterator[str]:
+        self.asked.append((request, partial))
+        for piece in self.script:
+            if isinstance(piece, BaseException):
+                raise piece
+            yield piece
+
+
+class Table:
+    """A chain with everything it needs, and what it said."""
+
+    def __init__(self, model: Model, host: Host | None = None, ready: Callable[[], LoadedModel] | None = None) -> None:
+        self.said: list[str] = []
+        self.longest = 0
+        local = LocalTier(model, ready or model.ready, prompts.render, lambda: self.longest, self.said.append)
+        tiers = [*([RemoteTier(host)] if host else []), local, LastTier(LastWords(seed=1))]
+        self.chain = Chain(lambda request: tiers, self.said.append)
+
+    def text(self, request: ChatRequest = HELLO, delivered: str = "") -> str:
+        self.answer: Answer = self.chain.answer(request, failure(delivered))
+        self.pieces = list(self.answer.pieces)
+        return "".join(self.pieces)
+
+
+def test_the_host_goes_first_and_streams() -> None:
+    model, host = Model(["no"]), Host("Hi", " there.")
+    table = Table(model, host)
+    assert table.text() == "Hi there." and len([p for p in table.pieces if p]) == 2
+    assert table.answer.answered_by == "10.0.0.9:5000"
+    assert not model.generations and not model.loads
+
+
+def test_nothing_is_done_before_the_answer_is_read() -> None:
+    model = Model(["Hi."])
+    answer = Table(model).chain.answer(HELLO, failure())
+    assert not model.loads and answer.exact
+    assert "".join(answer.pieces) == "Hi." and model.loads == 1
+
+
+def test_the_local_model_answers_from_the_first_piece() -> None:
+    model = Model([" Hello", " Sam", "."])
+    table = Table(model)
+    assert table.text() == "Hello Sam."
+    assert table.pieces == ["Hello", " Sam", "."]
+    assert table.answer.answered_by == "tiny"
+    assert table.said == []
+
+
+def test_a_host_that_breaks_off_is_followed_by_the_model_from_that_character() -> None:
+    model, host = Model([" and you?"]), Host("I am fine", ConnectionResetError("gone"))
+    table = Table(model, host)
+    assert table.text() == "I am fine and you?"
+    assert model.generations[0].prompt.endswith("<|assistant|>\nI am fine")
+    assert table.answer.answered_by == "10.0.0.9:5000, then tiny"
+    assert len(table.said) == 1 and "gone" in table.said[0]
+
+
+def test_what_a_server_says_again_is_taken_out() -> None:
+    table = Table(Model(["no"]), Host("Well, I think ", "that is good."))
+    assert table.text(delivered="Well, I think") == " that is good."
+
+
+def test_a_worker_that_dies_is_started_again_once_and_goes_on() -> None:
+    model = Model(["One, two,", WorkerDied("The worker process ended (killed).")], [" three."])
+    table = Table(model)
+    assert table.text() == "One, two, three."
+    assert model.loads == 2
+    assert model.generations[1].prompt.endswith("One, two,")
+    assert table.said == ["The worker process ended (killed). Starting it again."]
+
+
+def test_a_worker_that_dies_twice_leaves_an_ending() -> None:
+    model = Model(["One, two", WorkerDied("It died.")], [WorkerDied("It died again.")])
+    table = Table(model)
+    said = table.text()
+    assert said.startswith("One, two") and said.removeprefix("One, two").strip() in ENDINGS
+    assert table.answer.answered_by == "tiny, then last words"
+
+
+def test_no_model_on_this_machine_leaves_a_line_and_says_why() -> None:
+    def ready() -> LoadedModel:
+        raise ModelNotFound("tiny is not on this computer yet.")
+
+    table = Table(Model([]), ready=ready)
+    assert table.text() in LINES
+    assert table.said == ["tiny is not on this computer yet."]
+
+
+@pytest.mark.parametrize("blank", [[], ["", " ", "\n"]])
+def test_a_blank_reply_is_followed_by_the_next_tier(blank: list[str]) -> None:
+    table = Table(Model(blank), Host(*blank))
+    assert table.text() in LINES
+    assert len(table.said) == 2 and all("empty reply" in line for line in table.said)
+
+
+def test_nothing_to_add_to_a_whole_sentence_is_no_failure() -> None:
+    table = Table(Model([]))
+    assert table.text(delivered="That is all.") == ""
+    assert table.said == []
+
+
+def test_nothing_to_add_to_a_broken_sentence_is_ended() -> None:
+    assert Table(Model([])).text(delivered="And then we").strip() in ENDINGS
+
+
+def test_an_ordinary_reply_is_not_held_back() -> None:
+    seen: list[str] = []
+    request = ChatRequest("oobabooga", HELLO.messages, recent_replies=("Hello Sam.", "Good day."))
+    model = Model(["H", "i", " there"])
+    for piece in Table(model).chain.answer(request, failure()).pieces:
+        seen.append(piece)
+    assert seen == ["Hi", " there"], "held only while it could become a recent reply"
+
+
+@pytest.mark.parametrize("first", [["Hello ", "Sam."], ["Tom &am", "p; Jerry "], ["  Hello Sam.", "\n"]])
+def test_a_repeated_reply_is_made_again_before_anything_is_said(first: list[str]) -> None:
+    request = ChatRequest(
+        "oobabooga", HELLO.messages, sampling=Sampling(seed=7), recent_replies=("Hello Sam.", "Tom & Jerry")
+    )
+    model = Model(first, first, ["Something new."])
+    assert Table(model).text(request) == "Something new."
+    temperatures = [g.sampling.temperature or 0.0 for g in model.generations]
+    assert temperatures == sorted(set(temperatures))
+    assert len({g.sampling.seed for g in model.generations}) == 3
+
+
+def test_a_model_that_cannot_but_repeat_itself_still_answers() -> None:
+    request = ChatRequest("oobabooga", HELLO.messages, recent_replies=("Hello Sam.",))
+    model = Model(["Hello Sam."])
+    assert Table(model).text(request) == "Hello Sam."
+    assert len(model.generations) == chain.ATTEMPTS
+
+
+def test_a_continuation_that_completes_a_recent_reply_counts_as_repeated() -> None:
+    request = ChatRequest("oobabooga", HELLO.messages, recent_replies=("Hello Sam.",))
+    model = Model([" Sam."], [" you."])
+    assert Table(model).text(request, delivered="Hello") == " you."
+
+
+def test_stops_sampling_and_length() -> None:
+    request = ChatRequest("ollama", HELLO.messages, max_tokens=700, stop=("Sam:", "", "\n"))
+    model = Model(["\n", " Hi.", " Bye\nSam", ": x"])
+    table = Table(model)
+    table.longest = 40
+    assert table.text(request) == "Hi. Bye"
+    asked = model.generations[0]
+    assert asked.max_tokens == 40
+    assert "Sam:" in asked.stop and "<|user|>" in asked.stop and "</s>" in asked.stop
+    assert "" not in asked.stop and "\n" not in asked.stop, "a line break before the first word does not count"
+    assert asked.sampling == Sampling(temperature=0.8, repetition_penalty=1.1)
+    assert model.closed == 1
+
+
+def test_sampling_of_the_request_counts() -> None:
+    asked = Sampling(temperature=0.0, top_k=7, repetition_penalty=1.0)
+    assert chain.with_defaults(asked) == asked
+
+
+def test_closing_the_answer_stops_the_model() -> None:
+    model = Model(["One. ", "Two. ", "Three."])
+    pieces = iter(Table(model).chain.answer(HELLO, failure()).pieces)
+    assert next(pieces) == "One. "
+    pieces.close()  # type: ignore[attr-defined]
+    assert model.closed == 1
+
+
+def test_another_server_gets_the_persona_too() -> None:
+    host = Host("Hi.")
+    persona = Persona("Mia", "Sam", "A fox.")
+    Table(Model([]), host).text(ChatRequest("oobabooga", HELLO.messages, persona=persona, persona_in_messages=False))
+    request, _ = host.asked[0]
+    assert request.messages[0].role == "system" and "A fox." in request.messages[0].content
+    assert request.persona_in_messages
+
+
+def test_a_template_that_raises_is_replaced_by_the_familys_format() -> None:
+    info = ModelInfo("tiny", "tinyllama", 2048, "{{ raise_exception('odd') }}", "<s>", "</s>")
+    model = Model(["Hi."], info=info)
+    said: list[str] = []
+    tier = LocalTier(model, model.ready, lambda messages, model, partial: None, lambda: 0, said.append)
+    assert "".join(tier.speak(HELLO, "")[1]) == "Hi."
+    assert model.generations[0].prompt.startswith("<|user|>\nHello")
+    assert "odd" in said[0]
+
+
+def test_last_words_for_a_summary_claim_nothing() -> None:
+    request = ChatRequest("oobabooga", HELLO.messages, purpose=Purpose.SUMMARY)
+    assert Table(Model([])).text(request) not in LINES
+
+
+def test_many_threads_at_once() -> None:
+    model = Model(["One, ", "two, ", "three."])
+    table = Table(model, Host("One, ", OSError("cut")))
+    replies: list[str] = []
+    start = threading.Barrier(8)
+
+    def ask() -> None:
+        start.wait(10)
+        for _ in range(20):
+            replies.append("".join(table.chain.answer(HELLO, failure()).pieces))
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert replies == ["One, One, two, three."] * 160
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("127.0.0.1:5000", "http://localhost:5000/v1", True),
+        ("[::1]:5000", "LOCALHOST:5000", True),
+        ("http://127.0.0.1", "localhost:80", True),
+        ("https://example.org", "example.org:443", True),
+        ("0.0.0.0:11434", "127.0.0.1:11434", True),
+        ("127.0.0.1:5000", "127.0.0.1:5001", False),
+        ("10.0.0.1:5000", "127.0.0.1:5000", False),
+        ("", "", False),
+        ("localhost:99999", "localhost:5000", False),
+        ("[::1", "localhost:80", False),
+    ],
+)
+def test_same_server(one: str, other: str, same: bool) -> None:
+    assert chain.same_server(one, other) is same
+    assert chain.same_server(other, one) is same

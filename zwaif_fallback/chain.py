@@ -1,0 +1,320 @@
+"""Who answers: the fallback host, then the local model, then last words. Each goes on where the one before it stopped.
+
+A tier is only asked when its turn comes, in the thread that reads the answer, so a reply starts as soon as its reader
+does. Any number of answers may be under way at once; nothing is locked across a ``yield``, because Z-Waif abandons
+iterators without closing them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import re
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from zwaif_fallback import conversation, prompts
+from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel
+from zwaif_fallback.errors import EngineError, FallbackError, ModelError
+from zwaif_fallback.last_words import LastWords
+from zwaif_fallback.stops import StopFilter
+from zwaif_hooks.joining import Joiner
+from zwaif_hooks.messages import Answer, ChatRequest, Message, ModelInfo, PrimaryFailure, Sampling
+
+FormatPrompt = Callable[[Sequence[Message], ModelInfo, str], "str | None"]
+"""The hook ``format_prompt``, asked through the plugin manager."""
+Say = Callable[[str], None]
+
+TEMPERATURE = 0.8
+REPETITION_PENALTY = 1.1
+"""Small models fall into loops without one."""
+ATTEMPTS = 3
+"""How often a local model may try to say something it has not just said."""
+LONGEST_REPLY = 300
+"""Tokens, where the request names no number."""
+
+
+class Settings(Protocol):
+    """What is read of the settings, each time anew."""
+
+    def get(self, name: str) -> Any: ...
+
+
+class Speaker(Protocol):
+    """The part of a local model that replies: ``supervisor.LocalModel``, or any engine."""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]: ...
+
+    def generate(self, generation: Generation, stats: GenerationStats | None = None) -> Iterator[str]: ...
+
+
+class Remote(Protocol):
+    """Another LLM server, which brings its own model and knows its own chat format."""
+
+    name: str
+    """Who to name as the speaker, for example ``127.0.0.1:8080``."""
+
+    def reply(self, request: ChatRequest, partial: str) -> Iterator[str]:
+        """The reply, or what follows ``partial`` (servers repeat some of it; that is taken out here)."""
+
+
+class Tier(Protocol):
+    """One who may answer."""
+
+    def speak(self, request: ChatRequest, begun: str) -> tuple[str, Iterator[str]]:
+        """Name and pieces of the reply; ``begun`` is what Z-Waif has of it already.
+
+        Raises:
+            FallbackError: cannot answer; the text is for the user. The pieces may raise it too, at any point.
+        """
+
+
+class Chain:
+    """All tiers in order. ``answer`` may be called by several threads at once."""
+
+    def __init__(self, tiers: Callable[[ChatRequest], Iterable[Tier]], say: Say) -> None:
+        self._tiers = tiers
+        self._say = say
+
+    def answer(self, request: ChatRequest, failure: PrimaryFailure) -> Answer:
+        """The answer, made while its ``pieces`` are read; they end after at least some text."""
+        answer = Answer((), exact=True)
+        answer.pieces = self._pieces(request, failure.delivered, answer)
+        return answer
+
+    def _pieces(self, request: ChatRequest, delivered: str, answer: Answer) -> Iterator[str]:
+        begun, speakers = delivered, list[str]()
+        for tier in self._tiers(request):
+            said = ""
+            try:
+                name, pieces = tier.speak(request, begun)
+                with contextlib.closing(_without_leading_space(pieces, bool(begun))) as source:
+                    for piece in source:
+                        if not said:
+                            speakers.append(name)
+                            answer.answered_by = ", then ".join(speakers)
+                        said += piece
+                        yield piece
+                if said.strip() or _had_nothing_to_add(tier, begun):
+                    return
+                self._say(f"{name} gave an empty reply; trying the next.")
+            except FallbackError as error:
+                self._say(str(error))
+            except Exception as error:  # Whatever one tier dies of, the next must get its chance.
+                self._say(f"The fallback failed and the next is tried: {type(error).__name__}: {error}")
+            begun += said
+
+
+def _without_leading_space(pieces: Iterable[str], begun: bool) -> Generator[str, None, None]:
+    """A reply starts with its first letter; a continuation may start with a space. Closes ``pieces`` in the end."""
+    with contextlib.closing(_closable(pieces)) as source:
+        for piece in source:
+            text = piece if begun else piece.lstrip()
+            if text:
+                begun = True
+                yield text
+
+
+def _closable(pieces: Iterable[str]) -> Generator[str, None, None]:
+    """Any iterable as a generator, which ``closing`` can close; closing reaches the one inside."""
+    try:
+        yield from pieces
+    finally:
+        close = getattr(pieces, "close", None)
+        if close is not None:
+            close()
+
+
+def _had_nothing_to_add(tier: Tier, begun: str) -> bool:
+    """The model was asked to go on and had nothing to add to a whole sentence: the reply was finished already."""
+    return isinstance(tier, LocalTier) and begun.rstrip().endswith((".", "!", "?", "…", '"', "*", "~", "。"))
+
+
+# --- tiers ----------------------------------------------------------------------------------------------------------
+
+
+class RemoteTier:
+    """The host in ``API_FALLBACK_HOST``."""
+
+    def __init__(self, remote: Remote) -> None:
+        self._remote = remote
+
+    def speak(self, request: ChatRequest, begun: str) -> tuple[str, Iterator[str]]:
+        asked = replace(request, max_tokens=request.max_tokens or LONGEST_REPLY)
+        return self._remote.name, self._joined(self._remote.reply(_with_persona(asked), begun), begun)
+
+    def _joined(self, pieces: Iterator[str], begun: str) -> Iterator[str]:
+        joiner = Joiner(begun)
+        for piece in _closable(pieces):
+            yield joiner.feed(piece)
+        yield joiner.finish()
+
+
+class LocalTier:
+    """The local model. ``ready`` loads it where needed (blocking) and says which it is."""
+
+    def __init__(
+        self,
+        model: Speaker,
+        ready: Callable[[], LoadedModel],
+        format_prompt: FormatPrompt,
+        longest: Callable[[], int],
+        say: Say,
+    ) -> None:
+        self._model = model
+        self._ready = ready
+        self._format_prompt = format_prompt
+        self._longest = longest
+        self._say = say
+
+    def speak(self, request: ChatRequest, begun: str) -> tuple[str, Iterator[str]]:
+        loaded = self._ready()
+        return loaded.info.name, self._through_a_restart(request, begun, loaded)
+
+    def _through_a_restart(self, request: ChatRequest, begun: str, loaded: LoadedModel) -> Iterator[str]:
+        """When the worker dies, once: load again and go on from the last character."""
+        text = ""
+        try:
+            with contextlib.closing(self._fresh(request, begun, loaded)) as pieces:
+                for piece in pieces:
+                    text += piece
+                    yield piece
+            return
+        except EngineError as error:
+            self._say(f"{error} Starting it again.")
+        yield from self._fresh(request, begun + text, self._ready())
+
+    def _fresh(self, request: ChatRequest, begun: str, loaded: LoadedModel) -> Generator[str, None, None]:
+        """A reply that is none of the recent ones. Held back only while it could still become one of them."""
+        generation = self._generation(request, begun, loaded.info)
+        own_stops = tuple(stop for stop in request.stop if stop and stop.isspace())
+        for attempt in range(ATTEMPTS):
+            held, passed = "", False
+            with contextlib.closing(self._lines(generation, own_stops, bool(begun))) as pieces:
+                for piece in pieces:
+                    held += piece
+                    if passed or not may_repeat(begun + held, request.recent_replies):
+                        yield piece if passed else held
+                        passed = True
+            if passed:
+                return
+            if attempt == ATTEMPTS - 1 or not repeats(begun + held, request.recent_replies):
+                yield held
+                return
+            generation = replace(generation, sampling=hotter(generation.sampling, attempt))
+
+    def _lines(self, generation: Generation, stops: tuple[str, ...], begun: bool) -> Generator[str, None, None]:
+        """Pieces up to a line break where Z-Waif wants one line; breaks before the first word do not count."""
+        until = StopFilter(stops)
+        with contextlib.closing(_closable(self._model.generate(generation))) as pieces:
+            for piece in _without_leading_space(pieces, begun):
+                if text := until.feed(piece):
+                    yield text
+                if until.stopped:
+                    return
+        if text := until.flush():
+            yield text
+
+    def _generation(self, request: ChatRequest, begun: str, model: ModelInfo) -> Generation:
+        limit = self._longest() or request.max_tokens or LONGEST_REPLY
+        wanted = replace(request, max_tokens=min(request.max_tokens or LONGEST_REPLY, limit))
+        fitted = conversation.fit(wanted, model, self._model.count_tokens, begun)
+        stops = [stop for stop in request.stop if stop.strip()]
+        return Generation(
+            prompt=self._prompt(fitted, model),
+            max_tokens=fitted.max_tokens,
+            stop=tuple(dict.fromkeys([*stops, *prompts.stop_strings(model)])),
+            sampling=with_defaults(request.sampling),
+        )
+
+    def _prompt(self, fitted: conversation.Fitted, model: ModelInfo) -> str:
+        """The hook's prompt; when every implementation failed, the format of the model's family."""
+        written = self._format_prompt(fitted.messages, model, fitted.partial)
+        if written is not None:
+            return written
+        try:
+            return prompts.render(fitted.messages, model, fitted.partial)
+        except ModelError as error:
+            self._say(f"{error} Using the format of its family instead.")
+            return prompts.render(fitted.messages, prompts.without_template(model), fitted.partial)
+
+
+class LastTier:
+    """Never fails: one short line."""
+
+    def __init__(self, words: LastWords) -> None:
+        self._words = words
+
+    def speak(self, request: ChatRequest, begun: str) -> tuple[str, Iterator[str]]:
+        if begun.strip():
+            return "last words", iter([self._words.ending(begun)])
+        return "last words", iter([self._words.line(request.purpose, request.recent_replies)])
+
+
+def _with_persona(request: ChatRequest) -> ChatRequest:
+    """Another server knows no more of the character than a local model does."""
+    if request.persona_in_messages:
+        return request
+    persona = conversation.describe_persona(request.persona, request.purpose)
+    system = (Message("system", persona),) if persona else ()
+    return replace(request, messages=(*system, *request.messages), persona_in_messages=True)
+
+
+# --- sampling and repetition ----------------------------------------------------------------------------------------
+
+
+def with_defaults(sampling: Sampling) -> Sampling:
+    """What Z-Waif asked for; where it said nothing, what small models need to stay lively without looping."""
+    return replace(
+        sampling,
+        temperature=TEMPERATURE if sampling.temperature is None else sampling.temperature,
+        repetition_penalty=REPETITION_PENALTY if sampling.repetition_penalty is None else sampling.repetition_penalty,
+    )
+
+
+def hotter(sampling: Sampling, attempt: int) -> Sampling:
+    """For another try at a reply that came out as before."""
+    seed = None if sampling.seed is None else sampling.seed + 1 + attempt
+    return replace(sampling, temperature=max(sampling.temperature or 0.0, TEMPERATURE) + 0.3, seed=seed)
+
+
+_HALF_ENTITY = re.compile(r"&#?\w{0,8}$")
+
+
+def _plain(text: str) -> str:
+    """As Z-Waif compares replies."""
+    return html.unescape(text).strip()
+
+
+def repeats(text: str, recent: Sequence[str]) -> bool:
+    """Whether ``text`` is one of the recent replies."""
+    return bool(text.strip()) and _plain(text) in map(_plain, recent)
+
+
+def may_repeat(text: str, recent: Sequence[str]) -> bool:
+    """Whether ``text`` could still become one of them."""
+    begun = _plain(_HALF_ENTITY.sub("", text))
+    return any(_plain(reply).startswith(begun) for reply in recent)
+
+
+# --- is it the same server? -----------------------------------------------------------------------------------------
+
+_LOOPBACK = frozenset({"localhost", "::1", "0.0.0.0", "::", "0:0:0:0:0:0:0:1"})
+
+
+def same_server(one: str, other: str) -> bool:
+    """Whether two addresses (``host:port`` or URLs) mean one server; all names of this machine are alike."""
+    return bool(one.strip() and other.strip()) and _address(one) == _address(other)
+
+
+def _address(text: str) -> tuple[str, int | str]:
+    try:
+        parts = urlsplit(text.strip() if "://" in text else f"http://{text.strip()}")
+        host = (parts.hostname or "").rstrip(".")
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:  # Not an address at all; equal only to itself.
+        return text, ""
+    local = host in _LOOPBACK or host.startswith("127.")
+    return ("this machine" if local else host), port
