@@ -106,6 +106,6 @@ def _debug_tab(line: str) -> None:
         if callable(update) and find_tree(getattr(module, "__file__", None) or ""):
             try:
                 update(line)
-            except Exception as error:  # noqa: BLE001 - Z-Waif's code: a line lost there is no reason to fail here
+            except Exception as error:  # Z-Waif's code: a line lost there is no reason to fail here
                 _logger.debug("Z-Waif's debug log took no line: %r", error)
             return

@@ -75,7 +75,7 @@ def controller(modules: Mapping[str, ModuleType]) -> ModuleType | None:
 def _tolerant(empty: _T, read: Callable[[], _T]) -> _T:
     try:
         return read()
-    except Exception as error:  # noqa: BLE001 - the host's data can be anything; a reply without it beats no reply
+    except Exception as error:  # the host's data can be anything; a reply without it beats no reply
         log.say_once(f"persona {error!r}", f"Part of the character could not be read and is left out: {error}")
         return empty
 

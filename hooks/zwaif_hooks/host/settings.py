@@ -345,5 +345,5 @@ class SettingsStore:
         for subscriber in tuple(self._subscribers):
             try:
                 subscriber(name, value)
-            except Exception as error:  # noqa: BLE001 - a plugin's mistake must not undo a setting or stop the others
+            except Exception as error:  # a plugin's mistake must not undo a setting or stop the others
                 log.report(f"A plugin could not follow the change of {name}: {error}", error)

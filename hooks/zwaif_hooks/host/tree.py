@@ -4,7 +4,6 @@ Its module names (``main``, ``utils``, ``API``) are generic, so a name proves no
 every release from V1.3 to v1.15. Only ``os`` is imported: this runs in every Python process of the environment.
 """
 # pathlib takes longer to import than this module takes to answer.
-# ruff: noqa: PTH100, PTH110, PTH118, PTH119, PTH120
 
 from __future__ import annotations
 
