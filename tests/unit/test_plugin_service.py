@@ -1,0 +1,267 @@
+"""Loading, switching, telling: the service with a scripted local model."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zwaif_fallback import catalogue, prompts
+from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel, LoadOptions
+from zwaif_fallback.errors import FallbackError, ModelError, ModelNotFound, ModelTooBig
+from zwaif_fallback.service import TRY_AGAIN_SECONDS, FallbackService
+from zwaif_fallback.settings import SETTINGS
+from zwaif_hooks.host.settings import SettingsStore
+from zwaif_hooks.messages import ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
+
+HELLO = ChatRequest("oobabooga", (Message("user", "Hello"),), primary="127.0.0.1:5000")
+DOWN = PrimaryFailure(FailureKind.REFUSED, "connection refused")
+
+
+def quiet(line: str) -> None:
+    """Progress that nobody wants."""
+
+
+class Local:
+    """Loads what it is told to; ``problems`` says which models cannot be, ``gate`` keeps loads waiting."""
+
+    def __init__(self) -> None:
+        self.loaded: LoadedModel | None = None
+        self.loads: list[LoadOptions] = []
+        self.problems: dict[str, Exception] = {}
+        self.gate = threading.Event()
+        self.gate.set()
+        self.begun = threading.Event()
+        self.closed = False
+
+    def load(self, options: LoadOptions, progress: Callable[[str], None] = quiet) -> LoadedModel:
+        self.loads.append(options)
+        progress(f"Reading {Path(options.model).name}")
+        self.begun.set()
+        assert self.gate.wait(20)
+        if problem := next((p for name, p in self.problems.items() if options.model.endswith(name)), None):
+            raise problem
+        self.loaded = LoadedModel(ModelInfo(Path(options.model).name), "scripted", notes=("4-bit was not possible.",))
+        return self.loaded
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(text.split()) for text in texts]
+
+    def generate(self, generation: Generation, stats: GenerationStats | None = None) -> Iterator[str]:
+        assert self.loaded
+        return iter([f"{self.loaded.info.name} ", "speaks."])
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Server:
+    def __init__(self, address: str, model: str) -> None:
+        self.name = address
+
+    def reply(self, request: ChatRequest, partial: str) -> Iterator[str]:
+        return iter([f"{self.name} speaks."])
+
+
+class Desk:
+    """A service in a folder with two models, its clock and what it said."""
+
+    def __init__(self, tree: Path, monkeypatch: pytest.MonkeyPatch, **values: object) -> None:
+        for name in ("one", "two"):
+            (tree / "models" / name).mkdir(parents=True)
+            for file in ("config.json", "model.safetensors"):
+                (tree / "models" / name / file).write_text("{}", encoding="utf-8")
+        monkeypatch.setenv("HF_HUB_CACHE", str(tree / "no cache"))
+        lines = {"API_FALLBACK_MODEL": "one"} | values
+        (tree / ".env").write_text("".join(f"{name} = {value}\n" for name, value in lines.items()), encoding="utf-8")
+        self.settings = SettingsStore(SETTINGS, env_path=tree / ".env", environ={})
+        self.local, self.said, self.time = Local(), list[str](), 0.0
+        self.service = FallbackService(
+            self.settings, self.local, Server, self.said.append, prompts.render, tree, lambda: self.time
+        )
+        self.settings.subscribe(self.service.setting_changed)
+
+    def reply(self, request: ChatRequest = HELLO) -> str:
+        return "".join(self.service.answer(request, DOWN).pieces)
+
+    def settle(self) -> None:
+        assert self.service.wait(20)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    made = Desk(tmp_path, monkeypatch)
+    yield made
+    made.local.gate.set()
+    made.settle()
+
+
+def test_the_first_reply_loads_offline_and_the_second_does_not(desk: Desk) -> None:
+    assert desk.reply() == "one speaks." == desk.reply()
+    assert [(Path(o.model).name, o.offline) for o in desk.local.loads] == [("one", True)]
+    assert any(line.startswith("Fallback ready: one") for line in desk.said)
+
+
+def test_several_threads_load_once(desk: Desk) -> None:
+    desk.local.gate.clear()
+    replies: list[str] = []
+    threads = [threading.Thread(target=lambda: replies.append(desk.reply())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    assert desk.local.begun.wait(20)
+    desk.local.gate.set()
+    for thread in threads:
+        thread.join(20)
+    assert replies == ["one speaks."] * 4 and len(desk.local.loads) == 1
+
+
+def test_a_change_of_the_setting_switches_in_the_background(desk: Desk) -> None:
+    desk.reply()
+    desk.local.gate.clear()
+    desk.settings.set("API_FALLBACK_MODEL", "two")
+    assert desk.service.is_loading()
+    assert desk.reply() == "one speaks.", "the old model serves meanwhile"
+    assert any("Reading two" in line or "Loading" in line for line in desk.service.status_lines())
+    desk.local.gate.set()
+    desk.settle()
+    assert desk.reply() == "two speaks."
+    assert len(desk.local.loads) == 2
+
+
+def test_a_failed_switch_leaves_the_old_model_serving_and_says_so(desk: Desk) -> None:
+    desk.reply()
+    desk.local.problems["two"] = ModelTooBig("two needs 9 GB, 2 GB are free.")
+    desk.settings.set("API_FALLBACK_MODEL", "two")
+    desk.settle()
+    assert desk.reply() == "one speaks."
+    assert len(desk.local.loads) == 2, "not tried again for every reply"
+    assert "Fallback not loaded: two needs 9 GB, 2 GB are free. one goes on serving." in desk.said
+    assert any("two needs 9 GB" in line for line in desk.service.status_lines())
+
+
+def test_a_model_that_failed_is_tried_again_after_a_while(desk: Desk) -> None:
+    desk.local.problems["one"] = ModelError("no memory")
+    assert "one speaks." != desk.reply() != desk.reply()
+    assert len(desk.local.loads) == 1
+    desk.local.problems.clear()
+    desk.time += TRY_AGAIN_SECONDS
+    assert desk.reply() == "one speaks."
+
+
+def test_a_change_while_nothing_is_loaded_loads_nothing(desk: Desk) -> None:
+    desk.settings.set("API_FALLBACK_MODEL", "two")
+    desk.settings.set("API_FALLBACK_HOST", "10.0.0.1:5000")
+    desk.settle()
+    assert desk.local.loads == []
+
+
+def test_load_model_may_download(desk: Desk) -> None:
+    desk.service.load_model("someone/tiny", allow_download=True)
+    desk.settle()
+    assert [(o.model, o.offline) for o in desk.local.loads] == [("someone/tiny", False)]
+    desk.settings.set("API_FALLBACK_MODEL", "someone/tiny")
+    assert desk.reply() == "tiny speaks." and len(desk.local.loads) == 1
+    assert desk.service.status_lines()[1] == "4-bit was not possible."
+
+
+def test_load_model_with_nonsense_is_refused_at_once(desk: Desk) -> None:
+    with pytest.raises(ModelNotFound, match="API_FALLBACK_MODEL"):
+        desk.service.load_model("no such thing", allow_download=True)
+    assert not desk.service.is_loading()
+
+
+def test_an_unexpected_error_while_loading_is_said(desk: Desk) -> None:
+    desk.local.problems["one"] = ZeroDivisionError("oops")
+    desk.service.load_model("one", allow_download=False)
+    desk.settle()
+    assert any("oops" in line for line in desk.said)
+
+
+@pytest.mark.parametrize("host", ["http://localhost:5000", "", "  "])
+def test_the_primary_itself_is_no_fallback_host(host: str, desk: Desk) -> None:
+    desk.settings.set("API_FALLBACK_HOST", host)
+    assert desk.reply() == "one speaks."
+
+
+def test_the_fallback_host_goes_first(desk: Desk) -> None:
+    desk.settings.set("API_FALLBACK_HOST", "10.0.0.1:5000")
+    assert desk.reply() == "10.0.0.1:5000 speaks."
+    assert desk.local.loads == []
+
+
+@pytest.mark.parametrize(
+    ("values", "said", "loads"),
+    [
+        ({}, "Fallback ready: ", 0),
+        ({"API_FALLBACK_PRELOAD": "start"}, "Fallback ready: one", 1),
+        ({"API_FALLBACK_MODEL": "???"}, "Fallback not ready: API_FALLBACK_MODEL is '???'", 0),
+        ({"API_FALLBACK_MODEL": "someone/tiny"}, "Fallback not ready: someone/tiny is not on this computer yet", 0),
+        ({"API_FALLBACK_MODEL": "someone/tiny", "API_FALLBACK_DOWNLOAD": "ON"}, "Fallback ready: tiny", 1),
+        ({"API_FALLBACK_MODEL": "models/old-r4.gguf"}, "there is no model at that place", 0),
+    ],
+)
+def test_at_start(
+    values: dict[str, str], said: str, loads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(tmp_path, monkeypatch, **values)
+    desk.service.prepare()
+    desk.settle()
+    assert any(said in line for line in desk.said), desk.said
+    assert len(desk.local.loads) == loads
+
+
+def test_a_path_left_by_an_older_release_gives_way_to_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(tmp_path, monkeypatch, API_FALLBACK_MODEL="models/old-r4.gguf")
+    monkeypatch.setattr("zwaif_fallback.model_files.is_on_this_machine", lambda model: model == catalogue.DEFAULT)
+    assert desk.reply() == "TinyLlama-1.1B-Chat-v1.0 speaks."
+
+
+@pytest.mark.parametrize(("policy", "loads"), [("auto", 1), ("never", 0)])
+def test_an_outage_loads_ahead(policy: str, loads: int, desk: Desk) -> None:
+    desk.settings.set("API_FALLBACK_PRELOAD", policy)
+    for _ in range(2):
+        desk.service.preload()
+        desk.settle()
+    assert len(desk.local.loads) == loads
+
+
+def test_the_test_button_gets_a_real_reply(desk: Desk) -> None:
+    answer = desk.service.test_reply("Hi?")
+    assert "".join(answer.pieces) == "one speaks." and answer.answered_by == "one"
+
+
+def test_the_test_button_does_not_pass_on_last_words(desk: Desk) -> None:
+    desk.local.problems["one"] = ModelTooBig("one needs 9 GB.")
+    with pytest.raises(FallbackError, match="one needs 9 GB"):
+        list(desk.service.test_reply("Hi?").pieces)
+
+
+def test_a_folder_without_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(tmp_path, monkeypatch)
+    (tmp_path / "models" / "one" / "model.safetensors").unlink()
+    assert desk.reply()
+    assert any("no complete weights" in line for line in desk.said) and desk.local.loads == []
+
+
+def test_model_info(desk: Desk) -> None:
+    assert desk.service.model_info("one").endswith("On this computer.")
+    assert desk.service.model_info(catalogue.DEFAULT).endswith("Not on this computer yet.")
+    assert "API_FALLBACK_MODEL" in desk.service.model_info("???")
+    assert desk.service.model_info("Custom").startswith("Custom:")
+
+
+def test_status_without_a_model(desk: Desk) -> None:
+    assert desk.service.status_lines() == ["No local model is loaded."]
+    desk.service.remember("Successfully used fallback API: x")
+    assert desk.service.status_lines()[-1].endswith(": x")
+
+
+def test_settings_are_read_anew(desk: Desk) -> None:
+    other: Any = SettingsStore(SETTINGS, environ={"API_FALLBACK_MODEL": "two"})
+    desk.service.attach(other, Path(desk.service._tree or "."))
+    assert desk.reply() == "two speaks."

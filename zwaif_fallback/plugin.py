@@ -1,0 +1,127 @@
+"""The whole story on one page.
+
+Z-Waif starts: we add our settings, look whether the local model is on this computer, and say so. The LLM server fails a
+request: the chain answers from the fallback host, the local model, or with a last word, and goes on where the server
+stopped. An outage begins: the local model is loaded before the next message needs it. The server is back: we say so.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from zwaif_fallback import prompts
+from zwaif_fallback.chain import Remote
+from zwaif_fallback.errors import ModelError
+from zwaif_fallback.service import FallbackService
+from zwaif_fallback.settings import SETTINGS
+from zwaif_hooks.host import Host, log
+from zwaif_hooks.host.settings import SettingsStore
+from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, Message, ModelInfo, PrimaryFailure
+from zwaif_hooks.specs import hookimpl
+
+_lock = threading.RLock()
+_service: FallbackService | None = None
+_host: Host | None = None
+
+
+@hookimpl
+def zwaif_started(host: Host) -> None:
+    """Settings first, so that ``.env`` counts; then see what there is to answer with."""
+    host.settings.extend(SETTINGS)
+    made = service(host)
+    host.settings.subscribe(made.setting_changed)
+    if host.settings.get("API_FALLBACK_ENABLED"):
+        made.prepare()
+
+
+@hookimpl(trylast=True)
+def on_primary_failure(request: ChatRequest, failure: PrimaryFailure) -> Answer:
+    return service().answer(request, failure)
+
+
+@hookimpl(trylast=True)
+def format_prompt(messages: Sequence[Message], model: ModelInfo, partial: str) -> str:
+    """The tokenizer's template, or the family's format where the template does not take this conversation."""
+    try:
+        return prompts.render(messages, model, partial)
+    except ModelError as error:
+        log.say_once(model.name, f"{error} Using the format of its family instead.")
+        return prompts.render(messages, prompts.without_template(model), partial)
+
+
+@hookimpl
+def register_settings_ui(gradio: Any, host: Host) -> None:
+    from zwaif_fallback import ui
+
+    host.settings.extend(SETTINGS)
+    ui.build(gradio, host, service(host))
+
+
+@hookimpl
+def fallback_answered(record: AnswerRecord) -> None:
+    failure = record.failure
+    line = (
+        f"Successfully used fallback API: {record.answered_by} answered because of {failure.kind.value} "
+        f"({failure.cause}); first text after {record.first_text_after:.1f} s, all after {record.finished_after:.1f} s"
+    )
+    service().remember(line)
+    log.say(line)
+
+
+@hookimpl
+def primary_failed(primary: str, failure: PrimaryFailure) -> None:
+    service().preload()
+
+
+@hookimpl
+def primary_recovered(primary: str, outage_seconds: float) -> None:
+    log.say(f"{primary} is back after {outage_seconds:.0f} s and gets the next message")
+
+
+def service(host: Host | None = None) -> FallbackService:
+    """The one service of this process; made on first use, with ``.env`` values from when Z-Waif has started."""
+    global _service, _host
+    with _lock:
+        _host = host or _host
+        if _service is None:
+            _service = _make()
+            atexit.register(_service.close)
+        if host is not None:
+            _service.attach(host.settings, host.tree)
+        return _service
+
+
+def forget() -> None:
+    """End the service; the next use makes a new one. For tests, and for leaving a process early."""
+    global _service, _host
+    with _lock:
+        if _service is not None:
+            atexit.unregister(_service.close)
+            _service.close()
+        _service = _host = None
+
+
+def _make() -> FallbackService:
+    from zwaif_fallback.supervisor import LocalModel
+
+    settings = _host.settings if _host else SettingsStore(SETTINGS)
+    local = LocalModel(hang_timeout=float(settings.get("API_FALLBACK_ENGINE_TIMEOUT")))
+    return FallbackService(settings, local, _remote, log.say, _ask_everyone)
+
+
+def _remote(address: str, model: str) -> Remote:
+    from zwaif_fallback.engines.remote import RemoteHost
+
+    return RemoteHost(address, model)
+
+
+def _ask_everyone(messages: Sequence[Message], model: ModelInfo, partial: str) -> str | None:
+    """The hook ``format_prompt`` with every plugin asked; ours alone where no plugin manager is at hand."""
+    plugins: Any = getattr(_host, "plugins", None)
+    if plugins is None:
+        return format_prompt(messages, model, partial)
+    written: str | None = plugins.format_prompt(messages, model, partial)
+    return written

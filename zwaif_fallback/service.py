@@ -1,0 +1,352 @@
+"""The plugin's state: the local model and its loading, the other tiers, and what the Settings tab and CLI ask for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from zwaif_fallback import catalogue, model_files
+from zwaif_fallback.chain import (
+    Chain,
+    FormatPrompt,
+    LastTier,
+    LocalTier,
+    Remote,
+    RemoteTier,
+    Say,
+    Speaker,
+    Tier,
+    same_server,
+)
+from zwaif_fallback.engines.base import LoadedModel, LoadOptions
+from zwaif_fallback.errors import FallbackError, ModelNotFound
+from zwaif_fallback.last_words import LastWords
+from zwaif_hooks.messages import Answer, ChatRequest, FailureKind, Message, PrimaryFailure, Sampling
+
+TRY_AGAIN_SECONDS = 60.0
+"""After a model could not be loaded, how long replies do without trying it again."""
+_LOADS = (
+    "API_FALLBACK_MODEL",
+    "API_FALLBACK_DEVICE",
+    "API_FALLBACK_QUANTIZATION",
+    "API_FALLBACK_CONTEXT_WINDOW",
+    "API_FALLBACK_THREADS",
+    "FALLBACK_MODEL_DIR",
+)
+"""Settings that change what is loaded."""
+
+
+class Settings(Protocol):
+    """The part of ``SettingsStore`` that is used."""
+
+    def get(self, name: str) -> Any: ...
+
+
+class LocalModel(Speaker, Protocol):
+    """The part of ``supervisor.LocalModel`` that is used. A load that fails leaves the old model serving."""
+
+    @property
+    def loaded(self) -> LoadedModel | None: ...
+
+    def load(self, options: LoadOptions, progress: Callable[[str], None] = ...) -> LoadedModel: ...
+
+    def close(self) -> None: ...
+
+
+class FallbackService:
+    """One for each process. Thread-safe; nothing here blocks but ``ready`` and reading an answer.
+
+    Args:
+        settings: where values come from, asked each time.
+        local: the local model, not loaded yet.
+        remote: from address and model name to the server there.
+        say: tells the user one line.
+        format_prompt: the hook of that name.
+        tree: Z-Waif's folder, for relative paths.
+        now: seconds, from any start.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        local: LocalModel,
+        remote: Callable[[str, str], Remote],
+        say: Say,
+        format_prompt: FormatPrompt,
+        tree: Path | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._local = local
+        self._remote = remote
+        self._say = say
+        self._tree = tree
+        self._now = now
+        self._loading = threading.Lock()
+        """Held while a model is being loaded; loads queue up, the last one asked for wins."""
+        self._state = threading.Lock()
+        self._served: LoadOptions | None = None
+        self._failed: dict[LoadOptions, tuple[FallbackError, float]] = {}
+        self._jobs: list[tuple[str, bool]] = []
+        self._worker: threading.Thread | None = None
+        self._progress = ""
+        self._problem = ""
+        self._last_answer = ""
+        self._last = LastTier(LastWords(lambda: str(self._settings.get("API_FALLBACK_LAST_WORDS")), say))
+        self._speaker = LocalTier(
+            local, self.ready, format_prompt, lambda: int(self._settings.get("API_FALLBACK_MAX_TOKENS")), say
+        )
+        self._chain = Chain(self._tiers, say)
+
+    def attach(self, settings: Settings, tree: Path) -> None:
+        """Z-Waif is there now: its settings count, and relative paths start in its folder."""
+        self._settings, self._tree = settings, tree
+
+    # --- answering --------------------------------------------------------------------------------------------------
+
+    def answer(self, request: ChatRequest, failure: PrimaryFailure) -> Answer:
+        """A reply by the first tier that can; made while it is read."""
+        return self._chain.answer(request, failure)
+
+    def test_reply(self, prompt: str) -> Answer:
+        """A real reply to a text box, through the same tiers but the last: a test must not pass on an apology."""
+        request = ChatRequest("oobabooga", (Message("user", prompt),), max_tokens=120, sampling=Sampling())
+        chain = Chain(lambda asked: [tier for tier in self._tiers(asked) if tier is not self._last], self._note)
+        answer = chain.answer(request, PrimaryFailure(FailureKind.UNKNOWN, "a test"))
+        answer.pieces = self._or_problem(answer.pieces)
+        return answer
+
+    def _or_problem(self, pieces: Iterable[str]) -> Iterable[str]:
+        self._problem, said = "", ""
+        for piece in pieces:
+            said += piece
+            yield piece
+        if not said.strip():
+            raise FallbackError(self._problem or "Neither the fallback host nor the local model gave a reply.")
+
+    def _tiers(self, request: ChatRequest) -> Iterable[Tier]:
+        host = str(self._settings.get("API_FALLBACK_HOST")).strip()
+        if host and not same_server(host, request.primary):
+            yield RemoteTier(self._remote(host, str(self._settings.get("API_FALLBACK_HOST_MODEL"))))
+        yield self._speaker
+        yield self._last
+
+    def remember(self, line: str) -> None:
+        """The last answer, for the status."""
+        self._last_answer = line
+
+    # --- loading ----------------------------------------------------------------------------------------------------
+
+    def ready(self) -> LoadedModel:
+        """The model to speak with: the chosen one, loaded now if need be, or the old one while a switch is under way.
+
+        Only files on this machine are loaded here.
+
+        Raises:
+            FallbackError: none can be used; the text says what to do.
+        """
+        try:
+            options = self._options()
+        except ModelNotFound:
+            if (serving := self._local.loaded) is not None:
+                return serving
+            raise
+        serving = self._local.loaded
+        if serving is not None and (options == self._served or self.is_loading() or self._has_failed(options)):
+            return serving
+        try:
+            return self._load(options)
+        except FallbackError:
+            if (serving := self._local.loaded) is not None:
+                return serving
+            raise
+
+    def load_model(self, name: str, allow_download: bool) -> None:
+        """Begin to load in the background; progress and outcome appear in ``status_lines``.
+
+        Raises:
+            ModelNotFound: the name means nothing.
+        """
+        resolved = self._resolve(name)
+        with self._state:
+            self._jobs = [(resolved, allow_download)]
+            self._failed.clear()
+            self._progress = f"Loading {resolved} …"
+            if self._worker is None:
+                self._worker = threading.Thread(target=self._work, name="zwaif-fallback-load", daemon=True)
+                self._worker.start()
+
+    def is_loading(self) -> bool:
+        """Whether a load is under way or waiting."""
+        return self._worker is not None
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Until no load is under way; False when it took longer than ``timeout`` seconds."""
+        worker = self._worker
+        if worker is not None:
+            worker.join(timeout)
+        return not self.is_loading()
+
+    def setting_changed(self, name: str, value: object) -> None:
+        """Subscriber of the settings: another model or device is loaded at once where one is in use already."""
+        if name not in _LOADS:
+            return
+        self._problem = ""
+        with self._state:
+            self._failed.clear()
+        try:
+            options = self._options()
+        except ModelNotFound as error:
+            return self._note(str(error))
+        in_use = self._local.loaded is not None or self.is_loading()
+        if in_use and options != self._served and self._is_here(options.model):
+            self.load_model(options.model, allow_download=False)
+
+    def prepare(self) -> None:
+        """At start: say whether the fallback can answer, and load it where the user wants that now."""
+        try:
+            options = self._options()
+        except ModelNotFound as error:
+            return self._say(f"Fallback not ready: {error}")
+        download = bool(self._settings.get("API_FALLBACK_DOWNLOAD"))
+        here = self._is_here(options.model)
+        if not here and not download:
+            return self._say(f"Fallback not ready: {model_files.not_here(options.model)}")
+        if self._settings.get("API_FALLBACK_PRELOAD") == "start" or not here:
+            return self.load_model(options.model, allow_download=download)
+        self._say(f"Fallback ready: {options.model} is on this computer and is loaded when it is needed")
+
+    def preload(self) -> None:
+        """An outage began: load now, so that the next reply need not wait."""
+        if self._settings.get("API_FALLBACK_PRELOAD") == "never" or self._local.loaded is not None:
+            return
+        try:
+            options = self._options()
+        except ModelNotFound:
+            return  # The reply that is under way says so.
+        if not self.is_loading() and not self._has_failed(options) and self._is_here(options.model):
+            self.load_model(options.model, allow_download=False)
+
+    def close(self) -> None:
+        """End the worker process."""
+        self._local.close()
+
+    def _work(self) -> None:
+        while True:
+            with self._state:
+                if not self._jobs:
+                    self._worker, self._progress = None, ""
+                    return
+                model, download = self._jobs.pop()
+            try:
+                self._load(self._load_options(model, offline=not download))
+            except FallbackError as error:
+                serving = self._local.loaded
+                kept = f" {serving.info.name} goes on serving." if serving else ""
+                self._note(f"{error}{kept}")
+                self._say(f"Fallback not loaded: {error}{kept}")
+            except Exception as error:  # This thread has no caller who could say it.
+                self._note(f"{model} could not be loaded: {error!r}")
+                self._say(f"Fallback not loaded: {model}: {error!r}")
+
+    def _load(self, options: LoadOptions) -> LoadedModel:
+        """Load, one at a time; whoever waited for the same model finds it loaded."""
+        with self._loading:
+            serving = self._local.loaded
+            if serving is not None and self._served == _offline(options):
+                return serving
+            if options.offline and self._has_failed(options):
+                raise self._failed[options][0]
+            try:
+                if options.offline and not self._is_here(options.model):
+                    raise _missing(options.model)
+                self._say(f"Loading {options.model} …")
+                loaded = self._local.load(options, self._set_progress)
+            except FallbackError as error:
+                with self._state:
+                    self._failed[_offline(options)] = (error, self._now())
+                raise
+            self._served, self._problem = _offline(options), ""
+        self._say(f"Fallback ready: {_summary(loaded)}")
+        return loaded
+
+    def _has_failed(self, options: LoadOptions) -> bool:
+        _, when = self._failed.get(options, (None, -TRY_AGAIN_SECONDS))
+        return self._now() - when < TRY_AGAIN_SECONDS
+
+    def _options(self) -> LoadOptions:
+        return self._load_options(self._chosen(), offline=True)
+
+    def _chosen(self) -> str:
+        """The model of the settings, or the default where an older release left a path to a file that is gone."""
+        name = str(self._settings.get("API_FALLBACK_MODEL"))
+        try:
+            return self._resolve(name)
+        except ModelNotFound:
+            if model_files.looks_like_path(name) and self._is_here(catalogue.DEFAULT):
+                return catalogue.DEFAULT
+            raise
+
+    def _resolve(self, name: str) -> str:
+        return model_files.resolve(name, self._tree, str(self._settings.get("FALLBACK_MODEL_DIR")))
+
+    def _load_options(self, model: str, offline: bool) -> LoadOptions:
+        get = self._settings.get
+        return LoadOptions(
+            model=model,
+            device=str(get("API_FALLBACK_DEVICE")),
+            quantization=str(get("API_FALLBACK_QUANTIZATION")),
+            offline=offline,
+            context_window=int(get("API_FALLBACK_CONTEXT_WINDOW")),
+            threads=int(get("API_FALLBACK_THREADS")),
+        )
+
+    def _is_here(self, model: str) -> bool:
+        return model_files.is_on_this_machine(model)
+
+    def _set_progress(self, line: str) -> None:
+        self._progress = line
+
+    def _note(self, line: str) -> None:
+        self._problem = line
+
+    # --- telling ----------------------------------------------------------------------------------------------------
+
+    def status_lines(self) -> list[str]:
+        """What the user should know now; from memory, at once."""
+        serving = self._local.loaded
+        lines = [f"Loaded: {_summary(serving)}" if serving else "No local model is loaded."]
+        lines += list(serving.notes) if serving else []
+        return [line for line in [*lines, self._progress, self._problem, self._last_answer] if line]
+
+    def model_info(self, name: str) -> str:
+        """A few lines about a model, and whether it is on this computer."""
+        text = catalogue.describe(name)
+        try:
+            resolved = self._resolve(name)
+        except ModelNotFound as error:
+            return text if name.casefold() == catalogue.CUSTOM.casefold() else str(error)
+        return f"{text}\n{'On this computer.' if self._is_here(resolved) else 'Not on this computer yet.'}"
+
+
+def _offline(options: LoadOptions) -> LoadOptions:
+    """Options as replies ask for them: how a model came here does not matter once it is loaded."""
+    return replace(options, offline=True)
+
+
+def _missing(model: str) -> ModelNotFound:
+    if Path(model).is_absolute():
+        return ModelNotFound(
+            f"There are no complete weights (*.safetensors) in {model}. Download the model again, with all its files."
+        )
+    return model_files.not_here(model)
+
+
+def _summary(loaded: LoadedModel) -> str:
+    parts: Sequence[str] = [loaded.device, loaded.quantization or loaded.dtype]
+    memory = f", {loaded.memory_bytes / 1e9:.1f} GB" if loaded.memory_bytes else ""
+    return f"{loaded.info.name} on {', '.join(part for part in parts if part)}{memory}"
