@@ -68,9 +68,9 @@ class Panel:
         self._unchanged = unchanged
         self._wait = wait
 
-    def status(self, problem: str = "") -> str:
-        """The text of the status box, a problem first."""
-        return "\n".join([line for line in (problem, *self._service.status_lines()) if line])
+    def status(self, news: str = "") -> str:
+        """The text of the status box: what came of the click, then what the service says."""
+        return "\n".join([line for line in (news, *self._service.status_lines()) if line])
 
     def values(self) -> list[Any]:
         """What the components for settings show: enabled, model, host, the deadlines, preload."""
@@ -84,12 +84,13 @@ class Panel:
         """Host and status; the previous host where the new one cannot be used."""
         address = _text(text)
         problem = host_problem(address) or self._set(HOST, address)
-        return self._settings.get(HOST), self.status(problem)
+        return self._settings.get(HOST), self.status(problem or self._saved(HOST))
 
     def change(self, name: str, value: object) -> tuple[Any, str]:
         """One setting of "Advanced" and the status; the previous value where the new one cannot be used."""
         problem = self._set(name, round(value, 2) if isinstance(value, float) else value)
-        return self._settings.get(name) if problem else self._unchanged(), self.status(problem)
+        shown = self._settings.get(name) if problem else self._unchanged()
+        return shown, self.status(problem or self._saved(name))
 
     def load(self, name: object) -> Iterator[tuple[Any, str]]:
         """Make a model the chosen one and load it, downloading it where needed: a click asked for that."""
@@ -123,7 +124,7 @@ class Panel:
                 yield reply, self.status()
         except FallbackError as error:
             yield "No reply.", self.status(str(error))
-        except Exception as error:  # noqa: BLE001 - the test is there to show what fails, whatever it is
+        except Exception as error:  # the test is there to show what fails, whatever it is
             log.report(f"The test of the fallback failed: {type(error).__name__}: {error}", error)
             yield "No reply.", self.status(f"The test failed: {type(error).__name__}: {error}")
 
@@ -146,6 +147,10 @@ class Panel:
         except FallbackError as error:
             return str(error)
         return ""
+
+    def _saved(self, name: str) -> str:
+        setting = self._settings.setting(name)
+        return f"Saved: {title(setting)} is {setting.text(self._settings.get(name)) or 'empty'}."
 
     def _set(self, name: str, value: object) -> str:
         """Change one setting; the problem in one line, empty where there was none."""

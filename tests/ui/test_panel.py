@@ -39,7 +39,7 @@ def test_toggle_acts_at_once_and_survives_a_restart(panel: ui.Panel, host: Any, 
     ["", "127.0.0.1:5000", "localhost:1", "http://10.0.0.7:8080", "https://llm.example/v1", "[::1]:5000", "gpu-box"],
 )
 def test_host_is_taken(panel: ui.Panel, env_file: Path, address: str) -> None:
-    assert panel.change_host(f"  {address} ") == (address, "Ready.")
+    assert panel.change_host(f"  {address} ") == (address, f"Saved: Fallback Host is {address or 'empty'}.\nReady.")
     assert saved(env_file, ui.HOST) == address
 
 
@@ -85,7 +85,8 @@ def test_deadline_out_of_range_goes_back(panel: ui.Panel, env_file: Path, value:
 
 
 def test_deadline_is_saved_without_float_dust(panel: ui.Panel, env_file: Path) -> None:
-    assert panel.change("API_FALLBACK_CONNECT_TIMEOUT", 2.3000000000000003) == ("unchanged", "Ready.")
+    shown, status = panel.change("API_FALLBACK_CONNECT_TIMEOUT", 2.3000000000000003)
+    assert (shown, status) == ("unchanged", "Saved: Seconds to Connect is 2.3.\nReady.")
     assert "API_FALLBACK_CONNECT_TIMEOUT = 2.3\n" in env_file.read_text(encoding="utf-8")
 
 

@@ -11,40 +11,12 @@ gr: Any = pytest.importorskip("gradio", reason="gradio is not installed here")
 
 from gradio.context import Context  # noqa: E402  (after the skip)
 
+from tests.ui.pages import labels_in, page, tab  # noqa: E402
 from zwaif_hooks.host import log, webui  # noqa: E402
-
-
-def page(*, nested_settings: bool = False, settings: str = "Settings") -> Any:
-    """A page shaped like Z-Waif's; ``nested_settings`` puts another Settings tab inside Chat, as v1.14-R4 does."""
-    with gr.Blocks(analytics_enabled=False) as demo:
-        with gr.Tab("Chat"):
-            message = gr.Textbox(label="Message")
-            message.submit(lambda text: text, message, message)
-            if nested_settings:
-                with gr.Tabs():
-                    with gr.Tab("Voice"):
-                        gr.Textbox(label="inner")
-                    with gr.Tab("Settings"):
-                        gr.Textbox(label="nested")
-        with gr.Tab(settings), gr.Row():
-            gr.Button("Check/Uncheck")
-            gr.Checkbox(label="Existing")
-        with gr.Tab("Debug"):
-            gr.Textbox(value=lambda: "now", label="Log")
-    return demo
 
 
 def config(demo: Any) -> str:
     return json.dumps(demo.get_config_file(), sort_keys=True, default=str)
-
-
-def tab(demo: Any, label: str) -> Any:
-    return next(block for block in demo.blocks.values() if isinstance(block, gr.Tab) and block.label == label)
-
-
-def labels_in(block: Any) -> list[str]:
-    found = [block.label] if getattr(block, "label", None) else []
-    return found + [label for child in getattr(block, "children", ()) for label in labels_in(child)]
 
 
 def section(label: str) -> Any:

@@ -1,0 +1,98 @@
+"""The section as Gradio will serve it, read from the page's configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+gr: Any = pytest.importorskip("gradio", reason="gradio is not installed here")
+
+from tests.ui.pages import labels_in, page, tab  # noqa: E402  (after the skip)
+from tests.ui.scripted import ScriptedService  # noqa: E402
+from zwaif_fallback import catalogue, ui  # noqa: E402
+from zwaif_hooks.host import webui  # noqa: E402
+
+
+@pytest.fixture
+def demo(host: Any, service: ScriptedService) -> Any:
+    demo = page(nested_settings=True)
+    assert webui.add_to_settings_tab(demo, gr, [("fallback", lambda: ui.build(gr, host, service))]) == ["fallback"]
+    return demo
+
+
+def by_label(demo: Any, label: str) -> Any:
+    (found,) = [block for block in demo.blocks.values() if getattr(block, "label", None) == label]
+    return found
+
+
+def own_events(demo: Any) -> list[Any]:
+    return [event for event in demo.fns.values() if "zwaif_fallback" in getattr(event.fn, "__module__", "")]
+
+
+def test_order_of_the_section(demo: Any) -> None:
+    assert labels_in(tab(demo, "Settings"))[2:] == [
+        "API Fallback",
+        "Enable API Fallback",
+        "Fallback Model",
+        "Model Information",
+        "Fallback Host",
+        "Test Message",
+        "Test Reply",
+        "Fallback Status",
+        "Advanced",
+        "Seconds to Connect",
+        "Seconds to the First Word",
+        "Seconds Between Words",
+        "Load the Local Model",
+    ]
+
+
+def test_what_can_be_typed_into_and_what_cannot(demo: Any) -> None:
+    labels = labels_in(by_label(demo, "API Fallback"))
+    locked = {label for label in labels if getattr(by_label(demo, label), "interactive", True) is False}
+    assert locked == {"Enable API Fallback", "Model Information", "Test Reply", "Fallback Status"}
+    assert all(getattr(by_label(demo, label), "interactive", True) is not None for label in labels)
+
+
+def test_values_come_from_the_settings(host: Any, service: ScriptedService) -> None:
+    host.settings.set(ui.MODEL, "models/my own")
+    host.settings.set(ui.HOST, "10.0.0.7:5000")
+    host.settings.set("API_FALLBACK_FIRST_TOKEN_TIMEOUT", 400)
+    demo = page()
+    webui.add_to_settings_tab(demo, gr, [("fallback", lambda: ui.build(gr, host, service))])
+    model = by_label(demo, "Fallback Model")
+    assert model.value == "models/my own"
+    assert [name for name, _ in model.choices] == ["models/my own", *catalogue.choices()]
+    assert by_label(demo, "Fallback Host").value == "10.0.0.7:5000"
+    slider = by_label(demo, "Seconds to the First Word")
+    assert (slider.value, slider.maximum) == (400, 400), "a value beyond the slider's end must not be cut"
+
+
+def test_events_are_no_public_api_and_never_polled(demo: Any) -> None:
+    events = own_events(demo)
+    assert len(events) == 14
+    assert {event.api_name for event in events if getattr(event, "api_visibility", "private") != "private"} == set()
+    assert not [event for event in events if getattr(event, "every", None)]
+    named = demo.get_api_info()["named_endpoints"]
+    assert not [name for name in named if "fallback" in name or "look" in name or "toggle" in name]
+
+
+def test_long_load_in_one_window_keeps_no_other_waiting(demo: Any) -> None:
+    limits = {event.fn.__name__: event.concurrency_limit for event in own_events(demo)}
+    assert limits.pop("test") == 1, "one test at a time is enough for one model"
+    assert set(limits.values()) == {None}
+
+
+def test_page_shows_current_values_when_it_loads(demo: Any, host: Any) -> None:
+    (refresh,) = [event for event in own_events(demo) if event.fn.__name__ == "values"]
+    host.settings.set(ui.ENABLED, False)
+    shown = dict(zip((block.label for block in refresh.outputs), refresh.fn(), strict=True))
+    assert shown["Enable API Fallback"] is False
+    assert shown["Load the Local Model"] == "auto"
+
+
+def test_section_needs_no_settings_tab(host: Any, service: ScriptedService) -> None:
+    with gr.Blocks(analytics_enabled=False) as demo:
+        ui.build(gr, host, service)
+    assert by_label(demo, "Fallback Status").value == "Ready."
