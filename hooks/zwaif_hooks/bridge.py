@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -9,8 +10,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
+from dotenv import dotenv_values
+
 from zwaif_hooks.guards import http, lmstudio, ollama
 from zwaif_hooks.host import Host, log
+from zwaif_hooks.host.health import check_at_start, configured_primary
 from zwaif_hooks.messages import PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.primary import PrimaryBook
@@ -37,7 +41,7 @@ class Bridge:
         self.settings = SettingsStore(GUARD_SETTINGS, tree / ".env")
         self.plugins = PluginManager(log.report)
         self.primaries = PrimaryBook(self._primary_changed)
-        self.host = Host(tree, self.settings, self.primaries)
+        self.host = Host(tree, self.settings, self.primaries, self.plugins)
         self.runtime = Runtime(tree, self.settings, self.plugins, self.primaries, log.say, log.report)
         self._started = False
 
@@ -46,10 +50,16 @@ class Bridge:
         if self._started:
             return
         self._started = True
-        thread = threading.Thread(
-            target=lambda: self.plugins.hook.zwaif_started(host=self.host), name="zwaif-plugins", daemon=True
-        )
-        thread.start()
+        threading.Thread(target=self._start, name="zwaif-plugins", daemon=True).start()
+
+    def _start(self) -> None:
+        self.settings.reload()
+        self.plugins.hook.zwaif_started(host=self.host)
+        if not self.runtime.enabled:
+            log.say("Fallback is switched off (API_FALLBACK_ENABLED = OFF): Z-Waif runs as if it were not installed")
+            return
+        kind, name = configured_primary(dict(dotenv_values(self.host.tree / ".env")) | dict(os.environ))
+        log.say(check_at_start(kind, self.primaries.get(name)))
 
     def _primary_changed(self, name: str, failure: PrimaryFailure | None, seconds: float) -> None:
         if failure is not None:

@@ -84,7 +84,7 @@ class Primary:
             self._close_breaker()
 
     def failed(self, failure: PrimaryFailure, probe: Source | None = None) -> None:
-        """A request failed; ``probe`` is how to ask this server for one token later."""
+        """A request failed; ``probe`` is how to ask this server for one token later (None: see whether it is there)."""
         with self._lock:
             self._last_failure = failure
             self._soft += 1
@@ -118,7 +118,7 @@ class Primary:
             self._on_change(self.name, None, lasted)
 
     def _start_prober(self) -> None:
-        if self._probe is None or (self._prober is not None and self._prober.is_alive()):
+        if self._prober is not None and self._prober.is_alive():
             return
         self._prober = threading.Thread(target=self._probe_until_well, name="zwaif-probe", daemon=True)
         self._prober.start()
@@ -130,8 +130,7 @@ class Primary:
                 if not self._open or self._closed_for_good:
                     self._prober = None
                     return
-                probe = self._probe
-            if probe is not None and self._generates(probe):
+            if self._is_well():
                 self._close_breaker()
 
     def _pause(self) -> float:
@@ -142,10 +141,13 @@ class Primary:
             pause *= 4
         return max(pause * random.uniform(0.8, 1.2), self._not_before - self._clock.now())
 
-    def _generates(self, probe: Source) -> bool:
+    def _is_well(self) -> bool:
         """One token is proof; a model list is not: servers list models while they cannot speak."""
         if not listens(self.name):
             return False
+        return self._probe is None or self._generates(self._probe)
+
+    def _generates(self, probe: Source) -> bool:
         pump = Pump(probe, self._clock)
         pump.start()
         try:

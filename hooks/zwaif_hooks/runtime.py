@@ -28,5 +28,6 @@ class Runtime:
 
     @property
     def enabled(self) -> bool:
-        """Whether the guards take over at all; read before every request."""
+        """Whether the guards take over at all; read before every request, so that an edited ``.env`` counts at once."""
+        self.settings.reload()
         return bool(self.settings.get("API_FALLBACK_ENABLED"))

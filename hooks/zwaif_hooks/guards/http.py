@@ -1,7 +1,7 @@
 """Guard of ``requests``: Oobabooga and every other OpenAI-style server.
 
-``Session.request`` is the one method behind ``requests.post``, ``from requests import post`` and v1.14's own session, so
-one swap covers every release. Requests that are not a chat (R4's start-up pings carry no ``messages``) pass untouched.
+``Session.request`` is the one method behind ``requests.post``, ``from requests import post`` and v1.14's own session,
+so one swap covers every release. Requests that are no chat (R4's start-up pings carry no ``messages``) pass untouched.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Guard of the ``lmstudio`` library: ``lmstudio.llm`` and ``lmstudio.prepare_image``, which Z-Waif looks up at each call.
+"""Guard of the ``lmstudio`` library: ``llm`` and ``prepare_image``, which Z-Waif looks up in the module at each call.
 
 ``lmstudio.llm`` connects at once, and after one failure its cached default client refuses every later call even when
 the server is back; here the connection is made in our thread and a client that failed is forgotten.

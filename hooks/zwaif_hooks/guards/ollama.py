@@ -1,7 +1,7 @@
 """Guard of the ``ollama`` library.
 
-The class's ``chat`` is swapped while ``ollama`` is being imported, before its module-level ``chat`` is bound to it, so that
-``from ollama import chat`` anywhere gets the guarded one.
+The class's ``chat`` is swapped while ``ollama`` is being imported, before its module-level ``chat`` is bound to it, so
+that ``from ollama import chat`` anywhere gets the guarded one.
 """
 
 from __future__ import annotations

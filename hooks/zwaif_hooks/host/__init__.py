@@ -1,23 +1,15 @@
-"""Z-Waif as found: the one object through which a plugin reaches it."""
+"""Z-Waif as found. Light on purpose: the start-up watcher imports ``host.tree`` in processes that are not Z-Waif."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from zwaif_hooks.host.settings import SettingsStore
-    from zwaif_hooks.primary import PrimaryBook
+    from typing import Any
+
+    from zwaif_hooks.host.handle import Host as Host
 
 
-@dataclass(frozen=True)
-class Host:
-    """The running Z-Waif. Handed to ``zwaif_started`` and ``register_settings_ui``."""
+def __getattr__(name: str) -> "Any":
+    if name == "Host":
+        from zwaif_hooks.host.handle import Host
 
-    tree: Path
-    """The folder with Z-Waif's ``main.py``; also its working directory."""
-    settings: SettingsStore
-    """Every setting of every plugin: read with ``get``, change with ``set`` (validated, saved in ``.env``)."""
-    primaries: PrimaryBook
-    """State of each LLM server Z-Waif has asked: healthy, failing, or open until some moment."""
+        return Host
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

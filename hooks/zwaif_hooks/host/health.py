@@ -1,0 +1,41 @@
+"""Which LLM server Z-Waif is set to use, and whether it is there when Z-Waif starts."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from zwaif_hooks.messages import FailureKind, PrimaryFailure
+from zwaif_hooks.primary import Primary, listens
+
+DEFAULT_PORTS = {"oobabooga": 5000, "ollama": 11434, "lmstudio": 1234}
+
+
+def configured_primary(environ: Mapping[str, str | None]) -> tuple[str, str]:
+    """Kind and ``host:port`` of the server that ``.env`` names (before v1.9 it is always Oobabooga at port 5000)."""
+    kind = (environ.get("API_TYPE") or "").strip() or "Oobabooga"
+    named = environ.get("OLLAMA_HOST" if kind == "Ollama" else "HOST_PORT") if kind != "LMStudio" else ""
+    port = DEFAULT_PORTS.get(kind.lower(), 5000)
+    return kind, _host_and_port((named or "").strip(), port)
+
+
+def check_at_start(kind: str, primary: Primary) -> str:
+    """One line for the user. A server that is not there counts as an outage from now on, until it accepts connections.
+
+    Only a connection is tried: the first real message shows whether it can speak.
+    """
+    if listens(primary.name):
+        return f"{kind} at {primary.name} accepts connections"
+    primary.failed(PrimaryFailure(FailureKind.REFUSED, f"nothing listens at {primary.name}"))
+    return f"{kind} at {primary.name} is not there yet: replies come from the fallback until it is"
+
+
+def _host_and_port(named: str, port: int) -> str:
+    parts = urlsplit(named if "//" in named else f"//{named}")
+    host = parts.hostname or "127.0.0.1"
+    if host == "0.0.0.0":  # an address to listen on, which Ollama users put into the same variable
+        host = "127.0.0.1"
+    with contextlib.suppress(ValueError):
+        port = parts.port or port
+    return f"{host}:{port}"
