@@ -1,0 +1,454 @@
+"""The local model seen by Z-Waif: real worker processes, scripted models."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from zwaif_fallback.engines.base import Generation, GenerationStats, LoadOptions
+from zwaif_fallback.errors import EngineError, ModelError, WorkerDied, WorkerHung
+from zwaif_fallback.supervisor import LocalModel
+from zwaif_fallback.worker_process import WorkerProcess, describe_exit, worker_environment
+
+SCRIPT = Path(__file__).with_name("scripted_worker.py")
+COMMAND = (sys.executable, str(SCRIPT))
+WAIT = 30.0
+"""Seconds after which a test has failed; nothing takes this long."""
+
+MakeModel = Callable[..., LocalModel]
+
+
+@pytest.fixture
+def make_model() -> Iterator[MakeModel]:
+    made: list[LocalModel] = []
+
+    def make(name: str = "a", **options: Any) -> LocalModel:
+        options.setdefault("both_fit", lambda _: True)
+        made.append(LocalModel(command=COMMAND, **options))
+        if name:
+            made[-1].load(LoadOptions(name))
+        return made[-1]
+
+    yield make
+    for model in made:
+        model.close()
+
+
+def count(max_tokens: int = 300) -> Generation:
+    return Generation("count ", max_tokens=max_tokens)
+
+
+def numbers(name: str, stop: int, start: int = 0) -> str:
+    return "".join(f"{name}{number} " for number in range(start, stop))
+
+
+def kill(pid: int | None) -> None:
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL if os.name == "posix" else signal.SIGTERM)
+    assert wait_until(lambda: is_gone(pid))
+
+
+def is_gone(pid: int | None) -> bool:
+    """Ended, and its parent knows: waiting for it here would take the exit status away from the parent."""
+    assert pid is not None
+    return not psutil.pid_exists(pid)
+
+
+def in_thread(work: Callable[[], Any]) -> Callable[[], Any]:
+    """Run ``work`` beside the test; call the result to wait for its value."""
+    out: list[Any] = []
+    thread = threading.Thread(target=lambda: out.append(work()), daemon=True)
+    thread.start()
+
+    def wait() -> Any:
+        thread.join(WAIT)
+        assert out, "it did not come back, or it raised"
+        return out[0]
+
+    return wait
+
+
+def test_pieces_arrive_with_stats(make_model: MakeModel) -> None:
+    model = make_model()
+    stats = GenerationStats()
+    assert "".join(model.generate(count(5), stats)) == numbers("a", 5)
+    assert (stats.generated_tokens, stats.finish_reason) == (5, "length")
+    assert (model.state, model.loaded is not None) == ("ready", True)
+
+
+def test_what_libraries_print_does_not_reach_the_protocol(make_model: MakeModel) -> None:
+    assert "".join(make_model().generate(Generation("print"))) == "printed 😀 \ud83d"
+
+
+def test_an_exception_in_the_engine_leaves_the_worker_alive(make_model: MakeModel) -> None:
+    model = make_model()
+    pid = model.pid
+    with pytest.raises(EngineError, match="ZeroDivisionError: oops"):
+        list(model.generate(Generation("raise")))
+    assert "".join(model.generate(count(2))) == numbers("a", 2)
+    assert model.pid == pid
+
+
+def test_tokens_are_counted_also_while_a_reply_runs(make_model: MakeModel) -> None:
+    model = make_model()
+    pieces = model.generate(count())
+    next(pieces)
+    assert model.count_tokens(["one two", "", "one two", "one"]) == [2, 0, 2, 1]
+    assert model.count_tokens([]) == []
+    pieces.close()  # type: ignore[attr-defined]
+
+
+def test_counts_are_remembered(make_model: MakeModel) -> None:
+    model = make_model()
+    assert model.count_tokens(["one two"]) == [2]
+    pid = model.pid
+    kill(pid)
+    assert model.count_tokens(["one two"]) == [2]
+    assert model.pid is None, "a remembered count needs no worker"
+
+
+def test_load_of_what_is_loaded_does_nothing(make_model: MakeModel) -> None:
+    model = make_model()
+    pid = model.pid
+    assert model.load(LoadOptions("a")) is model.loaded
+    assert model.pid == pid
+
+
+def test_worker_runs_outside_the_current_folder_with_plugins_off(make_model: MakeModel) -> None:
+    lines: list[str] = []
+    make_model("").load(LoadOptions("folder"), lines.append)
+    folder, plugins = lines[0], lines[1]
+    assert Path(folder) != Path.cwd()
+    assert not (Path(folder) / "utils").exists()
+    assert plugins == "OFF"
+
+
+def test_failed_first_load_says_why_and_generate_repeats_it(make_model: MakeModel) -> None:
+    model = make_model("")
+    with pytest.raises(ModelError, match="This model is broken"):
+        model.load(LoadOptions("broken"))
+    assert (model.state, model.state_line) == ("failed", "This model is broken. Choose another.")
+    with pytest.raises(ModelError, match="This model is broken"):
+        next(model.generate(count()))
+
+
+def test_without_a_model_the_next_step_is_named(make_model: MakeModel) -> None:
+    with pytest.raises(ModelError, match="Press Load Model"):
+        next(make_model("").generate(count()))
+
+
+# Death
+
+
+def test_crash_while_it_speaks_names_the_cause_and_the_next_reply_restarts(make_model: MakeModel) -> None:
+    model = make_model()
+    pieces = model.generate(Generation("crash"))
+    assert next(pieces) == "one "
+    with pytest.raises(WorkerDied, match=r"exit code 7 \(RuntimeError: the graphics driver is gone\)"):
+        list(pieces)
+    assert model.state == "failed"
+    assert "".join(model.generate(count(3))) == numbers("a", 3)
+    assert model.state == "ready"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_kill_9_while_it_speaks(make_model: MakeModel) -> None:
+    model = make_model()
+    pieces = model.generate(count())
+    next(pieces)
+    kill(model.pid)
+    with pytest.raises(WorkerDied, match="killed, most often because memory ran out"):
+        list(pieces)
+    assert "".join(model.generate(count(3))) == numbers("a", 3)
+
+
+def test_kill_9_between_replies_is_not_noticed_by_the_next(make_model: MakeModel) -> None:
+    model = make_model()
+    kill(model.pid)
+    assert "".join(model.generate(count(3))) == numbers("a", 3)
+
+
+def test_hang_is_ended_and_the_next_reply_restarts(make_model: MakeModel) -> None:
+    model = make_model(hang_timeout=3.0)
+    pieces = model.generate(Generation("hang"))
+    assert next(pieces) == "one "
+    pid = model.pid
+    with pytest.raises(WorkerHung, match="no progress for 3 s"):
+        list(pieces)
+    assert is_gone(pid)
+    assert "".join(model.generate(count(3))) == numbers("a", 3)
+
+
+def test_hang_while_loading_is_ended(make_model: MakeModel) -> None:
+    model = make_model("", hang_timeout=3.0)
+    with pytest.raises(WorkerHung, match="did not finish loading"):
+        model.load(LoadOptions("never"))
+    assert model.state == "failed"
+
+
+# Turns
+
+
+def test_replies_are_served_one_after_the_other(make_model: MakeModel, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "zwaif_fallback")
+    model = make_model()
+    first = model.generate(count(20))
+    next(first)
+    order: list[str] = []
+    waiters = []
+    for name in ("second", "third"):
+        waiters.append(in_thread(lambda name=name: (list(model.generate(count(2))), order.append(name))))  # type: ignore[misc]
+        assert wait_until(lambda: model._turns.waiting == len(waiters))
+    assert order == []
+    list(first)
+    for wait in waiters:
+        wait()
+    assert order == ["second", "third"]
+
+
+def test_closed_iterator_frees_the_worker_at_once(make_model: MakeModel) -> None:
+    model = make_model()
+    pieces = model.generate(count())
+    next(pieces)
+    pieces.close()  # type: ignore[attr-defined]
+    assert "".join(model.generate(count(2))) == numbers("a", 2)
+
+
+def test_forgotten_iterator_frees_the_worker(make_model: MakeModel) -> None:
+    model = make_model()
+    pieces = model.generate(count())
+    next(pieces)
+    del pieces
+    gc.collect()
+    assert "".join(model.generate(count(2))) == numbers("a", 2)
+
+
+def test_iterator_never_started_takes_no_turn(make_model: MakeModel) -> None:
+    model = make_model()
+    unread = model.generate(count())
+    assert "".join(model.generate(count(2))) == numbers("a", 2)
+    assert next(unread) == "a0 "
+
+
+def test_iterator_left_alone_loses_its_turn_and_goes_on_when_it_is_back(make_model: MakeModel) -> None:
+    model = make_model(abandoned_after=0.3)
+    stats = GenerationStats()
+    left = model.generate(count(300), stats)
+    assert next(left) == "a0 "
+    assert "".join(model.generate(count(2))) == numbers("a", 2)
+    assert "a0 " + "".join(left) == numbers("a", 300), "the reader that came back must not lose or repeat a word"
+    assert (stats.generated_tokens, stats.finish_reason) == (300, "length")
+
+
+def test_worker_is_only_a_little_ahead_of_its_reader(make_model: MakeModel) -> None:
+    model = make_model(abandoned_after=0.3)
+    stats = GenerationStats()
+    left = model.generate(count(300), stats)
+    next(left)
+    list(model.generate(count(1)))
+    part = model._one_turn(count(300), stats)
+    next(part)
+    list(model.generate(count(1)))
+    assert len(list(part)) < 100, "all 300 were made though nobody read"
+
+
+# Switching
+
+
+def test_switch_while_a_reply_runs(make_model: MakeModel) -> None:
+    model = make_model("a")
+    running = model.generate(count(200))
+    first = next(running)
+    old = model.pid
+    model.load(LoadOptions("b"))
+    assert model.loaded is not None
+    assert model.loaded.info.name == "b"
+    assert not is_gone(old), "the running reply needs it"
+    assert first + "".join(running) == numbers("a", 200)
+    assert "".join(model.generate(count(2))) == numbers("b", 2)
+    assert wait_until(lambda: is_gone(old))
+
+
+def test_reader_left_alone_across_a_switch_goes_on_with_the_new_model(make_model: MakeModel) -> None:
+    model = make_model("a", abandoned_after=0.3)
+    left = model.generate(count(300))
+    text = next(left)
+    old = model.pid
+    model.load(LoadOptions("b"))
+    assert wait_until(lambda: is_gone(old))
+    text += "".join(left)
+    split = text.index("b")
+    words = len(text[:split].split())
+    assert 0 < words < 300
+    assert text == numbers("a", words) + numbers("b", 300, start=words)
+
+
+def test_failed_switch_leaves_the_old_model_serving(make_model: MakeModel) -> None:
+    model = make_model("a")
+    pid = model.pid
+    with pytest.raises(ModelError, match="This model is broken"):
+        model.load(LoadOptions("broken"))
+    assert "".join(model.generate(count(2))) == numbers("a", 2)
+    assert (model.pid, model.state) == (pid, "ready")
+    assert model.state_line.startswith("a serves on. broken could not be loaded: This model is broken")
+
+
+def test_switch_without_room_for_both(make_model: MakeModel) -> None:
+    model = make_model("a", both_fit=lambda _: False)
+    old = model.pid
+    running = model.generate(count(100))
+    first = next(running)
+    lines: list[str] = []
+    switching = in_thread(lambda: model.load(LoadOptions("b"), lines.append))
+    assert wait_until(lambda: model._turns.waiting == 1)
+    assert first + "".join(running) == numbers("a", 100), "the running reply finishes before its model goes"
+    switching()
+    assert is_gone(old)
+    assert "Not enough memory" in lines[0]
+    assert "".join(model.generate(count(2))) == numbers("b", 2)
+
+
+def test_failed_switch_without_room_for_both_loads_the_old_model_again(make_model: MakeModel) -> None:
+    model = make_model("a", both_fit=lambda _: False)
+    with pytest.raises(ModelError, match="This model is broken"):
+        model.load(LoadOptions("broken"))
+    assert "".join(model.generate(count(2))) == numbers("a", 2)
+    assert model.state == "ready"
+    assert model.loaded is not None
+    assert model.loaded.info.name == "a"
+
+
+def test_many_callers_and_switches_at_once(make_model: MakeModel) -> None:
+    model = make_model("a")
+    replies = [in_thread(lambda: "".join(model.generate(count(30)))) for _ in range(6)]
+    switches = [in_thread(lambda name=name: model.load(LoadOptions(name))) for name in ("b", "c", "b")]  # type: ignore[misc]
+    for wait in switches:
+        wait()
+    for wait in replies:
+        assert wait() in {numbers(name, 30) for name in "abc"}
+
+
+# Ending
+
+
+def test_unload_gives_the_process_back(make_model: MakeModel) -> None:
+    model = make_model()
+    pid = model.pid
+    model.unload()
+    assert is_gone(pid)
+    assert (model.state, model.loaded, model.pid) == ("empty", None, None)
+
+
+def test_close_ends_a_running_reply_and_everything_after_it(make_model: MakeModel) -> None:
+    model = make_model()
+    pieces = model.generate(count())
+    next(pieces)
+    model.close()
+    with pytest.raises(WorkerDied):
+        list(pieces)
+    with pytest.raises(EngineError, match="closed"):
+        next(model.generate(count()))
+
+
+PARENT = """
+import sys, threading
+from zwaif_fallback.engines.base import Generation, LoadOptions
+from zwaif_fallback.supervisor import LocalModel
+model = LocalModel(command=(sys.executable, sys.argv[1]))
+{what}
+print("ready", flush=True)
+threading.Event().wait()
+"""
+SPEAKING = "model.load(LoadOptions('a')); pieces = model.generate(Generation('hang')); next(pieces)"
+LOADING = (
+    "threading.Thread(target=model.load, args=(LoadOptions('never'),), daemon=True).start()\n"
+    "while model._loading is None: threading.Event().wait(0.01)"
+)
+
+
+@pytest.mark.parametrize("what", [SPEAKING, LOADING], ids=["speaking", "loading"])
+def test_worker_ends_when_its_parent_is_killed(what: str) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT.format(what=what), str(SCRIPT)],
+        stdout=subprocess.PIPE,
+        env=worker_environment(os.environ),
+    )
+    assert parent.stdout is not None
+    assert parent.stdout.readline().strip() == b"ready"
+    workers = psutil.Process(parent.pid).children()
+    assert workers
+    parent.kill()
+    parent.wait(WAIT)
+    assert not psutil.wait_procs(workers, timeout=WAIT)[1]
+
+
+def test_worker_ends_when_its_parent_leaves_normally() -> None:
+    code = PARENT.format(what=SPEAKING).replace("threading.Event().wait()", "print(model.pid)")
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(SCRIPT)],
+        capture_output=True,
+        text=True,
+        env=worker_environment(os.environ),
+        timeout=WAIT,
+        check=True,
+    )
+    assert not psutil.pid_exists(int(done.stdout.split()[1]))
+
+
+def test_parent_never_imports_torch() -> None:
+    code = PARENT.format(what=SPEAKING + "; model.count_tokens(['a']); model.load(LoadOptions('some/model'))")
+    code = code.replace("threading.Event().wait()", "print(sorted({'torch', 'transformers'} & set(sys.modules)))")
+    done = subprocess.run(
+        [sys.executable, "-c", code.replace("command=(", "abandoned_after=0.1, command=("), str(SCRIPT)],
+        capture_output=True,
+        text=True,
+        env=worker_environment(os.environ),
+        timeout=WAIT,
+        check=True,
+    )
+    assert done.stdout.splitlines()[1] == "[]"
+
+
+# Parts
+
+
+def test_ping(make_model: MakeModel) -> None:
+    worker = WorkerProcess(COMMAND)
+    assert worker.ask("ping").next_event(WAIT)["event"] == "pong"
+    worker.end()
+    assert not worker.alive
+
+
+def test_every_exit_status_has_words() -> None:
+    assert "memory" in describe_exit(-9)
+    assert "SIGSEGV" in describe_exit(-11)
+    assert describe_exit(-250) == "it crashed (signal 250)"
+    assert describe_exit(0xC0000005) == "it crashed (Windows error 0xc0000005)"
+    assert describe_exit(3) == "exit code 3"
+
+
+def test_environment_keeps_what_was_there() -> None:
+    environment = worker_environment({"HF_HOME": "/models", "PYTHONPATH": "/own"})
+    assert environment["HF_HOME"] == "/models"
+    assert environment["PYTHONPATH"].split(os.pathsep)[-1] == "/own"
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = WAIT) -> bool:
+    """Poll a state that has no event to wait on."""
+    tick = threading.Event()
+    for _ in range(int(seconds / 0.01)):
+        if condition():
+            return True
+        tick.wait(0.01)
+    return False
