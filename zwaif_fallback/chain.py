@@ -117,6 +117,20 @@ def _without_leading_space(pieces: Iterable[str], begun: bool) -> Generator[str,
                 yield text
 
 
+def _without_own_name(pieces: Iterable[str], name: str) -> Generator[str, None, None]:
+    """A small model likes to begin with ``Mia:``, which Z-Waif takes for somebody else speaking."""
+    label, held = f"{name}:", ""
+    with contextlib.closing(_closable(pieces)) as source:
+        for piece in source:
+            held += piece
+            if name and label.startswith(held):
+                continue
+            yield held.removeprefix(label).lstrip() if name else held
+            name = held = ""
+    if held and held != label:
+        yield held
+
+
 def _closable(pieces: Iterable[str]) -> Generator[str, None, None]:
     """Any iterable as a generator, which ``closing`` can close; closing reaches the one inside."""
     try:
@@ -136,14 +150,22 @@ def _had_nothing_to_add(tier: Tier, begun: str) -> bool:
 
 
 class RemoteTier:
-    """The host in ``API_FALLBACK_HOST``."""
+    """The host in ``API_FALLBACK_HOST``; ``connect`` makes it, or raises what is wrong with the address."""
 
-    def __init__(self, remote: Remote) -> None:
-        self._remote = remote
+    def __init__(self, connect: Callable[[], Remote]) -> None:
+        self._connect = connect
 
     def speak(self, request: ChatRequest, begun: str) -> tuple[str, Iterator[str]]:
-        asked = replace(request, max_tokens=request.max_tokens or LONGEST_REPLY)
-        return self._remote.name, self._joined(self._remote.reply(_with_persona(asked), begun), begun)
+        """Another server knows no more of the character and sees no more pictures than a local model does."""
+        asked = replace(
+            request,
+            messages=tuple(conversation.whole(request)),
+            persona_in_messages=True,
+            max_tokens=request.max_tokens or LONGEST_REPLY,
+            sampling=with_defaults(request.sampling),
+        )
+        remote = self._connect()
+        return remote.name, self._joined(remote.reply(asked, begun), begun)
 
     def _joined(self, pieces: Iterator[str], begun: str) -> Iterator[str]:
         joiner = Joiner(begun)
@@ -192,7 +214,9 @@ class LocalTier:
         own_stops = tuple(stop for stop in request.stop if stop and stop.isspace())
         for attempt in range(ATTEMPTS):
             held, passed = "", False
-            with contextlib.closing(self._lines(generation, own_stops, bool(begun))) as pieces:
+            spoken = self._lines(generation, own_stops, bool(begun))
+            name = "" if begun else request.persona.char_name
+            with contextlib.closing(_without_own_name(spoken, name)) as pieces:
                 for piece in pieces:
                     held += piece
                     if passed or not may_repeat(begun + held, request.recent_replies):
@@ -221,7 +245,8 @@ class LocalTier:
         limit = self._longest() or request.max_tokens or LONGEST_REPLY
         wanted = replace(request, max_tokens=min(request.max_tokens or LONGEST_REPLY, limit))
         fitted = conversation.fit(wanted, model, self._model.count_tokens, begun)
-        stops = [stop for stop in request.stop if stop.strip()]
+        user = request.persona.user_name
+        stops = [stop for stop in (*request.stop, f"\n{user}:" if user else "") if stop.strip()]
         return Generation(
             prompt=self._prompt(fitted, model),
             max_tokens=fitted.max_tokens,
@@ -251,15 +276,6 @@ class LastTier:
         if begun.strip():
             return "last words", iter([self._words.ending(begun)])
         return "last words", iter([self._words.line(request.purpose, request.recent_replies)])
-
-
-def _with_persona(request: ChatRequest) -> ChatRequest:
-    """Another server knows no more of the character than a local model does."""
-    if request.persona_in_messages:
-        return request
-    persona = conversation.describe_persona(request.persona, request.purpose)
-    system = (Message("system", persona),) if persona else ()
-    return replace(request, messages=(*system, *request.messages), persona_in_messages=True)
 
 
 # --- sampling and repetition ----------------------------------------------------------------------------------------

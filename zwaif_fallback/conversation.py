@@ -35,6 +35,8 @@ _CANNOT_SEE = (
     "say so briefly in your own way, stay in character, and do not make up what it shows."
 )
 _GAP = " … "
+_LONGEST_TOKEN = 16
+"""Characters; longer tokens are rare, so no text with more for each token it may have is worth counting."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Fitted:
     messages: list[Message]
     """System first (if any), then user and assistant in turns, ending with user."""
     max_tokens: int
-    """Room for the reply; prompt and this together fit the window."""
+    """Room for what is left of the reply; prompt and this together fit the window."""
     partial: str = ""
     """What the assistant's turn already says; only its end when the window is too small for all of it."""
 
@@ -58,9 +60,16 @@ def fit(request: ChatRequest, model: ModelInfo, count_tokens: CountTokens, parti
     """Fit a request to a model's window; see the policy above."""
     room = reply_room(request.max_tokens, model.context_window)
     partial = _end_of(partial, max(1, model.context_window // 4), count_tokens)
-    space = max(1, model.context_window - room)
-    draft = _draft(request, model)
-    return Fitted(_Fitter(model, count_tokens, partial, space).fit(draft), room, partial)
+    spoken = count_tokens([partial])[0] if partial else 0
+    left = max(room - spoken, min(room, SMALLEST_REPLY))
+    space = max(1, model.context_window - left)
+    return Fitted(_Fitter(model, count_tokens, partial, space).fit(_draft(request, model)), left, partial)
+
+
+def whole(request: ChatRequest) -> list[Message]:
+    """The conversation with nothing left out, for a server that fits it to its model itself."""
+    draft = _draft(request, ModelInfo(""))
+    return _assemble(draft.system, draft.asides, draft.history, draft.newest)
 
 
 def reply_room(max_tokens: int, window: int) -> int:
@@ -160,6 +169,12 @@ def _platform_in(text: str) -> str:
     return found.group(1).strip() if found else ""
 
 
+def _assemble(system: str, asides: Sequence[str], history: Sequence[Message], newest: str) -> list[Message]:
+    turns = _merge([*history, Message("user", newest)])
+    first = "\n\n".join(part for part in (system, *asides) if part)
+    return [Message("system", first), *turns] if first else turns
+
+
 def _merge(messages: Sequence[Message]) -> list[Message]:
     """Alternating turns that start with the user."""
     merged: list[Message] = []
@@ -186,7 +201,7 @@ class _Fitter:
         keep = self._newest_that_fit(draft)
         for asides in _shrinking(draft.asides):
             for start in range(len(draft.history) - keep, len(draft.history) + 1):
-                messages = self._assemble(draft.system, asides, draft.history[start:], draft.newest)
+                messages = _assemble(draft.system, asides, draft.history[start:], draft.newest)
                 if self._fits(messages):
                     return messages
             keep = 0
@@ -209,7 +224,7 @@ class _Fitter:
         spare = self.space - self._size([Message("user", "")])
         system_tokens, newest_tokens = self.count([draft.system, draft.newest])
         log.warning(
-            "[API] The character and the newest message are too long for %s (%d tokens for a window of %d): shortened",
+            "The character and the newest message are too long for %s (%d tokens for a window of %d): shortened",
             self.model.name, system_tokens + newest_tokens, self.model.context_window,
         )  # fmt: skip
         for share in (1.0, 0.9, 0.75, 0.5, 0.25, 0.0):
@@ -217,15 +232,10 @@ class _Fitter:
             system_budget = max(budget - newest_tokens, min(system_tokens, budget // 4))
             system = _start_of(draft.system, system_budget, self.count)
             newest = _ends_of(draft.newest, budget - system_budget, self.count)
-            messages = self._assemble(system, [], [], newest)
+            messages = _assemble(system, [], [], newest)
             if self._fits(messages):
                 return messages
         return [Message("user", "")]
-
-    def _assemble(self, system: str, asides: Sequence[str], history: Sequence[Message], newest: str) -> list[Message]:
-        turns = _merge([*history, Message("user", newest)])
-        whole = "\n\n".join(part for part in (system, *asides) if part)
-        return [Message("system", whole), *turns] if whole else turns
 
     def _size(self, messages: Sequence[Message]) -> int:
         try:
@@ -273,6 +283,7 @@ def _longest(length: int, piece: Callable[[int], str], tokens: int, count: Count
     """
     if tokens <= 0 or not length:
         return 0
+    length = min(length, tokens * _LONGEST_TOKEN)
     low, high = 0, length + 1  # low fits, high does not (or was not tried)
     while high - low > 1:
         step = max(1, (high - low) // 8)

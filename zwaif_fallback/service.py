@@ -131,7 +131,7 @@ class FallbackService:
     def _tiers(self, request: ChatRequest) -> Iterable[Tier]:
         host = str(self._settings.get("API_FALLBACK_HOST")).strip()
         if host and not same_server(host, request.primary):
-            yield RemoteTier(self._remote(host, str(self._settings.get("API_FALLBACK_HOST_MODEL"))))
+            yield RemoteTier(lambda: self._remote(host, str(self._settings.get("API_FALLBACK_HOST_MODEL"))))
         yield self._speaker
         yield self._last
 
@@ -270,6 +270,8 @@ class FallbackService:
                 with self._state:
                     self._failed[_offline(options)] = (error, self._now())
                 raise
+            finally:
+                self._progress = ""
             self._served, self._problem = _offline(options), ""
         self._say(f"Fallback ready: {_summary(loaded)}")
         return loaded
@@ -348,5 +350,5 @@ def _missing(model: str) -> ModelNotFound:
 
 def _summary(loaded: LoadedModel) -> str:
     parts: Sequence[str] = [loaded.device, loaded.quantization or loaded.dtype]
-    memory = f", {loaded.memory_bytes / 1e9:.1f} GB" if loaded.memory_bytes else ""
+    memory = f", {loaded.memory_bytes / 1e9:.1f} GB" if loaded.memory_bytes > 5e7 else ""
     return f"{loaded.info.name} on {', '.join(part for part in parts if part)}{memory}"

@@ -84,7 +84,7 @@ class Table:
         self.said: list[str] = []
         self.longest = 0
         local = LocalTier(model, ready or model.ready, prompts.render, lambda: self.longest, self.said.append)
-        tiers = [*([RemoteTier(host)] if host else []), local, LastTier(LastWords(seed=1))]
+        tiers = [*([RemoteTier(lambda: host)] if host else []), local, LastTier(LastWords(seed=1))]
         self.chain = Chain(lambda request: tiers, self.said.append)
 
     def text(self, request: ChatRequest = HELLO, delivered: str = "") -> str:
@@ -235,6 +235,17 @@ def test_closing_the_answer_stops_the_model() -> None:
     assert model.closed == 1
 
 
+def test_an_address_that_is_none_is_said_and_passed_over() -> None:
+    def connect() -> Host:
+        raise ValueError("port must be a number")
+
+    model, said = Model(["Hi."]), list[str]()
+    local = LocalTier(model, model.ready, prompts.render, lambda: 0, said.append)
+    answer = Chain(lambda request: [RemoteTier(connect), local], said.append).answer(HELLO, failure())
+    assert "".join(answer.pieces) == "Hi."
+    assert len(said) == 1 and "port must be a number" in said[0]
+
+
 def test_another_server_gets_the_persona_too() -> None:
     host = Host("Hi.")
     persona = Persona("Mia", "Sam", "A fox.")
@@ -242,6 +253,36 @@ def test_another_server_gets_the_persona_too() -> None:
     request, _ = host.asked[0]
     assert request.messages[0].role == "system" and "A fox." in request.messages[0].content
     assert request.persona_in_messages
+
+
+def test_another_server_is_told_that_it_cannot_see() -> None:
+    host = Host("Hi.")
+    picture = Message("user", 'Look<img src="data:image/png;base64,QUJD">')
+    Table(Model([]), host).text(ChatRequest("ollama", (picture,), has_image=True))
+    system, user = host.asked[0][0].messages
+    assert "cannot see" in system.content and user.content == "Look"
+
+
+@pytest.mark.parametrize(
+    ("script", "text"),
+    [
+        (["Mi", "a", ":", " Hello"], "Hello"),
+        (["Mia: Hello", " Sam"], "Hello Sam"),
+        (["Mi", "nd the gap"], "Mind the gap"),
+        (["Mia"], "Mia"),
+        (["Mia:", "Mia: x"], "Mia: x"),
+    ],
+)
+def test_the_companion_does_not_announce_herself(script: list[str], text: str) -> None:
+    request = ChatRequest("oobabooga", HELLO.messages, persona=Persona("Mia", "Sam"))
+    model = Model(script)
+    assert Table(model).text(request) == text
+    assert "\nSam:" in model.generations[0].stop
+
+
+def test_only_her_name_is_no_reply() -> None:
+    request = ChatRequest("oobabooga", HELLO.messages, persona=Persona("Mia"))
+    assert Table(Model(["Mia", ":"])).text(request) in LINES
 
 
 def test_a_template_that_raises_is_replaced_by_the_familys_format() -> None:

@@ -144,6 +144,18 @@ def test_a_long_begun_reply_keeps_its_end() -> None:
     assert count([prompts.render(fitted.messages, TINY, fitted.partial)])[0] + fitted.max_tokens <= 256
 
 
+def test_what_was_said_already_counts_for_the_length_of_the_reply() -> None:
+    request = ChatRequest("ollama", (Message("user", "Hi"),), max_tokens=100)
+    assert conversation.fit(request, TINY, count, "x" * 60).max_tokens == 70
+    assert conversation.fit(request, TINY, count, "x" * 600).max_tokens == conversation.SMALLEST_REPLY
+
+
+def test_whole_leaves_nothing_out() -> None:
+    messages = tuple(Message("user" if i % 2 else "assistant", f"{i} " + "x" * 900) for i in range(60))
+    text = "".join(m.content for m in conversation.whole(ChatRequest("ollama", messages, persona=MIA)))
+    assert all(m.content in text for m in messages)
+
+
 def test_an_unusable_template_is_measured_by_the_familys_format() -> None:
     broken = replace(TINY, chat_template="{{ raise_exception('no') }}")
     assert ask(("user", "Hi"), model=broken) == [Message("user", "Hi")]

@@ -103,6 +103,9 @@ def test_the_first_reply_loads_offline_and_the_second_does_not(desk: Desk) -> No
     assert desk.reply() == "one speaks." == desk.reply()
     assert [(Path(o.model).name, o.offline) for o in desk.local.loads] == [("one", True)]
     assert any(line.startswith("Fallback ready: one") for line in desk.said)
+    assert desk.service.status_lines() == ["Loaded: one on cpu", "4-bit was not possible."], (
+        "no progress is left standing"
+    )
 
 
 def test_several_threads_load_once(desk: Desk) -> None:
