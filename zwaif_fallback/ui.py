@@ -248,6 +248,8 @@ class _Section:
         """Current values when the page loads, status when the tab is opened. Polling would cost more than it shows."""
         panel, context = self._panel, import_module(f"{self._gradio.__name__}.context").Context
         page, tab = context.root_block, context.block
+        for twin in self._older_switches(page):
+            self._on(twin.change, bool, twin, self.enabled)
         shown = [self.enabled, self.model, self.host, *self.deadlines, self.preload]
         self._on(page.load, panel.values, None, shown)
         self._on(page.load, panel.watch, None, self.status)
@@ -255,6 +257,14 @@ class _Section:
             tab = tab.parent
         if tab is not None:
             self._on(tab.select, panel.look, None, [self.enabled, self.status])
+
+    def _older_switches(self, page: Any) -> list[Any]:
+        """v1.14-R4 has switches of its own for the same flag; ours follows their clicks.
+
+        Not the other way round: a new value shown in one of them makes R4 rewrite ``.env`` in place, from two threads.
+        """
+        boxes = [block for block in page.blocks.values() if isinstance(block, self._gradio.Checkbox)]
+        return [box for box in boxes if box is not self.enabled and box.label == self.enabled.label]
 
     def _on(self, event: Any, function: Any, inputs: Any, outputs: Any, shared_limit: str = "", **how: Any) -> None:
         """Wire one event: no public API entry, no grey veil, and no queue behind another window's long load."""

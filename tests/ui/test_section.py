@@ -96,3 +96,14 @@ def test_section_needs_no_settings_tab(host: Any, service: ScriptedService) -> N
     with gr.Blocks(analytics_enabled=False) as demo:
         ui.build(gr, host, service)
     assert by_label(demo, "Fallback Status").value == "Ready."
+
+
+def test_older_switch_of_the_host_is_followed_and_never_written(host: Any, service: ScriptedService) -> None:
+    demo = page()
+    with demo, tab(demo, "Chat"):
+        older = gr.Checkbox(label="Enable API Fallback")
+        older.change(lambda value: None, older, None)
+    webui.add_to_settings_tab(demo, gr, [("fallback", lambda: ui.build(gr, host, service))])
+    (follows,) = [event for event in demo.fns.values() if event.targets[0][0] == older._id and event.outputs]
+    assert [block.label for block in follows.outputs] == ["Enable API Fallback"]
+    assert older not in [block for event in own_events(demo) for block in event.outputs]
