@@ -1,0 +1,122 @@
+"""Runs inside the host process of the demo: takes messages from stdin, reports what the host shows its user.
+
+    python chat_child.py HOST_LOG          in Z-Waif's folder; commands and events are JSON lines on stdin and stdout
+
+The host is asked by its own ``send_via_oogabooga``, as by its page and its microphone. What it prints goes to HOST_LOG.
+Commands: ``{"say": TEXT}`` and ``{"wait_for": TEXT, "seconds": N}`` (a new line with TEXT in the Debug tab).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+POLL_SECONDS = 0.02
+ANSWERED = "Successfully used fallback API: "
+
+
+class Host:
+    """The parts of the imported host that the demo touches."""
+
+    def __init__(self) -> None:
+        import importlib
+
+        from dotenv import load_dotenv
+
+        load_dotenv(".env")
+        self.main: Any = importlib.import_module("main")
+        self.controller: Any = self._controller()
+        self.log: Any = sys.modules.get("utils.zw_logging") or sys.modules["utils.logging"]
+        self.main.live_pipe_no_speak = True
+
+    def _controller(self) -> Any:
+        for name in ("API.api_controller", "API.Oogabooga_Api_Support"):
+            if hasattr(sys.modules.get(name), "send_via_oogabooga"):
+                return sys.modules[name]
+        raise ImportError("This Z-Waif has no controller that could be asked.")
+
+    def start(self) -> None:
+        """The host's own start; ends soon in the stand-in, stays in its listening loop in Z-Waif."""
+        threading.Thread(target=self.main.run_program, daemon=True).start()
+        until(lambda: bool(getattr(self.controller, "history_loaded", True)) and bool(self._chatpops()), 60)
+
+    def _chatpops(self) -> Any:
+        settings = sys.modules["utils.settings"]
+        return not hasattr(settings, "chatpop_phrases") or settings.chatpop_phrases
+
+    def debug_lines(self) -> list[str]:
+        return str(self.log.debug_log).splitlines()
+
+
+def until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Poll: the host has nothing to wait on."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
+
+
+def say(host: Host, text: str, events: TextIO) -> None:
+    """Send one message; report the pieces as they show, then the reply and the fallback's log line, if any."""
+    errors: list[str] = []
+    lines = len(host.debug_lines())
+
+    def ask() -> None:
+        try:
+            host.controller.send_via_oogabooga(text)
+        except Exception as error:  # whatever the host dies of is what the demo has to show
+            errors.append(f"{type(error).__name__}: {error}")
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    shown = ""
+    while thread.is_alive():
+        thread.join(POLL_SECONDS)
+        now = str(host.controller.currently_streaming_message)
+        if now.startswith(shown) and now != shown:
+            emit(events, piece=now[len(shown) :])
+            shown = now
+    fallback = [line for line in host.debug_lines()[lines:] if ANSWERED in line]
+    reply = "" if errors else str(host.controller.receive_via_oogabooga())
+    emit(events, reply=reply, fallback=fallback[-1] if fallback else "", error="; ".join(errors))
+
+
+def emit(events: TextIO, **event: Any) -> None:
+    events.write(json.dumps(event) + "\n")
+    events.flush()
+
+
+def wait_for(host: Host, text: str, seconds: float, events: TextIO) -> None:
+    found = until(lambda: any(text in line for line in host.debug_lines()), seconds)
+    emit(events, found=next((line for line in reversed(host.debug_lines()) if text in line), "") if found else "")
+
+
+def main(log: Path) -> int:
+    """Serve commands until stdin ends."""
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    with log.open("w", encoding="utf-8") as sink:
+        os.dup2(sink.fileno(), 1)
+        os.dup2(sink.fileno(), 2)
+        sys.path[0] = str(Path.cwd())
+        host = Host()
+        host.start()
+        emit(events, ready=True)
+        for line in sys.stdin:
+            command = json.loads(line)
+            if "say" in command:
+                say(host, command["say"], events)
+            else:
+                wait_for(host, command["wait_for"], command["seconds"], events)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,99 @@
+"""A real Z-Waif for the demo: copied, its ``.env`` pointed at the demo's server, its hardware replaced by silence.
+
+Z-Waif imports libraries for microphones, keyboards and games that a machine without them does not have. Each that is
+missing is replaced by an empty module that takes every call; the ones that are installed are used as they are.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from zwaif_fallback.errors import FallbackError
+
+HARDWARE = (
+    "faster_whisper keyboard pyaudio pyautogui pygetwindow pythmc pyvts sentence_transformers silero_vad sounddevice "
+    "tkinter whisper win32com win32com.client"
+)
+"""Modules Z-Waif imports at its start that need a microphone, a screen, Windows, or a download."""
+_SILENT = '''"""Takes every call and does nothing: this machine has no such device."""
+
+
+class Nothing:
+    def __init__(self, *args, **kwargs):
+        pass
+
+    def __call__(self, *args, **kwargs):
+        return self
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self
+
+    def __iter__(self):
+        return iter(())
+
+
+def __getattr__(name):
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return Nothing
+'''
+_SETTINGS = {
+    "API_TYPE": "Oobabooga",
+    "API_STREAM_CHATS": "ON",
+    "USE_CHATPOPS": "ON",
+    "USE_ROLLING_SUMMARIES": "OFF",
+    "MODULE_RAG": "OFF",
+    "MESSAGE_PAIR_LIMIT": "12",
+}
+
+
+class NotZWaif(FallbackError):
+    """The folder given is not Z-Waif."""
+
+
+def prepare(zwaif: Path, scratch: Path, values: Mapping[str, str], env: dict[str, str]) -> Path:
+    """Copy ``zwaif`` into ``scratch``, write its ``.env``, and put the silent modules on ``env``'s path.
+
+    Raises:
+        NotZWaif: the folder has no ``main.py`` or no ``utils/web_ui.py``.
+    """
+    for name in ("main.py", "utils/web_ui.py"):
+        if not (zwaif / name).is_file():
+            raise NotZWaif(f"{zwaif} is not a Z-Waif folder: it has no {name}. Give the folder that holds main.py.")
+    tree = scratch / "z-waif"
+    leave_out = shutil.ignore_patterns(".git", "venv", ".venv", "__pycache__", "models")
+    shutil.copytree(zwaif, tree, ignore=leave_out)
+    _write_env(tree, {**_SETTINGS, **values})
+    silent = scratch / "silent"
+    for module in HARDWARE.split():
+        _silence(silent, module)
+    parts = [env.get("PYTHONPATH", ""), str(silent)]
+    env["PYTHONPATH"] = os.pathsep.join(part for part in parts if part)
+    env.update(MPLBACKEND="agg", GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1")
+    return tree
+
+
+def _write_env(tree: Path, values: Mapping[str, str]) -> None:
+    """Append: python-dotenv lets the last line of a key win."""
+    path = tree / ".env"
+    template = next(
+        (tree / name for name in (".env", ".env_example", "env_example.txt") if (tree / name).exists()), None
+    )
+    text = template.read_text(encoding="utf-8", errors="replace") if template else ""
+    lines = [f"{key} = {value}" for key, value in values.items()]
+    path.write_text(text + "\n" + "\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _silence(folder: Path, module: str) -> None:
+    parent = module.partition(".")[0]
+    if find_spec(parent) is not None:
+        return
+    package = folder / Path(*module.split("."))
+    package.mkdir(parents=True, exist_ok=True)
+    (package / "__init__.py").write_text(_SILENT, encoding="utf-8")

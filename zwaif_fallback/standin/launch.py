@@ -1,0 +1,40 @@
+"""Starting a host process the way a user's environment would: with the package installed in it."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+_START = "import zwaif_hooks.startup\n\nzwaif_hooks.startup.activate()\n"
+_ENTRY_POINTS = "[zwaif]\nfallback = zwaif_fallback.plugin\n"
+_METADATA = "Metadata-Version: 2.1\nName: zwaif-fallback\nVersion: 0\n"
+
+
+def environment(scratch: Path) -> dict[str, str]:
+    """Environment variables for a Python process in which the package is active.
+
+    Where it is installed there is nothing to add. In a source checkout, ``scratch`` gets what an installation would
+    have put beside the packages (the start-up line, the entry point), and ``PYTHONPATH`` makes it found.
+    """
+    env = {**os.environ, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}
+    if _is_installed():
+        return env
+    info = scratch / "zwaif_fallback-0.dist-info"
+    info.mkdir(parents=True, exist_ok=True)
+    (info / "METADATA").write_text(_METADATA, encoding="utf-8")
+    (info / "entry_points.txt").write_text(_ENTRY_POINTS, encoding="utf-8")
+    # Not a .pth file: those count in site folders only, and this folder is merely on the path.
+    (scratch / "sitecustomize.py").write_text(_START, encoding="utf-8")
+    parts = [str(scratch), str(ROOT), str(ROOT / "hooks"), env.get("PYTHONPATH", "")]
+    env["PYTHONPATH"] = os.pathsep.join(part for part in parts if part)
+    return env
+
+
+def _is_installed() -> bool:
+    try:
+        distribution("zwaif-fallback")
+    except PackageNotFoundError:
+        return False
+    return True
