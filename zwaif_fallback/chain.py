@@ -51,13 +51,12 @@ class Speaker(Protocol):
 
 
 class Remote(Protocol):
-    """Another LLM server, which brings its own model and knows its own chat format."""
+    """Another LLM server, which brings its own model and chat format: ``engines.remote.RemoteChat``."""
 
-    name: str
-    """Who to name as the speaker, for example ``127.0.0.1:8080``."""
-
-    def reply(self, request: ChatRequest, partial: str) -> Iterator[str]:
-        """The reply, or what follows ``partial`` (servers repeat some of it; that is taken out here)."""
+    def stream(
+        self, messages: Sequence[Message], *, sampling: Sampling, stop: Sequence[str], max_tokens: int, partial: str
+    ) -> Iterator[str]:
+        """The reply, or what follows ``partial``."""
 
 
 class Tier(Protocol):
@@ -152,22 +151,23 @@ def _had_nothing_to_add(tier: Tier, begun: str) -> bool:
 class RemoteTier:
     """The host in ``API_FALLBACK_HOST``; ``connect`` makes it, or raises what is wrong with the address."""
 
-    def __init__(self, connect: Callable[[], Remote]) -> None:
+    def __init__(self, name: str, connect: Callable[[], Remote]) -> None:
+        self._name = name
         self._connect = connect
 
     def speak(self, request: ChatRequest, begun: str) -> tuple[str, Iterator[str]]:
         """Another server knows no more of the character and sees no more pictures than a local model does."""
-        asked = replace(
-            request,
-            messages=tuple(conversation.whole(request)),
-            persona_in_messages=True,
+        pieces = self._connect().stream(
+            conversation.whole(request),
+            sampling=request.sampling,
+            stop=request.stop,
             max_tokens=request.max_tokens or LONGEST_REPLY,
-            sampling=with_defaults(request.sampling),
+            partial=begun,
         )
-        remote = self._connect()
-        return remote.name, self._joined(remote.reply(asked, begun), begun)
+        return self._name, self._joined(pieces, begun)
 
     def _joined(self, pieces: Iterator[str], begun: str) -> Iterator[str]:
+        """Without what the server says again of ``begun``."""
         joiner = Joiner(begun)
         for piece in _closable(pieces):
             yield joiner.feed(piece)

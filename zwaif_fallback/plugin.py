@@ -113,15 +113,16 @@ def _make() -> FallbackService:
 
 
 def _remote(address: str, model: str) -> Remote:
-    from zwaif_fallback.engines.remote import RemoteHost
+    """Another server is given as much time as the primary."""
+    from zwaif_fallback.engines.remote import Deadlines, RemoteChat
 
-    return RemoteHost(address, model)
+    names = ("CONNECT", "FIRST_TOKEN", "STALL")
+    seconds = [float(service().setting(f"API_FALLBACK_{name}_TIMEOUT")) for name in names]
+    return RemoteChat(address, model, deadlines=Deadlines(*seconds))
 
 
 def _ask_everyone(messages: Sequence[Message], model: ModelInfo, partial: str) -> str | None:
-    """The hook ``format_prompt`` with every plugin asked; ours alone where no plugin manager is at hand."""
-    plugins: Any = getattr(_host, "plugins", None)
-    if plugins is None:
+    """The hook ``format_prompt`` with every plugin asked; ours alone before Z-Waif has started."""
+    if _host is None:
         return format_prompt(messages, model, partial)
-    written: str | None = plugins.format_prompt(messages, model, partial)
-    return written
+    return _host.plugins.format_prompt(messages, model, partial)

@@ -106,6 +106,10 @@ class FallbackService:
         """Z-Waif is there now: its settings count, and relative paths start in its folder."""
         self._settings, self._tree = settings, tree
 
+    def setting(self, name: str) -> Any:
+        """A value that counts now."""
+        return self._settings.get(name)
+
     # --- answering --------------------------------------------------------------------------------------------------
 
     def answer(self, request: ChatRequest, failure: PrimaryFailure) -> Answer:
@@ -131,7 +135,7 @@ class FallbackService:
     def _tiers(self, request: ChatRequest) -> Iterable[Tier]:
         host = str(self._settings.get("API_FALLBACK_HOST")).strip()
         if host and not same_server(host, request.primary):
-            yield RemoteTier(lambda: self._remote(host, str(self._settings.get("API_FALLBACK_HOST_MODEL"))))
+            yield RemoteTier(host, lambda: self._remote(host, str(self._settings.get("API_FALLBACK_HOST_MODEL"))))
         yield self._speaker
         yield self._last
 

@@ -67,10 +67,12 @@ class Host:
 
     def __init__(self, *script: str | BaseException) -> None:
         self.script = script
-        self.asked: list[tuple[ChatRequest, str]] = []
+        self.messages: list[Message] = []
 
-    def reply(self, request: ChatRequest, partial: str) -> Iterator[str]:
-        self.asked.append((request, partial))
+    def stream(
+        self, messages: Sequence[Message], *, sampling: Sampling, stop: Sequence[str], max_tokens: int, partial: str
+    ) -> Iterator[str]:
+        self.messages = list(messages)
         for piece in self.script:
             if isinstance(piece, BaseException):
                 raise piece
@@ -84,7 +86,7 @@ class Table:
         self.said: list[str] = []
         self.longest = 0
         local = LocalTier(model, ready or model.ready, prompts.render, lambda: self.longest, self.said.append)
-        tiers = [*([RemoteTier(lambda: host)] if host else []), local, LastTier(LastWords(seed=1))]
+        tiers = [*([RemoteTier(host.name, lambda: host)] if host else []), local, LastTier(LastWords(seed=1))]
         self.chain = Chain(lambda request: tiers, self.said.append)
 
     def text(self, request: ChatRequest = HELLO, delivered: str = "") -> str:
@@ -241,7 +243,7 @@ def test_an_address_that_is_none_is_said_and_passed_over() -> None:
 
     model, said = Model(["Hi."]), list[str]()
     local = LocalTier(model, model.ready, prompts.render, lambda: 0, said.append)
-    answer = Chain(lambda request: [RemoteTier(connect), local], said.append).answer(HELLO, failure())
+    answer = Chain(lambda request: [RemoteTier("nowhere:x", connect), local], said.append).answer(HELLO, failure())
     assert "".join(answer.pieces) == "Hi."
     assert len(said) == 1 and "port must be a number" in said[0]
 
@@ -250,16 +252,14 @@ def test_another_server_gets_the_persona_too() -> None:
     host = Host("Hi.")
     persona = Persona("Mia", "Sam", "A fox.")
     Table(Model([]), host).text(ChatRequest("oobabooga", HELLO.messages, persona=persona, persona_in_messages=False))
-    request, _ = host.asked[0]
-    assert request.messages[0].role == "system" and "A fox." in request.messages[0].content
-    assert request.persona_in_messages
+    assert host.messages[0].role == "system" and "A fox." in host.messages[0].content
 
 
 def test_another_server_is_told_that_it_cannot_see() -> None:
     host = Host("Hi.")
     picture = Message("user", 'Look<img src="data:image/png;base64,QUJD">')
     Table(Model([]), host).text(ChatRequest("ollama", (picture,), has_image=True))
-    system, user = host.asked[0][0].messages
+    system, user = host.messages
     assert "cannot see" in system.content and user.content == "Look"
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +48,6 @@ class Local:
         self.closed = True
 
 
-@dataclass(frozen=True)
-class HostWithPlugins(Host):
-    """A host through which the hook ``format_prompt`` can be asked."""
-
-    plugins: PluginManager | None = None
-
-
 class Stage:
     def __init__(self, tree: Path, **values: str) -> None:
         (tree / "tiny").mkdir()
@@ -66,7 +59,7 @@ class Stage:
         self.manager = PluginManager(lambda line, error: self.problems.append(line))
         assert self.manager.register(plugin, "fallback")
         store = SettingsStore(env_path=tree / ".env", environ={})
-        self.host = HostWithPlugins(tree, store, PrimaryBook(lambda name, failure, seconds: None), self.manager)
+        self.host = Host(tree, store, PrimaryBook(lambda name, failure, seconds: None), self.manager)
 
     def start(self) -> None:
         self.manager.hook.zwaif_started(host=self.host)
@@ -211,10 +204,20 @@ def test_a_fallback_host_is_asked(said: list[str], tmp_path: Path, monkeypatch: 
         def __init__(self, address: str, model: str) -> None:
             self.name = address
 
-        def reply(self, request: ChatRequest, partial: str) -> Iterator[str]:
+        def stream(self, messages: Sequence[Message], **options: object) -> Iterator[str]:
             return iter(["From afar."])
 
     monkeypatch.setattr(plugin, "_remote", Server)
     stage = Stage(tmp_path, API_FALLBACK_HOST="10.0.0.1:8080")
     stage.start()
     assert stage.reply() == "From afar."
+
+
+def test_a_fallback_host_that_is_down_is_said_and_passed_over(said: list[str], tmp_path: Path) -> None:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{reserved.getsockname()[1]}"
+        stage = Stage(tmp_path, API_FALLBACK_HOST=address)
+        stage.start()
+        assert stage.reply() == "I read: Human: Hello"
+    assert any(address in line and "connection refused" in line for line in said)

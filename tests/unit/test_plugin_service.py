@@ -62,7 +62,7 @@ class Server:
     def __init__(self, address: str, model: str) -> None:
         self.name = address
 
-    def reply(self, request: ChatRequest, partial: str) -> Iterator[str]:
+    def stream(self, messages: Sequence[Message], **options: object) -> Iterator[str]:
         return iter([f"{self.name} speaks."])
 
 
