@@ -1,0 +1,268 @@
+"""Every way a model can be unusable has its own remedy, and every step down is said in one line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zwaif_fallback.engines import model_files, weights
+from zwaif_fallback.engines.base import LoadOptions
+from zwaif_fallback.engines.explain import explain
+from zwaif_fallback.engines.loading import make_engine
+from zwaif_fallback.engines.transformers import guess_family
+from zwaif_fallback.errors import FallbackError, ModelError, ModelNotFound, ModelTooBig
+from zwaif_fallback.hardware import Memory
+
+TinyModel = Callable[..., Path]
+
+
+def load(model: str | Path, **options: Any) -> Any:
+    chosen = LoadOptions(str(model), **{"device": "cpu", **options})
+    return make_engine(chosen).load(chosen, lambda line: None)
+
+
+@pytest.fixture
+def copy(tiny_model: TinyModel, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_model(), tmp_path / "model"))
+
+
+def edit_config(folder: Path, **changes: Any) -> None:
+    file = folder / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+# Where the files are
+
+
+@pytest.mark.parametrize("model", ["./nowhere", "C:\\models\\nowhere", "/nowhere/at/all", "~/nowhere-at-all"])
+def test_missing_folder(model: str) -> None:
+    with pytest.raises(ModelNotFound, match=r"There is no folder .*Check that API_FALLBACK_MODEL is set correctly"):
+        load(model)
+
+
+def test_folder_without_weights(copy: Path) -> None:
+    (copy / "model.safetensors").unlink()
+    with pytest.raises(ModelNotFound, match="There are no weights"):
+        load(copy)
+
+
+def test_only_pickled_weights(copy: Path) -> None:
+    (copy / "model.safetensors").rename(copy / "pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"only pickled weights \(pytorch_model.bin\)"):
+        load(copy)
+
+
+def test_gguf_is_for_a_later_version(copy: Path) -> None:
+    with pytest.raises(ModelError, match=r"GGUF file, which this version cannot run yet"):
+        load("models/tiny.Q4_0.gguf")
+    (copy / "model.safetensors").rename(copy / "tiny.gguf")
+    with pytest.raises(ModelError, match=r"GGUF file \(tiny.gguf\)"):
+        load(copy)
+
+
+def test_incomplete_download(copy: Path) -> None:
+    (copy / "model.safetensors").rename(copy / "model-00001-of-00002.safetensors")
+    index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
+    (copy / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelNotFound, match=r"model-00002-of-00002.safetensors is missing"):
+        load(copy)
+
+
+@pytest.mark.parametrize("model", ["what is/this model/here", "two--dashes/x", "name with spaces"])
+def test_nonsense_instead_of_a_model_name(model: str) -> None:
+    with pytest.raises(ModelError, match=r"Check that API_FALLBACK_MODEL is set.*TinyLlama/TinyLlama-1.1B-Chat-v1.0"):
+        load(model)
+
+
+def test_no_model_at_all() -> None:
+    with pytest.raises(ModelError, match="No fallback model is chosen"):
+        load(" ")
+
+
+def test_hub_model_that_is_not_here(tmp_path: Path) -> None:
+    with pytest.raises(
+        ModelNotFound, match=r"Load Model in Z-Waif's Settings tab, or run: zwaif-fallback download o/m"
+    ):
+        load("o/m", cache_dir=str(tmp_path))
+
+
+@pytest.mark.slow
+def test_hub_model_in_the_cache_is_found_offline(tiny_model: TinyModel, tmp_path: Path) -> None:
+    repository = tmp_path / "models--o--m"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("abc")
+    shutil.copytree(tiny_model(), repository / "snapshots" / "abc")
+    assert load("o/m", cache_dir=str(tmp_path)).info.name == "o/m"
+
+
+# What is in them
+
+
+@pytest.mark.slow
+def test_unknown_architecture(copy: Path) -> None:
+    edit_config(copy, model_type="brandnew", architectures=["BrandNewForCausalLM"])
+    with pytest.raises(ModelError, match="of a kind this version of transformers cannot run"):
+        load(copy)
+
+
+@pytest.mark.slow
+def test_a_model_that_cannot_chat(copy: Path) -> None:
+    edit_config(copy, model_type="clip", architectures=["CLIPModel"])
+    with pytest.raises(ModelError, match="of a kind this version of transformers cannot run"):
+        load(copy)
+
+
+@pytest.mark.slow
+def test_code_of_a_model_is_never_run(copy: Path) -> None:
+    edit_config(copy, model_type="own", auto_map={"AutoConfig": "own.C", "AutoModelForCausalLM": "own.M"})
+    (copy / "own.py").write_text(f"open({str(copy / 'ran')!r}, 'w')")
+    with pytest.raises(ModelError, match="needs code of its own to run, and code from a model is never run"):
+        load(copy)
+    assert not (copy / "ran").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("model.safetensors", b"version https://git-lfs", "weights of .* are damaged"),
+        ("config.json", b"{", "config.json.*is damaged|A file of .* is damaged"),
+        ("tokenizer.json", b"{}", "cannot be loaded"),
+    ],
+)
+def test_damaged_files(copy: Path, file: str, content: bytes, message: str) -> None:
+    (copy / file).write_bytes(content)
+    with pytest.raises(ModelError, match=message):
+        load(copy)
+
+
+# Errors of the libraries, as they are raised
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), ModelTooBig, "choose a smaller model"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), ModelTooBig, "choose a smaller model"),
+        (MemoryError(), ModelTooBig, "choose a smaller model"),
+        (
+            ImportError("`device_map` requires Accelerate: `pip install`"),
+            ModelError,
+            'pip install "accelerate>=0.26.0"',
+        ),
+        (ImportError("Using `bitsandbytes` 4-bit quantization"), ModelError, "pip install bitsandbytes"),
+        (OSError(28, "No space left on device"), ModelError, "The disk is full"),
+        (ConnectionError("x"), ModelNotFound, "cannot be reached"),
+        (KeyError("odd"), ModelError, "KeyError"),
+    ],
+)
+def test_library_errors_become_remedies(error: Exception, kind: type[FallbackError], message: str) -> None:
+    explained = explain(error, LoadOptions("o/m"))
+    assert type(explained) is kind
+    assert message in str(explained)
+    assert "\n" not in str(explained)
+
+
+# Steps down
+
+
+def plans(monkeypatch: pytest.MonkeyPatch, options: LoadOptions, device: str = "cuda", **versions: Any) -> Any:
+    have = {"accelerate": (1, 0), "bitsandbytes": (0, 45), **versions}
+    monkeypatch.setattr(weights, "pick_device", lambda wish, notes: device)
+    monkeypatch.setattr(weights, "half_dtype", lambda device: "float16")
+    monkeypatch.setattr(weights, "cpu_computes_bfloat16", lambda: versions.get("cpu_bf16", True))
+    monkeypatch.setattr(weights, "version_of", have.__getitem__)
+    notes: list[str] = []
+    made = weights.make_plans(options, None, notes)
+    return [str(plan) for plan in made], notes
+
+
+def test_best_first_on_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, notes = plans(monkeypatch, LoadOptions("m"))
+    assert made == ["4-bit on cuda", "float16 on cuda", "bfloat16 on cpu"]
+    assert notes == []
+
+
+def test_quantization_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, _ = plans(monkeypatch, LoadOptions("m", device="cuda", quantization="none"))
+    assert made == ["float16 on cuda"]
+
+
+@pytest.mark.parametrize(
+    ("versions", "remedy"),
+    [({"bitsandbytes": (0,)}, "pip install bitsandbytes"), ({"accelerate": (0, 25)}, '"accelerate>=0.26.0"')],
+)
+def test_what_4_bit_lacks_is_named(monkeypatch: pytest.MonkeyPatch, versions: Any, remedy: str) -> None:
+    made, notes = plans(monkeypatch, LoadOptions("m"), **versions)
+    assert made[0] == "float16 on cuda"
+    assert remedy in notes[0]
+
+
+def test_old_cpu_computes_in_float32_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, notes = plans(monkeypatch, LoadOptions("m", quantization="4bit", dtype="float16"), "cpu", cpu_bf16=False)
+    assert made == ["float32 on cpu"]
+    assert [note.split()[0] for note in notes] == ["4-bit", "float16", "This"]
+
+
+@pytest.mark.slow
+def test_a_failed_attempt_is_noted_and_the_next_one_serves(
+    tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, tried = weights._load, []
+
+    def fail_first(folder: Path, plan: weights.Plan, options: LoadOptions) -> Any:
+        tried.append(plan)
+        if plan.four_bit:
+            raise ImportError("Using `bitsandbytes` 4-bit quantization requires the latest version")
+        return real(folder, weights.Plan("cpu", "float32"), options)
+
+    monkeypatch.setattr(
+        weights, "make_plans", lambda *_: [weights.Plan("cpu", "float16", True), weights.Plan("cpu", "float32")]
+    )
+    monkeypatch.setattr(weights, "_load", fail_first)
+    loaded = load(tiny_model())
+    assert len(tried) == 2
+    assert len(loaded.notes) == 1
+    assert loaded.notes[0].startswith("4-bit on cpu did not work (Using `bitsandbytes`")
+    assert loaded.quantization == ""
+
+
+@pytest.mark.slow
+def test_without_accelerate_it_still_loads(tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "accelerate_works", lambda: False)
+    loaded = load(tiny_model())
+    assert any('pip install "accelerate>=0.26.0"' in note for note in loaded.notes)
+
+
+@pytest.mark.slow
+def test_too_big_is_said_before_memory_runs_out(tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "memory_now", lambda: Memory(ram_total=1, ram_free=1))
+    with pytest.raises(ModelTooBig, match=r"needs 0\.0 GB of memory, 0\.0 GB are free"):
+        load(tiny_model())
+
+
+@pytest.mark.parametrize(
+    ("model", "model_type", "family"),
+    [
+        ("TinyLlama/TinyLlama-1.1B-Chat-v1.0", "llama", "tinyllama"),
+        ("meta/Llama-3", "llama", ""),
+        ("microsoft/phi-2", "phi", "phi"),
+        ("Intel/neural-chat-7b-v3-1", "mistral", "neural-chat"),
+        ("mistralai/Mistral-7B-Instruct-v0.2", "mistral", "mistral"),
+    ],
+)
+def test_family(model: str, model_type: str, family: str) -> None:
+    class Config:
+        _name_or_path = ""
+
+    Config.model_type = model_type  # type: ignore[attr-defined]
+    assert guess_family(model, Config) == family
+
+
+def test_download_never_fetches_pickles_or_code() -> None:
+    assert not any(pattern.endswith((".bin", ".pt", ".py")) for pattern in model_files.NEEDED_FILES)

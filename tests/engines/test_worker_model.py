@@ -1,0 +1,58 @@
+"""The whole way once: a real tiny model in a real worker process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from zwaif_fallback.engines.base import Generation, GenerationStats, LoadOptions
+from zwaif_fallback.engines.transformers import TransformersEngine
+from zwaif_fallback.errors import ModelNotFound
+from zwaif_fallback.supervisor import LocalModel, fits_beside
+from zwaif_hooks.messages import Sampling
+
+pytestmark = pytest.mark.slow
+
+ASK = Generation("<|user|>\nHello 😀</s>\n<|assistant|>\n", max_tokens=40, sampling=Sampling(temperature=0))
+
+
+@pytest.fixture
+def model() -> Iterator[LocalModel]:
+    made = LocalModel()
+    yield made
+    made.close()
+
+
+def test_text_through_the_pipe_equals_the_engine_s(
+    model: LocalModel, tiny_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny_model()
+    monkeypatch.chdir(folder.parent)
+    options = LoadOptions(folder.name, device="cpu", dtype="float32")
+    lines: list[str] = []
+    loaded = model.load(options, lines.append)
+    assert (loaded.engine, loaded.dtype, loaded.info.context_window) == ("transformers", "float32", 512)
+    assert lines[-1].startswith("Loading ")
+    engine = TransformersEngine()
+    engine.load(options)
+    stats = GenerationStats()
+    assert "".join(model.generate(ASK, stats)) == "".join(engine.generate(ASK))
+    assert model.count_tokens(["Hello there", "😀"]) == engine.count_tokens(["Hello there", "😀"])
+    assert stats.prompt_tokens == engine.count_tokens([ASK.prompt])[0]
+    again = GenerationStats()
+    list(model.generate(ASK, again))
+    assert again.reused_tokens == again.prompt_tokens - 1
+
+
+def test_a_missing_model_raises_its_own_class_here(model: LocalModel) -> None:
+    with pytest.raises(ModelNotFound, match="There is no folder"):
+        model.load(LoadOptions(os.path.join(os.sep, "nowhere", "at", "all")))  # noqa: PTH118 - as a user writes it
+    assert model.state == "failed"
+
+
+def test_a_tiny_model_fits_beside_any_other(tiny_model: Callable[..., Path]) -> None:
+    assert fits_beside(LoadOptions(str(tiny_model())))
+    assert not fits_beside(LoadOptions(str(tiny_model()), context_window=10**12))

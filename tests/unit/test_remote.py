@@ -1,0 +1,258 @@
+"""The remote engine against a real server on loopback that misbehaves on request."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zwaif_fallback.engines.remote import Deadlines, RemoteChat, _without_repeat, base_url
+from zwaif_fallback.errors import EngineError
+from zwaif_hooks.messages import Message, Sampling
+
+HELLO = (Message("system", "You are Waif."), Message("user", "Hi"))
+FAST = Deadlines(connect=2.0, first_token=0.5, stall=0.5)
+
+
+class Server:
+    """``answer`` gets the handler and the request's body."""
+
+    def __init__(self) -> None:
+        self.bodies: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.release = threading.Event()
+        self.models: list[str] = ["text-embedding-1", "chatty"]
+        self.answer: Callable[[BaseHTTPRequestHandler, dict[str, Any]], None] = lambda handler, body: stream(
+            handler, *deltas("Hello", " there")
+        )
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                send_json(self, {"data": [{"id": name} for name in outer.models]})
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                outer.bodies.append(body)
+                outer.headers.append(dict(self.headers))
+                outer.answer(self, body)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Keep the test's output clean."""
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http.daemon_threads = True
+        self.host = f"127.0.0.1:{self.http.server_port}"
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self.release.set()
+        self.http.shutdown()
+        self.http.server_close()
+
+
+def send_json(handler: BaseHTTPRequestHandler, value: Any, status: int = 200) -> None:
+    data = json.dumps(value).encode()
+    handler.send_response(status)
+    handler.send_header("Content-Type", "application/json")
+    handler.send_header("Content-Length", str(len(data)))
+    handler.end_headers()
+    handler.wfile.write(data)
+
+
+def stream(handler: BaseHTTPRequestHandler, *lines: str) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Type", "text/event-stream")
+    handler.end_headers()
+    for line in lines:
+        handler.wfile.write(line.encode() + b"\n\n")
+        handler.wfile.flush()
+
+
+def delta(**fields: Any) -> str:
+    return "data: " + json.dumps({"choices": [{"delta": fields, "finish_reason": None}]})
+
+
+def deltas(*texts: str) -> list[str]:
+    return [delta(content=text) for text in texts] + ["data: [DONE]"]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    made = Server()
+    yield made
+    made.close()
+
+
+def ask(server: Server, **more: Any) -> str:
+    chat = RemoteChat(server.host, deadlines=FAST)
+    return "".join(chat.stream(HELLO, **more))
+
+
+def test_streams_and_picks_the_first_chat_model(server: Server) -> None:
+    assert ask(server, sampling=Sampling(temperature=0.5, seed=-1), stop=["A", "B", "C", "D", "E"]) == "Hello there"
+    body = server.bodies[0]
+    assert (body["model"], body["temperature"], body["stream"]) == ("chatty", 0.5, True)
+    assert body["messages"][1] == {"role": "user", "content": "Hi"}
+    assert body["stop"] == ["A", "B", "C", "D"]
+    assert "seed" not in body
+    assert server.headers[0]["X-ZWaif-Fallback"] == "1"
+    assert "Authorization" not in server.headers[0]
+
+
+def test_only_text_comes_through(server: Server) -> None:
+    server.answer = lambda handler, body: stream(
+        handler,
+        ": keep-alive",
+        delta(role="assistant"),
+        delta(role="assistant", content=""),
+        delta(content=None),
+        delta(content="Hé😀"),
+        "event: ping",
+        'data: {"choices": []}',
+        delta(),
+        'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}',
+        'data: {"choices": [], "usage": {"total_tokens": 3}}',
+    )
+    assert ask(server) == "Hé😀"
+
+
+def test_an_answer_that_is_not_streamed_is_taken(server: Server) -> None:
+    server.answer = lambda handler, body: send_json(handler, {"choices": [{"message": {"content": "All at once"}}]})
+    assert ask(server) == "All at once"
+
+
+def test_stop_strings_never_leak_though_the_server_ignores_them(server: Server) -> None:
+    server.answer = lambda handler, body: stream(handler, *deltas("Hello\nUs", "er: I am"))
+    assert ask(server, stop=["\nUser:"]) == "Hello"
+
+
+def test_key_is_sent_and_never_shown(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    monkeypatch.setenv("API_FALLBACK_API_KEY", "very-secret")
+    server.answer = lambda handler, body: send_json(handler, {"error": {"message": "bad key"}}, 401)
+    with pytest.raises(EngineError, match="HTTP 401: check API_FALLBACK_API_KEY") as caught:
+        ask(server)
+    assert server.headers[0]["Authorization"] == "Bearer very-secret"
+    assert "very-secret" not in caplog.text + str(caught.value) + repr(RemoteChat(server.host))
+
+
+def test_extra_sampling_is_left_out_where_it_is_refused(server: Server) -> None:
+    def refuse(handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+        if "top_k" in body:
+            send_json(handler, {"error": {"message": "Unrecognized request argument: top_k"}}, 400)
+        else:
+            stream(handler, *deltas("ok"))
+
+    server.answer = refuse
+    assert ask(server, sampling=Sampling(top_k=5, top_p=0.5)) == "ok"
+    assert server.bodies[-1]["top_p"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        (["I am", " fine."], " fine."),
+        ([" fine."], " fine."),
+        (["I", " am fine."], " fine."),
+        (["I", " was"], "I was"),
+        (["I am"], ""),
+    ],
+)
+def test_partial_reply_is_gone_on_from(server: Server, pieces: list[str], expected: str) -> None:
+    server.answer = lambda handler, body: stream(handler, *deltas(*pieces))
+    assert ask(server, partial="I am") == expected
+    assert server.bodies[0]["messages"][-1] == {"role": "assistant", "content": "I am"}
+
+
+@given(partial=st.text("ab", max_size=5), rest=st.lists(st.text("ab", min_size=1, max_size=3), max_size=5))
+def test_repetition_is_left_out_however_it_is_cut(partial: str, rest: list[str]) -> None:
+    pieces = [*partial, *rest]
+    assert "".join(_without_repeat(iter(pieces), partial)) == "".join(rest)
+
+
+FAILURES: dict[str, tuple[Callable[..., Any], str]] = {
+    "500": (lambda h, b: send_json(h, {"error": {"message": "no\nmemory"}}, 500), "HTTP 500 no memory"),
+    "404": (lambda h, b: send_json(h, {}, 404), "HTTP 404: check API_FALLBACK_HOST"),
+    "redirect": (lambda h, b: send_json(h, {}, 302), "HTTP 302"),
+    "error body": (lambda h, b: send_json(h, {"error": "model not loaded"}), "model not loaded"),
+    "error event": (lambda h, b: stream(h, 'data: {"error": {"message": "boom"}}'), "boom"),
+    "html": (lambda h, b: stream(h, "<html>", "</html>"), "ended in the middle"),
+    "bad json": (lambda h, b: stream(h, "data: {"), "not readable"),
+    "not an object": (lambda h, b: stream(h, "data: [1]"), "no chat reply"),
+    "cut": (lambda h, b: stream(h, delta(content="Hel")), "ended in the middle"),
+    "empty": (lambda h, b: stream(h, "data: [DONE]"), "the reply was empty"),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_failures_are_one_line(server: Server, name: str) -> None:
+    answer, message = FAILURES[name]
+    server.answer = answer
+    with pytest.raises(EngineError, match=message) as caught:
+        ask(server)
+    assert "\n" not in str(caught.value)
+    assert server.host in str(caught.value)
+
+
+def test_no_first_text_in_time_though_bytes_arrive(server: Server) -> None:
+    def keep_alive(handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+        stream(handler, ": keep-alive", delta(role="assistant"), delta(content=""))
+        server.release.wait(30)
+
+    server.answer = keep_alive
+    with pytest.raises(EngineError, match=r"no text for 0\.5 s"):
+        ask(server)
+
+
+def test_stall_keeps_what_was_said(server: Server) -> None:
+    def stall(handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+        stream(handler, delta(content="Hel"))
+        server.release.wait(30)
+
+    server.answer = stall
+    pieces = RemoteChat(server.host, deadlines=FAST).stream(HELLO)
+    assert next(pieces) == "Hel"
+    with pytest.raises(EngineError, match=r"no text for 0\.5 s"):
+        next(pieces)
+
+
+def test_refused_connection(server: Server) -> None:
+    server.close()
+    with pytest.raises(EngineError, match="connection refused"):
+        ask(server)
+
+
+def test_server_without_a_chat_model(server: Server) -> None:
+    server.models = ["text-embedding-1"]
+    with pytest.raises(EngineError, match="no chat model"):
+        ask(server)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("127.0.0.1:5001", "http://127.0.0.1:5001/v1"),
+        ("http://localhost:1234/", "http://localhost:1234/v1"),
+        ("https://api.example.org/v1", "https://api.example.org/v1"),
+        ("https://api.example.org/openai/v1/chat/completions", "https://api.example.org/openai/v1"),
+        ("0.0.0.0:11434", "http://127.0.0.1:11434/v1"),
+        ("[::1]:8080", "http://[::1]:8080/v1"),
+    ],
+)
+def test_addresses(written: str, meant: str) -> None:
+    assert base_url(written) == meant
+
+
+@pytest.mark.parametrize("written", ["", "ftp://x", "http://", "host:port", "two words"])
+def test_no_address(written: str) -> None:
+    with pytest.raises(EngineError, match="is no address"):
+        base_url(written)
