@@ -33,7 +33,6 @@ class Host:
         self.main: Any = importlib.import_module("main")
         self.controller: Any = self._controller()
         self.log: Any = sys.modules.get("utils.zw_logging") or sys.modules["utils.logging"]
-        self.main.live_pipe_no_speak = True
 
     def _controller(self) -> Any:
         for name in ("API.api_controller", "API.Oogabooga_Api_Support"):
@@ -43,6 +42,7 @@ class Host:
 
     def start(self) -> None:
         """The host's own start; ends soon in the stand-in, stays in its listening loop in Z-Waif."""
+        self.main.live_pipe_no_speak = True
         threading.Thread(target=self.main.run_program, daemon=True).start()
         until(lambda: bool(getattr(self.controller, "history_loaded", True)) and bool(self._chatpops()), 60)
 

@@ -31,6 +31,9 @@ REPLY_SECONDS = 60.0
 SERVER, FALLBACK, BOTH, NOBODY = "the LLM server", "the fallback model", "the server, then the fallback model", "nobody"
 
 
+_DEMO_SETTINGS = {"API_FALLBACK_PRELOAD": "start"}
+
+
 class DemoError(Exception):
     """The demo could not be played to its end; the text says why."""
 
@@ -74,7 +77,7 @@ class Turn:
 
     def detail(self) -> str:
         """The model's name and the reason, from the log line."""
-        return self.error or self.fallback.partition("fallback API: ")[2]
+        return self.error or self.fallback.partition("fallback API: ")[2].replace(str(MODEL), "the embedded model")
 
 
 class Chat:
@@ -184,7 +187,7 @@ def _stage(zwaif: Path | None) -> Iterator[tuple[Server, Chat]]:
         chat: Chat | None = None
         try:
             server.start()
-            values = {"HOST_PORT": f"127.0.0.1:{server.port}", "API_FALLBACK_MODEL": str(MODEL)}
+            values = {"HOST_PORT": f"127.0.0.1:{server.port}", "API_FALLBACK_MODEL": str(MODEL), **_DEMO_SETTINGS}
             if zwaif is None:
                 env["ZWAIF_STANDIN_UI"] = "OFF"
                 tree = copy_tree(folder / "z-waif", values)
@@ -200,7 +203,9 @@ def _stage(zwaif: Path | None) -> Iterator[tuple[Server, Chat]]:
 
 
 def _play(server: Server, chat: Chat, show: Show) -> None:
-    show.print("The LLM server is running.")
+    show.print("Starting: a small LLM server, the host, and the fallback model in its own process …")
+    chat.wait_for("Fallback ready", seconds=60)
+    show.print("Ready. The LLM server is running.")
     show.turn("Hello, how are you?", SERVER)
     show.turn("How is the weather?", SERVER)
 
@@ -236,7 +241,7 @@ def run(zwaif: Path | None = None, out: TextIO | None = None) -> int:
         with _stage(zwaif) as (server, chat):
             show = Show(chat, out)
             _play(server, chat, show)
-    except DemoError as error:
+    except (DemoError, real_tree.NotZWaif) as error:
         out.write(f"\nThe demo stopped. {error}\n")
         return 1
     seconds = time.monotonic() - started

@@ -1,7 +1,7 @@
 """A real Z-Waif for the demo: copied, its ``.env`` pointed at the demo's server, its hardware replaced by silence.
 
-Z-Waif imports libraries for microphones, keyboards and games that a machine without them does not have. Each that is
-missing is replaced by an empty module that takes every call; the ones that are installed are used as they are.
+At its start Z-Waif imports libraries for microphones, keyboards and games. The demo hears nothing and presses no keys,
+and many machines lack what those libraries need, so each is replaced by a module that takes every call and does nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 
 from zwaif_fallback.errors import FallbackError
@@ -19,7 +18,7 @@ HARDWARE = (
     "tkinter whisper win32com win32com.client"
 )
 """Modules Z-Waif imports at its start that need a microphone, a screen, Windows, or a download."""
-_SILENT = '''"""Takes every call and does nothing: this machine has no such device."""
+_SILENT = '''"""Takes every call and does nothing: the demo uses no such device."""
 
 
 class Nothing:
@@ -73,7 +72,7 @@ def prepare(zwaif: Path, scratch: Path, values: Mapping[str, str], env: dict[str
     silent = scratch / "silent"
     for module in HARDWARE.split():
         _silence(silent, module)
-    parts = [env.get("PYTHONPATH", ""), str(silent)]
+    parts = [str(silent), env.get("PYTHONPATH", "")]
     env["PYTHONPATH"] = os.pathsep.join(part for part in parts if part)
     env.update(MPLBACKEND="agg", GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1")
     return tree
@@ -91,9 +90,6 @@ def _write_env(tree: Path, values: Mapping[str, str]) -> None:
 
 
 def _silence(folder: Path, module: str) -> None:
-    parent = module.partition(".")[0]
-    if find_spec(parent) is not None:
-        return
     package = folder / Path(*module.split("."))
     package.mkdir(parents=True, exist_ok=True)
     (package / "__init__.py").write_text(_SILENT, encoding="utf-8")

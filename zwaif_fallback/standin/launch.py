@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from importlib.metadata import PackageNotFoundError, distribution
+import site
+import sysconfig
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,8 +34,6 @@ def environment(scratch: Path) -> dict[str, str]:
 
 
 def _is_installed() -> bool:
-    try:
-        distribution("zwaif-fallback")
-    except PackageNotFoundError:
-        return False
-    return True
+    """Whether this Python runs the start-up line by itself; metadata alone may belong to a mere checkout."""
+    folders = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), site.getusersitepackages()]
+    return any((Path(folder) / "zwaif_hooks.pth").is_file() for folder in folders)

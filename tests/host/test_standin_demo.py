@@ -1,0 +1,33 @@
+"""The demo, played for real: a server process is killed in the middle of a sentence and comes back."""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from zwaif_fallback.demo import demo
+from zwaif_fallback.demo.primary import reply_to
+
+
+@pytest.mark.slow
+def test_every_message_is_answered_by_the_one_who_should() -> None:
+    out = io.StringIO()
+    started = time.monotonic()
+    assert demo.run(out=out) == 0, out.getvalue()
+    assert time.monotonic() - started < 60
+    who = re.findall(r"answered by (the [^(\n]*model|the LLM server)", out.getvalue())
+    assert who == [demo.SERVER, demo.SERVER, demo.BOTH, demo.FALLBACK, demo.FALLBACK, demo.SERVER]
+
+
+def test_a_folder_that_is_not_z_waif_is_named_in_one_line(tmp_path: Path) -> None:
+    out = io.StringIO()
+    assert demo.run(tmp_path, out) == 1
+    assert "is not a Z-Waif folder" in out.getvalue()
+
+
+def test_the_server_never_says_the_same_text_twice() -> None:
+    assert reply_to("Hello", 1) != reply_to("Hello", 2)
