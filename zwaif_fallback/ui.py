@@ -33,6 +33,8 @@ _SLIDER_END = 120
 """Seconds at the right end of a slider, where the setting allows more; the number beside it takes the rest."""
 _LOOK_AGAIN = 0.5
 """Seconds between two looks at a load."""
+_SHOW_AGAIN = 0.1
+"""Seconds between two states of a reply: sending each piece to the page takes longer than a small model does."""
 
 
 class Service(Protocol):
@@ -70,7 +72,7 @@ class Panel:
 
     def status(self, news: str = "") -> str:
         """The text of the status box: what came of the click, then what the service says."""
-        return "\n".join([line for line in (news, *self._service.status_lines()) if line])
+        return "\n".join(dict.fromkeys(line for line in (news, *self._service.status_lines()) if line))
 
     def values(self) -> list[Any]:
         """What the components for settings show: enabled, model, host, the deadlines, preload."""
@@ -129,14 +131,16 @@ class Panel:
             yield "No reply.", self.status(f"The test failed: {type(error).__name__}: {error}")
 
     def _reply(self, message: str, started: float) -> Iterator[str]:
-        answer, text, first = self._service.test_reply(message), "", None
+        answer, text, first, shown = self._service.test_reply(message), "", None, 0.0
         pieces = iter(answer.pieces)
         try:
             for piece in pieces:
-                text += piece
+                text, now = text + piece, time.monotonic()
                 if first is None and text.strip():
-                    first = time.monotonic() - started
-                yield text.lstrip()
+                    first = now - started
+                if now - shown >= _SHOW_AGAIN:
+                    shown = now
+                    yield text.lstrip()
         finally:
             getattr(pieces, "close", lambda: None)()  # the page was closed: stop generating
         yield _signed(text.strip(), answer.answered_by, first, time.monotonic() - started)
@@ -216,7 +220,7 @@ class _Section:
         with gradio.Row():
             self.model = self._model_list(model)
             self.load = gradio.Button(value="Load Model")
-        self.info = self._view("Model Information", panel.model_info(model), lines=4)
+        self.info = self._view("Model Information", panel.model_info(model), lines=6)
         with gradio.Row():
             self.host = gradio.Textbox(
                 value=address, label=self._label(HOST), placeholder="127.0.0.1:5000", interactive=True

@@ -17,13 +17,14 @@ class ScriptedService:
     def __init__(self) -> None:
         self.loads: list[tuple[str, bool]] = []
         self.progress: list[str] = []
+        self.lines = ["Ready."]
         self.refusal: Exception | None = None
         self.pieces: list[str | Exception] = ["Yes, ", "loud and clear."]
         self.asked: list[str] = []
         self.released = threading.Event()
 
     def status_lines(self) -> list[str]:
-        return [self.progress[0]] if self.progress else ["Ready."]
+        return [self.progress[0]] if self.progress else self.lines
 
     def is_loading(self) -> bool:
         return bool(self.progress)

@@ -115,7 +115,7 @@ def test_load_that_is_refused_says_so(panel: ui.Panel, service: ScriptedService)
 def test_test_streams_and_names_who_answered(panel: ui.Panel, service: ScriptedService) -> None:
     replies = [reply for reply, _ in panel.test("Are you there?")]
     assert service.asked == ["Are you there?"]
-    assert replies[:3] == ["", "Yes, ", "Yes, loud and clear."]
+    assert replies[:2] == ["", "Yes, "]
     assert replies[-1].startswith("Yes, loud and clear.\n\n[Scripted 1B on cpu: first words after ")
 
 
@@ -181,6 +181,12 @@ def test_value_that_cannot_be_saved_acts_and_is_said(
     enabled, status = panel.toggle()
     assert (enabled, host.settings.get(ui.ENABLED)) == (False, False)
     assert "The disk is full." in status
+
+
+def test_problem_the_service_repeats_is_said_once(panel: ui.Panel, service: ScriptedService) -> None:
+    service.pieces = [ModelNotFound("Not on this computer.")]
+    service.lines = ["No local model is loaded.", "Not on this computer."]
+    assert list(panel.test("hi"))[-1][1] == "Not on this computer.\nNo local model is loaded."
 
 
 def test_titles_look_like_the_rest_of_the_page(host: Any) -> None:
