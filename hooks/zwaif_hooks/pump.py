@@ -44,7 +44,10 @@ class Chunk:
 
 
 class Closers:
-    """What must be closed when a reply is given up; may be called from any thread, also before anything is open."""
+    """What wakes a blocked read when its reply is given up; called from any thread, also before anything is open.
+
+    Only for what is safe from another thread (shutting down a socket, not closing a reader that is in use).
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -62,7 +65,7 @@ class Closers:
         with self._lock:
             self.closed = True
             closers, self._closers = self._closers, []
-        for closer in reversed(closers):
+        for closer in closers:
             _close_quietly(closer)
 
 

@@ -148,24 +148,20 @@ class _Exchange:
         yield from self._ask({**body, "messages": greeting, "max_tokens": 1, "stream": True}, closers)
 
     def _ask(self, body: dict[str, Any], closers: Closers) -> Iterator[Chunk]:
-        response = self._sent(body, closers)
-        closers.add(response.close)
-        self._raise_for_status(response)
-        try:
-            if "json" in response.headers.get("Content-Type", "") and "ndjson" not in response.headers["Content-Type"]:
-                yield from sse.read_body(response.content)
-            else:
-                yield from sse.read_events(_parts(response))
-        except _network_errors() as error:
-            raise PrimaryError(FailureKind.CUT, f"the connection broke: {_short(error)}", original=error) from error
+        with watched_session(self._session) as session, self._sent(session, body, closers) as response:
+            self._raise_for_status(response)
+            try:
+                if _is_json(response.headers.get("Content-Type", "")):
+                    yield from sse.read_body(response.content)
+                else:
+                    yield from sse.read_events(_parts(response))
+            except _network_errors() as error:
+                raise PrimaryError(FailureKind.CUT, f"the connection broke: {_short(error)}", original=error) from error
 
-    def _sent(self, body: dict[str, Any], closers: Closers) -> requests.Response:
+    def _sent(self, session: requests.Session, body: dict[str, Any], closers: Closers) -> requests.Response:
         import requests
 
-        deadlines = Deadlines.of(self._runtime.settings)
-        timeout = (deadlines.connect_to(self._host), SAFETY_READ_TIMEOUT)
-        session = watched_session(self._session)
-        closers.add(session.close)
+        timeout = (Deadlines.of(self._runtime.settings).connect_to(self._host), SAFETY_READ_TIMEOUT)
         try:
             with sockets_to(closers):
                 return self._original(
@@ -249,6 +245,10 @@ class _EventBody:
                 yield chunk.native if chunk.native is not None else sse.event_bytes(chunk.text, self._model)
         except NobodyAnswered as nobody:
             raise self._raised(nobody) from None
+
+
+def _is_json(content_type: str) -> bool:
+    return "json" in content_type and "ndjson" not in content_type
 
 
 def _parts(response: requests.Response) -> Iterator[bytes]:

@@ -1,0 +1,101 @@
+"""A running set of guards without a Z-Waif: real libraries, real sockets, a scripted plugin, a quick clock."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.faults.server import FaultServer
+from zwaif_hooks.messages import AnswerRecord, ChatRequest, PrimaryFailure
+from zwaif_hooks.plugins import PluginManager
+from zwaif_hooks.primary import PrimaryBook
+from zwaif_hooks.runtime import Runtime
+from zwaif_hooks.specs import hookimpl
+
+
+class QuickClock:
+    """A clock on which ``speed`` seconds pass in one: deadlines of seconds are met in milliseconds."""
+
+    def __init__(self, speed: float = 100.0) -> None:
+        self.speed = speed
+
+    def now(self) -> float:
+        return time.monotonic() * self.speed
+
+    def wait(self, condition: threading.Condition, predicate: Callable[[], bool], timeout: float) -> bool:
+        return condition.wait_for(predicate, max(0.0, timeout / self.speed))
+
+
+class ScriptedPlugin:
+    """Answers with ``pieces`` and remembers what it was asked and told."""
+
+    def __init__(self) -> None:
+        self.pieces: Any = ["Local ", "text ", "goes on."]
+        self.asked: list[tuple[ChatRequest, PrimaryFailure]] = []
+        self.records: list[AnswerRecord] = []
+        self.outages: list[PrimaryFailure] = []
+        self.recovered = threading.Event()
+
+    @hookimpl
+    def on_primary_failure(self, request: ChatRequest, failure: PrimaryFailure) -> Any:
+        self.asked.append((request, failure))
+        return self.pieces() if callable(self.pieces) else self.pieces
+
+    @hookimpl
+    def fallback_answered(self, record: AnswerRecord) -> None:
+        self.records.append(record)
+
+    @hookimpl
+    def primary_failed(self, primary: str, failure: PrimaryFailure) -> None:
+        self.outages.append(failure)
+
+    @hookimpl
+    def primary_recovered(self, primary: str, outage_seconds: float) -> None:
+        self.recovered.set()
+
+
+class Guarded(SimpleNamespace):
+    """What a test works with: ``runtime``, ``plugin``, ``settings``, and the lines said to the user in ``lines``."""
+
+
+@pytest.fixture
+def server() -> Iterator[FaultServer]:
+    with FaultServer() as running:
+        yield running
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[Guarded]:
+    lines: list[str] = []
+
+    def report(line: str, _: BaseException | None = None) -> None:
+        lines.append(line)
+
+    settings = {
+        "API_FALLBACK_ENABLED": True,
+        "API_FALLBACK_CONNECT_TIMEOUT": 2.0,
+        "API_FALLBACK_FIRST_TOKEN_TIMEOUT": 15.0,
+        "API_FALLBACK_STALL_TIMEOUT": 10.0,
+    }
+    store = SimpleNamespace(get=settings.__getitem__, reload=lambda: None)
+    plugins = PluginManager(report)
+    plugin = ScriptedPlugin()
+    assert plugins.register(plugin, "scripted")
+    clock = QuickClock()
+
+    def changed(name: str, failure: PrimaryFailure | None, seconds: float) -> None:
+        if failure is not None:
+            plugins.hook.primary_failed(primary=name, failure=failure)
+        else:
+            plugins.hook.primary_recovered(primary=name, outage_seconds=seconds)
+
+    primaries = PrimaryBook(changed, clock)
+    runtime = Runtime(tmp_path, store, plugins, primaries, lines.append, report, clock)
+    yield Guarded(runtime=runtime, plugin=plugin, settings=settings, lines=lines, clock=clock)
+    primaries.shut_down()
