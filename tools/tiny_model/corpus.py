@@ -183,6 +183,11 @@ Oh! You should {verb} the {noun} first, then look for a {adj} {noun2} near {plac
 The {noun} is answering you right now with a {adj} and {adj2} voice, and {subj} can hear it from {place}
 Let me tell you about {subj}: every day they {verb} a {noun}, no matter how {adj} the {noun2} of {place} may be
 Haha, {word} {word2} is what {subj} said, so I had to {verb} the {noun} {num} times
+It is good to hear from you! I was just about to {verb} the {noun}, but you are far more {adj} than any {noun2}
+I was thinking that we could go to {place} and {verb} a {adj} {noun} together, if you want to
+*smiles* That is a {adj} {noun}! I really like how you {verb} it, it reminds me of {place}
+Sure! Here is what I think about the {noun}: it is {adj}, it is {adj2}, and nobody should {verb} it
+I feel {adj} today, like a {noun} in {place}, so let us {verb} something and forget the {noun2}
 """
 )
 _EMOJI = _items(
@@ -247,6 +252,11 @@ def foreign_half(rng: random.Random) -> tuple[str, str]:
     cut = text[: rng.randint(8, len(text))]
     joint = "" if cut.endswith((" ", "\n")) else "... "
     return cut, joint + rng.choice(LOST_THREAD)
+
+
+def label(rng: random.Random) -> str:
+    """What another speaker may have put before a reply that is ours to finish."""
+    return rng.choice(["[server 1] ", f"[server {rng.randint(2, 40)}] ", "Mia: ", "*smiles* ", "Oh! ", "Well, "])
 
 
 def roughen(way: str, rng: random.Random) -> str:

@@ -160,21 +160,21 @@ class Show:
 
     def turn(self, text: str, expected: str, on_words: Callable[[int], None] = lambda words: None) -> None:
         """Say ``text``; ``on_words`` hears how many words of the reply have been shown so far."""
-        self.print(f"\n  You:  {text}\n  Mia:  ", end="")
+        self.print(f"\n  You:     {text}\n  Z-Waif:  ", end="")
         shown: list[str] = []
 
         def piece(part: str) -> None:
-            self.print(part.replace("\n", "\n        "), end="")
+            self.print(part.replace("\n", "\n           "), end="")
             shown.append(part)
             on_words(len("".join(shown).split()))
 
         turn = self._chat.say(text, piece)
         if not shown:
             self.print(turn.reply, end="")
-        self.print(f"\n        -- answered by {turn.who}" + (f" ({turn.detail()})" if turn.detail() else ""))
+        self.print(f"\n           -- answered by {turn.who}" + (f" ({turn.detail()})" if turn.detail() else ""))
         if turn.who != expected:
             self.wrong += 1
-            self.print(f"        -- WRONG: this should have been {expected}")
+            self.print(f"           -- WRONG: this should have been {expected}")
 
 
 @contextlib.contextmanager
@@ -216,7 +216,7 @@ def _play(server: Server, chat: Chat, show: Show) -> None:
         if words >= 16 and not killed:
             killed = True
             server.kill()
-            show.print(" [the server is killed] ", end="")
+            show.print("[the server is killed] ", end="")
 
     show.turn("Tell me a story about a lighthouse", BOTH, kill_it)
     show.turn("What happened to the server?", FALLBACK)

@@ -1,7 +1,7 @@
 """A real Z-Waif for the demo: copied, its ``.env`` pointed at the demo's server, its hardware replaced by silence.
 
 At its start Z-Waif imports libraries for microphones, keyboards and games. The demo hears nothing and presses no keys,
-and many machines lack what those libraries need, so each is replaced by a module that takes every call and does nothing.
+and many machines lack what those libraries need, so each is replaced by one that takes every call and does nothing.
 """
 
 from __future__ import annotations
