@@ -47,6 +47,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.bodies.append(body)
         reply = self.server.script.pop(0)
+        if self.path == "/api/chat":
+            self._ollama(str(reply), body["stream"])
+            return
         chunks = [piece(word + " ") for word in reply.split()] if isinstance(reply, str) else reply
         self.send_response(200)
         if body.get("stream"):
@@ -59,6 +62,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
+
+    def _ollama(self, reply: str, stream: bool) -> None:
+        pieces = [word + " " for word in reply.split()] if stream else [reply]
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-ndjson")
+        self.end_headers()
+        for number, text in enumerate(pieces):
+            answer = {"model": "primary", "message": {"role": "assistant", "content": text}}
+            self.wfile.write(json.dumps({**answer, "done": number == len(pieces) - 1}).encode() + b"\n")
 
 
 class Tree:
@@ -82,7 +94,9 @@ class Tree:
         return json.loads(done.stdout.splitlines()[-1])
 
     def _python(self, arguments: list[str], typed: str) -> subprocess.CompletedProcess[str]:
-        env = {**os.environ, "ZWAIF_PLUGINS": "OFF", "ZWAIF_STANDIN_UI": "OFF", "PYTHONUTF8": "1"}
+        ollama = f"http://127.0.0.1:{self.server.server_address[1]}"
+        switches = {"ZWAIF_PLUGINS": "OFF", "ZWAIF_STANDIN_UI": "OFF", "PYTHONUTF8": "1", "OLLAMA_HOST": ollama}
+        env = {**os.environ, **switches}
         return subprocess.run(
             [sys.executable, *arguments],
             cwd=self.folder,
@@ -135,6 +149,26 @@ def test_request_is_oobaboogas_and_carries_no_persona(tree: Tree) -> None:
     body = tree.server.bodies[0]
     assert {"messages", "max_tokens", "mode", "character", "truncation_length", "stop", "preset", "stream"} == set(body)
     assert {message["role"] for message in body["messages"]} == {"user", "assistant"}
+
+
+@pytest.mark.parametrize("stream", ["ON", "OFF"])
+def test_ollama_gets_the_persona_and_options(tree: Tree, stream: str) -> None:
+    pytest.importorskip("ollama")
+    tree.server.script = ["From Ollama."]
+    done = tree.run("--once", "Hi", API_TYPE="Ollama", API_STREAM_CHATS=stream)
+    assert done.returncode == 0, done.stderr
+    body = tree.server.bodies[0]
+    assert body["messages"][0]["content"].startswith("Mia is a cheerful companion")
+    assert {"temperature", "min_p", "num_ctx", "num_predict", "stop"} <= set(body["options"])
+    assert tree.history[-1][1].strip() == "From Ollama."
+
+
+def test_ollama_gets_pictures_beside_the_text(tree: Tree) -> None:
+    pytest.importorskip("ollama")
+    tree.server.script = ["A grey square."]
+    done = tree.run(typed="/image\n/quit\n", API_TYPE="Ollama")
+    assert done.returncode == 0, done.stderr
+    assert len(tree.server.bodies[0]["messages"][-1]["images"]) == 1
 
 
 def test_reroll_asks_again_and_replaces_the_last_reply(tree: Tree) -> None:
