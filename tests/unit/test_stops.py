@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +25,7 @@ def test_output_does_not_depend_on_the_cuts(text: str, stops: list[str], cuts: l
     edges = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
     stop_filter = StopFilter(stops)
     out = ""
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         out += stop_filter.feed(text[start:end])
         assert expected(text, stops).startswith(out), "emitted something that belongs to a stop string"
     out += stop_filter.flush()

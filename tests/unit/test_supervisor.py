@@ -442,6 +442,8 @@ def test_environment_keeps_what_was_there() -> None:
     environment = worker_environment({"HF_HOME": "/models", "PYTHONPATH": "/own"})
     assert environment["HF_HOME"] == "/models"
     assert environment["PYTHONPATH"].split(os.pathsep)[-1] == "/own"
+    assert environment["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert worker_environment({"OMP_WAIT_POLICY": "ACTIVE"})["OMP_WAIT_POLICY"] == "ACTIVE"
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = WAIT) -> bool:

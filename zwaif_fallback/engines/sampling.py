@@ -100,7 +100,7 @@ class Sampler:
 
 def _warpers(choice: Choice) -> list[Callable[[Any, Any], Any]]:
     """transformers' own filters, in the order its ``generate`` applies them."""
-    from transformers.generation.logits_process import (  # type: ignore[import-untyped]
+    from transformers.generation.logits_process import (
         MinPLogitsWarper,
         TemperatureLogitsWarper,
         TopKLogitsWarper,

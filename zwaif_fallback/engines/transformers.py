@@ -196,7 +196,7 @@ class _Reader:
         """How many tokens need not be read again; the cache is cut to them. At least one is always left to read."""
         common = _common_prefix(self._known, tokens[:-1])
         if self._cache is None or common == 0:
-            from transformers import DynamicCache  # type: ignore[import-untyped]
+            from transformers import DynamicCache
 
             self._cache, self._known = DynamicCache(), []
         elif common < len(self._known):

@@ -161,7 +161,7 @@ def _four_bit_allowed(device: str, config: Any, options: LoadOptions, notes: lis
 
 def _load(folder: Path, plan: Plan, options: LoadOptions) -> Any:
     import torch
-    from transformers import AutoModelForCausalLM  # type: ignore[import-untyped]
+    from transformers import AutoModelForCausalLM
 
     _check_room(folder, plan, options)
     arguments: dict[str, Any] = {"torch_dtype": getattr(torch, plan.dtype)}
