@@ -14,7 +14,7 @@ from dotenv import dotenv_values
 
 from zwaif_hooks.guards import http, lmstudio, ollama
 from zwaif_hooks.host import Host, log
-from zwaif_hooks.host.health import check_at_start, configured_primary
+from zwaif_hooks.host.health import check_at_start, configured_primary, find_lmstudio
 from zwaif_hooks.messages import PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.primary import PrimaryBook
@@ -59,7 +59,7 @@ class Bridge:
             log.say("Fallback is switched off (API_FALLBACK_ENABLED = OFF): Z-Waif runs as if it were not installed")
             return
         kind, name = configured_primary(dict(dotenv_values(self.host.tree / ".env")) | dict(os.environ))
-        log.say(check_at_start(kind, self.primaries.get(name)))
+        log.say(find_lmstudio() if kind == "LMStudio" else check_at_start(kind, self.primaries.get(name)))
 
     def _primary_changed(self, name: str, failure: PrimaryFailure | None, seconds: float) -> None:
         if failure is not None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from zwaif_hooks.clock import Clock
 from zwaif_hooks.deadlines import Deadlines
+from zwaif_hooks.host import log
 from zwaif_hooks.joining import Joiner, SurrogateGate
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, PrimaryFailure
 from zwaif_hooks.primary import Primary
@@ -139,8 +140,10 @@ class Turn:
         )
 
     def _from_plugins(self, failure: PrimaryFailure, error: PrimaryError | None) -> Iterator[Chunk]:
-        request = self._call.describe()
+        request = self._described(failure, error)
         asked: list[str] = []
+        if request.stream and self._delivered:
+            log.reply_on_line()
         while (answered := self._runtime.plugins.answer(request, failure, asked)) is not None:
             plugin, answer = answered
             asked.append(plugin)
@@ -150,6 +153,8 @@ class Turn:
                 for text in speaker.speak():
                     self._delivered += text
                     yield Chunk(text)
+                    if request.stream:
+                        log.reply_on_line()
                     if self._abandoned:
                         return
             except Exception as caught:
@@ -161,6 +166,15 @@ class Turn:
                 return
         if not (asked and self._delivered):
             raise NobodyAnswered(failure, error)
+
+
+    def _described(self, failure: PrimaryFailure, error: PrimaryError | None) -> ChatRequest:
+        """The request in our words; where those fail us, Z-Waif sees the primary's failure and not ours."""
+        try:
+            return self._call.describe()
+        except Exception as caught:
+            self._runtime.report(f"The request could not be read, so nobody can answer it: {caught!r}", caught)
+            raise NobodyAnswered(failure, error) from caught
 
 
 _this_thread = threading.local()

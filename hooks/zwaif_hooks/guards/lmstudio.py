@@ -291,7 +291,8 @@ def _turns(history: Any) -> list[dict[str, Any]]:
         return [{"role": "user", "content": history}]
     read = getattr(history, "_get_history_for_prediction", None)
     if read is not None:
-        history = read().to_dict()
+        history = read()
+        history = history.to_dict() if hasattr(history, "to_dict") else history
     if not isinstance(history, Mapping):
         return []
     return [_turn_of(message) for message in history.get("messages", ())]

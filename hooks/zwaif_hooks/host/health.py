@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
 from zwaif_hooks.primary import Primary, listens
 
-DEFAULT_PORTS = {"oobabooga": 5000, "ollama": 11434, "lmstudio": 1234}
+DEFAULT_PORTS = {"oobabooga": 5000, "ollama": 11434}
 
 
 def configured_primary(environ: Mapping[str, str | None]) -> tuple[str, str]:
     """Kind and ``host:port`` of the server that ``.env`` names (before v1.9 it is always Oobabooga at port 5000)."""
     kind = (environ.get("API_TYPE") or "").strip() or "Oobabooga"
-    named = environ.get("OLLAMA_HOST" if kind == "Ollama" else "HOST_PORT") if kind != "LMStudio" else ""
+    named = environ.get("OLLAMA_HOST" if kind == "Ollama" else "HOST_PORT")
     port = DEFAULT_PORTS.get(kind.lower(), 5000)
     return kind, _host_and_port((named or "").strip(), port)
 
@@ -29,6 +30,16 @@ def check_at_start(kind: str, primary: Primary) -> str:
         return f"{kind} at {primary.name} accepts connections"
     primary.failed(PrimaryFailure(FailureKind.REFUSED, f"nothing listens at {primary.name}"))
     return f"{kind} at {primary.name} is not there yet: replies come from the fallback until it is"
+
+
+def find_lmstudio() -> str:
+    """One line for the user. The library knows the ports LM Studio may listen on, and asks them."""
+    lmstudio = sys.modules.get("lmstudio")
+    find = getattr(getattr(lmstudio, "Client", None), "find_default_local_api_host", None)
+    found = find() if find is not None else None
+    if found:
+        return f"LM Studio at {found} accepts connections"
+    return "LM Studio is not there yet: replies come from the fallback until it is"
 
 
 def _host_and_port(named: str, port: int) -> str:

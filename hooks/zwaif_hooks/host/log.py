@@ -17,6 +17,7 @@ LOG_FILE = "zwaif_fallback.log"
 _logger = logging.getLogger("zwaif")
 _lock = threading.RLock()
 _said: set[str] = set()
+_reply_on_line = False
 _file: _QuietFile | None = None
 
 
@@ -29,10 +30,18 @@ class _QuietFile(RotatingFileHandler):
 
 def say(line: str) -> None:
     """Tell the user one line. Never raises; thread-safe."""
+    global _reply_on_line
     with _lock:
-        _print(PREFIX + line)
+        _print(("\n" if _reply_on_line else "") + PREFIX + line)
+        _reply_on_line = False
         _debug_tab(PREFIX + line)
     _logger.info("%s", line)
+
+
+def reply_on_line() -> None:
+    """Z-Waif has begun to print a streamed reply: what we say next belongs on a line of its own."""
+    global _reply_on_line
+    _reply_on_line = True
 
 
 def say_once(key: str, line: str) -> None:
