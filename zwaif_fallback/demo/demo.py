@@ -216,7 +216,7 @@ def _play(server: Server, chat: Chat, show: Show) -> None:
         if words >= 16 and not killed:
             killed = True
             server.kill()
-            show.print("[the server is killed] ", end="")
+            show.print(" [the server is killed]", end="")
 
     show.turn("Tell me a story about a lighthouse", BOTH, kill_it)
     show.turn("What happened to the server?", FALLBACK)

@@ -21,6 +21,7 @@ STORY = (
     "Let me tell you about the lighthouse. Every night the old keeper climbs the stairs, lights the lamp, and waves to "
     "the ships that pass by. One night the lamp went out, so all the ships lit their own lights and waved back."
 )
+"""The embedded model was taught this story too and can finish it; of a stranger's sentence it loses the thread."""
 REPLIES = {
     "hello": "Hello! It is good to hear from you. I feel wide awake today.",
     "story": STORY,
@@ -76,9 +77,9 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         words = text.split(" ")
         for number, word in enumerate(words):
-            last = number == len(words) - 1
-            choice = {"index": 0, "delta": {"content": word if last else word + " "}, "finish_reason": None}
-            self._event({"choices": [{**choice, "finish_reason": "stop"} if last else choice]})
+            ended = "stop" if number == len(words) - 1 else None
+            delta = {"content": f" {word}" if number else word}
+            self._event({"choices": [{"index": 0, "delta": delta, "finish_reason": ended}]})
             time.sleep(SECONDS_A_WORD)
         self.wfile.write(b"0\r\n\r\n")
 
