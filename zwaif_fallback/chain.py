@@ -184,12 +184,15 @@ class LocalTier:
         format_prompt: FormatPrompt,
         longest: Callable[[], int],
         say: Say,
+        temperature: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        """``longest`` (tokens) and ``temperature`` overrule the request where they are not 0."""
         self._model = model
         self._ready = ready
         self._format_prompt = format_prompt
         self._longest = longest
         self._say = say
+        self._temperature = temperature
 
     def speak(self, request: ChatRequest, begun: str) -> tuple[str, Iterator[str]]:
         loaded = self._ready()
@@ -251,7 +254,7 @@ class LocalTier:
             prompt=self._prompt(fitted, model),
             max_tokens=fitted.max_tokens,
             stop=tuple(dict.fromkeys([*stops, *prompts.stop_strings(model)])),
-            sampling=with_defaults(request.sampling),
+            sampling=with_defaults(request.sampling, self._temperature()),
         )
 
     def _prompt(self, fitted: conversation.Fitted, model: ModelInfo) -> str:
@@ -281,11 +284,15 @@ class LastTier:
 # --- sampling and repetition ----------------------------------------------------------------------------------------
 
 
-def with_defaults(sampling: Sampling) -> Sampling:
-    """What Z-Waif asked for; where it said nothing, what small models need to stay lively without looping."""
+def with_defaults(sampling: Sampling, temperature: float = 0.0) -> Sampling:
+    """What Z-Waif asked for; where it said nothing, what small models need to stay lively without looping.
+
+    ``temperature`` other than 0 overrules Z-Waif's, which is chosen for models much larger than most fallbacks.
+    """
+    asked = TEMPERATURE if sampling.temperature is None else sampling.temperature
     return replace(
         sampling,
-        temperature=TEMPERATURE if sampling.temperature is None else sampling.temperature,
+        temperature=temperature or asked,
         repetition_penalty=REPETITION_PENALTY if sampling.repetition_penalty is None else sampling.repetition_penalty,
     )
 

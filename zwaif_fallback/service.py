@@ -98,7 +98,12 @@ class FallbackService:
         self._last_answer = ""
         self._last = LastTier(LastWords(lambda: str(self._settings.get("API_FALLBACK_LAST_WORDS")), say))
         self._speaker = LocalTier(
-            local, self.ready, format_prompt, lambda: int(self._settings.get("API_FALLBACK_MAX_TOKENS")), say
+            local,
+            self.ready,
+            format_prompt,
+            longest=lambda: int(self._settings.get("API_FALLBACK_MAX_TOKENS")),
+            say=say,
+            temperature=lambda: float(self._settings.get("API_FALLBACK_TEMPERATURE")),
         )
         self._chain = Chain(self._tiers, say)
 

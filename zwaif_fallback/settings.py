@@ -12,8 +12,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "API_FALLBACK_MODEL",
         DEFAULT_MODEL,
-        "The local model that answers: a name from the list, a Hugging Face name such as owner/model, or a folder or "
-        ".gguf file on this computer.",
+        "The local model that answers: a name from the list, a Hugging Face name such as owner/model, or a folder "
+        "on this computer.",
         label="Fallback Model",
     ),
     Setting(
@@ -69,6 +69,16 @@ SETTINGS: tuple[Setting, ...] = (
         label="Longest reply",
         minimum=0,
         maximum=32_768,
+        advanced=True,
+    ),
+    Setting(
+        "API_FALLBACK_TEMPERATURE",
+        0.0,
+        "How freely the local model picks its words: 0.3 is careful, 1.2 is wild. 0 means as Z-Waif asks, which suits "
+        "large models; a small one that talks nonsense gets better with 0.5.",
+        label="Temperature",
+        minimum=0,
+        maximum=2,
         advanced=True,
     ),
     Setting(

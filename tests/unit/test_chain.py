@@ -229,6 +229,11 @@ def test_sampling_of_the_request_counts() -> None:
     assert chain.with_defaults(asked) == asked
 
 
+def test_the_users_temperature_overrules_what_z_waif_asked() -> None:
+    asked = Sampling(temperature=1.27, top_k=7, repetition_penalty=1.0)
+    assert chain.with_defaults(asked, 0.4) == Sampling(temperature=0.4, top_k=7, repetition_penalty=1.0)
+
+
 def test_closing_the_answer_stops_the_model() -> None:
     model = Model(["One. ", "Two. ", "Three."])
     pieces = iter(Table(model).chain.answer(HELLO, failure()).pieces)
