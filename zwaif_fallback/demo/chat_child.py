@@ -80,7 +80,7 @@ def say(host: Host, text: str, events: TextIO) -> None:
     shown = ""
     while thread.is_alive():
         thread.join(POLL_SECONDS)
-        now = str(host.controller.currently_streaming_message)
+        now = str(getattr(host.controller, "currently_streaming_message", ""))
         if now.startswith(shown) and now != shown:
             emit(events, piece=now[len(shown) :])
             shown = now

@@ -241,7 +241,7 @@ def run(zwaif: Path | None = None, out: TextIO | None = None) -> int:
         with _stage(zwaif) as (server, chat):
             show = Show(chat, out)
             _play(server, chat, show)
-    except (DemoError, real_tree.NotZWaif) as error:
+    except (DemoError, real_tree.UnusableTree) as error:
         out.write(f"\nThe demo stopped. {error}\n")
         return 1
     seconds = time.monotonic() - started

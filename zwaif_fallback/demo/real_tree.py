@@ -52,19 +52,23 @@ _SETTINGS = {
 }
 
 
-class NotZWaif(FallbackError):
-    """The folder given is not Z-Waif."""
+class UnusableTree(FallbackError):
+    """The folder given is not a Z-Waif the demo can be played on."""
 
 
 def prepare(zwaif: Path, scratch: Path, values: Mapping[str, str], env: dict[str, str]) -> Path:
     """Copy ``zwaif`` into ``scratch``, write its ``.env``, and put the silent modules on ``env``'s path.
 
     Raises:
-        NotZWaif: the folder has no ``main.py`` or no ``utils/web_ui.py``.
+        UnusableTree: the folder has no ``main.py`` or no ``utils/web_ui.py``, or is older than v1.9.
     """
     for name in ("main.py", "utils/web_ui.py"):
         if not (zwaif / name).is_file():
-            raise NotZWaif(f"{zwaif} is not a Z-Waif folder: it has no {name}. Give the folder that holds main.py.")
+            raise UnusableTree(f"{zwaif} is not a Z-Waif folder: it has no {name}. Give the folder that holds main.py.")
+    if not (zwaif / "API" / "api_controller.py").is_file():
+        raise UnusableTree(
+            f"{zwaif} is a Z-Waif before v1.9, which asks one fixed port only. The demo needs v1.9 or newer."
+        )
     tree = scratch / "z-waif"
     leave_out = shutil.ignore_patterns(".git", "venv", ".venv", "__pycache__", "models")
     shutil.copytree(zwaif, tree, ignore=leave_out)
