@@ -19,7 +19,7 @@ from zwaif_fallback.service import FallbackService
 from zwaif_fallback.settings import SETTINGS
 from zwaif_hooks.host import Host, log
 from zwaif_hooks.host.settings import SettingsStore
-from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, Message, ModelInfo, PrimaryFailure
+from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
 from zwaif_hooks.specs import hookimpl
 
 _lock = threading.RLock()
@@ -73,12 +73,20 @@ def fallback_answered(record: AnswerRecord) -> None:
 
 @hookimpl
 def primary_failed(primary: str, failure: PrimaryFailure) -> None:
+    log.say(f"{primary} failed ({failure.cause}): replies come from the fallback until it is back{_remedy(failure)}")
     service().preload()
 
 
 @hookimpl
 def primary_recovered(primary: str, outage_seconds: float) -> None:
     log.say(f"{primary} is back after {outage_seconds:.0f} s and gets the next message")
+
+
+def _remedy(failure: PrimaryFailure) -> str:
+    """What only the user can do, where waiting will not help."""
+    if failure.kind is not FailureKind.MISCONFIGURED:
+        return ""
+    return ". Waiting will not mend that: check the address, the model's name and the key in Z-Waif's .env"
 
 
 def service(host: Host | None = None) -> FallbackService:

@@ -31,14 +31,16 @@ class ImportWatcher:
 
     def __init__(self) -> None:
         self.tree = ""
+        self._opened = False
         self._strangers: set[str] = set()
         self._callbacks: dict[str, list[Callback]] = {}
+        self._half_imported: list[str] = []
         self._searching: set[tuple[int, str]] = set()
 
     def find_spec(
         self, name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
     ) -> "ModuleSpec | None":
-        if name not in self._callbacks and (self.tree or name.partition(".")[0] not in HOST_ROOTS):
+        if name not in self._callbacks and (self._opened or name.partition(".")[0] not in HOST_ROOTS):
             return None
         search = (get_ident(), name)
         if search in self._searching:
@@ -52,7 +54,7 @@ class ImportWatcher:
             return None
         if not self.tree:
             self._look_at(spec.origin)
-        if name not in self._callbacks:
+        if name not in self._callbacks and (self._opened or not self.tree):
             return None
         spec.loader = WatchedLoader(spec.loader, self)  # type: ignore[assignment]
         return spec
@@ -60,14 +62,39 @@ class ImportWatcher:
     def after_import(self, name: str, callback: "Callback") -> None:
         """Call back with the module ``name`` once it has been executed; at once if that already happened."""
         module = sys.modules.get(name)
-        if module is not None and not getattr(getattr(module, "__spec__", None), "_initializing", False):
+        if module is not None and not is_half_imported(module):
             run_quietly(callback, module)
             return
         self._callbacks.setdefault(name, []).append(callback)
+        if module is not None:
+            self._half_imported.append(name)
+
+    def open(self) -> None:
+        """Attach everything of ours, once.
+
+        Not done in ``find_spec``: that runs under the interpreter's import lock, where waiting for a module that
+        another thread is importing would never end.
+        """
+        if self._opened:
+            return
+        self._opened = True
+        try:
+            from zwaif_hooks.bridge import open_bridge
+
+            open_bridge(self.tree, self)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            complain("could not start", error)
 
     def executed(self, module: "ModuleType") -> None:
         for callback in self._callbacks.get(module.__name__, ()):
             run_quietly(callback, module)
+        for name in self._half_imported[:]:
+            late = sys.modules.get(name)
+            if late is not None and late is not module and not is_half_imported(late):
+                self._half_imported.remove(name)
+                self.executed(late)
 
     def _ask_the_others(self, name: str, path: "Any", target: "Any") -> "ModuleSpec | None":
         for finder in sys.meta_path:
@@ -79,28 +106,21 @@ class ImportWatcher:
         return None
 
     def _look_at(self, origin: str) -> None:
-        folder = os.path.dirname(os.path.abspath(origin))
-        if folder in self._strangers:
-            return
-        from zwaif_hooks.host.tree import find_tree
-
-        tree = find_tree(origin)
-        if tree is None:
-            self._strangers.add(folder)
-            return
-        self.tree = tree
         try:
-            from zwaif_hooks.bridge import open_bridge
+            folder = os.path.dirname(os.path.abspath(origin))
+            if folder in self._strangers:
+                return
+            from zwaif_hooks.host.tree import find_tree
 
-            open_bridge(tree, self)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            complain("could not start", error)
+            self.tree = find_tree(origin) or ""
+            if not self.tree:
+                self._strangers.add(folder)
+        except Exception as error:
+            complain("could not look for Z-Waif", error)
 
 
 class WatchedLoader:
-    """Runs the callbacks after the real loader has executed the module, and puts the real one back before."""
+    """Opens before and calls back after the real loader has executed the module; puts the real one in its place."""
 
     def __init__(self, real: "Any", watcher: ImportWatcher) -> None:
         self._real = real
@@ -114,10 +134,13 @@ class WatchedLoader:
         module.__loader__ = self._real
         if module.__spec__ is not None:
             module.__spec__.loader = self._real
+        self._watcher.open()
         self._real.exec_module(module)
         self._watcher.executed(module)
 
     def __getattr__(self, name: str) -> "Any":
+        if name.startswith("__"):  # asked of a copy that is still empty, among others
+            raise AttributeError(name)
         return getattr(self._real, name)
 
 
@@ -130,6 +153,10 @@ def activate() -> None:
             sys.meta_path.insert(0, ImportWatcher())
     except BaseException as error:
         complain("could not start", error)
+
+
+def is_half_imported(module: "ModuleType") -> bool:
+    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
 
 
 def run_quietly(callback: "Callback", module: "ModuleType") -> None:

@@ -105,8 +105,9 @@ class GuardedModel:
 class Reply(str):
     """A whole reply: the text itself, with the attributes of ``lmstudio.PredictionResult``.
 
-    Z-Waif takes ``.content`` in one place and the object as text in another (where the library's own object makes it
-    fail).
+    Z-Waif takes ``.content`` in one place, and in another hands the object itself to ``html.unescape``, which fails with
+    the library's own object and returns text without an ``&`` as it is. Saying yes to ``"&" in`` makes it return a
+    plain ``str``: a subclass in the history could not be encoded when the library sends it.
     """
 
     result: Any = None
@@ -114,6 +115,9 @@ class Reply(str):
     @property
     def content(self) -> str:
         return str(self)
+
+    def __contains__(self, part: Any) -> bool:
+        return part == "&" or super().__contains__(part)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.result, name)
