@@ -62,11 +62,14 @@ class PluginManager:
     def register(self, plugin: object, name: str) -> bool:
         """Add one plugin; False (and one line) when it does not fit the specifications."""
         try:
+            if self._pm.has_plugin(name) or self._pm.is_registered(plugin):
+                raise ValueError("it is registered already")
             self._pm.register(plugin, name)
+            self._refuse_wrappers(plugin)
         except Exception as error:
-            if self._pm.get_plugin(name) is not None:
+            if self._pm.get_plugin(name) is plugin:
                 self._pm.unregister(name=name)
-            self._report(f"Plugin {name!r} is left out: {error}", error)
+            self._report(f"Plugin {name!r} is left out: {' '.join(str(error).split())}", error)
             return False
         for caller in self._pm.get_hookcallers(plugin) or ():
             self._check_spelling(caller, plugin, name)
@@ -103,6 +106,12 @@ class PluginManager:
     def _implementations(self, plugin: object) -> Iterator[tuple[str, Any]]:
         for caller in self._pm.get_hookcallers(plugin) or ():
             yield from ((caller.name, impl) for impl in caller.get_hookimpls() if impl.plugin is plugin)
+
+    def _refuse_wrappers(self, plugin: object) -> None:
+        """A wrapper that raises would take every other plugin's answer with it."""
+        for hook, impl in self._implementations(plugin):
+            if getattr(impl, "wrapper", False) or impl.hookwrapper:
+                raise ValueError(f"its {hook} is a hook wrapper; use tryfirst or trylast instead")
 
     def _check_spelling(self, caller: Any, plugin: object, name: str) -> None:
         if caller.has_spec() or caller.name.startswith("_"):

@@ -1,0 +1,372 @@
+"""A bad plugin hurts nobody: it is named in one line, and the next one is asked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zwaif_hooks.messages import Answer, ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
+from zwaif_hooks.plugins import PluginManager
+from zwaif_hooks.specs import hookimpl
+
+REQUEST = ChatRequest("oobabooga", (Message("user", "Hi"),))
+FAILURE = PrimaryFailure(FailureKind.REFUSED, "connection refused by 127.0.0.1:5000")
+
+
+class Gives:
+    """Answers with whatever it was made with; raises it where it is an exception."""
+
+    def __init__(self, what: Any) -> None:
+        self.what = what
+
+    @hookimpl
+    def on_primary_failure(self) -> Any:
+        if isinstance(self.what, BaseException):
+            raise self.what
+        return self.what
+
+
+class Fallback:
+    """As the built-in plugin: last in line."""
+
+    @hookimpl(trylast=True)
+    def on_primary_failure(self) -> str:
+        return "from the fallback"
+
+
+class Managed(SimpleNamespace):
+    """``manager`` and the ``lines`` it reported."""
+
+
+@pytest.fixture
+def managed(monkeypatch: pytest.MonkeyPatch) -> Managed:
+    for name in ("ZWAIF_BLOCK_PLUGINS", "ZWAIF_TRACE_PLUGINS"):
+        monkeypatch.delenv(name, raising=False)
+    return make()
+
+
+def make() -> Managed:
+    lines: list[str] = []
+    return Managed(manager=PluginManager(lambda line, error: lines.append(line)), lines=lines)
+
+
+def answered(manager: PluginManager, skip: tuple[str, ...] = ()) -> tuple[str, str] | None:
+    found = manager.answer(REQUEST, FAILURE, skip)
+    return None if found is None else (found[0], "".join(found[1].pieces))
+
+
+# --- returns ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [7, 0, 1.5, True, b"bytes", bytearray(b"x"), {"text": "x"}, {}, object(), str, "", "  \n"],
+    ids=lambda value: repr(value)[:12],
+)
+def test_nonsense_is_passed_over_and_named(managed: Managed, nonsense: object) -> None:
+    managed.manager.register(Fallback(), "fallback")
+    managed.manager.register(Gives(nonsense), "nonsense")
+    assert answered(managed.manager) == ("fallback", "from the fallback")
+    (line,) = managed.lines
+    assert "'nonsense'" in line and "on_primary_failure" in line
+
+
+@pytest.mark.parametrize("answer", ["Text.", ["Te", "xt."], ("Text.",), iter(["Text."]), Answer(["Text."], "me")])
+def test_every_form_of_answer_is_taken(managed: Managed, answer: Any) -> None:
+    managed.manager.register(Gives(answer), "good")
+    assert answered(managed.manager) == ("good", "Text.")
+    assert managed.lines == []
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3), MemoryError(), AssertionError(), StopIteration()])
+def test_one_that_raises_is_passed_over_and_named(managed: Managed, error: BaseException) -> None:
+    managed.manager.register(Fallback(), "fallback")
+    managed.manager.register(Gives(error), "broken")
+    assert answered(managed.manager) == ("fallback", "from the fallback")
+    (line,) = managed.lines
+    assert "'broken'" in line and "on_primary_failure" in line
+
+
+def test_ctrl_c_stays_ctrl_c(managed: Managed) -> None:
+    managed.manager.register(Gives(KeyboardInterrupt()), "broken")
+    with pytest.raises(KeyboardInterrupt):
+        managed.manager.answer(REQUEST, FAILURE)
+
+
+def test_none_means_not_me(managed: Managed) -> None:
+    managed.manager.register(Gives(None), "shy")
+    assert answered(managed.manager) is None
+    assert managed.lines == []
+
+
+@given(st.lists(st.sampled_from([None, ValueError("x"), 3, "", "yes"]), min_size=1, max_size=6))
+def test_the_first_real_answer_wins_whatever_stands_before_it(given_by: list[Any]) -> None:
+    managed = make()
+    for number, what in enumerate(given_by):
+        managed.manager.register(Gives(what), f"plugin{number}")
+    speakers = [f"plugin{number}" for number, what in enumerate(given_by) if what == "yes"]
+    found = answered(managed.manager)
+    assert found == ((speakers[-1], "yes") if speakers else None)
+
+
+def test_an_iterator_that_fails_in_the_middle_fails_where_it_is_read(managed: Managed) -> None:
+    def breaking() -> Iterator[str]:
+        yield "half"
+        raise RuntimeError("worker died")
+
+    managed.manager.register(Gives(breaking()), "breaking")
+    name, answer = managed.manager.answer(REQUEST, FAILURE)
+    pieces = iter(answer.pieces)
+    assert (name, next(pieces)) == ("breaking", "half")
+    with pytest.raises(RuntimeError, match="worker died"):
+        next(pieces)
+
+
+# --- order -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fallback_first", [True, False])
+def test_a_third_party_goes_before_the_fallback(managed: Managed, fallback_first: bool) -> None:
+    both = [(Fallback(), "fallback"), (Gives("from a third party"), "third")]
+    for plugin, name in both if fallback_first else both[::-1]:
+        managed.manager.register(plugin, name)
+    assert answered(managed.manager) == ("third", "from a third party")
+
+
+def test_those_who_were_asked_are_left_out(managed: Managed) -> None:
+    managed.manager.register(Fallback(), "fallback")
+    managed.manager.register(Gives("x"), "third")
+    assert answered(managed.manager, ("third",)) == ("fallback", "from the fallback")
+    assert answered(managed.manager, ("third", "fallback", "never heard of")) is None
+    assert answered(managed.manager) == ("third", "x")
+
+
+def test_an_unregistered_plugin_is_not_asked(managed: Managed) -> None:
+    managed.manager.register(Gives("x"), "third")
+    managed.manager.unregister("third")
+    managed.manager.unregister("third")
+    assert answered(managed.manager) is None
+    assert managed.manager.names() == []
+
+
+# --- what a plugin is made of ----------------------------------------------------------------------------------------
+
+
+def test_a_misspelt_hook_is_named_with_its_plugin(managed: Managed) -> None:
+    class Misspelt:
+        @hookimpl
+        def on_primary_failed(self) -> str:
+            return "never"
+
+    managed.manager.register(Misspelt(), "typo")
+    (line,) = managed.lines
+    assert "'typo'" in line and "'on_primary_failed'" in line
+    assert "on_primary_failure" in line
+
+
+def test_an_optional_hook_of_another_version_is_fine(managed: Managed) -> None:
+    class Newer:
+        @hookimpl(optionalhook=True)
+        def hook_of_next_year(self) -> None:
+            return None
+
+    assert managed.manager.register(Newer(), "newer")
+    assert managed.lines == []
+
+
+def test_a_wrong_argument_leaves_the_plugin_out_by_name(managed: Managed) -> None:
+    class Wrong:
+        @hookimpl
+        def on_primary_failure(self, reqest: Any) -> str:
+            return "never"
+
+    assert not managed.manager.register(Wrong(), "wrong")
+    (line,) = managed.lines
+    assert "'wrong'" in line and "reqest" in line
+    assert "\n" not in line
+    assert answered(managed.manager) is None
+    assert managed.manager.names() == []
+
+
+def test_a_plugin_with_one_good_and_one_wrong_hook_is_left_out_whole(managed: Managed) -> None:
+    class HalfWrong:
+        @hookimpl
+        def fallback_answered(self, recrod: Any) -> None:
+            return None
+
+        @hookimpl
+        def on_primary_failure(self) -> str:
+            return "never"
+
+    assert not managed.manager.register(HalfWrong(), "half")
+    assert answered(managed.manager) is None
+
+
+def test_a_name_that_is_taken_is_reported_and_the_first_one_stays(managed: Managed) -> None:
+    managed.manager.register(Gives("first"), "same")
+    assert not managed.manager.register(Gives("second"), "same")
+    assert "'same'" in managed.lines[0]
+    assert answered(managed.manager) == ("same", "first")
+
+
+@pytest.mark.parametrize("kind", ["wrapper", "hookwrapper"])
+def test_a_hook_wrapper_is_refused(managed: Managed, kind: str) -> None:
+    class Wraps:
+        @hookimpl(**{kind: True})
+        def on_primary_failure(self) -> Any:
+            yield
+            raise RuntimeError("nobody else is heard either")
+
+    managed.manager.register(Fallback(), "fallback")
+    assert not managed.manager.register(Wraps(), "wraps")
+    assert "'wraps'" in managed.lines[0] and "wrapper" in managed.lines[0]
+    assert answered(managed.manager) == ("fallback", "from the fallback")
+
+
+def test_the_same_plugin_twice_is_one_plugin(managed: Managed) -> None:
+    plugin = Gives("once")
+    managed.manager.register(plugin, "one")
+    assert not managed.manager.register(plugin, "two")
+    assert managed.manager.names() == ["one"]
+    assert answered(managed.manager) == ("one", "once")
+
+
+# --- hooks of which all run ------------------------------------------------------------------------------------------
+
+
+def test_one_that_raises_does_not_keep_the_others_from_hearing(managed: Managed) -> None:
+    heard: list[str] = []
+
+    class Listener:
+        def __init__(self, name: str, raises: bool) -> None:
+            self.name, self.raises = name, raises
+
+        @hookimpl
+        def primary_failed(self, primary: str) -> None:
+            heard.append(self.name)
+            if self.raises:
+                raise RuntimeError("full disk")
+
+    for name in ("a", "b", "c"):
+        managed.manager.register(Listener(name, name == "b"), name)
+    managed.manager.hook.primary_failed(primary="127.0.0.1:5000", failure=FAILURE)
+    assert heard == ["c", "b", "a"]
+    (line,) = managed.lines
+    assert "'b'" in line and "primary_failed" in line
+
+
+def test_a_prompt_that_is_no_text_is_passed_over(managed: Managed) -> None:
+    class Bytes:
+        @hookimpl
+        def format_prompt(self) -> Any:
+            return b"prompt"
+
+    class Text:
+        @hookimpl(trylast=True)
+        def format_prompt(self, partial: str) -> str:
+            return "prompt" + partial
+
+    managed.manager.register(Text(), "text")
+    managed.manager.register(Bytes(), "bytes")
+    assert managed.manager.format_prompt(REQUEST.messages, ModelInfo("m"), "Half") == "promptHalf"
+    assert "'bytes'" in managed.lines[0]
+
+
+def test_each_builder_of_the_settings_tab_is_its_own_call(managed: Managed) -> None:
+    built: list[Any] = []
+
+    class Builder:
+        @hookimpl
+        def register_settings_ui(self, host: Any) -> None:
+            built.append(host)
+
+    class Breaks:
+        @hookimpl
+        def register_settings_ui(self) -> None:
+            raise RuntimeError("no such component")
+
+    managed.manager.register(Builder(), "builder")
+    managed.manager.register(Breaks(), "breaks")
+    calls = dict(managed.manager.builders("gradio", "host"))
+    with pytest.raises(RuntimeError):
+        calls["breaks"]()
+    calls["builder"]()
+    assert built == ["host"]
+
+
+# --- discovery -------------------------------------------------------------------------------------------------------
+
+GOOD = "from zwaif_hooks.specs import hookimpl\n@hookimpl\ndef on_primary_failure():\n    return 'found'\n"
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """``install(name, code)``: a distribution with one plugin in the group ``zwaif``, as pip leaves it."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def make_distribution(name: str, code: str) -> None:
+        info = tmp_path / f"zwaif_test_{name}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: zwaif-test-{name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[zwaif]\n{name} = zwaif_test_{name}\n")
+        (tmp_path / f"zwaif_test_{name}.py").write_text(code)
+
+    yield make_distribution
+    for name in set(sys.modules) - before:
+        if name.startswith("zwaif_test_"):
+            del sys.modules[name]
+
+
+@pytest.fixture(autouse=True)
+def without_the_built_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the package is installed its own plugin is discovered too, which these tests are not about."""
+    monkeypatch.setenv("ZWAIF_BLOCK_PLUGINS", "fallback")
+
+
+def test_an_installed_plugin_is_found(install: Any) -> None:
+    install("found", GOOD)
+    managed = make()
+    managed.manager.discover()
+    managed.manager.discover()
+    assert managed.manager.names() == ["found"]
+    assert answered(managed.manager) == ("found", "found")
+
+
+@pytest.mark.parametrize(
+    "code", ["raise SystemExit(1)\n", "import no_such_module_anywhere\n", "def broken(:\n", "1 / 0\n"]
+)
+def test_one_that_cannot_be_imported_is_named_and_the_others_load(install: Any, code: str) -> None:
+    install("broken", code)
+    install("found", GOOD)
+    managed = make()
+    managed.manager.discover()
+    assert managed.manager.names() == ["found"]
+    (line,) = managed.lines
+    assert "'broken'" in line
+
+
+def test_a_blocked_plugin_is_not_even_imported(install: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    install("blocked", "raise SystemExit('imported')\n")
+    install("found", GOOD)
+    monkeypatch.setenv("ZWAIF_BLOCK_PLUGINS", "fallback, blocked ,")
+    managed = make()
+    managed.manager.discover()
+    assert managed.manager.names() == ["found"]
+    assert managed.lines == []
+    assert "zwaif_test_blocked" not in sys.modules
+
+
+def test_tracing_tells_who_was_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZWAIF_TRACE_PLUGINS", "1")
+    managed = make()
+    managed.manager.register(Gives("x"), "traced")
+    managed.manager.answer(REQUEST, FAILURE)
+    assert any(line.startswith("[trace]") and "on_primary_failure" in line for line in managed.lines)
