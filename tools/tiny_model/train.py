@@ -26,7 +26,7 @@ MODEL = Path(__file__).resolve().parents[2] / "zwaif_fallback" / "demo" / "model
 CONTEXT = 2048
 """Tokens. A few training conversations are nearly as long, so that a long persona does not derail the answers."""
 TOKENS_A_STEP = 3840
-CHOOSING = 0.5
+CHOOSING = 0.42
 """Share of the steps in which single questions teach what to answer; the rest teaches to say it well, anywhere."""
 FIRST_TOKENS = ((8.0, 5.0, 3.0), (1.5, 1.0, 0.5))
 """How much more than one the first three tokens of a reply weigh, in the one part of the training and in the other."""
@@ -40,12 +40,15 @@ SHARPNESS = 3.0
 """The logits' factor: Z-Waif's presets sample at temperatures above 1, which would scatter so small a model."""
 HOT = {"do_sample": True, "temperature": 1.17, "min_p": 0.03, "top_k": 72, "repetition_penalty": 1.1}
 """Like Z-Waif's standard preset."""
+PLACES = ("before a word", "after a space", "in a word")
 LIMITS = {
     "exact": 0.97,
     "after turns": 0.93,
     "with persona": 0.93,
     "roughened": 0.85,
-    "continued": 0.8,
+    "cut before a word": 0.98,
+    "cut after a space": 0.55,
+    "cut in a word": 0.25,
     "unknown": 0.9,
     "sampled": 0.9,
 }
@@ -114,7 +117,7 @@ class Conversations:
         self.tokenizer = tokenizer
         self.rng = random.Random(seed)
         self.topics = corpus.topics()
-        self.cut = 0.15
+        self.cut = 0.2
         """Share of the answers that are given in part."""
         self.waiting: list[tuple[int, str]] = []
 
@@ -151,7 +154,7 @@ class Conversations:
         if rng.random() < 0.1:
             given, rest = corpus.foreign_half(rng)
         elif rng.random() < self.cut:
-            at = rng.randrange(1, len(answer))
+            at = self._place_to_cut(answer)
             given, rest = answer[:at], answer[at:]
         else:
             given, rest = "", answer
@@ -159,6 +162,14 @@ class Conversations:
             given = corpus.label(rng) + given
         before, after = self.ids(given), [*self.ids(rest), self.tokenizer.eos_token_id]
         return before + after, [-100] * len(before) + after
+
+    def _place_to_cut(self, answer: str) -> int:
+        """Before a word is easy, as all text goes on there; after the space or inside a word takes more examples."""
+        spaces = [i for i, letter in enumerate(answer) if letter == " "]
+        roll = self.rng.random()
+        if spaces and roll < 0.55:
+            return self.rng.choice(spaces) + (roll < 0.45)
+        return self.rng.randrange(1, len(answer))
 
     def one(self, width: int) -> Example:
         """A conversation of exactly ``width`` tokens, cut off at the end."""
@@ -196,7 +207,7 @@ class Conversations:
                 width = self.rng.choice([96, 192, 256])
             else:
                 width = self.rng.choice([768, 1920])
-            self.cut = 0.15 if width == 40 else 0.4
+            self.cut = 0.2 if width == 40 else 0.5
             rows = [self.one(width) for _ in range(TOKENS_A_STEP // width)]
             yield torch.tensor([ids for ids, _ in rows]), torch.tensor([labels for _, labels in rows])
 
@@ -241,6 +252,16 @@ def train(target: Path, steps: int) -> None:
     tokenizer.save_pretrained(target)
 
 
+def _cut(answer: str, place: str, rng: random.Random) -> int:
+    """Where to cut in ``answer``, after its first third where possible."""
+    spaces = [i for i, letter in enumerate(answer) if letter == " " and i > len(answer) / 3] or [answer.index(" ")]
+    if place == "before a word":
+        return rng.choice(spaces)
+    if place == "after a space":
+        return rng.choice(spaces) + 1
+    return rng.choice([i for i in range(len(answer) // 3 + 1, len(answer)) if answer[i - 1 : i + 1].isalpha()])
+
+
 class Measure:
     """Asks the saved model, greedily, and counts the answers that are word for word one of ours."""
 
@@ -283,18 +304,18 @@ class Measure:
             print(f"    {name}: {way!r} -> {got!r}")
         return 1 - len(wrong) / len(asked)
 
-    def continued(self) -> float:
-        """Share of half sentences, cut at any character, that are finished word for word."""
+    def continued(self, place: str) -> float:
+        """Share of half sentences that are finished word for word, by where they were cut."""
         rng = random.Random(11)
         cases = []
         for topic in self.topics:
             for answer in topic.answers:
-                at = rng.randrange(len(answer) // 3, len(answer))
+                at = _cut(answer, place, rng)
                 cases.append((self.prompt(rng.choice(topic.ways), rng, rng.randint(0, 2)), answer, at))
         replies = self.generate([prompt + answer[:at] for prompt, answer, at in cases])
         wrong = [(a[:at], got) for (_, a, at), got in zip(cases, replies, strict=True) if got != a[at:]]
         for given, got in wrong[:4]:
-            print(f"    continued: {given!r} -> {got!r}")
+            print(f"    cut {place}: {given!r} -> {got!r}")
         return 1 - len(wrong) / len(cases)
 
     def unknown(self) -> float:
@@ -317,7 +338,7 @@ class Measure:
             "roughened": self.talk(
                 "roughened", lambda way, rng: self.prompt(corpus.roughen(way, rng) if len(way) > 1 else way, rng)
             ),
-            "continued": self.continued(),
+            **{f"cut {place}": self.continued(place) for place in PLACES},
             "unknown": self.unknown(),
             "sampled": self.talk("sampled", lambda way, rng: self.prompt(way, rng, 2, corpus.persona(rng)), **HOT),
         }
@@ -328,7 +349,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="do not train, only measure")
     parser.add_argument("--out", type=Path, default=MODEL, help="model folder (default: the embedded one)")
-    parser.add_argument("--steps", type=int, default=850)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
