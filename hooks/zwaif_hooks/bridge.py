@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dotenv import dotenv_values
 
-from zwaif_hooks.guards import http, lmstudio, ollama
+from zwaif_hooks.guards import http, lmstudio, ollama, r4_pictures
 from zwaif_hooks.host import Host, log
 from zwaif_hooks.host.health import check_at_start, configured_primary, find_lmstudio
 from zwaif_hooks.messages import PrimaryFailure
@@ -89,6 +89,11 @@ def _guard_lmstudio(bridge: Bridge, module: ModuleType) -> None:
     lmstudio.install(module, bridge.runtime)
 
 
+def _guard_r4_pictures(bridge: Bridge, module: ModuleType) -> None:
+    if _is_zwaifs(bridge, module):
+        r4_pictures.install(module, bridge.runtime)
+
+
 def _bind_settings(bridge: Bridge, module: ModuleType) -> None:
     if _is_zwaifs(bridge, module):
         bridge.settings.bind(module)
@@ -119,6 +124,7 @@ TARGETS = (
     Target("requests.sessions", _guard_requests),
     Target("ollama._client", _guard_ollama),
     Target("lmstudio", _guard_lmstudio),
+    Target("API.fallback_api", _guard_r4_pictures),
     Target("utils.settings", _bind_settings),
     Target("utils.web_ui", _add_settings_tab),
     Target("API.api_controller", _controller_is_up),

@@ -157,9 +157,7 @@ class Primary:
             return False
         except PrimaryError as error:
             self._last_failure = PrimaryFailure(error.kind, error.cause, status=error.status)
-            return False
-        except Exception as error:
-            self._last_failure = PrimaryFailure(FailureKind.UNKNOWN, repr(error), exception=error)
+            self._not_before = self._clock.now() + (error.retry_after or 0.0)
             return False
         finally:
             pump.abandon()
@@ -197,5 +195,5 @@ def listens(name: str, timeout: float = 1.0) -> bool:
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout):
             return True
-    except OSError:
+    except (OSError, ValueError, OverflowError):  # a name that cannot be encoded, a port above 65535
         return False

@@ -89,7 +89,7 @@ class Pump:
         self._clock = clock
         self._changed = threading.Condition(threading.Lock())
         self._chunks: deque[Chunk] = deque()
-        self._error: BaseException | None = None
+        self._error: PrimaryError | None = None
         self._ended = False
         self._closers = Closers()
         self._last_content = clock.now()
@@ -133,14 +133,16 @@ class Pump:
         return PrimaryError(FailureKind.FIRST_TOKEN_TIMEOUT, f"no text within {limit:g} s")
 
     def _run(self) -> None:
-        error: BaseException | None = None
+        error: PrimaryError | None = None
         try:
             for chunk in self._source(self._closers):
                 if self._closers.closed:
                     break
                 self._put(chunk)
-        except BaseException as caught:
+        except PrimaryError as caught:
             error = caught
+        except BaseException as caught:
+            error = PrimaryError(FailureKind.UNKNOWN, repr(caught), original=caught)
         finally:
             self._closers.close()
         with self._changed:

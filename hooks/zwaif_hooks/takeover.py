@@ -147,7 +147,7 @@ class Turn:
         while (answered := self._runtime.plugins.answer(request, failure, asked)) is not None:
             plugin, answer = answered
             asked.append(plugin)
-            speaker = _Speaker(plugin, answer, request, failure, self._clock)
+            speaker = Speaker(plugin, answer, request, failure, self._clock)
             self._answer_pieces = speaker.pieces
             try:
                 for text in speaker.speak():
@@ -167,7 +167,6 @@ class Turn:
         if not (asked and self._delivered):
             raise NobodyAnswered(failure, error)
 
-
     def _described(self, failure: PrimaryFailure, error: PrimaryError | None) -> ChatRequest:
         """The request in our words; where those fail us, Z-Waif sees the primary's failure and not ours."""
         try:
@@ -180,7 +179,7 @@ class Turn:
 _this_thread = threading.local()
 
 
-class _Speaker:
+class Speaker:
     """One plugin's answer on its way to Z-Waif: no repetition at the seam, never blank, never a repeated reply."""
 
     def __init__(

@@ -105,9 +105,9 @@ class GuardedModel:
 class Reply(str):
     """A whole reply: the text itself, with the attributes of ``lmstudio.PredictionResult``.
 
-    Z-Waif takes ``.content`` in one place, and in another hands the object itself to ``html.unescape``, which fails with
-    the library's own object and returns text without an ``&`` as it is. Saying yes to ``"&" in`` makes it return a
-    plain ``str``: a subclass in the history could not be encoded when the library sends it.
+    Z-Waif takes ``.content`` in one place, and in another hands the object itself to ``html.unescape``, which fails
+    with the library's own object and returns text without an ``&`` as it is. Saying yes to ``"&" in`` makes it return
+    a plain ``str``: a subclass in the history could not be encoded when the library sends it.
     """
 
     result: Any = None

@@ -1,0 +1,62 @@
+"""v1.14-R4's own fallback for pictures, which never answers: its picture request ends there with every server.
+
+R4 calls ``api_standard_image`` on the wrong module, so no request is made that another guard could see; what is made
+is this call, with the conversation reduced to one line. It is answered like a request whose primary failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from zwaif_hooks.guards.request import completed, plain_messages
+from zwaif_hooks.guards.swap import swap
+from zwaif_hooks.messages import ChatRequest, FailureKind, PrimaryFailure, Purpose, Sampling
+from zwaif_hooks.runtime import Runtime
+from zwaif_hooks.takeover import Speaker
+
+FUNCTION = "generate_image_response"
+
+
+def install(module: ModuleType, runtime: Runtime) -> None:
+    """Swap ``generate_image_response``; ``module`` is R4's ``API.fallback_api``."""
+
+    def make(original: Callable[..., str]) -> Callable[..., str]:
+        def generate(messages: Any, image_path: str, **kwargs: Any) -> str:
+            answered = _answer(messages, kwargs, runtime) if runtime.enabled else ""
+            return answered or original(messages, image_path, **kwargs)
+
+        return generate
+
+    if hasattr(module, FUNCTION):
+        swap(module, FUNCTION, make, {"messages", "image_path"})
+
+
+def _answer(messages: Any, kwargs: dict[str, Any], runtime: Runtime) -> str:
+    request = _described(messages, kwargs, runtime)
+    failure = PrimaryFailure(FailureKind.UNKNOWN, "Z-Waif could not send the picture")
+    asked: list[str] = []
+    while (answered := runtime.plugins.answer(request, failure, asked)) is not None:
+        asked.append(answered[0])
+        speaker = Speaker(*answered, request, failure, runtime.clock)
+        try:
+            if text := "".join(speaker.speak()):
+                runtime.plugins.hook.fallback_answered(record=speaker.record())
+                return text
+        except Exception as error:
+            runtime.report(f"Plugin {answered[0]!r} failed in the middle of its answer: {error!r}", error)
+    return ""
+
+
+def _described(messages: Any, kwargs: dict[str, Any], runtime: Runtime) -> ChatRequest:
+    plain, _ = plain_messages(message for message in messages if message.get("role") != "system")
+    request = ChatRequest(
+        backend="oobabooga",
+        messages=plain,
+        max_tokens=int(kwargs.get("max_tokens") or 300),
+        stop=tuple(dict.fromkeys(s for s in kwargs.get("stop_sequences") or () if s)),
+        sampling=Sampling(temperature=kwargs.get("temperature")),
+        has_image=True,
+    )
+    return completed(request, runtime, Purpose.IMAGE)
