@@ -82,12 +82,19 @@ Source = Callable[[Closers], Iterator[Chunk]]
 
 
 class Pump:
-    """One reply being read. ``source`` runs in our thread; ``take`` is called by the one consumer."""
+    """One reply being read. ``source`` runs in our thread; ``take`` is called by the one consumer.
 
-    def __init__(self, source: Source, clock: Clock) -> None:
+    ``capacity`` is how many chunks the source may be ahead of the consumer (0 is any number: a server does not wait
+    for us, a local engine should). Pumps with the same ``changed`` wake one consumer that waits for both.
+    """
+
+    def __init__(
+        self, source: Source, clock: Clock, capacity: int = 0, changed: threading.Condition | None = None
+    ) -> None:
         self._source = source
         self._clock = clock
-        self._changed = threading.Condition(threading.Lock())
+        self._capacity = capacity
+        self.changed = self._changed = changed or threading.Condition()
         self._chunks: deque[Chunk] = deque()
         self._error: PrimaryError | None = None
         self._ended = False
@@ -112,6 +119,8 @@ class Pump:
                 if not self._clock.wait(self._changed, self._ready, left):
                     raise self._silence(limit)
             if self._chunks:
+                if self._capacity:
+                    self._changed.notify_all()
                 return self._chunks.popleft()
             if self._error is not None:
                 raise self._error
@@ -124,6 +133,14 @@ class Pump:
             self._ended = True
             self._changed.notify_all()
 
+    def speaks(self) -> bool:
+        """There is text to take."""
+        return self.had_content and bool(self._chunks)
+
+    def ended_mute(self) -> bool:
+        """It ended or failed without a word."""
+        return self._ended and not self.had_content
+
     def _ready(self) -> bool:
         return bool(self._chunks) or self._ended
 
@@ -134,26 +151,33 @@ class Pump:
 
     def _run(self) -> None:
         error: PrimaryError | None = None
+        chunks = self._source(self._closers)
         try:
-            for chunk in self._source(self._closers):
-                if self._closers.closed:
+            for chunk in chunks:
+                if not self._put(chunk):
                     break
-                self._put(chunk)
         except PrimaryError as caught:
             error = caught
         except BaseException as caught:
             error = PrimaryError(FailureKind.UNKNOWN, repr(caught), original=caught)
         finally:
+            _close_quietly(getattr(chunks, "close", bool))
             self._closers.close()
         with self._changed:
             self._error = error
             self._ended = True
             self._changed.notify_all()
 
-    def _put(self, chunk: Chunk) -> None:
+    def _put(self, chunk: Chunk) -> bool:
+        """False when nobody will take it."""
         with self._changed:
+            if self._capacity:
+                self._changed.wait_for(lambda: self._closers.closed or len(self._chunks) < self._capacity)
+            if self._closers.closed:
+                return False
             self._chunks.append(chunk)
             if chunk.text and not chunk.text.isspace():
                 self._last_content = self._clock.now()
                 self.had_content = True
             self._changed.notify_all()
+        return True

@@ -275,16 +275,20 @@ def _prepared(library: _Library, prepare: Callable[[], Any], runtime: Runtime) -
         return UNSENT_IMAGE
 
     def source(_: Closers) -> Iterator[Chunk]:
-        yield Chunk("sent", prepare())
+        try:
+            sent = prepare()
+        except Exception as error:
+            raise failure_of(error) from error
+        yield Chunk("sent", sent)
 
     pump = Pump(source, runtime.clock)
     pump.start()
     limit = Deadlines.of(runtime.settings).first_token
     try:
         chunk = pump.take(limit, limit)
-    except Exception as error:
+    except PrimaryError as error:
         library.forget_client()
-        runtime.say(f"LM Studio did not take the picture: {failure_of(error).cause}")
+        runtime.say(f"LM Studio did not take the picture: {error.cause}")
         return UNSENT_IMAGE
     return UNSENT_IMAGE if chunk is None else chunk.native
 
