@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -216,10 +216,10 @@ def test_a_name_that_is_taken_is_reported_and_the_first_one_stays(managed: Manag
     assert answered(managed.manager) == ("same", "first")
 
 
-@pytest.mark.parametrize("kind", ["wrapper", "hookwrapper"])
-def test_a_hook_wrapper_is_refused(managed: Managed, kind: str) -> None:
+@pytest.mark.parametrize("mark", [hookimpl(wrapper=True), hookimpl(hookwrapper=True)], ids=["new", "old"])
+def test_a_hook_wrapper_is_refused(managed: Managed, mark: Callable[[Any], Any]) -> None:
     class Wraps:
-        @hookimpl(**{kind: True})
+        @mark  # type: ignore[untyped-decorator,unused-ignore]
         def on_primary_failure(self) -> Any:
             yield
             raise RuntimeError("nobody else is heard either")

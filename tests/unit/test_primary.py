@@ -70,7 +70,7 @@ def clock() -> HandClock:
 
 @pytest.fixture(autouse=True)
 def plain_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.random, "uniform", lambda low, high: (low + high) / 2)
+    monkeypatch.setattr("random.uniform", lambda low, high: (low + high) / 2)
 
 
 @pytest.fixture
@@ -444,7 +444,8 @@ def test_an_impossible_address_is_nobody(name: str) -> None:
     assert not listens(name)
 
 
-def test_a_bracketed_ipv6_address(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["[::1]:5000", "::1:5000"])
+def test_an_ipv6_address(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     asked: list[Any] = []
 
     def refuse(address: Any, timeout: float) -> Any:
@@ -452,5 +453,5 @@ def test_a_bracketed_ipv6_address(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ConnectionRefusedError
 
     monkeypatch.setattr(socket, "create_connection", refuse)
-    assert not listens("[::1]:5000")
+    assert not listens(name)
     assert asked == [("::1", 5000)]

@@ -129,7 +129,7 @@ def _first_choice(reply: Any) -> dict[str, Any]:
 def _loads(raw: bytes) -> Any:
     try:
         return json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -43,10 +43,11 @@ def find_lmstudio() -> str:
 
 
 def _host_and_port(named: str, port: int) -> str:
-    parts = urlsplit(named if "//" in named else f"//{named}")
-    host = parts.hostname or "127.0.0.1"
-    if host == "0.0.0.0":  # an address to listen on, which Ollama users put into the same variable
-        host = "127.0.0.1"
-    with contextlib.suppress(ValueError):
+    host = None
+    with contextlib.suppress(ValueError):  # what cannot be an address cannot be a server either
+        parts = urlsplit(named if "//" in named else f"//{named}")
+        host = parts.hostname
         port = parts.port or port
+    if host is None or host == "0.0.0.0":  # an address to listen on, which Ollama users put into the same variable
+        host = "127.0.0.1"
     return f"{host}:{port}"

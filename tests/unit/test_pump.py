@@ -1,0 +1,227 @@
+"""Reading a reply in a thread of our own: nothing blocks for ever, nothing is lost, nobody is left holding a socket."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from zwaif_hooks.clock import SystemClock
+from zwaif_hooks.messages import FailureKind
+from zwaif_hooks.pump import Chunk, Closers, PrimaryError, Pump
+
+WAIT = 10.0
+
+
+class Clock:
+    """The test says what time it is; a wait that is not fulfilled by an event is over when the test says so."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+        self.limits: list[float] = []
+
+    def now(self) -> float:
+        return self.time
+
+    def wait(self, condition: threading.Condition, predicate: Callable[[], bool], timeout: float) -> bool:
+        self.limits.append(timeout)
+        if timeout <= 0:
+            return predicate()
+        if condition.wait_for(predicate, WAIT if timeout > 1 else 0.05):
+            return True
+        self.time += timeout
+        return False
+
+
+def pump_of(*chunks: Chunk | BaseException, clock: Clock | SystemClock | None = None) -> Pump:
+    def source(_: Closers) -> Iterator[Chunk]:
+        for chunk in chunks:
+            if isinstance(chunk, BaseException):
+                raise chunk
+            yield chunk
+
+    pump = Pump(source, clock or SystemClock())
+    pump.start()
+    return pump
+
+
+def everything(pump: Pump) -> str:
+    text = ""
+    while (chunk := pump.take(WAIT, WAIT)) is not None:
+        text += chunk.text
+    return text
+
+
+def test_all_chunks_come_in_order_and_then_the_end() -> None:
+    pump = pump_of(*(Chunk(str(n)) for n in range(200)))
+    assert everything(pump) == "".join(map(str, range(200)))
+    assert pump.take(WAIT, WAIT) is None
+
+
+def test_the_native_object_is_handed_on() -> None:
+    native = object()
+    chunk = pump_of(Chunk("x", native)).take(WAIT, WAIT)
+    assert chunk is not None and chunk.native is native
+
+
+def test_what_was_read_before_the_failure_comes_first() -> None:
+    error = PrimaryError(FailureKind.CUT, "cut")
+    pump = pump_of(Chunk("a"), Chunk("b"), error)
+    assert [pump.take(WAIT, WAIT), pump.take(WAIT, WAIT)] == [Chunk("a"), Chunk("b")]
+    for _ in range(2):
+        with pytest.raises(PrimaryError) as caught:
+            pump.take(WAIT, WAIT)
+        assert caught.value is error
+
+
+@pytest.mark.parametrize("error", [ValueError("bug"), SystemExit(1), MemoryError(), KeyboardInterrupt()])
+def test_whatever_a_reader_dies_of_is_a_failure_of_the_primary(error: BaseException) -> None:
+    with pytest.raises(PrimaryError) as caught:
+        pump_of(error).take(WAIT, WAIT)
+    assert caught.value.kind is FailureKind.UNKNOWN
+    assert caught.value.original is error
+
+
+def silent(started: threading.Event, ended: threading.Event) -> Callable[[Closers], Iterator[Chunk]]:
+    """A source that gives what it is told and then hangs until its connection is closed."""
+
+    def source(closers: Closers) -> Iterator[Chunk]:
+        closers.add(ended.set)
+        yield Chunk("")
+        started.set()
+        ended.wait(WAIT)
+
+    return source
+
+
+def test_no_text_within_the_limit() -> None:
+    ended = threading.Event()
+    pump = Pump(silent(threading.Event(), ended), Clock())
+    pump.start()
+    assert pump.take(0.5, 0.1) == Chunk("")
+    with pytest.raises(PrimaryError, match=r"no text within 0\.5 s") as caught:
+        pump.take(0.5, 0.1)
+    assert caught.value.kind is FailureKind.FIRST_TOKEN_TIMEOUT
+    pump.abandon()
+    assert ended.wait(WAIT)
+
+
+def test_a_stop_in_the_middle_has_its_own_limit() -> None:
+    hang = threading.Event()
+
+    def source(closers: Closers) -> Iterator[Chunk]:
+        closers.add(hang.set)
+        yield Chunk("word")
+        hang.wait(WAIT)
+
+    pump = Pump(source, Clock())
+    pump.start()
+    assert pump.take(15.0, 0.3) == Chunk("word")
+    with pytest.raises(PrimaryError, match=r"stopped for 0\.3 s") as caught:
+        pump.take(15.0, 0.3)
+    assert caught.value.kind is FailureKind.STALLED
+    pump.abandon()
+
+
+def test_chunks_without_text_do_not_move_the_deadline() -> None:
+    clock = Clock()
+
+    def source(closers: Closers) -> Iterator[Chunk]:
+        for text in ("", " ", "\n"):
+            clock.time += 4.0
+            yield Chunk(text)
+
+    pump = Pump(source, clock)
+    pump._run()
+    for _ in range(3):
+        pump.take(15.0, 10.0)
+    assert not pump.had_content
+    assert clock.limits == []
+    assert pump._last_content == 0.0
+
+
+def test_text_moves_the_deadline() -> None:
+    clock = Clock()
+
+    def source(closers: Closers) -> Iterator[Chunk]:
+        clock.time = 12.0
+        yield Chunk("word")
+
+    pump = Pump(source, clock)
+    pump._run()
+    assert pump.had_content
+    assert pump._last_content == 12.0
+
+
+def test_giving_up_wakes_a_taker_in_another_thread() -> None:
+    started, ended = threading.Event(), threading.Event()
+    pump = Pump(silent(started, ended), SystemClock())
+    pump.start()
+    pump.take(WAIT, WAIT)
+    got: list[Chunk | None] = []
+    taker = threading.Thread(target=lambda: got.append(pump.take(WAIT, WAIT)))
+    taker.start()
+    assert started.wait(WAIT)
+    pump.abandon()
+    taker.join(WAIT)
+    assert got == [None]
+
+
+def test_an_abandoned_reader_stops_at_its_next_chunk() -> None:
+    go_on, done = threading.Event(), threading.Event()
+    read: list[int] = []
+
+    def source(closers: Closers) -> Iterator[Chunk]:
+        try:
+            for number in range(1000):
+                read.append(number)
+                yield Chunk("x")
+                go_on.wait(WAIT)
+        finally:
+            done.set()
+
+    pump = Pump(source, SystemClock())
+    pump.start()
+    pump.take(WAIT, WAIT)
+    pump.abandon()
+    go_on.set()
+    assert done.wait(WAIT)
+    assert len(read) <= 2
+
+
+def test_closers_are_called_once_and_late_ones_at_once() -> None:
+    closers = Closers()
+    called: list[str] = []
+    closers.add(lambda: called.append("early"))
+    closers.close()
+    closers.close()
+    assert called == ["early"]
+    closers.add(lambda: called.append("late"))
+    assert called == ["early", "late"]
+
+
+def test_a_closer_that_complains_does_not_keep_the_next_from_closing() -> None:
+    closers = Closers()
+    called: list[str] = []
+
+    def complain() -> None:
+        raise OSError("already gone")
+
+    closers.add(complain)
+    closers.add(lambda: called.append("second"))
+    closers.close()
+    assert called == ["second"]
+
+
+def test_the_connection_is_closed_when_the_reply_is_complete() -> None:
+    closed = threading.Event()
+
+    def source(closers: Closers) -> Iterator[Chunk]:
+        closers.add(closed.set)
+        yield Chunk("x")
+
+    pump = Pump(source, SystemClock())
+    pump.start()
+    assert everything(pump) == "x"
+    assert closed.wait(WAIT)

@@ -1,0 +1,146 @@
+"""What the clients' requests have in common, in the words of the hooks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zwaif_hooks.guards.request import completed, plain_messages, purpose_of_caller
+from zwaif_hooks.messages import ChatRequest, Message, Purpose
+from zwaif_hooks.runtime import Runtime
+
+DATA = "data:image/jpeg;base64,/9j/4AAQSkZJRg==" + "A" * 5000
+
+
+def one(content: Any, **more: Any) -> tuple[Message, bool]:
+    (message,), pictured = plain_messages([{"role": "user", "content": content, **more}])
+    return message, pictured
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (f'What is this? <img src="{DATA}">', "What is this?"),
+        (f"<img src='{DATA}' >\nLook!", "Look!"),
+        (f"Look! {DATA}", "Look!"),
+        ([{"type": "text", "text": "Look!"}, {"type": "image_url", "image_url": {"url": DATA}}], "Look!"),
+        ([{"type": "image_url", "image_url": {"url": DATA}}], ""),
+        ([{"type": "input_image", "image_url": DATA}, {"type": "text", "text": "Look!"}], "Look!"),
+    ],
+)
+def test_a_picture_is_taken_out_and_remembered(content: Any, text: str) -> None:
+    message, pictured = one(content)
+    assert message.content == text
+    assert pictured
+
+
+def test_ollamas_pictures_beside_the_text() -> None:
+    assert one("Look!", images=[b"\x89PNG"]) == (Message("user", "Look!"), True)
+
+
+@pytest.mark.parametrize("content", ["a < b", "the word image", "data:text", "  spaces stay  ", ""])
+def test_other_text_stays_as_it_is(content: str) -> None:
+    assert one(content) == (Message("user", content), False)
+
+
+@pytest.mark.parametrize("content", [None, 7, {}, [], [None, 3, "x"], [{"type": "text"}], [{"text": None}]])
+def test_content_of_any_other_kind_is_no_text(content: Any) -> None:
+    assert one(content) == (Message("user", ""), False)
+
+
+@pytest.mark.parametrize(
+    ("role", "as_"),
+    [("system", "system"), ("assistant", "assistant"), ("developer", "system"), ("tool", "user"), (None, "user")],
+)
+def test_roles(role: Any, as_: str) -> None:
+    (message,), _ = plain_messages([{"role": role, "content": "x"}])
+    assert message.role == as_
+
+
+def test_messages_may_be_objects() -> None:
+    message = SimpleNamespace(role="assistant", content="Hi", images=None)
+    assert plain_messages([message]) == ((Message("assistant", "Hi"),), False)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["role", "content", "type", "text", "images"]), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.lists(JSON, max_size=4))
+def test_no_request_is_too_strange_to_be_read(raw: list[Any]) -> None:
+    messages, _ = plain_messages(raw)
+    assert len(messages) == len(raw)
+    assert all(isinstance(message.content, str) for message in messages)
+
+
+# --- why Z-Waif asks -------------------------------------------------------------------------------------------------
+
+
+def asked_from(function: str, module: str) -> Purpose | None:
+    scope: dict[str, Any] = {"__name__": module, "ask": purpose_of_caller}
+    exec(f"def {function}():\n    return ask()\n", scope)
+    return cast("Purpose | None", scope[function]())
+
+
+@pytest.mark.parametrize(
+    ("function", "purpose"),
+    [
+        ("run", Purpose.CHAT),
+        ("run_streaming", Purpose.CHAT),
+        ("view_image", Purpose.IMAGE),
+        ("view_image_streaming", Purpose.IMAGE),
+        ("summary_memory_run", Purpose.SUMMARY),
+        ("summary_memory_run_hard", Purpose.SUMMARY),
+        ("summary_memory_run_soft", Purpose.SUMMARY),
+    ],
+)
+def test_the_controllers_function_says_why(function: str, purpose: Purpose) -> None:
+    assert asked_from(function, "API.api_controller") is purpose
+    assert asked_from(function, "API.Oogabooga_Api_Support") is purpose
+
+
+def test_a_function_of_that_name_elsewhere_says_nothing() -> None:
+    assert asked_from("run", "threading") is None
+
+
+@pytest.mark.parametrize(
+    ("purpose", "text", "pictured", "expected"),
+    [
+        (None, "Hi", False, Purpose.CHAT),
+        (None, "Hi", True, Purpose.IMAGE),
+        (None, "[System L] Summarize", False, Purpose.SUMMARY),
+        (Purpose.CHAT, "[System L] Summarize", False, Purpose.SUMMARY),
+        (Purpose.IMAGE, "[System L] Summarize", False, Purpose.IMAGE),
+    ],
+)
+def test_the_purpose_is_completed(
+    tmp_path: Path, purpose: Purpose | None, text: str, pictured: bool, expected: Purpose
+) -> None:
+    request = ChatRequest("ollama", (Message("user", text),), has_image=pictured)
+    runtime = cast(Runtime, SimpleNamespace(tree=tmp_path))
+    assert completed(request, runtime, purpose).purpose is expected
+
+
+@pytest.mark.parametrize(
+    ("messages", "there"),
+    [
+        ((Message("system", "You are Mia."), Message("user", "Hi")), True),
+        ((Message("system", "  "), Message("user", "Hi")), False),
+        ((Message("user", "Hi"),), False),
+        ((), False),
+    ],
+)
+def test_whether_the_request_says_who_she_is(tmp_path: Path, messages: tuple[Message, ...], there: bool) -> None:
+    runtime = cast(Runtime, SimpleNamespace(tree=tmp_path))
+    assert completed(ChatRequest("oobabooga", messages), runtime, None).persona_in_messages is there

@@ -1,0 +1,180 @@
+"""Event streams as they really arrive: cut anywhere, with any line end, with things in them that are no text."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from zwaif_hooks.guards import sse
+from zwaif_hooks.messages import FailureKind
+from zwaif_hooks.pump import Chunk, PrimaryError
+
+
+def event(text: Any, reason: str | None = None) -> bytes:
+    return b"data: " + json.dumps({"choices": [{"delta": {"content": text}, "finish_reason": reason}]}).encode()
+
+
+def stream(events: list[bytes], end: bytes = b"\n") -> bytes:
+    return b"".join(line + end + end for line in events)
+
+
+def read(*parts: bytes) -> list[Chunk]:
+    return list(sse.read_events(parts))
+
+
+def said(*parts: bytes) -> str:
+    return "".join(chunk.text for chunk in read(*parts))
+
+
+DONE = b"data: [DONE]"
+GOOD = [b": hello", b"event: message", event("Hé"), event("llo \U0001f600"), event("\ud83d"), event("\ude00."), DONE]
+
+
+def failure(*parts: bytes) -> PrimaryError:
+    with pytest.raises(PrimaryError) as caught:
+        read(*parts)
+    return caught.value
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    marks = sorted({place % (len(data) + 1) for place in places} | {0, len(data)})
+    return [data[a:b] for a, b in itertools.pairwise(marks)]
+
+
+@given(places=st.lists(st.integers(0, 10_000), max_size=40), end=st.sampled_from([b"\n", b"\r\n", b"\r"]))
+@example(places=list(range(10_000)), end=b"\r\n")
+def test_where_it_is_cut_and_how_lines_end_makes_no_difference(places: list[int], end: bytes) -> None:
+    assert read(*cut(stream(GOOD, end), places)) == read(stream(GOOD))
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_the_text_comes_through(end: bytes) -> None:
+    assert said(stream(GOOD, end)) == "Hé" + "llo \U0001f600" + "\ud83d" + "\ude00."
+
+
+def test_a_last_line_without_a_line_end_counts() -> None:
+    assert said(event("a") + b"\n\n" + DONE) == "a"
+
+
+def test_a_space_after_data_is_optional() -> None:
+    assert said(event("a").replace(b"data: ", b"data:") + b"\n\ndata:[DONE]\n") == "a"
+
+
+def test_each_chunk_keeps_the_events_own_bytes() -> None:
+    (chunk,) = read(stream([event("a"), DONE]))
+    assert chunk.native == event("a") + b"\n\n"
+
+
+@pytest.mark.parametrize(
+    "harmful",
+    [
+        {"choices": [{"delta": {}, "finish_reason": "stop"}]},
+        {"choices": [{"delta": {"role": "assistant"}}]},
+        {"choices": [{"delta": {"content": None}}]},
+        {"choices": [{"delta": {"content": 7}}]},
+        {"choices": [{"delta": None}]},
+        {"choices": [{}]},
+        {"choices": [None]},
+        {"choices": []},
+        {"choices": None},
+        {"usage": {"total_tokens": 3}},
+        [],
+        "text",
+        None,
+        7,
+    ],
+)
+def test_what_z_waif_cannot_take_is_left_out(harmful: Any) -> None:
+    line = b"data: " + json.dumps(harmful).encode()
+    assert said(stream([line, event("a"), line, event("b"), line, DONE])) == "ab"
+
+
+def test_a_finish_reason_is_an_end() -> None:
+    assert said(stream([event("a"), event("", "length")])) == "a"
+
+
+def test_an_end_without_one_is_a_cut() -> None:
+    assert failure(stream([event("a")])).kind is FailureKind.CUT
+
+
+def test_nothing_at_all_is_a_cut() -> None:
+    assert failure(b"").kind is FailureKind.CUT
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"error": "CUDA out of memory"},
+        {"error": {"message": "CUDA out of memory", "code": 500}},
+        {"object": "error", "message": "CUDA out of memory"},
+    ],
+)
+def test_an_error_object_is_a_failure_with_its_own_words(error: dict[str, Any]) -> None:
+    line = json.dumps(error).encode()
+    for bytes_ in (stream([event("a"), b"data: " + line]), line):
+        caught = failure(bytes_)
+        assert caught.kind is FailureKind.ERROR_BODY
+        assert "CUDA out of memory" in caught.cause
+
+
+def test_a_null_error_is_none() -> None:
+    line = b'data: {"error": null, "choices": [{"delta": {"content": "a"}}]}'
+    assert said(stream([line, DONE])) == "a"
+
+
+@pytest.mark.parametrize("body", [b"<html><body>proxy</body></html>", b"Bad gateway", b"\xff\xfe\x00", b'{"cut": '])
+def test_a_body_that_is_no_chat_reply(body: bytes) -> None:
+    assert failure(body).kind is FailureKind.UNREADABLE
+
+
+def test_only_damaged_events_are_unreadable() -> None:
+    assert failure(b'data: {"choices"\n\n').kind is FailureKind.UNREADABLE
+
+
+def test_one_damaged_event_among_good_ones_is_skipped() -> None:
+    assert said(stream([event("a"), b'data: {"choi', event("b"), DONE])) == "ab"
+
+
+def test_a_whole_completion_instead_of_a_stream() -> None:
+    body = json.dumps(sse.completion("Hello.", "m"), indent=2).encode()
+    assert said(body) == "Hello."
+    assert [chunk.text for chunk in sse.read_body(body)] == ["Hello."]
+
+
+@pytest.mark.parametrize("body", [b'{"choices": []}', b'{"choices": [{"message": {"content": null}}]}', b"{}"])
+def test_a_completion_without_text_is_blank(body: bytes) -> None:
+    with pytest.raises(PrimaryError) as caught:
+        list(sse.read_body(body))
+    assert caught.value.kind is FailureKind.EMPTY
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"[]", b"7", b"<html>", b"\xff"])
+def test_a_body_that_is_no_object(body: bytes) -> None:
+    with pytest.raises(PrimaryError) as caught:
+        list(sse.read_body(body))
+    assert caught.value.kind is FailureKind.UNREADABLE
+
+
+def test_a_deeply_nested_body_is_unreadable_and_no_crash() -> None:
+    with pytest.raises(PrimaryError) as caught:
+        list(sse.read_body(b"[" * 100_000))
+    assert caught.value.kind is FailureKind.UNREADABLE
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_are_a_reply_or_a_failure_of_the_primary(data: bytes) -> None:
+    try:
+        read(data)
+    except PrimaryError as error:
+        assert error.cause
+
+
+@given(st.text(max_size=60))
+def test_what_we_write_we_can_read(text: str) -> None:
+    assert said(sse.event_bytes(text, "m") + DONE) == text
+    assert sse.message_of(json.loads(json.dumps(sse.completion(text, "m")))) == text
