@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from zwaif_hooks.clock import Clock, SystemClock
+from zwaif_hooks.learned import FirstTokenHistory
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
 from zwaif_hooks.pump import PrimaryError, Pump, Source
 
@@ -67,6 +68,7 @@ class Primary:
         self._probe: Source | None = None
         self._prober: threading.Thread | None = None
         self._closed_for_good = False
+        self.first_token = FirstTokenHistory(self._clock)
 
     def admit(self) -> bool:
         """May a request of the user's go to the primary now?"""

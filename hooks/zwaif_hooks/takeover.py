@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import html
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from zwaif_hooks.clock import Clock
 from zwaif_hooks.deadlines import Deadlines
 from zwaif_hooks.host import log
-from zwaif_hooks.joining import Joiner, SurrogateGate
-from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, PrimaryFailure
+from zwaif_hooks.joining import SurrogateGate
+from zwaif_hooks.messages import ChatRequest, FailureKind, PrimaryFailure
 from zwaif_hooks.primary import Primary
-from zwaif_hooks.pump import Chunk, PrimaryError, Pump, Source
+from zwaif_hooks.pump import Chunk, Closers, PrimaryError, Pump, Source
+from zwaif_hooks.speaker import Speaker
+from zwaif_hooks.truth import could_be_an_apology, is_an_apology
 
 if TYPE_CHECKING:
     from zwaif_hooks.runtime import Runtime
 
-SHORTEST_REPLY = 3
-"""Z-Waif takes fewer characters for a blank reply and asks again."""
-REPEAT_ENDING = " I know I keep saying that."
-"""Last resort against Z-Waif's repeat rule, when a plugin repeats itself word for word."""
+AHEAD = 16
+"""Pieces a rival may be ahead of its reader; a local engine waits then instead of working for nobody."""
+FOREVER = 3600.0
+"""Seconds. A rival has its plugin's own deadlines; this only keeps a lost wake-up from lasting for ever."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,9 @@ class Call:
     probe: Source
     """Ask the primary for one token."""
     describe: Callable[[], ChatRequest]
-    """What was asked, in our words; only called when the primary failed."""
+    """What was asked, in our words; only called when the primary failed or is late."""
+    prompt_chars: int = 0
+    """Length of what was asked, in characters: long prompts are given longer to the first token."""
 
 
 class NobodyAnswered(Exception):
@@ -59,6 +61,7 @@ class Turn:
         self._began = self._clock.now()
         self._primary: Primary = runtime.primaries.get(call.primary)
         self._pump: Pump | None = None
+        self._rival: Pump | None = None
         self._delivered = ""
         self._answer_pieces: Iterator[str] | None = None
         self._abandoned = False
@@ -77,28 +80,31 @@ class Turn:
             NobodyAnswered: before the first chunk or in the middle.
         """
         self._leave_previous_turn()
-        error: PrimaryError | None = None
         if self._pump is None:
-            failure = self._primary.open_failure()
-        else:
-            try:
-                yield from self._from_primary(self._pump)
-                return
-            except PrimaryError as caught:
-                error = caught
-            finally:
-                self._pump.abandon()
-            failure = self._failure_of(error)
-            self._primary.failed(failure, self._call.probe)
+            yield from self._from_plugins(self._primary.open_failure(), None)
+            return
+        try:
+            yield from self._from_primary(self._pump)
+            return
+        except PrimaryError as caught:
+            error = caught
+        finally:
+            self._pump.abandon()
         if self._abandoned:
             return
+        if self._rival is not None:
+            yield from self._from_rival(self._rival)
+            return
+        failure = self._failure_of(error)
+        self._primary.failed(failure, self._call.probe)
         yield from self._from_plugins(failure, error)
 
     def abandon(self) -> None:
         """Nobody will read the rest: stop whoever is speaking."""
         self._abandoned = True
-        if self._pump is not None:
-            self._pump.abandon()
+        for pump in (self._pump, self._rival):
+            if pump is not None:
+                pump.abandon()
         pieces, self._answer_pieces = self._answer_pieces, None
         close = getattr(pieces, "close", None)
         if close is not None:
@@ -114,19 +120,75 @@ class Turn:
 
     def _from_primary(self, pump: Pump) -> Iterator[Chunk]:
         deadlines = Deadlines.of(self._runtime.settings)
+        first = self._primary.first_token.deadline(self._call.prompt_chars, deadlines.first_token)
         whole = SurrogateGate()
         held = ""
-        while (chunk := pump.take(deadlines.first_token, deadlines.stall)) is not None:
-            text = whole.feed(chunk.text)
-            if not self._delivered and (held + text).strip() == "":
-                held += text
+        while (chunk := self._next(pump, first, deadlines.stall)) is not None:
+            held += whole.feed(chunk.text)
+            if not self._delivered and (not held.strip() or could_be_an_apology(held)):
                 continue
-            self._delivered += held + text
-            yield chunk if text == chunk.text and not held else Chunk(held + text)
+            if not self._delivered:
+                self._first_words()
+            self._delivered += held
+            yield chunk if held == chunk.text else Chunk(held)
             held = ""
-        if not self._delivered:
+        if is_an_apology(held):
+            raise PrimaryError(FailureKind.ERROR_BODY, f"the reply was only an apology: {held.strip()[:80]}")
+        if not self._delivered and not held.strip():
             raise PrimaryError(FailureKind.EMPTY, "the reply was blank")
+        if held:
+            self._delivered += held
+            yield Chunk(held)
         self._primary.succeeded()
+
+    def _next(self, pump: Pump, first: float, stall: float) -> Chunk | None:
+        """The primary's next chunk, or PrimaryError."""
+        try:
+            return pump.take(first, stall)
+        except PrimaryError as error:
+            if error.kind is not FailureKind.FIRST_TOKEN_TIMEOUT:
+                raise
+            late = error
+        self._race(pump, late, first)
+        return pump.take(FOREVER, stall)
+
+    def _race(self, pump: Pump, late: PrimaryError, first: float) -> None:
+        """Silence before the first word is not yet death (a model may be loading): begin a local answer beside it.
+
+        Returns when the primary speaks first; raises ``late`` when the local answer does.
+        """
+        self._runtime.say(f"{self._primary.name}: {late.cause}; a local answer is begun, whoever speaks first is heard")
+        failure = self._failure_of(late)
+
+        def rivals(_: Closers) -> Iterator[Chunk]:
+            yield from self._from_plugins(failure, late)
+
+        self._rival = rival = Pump(rivals, self._clock, capacity=AHEAD, changed=pump.changed)
+        rival.start()
+        if not self._primary_is_first(pump, rival, first):
+            self._primary.failed(failure, self._call.probe)
+            raise late
+        rival.abandon()
+        self._rival = None
+
+    def _primary_is_first(self, pump: Pump, rival: Pump, first: float) -> bool:
+        with pump.changed:
+            self._clock.wait(pump.changed, lambda: pump.speaks() or rival.speaks() or rival.ended_mute(), FOREVER)
+            if rival.ended_mute():
+                self._clock.wait(pump.changed, lambda: pump.speaks() or pump.ended_mute(), first)
+            return pump.speaks() and not rival.speaks()
+
+    def _first_words(self) -> None:
+        self._primary.first_token.observe(self._call.prompt_chars, self._clock.now() - self._began)
+
+    def _from_rival(self, rival: Pump) -> Iterator[Chunk]:
+        try:
+            while (chunk := rival.take(FOREVER, FOREVER)) is not None:
+                yield chunk
+        except PrimaryError as error:
+            raise error.original or error from None
+        finally:
+            rival.abandon()
 
     def _failure_of(self, error: PrimaryError) -> PrimaryFailure:
         return PrimaryFailure(
@@ -142,7 +204,7 @@ class Turn:
     def _from_plugins(self, failure: PrimaryFailure, error: PrimaryError | None) -> Iterator[Chunk]:
         request = self._described(failure, error)
         asked: list[str] = []
-        if request.stream and self._delivered:
+        if request.stream and failure.delivered:
             log.reply_on_line()
         while (answered := self._runtime.plugins.answer(request, failure, asked)) is not None:
             plugin, answer = answered
@@ -151,7 +213,6 @@ class Turn:
             self._answer_pieces = speaker.pieces
             try:
                 for text in speaker.speak():
-                    self._delivered += text
                     yield Chunk(text)
                     if request.stream:
                         log.reply_on_line()
@@ -159,12 +220,12 @@ class Turn:
                         return
             except Exception as caught:
                 self._runtime.report(f"Plugin {plugin!r} failed in the middle of its answer: {caught!r}", caught)
-                failure = replace(failure, delivered=self._delivered)
+                failure = replace(failure, delivered=failure.delivered + speaker.said)
                 continue
             if speaker.said:
                 self._runtime.plugins.hook.fallback_answered(record=speaker.record())
                 return
-        if not (asked and self._delivered):
+        if not (asked and failure.delivered):
             raise NobodyAnswered(failure, error)
 
     def _described(self, failure: PrimaryFailure, error: PrimaryError | None) -> ChatRequest:
@@ -177,74 +238,3 @@ class Turn:
 
 
 _this_thread = threading.local()
-
-
-class Speaker:
-    """One plugin's answer on its way to Z-Waif: no repetition at the seam, never blank, never a repeated reply."""
-
-    def __init__(
-        self, plugin: str, answer: Answer, request: ChatRequest, failure: PrimaryFailure, clock: Clock
-    ) -> None:
-        self.plugin = plugin
-        self.answer = answer
-        self.pieces = iter([answer.pieces] if isinstance(answer.pieces, str) else answer.pieces)
-        self.said = ""
-        self._request = request
-        self._failure = failure
-        self._joiner = Joiner(failure.delivered, exact=answer.exact)
-        self._clock = clock
-        self._began = clock.now()
-        self._first = 0.0
-
-    def speak(self) -> Iterator[str]:
-        held = ""
-        for text in self._joined():
-            if not self.said:
-                self._first = self._clock.now() - self._began
-                text, held = held + text, ""
-                if not self._failure.delivered:
-                    text = text.lstrip()
-                if not text.strip():
-                    held = text
-                    continue
-            self.said += text
-            yield text
-        if self.said:
-            yield from self._ending()
-
-    def record(self) -> AnswerRecord:
-        return AnswerRecord(
-            request=self._request,
-            failure=self._failure,
-            plugin=self.plugin,
-            answered_by=self.answer.answered_by or self.plugin,
-            text=self.said,
-            first_text_after=self._first,
-            finished_after=self._clock.now() - self._began,
-        )
-
-    def _joined(self) -> Iterator[str]:
-        for piece in self.pieces:
-            if not isinstance(piece, str):
-                raise TypeError(f"expected pieces of text, got {type(piece).__name__}")
-            if text := self._joiner.feed(piece):
-                yield text
-        if rest := self._joiner.finish():
-            yield rest
-
-    def _ending(self) -> Iterator[str]:
-        whole = self._failure.delivered + self.said
-        extra = ""
-        if len(whole) < SHORTEST_REPLY:
-            extra = "..."
-        elif is_repeat(whole, self._request.recent_replies):
-            extra = REPEAT_ENDING
-        if extra:
-            self.said += extra
-            yield extra
-
-
-def is_repeat(text: str, recent_replies: tuple[str, ...]) -> bool:
-    """Would Z-Waif take this for a reply it has had already?"""
-    unescaped = html.unescape(text)
-    return any(unescaped == reply for reply in recent_replies)

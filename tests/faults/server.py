@@ -158,6 +158,27 @@ def only_done_marker(talk: Talk) -> None:
     talk.end()
 
 
+def late_but_alive(talk: Talk) -> None:
+    """Speaks when the test says so: a server that was loading its model."""
+    talk.open_stream()
+    talk.wfile.flush()
+    talk.server.release.wait(20)
+    talk.say(WORDS)
+    talk.complete()
+
+
+def apology_of_v114(talk: Talk) -> None:
+    talk.open_stream()
+    talk.say(["Sorry, I'm having ", "connection issues ", "right now."])
+    talk.complete()
+
+
+def honest_sorry(talk: Talk) -> None:
+    talk.open_stream()
+    talk.say(["Sorry, ", "I'm late. ", "The bus ", "did not come."])
+    talk.complete()
+
+
 def http_400(talk: Talk) -> None:
     talk.body_of(400, b'{"error": "context too long"}')
 
@@ -269,6 +290,7 @@ HEALTHY: dict[str, str] = {
     "emoji_in_two_halves": "Hi \U0001f600 there.",
     "damaged_line": REPLY,
     "only_done_marker": REPLY,
+    "honest_sorry": "Sorry, I'm late. The bus did not come.",
 }
 """Row → the reply that Z-Waif must get from the primary."""
 
@@ -289,13 +311,16 @@ BEFORE_TEXT = (
     "comments_only",
     "role_then_silence",
     "reset_at_once",
+    "apology_of_v114",
 )
 """Rows that fail before a word was said."""
 
 IN_THE_MIDDLE = ("reset_in_the_middle", "polite_end_in_the_middle", "error_in_the_middle", "stall_in_the_middle")
 """Rows that fail after ``HALF``."""
 
-ROWS: dict[str, Callable[[Talk], None]] = {name: globals()[name] for name in (*HEALTHY, *BEFORE_TEXT, *IN_THE_MIDDLE)}
+ROWS: dict[str, Callable[[Talk], None]] = {
+    name: globals()[name] for name in (*HEALTHY, *BEFORE_TEXT, *IN_THE_MIDDLE, "late_but_alive")
+}
 
 
 class FaultServer(ThreadingHTTPServer):
@@ -309,6 +334,7 @@ class FaultServer(ThreadingHTTPServer):
         self.asked: list[dict[str, Any]] = []
         self.headers_seen: list[dict[str, str]] = []
         self.hung_up = threading.Event()
+        self.release = threading.Event()
         self.stopping = threading.Event()
 
     @property
@@ -327,5 +353,6 @@ class FaultServer(ThreadingHTTPServer):
 
     def stop(self) -> None:
         self.stopping.set()
+        self.release.set()
         self.shutdown()
         self.server_close()

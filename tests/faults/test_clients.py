@@ -1,4 +1,4 @@
-"""Every fault of the server × every client library × streamed or whole: what Z-Waif gets, read exactly as Z-Waif reads."""
+"""Every fault × every client library × streamed or whole: what Z-Waif gets, read exactly as Z-Waif reads it."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from zwaif_hooks.deadlines import Deadlines
 from zwaif_hooks.guards import sse
-from zwaif_hooks.guards.request import completed, plain_messages, purpose_of_caller
+from zwaif_hooks.guards.request import completed, plain_messages, prompt_chars, purpose_of_caller
 from zwaif_hooks.guards.sockets import sockets_to, watched_session
 from zwaif_hooks.guards.swap import swap
 from zwaif_hooks.host.sampling import sampling_from
@@ -92,7 +92,8 @@ class _Exchange:
         self._purpose = purpose_of_caller()
 
     def respond(self) -> requests.Response:
-        call = Call(_address(self._url), self._read, self._probe, self._describe)
+        size = prompt_chars(self._body["messages"])
+        call = Call(_address(self._url), self._read, self._probe, self._describe, size)
         turn = Turn(call, self._runtime).start()
         if self._body.get("stream"):
             return self._streamed(turn)

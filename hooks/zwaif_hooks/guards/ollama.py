@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from zwaif_hooks.deadlines import Deadlines
 from zwaif_hooks.guards.http import DEFAULT_RETRY_AFTER, MISCONFIGURED_STATUS
-from zwaif_hooks.guards.request import completed, plain_messages, purpose_of_caller
+from zwaif_hooks.guards.request import completed, plain_messages, prompt_chars, purpose_of_caller
 from zwaif_hooks.guards.sockets import sockets_to, watch_httpx
 from zwaif_hooks.guards.swap import MARK, swap
 from zwaif_hooks.host.sampling import sampling_from
@@ -76,7 +76,8 @@ class _Exchange:
         self._purpose = purpose_of_caller()
 
     def respond(self) -> Any:
-        turn = Turn(Call(self._address(), self._read, self._probe, self._describe), self._runtime).start()
+        size = prompt_chars(self._messages)
+        turn = Turn(Call(self._address(), self._read, self._probe, self._describe, size), self._runtime).start()
         return self._streamed(turn) if self._stream else self._whole(turn)
 
     def _streamed(self, turn: Turn) -> Iterator[Any]:

@@ -14,7 +14,7 @@ from zwaif_hooks.guards.request import completed, plain_messages
 from zwaif_hooks.guards.swap import swap
 from zwaif_hooks.messages import ChatRequest, FailureKind, PrimaryFailure, Purpose, Sampling
 from zwaif_hooks.runtime import Runtime
-from zwaif_hooks.takeover import Speaker
+from zwaif_hooks.speaker import Speaker
 
 FUNCTION = "generate_image_response"
 

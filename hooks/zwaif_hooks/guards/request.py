@@ -51,6 +51,15 @@ def plain_messages(raw: Iterable[Any]) -> tuple[tuple[Message, ...], bool]:
     return tuple(messages), pictures
 
 
+def prompt_chars(messages: Iterable[Any]) -> int:
+    """About how much there is to read, in characters."""
+    total = 0
+    for item in messages:
+        content = item.get("content") if isinstance(item, Mapping) else getattr(item, "content", None)
+        total += len(content) if isinstance(content, (str, list)) else 0
+    return total
+
+
 def completed(request: ChatRequest, runtime: Runtime, purpose: Purpose | None) -> ChatRequest:
     """Add what Z-Waif knows and its request does not say: why, who she is, which replies would be repeats."""
     newest = request.messages[-1].content if request.messages else ""

@@ -1,0 +1,86 @@
+"""One plugin's answer on its way to Z-Waif."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+
+from zwaif_hooks.clock import Clock
+from zwaif_hooks.joining import Joiner
+from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, PrimaryFailure
+
+SHORTEST_REPLY = 3
+"""Z-Waif takes fewer characters for a blank reply and asks again."""
+REPEAT_ENDING = " I know I keep saying that."
+"""Last resort against Z-Waif's repeat rule, when a plugin repeats itself word for word."""
+
+
+class Speaker:
+    """No repetition at the seam, never blank, never a repeated reply."""
+
+    def __init__(
+        self, plugin: str, answer: Answer, request: ChatRequest, failure: PrimaryFailure, clock: Clock
+    ) -> None:
+        self.plugin = plugin
+        self.answer = answer
+        self.pieces = iter([answer.pieces] if isinstance(answer.pieces, str) else answer.pieces)
+        self.said = ""
+        self._request = request
+        self._failure = failure
+        self._joiner = Joiner(failure.delivered, exact=answer.exact)
+        self._clock = clock
+        self._began = clock.now()
+        self._first = 0.0
+
+    def speak(self) -> Iterator[str]:
+        held = ""
+        for text in self._joined():
+            if not self.said:
+                self._first = self._clock.now() - self._began
+                text, held = held + text, ""
+                if not self._failure.delivered:
+                    text = text.lstrip()
+                if not text.strip():
+                    held = text
+                    continue
+            self.said += text
+            yield text
+        if self.said:
+            yield from self._ending()
+
+    def record(self) -> AnswerRecord:
+        return AnswerRecord(
+            request=self._request,
+            failure=self._failure,
+            plugin=self.plugin,
+            answered_by=self.answer.answered_by or self.plugin,
+            text=self.said,
+            first_text_after=self._first,
+            finished_after=self._clock.now() - self._began,
+        )
+
+    def _joined(self) -> Iterator[str]:
+        for piece in self.pieces:
+            if not isinstance(piece, str):
+                raise TypeError(f"expected pieces of text, got {type(piece).__name__}")
+            if text := self._joiner.feed(piece):
+                yield text
+        if rest := self._joiner.finish():
+            yield rest
+
+    def _ending(self) -> Iterator[str]:
+        whole = self._failure.delivered + self.said
+        extra = ""
+        if len(whole) < SHORTEST_REPLY:
+            extra = "..."
+        elif is_repeat(whole, self._request.recent_replies):
+            extra = REPEAT_ENDING
+        if extra:
+            self.said += extra
+            yield extra
+
+
+def is_repeat(text: str, recent_replies: tuple[str, ...]) -> bool:
+    """Would Z-Waif take this for a reply it has had already?"""
+    unescaped = html.unescape(text)
+    return any(unescaped == reply for reply in recent_replies)

@@ -1,0 +1,86 @@
+"""A server that is only late: a local answer is begun beside it, and whoever speaks first is heard."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.conftest import Guarded
+from tests.faults.server import REPLY, FaultServer
+from tests.faults.test_clients import LOCAL, Ask, ask, ask_http, ask_ollama
+from zwaif_hooks.messages import FailureKind
+
+__all__ = ["ask", "ask_http", "ask_ollama"]
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+def test_the_late_primary_wins_when_it_speaks_before_the_local_model(
+    guarded: Guarded, server: FaultServer, ask: Ask, stream: bool
+) -> None:
+    finished = threading.Event()
+
+    def loading_for_ever() -> Iterator[str]:
+        server.release.set()
+        finished.wait(20)
+        yield "too late"
+
+    server.fault = "late_but_alive"
+    guarded.plugin.pieces = loading_for_ever
+    assert ask(server.address, stream) == REPLY
+    finished.set()
+    assert guarded.plugin.records == []
+    assert guarded.plugin.outages == []
+    assert guarded.runtime.primaries.get(server.address).status().state == "healthy"
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+def test_the_local_model_wins_when_it_speaks_first(
+    guarded: Guarded, server: FaultServer, ask: Ask, stream: bool
+) -> None:
+    server.fault = "late_but_alive"
+    assert ask(server.address, stream) == LOCAL
+    ((_, failure),) = guarded.plugin.asked
+    assert failure.kind is FailureKind.FIRST_TOKEN_TIMEOUT
+    assert guarded.runtime.primaries.get(server.address).admit(), "late once is no reason to stop asking"
+
+
+def test_a_local_answer_that_says_nothing_leaves_the_primary_its_chance(
+    guarded: Guarded, server: FaultServer, ask_http: Ask
+) -> None:
+    def nothing() -> Iterator[str]:
+        server.release.set()
+        yield from ()
+
+    server.fault = "late_but_alive"
+    guarded.plugin.pieces = nothing
+    assert ask_http(server.address, True) == REPLY
+
+
+def test_silence_on_both_sides_is_the_primarys_failure(guarded: Guarded, server: FaultServer, ask_http: Ask) -> None:
+    server.fault = "silence"
+    guarded.plugin.pieces = None
+    with pytest.raises(OSError, match="no text within 15 s"):
+        ask_http(server.address, True)
+
+
+def test_a_rival_is_not_far_ahead_of_its_reader(guarded: Guarded, server: FaultServer, ask_http: Ask) -> None:
+    made: list[int] = []
+
+    def endless() -> Iterator[str]:
+        for number in range(10_000):
+            made.append(number)
+            yield f"word{number} "
+
+    import requests
+    import sseclient
+
+    server.fault = "silence"
+    guarded.plugin.pieces = endless
+    body = {"messages": [{"role": "user", "content": "Hi"}], "stream": True}
+    response = requests.post(f"http://{server.address}/v1/chat/completions", json=body, stream=True)
+    events = sseclient.SSEClient(response).events()
+    next(events)
+    assert len(made) < 100
+    response.close()
