@@ -1,0 +1,216 @@
+"""The documentation against the code: hooks, settings, links, failures, error texts, and every Python example in it."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+
+from zwaif_fallback import catalogue, settings
+from zwaif_hooks import specs
+from zwaif_hooks.host import Host
+from zwaif_hooks.host.settings import SettingsStore
+from zwaif_hooks.messages import AnswerRecord, ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
+from zwaif_hooks.plugins import PluginManager
+from zwaif_hooks.primary import HARD, PrimaryBook
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
+REQUEST = ChatRequest("oobabooga", (Message("user", "What time is it?"),))
+FAILURE = PrimaryFailure(FailureKind.REFUSED, "connection refused by 127.0.0.1:5000")
+
+
+def text_of(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def hook_specs() -> dict[str, Any]:
+    return {name: spec for name, spec in vars(specs).items() if hasattr(spec, f"{specs.PROJECT}_spec")}
+
+
+def sections(page: str) -> dict[str, str]:
+    """Text by ``##`` heading."""
+    parts = re.split(r"^## (.+)\n", text_of(page), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+# --- hooks -----------------------------------------------------------------------------------------------------------
+
+
+def test_every_hook_and_its_arguments_have_a_heading_and_nothing_else_has() -> None:
+    declared = {f"{name}({', '.join(inspect.signature(spec).parameters)})" for name, spec in hook_specs().items()}
+    assert set(sections("docs/hooks.md")) == declared
+
+
+@pytest.mark.parametrize("name", hook_specs())
+def test_a_hook_is_described_as_declared(name: str) -> None:
+    section = next(text for heading, text in sections("docs/hooks.md").items() if heading.startswith(f"{name}("))
+    for part in ("**When.**", "**Gets.**", "**None.**", "**Who wins.**", "```python"):
+        assert part in section
+    first_wins = bool(getattr(hook_specs()[name], f"{specs.PROJECT}_spec")["firstresult"])
+    assert ("**Who wins.** The first" in section) is first_wins
+    assert ("**Who wins.** All run" in section) is not first_wins
+
+
+# --- examples --------------------------------------------------------------------------------------------------------
+
+
+def examples() -> Iterator[tuple[str, str]]:
+    for page in PAGES:
+        for number, code in enumerate(re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.M | re.S), 1):
+            yield f"{page.name} {number}", code
+
+
+def module_of(name: str, code: str) -> ModuleType:
+    module = ModuleType(name)
+    exec(compile(code, name, "exec", dont_inherit=True), module.__dict__)
+    return module
+
+
+def call_every_hook(manager: PluginManager, host: Host) -> None:
+    manager.hook.zwaif_started(host=host)
+    manager.answer(REQUEST, FAILURE)
+    manager.format_prompt(REQUEST.messages, ModelInfo("my-own-model"), "Well")
+    for _, build in manager.builders(MagicMock(), host):
+        build()
+    record = AnswerRecord(REQUEST, FAILURE, "parrot", "a model", "Hello.", 6.0, 7.0)
+    manager.hook.fallback_answered(record=record)
+    manager.hook.primary_failed(primary="127.0.0.1:5000", failure=FAILURE)
+    manager.hook.primary_recovered(primary="127.0.0.1:5000", outage_seconds=90.0)
+
+
+@pytest.mark.parametrize(("name", "code"), examples(), ids=[name for name, _ in examples()])
+def test_an_example_registers_and_runs_without_a_complaint(
+    name: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZWAIF_BLOCK_PLUGINS", "fallback")
+    complaints: list[str] = []
+    manager = PluginManager(lambda line, error: complaints.append(line))
+    assert manager.register(module_of(name, code), name)
+    host = Host(tmp_path, SettingsStore((), tmp_path / ".env"), PrimaryBook(lambda *change: None), manager)
+    call_every_hook(manager, host)
+    assert complaints == []
+
+
+def test_a_misspelt_hook_in_an_example_would_be_noticed() -> None:
+    complaints: list[str] = []
+    code = "from zwaif_hooks.specs import hookimpl\n@hookimpl\ndef on_primary_failur(request): return None\n"
+    PluginManager(lambda line, error: complaints.append(line)).register(module_of("typo", code), "typo")
+    assert len(complaints) == 1 and "on_primary_failur" in complaints[0]
+
+
+def test_the_first_hooks_of_the_manual_answer_as_they_say() -> None:
+    manager = PluginManager(lambda line, error: pytest.fail(line))
+    manager.register(module_of("clock", dict(examples())["hooks.md 2"]), "clock")
+    manager.register(module_of("format", dict(examples())["hooks.md 3"]), "format")
+    found = manager.answer(REQUEST, FAILURE)
+    assert found is not None and "".join(found[1].pieces) == "It is late."
+    assert manager.format_prompt((Message("user", "Hi"),), ModelInfo("my-own-model"), "Well") == (
+        "<user>Hi</user>\n<assistant>Well"
+    )
+    assert manager.format_prompt((Message("user", "Hi"),), ModelInfo("another"), "") is None
+
+
+# --- settings, models, failures --------------------------------------------------------------------------------------
+
+
+def test_the_page_of_settings_is_the_generated_one() -> None:
+    assert text_of("docs/settings.md") == settings.as_markdown()
+
+
+def test_no_page_names_a_setting_that_does_not_exist() -> None:
+    known = {setting.name for setting in settings.SETTINGS} | {"API_FALLBACK_API_KEY"}
+    for page in PAGES:
+        named = set(re.findall(r"\b(?:API_FALLBACK|FALLBACK)_[A-Z_]*[A-Z]\b", page.read_text(encoding="utf-8")))
+        assert named <= known, page.name
+
+
+def test_the_readme_has_the_models_of_the_catalogue() -> None:
+    rows = [line for line in text_of("README.md").splitlines() if line.startswith("| `")]
+    for offer in catalogue.OFFERS[:-1]:
+        (row,) = (row for row in rows if f"`{offer.name}`" in row)
+        for figure in (offer.memory_gb, offer.weights_gb["none"], offer.parameters):
+            assert f"{figure:g}" in row, offer.name
+        assert offer.licence in row
+
+
+def test_every_kind_of_failure_is_explained_with_what_it_does() -> None:
+    rows = re.findall(r"^\| `([a-z ]+)` \|.*\| (at once|second in a row|-) \|$", text_of("docs/failures.md"), re.M)
+    expected = {kind.value: "at once" if kind in HARD else "second in a row" for kind in FailureKind}
+    expected[FailureKind.OPEN.value] = "-"
+    assert dict(rows) == expected
+
+
+# --- error texts -----------------------------------------------------------------------------------------------------
+
+
+@cache
+def texts_in_the_code() -> str:
+    """Every string constant of the packages; an f-string's parts one by one."""
+    found = []
+    for folder in (ROOT / "zwaif_fallback", ROOT / "hooks"):
+        for file in folder.rglob("*.py"):
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+            found += [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    return "\n".join(re.sub(r"\{\w*\}", "…", text) for text in found if isinstance(text, str))
+
+
+def error_headings() -> list[str]:
+    own = text_of("docs/troubleshooting.md").partition("\n## Texts of other programs\n")[0]
+    return re.findall(r"^### `(.+)`$", own, re.MULTILINE)
+
+
+@pytest.mark.parametrize("heading", error_headings())
+def test_an_error_text_in_the_manual_is_one_the_code_says(heading: str) -> None:
+    """``…`` stands for what differs from case to case."""
+    parts = [part for part in heading.split("…") if part.strip(" .:()")]
+    assert parts
+    for part in parts:
+        assert part in texts_in_the_code(), part
+
+
+# --- links and commands ----------------------------------------------------------------------------------------------
+
+
+def anchors(page: Path) -> set[str]:
+    """As GitHub makes them: lower case, punctuation gone, spaces to hyphens."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def links(page: Path) -> list[str]:
+    prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    found = re.findall(r"\]\(([^)\s]+)\)", prose)
+    return [link for link in found if not re.match(r"[a-z]+:", link)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in links(page):
+        place, _, anchor = link.partition("#")
+        target = (page.parent / place).resolve() if place else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    linked = {(ROOT / link.partition("#")[0]).resolve() for link in links(ROOT / "README.md")}
+    assert {page.resolve() for page in PAGES[1:]} <= linked
+
+
+@pytest.mark.parametrize("name", ["demo", "test"])
+def test_the_commands_of_the_first_screen_exist(name: str) -> None:
+    first_screen = "\n".join(text_of("README.md").splitlines()[:40])
+    assert f"./scripts/{name}\n" in first_screen and f"scripts\\{name}.bat" in first_screen
+    script = ROOT / "scripts" / name
+    assert os.access(script, os.X_OK) and script.with_suffix(".bat").is_file()
