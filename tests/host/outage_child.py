@@ -1,0 +1,125 @@
+"""Runs inside the stand-in's process: does what the test says with the host's own functions and reports its state.
+
+python outage_child.py HOST_LOG        in the host's folder; commands and states are JSON lines
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from zwaif_hooks.messages import AnswerRecord, PrimaryFailure
+from zwaif_hooks.specs import hookimpl
+
+WAIT = 30.0
+
+
+class Watch:
+    """A plugin that only listens; the entry point of the test's own distribution names the object below."""
+
+    def __init__(self) -> None:
+        self.records: list[AnswerRecord] = []
+        self.failures: list[PrimaryFailure] = []
+        self.well = threading.Event()
+        self.well.set()
+
+    @hookimpl
+    def fallback_answered(self, record: AnswerRecord) -> None:
+        self.records.append(record)
+
+    @hookimpl
+    def primary_failed(self, failure: PrimaryFailure) -> None:
+        self.failures.append(failure)
+        self.well.clear()
+
+    @hookimpl
+    def primary_recovered(self) -> None:
+        self.well.set()
+
+
+watch = Watch()
+
+
+class Host:
+    """The imported stand-in, and a fresh chat for each test."""
+
+    def __init__(self) -> None:
+        import importlib
+
+        self.main: Any = importlib.import_module("main")
+        self.controller: Any = sys.modules["API.api_controller"]
+        self.voice: Any = sys.modules["utils.voice"]
+        self.log: Any = sys.modules["utils.zw_logging"]
+        self.watch: Watch = sys.modules["outage_child"].watch
+        self.main.run_program()
+
+    def fresh(self, stream: bool) -> None:
+        self.controller.ooga_history[:] = [["Hello, I am back!", "Welcome back! *smiles*"]]
+        self.controller.save_histories()
+        self.controller.stored_received_message = "None!"
+        sys.modules["utils.settings"].stream_chats = stream
+        self.voice.spoken.clear()
+        self.watch.records.clear()
+        self.watch.failures.clear()
+        self.log.debug_log = ""
+
+    def do(self, command: dict[str, Any]) -> None:
+        if "fresh" in command:
+            self.fresh(command["fresh"])
+        if command.get("skip_once"):
+            sys.modules["utils.hotkeys"].do_next_press_input()
+        if "say" in command:
+            self.main.main_converse(command["say"])
+        if "run" in command:
+            self.main.COMMANDS[command["run"]]()
+        if command.get("until_well") and not self.watch.well.wait(WAIT):
+            raise TimeoutError("the primary was never well again")
+
+    def state(self, error: str) -> dict[str, Any]:
+        return {
+            "error": error,
+            "history": json.loads(Path("LiveLog.json").read_text()),
+            "flags": [self.controller.is_in_api_request, self.controller.currently_sending_message],
+            "received": self.controller.receive_via_oogabooga(),
+            "summary": self.controller.receive_summary_via_oogabooga(),
+            "spoken": list(self.voice.spoken),
+            "log": str(self.log.debug_log),
+            "outages": [failure.kind.value for failure in self.watch.failures],
+            "answers": [
+                {
+                    "plugin": r.plugin,
+                    "by": r.answered_by,
+                    "kind": r.failure.kind.value,
+                    "text": r.text,
+                    "why": r.request.purpose,
+                }
+                for r in self.watch.records
+            ],
+        }
+
+
+def main(log: Path) -> int:
+    """Serve commands until stdin ends."""
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    with log.open("w", encoding="utf-8") as sink:
+        os.dup2(sink.fileno(), 1)
+        os.dup2(sink.fileno(), 2)
+        sys.path[0] = str(Path.cwd())
+        host = Host()
+        for line in sys.stdin:
+            error = ""
+            try:
+                host.do(json.loads(line))
+            except Exception as problem:  # what the host dies of is what the test looks at
+                error = f"{type(problem).__name__}: {problem}"
+            events.write(json.dumps(host.state(error)) + "\n")
+            events.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
