@@ -6,7 +6,6 @@ import ast
 import inspect
 import os
 import re
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -65,10 +64,12 @@ def test_a_hook_is_described_as_declared(name: str) -> None:
 # --- examples --------------------------------------------------------------------------------------------------------
 
 
-def examples() -> Iterator[tuple[str, str]]:
+def examples() -> list[tuple[str, str]]:
+    found = []
     for page in PAGES:
-        for number, code in enumerate(re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.M | re.S), 1):
-            yield f"{page.name} {number}", code
+        blocks = re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+        found += [(f"{page.name} {number}", code) for number, code in enumerate(blocks, 1)]
+    return found
 
 
 def module_of(name: str, code: str) -> ModuleType:
