@@ -219,15 +219,17 @@ class _Exchange:
         yield from self._ask("Hi", {"maxTokens": 1}, closers)
 
     def _ask(self, history: Any, config: Any, closers: Closers) -> Iterator[Chunk]:
+        begun = False
         try:
             stream = self._connect().respond_stream(history, config=config)
+            begun = True
             closers.add(stream.cancel)
             for fragment in stream:
                 yield Chunk(fragment.content or "", fragment)
             self._result = stream.result()
         except Exception as error:
             self._library.forget_client()
-            raise failure_of(error) from error
+            raise failure_of(error, begun) from error
         reason = getattr(getattr(self._result, "stats", None), "stop_reason", "")
         if reason in FAILED_STOP_REASONS:
             raise PrimaryError(FailureKind.CUT, f"LM Studio stopped in the middle of the reply ({reason})")
@@ -250,15 +252,18 @@ class _Exchange:
         return completed(request, self._runtime, self._purpose)
 
 
-def failure_of(error: BaseException) -> PrimaryError:
-    """What an exception of the ``lmstudio`` library says about the server (matched by name: none is ever imported)."""
+def failure_of(error: BaseException, begun: bool = False) -> PrimaryError:
+    """What an exception of the ``lmstudio`` library says about the server (matched by name: none is ever imported).
+
+    Once a prediction has ``begun``, the same exceptions that tell of a server out of reach tell of a broken reply.
+    """
     if isinstance(error, PrimaryError):
         return error
     name = type(error).__name__
     line = " ".join(str(error).split())[:160]
     kind = FailureKind.ERROR_BODY
     if name in ("LMStudioClientError", "LMStudioRuntimeError", "LMStudioWebsocketError") or isinstance(error, OSError):
-        kind = FailureKind.REFUSED
+        kind = FailureKind.CUT if begun else FailureKind.REFUSED
     if name == "LMStudioTimeoutError":
         kind = FailureKind.FIRST_TOKEN_TIMEOUT
     if name in ("LMStudioModelNotFoundError", "LMStudioPresetNotFoundError"):

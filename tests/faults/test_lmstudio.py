@@ -1,0 +1,254 @@
+"""The real ``lmstudio`` library against a server that speaks its protocol and fails: read as Z-Waif reads."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.conftest import Guarded
+from zwaif_hooks.guards import lmstudio as guard
+from zwaif_hooks.guards import swap
+from zwaif_hooks.messages import FailureKind, Purpose
+
+lms = pytest.importorskip("lmstudio")
+pytest.importorskip("wsproto")
+
+import lmstudio.sync_api as library  # noqa: E402
+
+from tests.faults.lmstudio_server import BEFORE_TEXT, IN_THE_MIDDLE, LMStudioServer  # noqa: E402
+from tests.faults.server import HALF, REPLY  # noqa: E402
+
+LOCAL = "Local text goes on."
+HISTORY = {
+    "messages": [
+        {"role": "system", "content": "You are Mia."},
+        {"role": "user", "content": "Hello"},
+        {"role": "assistant", "content": "Hi!"},
+        {"role": "user", "content": "How are you?"},
+    ]
+}
+CONFIG = {"temperature": 0.7, "minPSampling": 0.05, "topKSampling": 40, "repeatPenalty": 1.1, "maxTokens": 120}
+PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 32
+BOTH_WAYS = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+
+
+@pytest.fixture
+def studio() -> Iterator[LMStudioServer]:
+    with LMStudioServer() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def installed(guarded: Guarded, studio: LMStudioServer) -> Iterator[None]:
+    """The guard in place, and a default client that looks for LM Studio where ours is."""
+    library._reset_default_client()
+    library.configure_default_client(studio.address)
+    guard.install(lms, guarded.runtime)
+    yield
+    swap.restore(lms, "llm")
+    swap.restore(lms, "prepare_image")
+    guarded.runtime.primaries.shut_down()
+    studio.stop()
+    library._reset_default_client()
+
+
+def ask(stream: bool, chat: Any = None) -> str:
+    model = lms.llm("m")
+    chat = chat or lms.Chat.from_history(HISTORY)
+    if stream:
+        return "".join(fragment.content for fragment in model.respond_stream(chat, config=CONFIG))
+    return str(model.respond(chat, config=CONFIG).content)
+
+
+@BOTH_WAYS
+def test_a_healthy_reply_comes_from_lm_studio(guarded: Guarded, studio: LMStudioServer, stream: bool) -> None:
+    assert ask(stream) == REPLY
+    assert ask(stream) == REPLY
+    assert guarded.plugin.asked == []
+    assert len(studio.asked) == 2
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("fault", BEFORE_TEXT)
+def test_a_failure_before_the_first_word_is_answered_locally(
+    guarded: Guarded, studio: LMStudioServer, fault: str, stream: bool
+) -> None:
+    studio.fault = fault
+    assert ask(stream) == LOCAL
+    ((_, failure),) = guarded.plugin.asked
+    assert failure.delivered == ""
+    assert failure.cause
+    assert len(guarded.plugin.records) == 1
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("fault", IN_THE_MIDDLE)
+def test_a_failure_in_the_middle_is_continued_from_that_character(
+    guarded: Guarded, studio: LMStudioServer, fault: str, stream: bool
+) -> None:
+    studio.fault = fault
+    assert ask(stream) == HALF + LOCAL
+    ((_, failure),) = guarded.plugin.asked
+    assert failure.delivered == HALF
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ("no_such_model", FailureKind.MISCONFIGURED),
+        ("silence", FailureKind.FIRST_TOKEN_TIMEOUT),
+        ("load_hangs", FailureKind.FIRST_TOKEN_TIMEOUT),
+        ("blank", FailureKind.EMPTY),
+        ("failed", FailureKind.CUT),
+        ("channel_closed", FailureKind.CUT),
+        ("error_event", FailureKind.ERROR_BODY),
+    ],
+)
+def test_what_went_wrong_is_told_apart(guarded: Guarded, studio: LMStudioServer, fault: str, kind: FailureKind) -> None:
+    studio.fault = fault
+    ask(True)
+    assert guarded.plugin.asked[0][1].kind is kind
+
+
+@BOTH_WAYS
+def test_refused(guarded: Guarded, studio: LMStudioServer, stream: bool) -> None:
+    studio.stop()
+    assert ask(stream) == LOCAL
+    assert guarded.plugin.asked[0][1].kind is FailureKind.REFUSED
+    assert ask(stream) == LOCAL
+    assert guarded.plugin.asked[1][1].kind is FailureKind.OPEN
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("greeting", ["no", "hang"])
+def test_something_else_at_that_port(guarded: Guarded, studio: LMStudioServer, greeting: str, stream: bool) -> None:
+    studio.greeting = greeting
+    assert ask(stream) == LOCAL
+
+
+@BOTH_WAYS
+def test_the_library_s_poisoned_client_is_forgotten(guarded: Guarded, studio: LMStudioServer, stream: bool) -> None:
+    """Without the guard one failure makes every later call fail, though LM Studio is back."""
+    assert ask(stream) == REPLY
+    port = studio.port
+    studio.stop()
+    assert ask(stream) == LOCAL
+    with LMStudioServer(port):
+        assert guarded.plugin.recovered.wait(20)
+        assert ask(stream) == REPLY
+
+
+def test_the_client_is_poisoned_without_the_guard(guarded: Guarded, studio: LMStudioServer) -> None:
+    """What the test above is for; should this fail one day, the guard may forget less."""
+    guarded.settings["API_FALLBACK_ENABLED"] = False
+    assert ask(False) == REPLY
+    port = studio.port
+    studio.stop()
+    with pytest.raises(lms.LMStudioError):
+        ask(False)
+    with LMStudioServer(port), pytest.raises(lms.LMStudioError):
+        ask(False)
+
+
+def test_the_request_is_told_in_our_words(guarded: Guarded, studio: LMStudioServer) -> None:
+    studio.fault = "failed"
+    ask(False)
+    request = guarded.plugin.asked[0][0]
+    assert request.backend == "lmstudio"
+    assert [(m.role, m.content) for m in request.messages] == [
+        ("system", "You are Mia."),
+        ("user", "Hello"),
+        ("assistant", "Hi!"),
+        ("user", "How are you?"),
+    ]
+    assert (request.max_tokens, request.sampling.temperature, request.sampling.top_k) == (120, 0.7, 40)
+    assert request.persona_in_messages
+    assert request.primary == studio.address
+
+
+def test_a_whole_reply_serves_wherever_the_library_s_own_does(guarded: Guarded, studio: LMStudioServer) -> None:
+    reply = lms.llm("m").respond(lms.Chat.from_history(HISTORY), config=CONFIG)
+    assert reply.content == REPLY
+    assert reply.stats.stop_reason == "eosFound"
+    assert html.unescape(reply) == REPLY
+
+
+def test_a_reply_goes_back_into_a_history_and_to_the_server(studio: LMStudioServer) -> None:
+    reply = html.unescape(lms.llm("m").respond(lms.Chat.from_history(HISTORY), config=CONFIG))
+    again = {"messages": [*HISTORY["messages"], {"role": "assistant", "content": reply}]}
+    assert ask(True, lms.Chat.from_history(again)) == REPLY
+    assert len(studio.asked) == 2
+
+
+def test_switched_off_the_library_is_itself(guarded: Guarded, studio: LMStudioServer) -> None:
+    guarded.settings["API_FALLBACK_ENABLED"] = False
+    assert isinstance(lms.llm("m"), lms.LLM)
+    studio.fault = "error_event"
+    with pytest.raises(lms.LMStudioError):
+        ask(False)
+    assert guarded.plugin.asked == []
+
+
+@BOTH_WAYS
+def test_when_nobody_answers_the_host_sees_the_library_s_own_error(
+    guarded: Guarded, studio: LMStudioServer, stream: bool
+) -> None:
+    guarded.plugin.pieces = None
+    studio.fault = "error_event"
+    with pytest.raises(lms.LMStudioError):
+        ask(stream)
+
+
+def test_leaving_a_stream_behind_cancels_the_prediction(guarded: Guarded, studio: LMStudioServer) -> None:
+    studio.fault = "stall_in_the_middle"
+    stream = lms.llm("m").respond_stream(lms.Chat.from_history(HISTORY), config=CONFIG)
+    assert next(iter(stream)).content == "The "
+    stream.close()
+    assert studio.cancelled.wait(10)
+    assert guarded.plugin.asked == []
+
+
+def test_giving_up_on_a_stalled_reply_cancels_the_prediction(guarded: Guarded, studio: LMStudioServer) -> None:
+    studio.fault = "stall_in_the_middle"
+    assert ask(True) == HALF + LOCAL
+    assert studio.cancelled.wait(10)
+
+
+# --- pictures --------------------------------------------------------------------------------------------------------
+
+
+def with_picture(tmp_path: Path) -> Any:
+    picture = tmp_path / "LiveImage.png"
+    picture.write_bytes(PNG)
+    chat = lms.Chat.from_history(HISTORY)
+    chat.add_user_message("What do you see?", images=[lms.prepare_image(str(picture))])
+    return chat
+
+
+@BOTH_WAYS
+def test_a_picture_reaches_lm_studio(guarded: Guarded, studio: LMStudioServer, tmp_path: Path, stream: bool) -> None:
+    assert ask(stream, with_picture(tmp_path)) == REPLY
+    assert "picture-1" in str(studio.asked[0])
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("how", ["refused", "error", "hang", "reset"])
+def test_a_picture_that_cannot_be_sent_is_answered_without_eyes(
+    guarded: Guarded, studio: LMStudioServer, tmp_path: Path, how: str, stream: bool
+) -> None:
+    if how == "refused":
+        studio.stop()
+    elif how == "reset":
+        studio.fault = "reset"
+    else:
+        studio.upload = how
+        studio.fault = "error_event"
+    assert ask(stream, with_picture(tmp_path)) == LOCAL
+    request = guarded.plugin.asked[0][0]
+    assert request.has_image
+    assert request.purpose is Purpose.IMAGE
+    assert request.messages[-1].content.endswith("What do you see?")
