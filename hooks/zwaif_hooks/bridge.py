@@ -18,6 +18,7 @@ from zwaif_hooks.host.health import check_at_start, configured_primary, find_lms
 from zwaif_hooks.messages import PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.primary import PrimaryBook
+from zwaif_hooks.records import TurnLog, path_for
 from zwaif_hooks.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -41,8 +42,11 @@ class Bridge:
         self.settings = SettingsStore(GUARD_SETTINGS, tree / ".env")
         self.plugins = PluginManager(log.report)
         self.primaries = PrimaryBook(self._primary_changed)
-        self.host = Host(tree, self.settings, self.primaries, self.plugins)
-        self.runtime = Runtime(tree, self.settings, self.plugins, self.primaries, log.say, log.report)
+        self.records = TurnLog(path_for(tree))
+        self.host = Host(tree, self.settings, self.primaries, self.plugins, self.records)
+        self.runtime = Runtime(
+            tree, self.settings, self.plugins, self.primaries, log.say, log.report, records=self.records
+        )
         self._started = False
 
     def start_plugins(self) -> None:

@@ -24,12 +24,19 @@ HARD = frozenset(
 """Failures that say at once that the next request would fail too."""
 SOFT_LIMIT = 2
 """Soft failures in a row (a cut, a stall, a blank reply, a 500) before the breaker opens."""
-PROBE_SECONDS = 1.0
-"""Between two probes of a server that may be back at any moment."""
+PROBE_SECONDS = 0.8
+"""Between two probes of a server that may be back at any moment: people want their own model back at once."""
+CONFIRM_SECONDS = 0.5
+"""Between the probes that confirm a recovery: half the period of a server that flaps once a second, so one fails."""
+CONFIRMATIONS = 2
+"""Probes in a row that must succeed; twice as many after each outage that began soon after a recovery."""
+MOST_CONFIRMATIONS = 32
+FLAPPING_SECONDS = 60.0
+"""An outage that begins within this long of the last recovery is no new one: the server is flapping."""
 SLOW_PROBE_SECONDS = 4.0
 """Between two probes of a server that answers, but with an error only its owner can mend."""
 PATIENCE_SECONDS = 120.0
-"""After this long an outage is probed at a quarter of the pace."""
+"""After this long such a server is probed at a quarter of the pace."""
 PROBE_TIMEOUT = 15.0
 
 Listener = Callable[[str, "PrimaryFailure | None", float], None]
@@ -68,6 +75,8 @@ class Primary:
         self._probe: Source | None = None
         self._prober: threading.Thread | None = None
         self._closed_for_good = False
+        self._recovered_at: float | None = None
+        self._needed = CONFIRMATIONS
         self.first_token = FirstTokenHistory(self._clock)
 
     def admit(self) -> bool:
@@ -98,6 +107,7 @@ class Primary:
                 return
             self._open = True
             self._changed_at = self._clock.now()
+            self._needed = self._confirmations_needed()
             self._start_prober()
         self._on_change(self.name, failure, 0.0)
 
@@ -114,7 +124,7 @@ class Primary:
         with self._lock:
             was_open, lasted = self._open, self._clock.now() - self._changed_at
             self._open, self._soft = False, 0
-            self._changed_at = self._clock.now()
+            self._changed_at = self._recovered_at = self._clock.now()
             self._wake.notify_all()
         if was_open:
             self._on_change(self.name, None, lasted)
@@ -125,22 +135,29 @@ class Primary:
         self._prober = threading.Thread(target=self._probe_until_well, name="zwaif-probe", daemon=True)
         self._prober.start()
 
+    def _confirmations_needed(self) -> int:
+        flapping = self._recovered_at is not None and self._clock.now() - self._recovered_at < FLAPPING_SECONDS
+        return min(MOST_CONFIRMATIONS, self._needed * 2) if flapping else CONFIRMATIONS
+
     def _probe_until_well(self) -> None:
+        confirmed = 0
         while True:
             with self._lock:
-                self._clock.wait(self._wake, lambda: not self._open or self._closed_for_good, self._pause())
+                pause = CONFIRM_SECONDS if confirmed else self._pause()
+                self._clock.wait(self._wake, lambda: not self._open or self._closed_for_good, pause)
                 if not self._open or self._closed_for_good:
                     self._prober = None
                     return
-            if self._is_well():
+            confirmed = confirmed + 1 if self._is_well() else 0
+            if confirmed >= self._needed:
                 self._close_breaker()
 
     def _pause(self) -> float:
         failure = self._last_failure
-        mendable = failure is not None and failure.kind is FailureKind.MISCONFIGURED
-        pause = SLOW_PROBE_SECONDS if mendable else PROBE_SECONDS
-        if self._clock.now() - self._changed_at > PATIENCE_SECONDS:
-            pause *= 4
+        pause = PROBE_SECONDS
+        if failure is not None and failure.kind is FailureKind.MISCONFIGURED:
+            patient = self._clock.now() - self._changed_at > PATIENCE_SECONDS
+            pause = SLOW_PROBE_SECONDS * (4 if patient else 1)
         return max(pause * random.uniform(0.8, 1.2), self._not_before - self._clock.now())
 
     def _is_well(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from zwaif_hooks.clock import Clock, SystemClock
 from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.primary import PrimaryBook
+from zwaif_hooks.records import TurnLog
 
 
 @dataclass
@@ -25,6 +26,7 @@ class Runtime:
     report: Callable[[str, BaseException | None], None]
     """The same, with the traceback in the log file."""
     clock: Clock = field(default_factory=SystemClock)
+    records: TurnLog = field(default_factory=TurnLog)
 
     @property
     def enabled(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING
 from zwaif_hooks.deadlines import Deadlines
 from zwaif_hooks.host import log
 from zwaif_hooks.joining import SurrogateGate
-from zwaif_hooks.messages import ChatRequest, FailureKind, PrimaryFailure
+from zwaif_hooks.messages import AnswerRecord, ChatRequest, FailureKind, PrimaryFailure
 from zwaif_hooks.primary import Primary
 from zwaif_hooks.pump import Chunk, Closers, PrimaryError, Pump, Source
+from zwaif_hooks.records import BY_PRIMARY, TurnRecord
 from zwaif_hooks.speaker import Speaker
 from zwaif_hooks.truth import could_be_an_apology, is_an_apology
 
@@ -38,6 +40,7 @@ class Call:
     """Ask the primary for one token."""
     describe: Callable[[], ChatRequest]
     """What was asked, in our words; only called when the primary failed or is late."""
+    backend: str = ""
     prompt_chars: int = 0
     """Length of what was asked, in characters: long prompts are given longer to the first token."""
 
@@ -65,6 +68,8 @@ class Turn:
         self._delivered = ""
         self._answer_pieces: Iterator[str] | None = None
         self._abandoned = False
+        self._failure: PrimaryFailure | None = None
+        self._answer: AnswerRecord | None = None
 
     def start(self) -> Turn:
         """Ask the primary now, so that it thinks while Z-Waif speaks its chatpop. Returns at once."""
@@ -80,6 +85,18 @@ class Turn:
             NobodyAnswered: before the first chunk or in the middle.
         """
         self._leave_previous_turn()
+        chars = pieces = 0
+        answered = False
+        try:
+            for chunk in self._speakers():
+                chars += len(chunk.text)
+                pieces += 1
+                yield chunk
+            answered = not self._abandoned
+        finally:
+            self._runtime.records.add(self._record(chars, pieces, answered))
+
+    def _speakers(self) -> Iterator[Chunk]:
         if self._pump is None:
             yield from self._from_plugins(self._primary.open_failure(), None)
             return
@@ -169,7 +186,7 @@ class Turn:
             self._primary.failed(failure, self._call.probe)
             raise late
         rival.abandon()
-        self._rival = None
+        self._rival = self._failure = None
 
     def _primary_is_first(self, pump: Pump, rival: Pump, first: float) -> bool:
         with pump.changed:
@@ -203,6 +220,7 @@ class Turn:
 
     def _from_plugins(self, failure: PrimaryFailure, error: PrimaryError | None) -> Iterator[Chunk]:
         request = self._described(failure, error)
+        self._failure = failure
         asked: list[str] = []
         if request.stream and failure.delivered:
             log.reply_on_line()
@@ -223,10 +241,29 @@ class Turn:
                 failure = replace(failure, delivered=failure.delivered + speaker.said)
                 continue
             if speaker.said:
-                self._runtime.plugins.hook.fallback_answered(record=speaker.record())
+                self._answer = speaker.record()
+                self._runtime.plugins.hook.fallback_answered(record=self._answer)
                 return
         if not (asked and failure.delivered):
             raise NobodyAnswered(failure, error)
+
+    def _record(self, chars: int, pieces: int, answered: bool) -> TurnRecord:
+        failure, answer = self._failure, self._answer
+        by = BY_PRIMARY if failure is None else answer.answered_by if answer is not None else ""
+        return TurnRecord(
+            at=time.time(),
+            primary=self._primary.name,
+            backend=self._call.backend,
+            answered_by=by if answered or answer is not None else "",
+            cause=failure.kind.value if failure is not None else "",
+            detail=failure.cause if failure is not None else "",
+            detected_after=failure.elapsed if failure is not None else 0.0,
+            taken_over_after=answer.first_text_after if answer is not None else 0.0,
+            seconds=self._clock.now() - self._began,
+            primary_chars=len(self._delivered),
+            chars=chars,
+            pieces=pieces,
+        )
 
     def _described(self, failure: PrimaryFailure, error: PrimaryError | None) -> ChatRequest:
         """The request in our words; where those fail us, Z-Waif sees the primary's failure and not ours."""

@@ -93,7 +93,7 @@ class _Exchange:
 
     def respond(self) -> requests.Response:
         size = prompt_chars(self._body["messages"])
-        call = Call(_address(self._url), self._read, self._probe, self._describe, size)
+        call = Call(_address(self._url), self._read, self._probe, self._describe, "oobabooga", size)
         turn = Turn(call, self._runtime).start()
         if self._body.get("stream"):
             return self._streamed(turn)

@@ -210,7 +210,7 @@ class _Exchange:
         return reply
 
     def _turn(self) -> Turn:
-        return Turn(Call(self._address, self._read, self._probe, self._describe), self._runtime).start()
+        return Turn(Call(self._address, self._read, self._probe, self._describe, "lmstudio"), self._runtime).start()
 
     def _read(self, closers: Closers) -> Iterator[Chunk]:
         yield from self._ask(self._history, self._config, closers)

@@ -77,7 +77,9 @@ class _Exchange:
 
     def respond(self) -> Any:
         size = prompt_chars(self._messages)
-        turn = Turn(Call(self._address(), self._read, self._probe, self._describe, size), self._runtime).start()
+        turn = Turn(
+            Call(self._address(), self._read, self._probe, self._describe, "ollama", size), self._runtime
+        ).start()
         return self._streamed(turn) if self._stream else self._whole(turn)
 
     def _streamed(self, turn: Turn) -> Iterator[Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from zwaif_hooks.records import TurnLog
 
 if TYPE_CHECKING:
     from zwaif_hooks.host.settings import SettingsStore
@@ -24,3 +26,5 @@ class Host:
     """State of each LLM server Z-Waif has asked: healthy, failing, or open (not asked until it is back)."""
     plugins: PluginManager
     """The other plugins, for example to have a prompt written with ``format_prompt``."""
+    records: TurnLog = field(default_factory=TurnLog)
+    """Who answered the last replies, and why."""

@@ -1,0 +1,126 @@
+"""Who answered each turn, and why: one structured record a turn, in memory and in a file that other programs read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+KEPT = 500
+"""Records in memory."""
+LARGEST_FILE = 2_000_000
+"""Bytes after which the file is begun anew, the old one kept beside it."""
+BY_PRIMARY = "primary"
+
+_logger = logging.getLogger("zwaif")
+
+
+@dataclass(frozen=True)
+class TurnRecord:
+    """One reply."""
+
+    at: float
+    """When it was complete, seconds since 1970."""
+    primary: str
+    """``host:port`` of the server that was to answer."""
+    backend: str
+    answered_by: str
+    """``primary``, the name of the model or plugin that answered, or empty when nobody did."""
+    cause: str = ""
+    """The failure's kind; empty for a healthy turn."""
+    detail: str = ""
+    """The failure in one line."""
+    detected_after: float = 0.0
+    """Seconds from the question to the detection of the failure."""
+    taken_over_after: float = 0.0
+    """Seconds from the detection to the first text of whoever took over."""
+    seconds: float = 0.0
+    """From the question to the end of the reply."""
+    primary_chars: int = 0
+    """How much of the reply the primary gave."""
+    chars: int = 0
+    """Length of the whole reply."""
+    pieces: int = 0
+    """Pieces it arrived in; with most servers and engines one token each."""
+
+
+class TurnLog:
+    """The records of one Z-Waif. ``add`` costs a few microseconds; the file is written in a thread of ours."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._recent: deque[TurnRecord] = deque(maxlen=KEPT)
+        self._unwritten: deque[TurnRecord] = deque()
+        self._written = threading.Lock()
+
+    def add(self, record: TurnRecord) -> None:
+        self._recent.append(record)
+        if self._path is None:
+            return
+        self._unwritten.append(record)
+        if len(self._unwritten) == 1:
+            threading.Thread(target=self.flush, name="zwaif-records", daemon=True).start()
+
+    def recent(self) -> list[TurnRecord]:
+        """Oldest first."""
+        return list(self._recent)
+
+    def flush(self) -> None:
+        """Write what is not in the file yet; a file that cannot be written costs its records, nothing else."""
+        with self._written:
+            records = []
+            while self._unwritten:
+                records.append(self._unwritten.popleft())
+            if self._path is not None and records:
+                _append(self._path, records)
+
+
+def path_for(tree: Path) -> Path:
+    """The file of one Z-Waif tree: in the user's own folder for logs, named after the tree's place."""
+    from zwaif_hooks.host.log import log_path
+
+    name = hashlib.sha256(str(tree.resolve()).encode()).hexdigest()[:12]
+    return log_path().with_name(f"turns-{name}.jsonl")
+
+
+def read(path: Path) -> list[TurnRecord]:
+    """Records of a file, oldest first; lines that are none are passed over."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines[-KEPT:]:
+        try:
+            found.append(TurnRecord(**json.loads(line)))
+        except (ValueError, TypeError):
+            continue
+    return found
+
+
+def summary(records: Iterable[TurnRecord], now: float | None = None, window: float = 3600.0) -> str:
+    """One line on the last ``window`` seconds."""
+    since = (time.time() if now is None else now) - window
+    recent = [record for record in records if record.at >= since]
+    taken = [record for record in recent if record.answered_by not in (BY_PRIMARY, "")]
+    if not recent:
+        return "No replies in the last hour."
+    line = f"{len(recent)} replies in the last hour, {len(taken)} of them by the fallback"
+    return f"{line}; last by {recent[-1].answered_by or 'nobody'}." if recent else line
+
+
+def _append(path: Path, records: list[TurnRecord]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.stat().st_size > LARGEST_FILE:
+            path.replace(path.with_suffix(".old.jsonl"))
+        with path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(asdict(record)) + "\n" for record in records)
+    except OSError as error:
+        _logger.debug("turn records could not be written to %s: %s", path, error)

@@ -1,0 +1,59 @@
+"""Turn records: kept, written without holding anybody up, read back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from zwaif_hooks import records
+from zwaif_hooks.records import BY_PRIMARY, TurnLog, TurnRecord, read, summary
+
+
+def record(at: float = 1000.0, by: str = BY_PRIMARY) -> TurnRecord:
+    return TurnRecord(at=at, primary="127.0.0.1:5000", backend="oobabooga", answered_by=by, chars=12)
+
+
+def test_records_come_back_from_the_file(tmp_path: Path) -> None:
+    log = TurnLog(tmp_path / "deep" / "turns.jsonl")
+    log.add(record())
+    log.add(record(by="tiny — 小"))
+    log.flush()
+    assert read(tmp_path / "deep" / "turns.jsonl") == log.recent() == [record(), record(by="tiny — 小")]
+
+
+def test_damaged_lines_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "turns.jsonl"
+    log = TurnLog(path)
+    log.add(record())
+    log.flush()
+    with path.open("a", encoding="utf-8") as file:
+        file.write('{"at": 1, "unknown": 2}\n{"at": 3, "pri')
+    assert read(path) == [record()]
+
+
+def test_a_large_file_is_begun_anew_and_the_old_one_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "LARGEST_FILE", 10)
+    path = tmp_path / "turns.jsonl"
+    for at in (1.0, 2.0):
+        log = TurnLog(path)
+        log.add(record(at))
+        log.flush()
+    assert [r.at for r in read(path)] == [2.0]
+    assert [r.at for r in read(tmp_path / "turns.old.jsonl")] == [1.0]
+
+
+def test_a_place_that_cannot_be_written_costs_only_the_file(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    log = TurnLog(blocked / "turns.jsonl")
+    log.add(record())
+    log.flush()
+    assert log.recent() == [record()]
+    assert read(blocked / "turns.jsonl") == []
+
+
+def test_the_summary_counts_the_last_hour() -> None:
+    turns = [record(at=0.0), record(at=5000.0), record(at=5001.0, by="tiny")]
+    assert summary(turns, now=5100.0) == "2 replies in the last hour, 1 of them by the fallback; last by tiny."
+    assert summary([], now=0.0) == "No replies in the last hour."
