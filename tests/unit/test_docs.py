@@ -6,6 +6,7 @@ import ast
 import inspect
 import os
 import re
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -14,13 +15,13 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from zwaif_fallback import catalogue, settings
+from zwaif_fallback import catalogue, cli, settings
 from zwaif_hooks import specs
 from zwaif_hooks.host import Host
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.messages import AnswerRecord, ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
-from zwaif_hooks.primary import HARD, PrimaryBook
+from zwaif_hooks.primary import HARD
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -78,6 +79,12 @@ def module_of(name: str, code: str) -> ModuleType:
     return module
 
 
+def host_of(tree: Path, manager: PluginManager) -> Host:
+    """With real settings and plugins; whatever else a host has takes every call."""
+    parts: dict[str, Any] = {field.name: MagicMock() for field in fields(Host)}
+    return Host(**{**parts, "tree": tree, "settings": SettingsStore((), tree / ".env"), "plugins": manager})
+
+
 def call_every_hook(manager: PluginManager, host: Host) -> None:
     manager.hook.zwaif_started(host=host)
     manager.answer(REQUEST, FAILURE)
@@ -98,8 +105,7 @@ def test_an_example_registers_and_runs_without_a_complaint(
     complaints: list[str] = []
     manager = PluginManager(lambda line, error: complaints.append(line))
     assert manager.register(module_of(name, code), name)
-    host = Host(tmp_path, SettingsStore((), tmp_path / ".env"), PrimaryBook(lambda *change: None), manager)
-    call_every_hook(manager, host)
+    call_every_hook(manager, host_of(tmp_path, manager))
     assert complaints == []
 
 
@@ -207,6 +213,14 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def test_every_page_is_linked_from_the_readme() -> None:
     linked = {(ROOT / link.partition("#")[0]).resolve() for link in links(ROOT / "README.md")}
     assert {page.resolve() for page in PAGES[1:]} <= linked
+
+
+def test_every_command_a_page_names_exists() -> None:
+    (commands,) = (set(action.choices) for action in cli.parser()._actions if isinstance(action.choices, dict))
+    for page in PAGES:
+        if page.name != "cli.md":
+            named = re.findall(r"`zwaif-fallback ([a-z-]+)", page.read_text(encoding="utf-8"))
+            assert set(named) <= commands, page.name
 
 
 @pytest.mark.parametrize("name", ["demo", "test"])

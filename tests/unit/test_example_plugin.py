@@ -8,7 +8,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,6 @@ from zwaif_hooks.host import Host, log
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.messages import ChatRequest, FailureKind, Message, PrimaryFailure, Purpose
 from zwaif_hooks.plugins import PluginManager
-from zwaif_hooks.primary import PrimaryBook
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "zwaif-parrot"
 FAILURE = PrimaryFailure(FailureKind.REFUSED, "connection refused by 127.0.0.1:5000")
@@ -96,8 +97,8 @@ def test_the_parrot_listens_to_the_name_in_the_settings(
     monkeypatch.setattr(log, "say", said.append)
     (tmp_path / ".env").write_text("PARROT_NAME = Coco\n", encoding="utf-8")
     settings = SettingsStore((), tmp_path / ".env")
-    host = Host(tmp_path, settings, PrimaryBook(lambda name, failure, seconds: None), manager)
-    manager.hook.zwaif_started(host=host)
+    parts: dict[str, Any] = {field.name: None for field in fields(Host)}
+    manager.hook.zwaif_started(host=Host(**{**parts, "tree": tmp_path, "settings": settings, "plugins": manager}))
     assert said == ["Coco the parrot is awake"]
     assert manager.answer(asks("Coco, hello"), FAILURE) is not None
     assert manager.answer(asks("Polly, hello"), FAILURE) is None
