@@ -1,0 +1,189 @@
+"""What ``status``, ``models`` and ``settings show`` tell: gathered as plain data, which is what ``--json`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from zwaif_fallback import catalogue, model_files
+from zwaif_fallback.cli_tree import env_values, source_of, store_of
+from zwaif_fallback.errors import ModelNotFound
+from zwaif_hooks.host.health import configured_primary
+from zwaif_hooks.primary import listens
+
+Facts = dict[str, Any]
+
+
+def version() -> str:
+    """Of the installed package; a checkout that was never installed has none."""
+    try:
+        return metadata.version("zwaif-fallback")
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def settings_facts(tree: Path | None, environ: Mapping[str, str]) -> list[Facts]:
+    """Every setting with the value in force and where that comes from."""
+    store = store_of(tree, environ)
+    return [
+        {
+            "name": setting.name,
+            "value": store.get(setting.name),
+            "text": setting.text(store.get(setting.name)),
+            "default": setting.default,
+            "source": source_of(setting, tree, environ),
+        }
+        for setting in store.table
+    ]
+
+
+def status_facts(tree: Path | None, environ: Mapping[str, str]) -> Facts:
+    """All that ``status`` knows. Asks the disk, and each server whether it accepts a connection (a second at most)."""
+    store = store_of(tree, environ)
+    host = str(store.get("API_FALLBACK_HOST")).strip()
+    return {
+        "version": version(),
+        "zwaif": str(tree) if tree else None,
+        "plugins_off": environ.get("ZWAIF_PLUGINS", "").strip().upper() == "OFF",
+        "enabled": bool(store.get("API_FALLBACK_ENABLED")),
+        "primary": _primary(tree, environ) if tree else None,
+        "fallback_host": {"address": host, "reachable": listens(_address(host))} if host else None,
+        "model": _model(str(store.get("API_FALLBACK_MODEL")), tree, str(store.get("FALLBACK_MODEL_DIR"))),
+        "settings": settings_facts(tree, environ),
+        "problems": store.problems(),
+    }
+
+
+def can_answer(facts: Facts) -> bool:
+    """Whether an outage now would be answered by more than a last word, or is not wanted to be."""
+    host = facts["fallback_host"]
+    return not facts["enabled"] or facts["model"]["here"] or bool(host and host["reachable"])
+
+
+def model_facts(tree: Path | None, environ: Mapping[str, str]) -> list[Facts]:
+    """The models of the list, and whether each is on this computer; the chosen one too where it is not in the list."""
+    store = store_of(tree, environ)
+    chosen = _model(str(store.get("API_FALLBACK_MODEL")), tree, str(store.get("FALLBACK_MODEL_DIR")))
+    offers = [offer for offer in catalogue.OFFERS if offer.name != catalogue.CUSTOM]
+    rows = [_offer(offer, chosen["resolved"]) for offer in offers]
+    if chosen["resolved"] and not any(row["chosen"] for row in rows):
+        rows.append({"name": chosen["resolved"], "here": chosen["here"], "chosen": True, "title": "Custom"})
+    return rows
+
+
+def status_lines(facts: Facts) -> list[str]:
+    """The same for a person."""
+    lines = [
+        f"zwaif-fallback   {facts['version']}",
+        f"Z-Waif           {facts['zwaif'] or 'not here (run this in its folder, or add --zwaif FOLDER)'}",
+        f"Fallback         {_switch(facts)}",
+        f"LLM server       {_server(facts['primary'])}",
+        f"Fallback host    {_fallback_host(facts['fallback_host'])}",
+        f"Local model      {facts['model']['line']}",
+    ]
+    changed = [row for row in facts["settings"] if row["source"] != "default"]
+    lines += (
+        ["", "Settings that are not left at their default:"] if changed else ["", "All settings are at their default."]
+    )
+    lines += _setting_rows(changed)
+    return [*lines, *(f"Problem: {problem}" for problem in facts["problems"])]
+
+
+def settings_lines(rows: Sequence[Facts]) -> list[str]:
+    return _setting_rows(rows)
+
+
+def model_lines(rows: Sequence[Facts]) -> list[str]:
+    """A table; a star marks the chosen model."""
+    heading = ("", "Model", "Size", "Memory", "Window", "Licence", "On this computer")
+    table = [heading, *(_model_row(row) for row in rows)]
+    lines = _columns(table)
+    return [*lines, "", "* is chosen. To bring one here: zwaif-fallback download MODEL"]
+
+
+def _primary(tree: Path, environ: Mapping[str, str]) -> Facts:
+    kind, address = configured_primary(env_values(tree, environ))
+    if kind == "LMStudio":
+        # Its library looks for the port by itself; there is none to read anywhere.
+        return {"kind": kind, "address": None, "reachable": None}
+    return {"kind": kind, "address": address, "reachable": listens(address)}
+
+
+def _model(name: str, tree: Path | None, model_dir: str) -> Facts:
+    try:
+        resolved = model_files.resolve(name, tree, model_dir)
+    except ModelNotFound as error:
+        return {"setting": name, "resolved": None, "here": False, "line": str(error)}
+    here = model_files.is_on_this_machine(resolved)
+    line = f"{resolved}: on this computer" if here else _missing(resolved)
+    return {"setting": name, "resolved": resolved, "here": here, "line": line}
+
+
+def _missing(resolved: str) -> str:
+    if Path(resolved).is_absolute():
+        return f"{resolved} holds no complete weights (*.safetensors): download the model again, with all its files"
+    return str(model_files.not_here(resolved))
+
+
+def _address(host: str) -> str:
+    """``host:port`` of an address that may be a URL."""
+    return host.partition("://")[2].partition("/")[0] if "://" in host else host
+
+
+def _offer(offer: catalogue.Offer, chosen: str | None) -> Facts:
+    return {
+        "name": offer.name,
+        "title": offer.title,
+        "parameters_billions": offer.parameters,
+        "memory_gb": offer.memory_gb,
+        "memory_when": offer.memory_when,
+        "context_window": offer.context_window,
+        "licence": offer.licence,
+        "quality": offer.quality,
+        "use": offer.use,
+        "here": model_files.is_on_this_machine(offer.name),
+        "chosen": offer.name == chosen,
+    }
+
+
+def _model_row(row: Facts) -> tuple[str, ...]:
+    star, here = "*" if row["chosen"] else "", "yes" if row["here"] else "no"
+    if "licence" not in row:
+        return (star, row["name"], "", "", "", "", here)
+    memory = f"{row['memory_gb']:g} GB ({row['memory_when']})"
+    size = f"{row['parameters_billions']:g}B"
+    return (star, row["name"], size, memory, f"{row['context_window']}", row["licence"], here)
+
+
+def _columns(table: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+
+
+def _setting_rows(rows: Iterable[Facts]) -> list[str]:
+    cells = [(f"{row['name']} = {row['text']}".rstrip(), f"({row['source']})") for row in rows]
+    return _columns(cells) if cells else []
+
+
+def _switch(facts: Facts) -> str:
+    if facts["plugins_off"]:
+        return "off: ZWAIF_PLUGINS=OFF is set in this environment"
+    return "on" if facts["enabled"] else "off: API_FALLBACK_ENABLED = OFF"
+
+
+def _server(primary: Facts | None) -> str:
+    if primary is None:
+        return "unknown without Z-Waif's .env"
+    if primary["address"] is None:
+        return f"{primary['kind']}: its own library finds it when Z-Waif starts"
+    if primary["reachable"]:
+        return f"{primary['kind']} at {primary['address']} accepts connections"
+    return f"{primary['kind']} at {primary['address']} is not there: start it, or correct its address in Z-Waif's .env"
+
+
+def _fallback_host(host: Facts | None) -> str:
+    if host is None:
+        return "none"
+    return f"{host['address']} {'accepts connections' if host['reachable'] else 'is not there: start it'}"

@@ -1,0 +1,331 @@
+"""Does the fallback work here? Five checks, for real: processes, a model, a Z-Waif. Nothing of the user's is changed.
+
+``zwaif-fallback test`` and ``python test_api_fallback.py`` run them; under pytest each is one test.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import chain
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, TextIO
+
+from zwaif_fallback import model_files, plugin, prompts, ui
+from zwaif_fallback.chain import Remote
+from zwaif_fallback.cli_tree import store_of
+from zwaif_fallback.demo import demo, real_tree
+from zwaif_fallback.engines.base import Generation, GenerationStats, LoadOptions
+from zwaif_fallback.errors import FallbackError
+from zwaif_fallback.service import FallbackService
+from zwaif_fallback.settings import SETTINGS
+from zwaif_fallback.standin import DEFAULT_ENV, copy_tree
+from zwaif_fallback.standin.launch import environment
+from zwaif_fallback.supervisor import LocalModel
+from zwaif_hooks.host import envfile, webui
+from zwaif_hooks.host.settings import SettingProblem, SettingsStore
+from zwaif_hooks.messages import Message, Sampling
+
+MODEL = demo.MODEL
+"""The embedded model: small, but a real one."""
+_REPORT = "Run it again with ZWAIF_DEBUG=1 and report what it shows."
+_QUESTION = (Message("system", "You are Mia."), Message("user", "Tell me a story about a lighthouse"))
+
+
+class CheckFailed(FallbackError):
+    """``str(error)`` says what is wrong and what to do."""
+
+
+class CannotCheck(FallbackError):
+    """Something that is not ours is missing here; ``str(error)`` names it."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a check works."""
+
+    scratch: Path
+    """An empty folder that goes away afterwards."""
+    zwaif: Path | None = None
+    """A real Z-Waif, to be read or copied only; ``None`` means the stand-in."""
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+def check_settings(place: Place) -> str:
+    """Defaults are sound, nothing in ``.env`` is unusable, and a copy of it takes changes and keeps its other lines."""
+    for setting in SETTINGS:
+        _demand(setting.parse(setting.text(setting.default)) == setting.default, f"{setting.name}'s default. {_REPORT}")
+    path = _copy_of_env(place)
+    store = SettingsStore(SETTINGS, path, environ={}, say=lambda line: None)
+    _demand(not store.problems(), " ".join(store.problems()) + " Correct that line in Z-Waif's .env.")
+    before = envfile.read(path)
+    changes: dict[str, Any] = {
+        "API_FALLBACK_ENABLED": not store.get("API_FALLBACK_ENABLED"),
+        "API_FALLBACK_FIRST_TOKEN_TIMEOUT": 21.5,
+        "API_FALLBACK_HOST": "127.0.0.1:5001",
+        "API_FALLBACK_MODEL": str(MODEL),
+    }
+    for name, value in changes.items():
+        store.set(name, value)
+    fresh = SettingsStore(SETTINGS, path, environ={}, say=lambda line: None)
+    lost = [name for name, value in changes.items() if fresh.get(name) != value]
+    _demand(not lost, f"{', '.join(lost)} did not survive being written to .env and read again. {_REPORT}")
+    after = envfile.read(path)
+    hurt = [name for name in before if name not in changes and after.get(name) != before[name]]
+    _demand(not hurt, f"writing to .env changed {', '.join(hurt)}. {_REPORT}")
+    return f"{len(SETTINGS)} settings; a copy of .env takes changes and keeps its other {len(before)} values"
+
+
+def _copy_of_env(place: Place) -> Path:
+    path = place.scratch / "settings.env"
+    own = place.zwaif / ".env" if place.zwaif else None
+    if own is not None and own.is_file():
+        shutil.copyfile(own, path)
+    else:
+        path.write_text("".join(f"{key} = {value}\n" for key, value in DEFAULT_ENV.items()), encoding="utf-8")
+    return path
+
+
+# --- engine -----------------------------------------------------------------------------------------------------------
+
+
+def check_engine(place: Place) -> str:
+    """The embedded model is loaded in a process of its own and speaks."""
+    with closing(LocalModel()) as local:
+        loaded = local.load(LoadOptions(str(MODEL)))
+        stats = GenerationStats()
+        started = time.monotonic()
+        text = "".join(local.generate(_generation(local), stats))
+        seconds = time.monotonic() - started
+        _demand(local.pid not in (None, os.getpid()), f"the model runs inside Z-Waif's own process. {_REPORT}")
+    _demand(bool(text.strip()), f"the model was loaded but said nothing. {_REPORT}")
+    speed = stats.generated_tokens / max(seconds, 1e-6)
+    return f"the embedded model was loaded in {loaded.load_seconds:.1f} s and says {speed:.0f} tokens a second"
+
+
+def _generation(local: LocalModel, max_tokens: int = 60) -> Generation:
+    if local.loaded is None:
+        raise CheckFailed(f"no model is loaded after loading one. {_REPORT}")
+    prompt = prompts.render(_QUESTION, local.loaded.info, "")
+    return Generation(prompt, max_tokens=max_tokens, sampling=Sampling(temperature=0))
+
+
+# --- controller -------------------------------------------------------------------------------------------------------
+
+
+def check_controller(place: Place) -> str:
+    """Z-Waif, a process with nobody at its server's address, answers from the fallback and remembers the reply."""
+    with _host(place) as (chat, tree):
+        turn = chat.say("Hello, how are you?", lambda piece: None)
+        _demand(not turn.error, f"Z-Waif lost the turn ({turn.error}). {_HOST_PYTHON}")
+        _demand(turn.who == demo.FALLBACK, f"{turn.who} answered, not the fallback. {_HOST_PYTHON}")
+        history = (tree / "LiveLog.json").read_text(encoding="utf-8")
+        _demand("Hello, how are you?" in history, f"the turn is not in Z-Waif's history. {_REPORT}")
+    return f"{'a copy of ' + str(place.zwaif) if place.zwaif else 'the stand-in Z-Waif'}: {turn.detail()}"
+
+
+_HOST_PYTHON = "Run this with the Python of Z-Waif's own environment, the package installed in it."
+
+
+@contextmanager
+def _host(place: Place) -> Iterator[tuple[demo.Chat, Path]]:
+    env = environment(place.scratch / "site")
+    for name in [name for name in env if name.startswith(("API_FALLBACK_", "ZWAIF_"))]:
+        del env[name]  # this check is about the files, whatever the console has exported
+    values = {
+        "HOST_PORT": f"127.0.0.1:{_nobody_listens()}",
+        "API_FALLBACK_MODEL": str(MODEL),
+        "API_FALLBACK_ENABLED": "ON",
+        "API_FALLBACK_HOST": "",
+    }
+    tree = _tree(place, values, env)
+    chat = demo.Chat(tree, env, place.scratch / "host.log")
+    try:
+        chat.event("ready")
+        yield chat, tree
+    except demo.DemoError as error:
+        raise CheckFailed(f"{error}\n{_HOST_PYTHON}") from error
+    finally:
+        chat.close()
+
+
+def _tree(place: Place, values: dict[str, str], env: dict[str, str]) -> Path:
+    if place.zwaif is None:
+        env["ZWAIF_STANDIN_UI"] = "OFF"
+        return copy_tree(place.scratch / "z-waif", values)
+    try:
+        return real_tree.prepare(place.zwaif, place.scratch, values, env)
+    except real_tree.UnusableTree as error:
+        raise CannotCheck(str(error)) from error
+
+
+def _nobody_listens() -> int:
+    """A port of this machine that was free a moment ago."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+# --- switching --------------------------------------------------------------------------------------------------------
+
+
+def check_switching(place: Place) -> str:
+    """A switch leaves a running reply on its model; one that fails leaves the old model serving."""
+    one, two, broken = (place.scratch / name for name in ("one", "two", "broken"))
+    for folder in (one, two):
+        shutil.copytree(MODEL, folder)
+    shutil.copytree(MODEL, broken, ignore=shutil.ignore_patterns("*.safetensors"))
+    with closing(LocalModel()) as local:
+        local.load(LoadOptions(str(one)))
+        first, undisturbed = local.pid, "".join(local.generate(_generation(local)))
+        running = local.generate(_generation(local))
+        begun = next(running)
+        local.load(LoadOptions(str(two)))
+        _demand("".join(chain([begun], running)) == undisturbed, f"a running reply suffered from a switch. {_REPORT}")
+        second = local.pid
+        _demand(second != first, f"the old model still serves after a switch. {_REPORT}")
+        _demand(_refuses(local, broken), f"a model without weights was accepted. {_REPORT}")
+        _demand(local.pid == second, f"a switch that failed ended the model that served. {_REPORT}")
+        _demand("".join(local.generate(_generation(local))) == undisturbed, f"the second model is not well. {_REPORT}")
+    return "switched while a reply was running; a switch to a broken model left the old one serving"
+
+
+def _refuses(local: LocalModel, folder: Path) -> bool:
+    try:
+        local.load(LoadOptions(str(folder)))
+    except FallbackError:
+        return True
+    return False
+
+
+# --- web page ---------------------------------------------------------------------------------------------------------
+
+
+def check_web_ui(place: Place) -> str:
+    """The section is built into a page's Settings tab; its switch acts on the settings, its test is a real reply."""
+    gradio = _gradio()
+    store = SettingsStore(SETTINGS, _copy_of_env(place), environ={}, say=lambda line: None)
+    store.set("API_FALLBACK_MODEL", str(MODEL))
+    store.set("API_FALLBACK_HOST", "")
+    host: Any = SimpleNamespace(tree=place.scratch, settings=store)
+    with closing(LocalModel()) as local:
+        service = FallbackService(store, local, _no_remote, lambda line: None, plugin.format_prompt, place.scratch)
+        page = _page(gradio)
+        added = webui.add_to_settings_tab(page, gradio, [("fallback", lambda: ui.build(gradio, host, service))])
+        _demand(added == ["fallback"], f"the section could not be built with Gradio {gradio.__version__}. {_REPORT}")
+        labels = {getattr(block, "label", None) for block in page.blocks.values()}
+        missing = {"Enable API Fallback", "Fallback Model", "Fallback Host", "Fallback Status"} - labels
+        _demand(not missing, f"the section lacks {', '.join(sorted(missing))}. {_REPORT}")
+        _try_section(ui.Panel(host, service), store)
+    return f"the section is in the Settings tab (Gradio {gradio.__version__}), and its test button generates"
+
+
+def _try_section(panel: ui.Panel, store: SettingsStore) -> None:
+    """Flip the switch, press the test button."""
+    before = store.get("API_FALLBACK_ENABLED")
+    shown, status = panel.toggle()
+    _demand(shown is store.get("API_FALLBACK_ENABLED") is not before, f"the switch does nothing ({status}). {_REPORT}")
+    *_, (reply, status) = panel.test("Hello, how are you?")
+    _demand("first words after" in reply, f"the test button got no reply ({status}). {_REPORT}")
+
+
+def _no_remote(address: str, model: str) -> Remote:
+    raise CheckFailed(f"{address} was asked, although no fallback host is set. {_REPORT}")
+
+
+def _gradio() -> Any:
+    if find_spec("gradio") is None:
+        raise CannotCheck("Gradio is not installed here")
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    try:
+        import gradio
+    except Exception as error:  # whatever a mismatch of versions ends in
+        raise CheckFailed(f"Gradio cannot be imported ({error}). Run: pip check") from error
+    return gradio
+
+
+def _page(gradio: Any) -> Any:
+    with gradio.Blocks(analytics_enabled=False) as page:
+        for label in ("Chat", "Settings"):
+            with gradio.Tab(label):
+                gradio.Textbox(label=f"{label} of Z-Waif")
+    return page
+
+
+# --- running them -----------------------------------------------------------------------------------------------------
+
+CHECKS: tuple[tuple[str, Callable[[Place], str]], ...] = (
+    ("settings", check_settings),
+    ("engine", check_engine),
+    ("controller integration", check_controller),
+    ("model switching", check_switching),
+    ("web UI", check_web_ui),
+)
+
+
+def run(zwaif: Path | None = None, out: TextIO | None = None) -> int:
+    """Run all checks, one line each; 0 when none failed, else 1.
+
+    Args:
+        zwaif: a Z-Waif folder, which is read and copied only; ``None`` means the stand-in.
+        out: where the lines go, the console by default.
+    """
+    out = out or sys.stdout
+    words = [_run_one(title, check, zwaif, out) for title, check in CHECKS]
+    if zwaif is not None and (note := _model_note(zwaif)):
+        _print(out, f"note     your model: {note}")
+    failed = words.count("FAIL")
+    _print(out, f"{failed} of {len(words)} checks failed." if failed else "The fallback works here.")
+    return 1 if failed else 0
+
+
+def _run_one(title: str, check: Callable[[Place], str], zwaif: Path | None, out: TextIO) -> str:
+    with tempfile.TemporaryDirectory(prefix="zwaif-test-", ignore_cleanup_errors=True) as scratch:
+        word, text = _outcome(check, Place(Path(scratch), zwaif))
+    _print(out, f"{word:<8} {title}: {text}")
+    return word
+
+
+def _outcome(check: Callable[[Place], str], place: Place) -> tuple[str, str]:
+    try:
+        return "ok", check(place)
+    except CannotCheck as reason:
+        return "skipped", str(reason)
+    except (FallbackError, SettingProblem, envfile.EnvFileError) as error:
+        return "FAIL", str(error)
+    except Exception as error:  # a check must not end the others, whatever it met
+        if os.environ.get("ZWAIF_DEBUG"):
+            raise
+        return "FAIL", f"{type(error).__name__}: {error}. {_REPORT}"
+
+
+def _model_note(zwaif: Path) -> str:
+    """What stands between the user and the model chosen in ``.env``; empty where nothing does."""
+    store = store_of(zwaif, os.environ)
+    try:
+        model = model_files.resolve(str(store.get("API_FALLBACK_MODEL")), zwaif, str(store.get("FALLBACK_MODEL_DIR")))
+    except FallbackError as error:
+        return str(error)
+    return "" if model_files.is_on_this_machine(model) else str(model_files.not_here(model))
+
+
+def _demand(condition: bool, otherwise: str) -> None:
+    if not condition:
+        raise CheckFailed(otherwise)
+
+
+def _print(out: TextIO, line: str) -> None:
+    encoding = getattr(out, "encoding", None) or "utf-8"
+    out.write(line.encode(encoding, "replace").decode(encoding) + "\n")
+    out.flush()
