@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from zwaif_hooks.guards.request import completed, plain_messages, purpose_of_caller
@@ -78,6 +78,7 @@ JSON = st.recursive(
 
 
 @given(st.lists(JSON, max_size=4))
+@example([{"role": None, "content": [{"text": True}, {"text": ["x"]}]}])
 def test_no_request_is_too_strange_to_be_read(raw: list[Any]) -> None:
     messages, _ = plain_messages(raw)
     assert len(messages) == len(raw)

@@ -85,5 +85,5 @@ def _parts(item: Any) -> tuple[str, str, bool]:
     if isinstance(content, list):
         texts = [part.get("text", "") for part in content if isinstance(part, Mapping)]
         pictured = pictured or any(isinstance(p, Mapping) and "image" in str(p.get("type", "")) for p in content)
-        content = "\n".join(text for text in texts if text)
+        content = "\n".join(text for text in texts if text and isinstance(text, str))
     return str(item.get("role", "user")), content if isinstance(content, str) else "", pictured
