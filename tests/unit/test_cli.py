@@ -1,0 +1,322 @@
+"""The command line, called as its users call it: arguments in, lines and an exit status out."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from zwaif_fallback import catalogue, cli, selfcheck
+from zwaif_fallback.demo import demo
+from zwaif_fallback.settings import SETTINGS
+from zwaif_fallback.standin import copy_tree
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def plain_console(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing exported, nothing downloaded, and not in a Z-Waif folder."""
+    for name in [setting.name for setting in SETTINGS] + ["HOST_PORT", "API_TYPE", "ZWAIF_PLUGINS", "ZWAIF_DEBUG"]:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.fixture
+def dead() -> str:
+    return f"127.0.0.1:{selfcheck._nobody_listens()}"
+
+
+def zwaif(folder: Path, **env: str) -> Path:
+    return copy_tree(folder / "z-waif", env)
+
+
+def run(*arguments: object) -> int:
+    return cli.main([str(argument) for argument in arguments])
+
+
+# --- help, misuse, surprises ------------------------------------------------------------------------------------------
+
+
+def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run() == 2
+    said = capsys.readouterr().out
+    assert all(name in said for name in ("demo", "test", "download", "status", "models", "settings", "--version"))
+    assert run("settings") == 2
+    assert "show" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["download"], ["settings", "set", "ONE"], ["status", "--yes"]])
+def test_misuse_is_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        run(*arguments)
+    assert left.value.code == 2
+    assert "usage: zwaif-fallback" in capsys.readouterr().err
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        run("--version")
+    assert left.value.code == 0
+    assert capsys.readouterr().out.startswith("zwaif-fallback ")
+
+
+def test_a_folder_that_is_no_z_waif(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("status", "--zwaif", tmp_path) == 2
+    assert "is not a Z-Waif folder. Give the folder that holds" in capsys.readouterr().err
+    assert run("test", "--zwaif", tmp_path / "gone") == 2
+    assert "gone is no folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("debug", ["", "1"])
+def test_a_surprise_is_one_line_unless_details_are_wanted(
+    debug: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def burst(*_: object) -> int:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(demo, "run", burst)
+    monkeypatch.setenv("ZWAIF_DEBUG", debug)
+    assert run("demo") == 1
+    said = capsys.readouterr().err
+    assert "Unexpected RuntimeError: a bug. ZWAIF_DEBUG=1 shows the details." in said
+    assert ("Traceback" in said) is bool(debug)
+
+
+def test_stopped_by_the_user(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def stop(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "run", stop)
+    assert run("demo") == 1
+    assert capsys.readouterr().err == "Stopped.\n"
+
+
+def test_demo_and_test_get_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(demo, "run", lambda folder: asked.append(folder) or 0)
+    monkeypatch.setattr(selfcheck, "run", lambda folder: asked.append(folder) or 1)
+    tree = zwaif(tmp_path)
+    assert (run("demo"), run("demo", "--zwaif", tree), run("test")) == (0, 0, 1)
+    monkeypatch.chdir(tree)
+    assert run("test") == 1
+    assert asked == [None, tree, None, tree]
+
+
+# --- status -----------------------------------------------------------------------------------------------------------
+
+
+def test_status_of_a_fallback_that_has_nothing_to_answer_with(
+    tmp_path: Path, dead: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("status", "--zwaif", zwaif(tmp_path, HOST_PORT=dead)) == 1
+    said = capsys.readouterr().out
+    assert f"Oobabooga at {dead} is not there: start it" in said
+    assert f"zwaif-fallback download {catalogue.DEFAULT}" in said
+    assert "All settings are at their default." in said
+
+
+def test_status_of_one_that_is_ready(
+    tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(zwaif(tmp_path, HOST_PORT=server, API_FALLBACK_MODEL=str(demo.MODEL)))
+    monkeypatch.setenv("API_FALLBACK_THREADS", "3")
+    assert run("status") == 0
+    said = capsys.readouterr().out
+    assert f"Oobabooga at {server} accepts connections" in said
+    assert f"Local model      {demo.MODEL}: on this computer" in said
+    assert "API_FALLBACK_THREADS = 3" in said and "(environment)" in said
+    assert f"API_FALLBACK_MODEL = {demo.MODEL}" in said and "(.env)" in said
+
+
+@pytest.mark.parametrize("form", ["{}", "http://{}", "http://{}/v1"])
+def test_another_server_is_something_to_answer_with(
+    form: str, tmp_path: Path, server: str, dead: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = zwaif(tmp_path, API_FALLBACK_HOST=form.format(server))
+    assert run("status", "--zwaif", tree) == 0
+    assert f"{form.format(server)} accepts connections" in capsys.readouterr().out
+    tree = zwaif(tmp_path, API_FALLBACK_HOST=form.format(dead))
+    assert run("status", "--zwaif", tree) == 1
+    assert f"{form.format(dead)} is not there" in capsys.readouterr().out
+
+
+def test_switched_off_is_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = zwaif(tmp_path, API_FALLBACK_ENABLED="OFF")
+    assert run("status", "--zwaif", tree) == 0
+    assert "off: API_FALLBACK_ENABLED = OFF" in capsys.readouterr().out
+    monkeypatch.setenv("ZWAIF_PLUGINS", "OFF")
+    run("status", "--zwaif", tree)
+    assert "ZWAIF_PLUGINS=OFF is set" in capsys.readouterr().out
+
+
+def test_status_for_programs(tmp_path: Path, dead: str, capsys: pytest.CaptureFixture[str]) -> None:
+    tree = zwaif(tmp_path, API_TYPE="Ollama", OLLAMA_HOST=dead, API_FALLBACK_STALL_TIMEOUT="soon")
+    assert run("status", "--json", "--zwaif", tree) == 1
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["zwaif"] == str(tree)
+    assert facts["primary"] == {"kind": "Ollama", "address": dead, "reachable": False}
+    assert (facts["model"]["resolved"], facts["model"]["here"]) == (catalogue.DEFAULT, False)
+    assert [problem for problem in facts["problems"] if "API_FALLBACK_STALL_TIMEOUT is 'soon'" in problem]
+    assert {row["name"] for row in facts["settings"]} == {setting.name for setting in SETTINGS}
+
+
+def test_lm_studio_has_no_address_in_env(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("status", "--zwaif", zwaif(tmp_path, API_TYPE="LMStudio"))
+    assert "LMStudio: its own library finds it" in capsys.readouterr().out
+
+
+def test_status_without_a_z_waif(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("status") == 1
+    assert "not here (run this in its folder, or add --zwaif FOLDER)" in capsys.readouterr().out
+
+
+def test_status_imports_neither_torch_nor_gradio(tmp_path: Path) -> None:
+    code = (
+        "import sys; from zwaif_fallback.cli import main; main(['status']); print({'torch', 'gradio'} & {*sys.modules})"
+    )
+    assert child(["-c", code], tmp_path).stdout.splitlines()[-1] == "set()"
+
+
+# --- models -----------------------------------------------------------------------------------------------------------
+
+
+def test_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("models") == 0
+    table = capsys.readouterr().out.splitlines()
+    assert len([line for line in table if "Apache-2.0" in line or "MIT" in line]) == 4
+    assert [line for line in table if line.startswith("*  " + catalogue.DEFAULT)]
+    assert run("models", "--json", "--zwaif", zwaif(tmp_path, API_FALLBACK_MODEL=str(demo.MODEL))) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows if row["chosen"]] == [str(demo.MODEL)]
+    assert [row["here"] for row in rows] == [False, False, False, False, True]
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_setting_is_changed_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tree = zwaif(tmp_path)
+    before = (tree / ".env").read_text(encoding="utf-8")
+    assert run("settings", "set", "api_fallback_stall_timeout", "12.5", "--zwaif", tree) == 0
+    assert "API_FALLBACK_STALL_TIMEOUT = 12.5" in capsys.readouterr().out
+    assert (tree / ".env").read_text(encoding="utf-8") == before + "API_FALLBACK_STALL_TIMEOUT = 12.5\n"
+    assert run("settings", "show", "--json", "--zwaif", tree) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert (rows["API_FALLBACK_STALL_TIMEOUT"]["value"], rows["API_FALLBACK_STALL_TIMEOUT"]["source"]) == (12.5, ".env")
+    assert rows["API_FALLBACK_CONNECT_TIMEOUT"]["source"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "remedy"),
+    [
+        ("API_FALLBACK_STALL_TIMEOUT", "soon", "must be a number from 1 to 600"),
+        ("API_FALLBACK_ENABLD", "ON", "Did you mean API_FALLBACK_ENABLED?"),
+        ("API_FALLBACK_MODEL", "hello world", f"API_FALLBACK_MODEL = {catalogue.DEFAULT}"),
+        ("API_FALLBACK_HOST", "some where", "must look like 127.0.0.1:5000"),
+    ],
+)
+def test_what_cannot_be_used_is_not_written(
+    key: str, value: str, remedy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = zwaif(tmp_path)
+    before = (tree / ".env").read_bytes()
+    assert run("settings", "set", key, value, "--zwaif", tree) == 1
+    said = capsys.readouterr().err
+    assert remedy in said and said.count("\n") == 1
+    assert (tree / ".env").read_bytes() == before
+
+
+def test_an_exported_variable_counts_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = zwaif(tmp_path)
+    monkeypatch.setenv("API_FALLBACK_THREADS", "2")
+    assert run("settings", "set", "API_FALLBACK_THREADS", "4", "--zwaif", tree) == 0
+    assert "also set as an environment variable, which counts more" in capsys.readouterr().out
+    assert "API_FALLBACK_THREADS = 4\n" in (tree / ".env").read_text(encoding="utf-8")
+    assert os.environ["API_FALLBACK_THREADS"] == "2"
+
+
+def test_settings_need_a_z_waif_to_be_changed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("settings", "set", "API_FALLBACK_ENABLED", "OFF") == 2
+    assert "--zwaif FOLDER" in capsys.readouterr().err
+
+
+def test_a_missing_env_is_made_and_a_locked_one_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    env = zwaif(tmp_path) / ".env"
+    env.unlink()
+    assert run("settings", "set", "API_FALLBACK_ENABLED", "off", "--zwaif", env.parent) == 0
+    assert env.read_text(encoding="utf-8").split() == ["API_FALLBACK_ENABLED", "=", "OFF"]
+    env.chmod(0o444)
+    assert run("settings", "set", "API_FALLBACK_ENABLED", "on", "--zwaif", env.parent) == 1
+    assert "is read-only" in capsys.readouterr().err
+
+
+def test_unusable_values_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("settings", "show", "--zwaif", zwaif(tmp_path, API_FALLBACK_THREADS="many")) == 1
+    said = capsys.readouterr()
+    assert "API_FALLBACK_THREADS is 'many', but it must be a whole number" in said.err
+    assert "API_FALLBACK_THREADS = 0" in said.out
+
+
+# --- consoles ---------------------------------------------------------------------------------------------------------
+
+
+def child(arguments: list[str], cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(ROOT), str(ROOT / "hooks")])
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": path, **env},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=60,
+    )
+
+
+def test_a_console_that_cannot_show_every_character(tmp_path: Path) -> None:
+    (tmp_path / "家").mkdir()
+    tree = zwaif(tmp_path / "家", API_FALLBACK_LAST_WORDS="さよなら😀.txt")
+    done = child(["-m", "zwaif_fallback", "status"], tree, PYTHONIOENCODING="cp1252", PYTHONUTF8="0")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "API_FALLBACK_LAST_WORDS = ?????.txt" in done.stdout
+
+
+def test_a_reader_that_leaves_early(tmp_path: Path) -> None:
+    path = os.pathsep.join([str(ROOT), str(ROOT / "hooks")])
+    command = [sys.executable, "-m", "zwaif_fallback", "models"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            command, env={**os.environ, "PYTHONPATH": path}, stdout=writer, stderr=subprocess.PIPE, timeout=60
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+# --- manual -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_manual_is_the_help() -> None:
+    """To renew it: ``scripts/docs``."""
+    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == cli.as_markdown()

@@ -1,0 +1,98 @@
+"""The self-check's own judgement: what it says when something is wrong, and that it changes nothing."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from zwaif_fallback import selfcheck
+from zwaif_fallback.demo import demo
+from zwaif_fallback.errors import EngineError
+from zwaif_fallback.selfcheck import CannotCheck, CheckFailed, Place
+from zwaif_fallback.settings import SETTINGS
+from zwaif_fallback.standin import copy_tree
+
+
+@pytest.fixture(autouse=True)
+def plain_console(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [setting.name for setting in SETTINGS] + ["ZWAIF_DEBUG"]:
+        monkeypatch.delenv(name, raising=False)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_one_line_each_and_the_exit_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    def well(place: Place) -> str:
+        assert place.scratch.is_dir() and not list(place.scratch.iterdir())
+        return "all well"
+
+    def broken(place: Place) -> str:
+        raise EngineError("The engine stopped. Start it again.")
+
+    def bug(place: Place) -> str:
+        raise KeyError("oops")
+
+    def absent(place: Place) -> str:
+        raise CannotCheck("Gradio is not installed here")
+
+    monkeypatch.setattr(selfcheck, "CHECKS", (("a", well), ("b", broken), ("c", bug), ("d", absent)))
+    out = io.StringIO()
+    assert selfcheck.run(None, out) == 1
+    lines = out.getvalue().splitlines()
+    assert lines[:2] == ["ok       a: all well", "FAIL     b: The engine stopped. Start it again."]
+    assert lines[2].startswith("FAIL     c: KeyError: 'oops'.") and "ZWAIF_DEBUG=1" in lines[2]
+    assert lines[3:] == ["skipped  d: Gradio is not installed here", "2 of 4 checks failed."]
+    monkeypatch.setattr(selfcheck, "CHECKS", (("a", well), ("d", absent)))
+    assert selfcheck.run(None, io.StringIO()) == 0
+
+
+def test_an_unusable_value_in_env_fails_with_the_line_to_correct(tmp_path: Path) -> None:
+    tree = copy_tree(tmp_path / "z-waif", {"API_FALLBACK_STALL_TIMEOUT": "soon"})
+    with pytest.raises(CheckFailed, match=r"API_FALLBACK_STALL_TIMEOUT is 'soon'.*Correct that line in Z-Waif's \.env"):
+        selfcheck.check_settings(Place(tmp_path, tree))
+
+
+def test_z_waif_itself_is_only_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = copy_tree(tmp_path / "z-waif", {"API_FALLBACK_MODEL": str(demo.MODEL)})
+    before = contents(tree)
+    checks = tuple(check for check in selfcheck.CHECKS if check[0] in ("settings", "controller integration"))
+    monkeypatch.setattr(selfcheck, "CHECKS", checks)
+    out = io.StringIO()
+    assert selfcheck.run(tree, out) == 0, out.getvalue()
+    assert contents(tree) == before
+    assert f"a copy of {tree}" in out.getvalue()
+    assert "your model" not in out.getvalue(), "a model that is here needs no note"
+
+
+def test_a_model_that_is_not_here_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selfcheck, "CHECKS", ())
+    out = io.StringIO()
+    assert selfcheck.run(copy_tree(tmp_path / "z-waif", {"API_FALLBACK_MODEL": "someone/absent"}), out) == 0
+    assert "note     your model: someone/absent is not on this computer yet" in out.getvalue()
+    out = io.StringIO()
+    selfcheck.run(copy_tree(tmp_path / "z-waif", {"API_FALLBACK_MODEL": "two words"}), out)
+    assert "note     your model: API_FALLBACK_MODEL is 'two words'" in out.getvalue()
+
+
+def test_a_host_that_ends_is_shown_with_its_last_lines(tmp_path: Path) -> None:
+    tree = copy_tree(tmp_path / "mine", {})
+    (tree / "main.py").write_text("raise SystemExit('no microphone found')\n", encoding="utf-8")
+    with pytest.raises(CheckFailed, match=r"(?s)The host process ended.*no microphone found.*own environment"):
+        selfcheck.check_controller(Place(tmp_path, tree))
+
+
+def test_a_release_the_copy_cannot_be_started_of_is_skipped(tmp_path: Path) -> None:
+    tree = copy_tree(tmp_path / "mine", {})
+    (tree / "API" / "api_controller.py").unlink()
+    with pytest.raises(CannotCheck, match=r"before v1\.9"):
+        selfcheck.check_controller(Place(tmp_path, tree))
+
+
+def test_gradio_that_is_not_there_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selfcheck, "find_spec", lambda name: None)
+    with pytest.raises(CannotCheck, match="Gradio is not installed here"):
+        selfcheck.check_web_ui(Place(tmp_path))
