@@ -70,7 +70,10 @@ def clock() -> HandClock:
 
 @pytest.fixture(autouse=True)
 def plain_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No jitter, and one probe is proof: what confirms a recovery is in test_recovery.py."""
     monkeypatch.setattr("random.uniform", lambda low, high: (low + high) / 2)
+    monkeypatch.setattr(module, "CONFIRMATIONS", 1)
+    monkeypatch.setattr(module, "MOST_CONFIRMATIONS", 1)
 
 
 @pytest.fixture
@@ -327,11 +330,11 @@ def test_what_only_the_user_can_mend_is_probed_at_a_slower_pace(
     assert watched.clock.next_wait() == pytest.approx(seconds)
 
 
-def test_a_long_outage_is_probed_at_a_quarter_of_the_pace(watched: Watched) -> None:
-    watched.primary.failed(failure(FailureKind.REFUSED))
+def test_what_nobody_mends_for_long_is_probed_at_a_quarter_of_the_pace(watched: Watched) -> None:
+    watched.primary.failed(failure(FailureKind.MISCONFIGURED))
     watched.clock.next_wait()
     watched.clock.move(module.PATIENCE_SECONDS + 1)
-    assert watched.clock.next_wait() == pytest.approx(4 * module.PROBE_SECONDS)
+    assert watched.clock.next_wait() == pytest.approx(4 * module.SLOW_PROBE_SECONDS)
 
 
 def test_probing_begins_again_with_the_next_outage(watched: Watched, there: threading.Event) -> None:
