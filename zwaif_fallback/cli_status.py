@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,13 @@ from typing import Any
 from zwaif_fallback import catalogue, model_files
 from zwaif_fallback.cli_tree import env_values, source_of, store_of
 from zwaif_fallback.errors import ModelNotFound
+from zwaif_hooks import records
 from zwaif_hooks.host.health import configured_primary
 from zwaif_hooks.primary import listens
+from zwaif_hooks.records import TurnRecord
 
 Facts = dict[str, Any]
+SHOWN_TURNS = 5
 
 
 def version() -> str:
@@ -51,6 +56,7 @@ def status_facts(tree: Path | None, environ: Mapping[str, str]) -> Facts:
         "primary": _primary(tree, environ) if tree else None,
         "fallback_host": {"address": host, "reachable": listens(_address(host))} if host else None,
         "model": _model(str(store.get("API_FALLBACK_MODEL")), tree, str(store.get("FALLBACK_MODEL_DIR"))),
+        "turns": [asdict(record) for record in _turns(tree)],
         "settings": settings_facts(tree, environ),
         "problems": store.problems(),
     }
@@ -82,6 +88,8 @@ def status_lines(facts: Facts) -> list[str]:
         f"LLM server       {_server(facts['primary'])}",
         f"Fallback host    {_fallback_host(facts['fallback_host'])}",
         f"Local model      {facts['model']['line']}",
+        f"Replies          {records.summary(TurnRecord(**turn) for turn in facts['turns'])}",
+        *(_turn_row(turn) for turn in facts["turns"][-SHOWN_TURNS:]),
     ]
     changed = [row for row in facts["settings"] if row["source"] != "default"]
     lines += (
@@ -101,6 +109,17 @@ def model_lines(rows: Sequence[Facts]) -> list[str]:
     table = [heading, *(_model_row(row) for row in rows)]
     lines = _columns(table)
     return [*lines, "", "* is chosen. To bring one here: zwaif-fallback download MODEL"]
+
+
+def _turns(tree: Path | None) -> list[TurnRecord]:
+    """What the last Z-Waif that ran in this tree wrote down."""
+    return records.read(records.path_for(tree)) if tree is not None else []
+
+
+def _turn_row(turn: Facts) -> str:
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(turn["at"]))
+    why = f" ({turn['cause']}: {turn['detail']})" if turn["cause"] else ""
+    return f"  {when}  {turn['answered_by'] or 'nobody'}, {turn['seconds']:.1f} s{why}"
 
 
 def _primary(tree: Path, environ: Mapping[str, str]) -> Facts:

@@ -20,6 +20,7 @@ from zwaif_fallback.settings import SETTINGS
 from zwaif_hooks.host import Host, log
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
+from zwaif_hooks.records import summary
 from zwaif_hooks.specs import hookimpl
 
 _lock = threading.RLock()
@@ -98,8 +99,14 @@ def service(host: Host | None = None) -> FallbackService:
             _service = _make()
             atexit.register(_service.close)
         if host is not None:
-            _service.attach(host.settings, host.tree)
+            _service.attach(host.settings, host.tree, lambda: _watched(host))
         return _service
+
+
+def _watched(host: Host) -> list[str]:
+    """The state of each server that was asked, and who gave the last replies."""
+    servers = [f"{status.name} is {status.state}, for {status.since:.0f} s" for status in host.primaries.statuses()]
+    return [*servers, summary(host.records.recent())]
 
 
 def forget() -> None:

@@ -84,6 +84,7 @@ class FallbackService:
         self._local = local
         self._remote = remote
         self._say = say
+        self._watched: Callable[[], list[str]] = list
         self._tree = tree
         self._now = now
         self._loading = threading.Lock()
@@ -107,9 +108,12 @@ class FallbackService:
         )
         self._chain = Chain(self._tiers, say)
 
-    def attach(self, settings: Settings, tree: Path) -> None:
-        """Z-Waif is there now: its settings count, and relative paths start in its folder."""
-        self._settings, self._tree = settings, tree
+    def attach(self, settings: Settings, tree: Path, watched: Callable[[], list[str]] = list) -> None:
+        """Z-Waif is there now: its settings count, and relative paths start in its folder.
+
+        ``watched`` gives lines for the status that only the running Z-Waif knows: its servers, its last replies.
+        """
+        self._settings, self._tree, self._watched = settings, tree, watched
 
     def setting(self, name: str) -> Any:
         """A value that counts now."""
@@ -332,6 +336,7 @@ class FallbackService:
         serving = self._local.loaded
         lines = [f"Loaded: {_summary(serving)}" if serving else "No local model is loaded."]
         lines += list(serving.notes) if serving else []
+        lines += self._watched()
         return [line for line in [*lines, self._progress, self._problem, self._last_answer] if line]
 
     def model_info(self, name: str) -> str:

@@ -1,0 +1,51 @@
+"""The last turns, as ``zwaif-fallback status`` and the Settings tab show them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from zwaif_fallback import cli_status, plugin
+from zwaif_hooks import records
+from zwaif_hooks.messages import FailureKind, PrimaryFailure
+from zwaif_hooks.primary import PrimaryBook
+from zwaif_hooks.records import TurnLog, TurnRecord
+
+TURN = TurnRecord(
+    at=time.time(),
+    primary="127.0.0.1:5000",
+    backend="ollama",
+    answered_by="tiny",
+    cause="cut",
+    detail="the connection broke",
+    seconds=1.25,
+)
+
+
+def test_status_tells_the_last_turns_of_this_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zwaif_hooks.host.log.log_path", lambda: tmp_path / "log" / "x.log")
+    log = TurnLog(records.path_for(tmp_path))
+    log.add(TURN)
+    log.flush()
+    facts = cli_status.status_facts(tmp_path, {})
+    assert facts["turns"][0]["answered_by"] == "tiny"
+    text = "\n".join(cli_status.status_lines(facts))
+    assert "1 replies in the last hour, 1 of them by the fallback; last by tiny." in text
+    assert "tiny, 1.2 s (cut: the connection broke)" in text
+
+
+def test_another_tree_has_turns_of_its_own(tmp_path: Path) -> None:
+    assert records.path_for(tmp_path / "a") != records.path_for(tmp_path / "b")
+
+
+def test_the_settings_tab_sees_servers_and_turns() -> None:
+    book = PrimaryBook(lambda *change: None)
+    book.get("127.0.0.1:5000").failed(PrimaryFailure(FailureKind.CUT, "cut"))
+    log = TurnLog()
+    log.add(TURN)
+    lines = plugin._watched(SimpleNamespace(primaries=book, records=log))  # type: ignore[arg-type]
+    assert lines[0].startswith("127.0.0.1:5000 is failing, for ")
+    assert lines[1].startswith("1 replies in the last hour")
