@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import sys
@@ -155,9 +156,16 @@ def _host(place: Place) -> Iterator[tuple[demo.Chat, Path]]:
         chat.event("ready")
         yield chat, tree
     except demo.DemoError as error:
-        raise CheckFailed(f"{error}\n{_HOST_PYTHON}") from error
+        raise CheckFailed(f"{_in_one_line(str(error))} {_HOST_PYTHON}") from error
     finally:
         chat.close()
+
+
+def _in_one_line(report: str) -> str:
+    """What the host died of, out of a report that ends with its last lines."""
+    first, *last = [line.strip() for line in report.splitlines() if line.strip()]
+    errors = [line for line in last if re.match(r"[\w.]*(Error|Exception|Exit|Interrupt)\b", line)]
+    return f"{first} {(errors or last or ['It left no word.'])[-1].rstrip('.')}."
 
 
 def _tree(place: Place, values: dict[str, str], env: dict[str, str]) -> Path:
