@@ -150,6 +150,7 @@ class Primary:
                     return
             confirmed = confirmed + 1 if self._is_well() else 0
             if confirmed >= self._needed:
+                confirmed = 0
                 self._close_breaker()
 
     def _pause(self) -> float:

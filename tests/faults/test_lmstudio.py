@@ -33,6 +33,9 @@ HISTORY = {
 }
 CONFIG = {"temperature": 0.7, "minPSampling": 0.05, "topKSampling": 40, "repeatPenalty": 1.1, "maxTokens": 120}
 PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 32
+PATIENT, IMPATIENT = 1000.0, 30.0
+"""Seconds of a clock on which a hundred pass in one; only what hangs is waited for in full."""
+HANGS = ("silence", "load_hangs", "stall_in_the_middle")
 BOTH_WAYS = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 
 
@@ -47,6 +50,7 @@ def installed(guarded: Guarded, studio: LMStudioServer) -> Iterator[None]:
     """The guard in place, and a default client that looks for LM Studio where ours is."""
     library._reset_default_client()
     library.configure_default_client(studio.address)
+    wait_for(guarded, PATIENT)
     guard.install(lms, guarded.runtime)
     yield
     swap.restore(lms, "llm")
@@ -54,6 +58,11 @@ def installed(guarded: Guarded, studio: LMStudioServer) -> Iterator[None]:
     guarded.runtime.primaries.shut_down()
     studio.stop()
     library._reset_default_client()
+
+
+def wait_for(guarded: Guarded, first_token: float, stall: float = PATIENT) -> None:
+    guarded.settings["API_FALLBACK_FIRST_TOKEN_TIMEOUT"] = first_token
+    guarded.settings["API_FALLBACK_STALL_TIMEOUT"] = stall
 
 
 def ask(stream: bool, chat: Any = None) -> str:
@@ -78,6 +87,7 @@ def test_a_failure_before_the_first_word_is_answered_locally(
     guarded: Guarded, studio: LMStudioServer, fault: str, stream: bool
 ) -> None:
     studio.fault = fault
+    wait_for(guarded, IMPATIENT if fault in HANGS else PATIENT)
     assert ask(stream) == LOCAL
     ((_, failure),) = guarded.plugin.asked
     assert failure.delivered == ""
@@ -91,6 +101,7 @@ def test_a_failure_in_the_middle_is_continued_from_that_character(
     guarded: Guarded, studio: LMStudioServer, fault: str, stream: bool
 ) -> None:
     studio.fault = fault
+    wait_for(guarded, PATIENT, IMPATIENT if fault in HANGS else PATIENT)
     assert ask(stream) == HALF + LOCAL
     ((_, failure),) = guarded.plugin.asked
     assert failure.delivered == HALF
@@ -110,6 +121,7 @@ def test_a_failure_in_the_middle_is_continued_from_that_character(
 )
 def test_what_went_wrong_is_told_apart(guarded: Guarded, studio: LMStudioServer, fault: str, kind: FailureKind) -> None:
     studio.fault = fault
+    wait_for(guarded, IMPATIENT if fault in HANGS else PATIENT)
     ask(True)
     assert guarded.plugin.asked[0][1].kind is kind
 
@@ -127,6 +139,7 @@ def test_refused(guarded: Guarded, studio: LMStudioServer, stream: bool) -> None
 @pytest.mark.parametrize("greeting", ["no", "hang"])
 def test_something_else_at_that_port(guarded: Guarded, studio: LMStudioServer, greeting: str, stream: bool) -> None:
     studio.greeting = greeting
+    wait_for(guarded, IMPATIENT if greeting == "hang" else PATIENT)
     assert ask(stream) == LOCAL
 
 
@@ -214,6 +227,7 @@ def test_leaving_a_stream_behind_cancels_the_prediction(guarded: Guarded, studio
 
 def test_giving_up_on_a_stalled_reply_cancels_the_prediction(guarded: Guarded, studio: LMStudioServer) -> None:
     studio.fault = "stall_in_the_middle"
+    wait_for(guarded, PATIENT, IMPATIENT)
     assert ask(True) == HALF + LOCAL
     assert studio.cancelled.wait(10)
 
@@ -246,6 +260,7 @@ def test_a_picture_that_cannot_be_sent_is_answered_without_eyes(
         studio.fault = "reset"
     else:
         studio.upload = how
+        wait_for(guarded, IMPATIENT if how == "hang" else PATIENT)
         studio.fault = "error_event"
     assert ask(stream, with_picture(tmp_path)) == LOCAL
     request = guarded.plugin.asked[0][0]

@@ -371,6 +371,31 @@ def test_an_outage_right_after_a_recovery_has_its_prober(watched: Watched, there
     assert watched.back.wait(WAIT)
 
 
+def test_an_outage_right_after_a_recovery_is_probed_afresh(
+    watched: Watched, there: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old prober may go on with the new outage: what it saw before counts no more."""
+    monkeypatch.setattr(module, "CONFIRMATIONS", 2)
+    monkeypatch.setattr(module, "MOST_CONFIRMATIONS", 32)
+    probes = [Probe(), Probe()]
+
+    def changed(name: str, told: PrimaryFailure | None, seconds: float) -> None:
+        if told is None and probes[1].count == 0:
+            watched.primary.failed(failure(FailureKind.REFUSED), probes[1])
+        elif told is None:
+            watched.back.set()
+
+    watched.primary._on_change = changed
+    there.set()
+    watched.primary.failed(failure(FailureKind.REFUSED), probes[0])
+    for _ in range(2 + 4):
+        assert not watched.back.is_set()
+        watched.clock.next_wait()
+        watched.clock.move(2.0)
+    assert watched.back.wait(WAIT)
+    assert [probe.count for probe in probes] == [2, 4]
+
+
 def test_shutting_down_ends_the_prober(watched: Watched) -> None:
     watched.primary.failed(failure(FailureKind.REFUSED))
     watched.clock.next_wait()
