@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import logging
 from collections.abc import Iterator
 
 from zwaif_hooks.clock import Clock
@@ -13,6 +14,8 @@ SHORTEST_REPLY = 3
 """Z-Waif takes fewer characters for a blank reply and asks again."""
 REPEAT_ENDING = " I know I keep saying that."
 """Last resort against Z-Waif's repeat rule, when a plugin repeats itself word for word."""
+
+_logger = logging.getLogger("zwaif")
 
 
 class Speaker:
@@ -47,6 +50,16 @@ class Speaker:
             yield text
         if self.said:
             yield from self._ending()
+
+    def close(self) -> None:
+        """Stop the plugin's work. Never raises; may be called twice, and from any thread."""
+        close = getattr(self.pieces, "close", None)
+        if close is None:
+            return
+        try:
+            close()
+        except Exception as error:  # it is being read in another thread, or the plugin's own clean-up failed
+            _logger.debug("stopping the answer of %s: %r", self.plugin, error)
 
     def record(self) -> AnswerRecord:
         return AnswerRecord(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -66,7 +65,7 @@ class Turn:
         self._pump: Pump | None = None
         self._rival: Pump | None = None
         self._delivered = ""
-        self._answer_pieces: Iterator[str] | None = None
+        self._speaker: Speaker | None = None
         self._abandoned = False
         self._failure: PrimaryFailure | None = None
         self._answer: AnswerRecord | None = None
@@ -122,11 +121,9 @@ class Turn:
         for pump in (self._pump, self._rival):
             if pump is not None:
                 pump.abandon()
-        pieces, self._answer_pieces = self._answer_pieces, None
-        close = getattr(pieces, "close", None)
-        if close is not None:
-            with contextlib.suppress(ValueError):  # it is being read at this very moment; the reader sees the flag
-                close()
+        speaker = self._speaker
+        if speaker is not None:
+            speaker.close()  # where it is being read at this very moment, the reader sees the flag and closes it
 
     def _leave_previous_turn(self) -> None:
         """Z-Waif never closes an iterator: a Reroll leaves the old one behind in the same thread and asks again."""
@@ -228,7 +225,7 @@ class Turn:
             plugin, answer = answered
             asked.append(plugin)
             speaker = Speaker(plugin, answer, request, failure, self._clock)
-            self._answer_pieces = speaker.pieces
+            self._speaker = speaker
             try:
                 for text in speaker.speak():
                     yield Chunk(text)
@@ -240,6 +237,9 @@ class Turn:
                 self._runtime.report(f"Plugin {plugin!r} failed in the middle of its answer: {caught!r}", caught)
                 failure = replace(failure, delivered=failure.delivered + speaker.said)
                 continue
+            finally:
+                self._speaker = None
+                speaker.close()
             if speaker.said:
                 self._answer = speaker.record()
                 self._runtime.plugins.hook.fallback_answered(record=self._answer)
