@@ -41,6 +41,8 @@ class Chunk:
 
     text: str
     native: Any = None
+    reason: str = ""
+    """Why the server stopped, on the last chunk: ``stop``, ``length`` …"""
 
 
 class Closers:

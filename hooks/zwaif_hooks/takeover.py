@@ -16,7 +16,7 @@ from zwaif_hooks.primary import Primary
 from zwaif_hooks.pump import Chunk, Closers, PrimaryError, Pump, Source
 from zwaif_hooks.records import BY_PRIMARY, TurnRecord
 from zwaif_hooks.speaker import Speaker
-from zwaif_hooks.truth import could_be_an_apology, is_an_apology
+from zwaif_hooks.truth import could_be_an_apology, is_an_apology, looks_unfinished
 
 if TYPE_CHECKING:
     from zwaif_hooks.runtime import Runtime
@@ -137,7 +137,11 @@ class Turn:
         first = self._primary.first_token.deadline(self._call.prompt_chars, deadlines.first_token)
         whole = SurrogateGate()
         held = ""
+        why = ""
         while (chunk := self._next(pump, first, deadlines.stall)) is not None:
+            why = chunk.reason or why
+            if not chunk.text and chunk.native is None:
+                continue
             held += whole.feed(chunk.text)
             if not self._delivered and (not held.strip() or could_be_an_apology(held)):
                 continue
@@ -153,7 +157,22 @@ class Turn:
         if held:
             self._delivered += held
             yield Chunk(held)
+        if why == "stop":
+            self._doubt_the_end()
         self._primary.succeeded()
+
+    def _doubt_the_end(self) -> None:
+        """Raise where the reply says that it is finished and ends in the middle of a sentence."""
+        last = self._delivered.rstrip()[-1:]
+        if not (last.isalnum() or last in ",-'’"):
+            return
+        try:
+            request = self._call.describe()
+        except Exception as error:
+            self._runtime.report(f"The end of the reply could not be checked: {error!r}", error)
+            return
+        if looks_unfinished(self._delivered, request.recent_replies, request.stop):
+            raise PrimaryError(FailureKind.CUT, "the reply says it is finished, in the middle of a sentence")
 
     def _next(self, pump: Pump, first: float, stall: float) -> Chunk | None:
         """The primary's next chunk, or PrimaryError."""

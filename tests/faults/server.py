@@ -158,6 +158,13 @@ def only_done_marker(talk: Talk) -> None:
     talk.end()
 
 
+def finished_in_the_middle(talk: Talk) -> None:
+    """Out of memory in text-generation-webui: the reply just stops, and is called finished."""
+    talk.open_stream()
+    talk.say(["I was going to ", "tell you about ", "the"])
+    talk.complete()
+
+
 def late_but_alive(talk: Talk) -> None:
     """Speaks when the test says so: a server that was loading its model."""
     talk.open_stream()
@@ -319,7 +326,8 @@ IN_THE_MIDDLE = ("reset_in_the_middle", "polite_end_in_the_middle", "error_in_th
 """Rows that fail after ``HALF``."""
 
 ROWS: dict[str, Callable[[Talk], None]] = {
-    name: globals()[name] for name in (*HEALTHY, *BEFORE_TEXT, *IN_THE_MIDDLE, "late_but_alive")
+    name: globals()[name]
+    for name in (*HEALTHY, *BEFORE_TEXT, *IN_THE_MIDDLE, "late_but_alive", "finished_in_the_middle")
 }
 
 

@@ -66,7 +66,8 @@ def test_a_space_after_data_is_optional() -> None:
 
 
 def test_each_chunk_keeps_the_events_own_bytes() -> None:
-    (chunk,) = read(stream([event("a"), DONE]))
+    chunk, end = read(stream([event("a"), DONE]))
+    assert end == Chunk("", reason="stop")
     assert chunk.native == event("a") + b"\n\n"
 
 

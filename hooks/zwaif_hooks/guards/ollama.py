@@ -124,7 +124,7 @@ class _Exchange:
             with sockets_to(closers):
                 for part in self._original(self._client, self._model, messages, stream=True, **kwargs):
                     done = done or bool(part.done)
-                    yield Chunk(part.message.content or "", part)
+                    yield Chunk(part.message.content or "", part, (part.done_reason or "stop") if part.done else "")
         except Exception as error:
             raise failure_of(error, self._address()) from error
         if not done:

@@ -21,7 +21,7 @@ def read_events(parts: Iterable[bytes]) -> Iterator[Chunk]:
     Raises:
         PrimaryError: an error object, a body that is no event stream, or an end without ``finish_reason``/``[DONE]``.
     """
-    finished = False
+    finished, why = False, ""
     events, damaged, stray = 0, 0, b""
     for line in _lines(parts):
         if not line.startswith(b"data:"):
@@ -39,10 +39,11 @@ def read_events(parts: Iterable[bytes]) -> Iterator[Chunk]:
         events += 1
         raise_for_error(event)
         text, reason = delta_of(event)
-        finished = finished or bool(reason)
+        finished, why = finished or bool(reason), reason or why
         if text is not None:
             yield Chunk(text, b"data: " + payload + b"\n\n")
     if finished:
+        yield Chunk("", reason=why or "stop")
         return
     if not events and stray:
         yield from read_body(stray)
@@ -67,7 +68,7 @@ def read_body(body: bytes) -> Iterator[Chunk]:
     text = message_of(reply)
     if not text:
         raise PrimaryError(FailureKind.EMPTY, "the reply was blank")
-    yield Chunk(text)
+    yield Chunk(text, reason=str(_first_choice(reply).get("finish_reason") or ""))
 
 
 def raise_for_error(reply: Any) -> None:
