@@ -1,0 +1,3 @@
+from benchmarks.failover.run import main
+
+raise SystemExit(main())

@@ -1,0 +1,182 @@
+"""The tables, as Markdown."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+from benchmarks.failover.contender import Heard
+from benchmarks.failover.measure import (
+    DEADLINE_FAULTS,
+    QUICK_FAULTS,
+    TRUNCATED,
+    Amount,
+    Entrant,
+    Healthy,
+    Spent,
+    median,
+    quantile,
+)
+
+PACKAGES = ("requests", "sseclient-py", "openai", "litellm", "langchain-core", "langchain-openai", "pydantic-ai-slim")
+NEVER = "never"
+
+
+@dataclass
+class Results:
+    entrants: list[Entrant]
+    amount: Amount
+    healthy: dict[str, Healthy] = field(default_factory=dict)
+    direct: dict[str, list[float]] = field(default_factory=dict)
+    first: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    deadlines: dict[tuple[str, str], Heard] = field(default_factory=dict)
+    verdicts: dict[str, dict[tuple[str, str], str]] = field(default_factory=dict)
+    spent: dict[str, Spent] = field(default_factory=dict)
+    probes: int = 0
+    seconds: float = 0.0
+
+
+def lines(results: Results, missing: Sequence[str]) -> Iterator[str]:
+    yield from _machine(results, missing)
+    yield from _first_text(results)
+    yield from _deadlines(results)
+    yield from _spent(results)
+    yield from _truth(results)
+    yield from _healthy(results)
+
+
+def _machine(results: Results, missing: Sequence[str]) -> Iterator[str]:
+    versions = ", ".join(f"{name} {version}" for name in PACKAGES if (version := _version(name)))
+    yield f"Python {platform.python_version()}, {platform.system()}, {_processor()}, {os.cpu_count()} cores. {versions}."
+    yield f"The run took {results.seconds:.0f} s."
+    if missing:
+        yield "Not installed: " + ", ".join(missing) + "."
+
+
+def _first_text(results: Results) -> Iterator[str]:
+    yield "\n## First fallback text when the primary fails at once\n"
+    yield "Milliseconds from the question to the first text of the second server, each from a fresh start: median / p99."
+    direct = {name: median(values) for name, values in results.direct.items()}
+    yield "Asked directly, the second server's first text takes " + ", ".join(
+        f"{value * 1e3:.1f} ms with {name}" for name, value in direct.items()
+    )
+    yield from _table(("", *QUICK_FAULTS))
+    ours = {row: median(results.first[results.entrants[0].name, row]) for row in QUICK_FAULTS}
+    for entrant in results.entrants:
+        cells = [_quick(results.first[entrant.name, row], ours[row]) for row in QUICK_FAULTS]
+        yield _row(entrant.name, *cells)
+
+
+def _quick(values: Sequence[float], ours: float) -> str:
+    return f"{median(values) / ours:.1f}×: {median(values) * 1e3:.1f} / {quantile(values, 0.99) * 1e3:.1f}"
+
+
+def _deadlines(results: Results) -> Iterator[str]:
+    yield "\n## First fallback text when the primary says nothing; everyone has a deadline of 2 s\n"
+    yield "Seconds to the first text. Pings are SSE comments every 0.25 s for 6 s, then the server hangs up."
+    yield from _table(("", *DEADLINE_FAULTS))
+    for entrant in results.entrants:
+        yield _row(entrant.name, *(_waited(results.deadlines[entrant.name, row]) for row in DEADLINE_FAULTS))
+
+
+def _waited(heard: Heard) -> str:
+    if not math.isinf(heard.first_after):
+        return f"{heard.first_after:.2f}"
+    return f"{NEVER} ({heard.error.partition(':')[0] or 'blank reply'} after {heard.seconds:.1f} s)"
+
+
+def _spent(results: Results) -> Iterator[str]:
+    amount = results.amount
+    yield "\n## Requests spent on a dead primary\n"
+    yield "Requests of users' turns seen by a primary that answers 503: "
+    yield f"{amount.herd} turns at once as the outage begins; from a fresh start {amount.sequential} turns one by one, "
+    yield f"{amount.herd} at once after those, and {amount.herd} at once {amount.again_after:.0f} s or more later. Then "
+    yield f"{amount.sequential} turns with a primary whose replies break off; and the turns without a whole reply (not those)."
+    yield from _table(
+        (
+            "",
+            "at once, first",
+            "one by one",
+            "they took",
+            "at once, after",
+            "at once, later",
+            "cut replies",
+            "turns lost",
+        )
+    )
+    for entrant in results.entrants:
+        log = results.spent[entrant.name]
+        took = f"{log.seconds:.2f} s"
+        cells = (log.at_start, log.sequential, took, log.herd, log.expired, log.cut, log.lost)
+        yield _row(entrant.name, *(str(cell) for cell in cells))
+    yield f"\nProbes of one token that zwaif-fallback sent in the background all this while: {results.probes}."
+
+
+def _truth(results: Results) -> Iterator[str]:
+    yield "\n## Replies that break off: what the caller gets\n"
+    yield "In the middle: once each with a second server that goes on, that says everything again, and that overlaps."
+    yield from _table(("", *TRUNCATED))
+    for entrant in results.entrants:
+        seen = results.verdicts[entrant.name]
+        cells = [_together([text for (at, _), text in seen.items() if at == row]) for row in TRUNCATED]
+        yield _row(entrant.name, *cells)
+
+
+def _together(verdicts: Sequence[str]) -> str:
+    counted = dict.fromkeys(verdicts)
+    if len(counted) == 1:
+        return verdicts[0]
+    return ", ".join(f"{verdicts.count(text)} {text}" for text in counted)
+
+
+def _healthy(results: Results) -> Iterator[str]:
+    yield "\n## What a healthy primary's replies cost more than with the bare client\n"
+    yield "Ratio to the bare client: added microseconds at p50 / p99 (differences of the quantiles, interleaved runs)."
+    yield from _table(
+        ("", "on", "first text", "turn of 7 chunks", "each chunk, 500 a second", "each chunk, all at once")
+    )
+    for entrant in results.entrants:
+        if not entrant.baseline:
+            continue
+        with_it, bare = results.healthy[entrant.name], results.healthy[entrant.baseline]
+        cells = [_added(getattr(with_it, what), getattr(bare, what)) for what in ("first", "turn", "chunk", "burst")]
+        yield _row(entrant.name, entrant.baseline, *cells)
+    for name in results.direct:
+        bare = results.healthy[name]
+        cells = [f"{median(getattr(bare, what)) * 1e6:.0f} µs" for what in ("first", "turn", "chunk", "burst")]
+        yield _row(f"{name} alone", "", *cells)
+
+
+def _added(values: Sequence[float], bare: Sequence[float]) -> str:
+    p50, p99 = (1e6 * (quantile(values, share) - quantile(bare, share)) for share in (0.5, 0.99))
+    return f"{median(values) / median(bare):.2f}×: {p50:+.0f} / {p99:+.0f}"
+
+
+def _table(head: Sequence[str]) -> Iterator[str]:
+    yield ""
+    yield _row(*(name.replace("_", " ") for name in head))
+    yield _row(*("---" for _ in head))
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _processor() -> str:
+    try:
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as file:
+            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

@@ -1,0 +1,19 @@
+"""The benchmark beside the peers runs without them, with a few of everything."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_failover_benchmark_runs_without_the_peers() -> None:
+    command = [sys.executable, "-m", "benchmarks.failover", "--smoke", "--only", "ours"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=90, check=False)
+    assert done.returncode == 0, done.stderr
+    (truth,) = (line for line in done.stdout.splitlines() if line.startswith("| zwaif-fallback | whole"))
+    assert truth == "| zwaif-fallback |" + " whole |" * 5
+    assert "Not installed: LiteLLM Router" in done.stdout
+    assert len([line for line in done.stdout.splitlines() if line.startswith("| zwaif-fallback |")]) == 5
