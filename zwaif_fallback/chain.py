@@ -250,11 +250,13 @@ class LocalTier:
         fitted = conversation.fit(wanted, model, self._model.count_tokens, begun)
         user = request.persona.user_name
         stops = [stop for stop in (*request.stop, f"\n{user}:" if user else "") if stop.strip()]
+        prompt = self._prompt(fitted, model)
         return Generation(
-            prompt=self._prompt(fitted, model),
+            prompt=prompt,
             max_tokens=fitted.max_tokens,
             stop=tuple(dict.fromkeys([*stops, *prompts.stop_strings(model)])),
             sampling=with_defaults(request.sampling, self._temperature()),
+            heal=len(fitted.partial) if prompt.endswith(fitted.partial) else 0,
         )
 
     def _prompt(self, fitted: conversation.Fitted, model: ModelInfo) -> str:

@@ -342,3 +342,17 @@ def test_many_threads_at_once() -> None:
 def test_same_server(one: str, other: str, same: bool) -> None:
     assert chain.same_server(one, other) is same
     assert chain.same_server(other, one) is same
+
+
+def test_the_engine_is_told_how_much_of_the_prompt_was_said() -> None:
+    model = Model([" there."])
+    assert Table(model).text(delivered="Hello") == " there."
+    assert Table(model).text() == "there."
+    assert [generation.heal for generation in model.generations] == [5, 0]
+
+
+def test_a_prompt_that_ends_otherwise_is_not_healed() -> None:
+    model = Model([" there."])
+    tier = LocalTier(model, model.ready, lambda *asked: "Hello -", lambda: 0, lambda line: None)
+    assert "".join(tier.speak(HELLO, "Hello")[1]) == " there."
+    assert model.generations[0].heal == 0

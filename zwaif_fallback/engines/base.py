@@ -58,6 +58,9 @@ class Generation:
     max_tokens: int = 300
     stop: tuple[str, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
+    heal: int = 0
+    """How many characters at the end of ``prompt`` are the beginning of the reply, cut anywhere. An engine that can
+    writes the last word of them again, letter by letter the same, so that half a word is gone on with as one."""
 
 
 @dataclass

@@ -6,17 +6,20 @@ cache from one reply to the next, and reads a long prompt in parts so that progr
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel, LoadOptions
 from zwaif_fallback.engines.decoding import IncrementalText
 from zwaif_fallback.engines.explain import explain, first_line, is_out_of_memory
+from zwaif_fallback.engines.healing import Vocabulary, only, torn_end, vocabulary_of
 from zwaif_fallback.engines.model_files import find_model
 from zwaif_fallback.engines.sampling import Sampler, decide
 from zwaif_fallback.engines.weights import Loaded, free_memory, load_weights
@@ -36,6 +39,17 @@ def _quiet(line: str) -> None:
     """Nobody listens to the progress of this load."""
 
 
+@dataclass
+class _Begun:
+    """A prompt in tokens, and what of the reply came out while its last word was written again."""
+
+    tokens: list[int]
+    text: IncrementalText
+    said: str = ""
+    ended: bool = False
+    """The model had nothing to add."""
+
+
 class TransformersEngine:
     """See :class:`zwaif_fallback.engines.base.Engine` for the contract."""
 
@@ -45,6 +59,7 @@ class TransformersEngine:
         self._tokenizer: Any = None
         self._tokenizer_lock = threading.Lock()
         self._end_tokens: frozenset[int] = frozenset()
+        self._vocabulary = Vocabulary(())
         self._window = 0
         self._cancelled = threading.Event()
 
@@ -65,6 +80,7 @@ class TransformersEngine:
         self._model, self._tokenizer = model, tokenizer
         self._reader = _Reader(model)
         self._end_tokens = end_tokens(model, tokenizer)
+        self._vocabulary = vocabulary_of(tokenizer, self._decode_many)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(self._encode(text)) for text in texts]
@@ -82,20 +98,74 @@ class TransformersEngine:
         free_memory()
 
     def _speak(self, generation: Generation, stats: GenerationStats, cancelled: threading.Event) -> Iterator[str]:
-        prompt = self._encode(generation.prompt)
-        stats.prompt_tokens = len(prompt)
-        text = IncrementalText(self._decode, prompt)
+        begun = self._begin(generation, stats, cancelled)
         stops = StopFilter(generation.stop)
-        for token in self._tokens(prompt, generation, stats, cancelled):
-            if piece := stops.feed(text.push(token)):
+        if piece := stops.feed(begun.said):
+            yield piece
+        if not (begun.ended or stops.stopped):
+            yield from self._go_on(begun, generation, stops, stats, cancelled)
+        if begun.ended or stops.stopped:
+            stats.finish_reason = "stop"
+
+    def _go_on(
+        self,
+        begun: _Begun,
+        generation: Generation,
+        stops: StopFilter,
+        stats: GenerationStats,
+        cancelled: threading.Event,
+    ) -> Iterator[str]:
+        for token in self._tokens(begun.tokens, generation, stats, cancelled):
+            if piece := stops.feed(begun.text.push(token)):
                 yield piece
             if stops.stopped:
+                return
+        if piece := stops.feed(begun.text.flush()) + stops.flush():
+            yield piece
+
+    def _begin(self, generation: Generation, stats: GenerationStats, cancelled: threading.Event) -> _Begun:
+        if torn := torn_end(generation.prompt, generation.heal):
+            with _explained(self._loaded_reader()):
+                healed = self._healed(generation, torn, stats, cancelled)
+            if healed is not None:
+                return healed
+        tokens = self._encode(generation.prompt)
+        stats.prompt_tokens = len(tokens)
+        return _Begun(tokens, IncrementalText(self._decode, tokens))
+
+    def _healed(
+        self, generation: Generation, torn: str, stats: GenerationStats, cancelled: threading.Event
+    ) -> _Begun | None:
+        """The prompt with its end ``torn`` written again by the model; None where no token fits."""
+        tokens = self._encode(generation.prompt[: -len(torn)])
+        if not tokens or len(tokens) + len(torn) >= self._window:
+            return None
+        stats.prompt_tokens = len(tokens)
+        begun = _Begun(tokens, IncrementalText(self._decode, tokens))
+        sampler = self._sampler(generation)
+        while not begun.said.startswith(torn):
+            # Behind a whole sentence and its space, the end of the reply fits too.
+            ends = list(self._end_tokens) if torn.isspace() else []
+            fitting = self._vocabulary.fitting(torn[len(begun.said) :])
+            goes_on = fitting and not cancelled.is_set()
+            scores = self._loaded_reader().read(begun.tokens, stats, cancelled) if goes_on else None
+            if scores is None:
+                return None
+            token = sampler.pick(only(scores, fitting + ends), begun.tokens, [])
+            if token in self._end_tokens:
+                begun.ended, begun.said = True, torn
                 break
-        else:
-            if piece := stops.feed(text.flush()) + stops.flush():
-                yield piece
-        if stops.stopped:
-            stats.finish_reason = "stop"
+            new = begun.text.push(token)
+            begun.tokens.append(token)
+            begun.said += new
+            if not new or not (begun.said.startswith(torn) or torn.startswith(begun.said)):
+                return None
+        stats.prompt_tokens = len(begun.tokens)
+        begun.said = begun.said[len(torn) :]
+        return begun
+
+    def _sampler(self, generation: Generation) -> Sampler:
+        return Sampler(decide(generation.sampling, self._model.generation_config), self._model.device)
 
     def _tokens(
         self, prompt: list[int], generation: Generation, stats: GenerationStats, cancelled: threading.Event
@@ -103,9 +173,9 @@ class TransformersEngine:
         """Token ids as they are picked; sets ``stats.finish_reason``."""
         reader = self._loaded_reader()
         room = self._room(prompt, generation)
-        sampler = Sampler(decide(generation.sampling, self._model.generation_config), self._model.device)
+        sampler = self._sampler(generation)
         made: list[int] = []
-        try:
+        with _explained(reader), _noting_the_reader_left(stats):
             while not cancelled.is_set() and len(made) < room:
                 scores = reader.read(prompt + made, stats, cancelled)
                 if scores is None:
@@ -118,12 +188,6 @@ class TransformersEngine:
                 stats.generated_tokens = len(made)
                 yield token
             stats.finish_reason = "cancelled" if cancelled.is_set() else "length"
-        except GeneratorExit:
-            stats.finish_reason = "cancelled"
-            raise
-        except (RuntimeError, MemoryError) as error:
-            reader.forget()
-            raise _engine_error(error) from error
 
     def _loaded_reader(self) -> _Reader:
         if self._reader is None:
@@ -154,6 +218,13 @@ class TransformersEngine:
             text = self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return str(text)
 
+    def _decode_many(self, lists: list[list[int]]) -> list[str]:
+        """For the whole vocabulary: a fast tokenizer's own way takes a twentieth of the time."""
+        fast = getattr(self._tokenizer, "backend_tokenizer", None)
+        if fast is not None:
+            return list(fast.decode_batch(lists, skip_special_tokens=True))
+        return [self._decode(tokens) for tokens in lists]
+
 
 class _Reader:
     """Feeds tokens to the model and keeps the key-value cache of what it has read."""
@@ -177,7 +248,7 @@ class _Reader:
     def read(self, tokens: list[int], stats: GenerationStats, cancelled: threading.Event) -> Any:
         """Scores for the token after ``tokens``, float32, shape (1, vocabulary); None when cancelled on the way."""
         start = self._reuse(tokens) if self._caches else 0
-        if not stats.generated_tokens:
+        if not (stats.generated_tokens or stats.prefilled_tokens):
             stats.reused_tokens = start
         if not self._caches:
             return self._forward(tokens)
@@ -287,6 +358,25 @@ def _describe(loaded: Loaded, info: ModelInfo, seconds: float) -> LoadedModel:
         load_seconds=seconds,
         notes=loaded.notes,
     )
+
+
+@contextlib.contextmanager
+def _explained(reader: _Reader) -> Iterator[None]:
+    """What goes wrong inside the model as an EngineError, its cache given back."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        reader.forget()
+        raise _engine_error(error) from error
+
+
+@contextlib.contextmanager
+def _noting_the_reader_left(stats: GenerationStats) -> Iterator[None]:
+    try:
+        yield
+    except GeneratorExit:
+        stats.finish_reason = "cancelled"
+        raise
 
 
 def _engine_error(error: BaseException) -> EngineError:

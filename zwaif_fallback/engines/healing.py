@@ -1,0 +1,78 @@
+"""Token healing: going on from text that was cut inside a word.
+
+Half a word is tokenized differently from the whole one, so a model that reads ``deep bl`` sees tokens it never saw
+there in training and garbles what follows. Healing takes the last word back out of the prompt and lets the model
+write it again, allowed only such tokens as spell the same characters; what it writes beyond them is new text.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+_LAST = re.compile(rf" ?(?:[{_CJK}]{{1,2}}|[^\W\d_{_CJK}]+|\d+|_+|[^\w\s]+)\Z| \Z")
+"""Where tokenizers split before they merge: letters, digits and signs apart, each with the space before it."""
+_LONGEST = 24
+"""Characters. Longer runs are no words but addresses or code, and writing them again would cost time."""
+_ANCHOR = "a"
+_BROKEN = "\ufffd"
+_HIGHEST = "\U0010ffff"
+
+
+def torn_end(prompt: str, reply: int) -> str:
+    """The end of the prompt that may be half a token, at most what belongs to the reply; empty for none.
+
+    Args:
+        reply: how many characters at the end of the prompt are the reply's. One space before them, which the prompt
+            format put there, counts with the first word, as it does in most vocabularies.
+    """
+    if reply <= 0:
+        return ""
+    first = max(0, len(prompt) - reply)
+    if prompt[first - 1 : first] == " ":
+        first -= 1
+    found = _LAST.search(prompt, max(first, len(prompt) - _LONGEST - 2))
+    return found.group() if found and len(found.group()) <= _LONGEST else ""
+
+
+class Vocabulary:
+    """The tokens of a model by their text, where they stand inside a sentence."""
+
+    def __init__(self, tokens: Iterable[tuple[str, int]]) -> None:
+        pairs = sorted((text, token) for text, token in tokens if text and _BROKEN not in text)
+        self._texts = [text for text, _ in pairs]
+        self._ids = [token for _, token in pairs]
+
+    def fitting(self, wanted: str) -> list[int]:
+        """Tokens that begin with ``wanted``, or that ``wanted`` begins with."""
+        longer = self._ids[bisect_left(self._texts, wanted) : bisect_left(self._texts, wanted + _HIGHEST)]
+        shorter = [token for size in range(1, len(wanted)) for token in self._exactly(wanted[:size])]
+        return longer + shorter
+
+    def _exactly(self, text: str) -> list[int]:
+        return self._ids[bisect_left(self._texts, text) : bisect_left(self._texts, text + "\0")]
+
+
+def vocabulary_of(tokenizer: Any, decode: Callable[[list[list[int]]], list[str]]) -> Vocabulary:
+    """Every ordinary token of a transformers tokenizer; costs about a microsecond each with a fast one.
+
+    Args:
+        decode: many lists of token ids to their texts, at once.
+    """
+    anchor = list(tokenizer(_ANCHOR, add_special_tokens=False).input_ids)
+    special: Collection[int] = {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}
+    ids = [token for token in range(len(tokenizer)) if token not in special]
+    # A token's leading space only shows behind another token.
+    before, *texts = decode([anchor, *([*anchor, token] for token in ids)])
+    return Vocabulary((text[len(before) :], token) for text, token in zip(texts, ids, strict=True))
+
+
+def only(scores: Any, allowed: list[int]) -> Any:
+    """``scores`` with every token ruled out that is not ``allowed``."""
+    import torch
+
+    ids = torch.tensor(allowed, device=scores.device)
+    return torch.full_like(scores, float("-inf")).index_copy(1, ids, scores[:, ids])
