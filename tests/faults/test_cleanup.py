@@ -88,7 +88,38 @@ def test_the_primary_is_hung_up_on_as_soon_as_somebody_else_speaks(
     pytest.fail(f"the primary's connection stayed open for {min(took):.3f} s")
 
 
+@pytest.mark.parametrize("row", [*QUICK, "healthy", "http_401", "html_200", "no_bytes_200", "stall_in_the_middle"])
+def test_no_connection_waits_for_the_garbage_collector(
+    guarded: Guarded, server: FaultServer, ask: Ask, row: str
+) -> None:
+    guarded.settings["API_FALLBACK_FIRST_TOKEN_TIMEOUT"] = 600.0
+    server.fault = row
+    ask(server.address, True)
+    settle(server)
+    gc.collect()
+    before = open_files()
+    gc.disable()
+    try:
+        for _ in range(3):
+            guarded.runtime.primaries.get(server.address).succeeded()
+            ask(server.address, True)
+        settle(server)
+        assert open_files() <= before
+    finally:
+        gc.enable()
+
+
 # A thousand takeovers
+
+
+def threads() -> int:
+    return psutil.Process().num_threads()
+
+
+def open_files() -> int:
+    """Sockets included."""
+    process = psutil.Process()
+    return process.num_fds() if os.name == "posix" else process.num_handles()
 
 
 class Footprint:
@@ -96,10 +127,9 @@ class Footprint:
 
     def __init__(self) -> None:
         gc.collect()
-        process = psutil.Process()
-        self.rss = process.memory_info().rss
-        self.threads = process.num_threads()
-        self.files = process.num_fds() if os.name == "posix" else process.num_handles()
+        self.rss = psutil.Process().memory_info().rss
+        self.threads = threads()
+        self.files = open_files()
         self.turns = sum(isinstance(thing, (Turn, Pump)) for thing in gc.get_objects())
 
 
@@ -146,9 +176,9 @@ def test_a_thousand_takeovers_leave_nothing_behind(
     for number in range(TAKEOVERS):
         one_takeover(guarded, server, clients, number)
     settle(server)
-    assert wait_until(lambda: psutil.Process().num_threads() <= before.threads)
+    assert wait_until(lambda: threads() <= before.threads)
+    assert wait_until(lambda: open_files() <= before.files), "sockets"
     after = Footprint()
-    assert after.files <= before.files
     assert after.turns <= before.turns
     assert after.rss <= before.rss * (1 + RSS_GROWTH)
 

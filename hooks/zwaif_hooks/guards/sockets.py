@@ -109,6 +109,15 @@ def _adapter() -> Any:
             super().init_poolmanager(*args, **kwargs)
             self.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": TlsPool}
 
+        def close(self) -> None:
+            """Of urllib3 2 this only forgets the connections; a failure that is kept would keep the server's slot."""
+            for manager in (self.poolmanager, *self.proxy_manager.values()):
+                for key in list(manager.pools.keys()):
+                    pool = manager.pools.get(key)
+                    if pool is not None:
+                        pool.close()
+            super().close()
+
     _Adapter = WatchedAdapter
     return WatchedAdapter(max_retries=0)
 
