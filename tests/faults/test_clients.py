@@ -25,6 +25,22 @@ LOCAL = "Local text goes on."
 Ask = Callable[[str, bool], str]
 
 
+SILENT = ("silence", "headers_then_silence", "comments_only", "role_then_silence")
+"""Rows that are over when the first-token deadline is."""
+PATIENT = 1000.0
+"""Seconds on a clock that runs a hundred times as fast: what does not hang is never late, however busy the machine."""
+
+
+@pytest.fixture
+def guarded(guarded: Guarded, request: pytest.FixtureRequest) -> Guarded:
+    """Deadlines as short as the row needs them to be, and no shorter."""
+    row = getattr(request.node, "callspec", None)
+    name = row.params.get("row", "") if row is not None else ""
+    guarded.settings["API_FALLBACK_FIRST_TOKEN_TIMEOUT"] = 15.0 if name in SILENT else PATIENT
+    guarded.settings["API_FALLBACK_STALL_TIMEOUT"] = 10.0 if name == "stall_in_the_middle" else PATIENT
+    return guarded
+
+
 @pytest.fixture
 def ask_http(guarded: Guarded) -> Iterator[Ask]:
     http.install(requests.sessions, guarded.runtime)
@@ -132,8 +148,14 @@ def test_a_name_that_does_not_resolve(
     assert guarded.plugin.asked[0][1].kind is FailureKind.REFUSED
 
 
+def test_an_address_whose_port_is_no_port_is_answered_locally(guarded: Guarded, ask_http: Ask) -> None:
+    assert ask_http("127.0.0.1:abc", True) == LOCAL
+
+
 @pytest.mark.parametrize("row", ["silence", "stall_in_the_middle"])
-def test_the_servers_slot_becomes_free_when_a_reply_is_given_up(server: FaultServer, ask: Ask, row: str) -> None:
+def test_the_servers_slot_becomes_free_when_a_reply_is_given_up(
+    guarded: Guarded, server: FaultServer, ask: Ask, row: str
+) -> None:
     server.fault = row
     ask(server.address, True)
     assert server.hung_up.wait(5)

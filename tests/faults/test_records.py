@@ -6,10 +6,10 @@ import pytest
 
 from tests.faults.conftest import Guarded
 from tests.faults.server import HALF, REPLY, FaultServer
-from tests.faults.test_clients import LOCAL, Ask, ask, ask_http, ask_ollama
+from tests.faults.test_clients import LOCAL, Ask, ask, ask_http, ask_ollama, guarded
 from zwaif_hooks.records import BY_PRIMARY
 
-__all__ = ["ask", "ask_http", "ask_ollama"]
+__all__ = ["ask", "ask_http", "ask_ollama", "guarded"]
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])

@@ -293,7 +293,11 @@ def _seconds(retry_after: str | None) -> float:
 
 def _address(url: str) -> str:
     parts = urlsplit(url)
-    return f"{parts.hostname or ''}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+    try:
+        port = parts.port
+    except ValueError:  # a port that is none: requests will say so, and the breaker has a name for it
+        return parts.netloc
+    return f"{parts.hostname or ''}:{port or (443 if parts.scheme == 'https' else 80)}"
 
 
 def _short(error: BaseException) -> str:

@@ -29,7 +29,7 @@ def check_at_start(kind: str, primary: Primary) -> str:
     if listens(primary.name):
         return f"{kind} at {primary.name} accepts connections"
     primary.failed(PrimaryFailure(FailureKind.REFUSED, f"nothing listens at {primary.name}"))
-    return f"{kind} at {primary.name} is not there yet: replies come from the fallback until it is"
+    return f"{kind} at {primary.name} is not there yet; start it when you like, it is noticed within two seconds"
 
 
 def find_lmstudio() -> str:
