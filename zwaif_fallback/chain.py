@@ -20,7 +20,7 @@ from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel
 from zwaif_fallback.errors import EngineError, FallbackError, ModelError
 from zwaif_fallback.last_words import LastWords
 from zwaif_fallback.stops import StopFilter
-from zwaif_hooks.joining import Joiner
+from zwaif_hooks.joining import Joiner, LastWordJoiner, split_at_last_word
 from zwaif_hooks.messages import Answer, ChatRequest, Message, ModelInfo, PrimaryFailure, Sampling
 
 FormatPrompt = Callable[[Sequence[Message], ModelInfo, str], "str | None"]
@@ -157,21 +157,37 @@ class RemoteTier:
 
     def speak(self, request: ChatRequest, begun: str) -> tuple[str, Iterator[str]]:
         """Another server knows no more of the character and sees no more pictures than a local model does."""
-        pieces = self._connect().stream(
+        return self._name, self._continued(request, begun) if begun else self._ask(request, "")
+
+    def _ask(self, request: ChatRequest, partial: str) -> Iterator[str]:
+        return self._connect().stream(
             conversation.whole(request),
             sampling=request.sampling,
             stop=request.stop,
             max_tokens=request.max_tokens or LONGEST_REPLY,
-            partial=begun,
+            partial=partial,
         )
-        return self._name, self._joined(pieces, begun)
 
-    def _joined(self, pieces: Iterator[str], begun: str) -> Iterator[str]:
-        """Without what the server says again of ``begun``."""
-        joiner = Joiner(begun)
-        for piece in _closable(pieces):
+    def _continued(self, request: ChatRequest, begun: str) -> Iterator[str]:
+        """What follows ``begun``. The server is given whole words only: it tokenizes half a word like any other text,
+        and those that start the word anew would leave open where it ends. When it goes on with another word, that one
+        was meant to stay, and it is asked once more with everything."""
+        given, _ = split_at_last_word(begun)
+        if given:
+            joiner = LastWordJoiner(begun)
+            yield from _joined(self._ask(request, given), joiner)
+            if not joiner.failed:
+                return
+        yield from _joined(self._ask(request, begun), Joiner(begun))
+
+
+def _joined(pieces: Iterator[str], joiner: Joiner | LastWordJoiner) -> Iterator[str]:
+    with contextlib.closing(_closable(pieces)) as source:
+        for piece in source:
             yield joiner.feed(piece)
-        yield joiner.finish()
+            if isinstance(joiner, LastWordJoiner) and joiner.failed:
+                return
+    yield joiner.finish()
 
 
 class LocalTier:

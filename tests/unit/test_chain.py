@@ -356,3 +356,66 @@ def test_a_prompt_that_ends_otherwise_is_not_healed() -> None:
     tier = LocalTier(model, model.ready, lambda *asked: "Hello -", lambda: 0, lambda line: None)
     assert "".join(tier.speak(HELLO, "Hello")[1]) == " there."
     assert model.generations[0].heal == 0
+
+
+class Listener(Host):
+    """Answers each question with the next script and keeps what it was given as the start of its turn."""
+
+    def __init__(self, *scripts: Script) -> None:
+        super().__init__()
+        self.scripts = list(scripts)
+        self.given: list[str] = []
+        self.closed = 0
+
+    def stream(self, messages: Sequence[Message], *, partial: str, **wishes: object) -> Iterator[str]:  # type: ignore[override]
+        self.given.append(partial)
+        self.script = tuple(self.scripts[len(self.given) - 1])
+        try:
+            yield from super().stream(messages, sampling=Sampling(), stop=(), max_tokens=1, partial=partial)
+        finally:
+            self.closed += 1
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        [" blue", " skies."],
+        ["blue skies."],
+        ["Blue", " skies."],
+        ["  b", "lue skies."],
+        ["I like deep blue skies."],
+        ["deep blue skies."],
+    ],
+)
+def test_a_server_is_given_whole_words_and_the_torn_one_is_expected(script: list[str]) -> None:
+    host = Listener(script)
+    table = Table(Model(["no"]), host)
+    assert table.text(delivered="I like deep bl") == "ue skies."
+    assert host.given == ["I like deep"] and host.closed == 1
+
+
+def test_a_lost_space_is_put_in_where_the_word_was_whole() -> None:
+    host = Listener(["like cats."])
+    assert Table(Model(["no"]), host).text(delivered="I like") == " cats."
+    host = Listener(["cats."])
+    assert Table(Model(["no"]), host).text(delivered="I like ") == "cats."
+    assert host.given == ["I like"]
+
+
+def test_a_server_that_prefers_another_word_is_asked_again_with_everything() -> None:
+    host = Listener([" love cats."], [" cats."])
+    table = Table(Model(["no"]), host)
+    assert table.text(delivered="I like") == " cats."
+    assert host.given == ["I", "I like"] and host.closed == 2
+    assert table.said == []
+
+
+def test_the_first_word_is_given_as_it_is() -> None:
+    host = Listener(["Hello there."])
+    assert Table(Model(["no"]), host).text(delivered="Hel") == "lo there."
+    assert host.given == ["Hel"]
+
+
+def test_a_server_that_fails_at_the_seam_is_followed_from_there() -> None:
+    host = Listener([" bl", ConnectionResetError("gone")])
+    assert Table(Model(["ue skies."]), host).text(delivered="I like deep bl") == "ue skies."
