@@ -123,7 +123,7 @@ def _make() -> FallbackService:
     from zwaif_fallback.supervisor import LocalModel
 
     settings = _host.settings if _host else SettingsStore(SETTINGS)
-    local = LocalModel(hang_timeout=float(settings.get("API_FALLBACK_ENGINE_TIMEOUT")))
+    local = LocalModel(hang_timeout=float(settings.get("API_FALLBACK_ENGINE_TIMEOUT")), say=log.say)
     return FallbackService(settings, local, _remote, log.say, _ask_everyone)
 
 

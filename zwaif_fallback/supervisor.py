@@ -49,6 +49,7 @@ class LocalModel:
         abandoned_after: seconds a reader may stay away from its reply while somebody else waits.
         command: starts the worker.
         both_fit: whether the model of these options fits beside the one that is loaded.
+        say: tells the user one line: who had to wait, and how long.
     """
 
     def __init__(
@@ -59,12 +60,13 @@ class LocalModel:
         abandoned_after: float = 30.0,
         command: Sequence[str] = COMMAND,
         both_fit: Callable[[LoadOptions], bool] | None = None,
+        say: Progress = logger.info,
     ) -> None:
         self._hang_timeout = hang_timeout
         self._load_timeout = load_timeout
         self._command = command
         self._both_fit = both_fit or fits_beside
-        self._turns = Turns(abandoned_after)
+        self._turns = Turns(abandoned_after, say=say)
         # Lock order: a turn, then this lock. Held while loading, never while generating.
         self._load_lock = threading.Lock()
         self._worker: WorkerProcess | None = None

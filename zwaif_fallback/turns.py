@@ -53,10 +53,17 @@ class Turns:
 
     Args:
         abandoned_after: seconds after which a holder that paused has lost its turn.
+        say: tells the user one line.
     """
 
-    def __init__(self, abandoned_after: float = 30.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        abandoned_after: float = 30.0,
+        clock: Callable[[], float] = time.monotonic,
+        say: Callable[[str], None] = logger.info,
+    ) -> None:
         self._abandoned_after = abandoned_after
+        self._say = say
         self.clock = clock
         # Re-entrant, because a forgotten iterator gives its turn back from the garbage collector, anywhere.
         self.changed = threading.Condition(threading.RLock())
@@ -77,7 +84,7 @@ class Turns:
                 raise
         waited = self.clock() - since
         if waited > _WORTH_TELLING_SECONDS:
-            logger.info("Waited %.1f s for the local model: another reply was running.", waited)
+            self._say(f"Waited {waited:.1f} s for the local model: another reply was running")
         return turn
 
     def remove(self, turn: Turn) -> None:

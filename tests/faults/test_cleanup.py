@@ -119,7 +119,7 @@ def threads() -> int:
 def open_files() -> int:
     """Sockets included."""
     process = psutil.Process()
-    return process.num_fds() if os.name == "posix" else process.num_handles()
+    return int(process.num_fds() if os.name == "posix" else process.num_handles())  # type: ignore[attr-defined,unused-ignore]
 
 
 class Footprint:
