@@ -10,6 +10,7 @@ from typing import Any
 
 from zwaif_hooks.clock import Clock
 from zwaif_hooks.messages import FailureKind
+from zwaif_hooks.threads import readers
 
 
 class PrimaryError(Exception):
@@ -105,7 +106,7 @@ class Pump:
         self.had_content = False
 
     def start(self) -> None:
-        threading.Thread(target=self._run, name="zwaif-primary", daemon=True).start()
+        readers.run(self._run)
 
     def take(self, first_timeout: float, stall_timeout: float) -> Chunk | None:
         """The next chunk, or None at the regular end.

@@ -7,9 +7,11 @@ response headers have come; a hung server never sends any. Both offer public hoo
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import socket
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -42,14 +44,12 @@ def hang_up(sock: Any) -> None:
 
 def watched_session(like: requests.Session) -> requests.Session:
     """A session like Z-Waif's own, without its retries (with a fallback ready, six seconds of back-off help nobody)."""
-    import requests
 
-    session = requests.Session()
-    session.headers, session.cookies = like.headers, like.cookies
-    session.auth, session.verify, session.cert = like.auth, like.verify, like.cert
-    session.proxies, session.trust_env = like.proxies, like.trust_env
-    session.mount("http://", _adapter())
-    session.mount("https://", _adapter())
+    session = copy.copy(like)
+    session.adapters = OrderedDict[str, Any]()
+    adapter = _adapter()
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
     return session
 
 

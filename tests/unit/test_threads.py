@@ -1,0 +1,58 @@
+"""Threads that are used again: every job runs, at once, whatever the others do."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from zwaif_hooks import threads
+from zwaif_hooks.threads import KEPT, ThreadCache
+
+WAIT = 10.0
+
+
+def test_a_thread_is_used_again() -> None:
+    cache, seen = ThreadCache("reader"), []
+    for _ in range(5):
+        done = threading.Event()
+        cache.run(lambda done=done: (seen.append(threading.get_ident()), done.set()))  # type: ignore[misc]
+        assert done.wait(WAIT)
+        while not cache._idle:
+            threading.Event().wait(0.001)
+    assert len(set(seen)) == 1
+
+
+def test_jobs_never_wait_for_each_other() -> None:
+    cache, together = ThreadCache("reader"), threading.Barrier(20)
+    done = threading.Semaphore(0)
+
+    def job() -> None:
+        together.wait(WAIT)
+        done.release()
+
+    for _ in range(20):
+        cache.run(job)
+    assert all(done.acquire(timeout=WAIT) for _ in range(20))
+
+
+def test_only_a_few_idle_threads_are_kept() -> None:
+    cache, gate, ended = ThreadCache("reader"), threading.Event(), threading.Semaphore(0)
+
+    def job() -> None:
+        gate.wait(WAIT)
+        ended.release()
+
+    for _ in range(30):
+        cache.run(job)
+    gate.set()
+    assert all(ended.acquire(timeout=WAIT) for _ in range(30))
+    assert len(cache._idle) <= KEPT
+
+
+def test_an_idle_thread_ends_after_a_while_and_loses_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "IDLE_SECONDS", 0.0)
+    cache, done = ThreadCache("short-lived"), threading.Semaphore(0)
+    for _ in range(300):
+        cache.run(done.release)  # type: ignore[arg-type]
+    assert all(done.acquire(timeout=WAIT) for _ in range(300))
