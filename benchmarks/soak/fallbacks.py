@@ -1,0 +1,56 @@
+"""Who answers in the server's place: the embedded model in its real worker process, or a script."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import resources
+from typing import Any
+
+from zwaif_fallback import prompts
+from zwaif_fallback.chain import Chain, LastTier, LocalTier
+from zwaif_fallback.engines.base import LoadOptions
+from zwaif_fallback.last_words import LastWords
+from zwaif_fallback.supervisor import LocalModel
+from zwaif_hooks.messages import Answer, ChatRequest, PrimaryFailure
+from zwaif_hooks.specs import hookimpl
+
+
+class Scripted:
+    """Goes on with numbered words, so that a word that is lost or doubled shows."""
+
+    pid: int | None = None
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+    @hookimpl
+    def on_primary_failure(self, request: ChatRequest, failure: PrimaryFailure) -> Answer:
+        asked = request.messages[-1].content
+        return Answer([f"<{number}:{asked}> " for number in range(5)], "script", exact=True)
+
+
+class Local:
+    """The plugin's own chain with the embedded model."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._model = LocalModel(say=say)
+        folder = str(resources.files("zwaif_fallback.demo") / "model")
+        self._options = LoadOptions(folder, device="cpu", quantization="none", threads=1)
+        tier = LocalTier(self._model, self._ready, prompts.render, lambda: 0, say)
+        tiers = (tier, LastTier(LastWords(seed=1)))
+        self._chain = Chain(lambda _: tiers, say)
+        self._ready()
+
+    @property
+    def pid(self) -> int | None:
+        return self._model.pid
+
+    def close(self) -> None:
+        self._model.close()
+
+    @hookimpl
+    def on_primary_failure(self, request: ChatRequest, failure: PrimaryFailure) -> Answer:
+        return self._chain.answer(request, failure)
+
+    def _ready(self) -> Any:
+        return self._model.load(self._options)
