@@ -24,6 +24,8 @@ TRUNCATED = (
     "blank_reply",
 )
 SEAMS = ("goes_on", "says_it_again", "overlaps")
+SETTLE_SECONDS = 0.005
+"""Between two turns that are timed, so that what one leaves running is not counted to the next."""
 AGAIN_AFTER = 31.0
 """Seconds after which LiteLLM's cooldown of 30 s has expired."""
 
@@ -33,11 +35,11 @@ class Amount:
     """How much of everything; ``SMOKE`` only shows that the program lives."""
 
     fresh_starts: int = 20
-    seconds_a_cell: float = 4.0
+    seconds_a_cell: float = 2.0
     sequential: int = 10
     herd: int = 50
-    requests: int = 250
-    paced_rounds: int = 12
+    requests: int = 200
+    paced_rounds: int = 10
     burst_rounds: int = 8
     again_after: float = AGAIN_AFTER
 
@@ -247,6 +249,7 @@ def healthy(servers: Servers, makers: dict[str, Make], amount: Amount) -> dict[s
         for number in range(rounds):
             names = list(makers) if number % 2 else list(makers)[::-1]
             for name in names:
+                time.sleep(SETTLE_SECONDS)
                 _HEALTHY_ROWS[row](found[name], rows[row][name].ask("Hello"))
     for contenders in rows.values():
         for contender in contenders.values():

@@ -6,6 +6,7 @@ Importing a peer takes seconds, so each is imported when it is first made; ``Imp
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -60,11 +61,16 @@ class LiteLLM(Async):
             if chunk.choices:
                 yield chunk.choices[0].delta.content
 
+    def close(self) -> None:
+        """Else its callbacks stay, and after a hundred of them later Routers do not learn of failures."""
+        self._router.discard()
+
 
 def _deployment(name: str, address: str) -> dict[str, Any]:
     limits = {"timeout": DEADLINE, "stream_timeout": DEADLINE}
     return {
         "model_name": name,
+        "model_info": {"id": uuid.uuid4().hex},  # else one Router's failures cool down another's deployment
         "litellm_params": {"model": "openai/m", "api_base": base_url(address), "api_key": KEY, **limits},
     }
 

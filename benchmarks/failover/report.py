@@ -52,7 +52,8 @@ def lines(results: Results, missing: Sequence[str]) -> Iterator[str]:
 
 def _machine(results: Results, missing: Sequence[str]) -> Iterator[str]:
     versions = ", ".join(f"{name} {version}" for name in PACKAGES if (version := _version(name)))
-    yield f"Python {platform.python_version()}, {platform.system()}, {_processor()}, {os.cpu_count()} cores. {versions}."
+    machine = f"{platform.system()}, {_processor()}, {os.cpu_count()} cores"
+    yield f"Python {platform.python_version()}, {machine}. {versions}."
     yield f"The run took {results.seconds:.0f} s."
     if missing:
         yield "Not installed: " + ", ".join(missing) + "."
@@ -60,7 +61,8 @@ def _machine(results: Results, missing: Sequence[str]) -> Iterator[str]:
 
 def _first_text(results: Results) -> Iterator[str]:
     yield "\n## First fallback text when the primary fails at once\n"
-    yield "Milliseconds from the question to the first text of the second server, each from a fresh start: median / p99."
+    yield "Milliseconds from the question to the second server's first text, each from a fresh start: as many times as"
+    yield "ours, median / p99."
     direct = {name: median(values) for name, values in results.direct.items()}
     yield "Asked directly, the second server's first text takes " + ", ".join(
         f"{value * 1e3:.1f} ms with {name}" for name, value in direct.items()
@@ -95,17 +97,18 @@ def _spent(results: Results) -> Iterator[str]:
     yield "\n## Requests spent on a dead primary\n"
     yield "Requests of users' turns seen by a primary that answers 503: "
     yield f"{amount.herd} turns at once as the outage begins; from a fresh start {amount.sequential} turns one by one, "
-    yield f"{amount.herd} at once after those, and {amount.herd} at once {amount.again_after:.0f} s or more later. Then "
-    yield f"{amount.sequential} turns with a primary whose replies break off; and the turns without a whole reply (not those)."
+    yield f"{amount.herd} at once after those, {amount.herd} at once {amount.again_after:.0f} s later. Besides: "
+    yield f"{amount.sequential} turns one by one with a primary whose replies break off. Lost are the turns without a"
+    yield "whole reply (the last kind left out)."
     yield from _table(
         (
             "",
-            "at once, first",
+            "at once",
             "one by one",
             "they took",
-            "at once, after",
+            "at once, then",
             "at once, later",
-            "cut replies",
+            "replies cut",
             "turns lost",
         )
     )
@@ -136,7 +139,7 @@ def _together(verdicts: Sequence[str]) -> str:
 
 def _healthy(results: Results) -> Iterator[str]:
     yield "\n## What a healthy primary's replies cost more than with the bare client\n"
-    yield "Ratio to the bare client: added microseconds at p50 / p99 (differences of the quantiles, interleaved runs)."
+    yield "Ratio to the bare client's median: added microseconds at p50 / p99 (differences of the quantiles, in turn)."
     yield from _table(
         ("", "on", "first text", "turn of 7 chunks", "each chunk, 500 a second", "each chunk, all at once")
     )
