@@ -61,7 +61,8 @@ class Soak:
         self.takeovers = Takeovers()
         self.verdict = Verdict(self.takeovers)
         self.runtime = self._runtime(scratch)
-        self.chaos = Chaos(self.server, lambda: self.fallback.pid, options.seed)
+        trust = self.runtime.primaries.get(self.server.address).succeeded
+        self.chaos = Chaos(self.server, lambda: self.fallback.pid, trust, options.seed)
         self._turns = iter(range(options.turns))
         self._counting = threading.Lock()
         self._began = time.monotonic()

@@ -15,6 +15,9 @@ CALM_SECONDS = (1.0, 3.5)
 """Between two blows, counted from when the server listens again: mostly long enough for it to be trusted again."""
 FIRST_CALM_SECONDS = 0.05
 DOWN_SECONDS = (0.0, 0.7)
+TRUSTED = 0.7
+"""How often the circuit breaker is closed by hand: rightly it takes such a server for flapping and would hardly ask
+it, and what is to be seen is replies that break off."""
 FROZEN_SECONDS = (0.1, 1.5)
 """Some are shorter than the stall deadline, and must not be taken for a failure."""
 BLOWS = (*["kill"] * 8, *["freeze"] * 5, *["freeze and kill"] * 3, "kill the worker")
@@ -24,8 +27,12 @@ BLOWS = (*["kill"] * 8, *["freeze"] * 5, *["freeze and kill"] * 3, "kill the wor
 class Chaos:
     """Strikes until told to stop, in a thread of its own."""
 
-    def __init__(self, server: ServerChild, worker_pid: Callable[[], int | None], seed: int) -> None:
+    def __init__(
+        self, server: ServerChild, worker_pid: Callable[[], int | None], trust: Callable[[], None], seed: int
+    ) -> None:
+        """``trust`` is called, every other time on average, when the server is back."""
         self._server = server
+        self._trust = trust
         self._worker_pid = worker_pid
         self._random = random.Random(seed)
         self._stop = threading.Event()
@@ -66,6 +73,8 @@ class Chaos:
             self._server.start()
         else:
             self._server.thaw()
+        if self._random.random() < TRUSTED:
+            self._trust()
 
     def _kill_worker(self) -> None:
         pid = self._worker_pid()
