@@ -26,8 +26,8 @@ from zwaif_fallback.standin.launch import environment
 
 HERE = Path(__file__).resolve().parent
 MODEL = HERE / "model"
-REPLY_SECONDS = 60.0
-"""Longest wait for an event of the host process; a slow machine loads the model in this time."""
+REPLY_SECONDS = 200.0
+"""Longest wait for an event of the host process: a slow machine loads the model, v1.14-R4 tries thousands of ports."""
 SERVER, FALLBACK, BOTH, NOBODY = "the LLM server", "the fallback model", "the server, then the fallback model", "nobody"
 
 
