@@ -48,6 +48,9 @@ REPLY = "Hello there, how are you? 你好，世界。 😀🎉 café"
         ("a" * 25, 25, ""),
         ("a" * 24, 24, "a" * 24),
         ("I like deep bl", 0, ""),
+        ("Hi there wonderf", 2, ""),
+        ("Hi there wonderf", 3, ""),
+        ("Hi there wonderf", 8, " wonderf"),
         ("", 3, ""),
     ],
 )
@@ -92,11 +95,11 @@ def cuts(answer: str) -> Iterator[int]:
 
 @pytest.mark.slow
 def test_a_sentence_is_gone_on_with_wherever_it_was_cut(companion: TransformersEngine) -> None:
-    cases = [(ASK.format(asked), answer, at) for asked, answer in TALK for at in cuts(answer)]
-    assert len(cases) > 100
-    plain = sum(go_on(companion, ask + answer[:at], 0) == answer[at:] for ask, answer, at in cases[::3])
+    cases = [(ASK.format(asked), answer, at) for asked, answer in TALK for at in cuts(answer)][::4]
+    assert len(cases) > 30
+    plain = sum(go_on(companion, ask + answer[:at], 0) == answer[at:] for ask, answer, at in cases[::2])
     healed = sum(go_on(companion, ask + answer[:at], at) == answer[at:] for ask, answer, at in cases)
-    assert plain < 0.7 * len(cases[::3]), "it could do without"
+    assert plain < 0.7 * len(cases[::2]), "it could do without"
     assert healed > 0.97 * len(cases)
 
 

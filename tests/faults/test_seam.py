@@ -18,7 +18,7 @@ from zwaif_hooks.messages import Answer
 from zwaif_hooks.truth import could_be_an_apology
 
 __all__ = ["ask", "ask_http", "ask_ollama"]
-CASES = 250
+CASES = 120
 """For each client library."""
 
 

@@ -34,8 +34,9 @@ def torn_end(prompt: str, reply: int) -> str:
     first = max(0, len(prompt) - reply)
     if prompt[first - 1 : first] == " ":
         first -= 1
-    found = _LAST.search(prompt, max(first, len(prompt) - _LONGEST - 2))
-    return found.group() if found and len(found.group()) <= _LONGEST else ""
+    found = _LAST.search(prompt, max(0, len(prompt) - _LONGEST - 2))
+    # A word that began before the reply, or before where it may be gone back to, stays as it is.
+    return found.group() if found and found.start() >= first and len(found.group()) <= _LONGEST else ""
 
 
 class Vocabulary:
