@@ -17,6 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
+MODULE_SWITCHES = tuple(
+    f"{module}_enabled" for module in ("rag", "vtube", "minecraft", "gaming", "alarm", "discord", "vision")
+)
+"""v1.14-R4 reads these before its own start has made them."""
 POLL_SECONDS = 0.02
 ANSWERED = "Successfully used fallback API: "
 
@@ -45,6 +49,9 @@ class Host:
         self.main.live_pipe_no_speak = True
         threading.Thread(target=self.main.run_program, daemon=True).start()
         until(lambda: bool(getattr(self.controller, "history_loaded", True)) and bool(self._chatpops()), 60)
+        for switch in MODULE_SWITCHES:
+            if not hasattr(sys.modules["utils.settings"], switch):
+                setattr(sys.modules["utils.settings"], switch, False)
 
     def _chatpops(self) -> Any:
         settings = sys.modules["utils.settings"]
