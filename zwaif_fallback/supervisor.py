@@ -143,7 +143,9 @@ class LocalModel:
             if part.finish_reason != "cancelled" or rest.max_tokens <= part.generated_tokens:
                 return
             left = generation.max_tokens - total.generated_tokens
-            rest = replace(generation, prompt=generation.prompt + text, max_tokens=left)
+            rest = replace(
+                generation, prompt=generation.prompt + text, max_tokens=left, heal=generation.heal + len(text)
+            )
 
     def unload(self) -> None:
         """End the worker after the running reply: every byte comes back."""

@@ -111,7 +111,10 @@ class LastWordJoiner:
 def by_sentence(text: str) -> list[str]:
     """``text`` in pieces of at most one sentence mark each: Z-Waif speaks one sentence for each piece it is given, and
     loses count when two end in one."""
-    return [piece for piece in _BEHIND_MARK.split(text) if piece]
+    pieces = [piece for piece in _BEHIND_MARK.split(text) if piece]
+    if len(pieces) > 1 and pieces[-1].isspace():
+        pieces[-2:] = [pieces[-2] + pieces[-1]]
+    return pieces
 
 
 class SurrogateGate:

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from zwaif_hooks.threads import readers
+
 KEPT = 500
 """Records in memory."""
 LARGEST_FILE = 2_000_000
@@ -65,7 +67,7 @@ class TurnLog:
             return
         self._unwritten.append(record)
         if len(self._unwritten) == 1:
-            threading.Thread(target=self.flush, name="zwaif-records", daemon=True).start()
+            readers.run(self.flush)
 
     def recent(self) -> list[TurnRecord]:
         """Oldest first."""
@@ -116,11 +118,13 @@ def summary(records: Iterable[TurnRecord], now: float | None = None, window: flo
 
 
 def _append(path: Path, records: list[TurnRecord]) -> None:
+    lines = [json.dumps(asdict(record)) + "\n" for record in records]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and path.stat().st_size > LARGEST_FILE:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+        elif path.stat().st_size > LARGEST_FILE:
             path.replace(path.with_suffix(".old.jsonl"))
         with path.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(asdict(record)) + "\n" for record in records)
+            file.writelines(lines)
     except OSError as error:
         _logger.debug("turn records could not be written to %s: %s", path, error)

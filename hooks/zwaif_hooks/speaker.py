@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator
 
 from zwaif_hooks.clock import Clock
-from zwaif_hooks.joining import Joiner
+from zwaif_hooks.joining import Joiner, by_sentence
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, PrimaryFailure
 
 SHORTEST_REPLY = 3
@@ -76,10 +76,8 @@ class Speaker:
         for piece in self.pieces:
             if not isinstance(piece, str):
                 raise TypeError(f"expected pieces of text, got {type(piece).__name__}")
-            if text := self._joiner.feed(piece):
-                yield text
-        if rest := self._joiner.finish():
-            yield rest
+            yield from by_sentence(self._joiner.feed(piece))
+        yield from by_sentence(self._joiner.finish())
 
     def _ending(self) -> Iterator[str]:
         whole = self._failure.delivered + self.said

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from zwaif_hooks.deadlines import Deadlines
 from zwaif_hooks.host import log
-from zwaif_hooks.joining import SurrogateGate
+from zwaif_hooks.joining import SurrogateGate, by_sentence
 from zwaif_hooks.messages import AnswerRecord, ChatRequest, FailureKind, PrimaryFailure
 from zwaif_hooks.primary import Primary
 from zwaif_hooks.pump import Chunk, Closers, PrimaryError, Pump, Source
@@ -148,7 +148,10 @@ class Turn:
             if not self._delivered:
                 self._first_words()
             self._delivered += held
-            yield chunk if held == chunk.text else Chunk(held)
+            if chunk.native is not None and held == chunk.text:
+                yield chunk
+            else:
+                yield from map(Chunk, by_sentence(held))
             held = ""
         if is_an_apology(held):
             raise PrimaryError(FailureKind.ERROR_BODY, f"the reply was only an apology: {held.strip()[:80]}")
@@ -156,7 +159,7 @@ class Turn:
             raise PrimaryError(FailureKind.EMPTY, "the reply was blank")
         if held:
             self._delivered += held
-            yield Chunk(held)
+            yield from map(Chunk, by_sentence(held))
         if why == "stop":
             self._doubt_the_end()
         self._primary.succeeded()

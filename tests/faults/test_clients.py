@@ -193,7 +193,7 @@ def test_the_first_text_arrives_before_the_answer_is_complete(guarded: Guarded, 
     body = {"messages": MESSAGES, "stream": True}
     response = requests.post(f"http://{_free_address()}/v1/chat/completions", json=body, stream=True)
     events = sseclient.SSEClient(response).events()
-    assert "One. " in next(events).data
+    assert '"One. "' in next(events).data
     assert seen == []
     assert "Two." in next(events).data
 

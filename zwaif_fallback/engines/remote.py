@@ -103,7 +103,7 @@ class RemoteChat:
         """
         body = self._body(messages, sampling or Sampling(), stop, max_tokens, partial)
         stops = StopFilter(stop)
-        for piece in _without_repeat(self._pieces(body), partial):
+        for piece in self._pieces(body):
             if text := stops.feed(piece):
                 yield text
             if stops.stopped:
@@ -334,16 +334,3 @@ def _why_no_connection(error: Exception) -> str:
     if "timed out" in text:
         return "it stopped answering"
     return "the connection broke"
-
-
-def _without_repeat(pieces: Iterator[str], partial: str) -> Iterator[str]:
-    """Some servers go on from ``partial``, some say it again first: leave the repetition out."""
-    start = ""
-    for piece in pieces:
-        start += piece
-        if not partial.startswith(start):
-            yield start.removeprefix(partial)
-            yield from pieces
-            return
-    if start != partial:
-        yield start

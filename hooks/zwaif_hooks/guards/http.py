@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 CHAT_PATH = "/chat/completions"
 PASS_HEADER = "X-ZWaif-Fallback"
-"""A request that carries it is our own (the remote tier, a plugin) and is not guarded."""
+"""A request or a session that carries it is our own (the remote tier, a plugin) and is not guarded."""
 MISCONFIGURED_STATUS = frozenset({401, 403, 404})
 DEFAULT_RETRY_AFTER = 5.0
 SAFETY_READ_TIMEOUT = 600.0
@@ -43,7 +43,7 @@ def install(module: ModuleType, runtime: Runtime) -> None:
 
     def make(original: Original) -> Original:
         def request(self: Any, method: Any, url: Any, *args: Any, **kwargs: Any) -> requests.Response:
-            body = _chat_body(method, url, args, kwargs)
+            body = None if PASS_HEADER in self.headers else _chat_body(method, url, args, kwargs)
             if body is None or not runtime.enabled:
                 return original(self, method, url, *args, **kwargs)
             return _Exchange(original, self, str(url), body, kwargs, runtime).respond()

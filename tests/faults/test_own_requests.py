@@ -1,0 +1,48 @@
+"""Requests of ours and of plugins pass the guard: a fallback host is no primary of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.conftest import Guarded
+from tests.faults.server import REPLY, FaultServer
+from tests.faults.test_clients import LOCAL, Ask, ask_http
+from zwaif_fallback.engines.remote import RemoteChat
+from zwaif_fallback.errors import EngineError
+from zwaif_hooks.messages import Message
+
+__all__ = ["ask_http"]
+
+
+def remote(address: str) -> Iterator[str]:
+    return RemoteChat(address, "m").stream([Message("user", "Hello")], max_tokens=20)
+
+
+def test_a_fallback_host_answers_without_a_turn_of_its_own(guarded: Guarded, ask_http: Ask) -> None:
+    with FaultServer() as host, FaultServer() as primary:
+        primary.fault = "http_500"
+        guarded.plugin.pieces = lambda: remote(host.address)
+        assert ask_http(primary.address, True) == REPLY
+        assert [status.name for status in guarded.runtime.primaries.statuses()] == [primary.address]
+        assert len(guarded.runtime.records.recent()) == 1
+        assert len(host.asked) == 1
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+def test_with_both_servers_dead_the_next_plugin_is_asked_once(guarded: Guarded, ask_http: Ask, stream: bool) -> None:
+    asked: list[str] = []
+
+    def host_then_local() -> Iterator[str]:
+        try:
+            yield from remote(host.address)
+        except EngineError as error:
+            asked.append(str(error))
+            yield LOCAL
+
+    with FaultServer() as host, FaultServer() as primary:
+        primary.fault = host.fault = "http_500"
+        guarded.plugin.pieces = host_then_local
+        assert ask_http(primary.address, stream) == LOCAL
+        assert len(asked) == len(guarded.plugin.asked) == 1
