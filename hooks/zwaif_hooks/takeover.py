@@ -103,7 +103,8 @@ class Turn:
             yield from self._from_primary(self._pump)
             return
         except PrimaryError as caught:
-            error = caught
+            # Its traceback holds the frames of whoever reads this reply, and with them the reply itself.
+            error = caught.with_traceback(None)
         finally:
             self._pump.abandon()
         if self._abandoned:
