@@ -52,6 +52,11 @@ class NobodyAnswered(Exception):
         self.failure = failure
         self.error = error
 
+    def as_without_us(self) -> BaseException:
+        """The client library's own exception, where it raised one."""
+        original = self.error.original if self.error is not None else None
+        return original if original is not None else ConnectionError(self.failure.cause)
+
 
 class Turn:
     """One reply in the making: ``start`` asks the primary, ``chunks`` is read by the thread that waits."""

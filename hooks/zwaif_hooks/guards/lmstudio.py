@@ -170,7 +170,7 @@ class GuardedStream:
                 self._text += chunk.text
                 yield chunk.native if chunk.native is not None else Fragment(chunk.text)
         except NobodyAnswered as nobody:
-            raise _raised(nobody) from None
+            raise nobody.as_without_us() from None
         finally:
             self._turn.abandon()
 
@@ -204,7 +204,7 @@ class _Exchange:
         try:
             text = "".join(chunk.text for chunk in self._turn().chunks())
         except NobodyAnswered as nobody:
-            raise _raised(nobody) from None
+            raise nobody.as_without_us() from None
         reply = Reply(text)
         reply.result = self._result
         return reply
@@ -316,11 +316,6 @@ def _turn_of(message: Any) -> dict[str, Any]:
     if isinstance(parts, list):
         parts = [{**part, "type": "image"} if part.get("type") == "file" else part for part in parts]
     return {"role": message.get("role"), "content": parts}
-
-
-def _raised(nobody: NobodyAnswered) -> BaseException:
-    original = nobody.error.original if nobody.error is not None else None
-    return original if original is not None else ConnectionError(nobody.failure.cause)
 
 
 def _mend_hard_summary(text: str) -> None:

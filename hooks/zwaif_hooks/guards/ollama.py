@@ -87,7 +87,7 @@ class _Exchange:
             for chunk in turn.chunks():
                 yield chunk.native if chunk.native is not None else self._response(chunk.text, done=False)
         except NobodyAnswered as nobody:
-            raise _raised(nobody) from None
+            raise nobody.as_without_us() from None
         finally:
             turn.abandon()
 
@@ -98,7 +98,7 @@ class _Exchange:
                 text += chunk.text
                 last = chunk.native
         except NobodyAnswered as nobody:
-            raise _raised(nobody) from None
+            raise nobody.as_without_us() from None
         whole = self._response(text, done=True)
         if last is not None and last.done:
             return last.model_copy(update={"message": whole.message})
@@ -199,11 +199,6 @@ def _answered(error: Any, address: str) -> PrimaryError:
         )
     kind = FailureKind.MISCONFIGURED if status in MISCONFIGURED_STATUS else FailureKind.HTTP_ERROR
     return PrimaryError(kind, cause, status=status, original=error)
-
-
-def _raised(nobody: NobodyAnswered) -> BaseException:
-    original = nobody.error.original if nobody.error is not None else None
-    return original if original is not None else ConnectionError(nobody.failure.cause)
 
 
 def _budget(options: Mapping[str, Any]) -> int:
