@@ -12,6 +12,9 @@ from zwaif_hooks.clock import Clock
 from zwaif_hooks.messages import FailureKind
 from zwaif_hooks.threads import readers
 
+FINISHED_SECONDS = 1.0
+"""How long a server may keep the connection open behind a finish reason. More text may follow one, or nothing."""
+
 
 class PrimaryError(Exception):
     """The primary failed; raised by the guards' readers, never seen by Z-Waif."""
@@ -103,13 +106,14 @@ class Pump:
         self._ended = False
         self._closers = Closers()
         self._last_content = clock.now()
+        self._finished = False
         self.had_content = False
 
     def start(self) -> None:
         readers.run(self._run)
 
     def take(self, first_timeout: float, stall_timeout: float) -> Chunk | None:
-        """The next chunk, or None at the regular end.
+        """The next chunk, or None at the regular end. Behind a finish reason, silence is an end as well.
 
         Raises:
             PrimaryError: it failed, or was silent for too long. Only text counts: comments, empty deltas and role
@@ -118,8 +122,8 @@ class Pump:
         with self._changed:
             if not self._chunks and not self._ended:
                 limit = stall_timeout if self.had_content else first_timeout
-                left = self._last_content + limit - self._clock.now()
-                if not self._clock.wait(self._changed, self._ready, left):
+                left = self._last_content + (FINISHED_SECONDS if self._finished else limit) - self._clock.now()
+                if not self._clock.wait(self._changed, self._ready, left) and not self._finished:
                     raise self._silence(limit)
             if self._chunks:
                 if self._capacity:
@@ -167,7 +171,7 @@ class Pump:
             _close_quietly(getattr(chunks, "close", bool))
             self._closers.close()
         with self._changed:
-            self._error = error
+            self._error = None if self._finished else error
             self._ended = True
             self._changed.notify_all()
 
@@ -179,8 +183,10 @@ class Pump:
             if self._closers.closed:
                 return False
             self._chunks.append(chunk)
-            if chunk.text and not chunk.text.isspace():
+            has_content = bool(chunk.text) and not chunk.text.isspace()
+            self.had_content = self.had_content or has_content
+            self._finished = bool(chunk.reason) or (self._finished and not has_content)
+            if has_content or chunk.reason:
                 self._last_content = self._clock.now()
-                self.had_content = True
             self._changed.notify_all()
         return True

@@ -10,6 +10,7 @@ import json
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -17,12 +18,19 @@ from typing import Any
 WORDS = ["The ", "primary ", "is ", "speaking ", "in ", "whole ", "sentences."]
 REPLY = "".join(WORDS)
 HALF = "".join(WORDS[:4])
+UNFINISHED = "I was going to tell you about the"
+PING_SECONDS = 0.005
+MOST_PINGS = 4000
+MOST_WORDS = 200_000
+RETRY_AFTER = 30
+"""Seconds the row ``http_429`` asks to be left alone."""
 
 
 class Talk(BaseHTTPRequestHandler):
     """One request; the helpers here are the vocabulary of the rows below."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: FaultServer
 
     def log_message(self, *_: Any) -> None:
@@ -35,6 +43,7 @@ class Talk(BaseHTTPRequestHandler):
             self.server.hung_up.set()
 
     def do_GET(self) -> None:
+        self.server.looked_at.append(self.path)
         self.body_of(200, b'{"data": []}')
 
     def do_POST(self) -> None:
@@ -42,7 +51,9 @@ class Talk(BaseHTTPRequestHandler):
         self.request_body: dict[str, Any] = json.loads(raw)
         self.ollama = self.path.startswith("/api/chat")
         self.server.asked.append(self.request_body)
+        self.server.asked_at.append(time.monotonic())
         self.server.headers_seen.append(dict(self.headers))
+        self.server.was_asked.release()
         ROWS[self.server.fault](self)
 
     def body_of(self, status: int, body: bytes, kind: str = "application/json", **headers: str) -> None:
@@ -72,13 +83,30 @@ class Talk(BaseHTTPRequestHandler):
         if self.ollama:
             self.event({"model": "m", "done": False, "message": {"role": "assistant", "content": text}})
         else:
-            self.event({"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]})
+            self.event(_choice({"content": text}))
 
-    def complete(self) -> None:
+    def role(self) -> None:
+        if self.ollama:
+            self.text("")
+        else:
+            self.event(_choice({"role": "assistant", "content": ""}))
+
+    def reasoning(self, text: str) -> None:
+        if self.ollama:
+            message = {"role": "assistant", "content": "", "thinking": text}
+            self.event({"model": "m", "done": False, "message": message})
+        else:
+            self.event(_choice({"reasoning_content": text}))
+
+    def stop_reason(self) -> None:
         if self.ollama:
             self.event({"model": "m", "done": True, "message": {"role": "assistant", "content": ""}})
         else:
-            self.event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+            self.event(_choice({}, "stop"))
+
+    def complete(self) -> None:
+        self.stop_reason()
+        if not self.ollama:
             self.event({"choices": [], "usage": {"total_tokens": 9}})
             self.raw(b"data: [DONE]\n\n")
         self.end()
@@ -95,6 +123,23 @@ class Talk(BaseHTTPRequestHandler):
         self.connection.close()
         self.close_connection = True
 
+    def abort(self) -> None:
+        """Close politely where the terminating chunk is still owed."""
+        self.close_connection = True
+
+    def ping(self) -> None:
+        if self.ollama:
+            self.text("")
+        else:
+            self.raw(b": ping\n\n")
+
+    def keep_pinging(self) -> None:
+        """What proxies and servers send to show that the connection lives: never a word of the reply."""
+        for _ in range(MOST_PINGS):
+            if self.server.stopping.wait(PING_SECONDS):
+                return
+            self.ping()
+
     def be_silent(self) -> None:
         """Until the client hangs up (which the server notes) or the server is stopped."""
         self.connection.settimeout(0.02)
@@ -108,6 +153,10 @@ class Talk(BaseHTTPRequestHandler):
                 break
         self.server.hung_up.set()
         self.close_connection = True
+
+
+def _choice(delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}
 
 
 def healthy(talk: Talk) -> None:
@@ -124,9 +173,8 @@ def one_json_body(talk: Talk) -> None:
 
 def role_and_reasoning_first(talk: Talk) -> None:
     talk.open_stream()
-    if not talk.ollama:
-        talk.event({"choices": [{"index": 0, "delta": {"role": "assistant"}, "finish_reason": None}]})
-        talk.event({"choices": [{"index": 0, "delta": {"reasoning_content": "hm"}, "finish_reason": None}]})
+    talk.role()
+    talk.reasoning("hm")
     talk.text("")
     talk.say(WORDS)
     talk.complete()
@@ -199,7 +247,7 @@ def http_404(talk: Talk) -> None:
 
 
 def http_429(talk: Talk) -> None:
-    talk.body_of(429, b'{"error": "slow down"}', Retry_After="30")
+    talk.body_of(429, b'{"error": "slow down"}', Retry_After=str(RETRY_AFTER))
 
 
 def http_500(talk: Talk) -> None:
@@ -245,19 +293,13 @@ def headers_then_silence(talk: Talk) -> None:
 def comments_only(talk: Talk) -> None:
     talk.open_stream()
     for _ in range(3):
-        if talk.ollama:
-            talk.text("")
-        else:
-            talk.raw(b": ping\n\n")
+        talk.ping()
     talk.be_silent()
 
 
 def role_then_silence(talk: Talk) -> None:
     talk.open_stream()
-    if talk.ollama:
-        talk.text("")
-    else:
-        talk.event({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]})
+    talk.role()
     talk.be_silent()
 
 
@@ -288,6 +330,151 @@ def stall_in_the_middle(talk: Talk) -> None:
     talk.open_stream()
     talk.say(WORDS[:4])
     talk.be_silent()
+
+
+def lists_models_but_hangs(talk: Talk) -> None:
+    """Every GET is answered, no chat ever is."""
+    talk.be_silent()
+
+
+def loading_503(talk: Talk) -> None:
+    """llama.cpp's server, which lists its model while it is still loading it."""
+    talk.body_of(503, b'{"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}}')
+
+
+def busy_503(talk: Talk) -> None:
+    talk.body_of(503, b'{"error": "server busy, please try again. maximum pending requests exceeded"}')
+
+
+def no_models_loaded(talk: Talk) -> None:
+    talk.body_of(404, b'{"error": {"message": "No models loaded.", "code": "model_not_found"}}')
+
+
+def runner_died_500(talk: Talk) -> None:
+    talk.body_of(500, b'{"error": "llama runner process has terminated: exit status 2"}')
+
+
+def wrong_host_400(talk: Talk) -> None:
+    talk.body_of(400, b"Invalid host header", "text/plain")
+
+
+def role_then_abort(talk: Talk) -> None:
+    """text-generation-webui without a model."""
+    talk.open_stream()
+    talk.role()
+    talk.abort()
+
+
+def headers_then_abort(talk: Talk) -> None:
+    talk.open_stream()
+    talk.abort()
+
+
+def finish_without_text(talk: Talk) -> None:
+    talk.open_stream()
+    talk.role()
+    talk.complete()
+
+
+def reasoning_for_ever(talk: Talk) -> None:
+    talk.open_stream()
+    for _ in range(MOST_PINGS):
+        talk.reasoning("hm ")
+        if talk.server.stopping.wait(PING_SECONDS):
+            return
+
+
+def reasoning_then_finish(talk: Talk) -> None:
+    talk.open_stream()
+    talk.reasoning("hm ")
+    talk.complete()
+
+
+def comments_for_ever(talk: Talk) -> None:
+    talk.open_stream()
+    talk.keep_pinging()
+
+
+def comments_in_the_middle_for_ever(talk: Talk) -> None:
+    talk.open_stream()
+    talk.say(WORDS[:4])
+    talk.keep_pinging()
+
+
+def cut_without_end(talk: Talk) -> None:
+    talk.open_stream()
+    talk.say(WORDS[:4])
+    talk.abort()
+
+
+def empty_delta_then_end(talk: Talk) -> None:
+    """Ollama's OpenAI endpoint when its runner dies: the error becomes an empty delta."""
+    talk.open_stream()
+    talk.say([*WORDS[:4], ""])
+    talk.end()
+
+
+def error_of_vllm_in_the_middle(talk: Talk) -> None:
+    talk.open_stream()
+    talk.say(WORDS[:4])
+    talk.event({"object": "error", "message": "engine died", "code": 500})
+    talk.end()
+
+
+def piece_lost_in_the_middle(talk: Talk) -> None:
+    """A damaged line that held text: the words behind it would leave a gap."""
+    talk.open_stream()
+    talk.say(WORDS[:4])
+    start = '{"message": {"content": "' if talk.ollama else 'data: {"choices": [{"delta": {"content": "'
+    talk.raw(start.encode() + b"in \n\n")
+    talk.say(WORDS[5:])
+    talk.complete()
+
+
+def finish_without_done(talk: Talk) -> None:
+    talk.open_stream()
+    talk.say(WORDS)
+    talk.stop_reason()
+    talk.end()
+
+
+def finish_then_abort(talk: Talk) -> None:
+    talk.open_stream()
+    talk.say(WORDS)
+    talk.stop_reason()
+    talk.abort()
+
+
+def finish_then_silence(talk: Talk) -> None:
+    """Finished, and the connection is kept open all the same."""
+    talk.open_stream()
+    talk.say(WORDS)
+    talk.stop_reason()
+    talk.be_silent()
+
+
+def done_then_silence(talk: Talk) -> None:
+    talk.open_stream()
+    talk.say(WORDS)
+    talk.raw(b"data: [DONE]\n\n")
+    talk.be_silent()
+
+
+def odd_last_chunks(talk: Talk) -> None:
+    """What Z-Waif's own loop stumbles over in perfectly good replies."""
+    talk.open_stream()
+    talk.say(WORDS)
+    for odd in ({"choices": []}, {"choices": None}, {"choices": [{"delta": None, "finish_reason": None}]}):
+        talk.event(odd)
+    talk.reasoning("done thinking")
+    talk.complete()
+
+
+def endless(talk: Talk) -> None:
+    talk.open_stream()
+    for _ in range(MOST_WORDS):
+        talk.text("hello. ")
+    talk.complete()
 
 
 HEALTHY: dict[str, str] = {
@@ -325,9 +512,37 @@ BEFORE_TEXT = (
 IN_THE_MIDDLE = ("reset_in_the_middle", "polite_end_in_the_middle", "error_in_the_middle", "stall_in_the_middle")
 """Rows that fail after ``HALF``."""
 
+OTHERS = (
+    "late_but_alive",
+    "finished_in_the_middle",
+    "lists_models_but_hangs",
+    "loading_503",
+    "busy_503",
+    "no_models_loaded",
+    "runner_died_500",
+    "wrong_host_400",
+    "role_then_abort",
+    "headers_then_abort",
+    "finish_without_text",
+    "reasoning_for_ever",
+    "reasoning_then_finish",
+    "comments_for_ever",
+    "comments_in_the_middle_for_ever",
+    "cut_without_end",
+    "empty_delta_then_end",
+    "error_of_vllm_in_the_middle",
+    "piece_lost_in_the_middle",
+    "finish_without_done",
+    "finish_then_abort",
+    "finish_then_silence",
+    "done_then_silence",
+    "odd_last_chunks",
+    "endless",
+)
+"""What becomes of these is in the catalogue."""
+
 ROWS: dict[str, Callable[[Talk], None]] = {
-    name: globals()[name]
-    for name in (*HEALTHY, *BEFORE_TEXT, *IN_THE_MIDDLE, "late_but_alive", "finished_in_the_middle")
+    name: globals()[name] for name in (*HEALTHY, *BEFORE_TEXT, *IN_THE_MIDDLE, *OTHERS)
 }
 
 
@@ -335,11 +550,17 @@ class FaultServer(ThreadingHTTPServer):
     """Listens on a free loopback port; ``fault`` names the row it plays next."""
 
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), Talk)
         self.fault = "healthy"
         self.asked: list[dict[str, Any]] = []
+        self.asked_at: list[float] = []
+        """When each request of ``asked`` came, in seconds of ``time.monotonic``."""
+        self.was_asked = threading.Semaphore(0)
+        self.looked_at: list[str] = []
+        """Paths of the GET requests: model lists and the like, which always answer."""
         self.headers_seen: list[dict[str, str]] = []
         self.hung_up = threading.Event()
         self.release = threading.Event()

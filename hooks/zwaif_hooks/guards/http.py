@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -31,6 +31,8 @@ CHAT_PATH = "/chat/completions"
 PASS_HEADER = "X-ZWaif-Fallback"
 """A request or a session that carries it is our own (the remote tier, a plugin) and is not guarded."""
 MISCONFIGURED_STATUS = frozenset({401, 403, 404})
+WRONG_HOST = "host header"
+"""In the 400 of a server that answers only to names it knows (text-generation-webui's): its owner must add this one."""
 DEFAULT_RETRY_AFTER = 5.0
 SAFETY_READ_TIMEOUT = 600.0
 """Seconds after which a silent socket that could not be closed from outside ends its thread by itself."""
@@ -180,13 +182,9 @@ class _Exchange:
         status = response.status_code
         if status < 400:
             return
-        kind = FailureKind.HTTP_ERROR
-        retry_after = None
-        if status == 429:
-            kind, retry_after = FailureKind.RATE_LIMITED, _seconds(response.headers.get("Retry-After"))
-        elif status in MISCONFIGURED_STATUS:
-            kind = FailureKind.MISCONFIGURED
         said = " ".join(response.content[:200].decode("utf-8", "replace").split())
+        kind = kind_of_status(status, said)
+        retry_after = pause_asked_for(response.headers) if kind is FailureKind.RATE_LIMITED else None
         cause = f"{_address(self._url)} answered {status} {response.reason or ''}".rstrip() + (
             f": {said}" if said else ""
         )
@@ -284,9 +282,19 @@ def _stops(stop: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(s for s in stop if isinstance(s, str) and s)) if isinstance(stop, list) else ()
 
 
-def _seconds(retry_after: str | None) -> float:
+def kind_of_status(status: int, said: str) -> FailureKind:
+    """What an answer of 400 or above means; ``said`` is its body."""
+    if status == 429:
+        return FailureKind.RATE_LIMITED
+    if status in MISCONFIGURED_STATUS or (status == 400 and WRONG_HOST in said.lower()):
+        return FailureKind.MISCONFIGURED
+    return FailureKind.HTTP_ERROR
+
+
+def pause_asked_for(headers: Mapping[str, str]) -> float:
+    """Seconds to leave the server alone after a 429."""
     try:
-        return max(0.0, float(retry_after or ""))
+        return max(0.0, float(headers.get("Retry-After", "")))
     except ValueError:
         return DEFAULT_RETRY_AFTER
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from zwaif_hooks.deadlines import Deadlines
-from zwaif_hooks.guards.http import DEFAULT_RETRY_AFTER, MISCONFIGURED_STATUS
+from zwaif_hooks.guards.http import kind_of_status, pause_asked_for
 from zwaif_hooks.guards.request import completed, plain_messages, prompt_chars, purpose_of_caller
 from zwaif_hooks.guards.sockets import sockets_to, watch_httpx
 from zwaif_hooks.guards.swap import MARK, swap
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ollama import ChatResponse
 
 DEFAULT_ADDRESS = "127.0.0.1:11434"
+REPLY = "ChatResponse"
+"""What pydantic's complaint is titled when it is the answer that is not valid; else it is the request."""
 
 
 def install(module: ModuleType, runtime: Runtime) -> None:
@@ -181,7 +183,7 @@ def failure_of(error: Exception, address: str) -> PrimaryError:
         return PrimaryError(FailureKind.REFUSED, f"connection refused by {address}", original=error)
     if isinstance(error, (httpx.TransportError, OSError)):
         return PrimaryError(FailureKind.CUT, f"the connection to {address} broke: {_line(error)}", original=error)
-    if isinstance(error, ValueError) and type(error).__module__.startswith("pydantic"):
+    if isinstance(error, ValueError) and getattr(error, "title", REPLY) != REPLY:
         return PrimaryError(FailureKind.MISCONFIGURED, f"the request is not valid: {_line(error)}", original=error)
     if isinstance(error, ValueError):
         return PrimaryError(FailureKind.UNREADABLE, "the answer is not a chat reply", original=error)
@@ -193,12 +195,15 @@ def _answered(error: Any, address: str) -> PrimaryError:
     cause = f"{address} answered{f' {status}' if status else ''}: {_line(error)}"
     if status is None:
         return PrimaryError(FailureKind.ERROR_BODY, cause, original=error)
-    if status == 429:
-        return PrimaryError(
-            FailureKind.RATE_LIMITED, cause, status=status, retry_after=DEFAULT_RETRY_AFTER, original=error
-        )
-    kind = FailureKind.MISCONFIGURED if status in MISCONFIGURED_STATUS else FailureKind.HTTP_ERROR
-    return PrimaryError(kind, cause, status=status, original=error)
+    kind = kind_of_status(status, str(error))
+    retry_after = pause_asked_for(_headers(error)) if kind is FailureKind.RATE_LIMITED else None
+    return PrimaryError(kind, cause, status=status, retry_after=retry_after, original=error)
+
+
+def _headers(error: Any) -> Mapping[str, str]:
+    """The library's error has none, but it is raised while the one of httpx is being handled."""
+    headers: Mapping[str, str] = getattr(getattr(error.__context__, "response", None), "headers", {})
+    return headers
 
 
 def _budget(options: Mapping[str, Any]) -> int:

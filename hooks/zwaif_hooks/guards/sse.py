@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from zwaif_hooks.pump import Chunk, PrimaryError
 
 MAX_STRAY = 4096
 """Bytes of a body that is no event stream which are kept, to say what it was."""
+_HELD_TEXT = re.compile(rb'"content"\s*:\s*"[^"]')
 
 
 def read_events(parts: Iterable[bytes]) -> Iterator[Chunk]:
@@ -19,9 +21,10 @@ def read_events(parts: Iterable[bytes]) -> Iterator[Chunk]:
     Leaves out what Z-Waif's loop cannot take: ``[DONE]``, role-only and usage chunks, a final ``delta: {}``.
 
     Raises:
-        PrimaryError: an error object, a body that is no event stream, or an end without ``finish_reason``/``[DONE]``.
+        PrimaryError: an error object, a damaged line that held text, a body that is no event stream, or an end without
+            ``finish_reason`` or ``[DONE]``.
     """
-    finished, why = False, ""
+    finished = False
     events, damaged, stray = 0, 0, b""
     for line in _lines(parts):
         if not line.startswith(b"data:"):
@@ -30,20 +33,24 @@ def read_events(parts: Iterable[bytes]) -> Iterator[Chunk]:
             continue
         payload = line[5:].strip()
         if payload == b"[DONE]":
-            finished = True
-            continue
+            if not finished:
+                yield Chunk("", reason="stop")
+            return
         event = _loads(payload)
         if event is None:
             damaged += 1
+            if _HELD_TEXT.search(payload):
+                raise PrimaryError(FailureKind.UNREADABLE, "a piece of the reply arrived damaged")
             continue
         events += 1
         raise_for_error(event)
         text, reason = delta_of(event)
-        finished, why = finished or bool(reason), reason or why
+        finished = finished or bool(reason)
         if text is not None:
-            yield Chunk(text, b"data: " + payload + b"\n\n")
+            yield Chunk(text, b"data: " + payload + b"\n\n", reason or "")
+        elif reason:
+            yield Chunk("", reason=reason)
     if finished:
-        yield Chunk("", reason=why or "stop")
         return
     if not events and stray:
         yield from read_body(stray)

@@ -1,0 +1,298 @@
+"""The 35 ways in which local LLM servers are known to fail, by number: how each is played, and what becomes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.faults.server import HALF, REPLY, UNFINISHED
+from zwaif_hooks.messages import FailureKind
+
+REQUESTS, OLLAMA = "requests", "ollama"
+BOTH = (REQUESTS, OLLAMA)
+
+
+@dataclass(frozen=True)
+class Play:
+    """One row of the fault server and its outcome."""
+
+    row: str
+    said: str = ""
+    """What the primary says before it fails; all of it where it does not."""
+    kind: FailureKind | None = None
+    """Why the fallback went on from there; None where there is nothing to take over."""
+    clients: tuple[str, ...] = BOTH
+    """The client libraries whose protocol has this row."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    number: int
+    fault: str
+    """What the server does, in words for users."""
+    gets: str
+    """What Z-Waif gets."""
+    plays: tuple[Play, ...] = ()
+    studio: tuple[str, ...] = ()
+    """Rows of LM Studio's own protocol that play the same."""
+    proof: str = ""
+    """Where it is proven, or why there is nothing to play, for what the plays alone do not show."""
+
+
+def before(row: str, kind: FailureKind, *clients: str) -> Play:
+    return Play(row, "", kind, clients or BOTH)
+
+
+def after_half(row: str, kind: FailureKind, *clients: str) -> Play:
+    return Play(row, HALF, kind, clients or BOTH)
+
+
+def whole(row: str, *clients: str) -> Play:
+    return Play(row, REPLY, None, clients or BOTH)
+
+
+LOCAL_REPLY = "the fallback's reply"
+GOES_ON = "the rest from the fallback, from that character"
+OWN_REPLY = "the server's own reply, whole"
+
+ENTRIES = (
+    Entry(1, "Nothing listens", LOCAL_REPLY, proof="tests/faults/test_clients.py::test_refused"),
+    Entry(2, "Accepts, then resets", LOCAL_REPLY, (before("reset_at_once", FailureKind.CUT),), ("reset",)),
+    Entry(
+        3,
+        "Accepts, then not one byte",
+        f"{LOCAL_REPLY}, at the first-token deadline",
+        (
+            before("silence", FailureKind.FIRST_TOKEN_TIMEOUT),
+            before("headers_then_silence", FailureKind.FIRST_TOKEN_TIMEOUT),
+        ),
+        ("silence",),
+    ),
+    Entry(
+        4,
+        "Lists its models, but the chat hangs",
+        f"{LOCAL_REPLY}; no model list counts as a recovery",
+        (before("lists_models_but_hangs", FailureKind.FIRST_TOKEN_TIMEOUT),),
+    ),
+    Entry(
+        5,
+        "Loads its model first",
+        "whoever speaks first, and the server is not held to have failed",
+        proof="tests/faults/test_late_primary.py",
+    ),
+    Entry(6, "503 while it loads", LOCAL_REPLY, (before("loading_503", FailureKind.HTTP_ERROR),)),
+    Entry(
+        7,
+        "Lists its models while it loads",
+        f"{LOCAL_REPLY}, until it gives a token",
+        (before("loading_503", FailureKind.HTTP_ERROR),),
+    ),
+    Entry(
+        8,
+        'LM Studio: "No models loaded" (404)',
+        f"{LOCAL_REPLY}; the console says once what to do",
+        (before("no_models_loaded", FailureKind.MISCONFIGURED),),
+        ("no_such_model",),
+    ),
+    Entry(
+        9,
+        "200 with a JSON error instead of a stream",
+        LOCAL_REPLY,
+        (before("error_in_200", FailureKind.ERROR_BODY),),
+        ("error_event",),
+    ),
+    Entry(
+        10,
+        "404, unknown model",
+        f"{LOCAL_REPLY}; the console says once what to do",
+        (before("http_404", FailureKind.MISCONFIGURED),),
+        ("no_such_model",),
+    ),
+    Entry(
+        11,
+        "Ollama's queue is full: 503, or silence",
+        LOCAL_REPLY,
+        (before("busy_503", FailureKind.HTTP_ERROR), before("silence", FailureKind.FIRST_TOKEN_TIMEOUT)),
+    ),
+    Entry(
+        12,
+        "text-generation-webui without a model: role chunk, then abort; or an empty 200; or 503",
+        LOCAL_REPLY,
+        (
+            before("role_then_abort", FailureKind.CUT),
+            before("blank_reply", FailureKind.EMPTY),
+            before("http_503", FailureKind.HTTP_ERROR),
+        ),
+        ("channel_closed",),
+    ),
+    Entry(
+        13,
+        "200, then the connection ends without a byte",
+        LOCAL_REPLY,
+        (before("headers_then_abort", FailureKind.CUT), before("no_bytes_200", FailureKind.CUT)),
+    ),
+    Entry(
+        14,
+        "Out of memory in mid-sentence, and called finished",
+        GOES_ON,
+        (Play("finished_in_the_middle", UNFINISHED, FailureKind.CUT),),
+        proof="tests/unit/test_truth.py",
+    ),
+    Entry(
+        15,
+        "Context window full: a finished reply without text",
+        LOCAL_REPLY,
+        (before("finish_without_text", FailureKind.EMPTY), before("no_text_json", FailureKind.EMPTY, REQUESTS)),
+        ("blank",),
+    ),
+    Entry(
+        16,
+        "Ollama, context window full: 400, or the start of the prompt silently dropped",
+        f"{LOCAL_REPLY} for a 400; the silent kind looks like any good reply and is passed on",
+        (before("http_400", FailureKind.HTTP_ERROR),),
+        proof="Nothing on the wire tells a reply to a shortened prompt from a good one.",
+    ),
+    Entry(17, "The runner dies at the start: 500", LOCAL_REPLY, (before("runner_died_500", FailureKind.HTTP_ERROR),)),
+    Entry(
+        18,
+        "The runner dies in mid-reply: an error line in the stream",
+        GOES_ON,
+        (after_half("error_in_the_middle", FailureKind.ERROR_BODY, OLLAMA),),
+        ("error_in_the_middle",),
+    ),
+    Entry(
+        19,
+        "The same on Ollama's OpenAI endpoint: an empty delta, then the end",
+        GOES_ON,
+        (after_half("empty_delta_then_end", FailureKind.CUT),),
+        ("closed_in_the_middle",),
+    ),
+    Entry(
+        20,
+        "An error object in the stream",
+        GOES_ON,
+        (
+            after_half("error_in_the_middle", FailureKind.ERROR_BODY, REQUESTS),
+            after_half("error_of_vllm_in_the_middle", FailureKind.ERROR_BODY, REQUESTS),
+            after_half("error_of_vllm_in_the_middle", FailureKind.UNREADABLE, OLLAMA),
+        ),
+        ("failed",),
+    ),
+    Entry(
+        21,
+        "Cut in mid-reply",
+        GOES_ON,
+        (after_half("cut_without_end", FailureKind.CUT), after_half("reset_in_the_middle", FailureKind.CUT)),
+        ("reset_in_the_middle",),
+    ),
+    Entry(
+        22,
+        "A clean end in mid-reply, without a finish reason",
+        GOES_ON,
+        (after_half("polite_end_in_the_middle", FailureKind.CUT),),
+        ("closed_in_the_middle", "unloaded_in_the_middle"),
+    ),
+    Entry(
+        23,
+        "A finish reason, but no `[DONE]`",
+        f"{OWN_REPLY}, finished at once",
+        (whole("finish_without_done"), whole("finish_then_abort"), whole("finish_then_silence")),
+    ),
+    Entry(
+        24,
+        "`[DONE]`, but no finish reason",
+        OWN_REPLY,
+        (whole("only_done_marker"), whole("done_then_silence", REQUESTS)),
+    ),
+    Entry(
+        25,
+        "One damaged line, and the stream goes on",
+        f"{OWN_REPLY}; where the line held text, {GOES_ON}",
+        (whole("damaged_line"), after_half("piece_lost_in_the_middle", FailureKind.UNREADABLE)),
+    ),
+    Entry(
+        26,
+        "Comments (`: ping`) for ever while it is stuck",
+        f"{LOCAL_REPLY}, at the first-token deadline; in mid-reply {GOES_ON}",
+        (
+            before("comments_only", FailureKind.FIRST_TOKEN_TIMEOUT),
+            before("comments_for_ever", FailureKind.FIRST_TOKEN_TIMEOUT),
+            after_half("comments_in_the_middle_for_ever", FailureKind.STALLED),
+        ),
+    ),
+    Entry(
+        27,
+        "A role chunk, then nothing",
+        f"{LOCAL_REPLY}, at the first-token deadline",
+        (before("role_then_silence", FailureKind.FIRST_TOKEN_TIMEOUT),),
+    ),
+    Entry(
+        28,
+        "A stall in mid-reply",
+        f"{GOES_ON}, at the stall deadline",
+        (after_half("stall_in_the_middle", FailureKind.STALLED),),
+        ("stall_in_the_middle",),
+    ),
+    Entry(
+        29,
+        "Generates, but delivers nothing",
+        f"{LOCAL_REPLY}, at the first-token deadline",
+        (
+            before("headers_then_silence", FailureKind.FIRST_TOKEN_TIMEOUT),
+            before("reasoning_for_ever", FailureKind.FIRST_TOKEN_TIMEOUT),
+        ),
+        ("silence",),
+    ),
+    Entry(
+        30,
+        "An abandoned request keeps its slot",
+        "the connection is closed at takeover, so the slot becomes free",
+        proof="tests/faults/test_clients.py::test_the_servers_slot_becomes_free_when_a_reply_is_given_up",
+    ),
+    Entry(
+        31,
+        "429 with Retry-After",
+        f"{LOCAL_REPLY}, at once; the server is left alone that long",
+        (before("http_429", FailureKind.RATE_LIMITED),),
+    ),
+    Entry(
+        32,
+        "401, or text-generation-webui's 400 for the name it is called by",
+        f"{LOCAL_REPLY}; the console says once what to do",
+        (
+            before("http_401", FailureKind.MISCONFIGURED),
+            before("wrong_host_400", FailureKind.MISCONFIGURED),
+        ),
+    ),
+    Entry(
+        33,
+        "A reply without end",
+        "every word of it, until Z-Waif stops reading; then the server is hung up on",
+        (Play("endless", clients=()),),
+        proof="tests/faults/test_catalogue.py::test_a_reply_without_end_is_hung_up_on_when_nobody_reads_it",
+    ),
+    Entry(
+        34,
+        "Chunks without text: role, usage, reasoning, an empty last delta",
+        f"{OWN_REPLY}; a reply of nothing else is {LOCAL_REPLY}",
+        (
+            whole("healthy"),
+            whole("role_and_reasoning_first"),
+            whole("odd_last_chunks", REQUESTS),
+            before("reasoning_then_finish", FailureKind.EMPTY),
+        ),
+    ),
+    Entry(
+        35,
+        "A blank reply, or one that she gave before",
+        f"{LOCAL_REPLY} for a blank one, and never word for word one that she gave before",
+        (before("blank_reply", FailureKind.EMPTY),),
+        ("blank",),
+        proof="tests/faults/test_clients.py::test_a_repeated_reply_is_never_handed_over_as_it_is",
+    ),
+)
+
+
+def as_markdown() -> str:
+    """The table of docs/failures.md."""
+    lines = [f"| {entry.number} | {entry.fault} | {entry.gets} |" for entry in ENTRIES]
+    return "\n".join(["| # | What the server does | What Z-Waif gets |", "|---|---|---|", *lines]) + "\n"

@@ -1,0 +1,158 @@
+"""Every known way in which local LLM servers fail, with every client library, streamed and whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults import catalogue, lmstudio_server
+from tests.faults import server as http_server
+from tests.faults.catalogue import ENTRIES, OLLAMA, REQUESTS, Play
+from tests.faults.conftest import Guarded
+from tests.faults.server import REPLY, RETRY_AFTER, FaultServer
+from tests.faults.test_clients import LOCAL, MESSAGES, PATIENT, Ask, ask, ask_http, ask_ollama
+from zwaif_hooks.messages import FailureKind
+
+__all__ = ["ask", "ask_http", "ask_ollama"]
+
+ROOT = Path(__file__).parents[2]
+FIRST_TOKEN, STALL = 15.0, 40.0
+"""Seconds on the quick clock: only for what hangs. Between two words of a busy machine there must be time enough."""
+WAIT = 20.0
+ASK = {REQUESTS: "ask_http", OLLAMA: "ask_ollama"}
+BOTH_WAYS = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+MATRIX = [
+    pytest.param(play, client, id=f"{entry.number}-{play.row}-{client}")
+    for entry in ENTRIES
+    for play in entry.plays
+    for client in play.clients
+]
+
+
+@pytest.fixture
+def guarded(guarded: Guarded) -> Guarded:
+    """Nothing is late; :func:`hurry` says what is."""
+    guarded.settings["API_FALLBACK_FIRST_TOKEN_TIMEOUT"] = PATIENT
+    guarded.settings["API_FALLBACK_STALL_TIMEOUT"] = PATIENT
+    return guarded
+
+
+def hurry(guarded: Guarded, kind: FailureKind | None) -> None:
+    if kind is FailureKind.FIRST_TOKEN_TIMEOUT:
+        guarded.settings["API_FALLBACK_FIRST_TOKEN_TIMEOUT"] = FIRST_TOKEN
+    if kind is FailureKind.STALLED:
+        guarded.settings["API_FALLBACK_STALL_TIMEOUT"] = STALL
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize(("play", "client"), MATRIX)
+def test_a_row(
+    guarded: Guarded, server: FaultServer, request: pytest.FixtureRequest, play: Play, client: str, stream: bool
+) -> None:
+    hurry(guarded, play.kind)
+    server.fault = play.row
+    said = request.getfixturevalue(ASK[client])(server.address, stream)
+    if play.kind is None:
+        assert (said, guarded.plugin.asked) == (play.said, [])
+        assert guarded.runtime.primaries.get(server.address).status().state == "healthy"
+    else:
+        ((_, failure),) = guarded.plugin.asked
+        assert (failure.kind, failure.delivered) == (play.kind, play.said), failure.cause
+        assert said == f"{play.said.rstrip()} {LOCAL}".lstrip()
+    assert len(server.asked) == 1
+
+
+# --- the catalogue itself --------------------------------------------------------------------------------------------
+
+
+def test_all_rows_are_there_and_each_is_played_or_says_why_not() -> None:
+    assert [entry.number for entry in ENTRIES] == list(range(1, 36))
+    for entry in ENTRIES:
+        assert any(play.clients for play in entry.plays) or entry.proof, entry.number
+
+
+def test_what_the_catalogue_names_exists() -> None:
+    studio = {*lmstudio_server.ROWS, *lmstudio_server.BEFORE_TEXT}
+    for entry in ENTRIES:
+        assert {play.row for play in entry.plays} <= set(http_server.ROWS), entry.number
+        assert set(entry.studio) <= studio, entry.number
+        place, _, test = entry.proof.partition("::")
+        if place.startswith("tests/"):
+            assert f"def {test}" in (ROOT / place).read_text(encoding="utf-8"), entry.number
+
+
+def test_every_row_that_only_the_catalogue_has_is_played() -> None:
+    played = {play.row for entry in ENTRIES for play in entry.plays}
+    assert set(http_server.OTHERS) - played == {"late_but_alive"}
+
+
+def test_the_manual_has_the_table_of_the_catalogue() -> None:
+    assert catalogue.as_markdown() in (ROOT / "docs" / "failures.md").read_text(encoding="utf-8")
+
+
+# --- what one reply does not show ------------------------------------------------------------------------------------
+
+
+def be_asked(server: FaultServer, times: int) -> None:
+    for _ in range(times):
+        assert server.was_asked.acquire(timeout=WAIT)
+
+
+@pytest.mark.parametrize("row", ["lists_models_but_hangs", "loading_503"])
+def test_a_server_that_only_lists_its_models_is_no_recovery(
+    guarded: Guarded, server: FaultServer, ask: Ask, row: str
+) -> None:
+    import requests
+
+    hurry(guarded, FailureKind.FIRST_TOKEN_TIMEOUT if row == "lists_models_but_hangs" else None)
+    server.fault = row
+    for _ in range(2):
+        assert ask(server.address, True) == LOCAL
+    be_asked(server, 2 + 3)
+    assert requests.get(f"http://{server.address}/v1/models").status_code == 200
+    assert not guarded.plugin.recovered.is_set()
+    assert ask(server.address, True) == LOCAL
+    guarded.settings["API_FALLBACK_FIRST_TOKEN_TIMEOUT"] = PATIENT
+    server.fault = "healthy"
+    assert guarded.plugin.recovered.wait(WAIT)
+    assert ask(server.address, True) == REPLY
+    assert server.looked_at == ["/v1/models"], "probes generate"
+
+
+@pytest.mark.parametrize("row", ["no_models_loaded", "http_404", "http_401", "wrong_host_400"])
+def test_what_its_owner_must_mend_is_told_once(guarded: Guarded, server: FaultServer, ask: Ask, row: str) -> None:
+    server.fault = row
+    for _ in range(5):
+        assert ask(server.address, True) == LOCAL
+    (failure,) = guarded.plugin.outages
+    assert failure.kind is FailureKind.MISCONFIGURED
+    assert str(failure.status) in failure.cause
+    assert len([body for body in server.asked if body["messages"] == MESSAGES]) == 1
+
+
+def test_a_server_that_asks_for_a_pause_gets_it(guarded: Guarded, server: FaultServer, ask: Ask) -> None:
+    server.fault = "http_429"
+    for _ in range(5):
+        assert ask(server.address, True) == LOCAL
+    be_asked(server, 2)
+    first, second, *_ = server.asked_at
+    assert (second - first) * guarded.clock.speed >= RETRY_AFTER
+    assert len([body for body in server.asked if body["messages"] == MESSAGES]) == 1
+
+
+def test_a_reply_without_end_is_hung_up_on_when_nobody_reads_it(guarded: Guarded, server: FaultServer) -> None:
+    import requests
+
+    from tests.faults import test_concurrency as concurrent
+    from zwaif_hooks.guards import http, swap
+
+    http.install(requests.sessions, guarded.runtime)
+    server.fault = "endless"
+    response = requests.post(f"http://{server.address}/v1/chat/completions", json=concurrent.body_of("x"), stream=True)
+    lines = response.iter_lines()
+    assert sum(b"hello" in next(lines) for _ in range(1000)) == 500
+    response.close()
+    swap.restore(requests.Session, "request")
+    assert server.hung_up.wait(WAIT)
+    assert guarded.plugin.asked == []
