@@ -9,10 +9,17 @@ import pytest
 
 from tests.faults.conftest import Guarded
 from tests.faults.server import REPLY, FaultServer
-from tests.faults.test_clients import LOCAL, Ask, ask, ask_http, ask_ollama
+from tests.faults.test_clients import LOCAL, PATIENT, Ask, ask, ask_http, ask_ollama
 from zwaif_hooks.messages import FailureKind
 
 __all__ = ["ask", "ask_http", "ask_ollama"]
+
+
+@pytest.fixture
+def guarded(guarded: Guarded) -> Guarded:
+    """Once it speaks, no pause of a busy machine is a stall."""
+    guarded.settings["API_FALLBACK_STALL_TIMEOUT"] = PATIENT
+    return guarded
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
@@ -53,6 +60,7 @@ def test_a_local_answer_that_says_nothing_leaves_the_primary_its_chance(
         server.release.set()
         yield from ()
 
+    guarded.settings["API_FALLBACK_FIRST_TOKEN_TIMEOUT"] = 150.0
     server.fault = "late_but_alive"
     guarded.plugin.pieces = nothing
     assert ask_http(server.address, True) == REPLY

@@ -9,7 +9,7 @@ import pytest
 
 from zwaif_hooks.clock import SystemClock
 from zwaif_hooks.messages import FailureKind
-from zwaif_hooks.pump import Chunk, Closers, PrimaryError, Pump
+from zwaif_hooks.pump import FINISHED_SECONDS, Chunk, Closers, PrimaryError, Pump
 
 WAIT = 10.0
 
@@ -73,6 +73,30 @@ def test_what_was_read_before_the_failure_comes_first() -> None:
         with pytest.raises(PrimaryError) as caught:
             pump.take(WAIT, WAIT)
         assert caught.value is error
+
+
+def test_what_breaks_behind_a_finish_reason_breaks_nothing() -> None:
+    assert everything(pump_of(Chunk("a"), Chunk("", reason="stop"), PrimaryError(FailureKind.CUT, "cut"))) == "a"
+
+
+def test_text_behind_a_finish_reason_takes_it_back() -> None:
+    pump = pump_of(Chunk("a", reason="stop"), Chunk("b"), PrimaryError(FailureKind.CUT, "cut"))
+    with pytest.raises(PrimaryError):
+        everything(pump)
+
+
+def test_silence_behind_a_finish_reason_is_the_end() -> None:
+    clock, done = Clock(), threading.Event()
+
+    def held_open(_: Closers) -> Iterator[Chunk]:
+        yield Chunk("a", reason="stop")
+        done.wait(WAIT)
+
+    pump = Pump(held_open, clock)
+    pump.start()
+    assert everything(pump) == "a"
+    assert clock.limits[-1] == FINISHED_SECONDS
+    done.set()
 
 
 @pytest.mark.parametrize("error", [ValueError("bug"), SystemExit(1), MemoryError(), KeyboardInterrupt()])
