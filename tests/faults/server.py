@@ -570,6 +570,11 @@ class FaultServer(ThreadingHTTPServer):
     def address(self) -> str:
         return f"127.0.0.1:{self.server_port}"
 
+    def be_asked(self, times: int = 1) -> None:
+        """Wait until that many requests more have come."""
+        for _ in range(times):
+            assert self.was_asked.acquire(timeout=20)
+
     def handle_error(self, *_: Any) -> None:
         self.hung_up.set()
 

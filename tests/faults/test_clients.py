@@ -156,9 +156,14 @@ def test_an_address_whose_port_is_no_port_is_answered_locally(guarded: Guarded, 
 def test_the_servers_slot_becomes_free_when_a_reply_is_given_up(
     guarded: Guarded, server: FaultServer, ask: Ask, row: str
 ) -> None:
+    def once_asked() -> Iterator[str]:
+        server.be_asked()
+        yield LOCAL
+
+    guarded.plugin.pieces = once_asked
     server.fault = row
     ask(server.address, True)
-    assert server.hung_up.wait(5)
+    assert server.hung_up.wait(20)
 
 
 def test_switched_off_the_call_passes_untouched(guarded: Guarded, server: FaultServer, ask: Ask) -> None:
