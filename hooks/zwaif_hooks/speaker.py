@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import logging
 from collections.abc import Iterator
 
@@ -12,8 +13,16 @@ from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, PrimaryFailu
 
 SHORTEST_REPLY = 3
 """Z-Waif takes fewer characters for a blank reply and asks again."""
-REPEAT_ENDING = " I know I keep saying that."
-"""Last resort against Z-Waif's repeat rule, when a plugin repeats itself word for word."""
+REPEAT_ENDINGS = (
+    " I know I keep saying that.",
+    " Yes, I said so before.",
+    " There, I said it again.",
+    " You have heard that one from me.",
+    " I do repeat myself, I know.",
+    " And I still mean it.",
+    " Some things I like to say twice.",
+)
+"""Last resort against Z-Waif's repeat rule, when a plugin repeats itself word for word; used ones are repeats, too."""
 
 _logger = logging.getLogger("zwaif")
 
@@ -85,10 +94,19 @@ class Speaker:
         if len(whole) < SHORTEST_REPLY:
             extra = "..."
         elif is_repeat(whole, self._request.recent_replies):
-            extra = REPEAT_ENDING
+            extra = ending_for(whole, self._request.recent_replies)
         if extra:
             self.said += extra
             yield extra
+
+
+def ending_for(whole: str, recent_replies: tuple[str, ...]) -> str:
+    """What makes ``whole`` a reply that was not given yet: one ending, or more where each was used."""
+    for count in range(1, len(REPEAT_ENDINGS) + 1):
+        for endings in itertools.permutations(REPEAT_ENDINGS, count):
+            if not is_repeat(whole + "".join(endings), recent_replies):
+                return "".join(endings)
+    raise AssertionError("there are more endings than replies that are remembered")
 
 
 def is_repeat(text: str, recent_replies: tuple[str, ...]) -> bool:

@@ -28,8 +28,8 @@ DOWN = PrimaryFailure(FailureKind.REFUSED, "connection refused by 127.0.0.1:5000
 class Local:
     """Says its own prompt's last line, so that the prompt can be seen in the reply."""
 
-    def __init__(self, hang_timeout: float) -> None:
-        self.hang_timeout = hang_timeout
+    def __init__(self, hang_timeout: float, say: Callable[[str], None]) -> None:
+        self.hang_timeout, self.say = hang_timeout, say
         self.loaded: LoadedModel | None = None
         self.closed = False
 

@@ -1,0 +1,31 @@
+"""A reply that Z-Waif would take for a repeat never reaches it, however often the same words come."""
+
+from __future__ import annotations
+
+from zwaif_hooks.clock import SystemClock
+from zwaif_hooks.messages import Answer, ChatRequest, FailureKind, Message, PrimaryFailure
+from zwaif_hooks.speaker import Speaker
+
+SAME = "Take your time, I am listening."
+
+
+def said(recent: tuple[str, ...]) -> str:
+    request = ChatRequest("ollama", (Message("user", "Hi"),), recent_replies=recent)
+    failure = PrimaryFailure(FailureKind.REFUSED, "refused")
+    return "".join(Speaker("stubborn", Answer([SAME]), request, failure, SystemClock()).speak())
+
+
+def test_a_plugin_that_always_says_the_same_is_never_a_repeat() -> None:
+    recent: tuple[str, ...] = ()
+    for _ in range(60):
+        reply = said(recent)
+        assert reply.startswith(SAME)
+        assert reply not in recent
+        recent = (*recent, reply)
+
+
+def test_html_that_unescapes_to_a_recent_reply_is_a_repeat() -> None:
+    request = ChatRequest("ollama", (Message("user", "Hi"),), recent_replies=("Tea & cake.",))
+    failure = PrimaryFailure(FailureKind.REFUSED, "refused")
+    speaker = Speaker("p", Answer(["Tea &amp; cake."]), request, failure, SystemClock())
+    assert "".join(speaker.speak()) != "Tea &amp; cake."
