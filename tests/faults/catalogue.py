@@ -284,7 +284,7 @@ ENTRIES = (
     Entry(
         35,
         "A blank reply, or one that she gave before",
-        f"{LOCAL_REPLY} for a blank one, and never word for word one that she gave before",
+        f"{LOCAL_REPLY} for a blank one; what the fallback says is never word for word one that she gave before",
         (before("blank_reply", FailureKind.EMPTY),),
         ("blank",),
         proof="tests/faults/test_clients.py::test_a_repeated_reply_is_never_handed_over_as_it_is",
