@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -59,11 +60,12 @@ Make = Callable[[str, str], Contender]
 """From the addresses of the primary and of the second server."""
 
 
-class Threaded:
+class Threaded(ABC):
     """A contender whose ``stream`` blocks; a herd is as many threads."""
 
+    @abstractmethod
     def stream(self, question: str, heard: Heard) -> None:
-        raise NotImplementedError
+        """Write down when each piece of the reply is heard."""
 
     def ask(self, question: str) -> Heard:
         heard = Heard()
@@ -86,11 +88,12 @@ LOOP = asyncio.new_event_loop()
 """One loop for everyone, so that their pooled connections stay usable from turn to turn."""
 
 
-class Async:
+class Async(ABC):
     """A contender whose ``stream`` is asynchronous: each peer's best-kept way to be called."""
 
+    @abstractmethod
     def stream(self, question: str) -> AsyncIterator[str | None]:
-        raise NotImplementedError
+        """The pieces of the reply; None for one without text."""
 
     def ask(self, question: str) -> Heard:
         return LOOP.run_until_complete(self.turn(question))

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 
 import pytest
 
 from zwaif_hooks import threads
-from zwaif_hooks.threads import KEPT, ThreadCache
+from zwaif_hooks.threads import KEPT, Job, ThreadCache
 
 WAIT = 10.0
 
 
+class Watched(ThreadCache):
+    """Says when a thread has gone idle."""
+
+    def __init__(self) -> None:
+        super().__init__("reader")
+        self.went_idle = threading.Semaphore(0)
+
+    def _rest(self, jobs: queue.SimpleQueue[Job]) -> bool:
+        kept = super()._rest(jobs)
+        self.went_idle.release()
+        return kept
+
+
 def test_a_thread_is_used_again() -> None:
-    cache, seen = ThreadCache("reader"), []
+    cache, seen = Watched(), []
     for _ in range(5):
-        done = threading.Event()
-        cache.run(lambda done=done: (seen.append(threading.get_ident()), done.set()))  # type: ignore[misc]
-        assert done.wait(WAIT)
-        while not cache._idle:
-            threading.Event().wait(0.001)
+        cache.run(lambda: seen.append(threading.get_ident()))
+        assert cache.went_idle.acquire(timeout=WAIT)
+    assert len(seen) == 5
     assert len(set(seen)) == 1
 
 
