@@ -36,9 +36,9 @@ def on_primary_failure(request: ChatRequest, failure: PrimaryFailure) -> str | I
 
     Runs when a request failed or was not worth asking, in the thread of Z-Waif that waits for the reply; in a thread of
     ours while the primary is only late and still has its chance (it may yet win: the pieces are closed then). Also
-    when a stream broke off, with what Z-Waif already has in ``failure.delivered``. Return the reply as a whole, as an iterable
-    of pieces (spoken sentence by sentence while you make them), or as an :class:`~zwaif_hooks.messages.Answer`; when
-    something was delivered, the text that follows it.
+    when a stream broke off, with what Z-Waif already has in ``failure.delivered``. Return the reply as a whole, as an
+    iterable of pieces (spoken sentence by sentence while you make them), or as an
+    :class:`~zwaif_hooks.messages.Answer`; when something was delivered, the text that follows it.
 
     ``None`` or a reply without text means "not me": the next plugin is asked. The first that answers wins. One that
     raises in the middle of its answer is followed by the next, which gets the longer ``delivered``. If nobody answers,
