@@ -1,0 +1,117 @@
+"""Rows that say all they have to say: good replies, some of them odd on the wire."""
+
+from __future__ import annotations
+
+import json
+
+from tests.faults.talk import REPLY, WORDS, Talk
+
+MOST_WORDS = 200_000
+
+
+def healthy(talk: Talk) -> None:
+    talk.open_stream()
+    talk.say(WORDS)
+    talk.complete()
+
+
+def one_json_body(talk: Talk) -> None:
+    message = {"role": "assistant", "content": REPLY}
+    body = {"model": "m", "done": True, "message": message, "choices": [{"message": message, "finish_reason": "stop"}]}
+    talk.body_of(200, json.dumps(body).encode())
+
+
+def role_and_reasoning_first(talk: Talk) -> None:
+    talk.open_stream()
+    talk.role()
+    talk.reasoning("hm")
+    talk.text("")
+    talk.say(WORDS)
+    talk.complete()
+
+
+def emoji_in_two_halves(talk: Talk) -> None:
+    talk.open_stream()
+    talk.text("Hi ")
+    talk.text("\ud83d")
+    talk.text("\ude00 there.")
+    talk.complete()
+
+
+def damaged_line(talk: Talk) -> None:
+    talk.open_stream()
+    talk.say(WORDS[:3])
+    if not talk.ollama:
+        talk.raw(b'data: {"choices": [{"delta": {"con\n\n')
+    talk.say(WORDS[3:])
+    talk.complete()
+
+
+def only_done_marker(talk: Talk) -> None:
+    talk.open_stream()
+    talk.say(WORDS)
+    if talk.ollama:
+        return talk.complete()
+    talk.raw(b"data: [DONE]\r\n\r\n")
+    talk.end()
+
+
+def honest_sorry(talk: Talk) -> None:
+    talk.open_stream()
+    talk.say(["Sorry, ", "I'm late. ", "The bus ", "did not come."])
+    talk.complete()
+
+
+def late_but_alive(talk: Talk) -> None:
+    """Speaks when the test says so: a server that was loading its model."""
+    talk.open_stream()
+    talk.wfile.flush()
+    talk.server.release.wait(20)
+    talk.say(WORDS)
+    talk.complete()
+
+
+def finish_without_done(talk: Talk) -> None:
+    talk.open_stream()
+    talk.say(WORDS)
+    talk.stop_reason()
+    talk.end()
+
+
+def finish_then_abort(talk: Talk) -> None:
+    talk.open_stream()
+    talk.say(WORDS)
+    talk.stop_reason()
+    talk.abort()
+
+
+def finish_then_silence(talk: Talk) -> None:
+    """Finished, and the connection is kept open all the same."""
+    talk.open_stream()
+    talk.say(WORDS)
+    talk.stop_reason()
+    talk.be_silent()
+
+
+def done_then_silence(talk: Talk) -> None:
+    talk.open_stream()
+    talk.say(WORDS)
+    talk.raw(b"data: [DONE]\n\n")
+    talk.be_silent()
+
+
+def odd_last_chunks(talk: Talk) -> None:
+    """What Z-Waif's own loop stumbles over in perfectly good replies."""
+    talk.open_stream()
+    talk.say(WORDS)
+    for odd in ({"choices": []}, {"choices": None}, {"choices": [{"delta": None, "finish_reason": None}]}):
+        talk.event(odd)
+    talk.reasoning("done thinking")
+    talk.complete()
+
+
+def endless(talk: Talk) -> None:
+    talk.open_stream()
+    for _ in range(MOST_WORDS):
+        talk.text("hello. ")
+    talk.complete()
