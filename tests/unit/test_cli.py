@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from zwaif_fallback import catalogue, cli, selfcheck
 from zwaif_fallback.demo import demo
+from zwaif_fallback.errors import FallbackError
 from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.standin import copy_tree
 
@@ -92,8 +94,21 @@ def test_a_surprise_is_one_line_unless_details_are_wanted(
     monkeypatch.setenv("ZWAIF_DEBUG", debug)
     assert run("demo") == 1
     said = capsys.readouterr().err
-    assert "Unexpected RuntimeError: a bug. ZWAIF_DEBUG=1 shows the details." in said
+    assert "Unexpected RuntimeError: a bug. --debug shows the details." in said
     assert ("Traceback" in said) is bool(debug)
+
+
+@pytest.mark.parametrize("arguments", [["--debug", "demo"], ["demo", "--debug"]])
+def test_details_are_asked_for_before_or_after_the_command(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> int:
+        raise FallbackError("The demo is not well. Mend it.")
+
+    monkeypatch.setattr(demo, "run", refuse)
+    assert run(*arguments) == 1
+    said = capsys.readouterr().err
+    assert "Traceback" in said and said.endswith("\nThe demo is not well. Mend it.\n")
 
 
 def test_stopped_by_the_user(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,7 +116,7 @@ def test_stopped_by_the_user(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         raise KeyboardInterrupt
 
     monkeypatch.setattr(demo, "run", stop)
-    assert run("demo") == 1
+    assert run("demo") == 130
     assert capsys.readouterr().err == "Stopped.\n"
 
 
@@ -272,7 +287,33 @@ def test_unusable_values_are_named(tmp_path: Path, capsys: pytest.CaptureFixture
     assert run("settings", "show", "--zwaif", zwaif(tmp_path, API_FALLBACK_THREADS="many")) == 1
     said = capsys.readouterr()
     assert "API_FALLBACK_THREADS is 'many', but it must be a whole number" in said.err
-    assert "API_FALLBACK_THREADS = 0" in said.out
+    assert re.search(r"^API_FALLBACK_THREADS +0 +\.env +0$", said.out, re.MULTILINE)
+
+
+def test_settings_for_people_show_value_origin_and_default(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("settings", "show", "--zwaif", zwaif(tmp_path, API_FALLBACK_STALL_TIMEOUT="12")) == 0
+    heading, *rows = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["Setting", "Value", "From", "Default"]
+    assert [row.split()[0] for row in rows] == [setting.name for setting in SETTINGS]
+    assert ["API_FALLBACK_STALL_TIMEOUT", "12", ".env", "10"] in [row.split() for row in rows]
+    assert ["API_FALLBACK_HOST", "(empty)", "default", "(empty)"] in [row.split() for row in rows]
+
+
+def test_one_word_switches_the_fallback_and_says_how_to_undo_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = zwaif(tmp_path)
+    before = (tree / ".env").read_bytes()
+    assert run("disable", "--zwaif", tree) == 0
+    said = capsys.readouterr().out
+    assert "API_FALLBACK_ENABLED = OFF" in said and "it was not set" in said
+    assert "To undo: zwaif-fallback enable" in said
+    assert (tree / ".env").read_bytes() == before + b"API_FALLBACK_ENABLED = OFF" + os.linesep.encode()
+    assert run("enable", "--zwaif", tree) == 0
+    said = capsys.readouterr().out
+    assert "it was OFF" in said and "To undo: zwaif-fallback disable" in said
+    assert (tree / ".env").read_bytes() == before + b"API_FALLBACK_ENABLED = ON" + os.linesep.encode()
+    assert run("enable") == 2, "without a Z-Waif there is nothing to write into"
 
 
 # --- consoles ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,81 @@
+"""The console: colours and tables where it can show them, plain text where it cannot, JSON for programs.
+
+Plain means pipes and files, ``TERM=dumb``, ``NO_COLOR`` and consoles without line-drawing characters (cp1252, say).
+rich is imported only where it is used: it takes longer than most commands.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+_DRAWN = "─│…•"
+"""What rich draws tables and lists with: an encoding that lacks one of these gets plain text."""
+
+
+def survive_any_console() -> None:
+    """A character that the console cannot show becomes a question mark, not an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def is_plain(stream: TextIO, environ: Mapping[str, str] | None = None) -> bool:
+    """Whether ``stream`` gets text without colours and boxes."""
+    environ = os.environ if environ is None else environ
+    if environ.get("NO_COLOR") or environ.get("TERM", "").lower() in ("dumb", "unknown"):
+        return True
+    try:
+        _DRAWN.encode(getattr(stream, "encoding", None) or "ascii")
+        return not stream.isatty()
+    except (UnicodeError, LookupError, ValueError):  # ValueError: a closed stream
+        return True
+
+
+def say(line: str = "", style: str = "", stream: TextIO | None = None) -> None:
+    """One line; ``style`` is rich's (``bold``, ``red``, ``dim`` …) and counts where the console can show it."""
+    out = stream or sys.stdout
+    if not style or is_plain(out):
+        print(line, file=out, flush=True)
+    else:
+        _rich(out).print(line, style=style, soft_wrap=True)
+
+
+def complain(line: str) -> None:
+    """One line on the error side."""
+    say(line, "bold red", sys.stderr)
+
+
+def say_json(data: Any) -> None:
+    print(json.dumps(data, indent=2, ensure_ascii=True), flush=True)
+
+
+def table(heading: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str] = ()) -> None:
+    """Columns under their names; ``styles`` are one for each column."""
+    if is_plain(sys.stdout):
+        for line in columns([heading, *rows]):
+            say(line)
+        return
+    from rich.table import Table
+
+    drawn = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for index, name in enumerate(heading):
+        drawn.add_column(name, style=styles[index] if index < len(styles) else "", overflow="fold")
+    for row in rows:
+        drawn.add_row(*row)
+    _rich(sys.stdout).print(drawn)
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The same as plain lines."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _rich(stream: TextIO) -> Any:
+    from rich.console import Console
+
+    return Console(file=stream, markup=False, emoji=False, highlight=False)
