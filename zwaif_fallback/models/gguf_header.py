@@ -1,0 +1,315 @@
+"""The header of a GGUF file: what it says about itself and which tensors it holds. Nothing is loaded.
+
+The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. A file is data from anywhere, so every number is
+checked before it is used: whatever the bytes are, the answer is a header or :class:`BadHeader`, soon, in little memory.
+
+Long arrays (a vocabulary has hundreds of thousands of words) are not built. Arrays of numbers are stepped over. Arrays
+of words can only be walked, which takes ten times as long as all the rest, so their end is looked for first: the key
+behind them begins with a prefix that is known. A wrong guess shows at once, as nothing behind it makes sense; then they
+are walked.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from zwaif_fallback.models.gguf_types import BLOCKS, stored_bytes
+
+MAGIC = b"GGUF"
+MAX_HEADER = 256 * 1024 * 1024
+"""Bytes. The largest vocabularies in use make headers of about 20 MB."""
+MAX_KEYS = 65_536
+MAX_TENSORS = 1_000_000
+MAX_WORDS = 8_000_000
+"""Words in one array that are walked: a second of work. A vocabulary has a quarter of a million."""
+MAX_STRING = 16 * 1024 * 1024
+MAX_KEY = 65_535
+"""Bytes, by the specification."""
+KEPT_ELEMENTS = 1024
+"""Arrays of numbers up to this length are kept (one number a layer, say); longer ones are only counted."""
+
+_CHUNK = 256 * 1024
+_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_STRING, _ARRAY = 8, 9
+_MAX_DEPTH = 4
+_NEXT_KEYS = tuple(bytes(7) + prefix for prefix in (b"tokenizer.", b"general.", b"quantize."))
+"""How the key behind a vocabulary begins, with the upper bytes of its length: a key is shorter than 256 bytes."""
+
+
+class BadHeader(ValueError):
+    """The file is not GGUF, is cut off, or says what cannot be; ``str(error)`` is one line."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An array that was not built."""
+
+    length: int
+
+
+Value = int | float | bool | str | tuple[int | float | bool, ...] | Skipped
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor as the header announces it."""
+
+    name: str
+    elements: int
+    ggml_type: int
+    offset: int
+    """From the begin of the data, in bytes."""
+
+    @property
+    def size(self) -> int:
+        return stored_bytes(self.elements, self.ggml_type)
+
+
+@dataclass(frozen=True)
+class GgufHeader:
+    """What a GGUF file says about itself."""
+
+    version: int
+    metadata: Mapping[str, Value]
+    tensors: tuple[Tensor, ...]
+    data_start: int
+    """Where the tensors' data begins, in bytes from the begin of the file."""
+    file_size: int
+
+    @property
+    def parameters(self) -> int:
+        return sum(tensor.elements for tensor in self.tensors)
+
+    @property
+    def full_size(self) -> int:
+        """Bytes the file must have for every tensor to be whole."""
+        return self.data_start + max((tensor.offset + tensor.size for tensor in self.tensors), default=0)
+
+    @property
+    def is_whole(self) -> bool:
+        return self.file_size >= self.full_size
+
+    def text(self, key: str) -> str:
+        """A string of the metadata; empty where there is none."""
+        value = self.metadata.get(key)
+        return value if isinstance(value, str) else ""
+
+    def number(self, key: str) -> int:
+        """A number of the metadata (the largest, where there is one for each layer); 0 where there is none."""
+        value = self.metadata.get(key)
+        if isinstance(value, tuple):
+            return int(max(value, default=0))
+        return int(value) if isinstance(value, (int, float)) and abs(value) < 1e18 else 0
+
+    def count(self, key: str) -> int:
+        """The length of an array, 0 where there is none."""
+        value = self.metadata.get(key)
+        return value.length if isinstance(value, Skipped) else len(value) if isinstance(value, tuple) else 0
+
+
+def read_header(path: Path) -> GgufHeader:
+    """The header of one file.
+
+    Raises:
+        BadHeader: it is no usable GGUF file.
+        OSError: it cannot be read.
+    """
+    with path.open("rb", buffering=0) as stream:
+        return read_stream(stream, path.stat().st_size)
+
+
+def read_stream(stream: BinaryIO, size: int) -> GgufHeader:
+    """As :func:`read_header`, from an open file of ``size`` bytes."""
+    try:
+        return _read(_Source(stream, size), jump=True)
+    except BadHeader:
+        # Perhaps the end of an array was guessed wrong.
+        stream.seek(0)
+        return _read(_Source(stream, size), jump=False)
+
+
+def _read(source: _Source, jump: bool) -> GgufHeader:
+    version, tensor_count, key_count = _opening(source)
+    metadata: dict[str, Value] = {}
+    for _ in range(key_count):
+        key = source.string(MAX_KEY)
+        metadata[key] = _value(source, source.unpack("I", 4), jump)
+    tensors = tuple(_tensor(source) for _ in range(tensor_count))
+    alignment = metadata.get("general.alignment", 32)
+    if not isinstance(alignment, int) or not 0 < alignment <= 1 << 20:
+        raise BadHeader(f"its alignment is {alignment!r}")
+    data_start = -(-source.position // alignment) * alignment
+    return GgufHeader(version, metadata, tensors, data_start, source.size)
+
+
+def _opening(source: _Source) -> tuple[int, int, int]:
+    if source.take(4) != MAGIC:
+        raise BadHeader("it is not a GGUF file")
+    version = source.unpack("I", 4)
+    if version & 0xFFFF == 0 and version:
+        raise BadHeader("it is a GGUF file for big-endian machines")
+    if version not in (2, 3):
+        raise BadHeader(f"it is GGUF version {version}; versions 2 and 3 are read")
+    tensors, keys = source.unpack("Q", 8), source.unpack("Q", 8)
+    if tensors > MAX_TENSORS or keys > MAX_KEYS:
+        raise BadHeader(f"it announces {tensors} tensors and {keys} keys")
+    return version, tensors, keys
+
+
+def _value(source: _Source, kind: int, jump: bool) -> Value:
+    if kind == _STRING:
+        return source.string(MAX_STRING)
+    if kind == _ARRAY:
+        return _array(source, jump)
+    if kind not in _SCALARS:
+        raise BadHeader(f"it has a value of the unknown type {kind}")
+    code = _SCALARS[kind]
+    value: int | float | bool = source.unpack(code, struct.calcsize(f"<{code}"))
+    return value
+
+
+def _array(source: _Source, jump: bool, depth: int = 0) -> Value:
+    kind, length = source.unpack("I", 4), source.unpack("Q", 8)
+    if kind in _SCALARS:
+        return _numbers(source, _SCALARS[kind], length)
+    if length > MAX_WORDS or kind not in (_STRING, _ARRAY) or depth >= _MAX_DEPTH:
+        raise BadHeader(f"it has an array of {length} values of type {kind}")
+    if kind == _ARRAY:
+        for _ in range(length):
+            _array(source, jump, depth + 1)
+    elif not (jump and length > KEPT_ELEMENTS and source.skip_to_next_key(8 * length)):
+        source.walk_strings(length)
+    return Skipped(length)
+
+
+def _numbers(source: _Source, code: str, length: int) -> Value:
+    width = struct.calcsize(f"<{code}")
+    if length > KEPT_ELEMENTS:
+        source.skip(length * width)
+        return Skipped(length)
+    return struct.unpack(f"<{length}{code}", source.take(length * width))
+
+
+def _tensor(source: _Source) -> Tensor:
+    name = source.string(MAX_KEY)
+    dimensions = source.unpack("I", 4)
+    if not 0 < dimensions <= 8:
+        raise BadHeader(f"its tensor {name[:60]!r} has {dimensions} dimensions")
+    elements = 1
+    for side in struct.unpack(f"<{dimensions}Q", source.take(8 * dimensions)):
+        elements *= side
+    ggml_type, offset = source.unpack("I", 4), source.unpack("Q", 8)
+    if elements > 1 << 48 or offset > 1 << 56:
+        raise BadHeader(f"its tensor {name[:60]!r} is impossibly large")
+    if ggml_type not in BLOCKS and ggml_type > 255:
+        raise BadHeader(f"its tensor {name[:60]!r} has the unknown type {ggml_type}")
+    return Tensor(name, elements, ggml_type, offset)
+
+
+class _Source:
+    """A file read forward in chunks, never past :data:`MAX_HEADER` nor its end."""
+
+    def __init__(self, stream: BinaryIO, size: int) -> None:
+        self._stream = stream
+        self.size = size
+        self._limit = min(size, MAX_HEADER)
+        self._chunk = b""
+        self._at = 0
+        """In the chunk."""
+        self._start = 0
+        """Of the chunk, in the file."""
+
+    @property
+    def position(self) -> int:
+        return self._start + self._at
+
+    def take(self, count: int) -> bytes:
+        """The next bytes, exactly so many."""
+        self._need(count)
+        taken = self._chunk[self._at : self._at + count]
+        self._at += count
+        return taken
+
+    def unpack(self, code: str, width: int) -> int:
+        """One little-endian number."""
+        self._need(width)
+        (value,) = struct.unpack_from(f"<{code}", self._chunk, self._at)
+        self._at += width
+        number: int = value
+        return number
+
+    def string(self, longest: int) -> str:
+        """A length and so many bytes of UTF-8; what is not UTF-8 is marked, not refused."""
+        length = self.unpack("Q", 8)
+        if length > longest:
+            raise BadHeader(f"it has a text of {length} bytes where {longest} are the most")
+        return self.take(length).decode("utf-8", "replace")
+
+    def skip(self, count: int) -> None:
+        if self.position + count > self._limit:
+            raise BadHeader("it ends in the middle of its header")
+        if self._at + count <= len(self._chunk):
+            self._at += count
+            return
+        self._start, self._chunk, self._at = self.position + count, b"", 0
+        self._stream.seek(self._start)
+
+    def walk_strings(self, count: int) -> None:
+        """Step over strings one by one."""
+        if self.position + 8 * count > self._limit:
+            raise BadHeader("it ends in the middle of its header")
+        unpack = struct.Struct("<Q").unpack_from
+        while count:
+            self._need(8)
+            chunk, at, last = self._chunk, self._at, len(self._chunk) - 8
+            while count and at <= last:
+                at += 8 + unpack(chunk, at)[0]
+                count -= 1
+            self._at = min(at, len(chunk))
+            self.skip(at - self._at)
+
+    def skip_to_next_key(self, at_least: int) -> bool:
+        """Go on where the next known key seems to begin; False, and nothing moved, where none is near enough."""
+        start, chunk, at = self._start, self._chunk, self._at
+        self.skip(at_least)
+        overlap = b""
+        while True:
+            self._need(1)
+            seen = overlap + self._chunk[self._at :]
+            places = [place for key in _NEXT_KEYS if (place := seen.find(key)) > 0]
+            if places:
+                self._at += min(places) - 1 - len(overlap)
+                self._step_back()
+                return True
+            overlap = seen[-20:]
+            self._at = len(self._chunk)
+            if self.position >= self._limit:
+                self._start, self._chunk, self._at = start, chunk, at
+                self._stream.seek(start + len(chunk))
+                return False
+
+    def _step_back(self) -> None:
+        if self._at < 0:
+            self._start, self._chunk, self._at = self._start + self._at, b"", 0
+            self._stream.seek(self._start)
+
+    def _need(self, count: int) -> None:
+        """Have at least so many bytes in the chunk from here on."""
+        if self._at + count <= len(self._chunk):
+            return
+        if self.position + count > self._limit:
+            raise BadHeader("it ends in the middle of its header")
+        rest = self._chunk[self._at :]
+        self._start, self._at = self.position, 0
+        parts = [rest]
+        wanted = max(count, _CHUNK) - len(rest)
+        while wanted > 0 and (part := self._stream.read(wanted)):
+            parts.append(part)
+            wanted -= len(part)
+        self._chunk = b"".join(parts)
+        if len(self._chunk) < count:
+            raise BadHeader("it ends in the middle of its header")
