@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from zwaif_fallback import conversation, prompts
 from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel
 from zwaif_fallback.errors import EngineError, FallbackError, ModelError
+from zwaif_fallback.history import History
 from zwaif_fallback.last_words import LastWords
 from zwaif_fallback.stops import StopFilter
 from zwaif_hooks.joining import Joiner, LastWordJoiner, split_at_last_word
@@ -209,6 +210,7 @@ class LocalTier:
         self._longest = longest
         self._say = say
         self._temperature = temperature
+        self._history = History()
 
     def speak(self, request: ChatRequest, begun: str) -> tuple[str, Iterator[str]]:
         loaded = self._ready()
@@ -263,7 +265,7 @@ class LocalTier:
     def _generation(self, request: ChatRequest, begun: str, model: ModelInfo) -> Generation:
         limit = self._longest() or request.max_tokens or LONGEST_REPLY
         wanted = replace(request, max_tokens=min(request.max_tokens or LONGEST_REPLY, limit))
-        fitted = conversation.fit(wanted, model, self._model.count_tokens, begun)
+        fitted = conversation.fit(wanted, model, self._model.count_tokens, begun, self._history)
         user = request.persona.user_name
         stops = [stop for stop in (*request.stop, f"\n{user}:" if user else "") if stop.strip()]
         prompt = self._prompt(fitted, model)

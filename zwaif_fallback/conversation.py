@@ -3,8 +3,11 @@
 Policy, in this order:
 
 - The reply gets the room it asked for, at most half of the window.
-- The system message and the newest user turn stay whole. What was said before gives way, oldest first, until the
-  conversation starts with a user turn again; asides (an old summary, "you cannot see") go after that.
+- What stays from turn to turn comes first: character, task, earlier turns. What changes (the time, memories, lore, an
+  old summary; see :mod:`zwaif_fallback.notes`) is told in the newest turn, before the user's own words, so that a model
+  has to read only that and what was said since its last reply.
+- The system message and the newest user turn stay whole. What was said before gives way, oldest first and a block at a
+  time (see :mod:`zwaif_fallback.history`); notes go after that, least important first.
 - Only if those two alone are too long, the persona is cut at its end (at most down to a quarter of the space), then the
   user's turn in its middle, and one log line says so. For a summary the newest turn is the instruction: it keeps its
   end and its beginning in the same way.
@@ -14,11 +17,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from zwaif_fallback import prompts
 from zwaif_fallback.errors import ModelError
+from zwaif_fallback.history import A_TURN, KEEP, History
+from zwaif_fallback.notes import is_time, part
 from zwaif_hooks.messages import ChatRequest, Message, ModelInfo, Persona, Purpose, Role
 
 log = logging.getLogger(__name__)
@@ -35,6 +40,8 @@ _CANNOT_SEE = (
     "say so briefly in your own way, stay in character, and do not make up what it shows."
 )
 _GAP = " … "
+_NOTES = "(Keep in mind: {})"
+"""Before the user's words, so that the model answers those and not the notes."""
 _LONGEST_TOKEN = 16
 """Characters; longer tokens are rare, so no text with more for each token it may have is worth counting."""
 
@@ -56,20 +63,50 @@ def build(request: ChatRequest, model: ModelInfo, count_tokens: CountTokens) -> 
     return fit(request, model, count_tokens).messages
 
 
-def fit(request: ChatRequest, model: ModelInfo, count_tokens: CountTokens, partial: str = "") -> Fitted:
-    """Fit a request to a model's window; see the policy above."""
+def fit(
+    request: ChatRequest,
+    model: ModelInfo,
+    count_tokens: CountTokens,
+    partial: str = "",
+    history: History | None = None,
+    to_come: int = 0,
+) -> Fitted:
+    """Fit a request to a model's window; see the policy above.
+
+    With ``history``, a chat begins where the last prompt of the same conversation began, for as long as that fits (and
+    will fit when Z-Waif stops sending ``to_come`` more messages). Summaries and pictures are single questions and
+    always get as much as fits.
+    """
     room = reply_room(request.max_tokens, model.context_window)
     partial = _end_of(partial, max(1, model.context_window // 4), count_tokens)
     spoken = count_tokens([partial])[0] if partial else 0
     left = max(room - spoken, min(room, SMALLEST_REPLY))
     space = max(1, model.context_window - left)
-    return Fitted(_Fitter(model, count_tokens, partial, space).fit(_draft(request, model)), left, partial)
+    draft = _draft(request, model)
+    steady = history if request.purpose is Purpose.CHAT else None
+    if steady is not None:
+        draft.history = steady.extended(draft.history, to_come)
+    messages, begin = _Fitter(model, count_tokens, partial, space, KEEP if steady else 1.0).fit(draft)
+    if steady is not None:
+        steady.begin_with(draft.history[begin:])
+    return Fitted(messages, left, partial)
+
+
+def ahead(
+    request: ChatRequest, reply: str, model: ModelInfo, count_tokens: CountTokens, history: History
+) -> list[Message]:
+    """What the turn after ``reply`` will probably begin with: everything up to its last message, which stands for the
+    user's next words and is as long as the newest ones were."""
+    newest = request.messages[-1].content if request.messages else ""
+    said = [Message("assistant", reply), Message("user", newest or _SILENCE)]
+    next_request = replace(request, messages=(*request.messages, *said))
+    return fit(next_request, model, count_tokens, history=history, to_come=A_TURN).messages
 
 
 def whole(request: ChatRequest) -> list[Message]:
     """The conversation with nothing left out, for a server that fits it to its model itself."""
     draft = _draft(request, ModelInfo(""))
-    return _assemble(draft.system, draft.asides, draft.history, draft.newest)
+    return _assemble(draft.system, draft.notes, draft.history, draft.newest)
 
 
 def reply_room(max_tokens: int, window: int) -> int:
@@ -85,45 +122,43 @@ class _Draft:
     """The parts, before they are cut to fit."""
 
     system: str
-    asides: list[str]
-    """Added to the system message where there is room, least important first."""
+    notes: list[str]
+    """Told in the newest turn where there is room, least important first."""
     history: list[Message]
     newest: str
 
 
 def _draft(request: ChatRequest, model: ModelInfo) -> _Draft:
-    cleaned = [m for m in (_clean(m, model) for m in request.messages) if m.content]
-    # v1.15 puts a summary of earlier days, as the assistant, before the system message; a chat may also open with her.
-    first_user = next((i for i, m in enumerate(cleaned) if m.role == "user"), len(cleaned))
-    opening = [m.content for m in cleaned[:first_user] if m.role == "assistant"]
-    turns = [m for m in cleaned[first_user:] if m.role != "system"]
+    parted = part(request.messages)
+    turns = [m for m in (_clean(m, model) for m in parted.turns) if m.content]
     ends_with_user = bool(turns) and turns[-1].role == "user"
     newest = turns.pop().content if ends_with_user else _SHOWS_PICTURE if request.has_image else _SILENCE
-    return _Draft(_system(request, cleaned), _asides(request, opening), turns, newest)
-
-
-def _system(request: ChatRequest, cleaned: Sequence[Message]) -> str:
-    sent = [m.content for m in cleaned if m.role == "system"]
     own = "" if request.persona_in_messages else describe_persona(request.persona, request.purpose)
-    return "\n\n".join(part for part in (own, *sent) if part)
+    system = "\n\n".join(text for text in (own, _cleaned(parted.system, model)) if text)
+    summaries = [f"What you said earlier: {text}" for text in parted.summaries if text.strip()]
+    notes = [_cleaned(text, model) for text in (*summaries, *parted.notes)]
+    timed = any(is_time(text) for text in parted.notes)
+    return _Draft(system, [*filter(None, notes), *_circumstances(request, timed)], turns, newest)
 
 
-def _asides(request: ChatRequest, opening: Sequence[str]) -> list[str]:
-    asides = [f"What you said earlier: {text}" for text in opening]
+def _circumstances(request: ChatRequest, timed: bool) -> list[str]:
+    """What is so for this message and may be otherwise for the next; ``timed`` when Z-Waif has told the time."""
+    persona, own = request.persona, not request.persona_in_messages
     platform = _platform_in(request.messages[-1].content) if request.messages else ""
-    if platform and not request.persona.platform:
-        asides.append(f"The user writes from: {platform}.")
-    return [*asides, _CANNOT_SEE] if request.has_image else asides
+    platform = (persona.platform if own else "") or platform
+    return [
+        *([f"{persona.user_name or 'The user'} writes from: {platform}."] if platform else []),
+        *([f"It is {_about(persona.local_time)}."] if own and persona.local_time and not timed else []),
+        *([_CANNOT_SEE] if request.has_image else []),
+    ]
 
 
 def describe_persona(persona: Persona, purpose: Purpose = Purpose.CHAT) -> str:
-    """The system message for a server that knew the character itself. Stable parts first, so that caches hold."""
+    """The system message for a server that knew the character itself: what does not change from turn to turn."""
     facts = [
         f"You are {persona.char_name}." if persona.char_name else "",
         f"You are talking with {persona.user_name}." if persona.user_name else "",
         f"To you, they are: {persona.relationship.replace('_', ' ')}." if persona.relationship else "",
-        f"They write from: {persona.platform}." if persona.platform else "",
-        f"It is {_about(persona.local_time)}." if persona.local_time else "",
     ]
     behave = "Write only your own next reply, in character." if purpose is not Purpose.SUMMARY else ""
     known = persona.character_card or persona.task or any(facts)
@@ -132,7 +167,7 @@ def describe_persona(persona: Persona, purpose: Purpose = Purpose.CHAT) -> str:
 
 
 def _about(local_time: str) -> str:
-    """``2026-11-23 14:07`` as ``2026-11-23, about 14:00``: the exact minute would spoil the prompt cache."""
+    """``2026-11-23 14:07`` as ``2026-11-23, about 14:00``: as exact as people are."""
     day, _, clock = local_time.strip().partition(" ")
     return f"{day}, about {clock[:4]}0" if re.fullmatch(r"\d\d:\d\d.*", clock) else local_time
 
@@ -151,17 +186,21 @@ def _named(text: str, persona: Persona) -> str:
 _IMAGE_TAG = re.compile(r"<img\b[^<>]*\bdata:[^<>]*>?", re.IGNORECASE)
 _DATA_URI = re.compile(r"data:[a-z]+/[\w.+-]+(?:;[\w=.+-]+)*;base64,[A-Za-z0-9+/=_-]*", re.IGNORECASE)
 _PLATFORM = re.compile(r"\[Platform: ([^\]\n]{1,80})\][ \t]*")
-_HEADER = re.compile(r"\[System [A-Z]\][ \t]*")
+_HEADER = re.compile(r"\[System [A-Z]\];?[ \t]*")
 """Z-Waif's notes to itself, for example ``[System C]`` before a picture; the text after one is for the model."""
 
 
 def _clean(message: Message, model: ModelInfo) -> Message:
+    return Message(message.role, _cleaned(message.content, model))
+
+
+def _cleaned(text: str, model: ModelInfo) -> str:
     """Without pictures, Z-Waif's markers and the model's own special tokens (which would end the turn early)."""
-    text = _DATA_URI.sub("", _IMAGE_TAG.sub("", message.content))
+    text = _DATA_URI.sub("", _IMAGE_TAG.sub("", text))
     text = _HEADER.sub("", _PLATFORM.sub("", text))
     for token in (model.bos_token, model.eos_token):
         text = text.replace(token, "") if token else text
-    return Message(message.role, text.strip())
+    return text.strip()
 
 
 def _platform_in(text: str) -> str:
@@ -169,10 +208,10 @@ def _platform_in(text: str) -> str:
     return found.group(1).strip() if found else ""
 
 
-def _assemble(system: str, asides: Sequence[str], history: Sequence[Message], newest: str) -> list[Message]:
-    turns = _merge([*history, Message("user", newest)])
-    first = "\n\n".join(part for part in (system, *asides) if part)
-    return [Message("system", first), *turns] if first else turns
+def _assemble(system: str, notes: Sequence[str], history: Sequence[Message], newest: str) -> list[Message]:
+    told = "\n\n".join([_NOTES.format("\n".join(notes)), newest]) if notes else newest
+    turns = _merge([*history, Message("user", told)])
+    return [Message("system", system), *turns] if system else turns
 
 
 def _merge(messages: Sequence[Message]) -> list[Message]:
@@ -196,28 +235,30 @@ class _Fitter:
     partial: str
     space: int
     """Tokens for the whole prompt, ``partial`` included."""
+    keep: float = 1.0
+    """Of the room for earlier turns, how much is filled when not all of them fit."""
 
-    def fit(self, draft: _Draft) -> list[Message]:
-        keep = self._newest_that_fit(draft)
-        for asides in _shrinking(draft.asides):
-            for start in range(len(draft.history) - keep, len(draft.history) + 1):
-                messages = _assemble(draft.system, asides, draft.history[start:], draft.newest)
+    def fit(self, draft: _Draft) -> tuple[list[Message], int]:
+        """The messages, and how many of the earlier turns were left out."""
+        last = len(draft.history)
+        for notes in _shrinking(draft.notes):
+            for begin in self._beginnings(draft) if notes == draft.notes else [last]:
+                messages = _assemble(draft.system, notes, draft.history[begin:], draft.newest)
                 if self._fits(messages):
-                    return messages
-            keep = 0
-        return self._cut(draft)
+                    return messages, begin
+        return self._cut(draft), last
 
-    def _newest_that_fit(self, draft: _Draft) -> int:
-        """How many history messages to try: by the sum of their tokens, which leaves out only the format's own."""
-        fixed = [draft.system, *draft.asides, draft.newest, self.partial]
+    def _beginnings(self, draft: _Draft) -> Iterator[int]:
+        """Where to begin, the best first: with everything, else with so much that more will fit next time.
+
+        Found by the sum of tokens, which leaves out only the format's own.
+        """
+        fixed = [draft.system, *draft.notes, draft.newest, self.partial]
         counts = self.count([*fixed, *(m.content for m in draft.history)])
-        left, kept = self.space - sum(counts[: len(fixed)]), 0
-        for tokens in reversed(counts[len(fixed) :]):
-            left -= tokens
-            if left < 0:
-                break
-            kept += 1
-        return kept
+        room, turns = self.space - sum(counts[: len(fixed)]), counts[len(fixed) :]
+        if sum(turns) <= room:
+            yield 0
+        yield from range(_first_that_fits(turns, int(room * self.keep)), len(turns) + 1)
 
     def _cut(self, draft: _Draft) -> list[Message]:
         """Persona and newest turn alone are too long: cut the one, then the other, until the prompt fits."""
@@ -248,8 +289,17 @@ class _Fitter:
         return self._size(messages) <= self.space
 
 
-def _shrinking(asides: list[str]) -> list[list[str]]:
-    return [asides[start:] for start in range(len(asides) + 1)]
+def _first_that_fits(counts: Sequence[int], room: int) -> int:
+    """The place from which on the counts together are at most ``room``."""
+    for place in reversed(range(len(counts))):
+        room -= counts[place]
+        if room < 0:
+            return place + 1
+    return 0
+
+
+def _shrinking(notes: list[str]) -> list[list[str]]:
+    return [notes[start:] for start in range(len(notes) + 1)]
 
 
 def _start_of(text: str, tokens: int, count: CountTokens) -> str:

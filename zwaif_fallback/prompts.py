@@ -7,7 +7,7 @@ The tokenizer's own chat template comes first; without one, the format of the mo
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
@@ -100,6 +100,13 @@ def render(messages: Sequence[Message], model: ModelInfo, partial: str = "") -> 
     if not model.chat_template:
         return _by_family(turns, model) + _seam(model, partial)
     return _by_template(turns, model, partial)
+
+
+def up_to_newest(messages: Sequence[Message], write: Callable[[Sequence[Message]], str]) -> str:
+    """The prompt as far as it will be the same whatever the user says next: ``messages`` end with a user's turn, and
+    it ends where that one's words begin. Empty when ``write`` does not show them."""
+    prompt = write([*messages[:-1], Message("user", _MARK)])
+    return prompt[: max(0, prompt.find(_MARK))]
 
 
 def stop_strings(model: ModelInfo) -> tuple[str, ...]:

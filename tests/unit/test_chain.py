@@ -264,8 +264,8 @@ def test_another_server_is_told_that_it_cannot_see() -> None:
     host = Host("Hi.")
     picture = Message("user", 'Look<img src="data:image/png;base64,QUJD">')
     Table(Model([]), host).text(ChatRequest("ollama", (picture,), has_image=True))
-    system, user = host.messages
-    assert "cannot see" in system.content and user.content == "Look"
+    (user,) = host.messages
+    assert "cannot see" in user.content and user.content.endswith("\n\nLook")
 
 
 @pytest.mark.parametrize(

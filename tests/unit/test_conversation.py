@@ -35,9 +35,10 @@ def test_persona_comes_first_when_the_server_owned_it() -> None:
     system, user = ask(("user", "Hello"), persona=MIA, persona_in_messages=False)
     assert system.role == "system"
     assert system.content.startswith("Mia is a cheerful fox. She likes Sam.\n\nCook together.")
-    for fact in ("You are Mia", "with Sam", "close friend", "Discord", "2026-11-23, about 14:00", "in character"):
+    for fact in ("You are Mia", "with Sam", "close friend", "in character"):
         assert fact in system.content
-    assert user == Message("user", "Hello")
+    told = "(Keep in mind: Sam writes from: Discord.\nIt is 2026-11-23, about 14:00.)\n\nHello"
+    assert user == Message("user", told), "what may differ next time is told beside the newest words"
 
 
 def test_a_persona_that_is_there_already_is_not_sent_twice() -> None:
@@ -50,14 +51,16 @@ def test_no_persona_no_system_message() -> None:
 
 
 def test_roles_become_legal() -> None:
-    talk = ask(("user", "a"), ("user", "b"), ("assistant", ""), ("assistant", "c"), ("assistant", "d"), ("user", "e"))
+    talk = ask(("user", "a"), ("user", "b"), ("assistant", "c"), ("user", ""), ("assistant", "d"), ("user", "e"))
     assert talk == [Message("user", "a\n\nb"), Message("assistant", "c\n\nd"), Message("user", "e")]
 
 
-def test_a_summary_before_the_system_message_becomes_an_aside() -> None:
+def test_a_summary_before_the_system_message_becomes_a_note() -> None:
     talk = ask(("assistant", "We met in May."), ("system", "Card."), ("user", "Hi"))
-    assert roles(talk) == ["system", "user"]
-    assert talk[0].content == "Card.\n\nWhat you said earlier: We met in May."
+    assert talk == [
+        Message("system", "Card."),
+        Message("user", "(Keep in mind: What you said earlier: We met in May.)\n\nHi"),
+    ]
 
 
 def test_a_conversation_that_ends_with_the_assistant_gets_a_silent_user_turn() -> None:
@@ -80,19 +83,19 @@ def test_empty_everything_is_still_a_conversation(messages: tuple[tuple[Role, st
     ],
 )
 def test_pictures_never_reach_the_model(text: str) -> None:
-    system, user = ask(("user", text), has_image=True, purpose=Purpose.IMAGE)
-    assert user.content == "Look!"
-    assert "cannot see" in system.content
+    (user,) = ask(("user", text), has_image=True, purpose=Purpose.IMAGE)
+    assert user.content.endswith(")\n\nLook!")
+    assert "cannot see" in user.content and "QUJD" not in user.content
 
 
 def test_a_picture_without_words_is_shown_in_words() -> None:
-    assert ask(("user", "[System C] "), has_image=True)[-1].content == "(shows you a picture)"
+    assert ask(("user", "[System C] "), has_image=True)[-1].content.endswith("(shows you a picture)")
 
 
 def test_host_markers_are_taken_out_and_the_platform_is_told() -> None:
     system, user = ask(("system", "Card."), ("user", "[Platform: Discord] [Platform: Discord Chat] [System Q] Hi [b]"))
-    assert user.content == "Hi [b]"
-    assert system.content == "Card.\n\nThe user writes from: Discord."
+    assert system.content == "Card."
+    assert user.content == "(Keep in mind: The user writes from: Discord.)\n\nHi [b]"
 
 
 def test_special_tokens_typed_by_a_user_do_not_end_the_turn() -> None:
