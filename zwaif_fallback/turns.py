@@ -22,14 +22,29 @@ class Turn:
         self._turns = turns
         self._paused_since: float | None = None
         self._stop_work: Callable[[], None] | None = None
+        self.idle = False
+        """For work that can wait: over as soon as anybody wants to speak."""
         self.evicted = False
-        """The holder stayed away too long, and somebody else has the turn."""
+        """The holder stayed away too long, or was only idling, and somebody else has the turn."""
 
     def pause(self, stop_work: Callable[[], None]) -> None:
         """Control leaves for the consumer. ``stop_work`` is called, from another thread, if it never comes back."""
         with self._turns.changed:
             self._stop_work = stop_work
             self._paused_since = self._turns.clock()
+
+    def stop_with(self, stop_work: Callable[[], None]) -> None:
+        """What ends this idle turn's work, from another thread; called at once where the turn is over already."""
+        with self._turns.changed:
+            self._stop_work = stop_work
+            if self.evicted:
+                stop_work()
+
+    def interrupt(self) -> None:
+        """Called with ``changed`` held."""
+        self.evicted = True
+        if self._stop_work is not None:
+            self._stop_work()
 
     def resume(self) -> None:
         with self._turns.changed:
@@ -73,6 +88,7 @@ class Turns:
         """Wait until all before are served."""
         turn, since = Turn(self), self.clock()
         with self.changed:
+            self._end_idle_turn()
             self._queue.append(turn)
             try:
                 while self._queue[0] is not turn:
@@ -86,6 +102,20 @@ class Turns:
         if waited > _WORTH_TELLING_SECONDS:
             self._say(f"Waited {waited:.1f} s for the local model: another reply was running")
         return turn
+
+    def take_idle(self) -> Turn | None:
+        """A turn for work that can wait; None while somebody speaks. It ends when somebody wants to."""
+        turn = Turn(self)
+        turn.idle = True
+        with self.changed:
+            if self._queue:
+                return None
+            self._queue.append(turn)
+        return turn
+
+    def _end_idle_turn(self) -> None:
+        if self._queue and self._queue[0].idle:
+            self._queue.popleft().interrupt()
 
     def remove(self, turn: Turn) -> None:
         with self.changed:

@@ -17,6 +17,7 @@ from typing import Any
 from zwaif_fallback.engines.base import Engine, GenerationStats, LoadOptions
 from zwaif_fallback.engines.loading import make_engine
 from zwaif_fallback.errors import EngineError
+from zwaif_fallback.idle import IdlePriority
 from zwaif_fallback.worker_protocol import decode, encode, pack, pack_error, unpack_generation, unpack_options
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class Worker:
         self._reply: _Reply | None = None
         self._reply_lock = threading.Lock()
         self._cancelled_early: set[int] = set()
+        self._idle = IdlePriority()
 
     def serve(self, input_stream: Any) -> None:
         """Work for ever: the reading thread ends the process at the end of ``input_stream``."""
@@ -98,7 +100,10 @@ class Worker:
 
     def _run(self, message: dict[str, Any]) -> None:
         work = {"load": self._load, "generate": self._generate, "unload": self._unload}[message["op"]]
-        self._guarded(work, message)
+        if message.get("idle"):
+            self._idle.run(lambda: self._guarded(work, message))
+        else:
+            self._guarded(work, message)
 
     def _guarded(self, work: Callable[[dict[str, Any]], None], message: dict[str, Any]) -> None:
         try:
@@ -164,6 +169,7 @@ class Worker:
                 self._cancelled_early.add(request)
                 return
             self._reply.cancel()
+            self._idle.hurry()
             if self._engine is not None:
                 self._engine.cancel()
 

@@ -2,8 +2,8 @@
 
 Parent to worker: ``op`` is ``load``, ``count``, ``generate``, ``ack``, ``cancel``, ``unload`` or ``ping``.
 Worker to parent: ``event`` is ``progress``, ``loaded``, ``counts``, ``started``, ``piece``, ``beat``, ``done``,
-``unloaded``, ``pong`` or ``error``. Every line carries the ``id`` of the request it belongs to. The worker ends when
-its stdin does.
+``unloaded``, ``pong`` or ``error``. Every line carries the ``id`` of the request it belongs to. A ``generate``
+with ``idle`` set runs at the lowest priority. The worker ends when its stdin does.
 """
 
 from __future__ import annotations

@@ -56,6 +56,7 @@ class Generation:
     prompt: str
     """Already in the model's format; special tokens are spelt out in it, none are added."""
     max_tokens: int = 300
+    """0 only reads the prompt, so that a reply to one that begins with it comes sooner."""
     stop: tuple[str, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
     heal: int = 0

@@ -176,6 +176,8 @@ class TransformersEngine:
         sampler = self._sampler(generation)
         made: list[int] = []
         with _explained(reader), _noting_the_reader_left(stats):
+            if generation.max_tokens == 0:
+                reader.read(prompt, stats, cancelled)
             while not cancelled.is_set() and len(made) < room:
                 scores = reader.read(prompt + made, stats, cancelled)
                 if scores is None:

@@ -1,0 +1,77 @@
+"""Work that can wait gives way at once to whoever wants to speak."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+import pytest
+
+from zwaif_fallback.idle import LOWEST, IdlePriority
+from zwaif_fallback.turns import Turns
+
+
+def test_an_idle_turn_ends_when_somebody_wants_to_speak() -> None:
+    turns, stopped = Turns(), list[str]()
+    idle = turns.take_idle()
+    assert idle is not None
+    idle.stop_with(lambda: stopped.append("stopped"))
+    turn = turns.take()
+    assert stopped == ["stopped"] and idle.evicted
+    idle.give_back()
+    assert turns.take_idle() is None, "the speaker has the turn still"
+    turn.give_back()
+    assert turns.take_idle() is not None
+
+
+def test_an_idle_turn_that_was_over_before_it_had_begun_is_told_so() -> None:
+    turns, stopped = Turns(), list[str]()
+    idle = turns.take_idle()
+    turns.take()
+    assert idle is not None
+    idle.stop_with(lambda: stopped.append("stopped"))
+    assert stopped == ["stopped"]
+
+
+def test_only_one_works_idly_at_a_time() -> None:
+    turns = Turns()
+    assert turns.take_idle() is not None
+    assert turns.take_idle() is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux only")
+def test_idle_work_runs_at_the_lowest_priority_and_nothing_else_does() -> None:
+    seen = list[int]()
+
+    def look() -> None:
+        here = threading.get_native_id()
+        child = threading.Thread(target=lambda: seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())))
+        seen.append(os.getpriority(os.PRIO_PROCESS, here))
+        child.start()
+        child.join()
+
+    before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    idle = IdlePriority()
+    for _ in range(2):
+        idle.run(look)
+    assert seen == [LOWEST] * 4, "threads that the work starts inherit it"
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
+
+
+def test_on_windows_the_process_is_lowered_and_raised_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    from zwaif_fallback import idle
+
+    classes = list[object]()
+
+    class Process:
+        def nice(self, value: object) -> None:
+            classes.append(value)
+
+    monkeypatch.setattr(idle, "_EACH_THREAD", False)
+    monkeypatch.setattr(idle.psutil, "Process", Process)
+    monkeypatch.setattr(idle.psutil, "IDLE_PRIORITY_CLASS", "idle", raising=False)
+    monkeypatch.setattr(idle.psutil, "NORMAL_PRIORITY_CLASS", "normal", raising=False)
+    with pytest.raises(ZeroDivisionError):
+        IdlePriority().run(lambda: classes.append(1 // 0))
+    assert classes == ["idle", "normal"]
