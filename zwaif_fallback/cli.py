@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zwaif_fallback import cli_console as console
-from zwaif_fallback import cli_models, cli_settings
+from zwaif_fallback import cli_doctor, cli_models, cli_settings
 from zwaif_fallback.cli_parts import (
     DEBUG,
     MISUSED,
@@ -75,6 +75,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands", metavar="COMMAND")
     with_zwaif(command(commands, "demo", _demo, "play a chat through an outage of the server and back"), ZWAIF_COPIED)
     with_zwaif(command(commands, "test", _test, "check settings, model, Z-Waif, model switching and the web page"))
+    cli_doctor.add(commands)
     with_json(with_zwaif(command(commands, "status", _status, "what would happen if the LLM server failed now")))
     cli_models.add(commands)
     cli_settings.add(commands)

@@ -53,6 +53,15 @@ def read(path: Path) -> dict[str, str]:
     return {key: value for key, value in values.items() if value is not None}
 
 
+def names(path: Path) -> list[str]:
+    """The key of every line that sets one, in the order of the file, repeated ones as often as they are there.
+
+    Raises:
+        EnvFileError: the file is there but cannot be read.
+    """
+    return [binding.key for binding in _bindings(_load(path)[1]) if binding.key and binding.value is not None]
+
+
 def stamp(path: Path) -> object:
     """Something that differs after the file was written by anyone; ``None`` where there is no file."""
     try:

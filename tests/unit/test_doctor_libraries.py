@@ -1,0 +1,242 @@
+"""Doctor's checks of libraries, model and machine: each on a machine that is well, and on one that is not."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.doctoring import CARD, GB, SEES_CARD, assert_useful, situation, z_waif
+from zwaif_fallback import catalogue
+from zwaif_fallback.demo import demo
+from zwaif_fallback.doctor import libraries, machine
+from zwaif_fallback.doctor.findings import Situation, numbers
+from zwaif_fallback.doctor.probes import Imported
+from zwaif_fallback.hardware import Memory
+
+ROOT = Path(__file__).parents[2]
+NO_CARD = Memory(32 * GB, 24 * GB)
+BROKEN = Imported(error="ImportError: cannot import name 'HfFolder'")
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    return z_waif(tmp_path)
+
+
+# --- libraries --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("check", "changes", "state", "found", "remedy"),
+    [
+        (libraries.check_torch, {}, "ok", "sees the NVIDIA card", ""),
+        (libraries.check_torch, {"versions": {"torch": None}}, "problem", "is not installed", "pip install -r"),
+        (libraries.check_torch, {"imports": {"torch": BROKEN}}, "problem", "cannot be imported", "pip uninstall"),
+        (
+            libraries.check_torch,
+            {"imports": {"torch": Imported({"cuda": None})}},
+            "warning",
+            "built without CUDA, but there is an NVIDIA card (RTX 3060)",
+            "requirements.txt",
+        ),
+        (
+            libraries.check_torch,
+            {"imports": {"torch": Imported({"cuda": "11.8", "available": False})}},
+            "warning",
+            "does not see the NVIDIA card",
+            "driver",
+        ),
+        (
+            libraries.check_torch,
+            {"imports": {"torch": Imported({"cuda": None})}, "memory": lambda: NO_CARD},
+            "ok",
+            "PyTorch 2.7.1",
+            "",
+        ),
+        (libraries.check_bitsandbytes, {}, "ok", "works with the card", ""),
+        (
+            libraries.check_bitsandbytes,
+            {"versions": {"bitsandbytes": None}},
+            "warning",
+            "not installed",
+            '"bitsandbytes>=',
+        ),
+        (
+            libraries.check_bitsandbytes,
+            {"versions": {"bitsandbytes": "0.41.1"}},
+            "warning",
+            "too old",
+            '"bitsandbytes>=',
+        ),
+        (
+            libraries.check_bitsandbytes,
+            {"imports": {"bitsandbytes": Imported(error="RuntimeError: CUDA Setup failed")}},
+            "warning",
+            "does not work with this card: RuntimeError: CUDA Setup failed",
+            "--force-reinstall",
+        ),
+        (
+            libraries.check_bitsandbytes,
+            {"versions": {"bitsandbytes": None}, "memory": lambda: NO_CARD},
+            "ok",
+            "only an NVIDIA card would need it",
+            "",
+        ),
+        (libraries.check_accelerate, {}, "ok", "1.15.0", ""),
+        (libraries.check_accelerate, {"versions": {"accelerate": "0.21.0"}}, "warning", "too old", '"accelerate>=0.26'),
+        (libraries.check_accelerate, {"versions": {"accelerate": None}}, "warning", "not installed", '"accelerate>='),
+        (libraries.check_transformers, {}, "ok", "4.50.3", ""),
+        (libraries.check_transformers, {"versions": {"transformers": None}}, "problem", "not installed", "<4.51"),
+        (libraries.check_transformers, {"versions": {"transformers": "5.23.0"}}, "warning", "outside", "<4.51"),
+        (libraries.check_transformers, {"versions": {"transformers": "4.46.1"}}, "warning", "outside", ">=4.47"),
+        (libraries.check_transformers, {"imports": {"transformers": BROKEN}}, "problem", "cannot be imported", "<4.51"),
+        (libraries.check_hub, {}, "ok", "0.28.1", ""),
+        (
+            libraries.check_hub,
+            {"versions": {"huggingface_hub": "2.4.0"}},
+            "warning",
+            "newer than",
+            '"huggingface_hub<0.30"',
+        ),
+        (libraries.check_hub, {"versions": {"huggingface_hub": None}}, "problem", "not installed", "pip install"),
+        (libraries.check_gradio, {}, "ok", "4.36.1", ""),
+        (libraries.check_gradio, {"imports": {"gradio": BROKEN}}, "problem", "'HfFolder'", '"huggingface_hub<0.30"'),
+        (
+            libraries.check_gradio,
+            {"versions": {"gradio": None}},
+            "warning",
+            "not installed",
+            "Z-Waif's own environment",
+        ),
+    ],
+)
+def test_a_library(check: Any, changes: dict[str, Any], state: str, found: str, remedy: str, tree: Path) -> None:
+    finding = check(situation(tree, **changes))
+    assert finding.state == state
+    assert found in finding.found and remedy in finding.remedy
+    assert_useful(finding)
+
+
+def test_no_z_waif_needs_no_gradio() -> None:
+    assert libraries.check_gradio(situation(None, versions={"gradio": None})).state == "skipped"
+
+
+def test_the_bounds_are_those_of_the_package() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    required = config["options"]["install_requires"].split()
+    for name, bounds in libraries.BOUNDS.items():
+        assert bounds.requirement(name).strip('"') in required
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"), [("4.50.3", (4, 50, 3)), ("2.13.0+cpu", (2, 13, 0)), ("1.0.dev1", (1, 0, 1)), ("", ())]
+)
+def test_numbers(version: str, expected: tuple[int, ...]) -> None:
+    assert numbers(version) == expected
+
+
+# --- the model --------------------------------------------------------------------------------------------------------
+
+
+def test_a_model_that_is_here(tree: Path) -> None:
+    here = situation(tree)
+    for check in (machine.check_model_name, machine.check_model_files, machine.check_memory, machine.check_disk):
+        finding = check(here)
+        assert finding.state == "ok", finding
+    assert "free on RTX 3060" in machine.check_memory(here).found
+
+
+def test_a_name_that_is_none(tmp_path: Path) -> None:
+    here = situation(z_waif(tmp_path, API_FALLBACK_MODEL="two words"))
+    finding = machine.check_model_name(here)
+    assert finding.state == "problem" and "'two words'" in finding.found
+    assert f"API_FALLBACK_MODEL = {catalogue.DEFAULT}" in finding.remedy
+    assert_useful(finding)
+    assert machine.check_model_files(here).state == "skipped"
+    assert machine.check_memory(here).state == "skipped"
+
+
+def test_a_model_that_was_not_downloaded(tmp_path: Path) -> None:
+    here = situation(z_waif(tmp_path, API_FALLBACK_MODEL=catalogue.DEFAULT))
+    finding = machine.check_model_files(here)
+    assert finding.state == "problem" and "not on this computer yet (about 2.2 GB)" in finding.found
+    assert f"zwaif-fallback download {catalogue.DEFAULT}" in finding.remedy
+    assert_useful(finding)
+
+
+@pytest.mark.parametrize(
+    ("leave_out", "found"), [("*.safetensors", "no weights"), ("none", "is not complete: model-00002-of-2.safetensors")]
+)
+def test_a_model_that_is_not_complete(leave_out: str, found: str, tmp_path: Path) -> None:
+    folder = tmp_path / "half"
+    shutil.copytree(demo.MODEL, folder, ignore=shutil.ignore_patterns(leave_out))
+    if leave_out == "none":
+        (folder / "model.safetensors").rename(folder / "model-00001-of-2.safetensors")
+        weights = {"a": "model-00001-of-2.safetensors", "b": "model-00002-of-2.safetensors"}
+        index = folder / "model.safetensors.index.json"
+        index.write_text(json.dumps({"weight_map": weights}), encoding="utf-8")
+    finding = machine.check_model_files(situation(z_waif(tmp_path, API_FALLBACK_MODEL=str(folder))))
+    assert finding.state == "problem" and found in finding.found
+    assert_useful(finding)
+
+
+@pytest.mark.parametrize(
+    ("memory", "state", "found"),
+    [
+        (Memory(32 * GB, 24 * GB), "ok", "of memory free"),
+        (Memory(32 * GB, 24 * GB, (type(CARD)("GT 710", GB, GB // 10),)), "warning", "only 0.1 GB free on GT 710"),
+        (Memory(4 * GB, GB // 10, (type(CARD)("GT 710", GB, GB // 10),)), "problem", "only 0.1 GB free on GT 710"),
+        (Memory(4 * GB, GB // 10), "problem", "only 0.1 GB of memory free"),
+    ],
+)
+def test_memory(memory: Memory, state: str, found: str, tree: Path) -> None:
+    finding = machine.check_memory(situation(tree, memory=lambda: memory))
+    assert finding.state == state and found in finding.found
+    assert_useful(finding)
+
+
+def test_the_disk(tmp_path: Path, tree: Path) -> None:
+    nearly_full = machine.check_disk(situation(tree, free_bytes=lambda place: GB))
+    assert nearly_full.state == "warning"
+    absent = z_waif(tmp_path / "other", API_FALLBACK_MODEL=catalogue.DEFAULT)
+    full = machine.check_disk(situation(absent, free_bytes=lambda place: GB))
+    assert full.state == "problem" and "has 2.2 GB" in full.found and "HF_HOME" in full.remedy
+    for finding in (nearly_full, full):
+        assert_useful(finding)
+
+
+def speed(tree: Path, **changes: Any) -> Any:
+    return machine.check_speed(situation(tree, **changes))
+
+
+def test_a_gguf_is_suggested_where_safetensors_would_run_on_the_processor(tmp_path: Path, tree: Path) -> None:
+    assert speed(tree).state == "ok", "on the card"
+    slow = speed(tree, memory=lambda: NO_CARD)
+    assert slow.state == "warning" and "processor" in slow.found and "pip install" not in slow.remedy
+    assert_useful(slow)
+    assert (
+        'pip install "zwaif-fallback[gguf]"' in speed(tree, memory=lambda: NO_CARD, versions={"xllamacpp": None}).remedy
+    )
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    quick = z_waif(tmp_path / "quick", API_FALLBACK_MODEL=str(tmp_path / "model.gguf"))
+    assert speed(quick, memory=lambda: NO_CARD).state == "ok"
+    forced = z_waif(tmp_path / "forced", API_FALLBACK_DEVICE="cpu")
+    assert speed(forced, imports={"torch": SEES_CARD}).state == "warning", "kept off the card on purpose"
+
+
+def test_a_situation_asks_the_real_machine() -> None:
+    here = Situation(None, {})
+    assert here.memory().ram_total > 0
+    assert here.version_of("pytest") == pytest.__version__
+    assert here.version_of("no-such-distribution") is None

@@ -1,0 +1,1 @@
+"""Everything that can be wrong, each with its remedy: ``zwaif-fallback doctor``."""

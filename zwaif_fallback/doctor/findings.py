@@ -1,0 +1,101 @@
+"""What a check looks at, and what it says."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from zwaif_fallback import hardware
+from zwaif_fallback.cli_tree import env_values, store_of
+from zwaif_fallback.doctor import probes
+from zwaif_fallback.doctor.probes import HookState, Imported
+from zwaif_hooks.host.envfile import EnvFileError
+from zwaif_hooks.host.settings import SettingsStore
+
+State = Literal["ok", "warning", "problem", "skipped"]
+"""``problem``: the fallback or Z-Waif will not work, or not as told to. ``warning``: it works, but worse than it could.
+``skipped``: there is nothing to look at, ``found`` says why."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line for the user, and what to do about it."""
+
+    state: State
+    found: str
+    meaning: str = ""
+    """What follows from it. Never empty for a warning or a problem."""
+    remedy: str = ""
+    """What to do, in words that can be typed or clicked. Never empty for a warning or a problem."""
+    details: tuple[str, ...] = ()
+    """More lines, where there is more than one thing of the kind."""
+
+
+def ok(found: str) -> Finding:
+    return Finding("ok", found)
+
+
+def skipped(found: str) -> Finding:
+    return Finding("skipped", found)
+
+
+def version_of(name: str) -> str | None:
+    """Version of an installed distribution; ``None`` where it is not installed."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@dataclass
+class Situation:
+    """Where the checks look. Tests put their own answers in; nothing here imports torch into this process."""
+
+    tree: Path | None
+    environ: Mapping[str, str]
+    version_of: Callable[[str], str | None] = version_of
+    imported: Callable[[str], Imported] = probes.import_in_a_child
+    """What came of importing a library in a process of its own."""
+    hook: Callable[[Path | None, Mapping[str, str]], HookState] = probes.look_for_the_hook
+    memory: Callable[[], hardware.Memory] = hardware.memory_now
+    free_bytes: Callable[[Path], int] = lambda place: shutil.disk_usage(place).free
+    prefix: Path = field(default_factory=lambda: Path(sys.prefix))
+    """The environment that this command runs in."""
+
+    @cached_property
+    def store(self) -> SettingsStore:
+        return store_of(self.tree, self.environ)
+
+    @cached_property
+    def env(self) -> dict[str, str]:
+        """Every key as Z-Waif will see it; without ``.env`` where that cannot be read, which its own check says."""
+        try:
+            return env_values(self.tree, self.environ)
+        except EnvFileError:
+            return dict(self.environ)
+
+    @cached_property
+    def cards(self) -> tuple[hardware.Gpu, ...]:
+        """NVIDIA graphics cards."""
+        return self.memory().gpus
+
+    def text(self, name: str) -> str:
+        """A setting's value as text."""
+        return str(self.store.get(name)).strip()
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """``4.50.3+cpu`` as ``(4, 50, 3)``: enough to compare releases, whatever else is broken in the environment."""
+    parts = []
+    for part in version.split("+")[0].split("."):
+        digits = "".join(char for char in part if char.isdigit())
+        if not digits:
+            break
+        parts.append(int(digits))
+    return tuple(parts)

@@ -1,0 +1,151 @@
+"""The libraries of this environment: is each there, new enough, and able to be imported?"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from zwaif_fallback.doctor.findings import Finding, Situation, numbers, ok, skipped
+
+
+class Bounds(NamedTuple):
+    """What this package asks pip for."""
+
+    low: tuple[int, ...]
+    below: tuple[int, ...]
+
+    def hold(self, version: str) -> bool:
+        return self.low <= numbers(version) < self.below
+
+    def requirement(self, name: str) -> str:
+        """As pip takes it."""
+        low, below = (".".join(map(str, part)) for part in self)
+        return f'"{name}>={low},<{below}"' if self.low else f'"{name}<{below}"'
+
+
+BOUNDS = {
+    "transformers": Bounds((4, 47), (4, 51)),
+    "huggingface_hub": Bounds((), (0, 30)),
+    "accelerate": Bounds((0, 26), (2,)),
+    "bitsandbytes": Bounds((0, 43), (1,)),
+}
+"""The same as in ``setup.cfg``."""
+_REINSTALL = "In Z-Waif's folder, with its environment active: pip install -r requirements.txt"
+_SLOW = "The local model runs on the processor, many times slower than on the card."
+
+
+def check_torch(here: Situation) -> Finding:
+    version = here.version_of("torch")
+    if version is None:
+        return Finding(
+            "problem", "PyTorch is not installed", "No local model can be loaded from safetensors.", _REINSTALL
+        )
+    torch = here.imported("torch")
+    if torch.error:
+        return Finding(
+            "problem",
+            f"PyTorch {version} cannot be imported: {torch.error}",
+            "No local model can be loaded from safetensors.",
+            f"pip uninstall -y torch. Then: {_REINSTALL}",
+        )
+    if here.cards and not torch.facts.get("cuda") and not torch.facts.get("hip"):
+        return Finding(
+            "warning",
+            f"PyTorch {version} is built without CUDA, but there is an NVIDIA card ({here.cards[0].name})",
+            _SLOW,
+            f"pip uninstall -y torch. Then: {_REINSTALL} (it names the build for CUDA)",
+        )
+    if here.cards and not torch.facts.get("available"):
+        return Finding(
+            "warning",
+            f"PyTorch {version} does not see the NVIDIA card ({here.cards[0].name})",
+            _SLOW,
+            "Update the NVIDIA driver and restart the computer; CUDA_VISIBLE_DEVICES must not hide the card.",
+        )
+    return ok(f"PyTorch {version}" + (", sees the NVIDIA card" if torch.facts.get("available") else ""))
+
+
+def check_transformers(here: Situation) -> Finding:
+    version, bounds = here.version_of("transformers"), BOUNDS["transformers"]
+    install = f"pip install {bounds.requirement('transformers')}"
+    without = "No local model can be loaded from safetensors."
+    if version is None:
+        return Finding("problem", "transformers is not installed", without, install)
+    if error := here.imported("transformers").error:
+        return Finding("problem", f"transformers {version} cannot be imported: {error}", without, install)
+    if not bounds.hold(version):
+        return Finding(
+            "warning",
+            f"transformers {version} is outside the tested range",
+            "Models may not load; a newer one also lifts huggingface_hub, which Z-Waif's page cannot use.",
+            install,
+        )
+    return ok(f"transformers {version}")
+
+
+def check_accelerate(here: Situation) -> Finding:
+    version, bounds = here.version_of("accelerate"), BOUNDS["accelerate"]
+    install = f"pip install {bounds.requirement('accelerate')}"
+    meaning = "Models load without 4-bit and take more memory while they do."
+    if version is None:
+        return Finding("warning", "accelerate is not installed", meaning, install)
+    if numbers(version) < bounds.low:
+        return Finding("warning", f"accelerate {version} is too old", meaning, install)
+    return ok(f"accelerate {version}")
+
+
+def check_bitsandbytes(here: Situation) -> Finding:
+    version, bounds = here.version_of("bitsandbytes"), BOUNDS["bitsandbytes"]
+    if not here.cards:
+        return ok(f"bitsandbytes {version or 'is not installed'}; only an NVIDIA card would need it, and there is none")
+    install = f"pip install {bounds.requirement('bitsandbytes')}"
+    meaning = "Models are loaded without 4-bit and take about four times the graphics memory."
+    if version is None:
+        return Finding("warning", "bitsandbytes is not installed", meaning, install)
+    if numbers(version) < bounds.low:
+        return Finding("warning", f"bitsandbytes {version} is too old", meaning, install)
+    if error := here.imported("bitsandbytes").error:
+        return Finding(
+            "warning",
+            f"bitsandbytes {version} does not work with this card: {error}",
+            meaning,
+            f"pip install --force-reinstall --no-deps {bounds.requirement('bitsandbytes')}",
+        )
+    return ok(f"bitsandbytes {version}, works with the card")
+
+
+def check_gradio(here: Situation) -> Finding:
+    """Z-Waif's page: the first victim of a library that is too new."""
+    version, hub = here.version_of("gradio"), here.version_of("huggingface_hub")
+    if version is None:
+        if here.tree is None:
+            return skipped("Gradio is not installed here, and no Z-Waif is here that would need it")
+        return Finding(
+            "warning",
+            "Gradio is not installed in this environment",
+            "This is probably not the environment that Z-Waif runs in; the plugin must be installed in that one.",
+            "Activate Z-Waif's own environment (venv), then run this again.",
+        )
+    if error := here.imported("gradio").error:
+        mend = f"pip install {BOUNDS['huggingface_hub'].requirement('huggingface_hub')}"
+        return Finding(
+            "problem",
+            f"Gradio {version} cannot be imported (huggingface_hub {hub}): {error}",
+            "Z-Waif cannot open its page, and ends at its start.",
+            f"{mend}. If that is not enough: {_REINSTALL}",
+        )
+    return ok(f"Gradio {version}")
+
+
+def check_hub(here: Situation) -> Finding:
+    version, bounds = here.version_of("huggingface_hub"), BOUNDS["huggingface_hub"]
+    install = f"pip install {bounds.requirement('huggingface_hub')}"
+    if version is None:
+        return Finding("problem", "huggingface_hub is not installed", "Models are neither found nor fetched.", install)
+    if not bounds.hold(version):
+        return Finding(
+            "warning",
+            f"huggingface_hub {version} is newer than Z-Waif's other libraries allow",
+            "transformers and Z-Waif's Gradio may refuse to be imported.",
+            install,
+        )
+    return ok(f"huggingface_hub {version}")

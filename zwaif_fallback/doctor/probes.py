@@ -1,0 +1,118 @@
+"""Looks into other processes: a library that crashes or hangs while it is imported must not take ``doctor`` along."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from zwaif_fallback.hardware import NO_WINDOW
+from zwaif_fallback.worker_process import describe_exit, neutral_folder, worker_environment
+
+IMPORT_SECONDS = 120.0
+"""Longest import: torch from a cold disk, a virus scanner looking at each of its files."""
+_MARK = "zwaif-doctor:"
+"""Before the line with our JSON; libraries print what they like around it."""
+
+_IMPORT = """
+import json, importlib
+facts, error = {{}}, ""
+try:
+    {body}
+except BaseException as problem:
+    error = f"{{type(problem).__name__}}: {{problem}}"
+print("\\n{mark}" + json.dumps([facts, error]))
+"""
+_BODIES = {
+    "torch": "import torch; facts = dict(cuda=torch.version.cuda, hip=getattr(torch.version, 'hip', None), "
+    "available=bool(torch.cuda.is_available()))",
+    # Made rather than asked for: its versions say in different ways whether they were built for the card.
+    "bitsandbytes": "import torch, bitsandbytes.functional as made; "
+    "torch.cuda.is_available() and made.quantize_4bit(torch.ones(64, 64, dtype=torch.float16, device='cuda'))",
+}
+_HOOK = """
+import importlib.util, json, sys
+from importlib import metadata
+watcher = next((one for one in sys.meta_path if type(one).__name__ == "ImportWatcher"), None)
+plugins = sorted(point.name for point in metadata.entry_points(group="zwaif"))
+if len(sys.argv) > 1:
+    sys.path.insert(0, sys.argv[1])
+    importlib.util.find_spec("main")
+print("\\n{mark}" + json.dumps([watcher is not None, getattr(watcher, "tree", ""), plugins]))
+"""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What came of an import."""
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    error: str = ""
+    """One line, empty where all is well."""
+
+
+@dataclass(frozen=True)
+class HookState:
+    """What a fresh Python of this environment has of ours before anything is imported."""
+
+    active: bool
+    tree: str = ""
+    """The Z-Waif it recognised when that Z-Waif's ``main`` was looked up; empty where it did not, or none was given."""
+    plugins: tuple[str, ...] = ()
+    """Entry points of Z-Waif plugins that are installed."""
+    error: str = ""
+
+
+@cache
+def import_in_a_child(module: str) -> Imported:
+    """Import a library in a process of its own, in this environment."""
+    body = _BODIES.get(module, f"importlib.import_module({module!r})")
+    answer, error = _answer([_IMPORT.format(body=body, mark=_MARK)], worker_environment(os.environ))
+    if answer is None:
+        return Imported(error=error)
+    facts, problem = answer
+    return Imported(dict(facts), next(iter(str(problem).strip().splitlines()), "")[:300])
+
+
+def look_for_the_hook(tree: Path | None, environ: Mapping[str, str]) -> HookState:
+    """Start Python as Z-Waif is started, switch and all removed, and see what is there."""
+    switches = ("ZWAIF_PLUGINS", "ZWAIF_BLOCK_PLUGINS")
+    env = {name: value for name, value in environ.items() if name not in switches}
+    arguments = [_HOOK.replace("{mark}", _MARK), *([str(tree)] if tree else [])]
+    answer, error = _answer(arguments, env, seconds=30.0)
+    if answer is None:
+        return HookState(False, error=error)
+    active, found, plugins = answer
+    return HookState(bool(active), str(found), tuple(plugins))
+
+
+def _answer(arguments: Sequence[str], env: Mapping[str, str], seconds: float = IMPORT_SECONDS) -> tuple[Any, str]:
+    """What the child printed behind the mark, or ``None`` and the reason."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", *arguments],
+            env=dict(env),
+            cwd=neutral_folder(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=seconds,
+            creationflags=NO_WINDOW,
+        )
+    except subprocess.TimeoutExpired:
+        return None, f"it did not finish within {seconds:.0f} s"
+    except OSError as error:
+        return None, f"Python could not be started: {error}"
+    line = next((line for line in reversed(done.stdout.splitlines()) if line.startswith(_MARK)), None)
+    if line is None:
+        last = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "")
+        return None, f"{describe_exit(done.returncode)}{f' ({last.strip()[:200]})' if last else ''}"
+    return json.loads(line[len(_MARK) :]), ""

@@ -1,0 +1,122 @@
+"""The LLM server and the fallback host: are they there, and do they say a word when asked for one?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import requests
+
+from zwaif_fallback.doctor.findings import Finding, Situation, ok, skipped
+from zwaif_fallback.engines.remote import PASS_HEADER, Deadlines, RemoteChat
+from zwaif_fallback.errors import EngineError
+from zwaif_hooks.host.health import configured_primary
+from zwaif_hooks.messages import Message, Sampling
+from zwaif_hooks.primary import listens
+
+_GREETING = [{"role": "user", "content": "Hi"}]
+_FROM_FALLBACK = "Replies come from the fallback until it is there."
+
+
+def check_primary(here: Situation) -> Finding:
+    if here.tree is None:
+        return skipped("which server depends on Z-Waif's .env")
+    kind, address = configured_primary(here.env)
+    if kind == "LMStudio":
+        address = _find_lmstudio()
+    if not address or not listens(address):
+        where = f"{kind} at {address}" if address else "LM Studio"
+        return Finding(
+            "warning",
+            f"{where} is not there",
+            _FROM_FALLBACK,
+            f"Start it, or correct its address in {here.tree / '.env'}.",
+        )
+    seconds = float(here.store.get("API_FALLBACK_FIRST_TOKEN_TIMEOUT"))
+    return _spoken(f"{kind} at {address}", address, kind, here.env, seconds)
+
+
+def _spoken(name: str, address: str, kind: str, env: Mapping[str, str], seconds: float) -> Finding:
+    path, body = question(kind, env)
+    try:
+        with requests.Session() as session:
+            session.trust_env = False  # a proxy set for the internet must not catch this machine's own servers
+            response = session.post(
+                f"http://{address}{path}", json=body, headers=PASS_HEADER, timeout=(2.0, seconds), allow_redirects=False
+            )
+            text = response.text
+    except requests.Timeout:
+        return Finding(
+            "warning",
+            f"{name} accepts connections, but said nothing for {seconds:.0f} s",
+            "A local answer is begun beside it whenever it is that slow.",
+            "If it was loading its model, run this again; else raise API_FALLBACK_FIRST_TOKEN_TIMEOUT.",
+        )
+    except requests.RequestException as error:
+        return Finding(
+            "warning",
+            f"{name} accepts connections, but broke this one off ({type(error).__name__})",
+            _FROM_FALLBACK,
+            "Look at that server's own window for its reason, and restart it.",
+        )
+    if response.status_code == 200 and (word := reply_in(text)) is not None:
+        return ok(f"{name} generates" + ("" if word else ", though its first token was blank"))
+    return _refused(name, response.status_code, text, kind)
+
+
+def question(kind: str, env: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    """Path and body of a request for one token, asked as Z-Waif asks."""
+    if kind == "Ollama":
+        body = {"model": env.get("ZW_OLLAMA_MODEL", ""), "messages": _GREETING, "stream": False}
+        return "/api/chat", {**body, "options": {"num_predict": 1}}
+    body = {"messages": _GREETING, "max_tokens": 1}
+    if kind == "LMStudio":
+        return "/v1/chat/completions", {**body, "model": env.get("ZW_LMSTUDIO_MODEL", "")}
+    return "/v1/chat/completions", {**body, "mode": "chat", "character": env.get("CHARACTER_CARD") or None}
+
+
+def reply_in(text: str) -> str | None:
+    """The words of a reply in any of the three forms; ``None`` where it is no reply."""
+    try:
+        answer = json.loads(text)
+        message = answer["choices"][0]["message"] if "choices" in answer else answer["message"]
+        content = message["content"]
+    except (ValueError, KeyError, IndexError, TypeError):
+        return None
+    return str(content or "")
+
+
+def _refused(name: str, status: int, text: str, kind: str) -> Finding:
+    said = " ".join(text.split())[:160]
+    setting = {"Ollama": "ZW_OLLAMA_MODEL", "LMStudio": "ZW_LMSTUDIO_MODEL"}.get(kind, "HOST_PORT")
+    return Finding(
+        "problem",
+        f"{name} answers, but gives no reply (HTTP {status}{f': {said}' if said else ''})",
+        "Waiting will not mend that: every reply will come from the fallback.",
+        f"Load a model in that server, and check {setting} in Z-Waif's .env.",
+    )
+
+
+def _find_lmstudio() -> str:
+    """Its address, empty where it is not there: its library knows the ports it may listen on."""
+    try:
+        from lmstudio import Client
+    except Exception:  # not installed, or broken: doctor goes on with what can be known
+        return ""
+    return str(Client.find_default_local_api_host() or "")
+
+
+def check_fallback_host(here: Situation) -> Finding:
+    host = here.text("API_FALLBACK_HOST")
+    if not host:
+        return skipped("no fallback host is set, the local model answers")
+    mend = 'Start it, or take it out: zwaif-fallback settings set API_FALLBACK_HOST ""'
+    meaning = "The local model answers in its place, a little later."
+    try:
+        deadlines = Deadlines(connect=2.0, first_token=float(here.store.get("API_FALLBACK_FIRST_TOKEN_TIMEOUT")))
+        chat = RemoteChat(host, here.text("API_FALLBACK_HOST_MODEL"), deadlines=deadlines)
+        word = next(chat.stream([Message("user", "Hi")], sampling=Sampling(), max_tokens=8), "")
+    except EngineError as error:
+        return Finding("warning", str(error), meaning, mend)
+    return ok(f"{host} generates" if word.strip() else f"{host} answers")

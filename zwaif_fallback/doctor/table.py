@@ -1,0 +1,76 @@
+"""The one table of checks, and running them: what one of them dies of never stops the others."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from zwaif_fallback.doctor import files, libraries, machine, servers, zwaif
+from zwaif_fallback.doctor.findings import Finding, Situation
+
+
+class Check(NamedTuple):
+    """One thing that can be wrong."""
+
+    name: str
+    """For programs."""
+    title: str
+    """For people."""
+    look: Callable[[Situation], Finding]
+
+
+CHECKS: tuple[Check, ...] = (
+    Check("zwaif", "Z-Waif", zwaif.check_tree),
+    Check("environment", "Environment", zwaif.check_environment),
+    Check("hook", "Start-up line", zwaif.check_hook),
+    Check("switches", "Switches", zwaif.check_switches),
+    Check("primary", "LLM server", servers.check_primary),
+    Check("fallback_host", "Fallback host", servers.check_fallback_host),
+    Check("model_name", "Model name", machine.check_model_name),
+    Check("model_files", "Model files", machine.check_model_files),
+    Check("memory", "Memory", machine.check_memory),
+    Check("speed", "Speed", machine.check_speed),
+    Check("disk", "Disk", machine.check_disk),
+    Check("torch", "PyTorch", libraries.check_torch),
+    Check("bitsandbytes", "bitsandbytes", libraries.check_bitsandbytes),
+    Check("accelerate", "accelerate", libraries.check_accelerate),
+    Check("transformers", "transformers", libraries.check_transformers),
+    Check("huggingface_hub", "huggingface_hub", libraries.check_hub),
+    Check("gradio", "Gradio", libraries.check_gradio),
+    Check("env_values", "Settings", files.check_env_values),
+    Check("env_names", "Names in .env", files.check_env_names),
+    Check("log", "Log file", files.check_log_folder),
+    Check("errors", "Last errors", files.check_last_errors),
+)
+
+
+def examine(here: Situation, checks: Sequence[Check] = CHECKS) -> Iterator[tuple[Check, Finding]]:
+    """Each check with its finding, in the order of the table, as soon as it is known.
+
+    They run beside each other: most of them wait, for a server or for a library that is imported elsewhere.
+    """
+    with ThreadPoolExecutor(max_workers=4, thread_name_prefix="zwaif-doctor") as pool:
+        running = [pool.submit(_look, check, here) for check in checks]
+        try:
+            for check, future in zip(checks, running, strict=True):
+                yield check, future.result()
+        finally:
+            for future in running:
+                future.cancel()
+
+
+def _look(check: Check, here: Situation) -> Finding:
+    try:
+        return check.look(here)
+    except Exception as error:  # whatever is so broken that a check cannot look at it, the others still can
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return Finding(
+            "warning",
+            f"this could not be looked at ({type(error).__name__}: {error})",
+            "Nothing is known about it.",
+            "Report it, with this line and the next.",
+            (f"in {where.name}, line {where.lineno} of {Path(where.filename).name}",),
+        )
