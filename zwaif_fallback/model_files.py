@@ -11,6 +11,9 @@ from pathlib import Path
 
 from zwaif_fallback import catalogue
 from zwaif_fallback.errors import ModelNotFound
+from zwaif_fallback.models.gguf_header import is_gguf
+from zwaif_fallback.models.named import file_in_repository, find_named, program_of
+from zwaif_fallback.models.places import own_folders
 
 _HUB_ID = re.compile(r"(?=.{3,96}\Z)[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?<![.-])", re.ASCII)
 _PATH_LIKE = re.compile(r"[A-Za-z]:[\\/]|[\\/.~]|.*\\|.*/.*/|.*\.gguf$", re.IGNORECASE)
@@ -20,9 +23,10 @@ _REMEDY = f"Choose a model in Z-Waif's Settings tab, or write API_FALLBACK_MODEL
 def resolve(name: str, tree: Path | None = None, model_dir: str = "") -> str:
     """What to load for the text a user put into ``API_FALLBACK_MODEL``.
 
-    A folder (or ``.gguf`` file) goes first: as it stands, then inside Z-Waif's ``tree``, then inside ``model_dir``
-    (``FALLBACK_MODEL_DIR``, itself relative to ``tree``). Then names: of the model list, in full or without the
-    owner, and any ``owner/name`` of the hub.
+    A folder (or ``.gguf`` file) goes first: as it stands, then inside Z-Waif's ``tree``, then inside the folders of
+    ``model_dir`` (``FALLBACK_MODEL_DIR``, relative to ``tree``). Then names: ``ollama:llama3.2:3b``,
+    ``lmstudio:publisher/repo/file.gguf`` and ``owner/name:file.gguf`` for files that others brought; the model list,
+    in full or without the owner; any ``owner/name`` of the hub.
 
     Returns:
         An absolute path, or a hub id.
@@ -36,6 +40,8 @@ def resolve(name: str, tree: Path | None = None, model_dir: str = "") -> str:
     found = next((place for place in _places(wanted, tree, model_dir) if _is_model(place)), None)
     if found is not None:
         return str(found.resolve())
+    if program_of(wanted)[0] or file_in_repository(wanted)[0]:
+        return _named(wanted)
     return _hub_id(wanted)
 
 
@@ -77,18 +83,33 @@ def not_here(model: str) -> ModelNotFound:
 
 def _places(wanted: str, tree: Path | None, model_dir: str) -> list[Path]:
     base = tree or Path.cwd()
-    folder = base / Path(model_dir).expanduser() if model_dir else None
-    inside = [folder / wanted, folder / wanted.replace("\\", "/").rsplit("/", 1)[-1]] if folder else []
+    last = wanted.replace("\\", "/").rsplit("/", 1)[-1]
+    inside = [folder / name for folder in own_folders(model_dir, tree) for name in (wanted, last)]
     return [Path(wanted).expanduser(), base / wanted, *inside]
 
 
 def _is_model(place: Path) -> bool:
     try:
         if place.is_file():
-            return place.suffix.lower() == ".gguf"
+            return is_gguf(place)
         return (place / "config.json").is_file() or any(place.glob("*.gguf"))
     except (OSError, ValueError):  # A name no file system takes (too long, a NUL in it) is no place.
         return False
+
+
+def _named(wanted: str) -> str:
+    """A GGUF file by the name that another program has for it."""
+    place = find_named(wanted)
+    if place is not None:
+        # Not resolved: in the Hugging Face cache the link has the file's name, and the blob behind it has none.
+        return str(place.absolute())
+    program, name = program_of(wanted)
+    remedy = {
+        "ollama": f"Bring it with: ollama pull {name}. Or choose one of those that zwaif-fallback models lists.",
+        "lmstudio": "Download it in LM Studio, or choose one of those that zwaif-fallback models lists.",
+        "": f"Run: zwaif-fallback download {wanted}",
+    }
+    raise ModelNotFound(f"API_FALLBACK_MODEL is {wanted!r}, but that model is not on this computer. {remedy[program]}")
 
 
 def _hub_id(wanted: str) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+DIGEST = "a" * 64
 UINT32, FLOAT32, STRING, ARRAY = 4, 6, 8, 9
 LLAMA: Mapping[str, Any] = {
     "general.architecture": "llama",
@@ -112,6 +114,44 @@ def write_safetensors(
         file.write(struct.pack("<Q", len(raw)) + raw)
         file.truncate(8 + len(raw) + offset)
     return folder
+
+
+def put_in_ollama(store: Path, name: str, model: bytes | None = None, digest: str = DIGEST) -> Path:
+    blob = store / "blobs" / f"sha256-{digest}"
+    blob.parent.mkdir(parents=True, exist_ok=True)
+    if model is None:
+        write_gguf(blob)
+    else:
+        blob.write_bytes(model)
+    (store / "blobs" / f"sha256-{'b' * 64}").write_text("{{ .Prompt }}")
+    layers = [
+        {"mediaType": "application/vnd.ollama.image.model", "digest": f"sha256:{digest}"},
+        {"mediaType": "application/vnd.ollama.image.template", "digest": f"sha256:{'b' * 64}"},
+    ]
+    manifest = store / "manifests" / name
+    manifest.parent.mkdir(parents=True, exist_ok=True)
+    manifest.write_text(json.dumps({"schemaVersion": 2, "layers": layers}))
+    return blob
+
+
+def put_in_hub(cache: Path, repository: str, file: str = "") -> Path:
+    """As the hub's library lays it out: links into ``blobs``."""
+    base = cache / f"models--{repository.replace('/', '--')}"
+    snapshot = base / "snapshots" / "c0ffee"
+    snapshot.mkdir(parents=True)
+    (base / "refs").mkdir()
+    (base / "refs" / "main").write_text("c0ffee")
+    if file:
+        write_gguf(base / "blobs" / "1234")
+        (snapshot / file).parent.mkdir(parents=True, exist_ok=True)
+        (snapshot / file).symlink_to(os.path.relpath(base / "blobs" / "1234", (snapshot / file).parent))
+        return snapshot / file
+    made = write_safetensors(base / "blobs" / "made")
+    for number, name in enumerate(sorted(entry.name for entry in made.iterdir())):
+        (made / name).rename(base / "blobs" / str(number))
+        (snapshot / name).symlink_to(Path("../../blobs") / str(number))
+    made.rmdir()
+    return snapshot
 
 
 def _bytes(shape: Sequence[int], kind: int) -> int:

@@ -15,7 +15,7 @@ import pytest
 import requests
 from huggingface_hub import errors
 
-from zwaif_fallback import cli, model_files
+from zwaif_fallback import cli, cli_parts, model_files
 from zwaif_fallback import download as downloads
 from zwaif_fallback.demo.demo import MODEL as TINY
 from zwaif_fallback.download import SPARE_BYTES, DownloadFailed, HuggingFace, download
@@ -307,5 +307,5 @@ def test_the_command_stopped(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(downloads, "download", stop)
-    assert cli.main(["download", NAME]) == 1
+    assert cli.main(["download", NAME]) == cli_parts.STOPPED
     assert "goes on where this one ended" in capsys.readouterr().err

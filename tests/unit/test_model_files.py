@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.unit.models_made import put_in_hub, put_in_ollama, write_gguf
 from zwaif_fallback import catalogue, model_files
 from zwaif_fallback.errors import ModelNotFound
 
@@ -62,6 +64,54 @@ def test_nonsense_names_the_remedy(nonsense: str, tmp_path: Path) -> None:
         model_files.resolve(nonsense, tmp_path, "models/")
     assert f"API_FALLBACK_MODEL = {catalogue.DEFAULT}" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of our own, with nobody's settings."""
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "OLLAMA_MODELS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    return tmp_path / "home"
+
+
+@pytest.mark.parametrize("name", ["ollama:llama3.2:3b", "Ollama: llama3.2:3b ", "ollama:library/llama3.2:3B"])
+def test_a_model_of_ollama_by_its_name(name: str, home: Path, tmp_path: Path) -> None:
+    blob = put_in_ollama(home / ".ollama/models", "registry.ollama.ai/library/llama3.2/3b")
+    assert model_files.resolve(name, tmp_path) == str(blob)
+    assert model_files.is_on_this_machine(str(blob))
+    assert model_files.resolve(str(blob), tmp_path) == str(blob)
+
+
+def test_a_model_of_lm_studio_by_its_place_and_by_its_name(home: Path, tmp_path: Path) -> None:
+    file = write_gguf(home / ".lmstudio/models/pub/Tiny-1B-GGUF/Tiny-1B-Q4_K_M.gguf")
+    for name in ("pub/Tiny-1B-GGUF/Tiny-1B-Q4_K_M.gguf", "tiny-1b", "tiny-1b@q4_k_m"):
+        assert model_files.resolve(f"lmstudio:{name}", tmp_path) == str(file)
+
+
+@pytest.mark.parametrize("file", ["sub/Tiny-Q4_K_M.gguf", "*q4_k_m*", "Q4_K_M"])
+def test_a_file_out_of_a_repository(file: str, home: Path, tmp_path: Path) -> None:
+    link = put_in_hub(home / ".cache/huggingface/hub", "someone/Tiny-GGUF", "sub/Tiny-Q4_K_M.gguf")
+    found = model_files.resolve(f"someone/Tiny-GGUF:{file}", tmp_path)
+    assert found == str(link) and found.endswith(".gguf")
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("ollama:gone:1b", "ollama pull gone:1b"),
+        ("lmstudio:a/b/c.gguf", "Download it in LM Studio"),
+        ("someone/Tiny-GGUF:gone.gguf", "zwaif-fallback download someone/Tiny-GGUF:gone.gguf"),
+    ],
+)
+def test_a_named_model_that_is_not_here_names_the_remedy(name: str, remedy: str, home: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFound, match=remedy):
+        model_files.resolve(name, tmp_path)
+
+
+def test_several_model_folders(tmp_path: Path) -> None:
+    there = folder(tmp_path / "two" / "small", "config.json")
+    assert model_files.resolve("small", tmp_path, os.pathsep.join(["one", str(tmp_path / "two")])) == str(there)
 
 
 @pytest.mark.parametrize("name", ["???", "hello world"])

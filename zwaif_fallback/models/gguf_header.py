@@ -111,6 +111,17 @@ class GgufHeader:
         return value.length if isinstance(value, Skipped) else len(value) if isinstance(value, tuple) else 0
 
 
+def is_gguf(path: Path) -> bool:
+    """Whether a file is GGUF by its name or, as Ollama's blobs have none, by how it begins."""
+    if path.suffix.lower() == ".gguf":
+        return True
+    try:
+        with path.open("rb") as stream:
+            return stream.read(4) == MAGIC
+    except OSError:
+        return False
+
+
 def read_header(path: Path) -> GgufHeader:
     """The header of one file.
 

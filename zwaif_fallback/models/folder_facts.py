@@ -1,0 +1,181 @@
+"""What a folder in transformers' form is: a model to chat with, or something else, and how large."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from zwaif_fallback.models.facts import SAFETENSORS, ModelFacts, Shape
+from zwaif_fallback.models.safetensors_header import BadSafetensors, StoredTensor, read_tensors
+
+WEIGHTS = "model*.safetensors"
+_DTYPES = {"F32": "fp32", "F16": "fp16", "BF16": "bf16", "F8_E4M3": "fp8", "F8_E5M2": "fp8"}
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+_NO_LIMIT = 1_000_000_000
+"""Tokenizers without a limit of their own name an absurd one."""
+_LONGEST_JSON = 64 * 1024 * 1024
+_NOT_SHRUNK = ("embed", "lm_head", "wte", "wpe")
+
+
+def is_model_folder(names: set[str]) -> bool:
+    """Whether a folder with files of these names is one model in transformers' form."""
+    return "config.json" in names or "adapter_config.json" in names
+
+
+def read_folder(folder: Path) -> ModelFacts:
+    """Facts of a folder with ``config.json``.
+
+    Raises:
+        ValueError: a file in it is damaged; the text is one line.
+        OSError: it cannot be read.
+    """
+    names = sorted(file.name for file in folder.iterdir())
+    config = read_json(folder / "config.json") if "config.json" in names else {}
+    if not config:
+        problem = "is an adapter (LoRA), which needs its base model" if "adapter_config.json" in names else ""
+        return ModelFacts(SAFETENSORS, problem=problem or "has an empty config.json")
+    inner = config.get("text_config")
+    text: Mapping[str, Any] = inner if isinstance(inner, dict) else config
+    tokenizer = read_json(folder / "tokenizer_config.json") if "tokenizer_config.json" in names else {}
+    tensors, problem = _weights(folder, names)
+    return ModelFacts(
+        SAFETENSORS,
+        architecture=str(config.get("model_type") or ""),
+        parameters=sum(tensor.elements for tensor in tensors),
+        quantization=_quantization(config, tensors),
+        window=_window(text, tokenizer),
+        weights=sum(tensor.size for tensor in tensors),
+        size=sum((folder / name).stat().st_size for name in names if (folder / name).is_file()),
+        has_template=_has_template(tokenizer, names),
+        problem=_problem(config, names) or problem,
+        shape=_shape(text, tensors),
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """An object of a JSON file.
+
+    Raises:
+        ValueError: it is too long, damaged, or no object.
+    """
+    if path.stat().st_size > _LONGEST_JSON:
+        raise ValueError(f"{path.name} is far too long")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path.name} is damaged") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path.name} is damaged")
+    return found
+
+
+def _weights(folder: Path, names: list[str]) -> tuple[list[StoredTensor], str]:
+    index = folder / "model.safetensors.index.json"
+    files = sorted(folder.glob(WEIGHTS))
+    if "model.safetensors" in names:
+        files = [folder / "model.safetensors"]
+    elif index.name in names:
+        parts = read_json(index).get("weight_map")
+        wanted = {str(part) for part in parts.values()} if isinstance(parts, dict) else set()
+        missing = sorted(wanted - set(names))
+        if missing:
+            return [], f"is not complete: {missing[0]} is missing ({len(missing)} in all)"
+        files = [folder / name for name in sorted(wanted)]
+    if not files:
+        return [], _no_weights(names)
+    try:
+        return [tensor for file in files for tensor in read_tensors(file)], ""
+    except BadSafetensors as error:
+        return [], f"cannot be used: {error}"
+
+
+def _no_weights(names: list[str]) -> str:
+    pickles = [name for name in names if name.lower().endswith(_PICKLES)]
+    if pickles:
+        return f"has only pickled weights ({pickles[0]}), which can run any code and are never loaded"
+    return "has no weights (*.safetensors)"
+
+
+def _problem(config: Mapping[str, Any], names: list[str]) -> str:
+    quantized = config.get("quantization_config")
+    method = str(quantized.get("quant_method") or "") if isinstance(quantized, dict) else ""
+    if "modules.json" in names or "config_sentence_transformers.json" in names:
+        return "is an embedding model: it cannot chat"
+    if "quantization" in config and not method:
+        return "is in MLX form, which only Apple's library runs"
+    if method and method not in ("bitsandbytes",):
+        return f"is quantized as {method}, which needs a library that is not part of this"
+    return _not_for_chat(config) or _too_new(config)
+
+
+def _not_for_chat(config: Mapping[str, Any]) -> str:
+    listed = config.get("architectures")
+    architectures = [str(name) for name in listed] if isinstance(listed, list) else []
+    if any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in architectures):
+        return ""
+    if "vision_config" in config or any("Vision" in name or "ImageText" in name for name in architectures):
+        return "is a vision model, whose text part is not loaded by itself"
+    if any(name.endswith("ForConditionalGeneration") for name in architectures):
+        return "translates or transcribes: it cannot chat"
+    return f"is no model to chat with ({architectures[0] if architectures else 'its config.json does not say'})"
+
+
+def _too_new(config: Mapping[str, Any]) -> str:
+    kind = str(config.get("model_type") or "")
+    if not kind or is_known(kind):
+        return ""
+    if "auto_map" in config:
+        return f"brings program code of its own ({kind}), which is never run"
+    return f"is of a kind ({kind}) that the installed transformers does not know; a GGUF file of it may work"
+
+
+def is_known(kind: str) -> bool:
+    """Whether the installed transformers has this model type; asked of its files, as importing it takes seconds."""
+    found = importlib.util.find_spec("transformers")
+    places = list(found.submodule_search_locations or ()) if found else []
+    return not places or any((Path(place) / "models" / kind.replace("-", "_")).is_dir() for place in places)
+
+
+def _quantization(config: Mapping[str, Any], tensors: list[StoredTensor]) -> str:
+    quantized = config.get("quantization_config")
+    if isinstance(quantized, dict) and quantized.get("quant_method"):
+        bits = "4-bit" if quantized.get("load_in_4bit") or quantized.get("bits") == 4 else ""
+        return f"{quantized['quant_method']} {bits}".strip()
+    sizes: Counter[str] = Counter()
+    for tensor in tensors:
+        sizes[tensor.dtype] += tensor.elements
+    most = sizes.most_common(1)
+    return _DTYPES.get(most[0][0], most[0][0].lower()) if most else ""
+
+
+def _window(text: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> int:
+    limits = [text.get(key) for key in ("max_position_embeddings", "n_positions", "max_seq_len")]
+    limits.append(tokenizer.get("model_max_length"))
+    return min((int(one) for one in limits if isinstance(one, (int, float)) and 0 < one < _NO_LIMIT), default=0)
+
+
+def _has_template(tokenizer: Mapping[str, Any], names: list[str]) -> bool:
+    return bool({"chat_template.jinja", "chat_template.json"} & set(names) or tokenizer.get("chat_template"))
+
+
+def _shape(text: Mapping[str, Any], tensors: list[StoredTensor]) -> Shape:
+    def number(*keys: str) -> int:
+        values = (text.get(key) for key in keys)
+        return next((int(value) for value in values if isinstance(value, (int, float)) and 0 < value < 1e12), 0)
+
+    layers, heads = number("num_hidden_layers", "n_layer"), number("num_attention_heads", "n_head")
+    hidden = number("hidden_size", "n_embd")
+    head = number("head_dim") or (hidden // heads if heads else 0)
+    shrunk = [one for one in tensors if len(one.shape) == 2 and not any(part in one.name for part in _NOT_SHRUNK)]
+    return Shape(
+        layers=layers,
+        cached_numbers=2 * layers * (number("num_key_value_heads") or heads) * head,
+        hidden=hidden,
+        vocabulary=number("vocab_size"),
+        quantizable=sum(one.elements for one in shrunk),
+        embedding=sum(one.elements for one in tensors if "embed" in one.name or ".wte." in f".{one.name}"),
+    )

@@ -1,0 +1,163 @@
+"""The models that are on this computer already, whoever brought them: listed without loading or changing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from zwaif_fallback.models import folder_facts, gguf_facts, hub_cache, ollama_store
+from zwaif_fallback.models.facts import ModelFacts
+from zwaif_fallback.models.gguf_header import GgufHeader, read_header
+from zwaif_fallback.models.places import DOWNLOADS, HUB, JAN, LMSTUDIO, OLLAMA, OWN, Machine, Place, places
+from zwaif_fallback.models.walk import printable, real_file, reason, walk
+
+
+@dataclass(frozen=True)
+class FoundModel:
+    """One model on this computer."""
+
+    name: str
+    """As the program that brought it calls it: ``llama3.2:3b``, ``owner/name``, ``Qwen3-4B-Q4_K_M``."""
+    source: str
+    """Which program that is."""
+    setting: str
+    """What to write as ``API_FALLBACK_MODEL``."""
+    path: Path
+    """The folder, or the (first) GGUF file."""
+    facts: ModelFacts
+    extras: dict[str, str] = field(default_factory=dict, compare=False, hash=False)
+    """Ollama's other layers by kind (``template``, ``params``, ``projector`` …), as paths."""
+
+
+@dataclass
+class Findings:
+    """What was found, and what was left out and why: one line each."""
+
+    models: list[FoundModel] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+    def usable(self) -> list[FoundModel]:
+        return [model for model in self.models if model.facts.usable]
+
+
+def find_models(
+    tree: Path | None = None,
+    model_dir: str = "",
+    machine: Machine | None = None,
+    read: Callable[[Path], GgufHeader] = read_header,
+) -> Findings:
+    """Every model in every place, each file once. Reads headers only; a file that cannot be read is one line."""
+    return _Search(read).run(places(machine or Machine(), tree, model_dir))
+
+
+_KNOWN: dict[tuple[str, int, int], ModelFacts] = {}
+"""Facts by path, size and time of change."""
+
+
+class _Search:
+    """One look through all places."""
+
+    def __init__(self, read: Callable[[Path], GgufHeader]) -> None:
+        self._read = read
+        self._findings = Findings()
+        self._seen: set[Path] = set()
+
+    def run(self, all_places: list[Place]) -> Findings:
+        layouts: dict[str, Callable[[Place], None]] = {HUB: self._hub, OLLAMA: self._ollama}
+        for place in all_places:
+            layouts.get(place.source, self._folder)(place)
+        return self._findings
+
+    def _hub(self, place: Place) -> None:
+        for snapshot in hub_cache.snapshots(place.folder, self._skip):
+            if snapshot.is_model:
+                self._add_folder(snapshot.name, place.source, snapshot.name, snapshot.folder)
+            for file in snapshot.gguf:
+                name = f"{snapshot.name}:{file}"
+                self._add_gguf(name, place.source, name, snapshot.folder / file)
+
+    def _ollama(self, place: Place) -> None:
+        for entry in ollama_store.entries(place.folder, self._skip):
+            self._add_gguf(entry.name, place.source, f"ollama:{entry.name}", entry.model, entry.layers, again=True)
+
+    def _folder(self, place: Place) -> None:
+        for folder, files in walk(place.folder, place.depth, self._skip):
+            if folder_facts.is_model_folder(set(files)) and place.source != DOWNLOADS:
+                name = printable(folder.relative_to(place.folder).as_posix() or folder.name)
+                self._add_folder(name, place.source, self._setting(place, folder), folder)
+            for file in files:
+                path = folder / file
+                if path.suffix.lower() == ".gguf" and not gguf_facts.is_later_part(path):
+                    self._add_gguf(_gguf_name(place, path), place.source, self._setting(place, path), path)
+
+    def _setting(self, place: Place, path: Path) -> str:
+        if place.source == LMSTUDIO:
+            return f"lmstudio:{path.relative_to(place.folder).as_posix()}"
+        return str(path)
+
+    def _add_folder(self, name: str, source: str, setting: str, folder: Path) -> None:
+        if folder in self._seen:
+            return
+        self._seen.add(folder)
+        try:
+            self._take(FoundModel(name, source, setting, folder, folder_facts.read_folder(folder)))
+        except OSError as error:
+            self._skip(folder, reason(error))
+        except ValueError as error:
+            self._skip(folder, str(error))
+
+    def _add_gguf(
+        self,
+        name: str,
+        source: str,
+        setting: str,
+        path: Path,
+        extras: dict[str, str] | None = None,
+        again: bool = False,
+    ) -> None:
+        """``again``: one file under two names is two models, as Ollama's tags are."""
+        real = real_file(path)
+        if real is None:
+            return self._skip(path, "is not there, or is no plain file")
+        if real in self._seen and not again:
+            return None
+        self._seen.add(real)
+        try:
+            # The link's own name: split models are parts by their names, and a blob's name says nothing.
+            facts = self._facts(path)
+        except OSError as error:
+            return self._skip(path, reason(error))
+        except gguf_facts.BadHeader as error:
+            return self._skip(path, str(error))
+        return self._take(FoundModel(name, source, setting, path, facts, extras or {}))
+
+    def _facts(self, path: Path) -> ModelFacts:
+        """Read once for as long as the file stays as it is: a list that is shown again costs next to nothing."""
+        about = path.stat()
+        key = (str(path.resolve()), about.st_size, about.st_mtime_ns)
+        if key not in _KNOWN:
+            facts = gguf_facts.read_gguf(path, self._read)
+            if gguf_facts.parts_of(path) != [path]:
+                return facts  # Its other parts may change, too.
+            _KNOWN[key] = facts
+        return _KNOWN[key]
+
+    def _take(self, model: FoundModel) -> None:
+        if printable(model.setting) != model.setting:
+            return self._skip(model.path, "has a name that no setting can hold: rename it")
+        self._findings.models.append(model)
+        return None
+
+    def _skip(self, path: Path, why: str) -> None:
+        self._findings.skipped.append(f"{printable(path)}: {why}")
+
+
+def _gguf_name(place: Place, path: Path) -> str:
+    """The file's own name; where programs call every file ``model.gguf``, the folder's."""
+    relative = path.relative_to(place.folder)
+    if place.source == JAN and relative.parent.name:
+        return printable(relative.parent.as_posix())
+    if place.source in (LMSTUDIO, OWN) and len(relative.parts) > 1:
+        return printable(relative.with_name(gguf_facts.stem_of(relative.name)).as_posix())
+    return printable(gguf_facts.stem_of(path.name))

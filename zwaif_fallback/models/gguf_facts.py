@@ -1,0 +1,168 @@
+"""What a GGUF file is: a model to chat with, or something else, and how large."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from zwaif_fallback.models.facts import GGUF, ModelFacts, Shape
+from zwaif_fallback.models.gguf_header import BadHeader, GgufHeader, read_header
+from zwaif_fallback.models.gguf_types import BLOCKS, FILE_TYPES
+
+_PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
+_QUANTIZED = re.compile(
+    r"[-._]((?:UD[-_])?(?:I?Q\d(?:_[A-Z0-9]+)*|TQ\d_\d|MXFP4(?:_MOE)?|F16|BF16|F32|FP16))$", re.IGNORECASE
+)
+_EMBEDDING = ("bert", "t5encoder", "gemma-embedding")
+_EYES = ("v.", "mm.", "a.")
+"""Names of the tensors of an eye or ear: Ollama keeps them in the same file, and llama.cpp then refuses the file
+(https://github.com/ggml-org/llama.cpp/issues/27349); everybody else keeps them in a file of their own."""
+_ONLY_OLLAMA = ("mllama", "gptoss", "qwen25vl")
+"""Architectures under a name that only Ollama's own engine knows."""
+
+
+def parts_of(path: Path) -> list[Path]:
+    """Every file of a split model in order, whether they are there or not; the file itself where it is not split."""
+    match = _PART.fullmatch(path.name)
+    if match is None:
+        return [path]
+    count = int(match["count"])
+    stem = match["stem"]
+    return [
+        path.with_name(f"{stem}-{number:05}-of-{count:05}{path.suffix}") for number in range(1, min(count, 999) + 1)
+    ]
+
+
+def is_later_part(path: Path) -> bool:
+    """Whether this is a part of a split model that is shown under its first part."""
+    match = _PART.fullmatch(path.name)
+    return match is not None and int(match["number"]) != 1
+
+
+def stem_of(name: str) -> str:
+    """A GGUF file's name without ending and without the count of its parts."""
+    match = _PART.fullmatch(name)
+    return match["stem"] if match else re.sub(r"\.gguf$", "", name, flags=re.IGNORECASE)
+
+
+def quantization_in(stem: str) -> str:
+    """The quantization that a file's name tells, upper case; empty where it tells none."""
+    match = _QUANTIZED.search(stem)
+    return match[1].upper() if match else ""
+
+
+def read_gguf(path: Path, read: Callable[[Path], GgufHeader] = read_header) -> ModelFacts:
+    """Facts of a GGUF file, all its parts together.
+
+    Raises:
+        BadHeader: it is no GGUF file, or its header is damaged.
+        OSError: it cannot be read.
+    """
+    parts = parts_of(path)
+    headers = list(_headers(parts, read))
+    first = headers[0]
+    facts = replace(
+        _facts(first),
+        parameters=sum(header.parameters for header in headers),
+        weights=sum(header.full_size - header.data_start for header in headers),
+        size=sum(header.file_size for header in headers),
+        shape=_shape(first, headers),
+    )
+    return replace(facts, problem=facts.problem or _incomplete(parts, headers))
+
+
+def _headers(parts: list[Path], read: Callable[[Path], GgufHeader]) -> Iterator[GgufHeader]:
+    yield read(parts[0])
+    for part in parts[1:]:
+        if part.is_file():
+            yield read(part)
+
+
+def _facts(header: GgufHeader) -> ModelFacts:
+    architecture = header.text("general.architecture")
+    return ModelFacts(
+        GGUF,
+        architecture,
+        quantization=_quantization(header),
+        window=header.number(f"{architecture}.context_length"),
+        has_template=bool(header.text("tokenizer.chat_template")),
+        problem=_problem(header, architecture),
+        title=header.text("general.name"),
+    )
+
+
+def _problem(header: GgufHeader, architecture: str) -> str:
+    kind = header.text("general.type")
+    if architecture == "clip" or kind == "mmproj":
+        return "is the eyes of another model (a projector), not a model to chat with"
+    if kind not in ("", "model"):
+        return f"is no model to chat with ({kind})"
+    if any(part in architecture for part in _EMBEDDING) or header.number(f"{architecture}.pooling_type") > 0:
+        return "is an embedding model: it cannot chat"
+    if architecture in _ONLY_OLLAMA or _sees(header):
+        return "is in a form that only Ollama itself can run (eyes and words in one file)"
+    if not header.number(f"{architecture}.context_length") or "tokenizer.ggml.tokens" not in header.metadata:
+        return f"is no language model ({architecture or 'it does not say what it is'})"
+    unknown = sorted({tensor.ggml_type for tensor in header.tensors} - set(BLOCKS))
+    return f"is quantized in a way that is not known here (type {unknown[0]})" if unknown else ""
+
+
+def _sees(header: GgufHeader) -> bool:
+    return any(tensor.name.startswith(_EYES) for tensor in header.tensors)
+
+
+def _quantization(header: GgufHeader) -> str:
+    named = FILE_TYPES.get(header.number("general.file_type"), "") if "general.file_type" in header.metadata else ""
+    if named:
+        return named
+    sizes: dict[int, int] = {}
+    for tensor in header.tensors:
+        sizes[tensor.ggml_type] = sizes.get(tensor.ggml_type, 0) + tensor.elements
+    return BLOCKS.get(max(sizes, key=lambda kind: sizes[kind]), ("",))[0] if sizes else ""
+
+
+def _shape(header: GgufHeader, headers: list[GgufHeader]) -> Shape:
+    architecture = header.text("general.architecture")
+
+    def number(key: str) -> int:
+        return header.number(f"{architecture}.{key}")
+
+    layers, hidden, heads = number("block_count"), number("embedding_length"), number("attention.head_count")
+    head = hidden // heads if heads else 0
+    wide = number("attention.key_length") or head
+    tall = number("attention.value_length") or head
+    embedding = sum(
+        tensor.elements for each in headers for tensor in each.tensors if tensor.name == "token_embd.weight"
+    )
+    return Shape(
+        layers=layers,
+        cached_numbers=_cached_heads(header, architecture, layers) * (wide + tall),
+        hidden=hidden,
+        vocabulary=header.count("tokenizer.ggml.tokens"),
+        embedding=embedding,
+    )
+
+
+def _cached_heads(header: GgufHeader, architecture: str, layers: int) -> int:
+    """Key-value heads of all layers; a list has one number for each layer, zero for those without a cache."""
+    heads = header.metadata.get(f"{architecture}.attention.head_count_kv")
+    if isinstance(heads, tuple):
+        return int(sum(heads))
+    return layers * (
+        header.number(f"{architecture}.attention.head_count_kv")
+        or header.number(f"{architecture}.attention.head_count")
+    )
+
+
+def _incomplete(parts: list[Path], headers: list[GgufHeader]) -> str:
+    if len(headers) < len(parts):
+        return f"is not complete: {len(parts) - len(headers)} of its {len(parts)} files are missing"
+    short = next((header for header in headers if not header.is_whole), None)
+    if short is None:
+        return ""
+    return f"is not complete: {short.file_size / 1e9:.2f} GB of {short.full_size / 1e9:.2f} GB are there"
+
+
+__all__ = ["BadHeader", "is_later_part", "parts_of", "quantization_in", "read_gguf", "stem_of"]

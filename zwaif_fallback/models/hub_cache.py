@@ -1,0 +1,69 @@
+"""The Hugging Face cache: ``models--OWNER--NAME/snapshots/COMMIT``, files there being links to ``blobs``.
+
+Its layout: https://huggingface.co/docs/huggingface_hub/guides/manage-cache. Read as it lies, without its library, which
+would measure every file of every revision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from zwaif_fallback.models.gguf_facts import is_later_part
+from zwaif_fallback.models.walk import Skip, reason, walk
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One repository as it was last fetched."""
+
+    name: str
+    """``owner/name``."""
+    folder: Path
+    is_model: bool
+    """Whether it is one model in transformers' form."""
+    gguf: tuple[str, ...]
+    """GGUF files in it, each a model of its own, relative to ``folder``."""
+
+
+def snapshots(cache: Path, skip: Skip) -> Iterator[Snapshot]:
+    """Every repository of models in the cache, its main revision or else the newest."""
+    try:
+        repositories = sorted(entry for entry in cache.iterdir() if entry.name.startswith("models--"))
+    except OSError as error:
+        return skip(cache, reason(error))
+    for repository in repositories:
+        try:
+            folder = snapshot_of(repository)
+        except OSError as error:
+            skip(repository, reason(error))
+            continue
+        if folder is not None:
+            yield from _snapshot(repository, folder, skip)
+    return None
+
+
+def snapshot_of(repository: Path) -> Path | None:
+    """The folder of the revision ``main``, of the newest one where there is no such name, None without any."""
+    folders = repository / "snapshots"
+    try:
+        main = (repository / "refs" / "main").read_text(encoding="utf-8").strip()
+        if main and (folders / main).is_dir():
+            return folders / main
+    except (OSError, ValueError):  # Fetched by a commit's own name: there is no main.
+        main = ""
+    if not folders.is_dir():
+        return None
+    known = [folder for folder in folders.iterdir() if folder.is_dir()]
+    return max(known, key=lambda folder: folder.stat().st_mtime, default=None)
+
+
+def _snapshot(repository: Path, folder: Path, skip: Skip) -> Iterator[Snapshot]:
+    files = [(place, name) for place, names in walk(folder, 2, skip) for name in names]
+    gguf = [(place / name).relative_to(folder) for place, name in files if name.lower().endswith(".gguf")]
+    own = {name for place, name in files if place == folder}
+    is_model = "config.json" in own and any(name.endswith((".safetensors", ".bin", ".json")) for name in own)
+    name = repository.name.removeprefix("models--").replace("--", "/")
+    whole = is_model and not (gguf and not any(file.endswith(".safetensors") for file in own))
+    yield Snapshot(name, folder, whole, tuple(one.as_posix() for one in gguf if not is_later_part(one)))

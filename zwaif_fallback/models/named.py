@@ -1,0 +1,133 @@
+"""Readable names for files that others brought: ``ollama:llama3.2:3b``, ``lmstudio:publisher/repo/file.gguf`` and
+``owner/name:file.gguf``. They stay right when the program moves its files about."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatch
+from pathlib import Path
+
+from zwaif_fallback.models import hub_cache, ollama_store
+from zwaif_fallback.models.gguf_facts import is_later_part, quantization_in, stem_of
+from zwaif_fallback.models.places import LMSTUDIO, OLLAMA, Machine, Place, places
+from zwaif_fallback.models.places import hub_cache as hub_folder
+from zwaif_fallback.models.walk import walk
+
+_SCHEME = re.compile(r"(ollama|lmstudio):(.+)", re.IGNORECASE)
+_IN_REPOSITORY = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*):(?P<file>[^:\\]+)", re.ASCII)
+_QUANTIZED = re.compile(r"\.?(?:I?Q\d\w*|TQ\d_\d|MXFP4\w*|B?F16|F32)", re.IGNORECASE)
+
+
+def program_of(name: str) -> tuple[str, str]:
+    """``("ollama", "llama3.2:3b")`` of ``ollama:llama3.2:3b``; two empty texts of a name that is no such."""
+    match = _SCHEME.fullmatch(name.strip())
+    return (match[1].lower(), match[2].strip()) if match else ("", "")
+
+
+def file_in_repository(name: str) -> tuple[str, str]:
+    """Repository and file pattern of ``owner/name:file.gguf``; two empty texts of a name that is no such.
+
+    Behind the colon may stand a file, a pattern (``*Q4_K_M*``) or a quantization (``Q4_K_M``).
+    """
+    match = _IN_REPOSITORY.fullmatch(name.strip())
+    if match is None or program_of(name)[0]:
+        return "", ""
+    wanted = match["file"].strip()
+    if _QUANTIZED.fullmatch(wanted):
+        wanted = f"*{wanted}*.gguf"
+    return match["repo"], wanted
+
+
+def find_named(name: str, machine: Machine | None = None, cache_dir: str = "") -> Path | None:
+    """The file or folder of a readable name; None where it is not on this computer."""
+    machine = machine or Machine()
+    program, wanted = program_of(name)
+    if program == "ollama":
+        return _in_ollama(wanted, machine)
+    if program == "lmstudio":
+        return _in_lmstudio(wanted, machine)
+    repository, pattern = file_in_repository(name)
+    return _in_hub(repository, pattern, Path(cache_dir) if cache_dir else hub_folder(machine)) if repository else None
+
+
+def pick(pattern: str, files: list[str]) -> list[str]:
+    """The files of a repository that one name means: one GGUF file, or every part of one that is split.
+
+    Of several, the first in a list by name.
+    """
+    gguf = sorted(file for file in files if file.lower().endswith(".gguf"))
+    wanted = pattern.casefold()
+    fitting = [file for file in gguf if file.casefold() == wanted]
+    fitting = fitting or [file for file in gguf if fnmatch(file.casefold(), wanted)]
+    if not fitting:
+        return []
+    stem = stem_of(fitting[0])
+    return [file for file in gguf if stem_of(file) == stem]
+
+
+def matches_lmstudio(wanted: str, relative: str) -> bool:
+    """Whether a name as LM Studio writes it means the model at ``publisher/repo/file.gguf``.
+
+    LM Studio calls a model by its repository without ``-GGUF``, with or without the publisher, in lower case; a
+    quantization may stand behind ``@`` (https://lmstudio.ai/docs/python/manage-models/loading).
+    """
+    name, _, quantization = wanted.casefold().partition("@")
+    *folders, file = relative.casefold().split("/")
+    stem = stem_of(file)
+    if quantization and quantization_in(stem).casefold() != quantization:
+        return False
+    repository = folders[-1].removesuffix("-gguf") if folders else ""
+    publisher = folders[-2] if len(folders) > 1 else ""
+    bare = stem[: -len(quantization_in(stem)) - 1] if quantization_in(stem) else stem
+    return name in {
+        relative.casefold(),
+        stem,
+        bare,
+        repository,
+        f"{publisher}/{repository}",
+        "/".join(folders),
+        f"{publisher}/{bare}",
+    }
+
+
+def _places_of(machine: Machine, source: str) -> list[Place]:
+    return [place for place in places(machine) if place.source == source]
+
+
+def _in_ollama(wanted: str, machine: Machine) -> Path | None:
+    full = ollama_store.full_name(wanted)
+    for place in _places_of(machine, OLLAMA):
+        for entry in ollama_store.entries(place.folder, _ignore):
+            if ollama_store.full_name(entry.name) == full and entry.model.is_file():
+                return entry.model
+    return None
+
+
+def _in_lmstudio(wanted: str, machine: Machine) -> Path | None:
+    for place in _places_of(machine, LMSTUDIO):
+        for folder, files in walk(place.folder, place.depth, _ignore):
+            models = [folder / file for file in files if file.lower().endswith(".gguf")]
+            models += [folder] if "config.json" in files else []
+            for path in models:
+                relative = path.relative_to(place.folder).as_posix()
+                if not is_later_part(path) and "mmproj" not in path.name and matches_lmstudio(wanted, relative):
+                    return path
+    return None
+
+
+def _in_hub(repository: str, pattern: str, cache: Path) -> Path | None:
+    try:
+        folder = hub_cache.snapshot_of(cache / f"models--{repository.replace('/', '--')}")
+    except OSError:
+        return None
+    if folder is None:
+        return None
+    files = [
+        (place / name).relative_to(folder).as_posix() for place, names in walk(folder, 2, _ignore) for name in names
+    ]
+    picked = pick(pattern, files)
+    return folder / picked[0] if picked else None
+
+
+def _ignore(path: Path, why: str) -> None:
+    """What cannot be read is listed by ``zwaif-fallback models``; here only one name is looked for."""

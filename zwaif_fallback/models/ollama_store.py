@@ -1,0 +1,93 @@
+"""Ollama's store: a JSON manifest for each name, whose layers are files in ``blobs``; the model itself is a plain GGUF.
+
+The layout: https://github.com/ollama/ollama/blob/main/types/model/name.go (names and where their manifests lie) and
+https://github.com/ollama/ollama/blob/main/server/manifest.go (their content).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from zwaif_fallback.models.walk import Skip, reason, walk
+
+MODEL_LAYER = "application/vnd.ollama.image.model"
+_LAYER = "application/vnd.ollama.image."
+_DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})")
+_LONGEST_MANIFEST = 1 << 20
+DEFAULT_HOST, DEFAULT_OWNER, DEFAULT_TAG = "registry.ollama.ai", "library", "latest"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One name in the store."""
+
+    name: str
+    """As ``ollama list`` shows it."""
+    model: Path
+    """The GGUF blob."""
+    layers: dict[str, str]
+    """The other layers by kind (``template``, ``params``, ``projector`` …), as paths."""
+
+
+def entries(store: Path, skip: Skip) -> Iterator[Entry]:
+    """Every name whose model lies here."""
+    for folder, files in walk(store / "manifests", 6, skip):
+        for file in files:
+            place = folder / file
+            try:
+                entry = read_manifest(store, place)
+            except OSError as error:
+                skip(place, reason(error))
+            except (ValueError, RecursionError) as error:
+                skip(place, str(error).splitlines()[0] or "is damaged")
+            else:
+                yield entry
+
+
+def read_manifest(store: Path, place: Path) -> Entry:
+    """One manifest.
+
+    Raises:
+        ValueError: it is none, or names no model of its own.
+        OSError: it cannot be read.
+    """
+    if place.stat().st_size > _LONGEST_MANIFEST:
+        raise ValueError("is no Ollama manifest")
+    try:
+        layers = json.loads(place.read_text(encoding="utf-8"))["layers"]
+        found = {str(layer["mediaType"]).removeprefix(_LAYER): _blob(store, layer) for layer in layers}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError("is no Ollama manifest") from error
+    model = found.pop("model", None)
+    if model is None:
+        raise ValueError("names no model on this computer (it runs in a cloud, or is in another form)")
+    return Entry(name_of(place.relative_to(store / "manifests")), model, {kind: str(at) for kind, at in found.items()})
+
+
+def name_of(manifest: Path) -> str:
+    """``registry.ollama.ai/library/llama3.2/3b`` is shown as ``llama3.2:3b``."""
+    *path, tag = manifest.parts
+    if path[:1] == [DEFAULT_HOST]:
+        path = path[1:]
+        if path[:1] == [DEFAULT_OWNER]:
+            path = path[1:]
+    return f"{'/'.join(path)}:{tag}"
+
+
+def full_name(name: str) -> str:
+    """A name as users write it, with its tag, lower case: ``llama3.2`` is ``llama3.2:latest``."""
+    wanted = name.strip().strip("\"'").strip().casefold().removeprefix("http://").removeprefix("https://")
+    for default in (f"{DEFAULT_HOST}/", f"{DEFAULT_OWNER}/"):
+        wanted = wanted.removeprefix(default)
+    return wanted if ":" in wanted.rpartition("/")[2] else f"{wanted}:{DEFAULT_TAG}"
+
+
+def _blob(store: Path, layer: dict[str, str]) -> Path:
+    match = _DIGEST.fullmatch(layer["digest"])
+    if match is None:  # Nothing but a blob's name: a manifest must not name files elsewhere.
+        raise ValueError("names a layer that is no blob")
+    return store / "blobs" / f"sha256-{match[1]}"

@@ -1,0 +1,194 @@
+"""Where model files lie on this computer: each program's own folder, on Windows, macOS and Linux.
+
+Sources: https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables,
+https://github.com/ollama/ollama/blob/main/docs/faq.md (where models are stored),
+https://github.com/lmstudio-ai/lms/issues/50 and https://github.com/lmstudio-ai/lmstudio-bug-tracker/issues/1601,
+https://docs.gpt4all.io/gpt4all_desktop/settings.html, https://docs.gpt4all.io/gpt4all_python.html,
+https://www.mintlify.com/janhq/jan/desktop/data-folder. KoboldCpp and text-generation-webui are unpacked anywhere;
+the usual places are looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from zwaif_fallback.models.folder_facts import read_json
+
+OWN, HUB, OLLAMA, LMSTUDIO = "Model folder", "Hugging Face", "Ollama", "LM Studio"
+TEXTGEN, GPT4ALL, JAN, KOBOLD, DOWNLOADS = "text-generation-webui", "GPT4All", "Jan", "KoboldCpp", "Downloads"
+_TEXTGEN_FOLDERS = ("text-generation-webui*", "textgen*", "oobabooga*")
+_KOBOLD_FOLDERS = ("koboldcpp*", "KoboldCpp*", "KoboldCPP*")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What decides where programs keep their files."""
+
+    system: str = field(default_factory=platform.system)
+    """``Windows``, ``Darwin`` or ``Linux``."""
+    home: Path = field(default_factory=lambda: Path.home())
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+    def variable(self, name: str) -> Path | None:
+        """A folder that a variable names."""
+        value = self.environ.get(name, "").strip().strip("\"'")
+        return self.expanded(value) if value else None
+
+    def expanded(self, path: str) -> Path:
+        """``~`` is this machine's home."""
+        return self.home / path[1:].lstrip("/\\") if path[:1] == "~" else Path(path)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder and how it is laid out."""
+
+    source: str
+    folder: Path
+    depth: int = 2
+    """How many folders deep models lie in it."""
+
+
+def places(machine: Machine, tree: Path | None = None, model_dir: str = "") -> list[Place]:
+    """Every folder to look into, those that are not there left out.
+
+    Args:
+        tree: Z-Waif's folder; programs unpacked beside it are found.
+        model_dir: ``FALLBACK_MODEL_DIR``: folders separated as in PATH, relative ones inside ``tree``.
+    """
+    found: dict[Path, Place] = {}
+    for place in _all(machine, tree, model_dir):
+        try:
+            real = place.folder.resolve()
+            if real.is_dir():
+                found.setdefault(real, Place(place.source, real, place.depth))
+        except PermissionError:  # It is there: whoever looks into it says that it may not.
+            found.setdefault(place.folder, place)
+        except (OSError, RuntimeError, ValueError):  # a broken link, a name that no file system takes
+            continue
+    return list(found.values())
+
+
+def own_folders(model_dir: str, tree: Path | None = None) -> list[Path]:
+    """The folders of ``FALLBACK_MODEL_DIR``, there or not."""
+    base = tree or Path.cwd()
+    parts = [part.strip().strip("\"'") for part in model_dir.split(os.pathsep)]
+    return [base / Path(part).expanduser() for part in parts if part]
+
+
+def hub_cache(machine: Machine) -> Path:
+    """The Hugging Face cache, by the same variables as its library."""
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if named := machine.variable(name):
+            return named
+    if home := machine.variable("HF_HOME"):
+        return home / "hub"
+    return (machine.variable("XDG_CACHE_HOME") or machine.home / ".cache") / "huggingface" / "hub"
+
+
+def _all(machine: Machine, tree: Path | None, model_dir: str) -> Iterator[Place]:
+    for folder in own_folders(model_dir, tree):
+        yield Place(OWN, folder, 3)
+    yield Place(HUB, hub_cache(machine))
+    yield from (Place(OLLAMA, folder) for folder in _ollama(machine))
+    yield from (Place(LMSTUDIO, folder, 3) for folder in _lmstudio(machine))
+    roots = _roots(machine, tree)
+    yield from _textgen(roots)
+    yield from (Place(GPT4ALL, folder, 1) for folder in _gpt4all(machine))
+    yield from (Place(JAN, folder, 4) for folder in _jan(machine))
+    yield from (Place(KOBOLD, folder, 2) for root in roots for folder in _glob(root, _KOBOLD_FOLDERS))
+    yield Place(DOWNLOADS, machine.home / "Downloads", 0)
+
+
+def _ollama(machine: Machine) -> Iterator[Path]:
+    if named := machine.variable("OLLAMA_MODELS"):
+        yield named
+    yield machine.home / ".ollama" / "models"
+    if machine.system == "Linux":
+        for service in ("/usr/share/ollama", "/var/lib/ollama"):
+            yield Path(service) / ".ollama" / "models"
+        yield Path("/var/lib/ollama/models")
+        yield Path("/var/snap/ollama/common/models")
+
+
+def _lmstudio(machine: Machine) -> Iterator[Path]:
+    homes = [machine.home / ".lmstudio", machine.home / ".cache" / "lm-studio"]
+    pointer = machine.home / ".lmstudio-home-pointer"
+    try:
+        homes.insert(0, machine.expanded(pointer.read_text(encoding="utf-8").strip()))
+    except (OSError, ValueError):  # Most have none: then it is in one of the usual two.
+        homes = homes[:]
+    for home in homes:
+        try:
+            chosen = read_json(home / "settings.json").get("downloadsFolder")
+        except (OSError, ValueError):
+            chosen = None
+        if isinstance(chosen, str) and chosen.strip():
+            yield machine.expanded(chosen.strip())
+        yield home / "models"
+
+
+def _gpt4all(machine: Machine) -> Iterator[Path]:
+    application = _data(machine, "Local")
+    settings = machine.home / ".config" / "nomic.ai" / "GPT4All.ini"
+    if machine.system == "Windows":
+        settings = _data(machine, "Roaming") / "nomic.ai" / "GPT4All.ini"
+    if chosen := _ini_value(settings, "modelPath"):
+        yield machine.expanded(chosen)
+    yield application / "nomic.ai" / "GPT4All"
+    yield machine.home / ".cache" / "gpt4all"
+
+
+def _jan(machine: Machine) -> Iterator[Path]:
+    roots = [_data(machine, "Roaming") / "Jan" / "data", _data(machine, "Roaming") / "jan", machine.home / "jan"]
+    if machine.system == "Linux":
+        roots[:0] = [(machine.variable("XDG_CONFIG_HOME") or machine.home / ".config") / "Jan" / "data"]
+    for root in roots:
+        yield root / "llamacpp" / "models"
+        yield root / "models"
+
+
+def _data(machine: Machine, part: str) -> Path:
+    """Where programs keep their data; ``part`` is ``Local`` or ``Roaming``, which differ on Windows only."""
+    if machine.system == "Windows":
+        named = machine.variable("LOCALAPPDATA" if part == "Local" else "APPDATA")
+        return named or machine.home / "AppData" / part
+    if machine.system == "Darwin":
+        return machine.home / "Library" / "Application Support"
+    return machine.variable("XDG_DATA_HOME") or machine.home / ".local" / "share"
+
+
+def _roots(machine: Machine, tree: Path | None) -> list[Path]:
+    """Folders in which people unpack programs."""
+    near = [tree.absolute().parent, tree.absolute().parent.parent] if tree else []
+    usual = [machine.home, *(machine.home / name for name in ("Desktop", "Documents", "Downloads", "AI", "ai"))]
+    drives = [Path(f"{letter}:\\") for letter in "CDE"] if machine.system == "Windows" else [Path("/opt")]
+    return [*near, *usual, *drives]
+
+
+def _textgen(roots: Iterable[Path]) -> Iterator[Place]:
+    for root in roots:
+        for folder in _glob(root, _TEXTGEN_FOLDERS):
+            yield Place(TEXTGEN, folder / "user_data" / "models", 3)
+            yield Place(TEXTGEN, folder / "models", 3)
+            yield Place(TEXTGEN, folder / "text-generation-webui" / "models", 3)
+
+
+def _glob(root: Path, patterns: Iterable[str]) -> list[Path]:
+    try:
+        return sorted(folder for pattern in patterns for folder in root.glob(pattern) if folder.is_dir())
+    except OSError:  # A folder that may not be looked into holds nothing for us.
+        return []
+
+
+def _ini_value(path: Path, key: str) -> str:
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    values = (line.partition("=")[2].strip() for line in lines if line.partition("=")[0].strip() == key)
+    return next(values, "")

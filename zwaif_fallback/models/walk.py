@@ -1,0 +1,71 @@
+"""Looking through a folder without getting lost in it: links, loops, depth and number are bounded."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+MOST_ENTRIES = 20_000
+"""Entries looked at in one place: somebody may name a whole disk as a model folder."""
+
+Skip = Callable[[Path, str], None]
+
+
+def walk(root: Path, depth: int, skip: Skip) -> Iterator[tuple[Path, list[str]]]:
+    """Each folder and the names of the files in it, to ``depth`` folders below ``root``.
+
+    Links to folders are not followed, so there are no loops and nothing outside; hidden folders are left out. What
+    cannot be looked into is told to ``skip``.
+    """
+    waiting, seen = [(root, 0)], 0
+    while waiting:
+        folder, level = waiting.pop(0)
+        try:
+            with os.scandir(folder) as entries:
+                listed = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            skip(folder, reason(error))
+            continue
+        seen += len(listed)
+        yield folder, [entry.name for entry in listed if _is_file(entry)]
+        if seen > MOST_ENTRIES:
+            skip(root, f"holds more than {MOST_ENTRIES:,} files: the rest was not looked at")
+            return
+        if level < depth:
+            waiting += [(Path(entry.path), level + 1) for entry in listed if _is_own_folder(entry)]
+
+
+def real_file(path: Path) -> Path | None:
+    """The file itself, links resolved; None where it is no plain file (a pipe would never end)."""
+    try:
+        real = path.resolve(strict=True)
+        return real if stat.S_ISREG(real.stat().st_mode) else None
+    except (OSError, RuntimeError, ValueError):  # RuntimeError: links in a circle, before Python 3.13
+        return None
+
+
+def reason(error: OSError) -> str:
+    """Why the disk refused, in a few words."""
+    return (error.strerror or type(error).__name__).lower()
+
+
+def printable(path: object) -> str:
+    """A path on one line that any console and JSON take."""
+    text = os.fsencode(str(path)).decode("utf-8", "replace") if os.name == "posix" else str(path)
+    return "".join(character if character.isprintable() else "�" for character in text)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
+
+
+def _is_own_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
+    except OSError:
+        return False
