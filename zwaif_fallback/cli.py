@@ -12,8 +12,8 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from zwaif_fallback import cli_bench, cli_chat, cli_doctor, cli_models, cli_settings
 from zwaif_fallback import cli_console as console
-from zwaif_fallback import cli_doctor, cli_models, cli_settings
 from zwaif_fallback.cli_parts import (
     DEBUG,
     MISUSED,
@@ -77,7 +77,9 @@ def parser() -> argparse.ArgumentParser:
     with_zwaif(command(commands, "test", _test, "check settings, model, Z-Waif, model switching and the web page"))
     cli_doctor.add(commands)
     with_json(with_zwaif(command(commands, "status", _status, "what would happen if the LLM server failed now")))
+    cli_chat.add(commands)
     cli_models.add(commands)
+    cli_bench.add(commands)
     cli_settings.add(commands)
     return top
 

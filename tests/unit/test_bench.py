@@ -1,0 +1,107 @@
+"""Measuring a model, and remembering what was measured."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from zwaif_fallback import bench, cli, measured
+from zwaif_fallback.cli_bench import rows
+from zwaif_fallback.demo import demo
+from zwaif_fallback.engines.base import LoadOptions
+from zwaif_fallback.errors import ModelNotFound
+from zwaif_fallback.measured import Measurement
+from zwaif_fallback.settings import SETTINGS
+from zwaif_fallback.supervisor import LocalModel
+from zwaif_hooks.host.settings import SettingsStore
+
+SCRIPTED = [sys.executable, str(Path(__file__).with_name("scripted_worker.py"))]
+ONE = Measurement("owner/model", 1.0, "transformers", "cpu", "bfloat16", 2.0, 400, 0.5, 0.1, 30.0, 10**9)
+
+
+# --- measuring --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    for setting in SETTINGS:
+        monkeypatch.delenv(setting.name, raising=False)
+    place = tmp_path / "data" / "benchmarks.json"
+    monkeypatch.setattr(measured, "path", lambda: place)
+    monkeypatch.chdir(tmp_path)
+    return place
+
+
+def test_a_real_model_is_measured_shown_and_remembered(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["bench", str(demo.MODEL), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    one = measured.read()[str(demo.MODEL)]
+    assert Measurement(**told) == one
+    assert (one.engine, one.device) == ("transformers", "cpu")
+    assert one.prompt_tokens > 300 and one.load_seconds > 0
+    assert one.first_token_cold > 0 and one.first_token_warm > 0 and one.tokens_per_second > 0
+    weights = (demo.MODEL / "model.safetensors").stat().st_size
+    assert one.peak_memory > weights and one.graphics_memory == 0
+
+
+def test_a_model_that_says_too_little_has_no_speed() -> None:
+    with closing(LocalModel(command=SCRIPTED)) as local:
+        one = bench.measure(local, LoadOptions("/any"), lambda line: None, now=lambda: 5.0)
+    assert (one.tokens_per_second, one.measured_at, one.engine) == (0.0, 5.0, "scripted")
+    assert "Speed" not in dict(rows(one))
+
+
+def test_a_model_that_is_not_here_is_refused_before_anything_is_loaded(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["bench", "two words"]) == 1
+    assert "neither a folder nor a model name" in capsys.readouterr().err
+    assert not data.exists()
+    with closing(LocalModel()) as local, pytest.raises(ModelNotFound, match="zwaif-fallback download"):
+        bench.measure(local, LoadOptions("someone/absent"), lambda line: None)
+
+
+def test_the_options_are_those_of_the_settings() -> None:
+    environ = {"API_FALLBACK_DEVICE": "cpu", "API_FALLBACK_CONTEXT_WINDOW": "512", "API_FALLBACK_THREADS": "2"}
+    options = bench.load_options(SettingsStore(SETTINGS, None, environ), "owner/model")
+    assert options == LoadOptions("owner/model", device="cpu", context_window=512, threads=2)
+
+
+def test_the_table_for_people() -> None:
+    shown = dict(rows(replace(ONE, graphics_memory=2 * 10**9)))
+    assert shown["First word, cold (400 tokens)"] == "0.50 s" and shown["Speed"] == "30.0 tokens a second"
+    assert shown["Memory, at most"] == "1.00 GB" and shown["Graphics memory"] == "2.00 GB"
+
+
+# --- remembering ------------------------------------------------------------------------------------------------------
+
+
+def test_the_last_measurement_of_each_model_counts(data: Path) -> None:
+    assert measured.read() == {}
+    other = replace(ONE, model="other/model")
+    for one in (ONE, other, replace(ONE, tokens_per_second=31.0)):
+        measured.remember(one)
+    assert measured.read() == {"other/model": other, "owner/model": replace(ONE, tokens_per_second=31.0)}
+    assert [entry.name for entry in data.parent.iterdir()] == ["benchmarks.json"], "nothing half written is left"
+
+
+@pytest.mark.parametrize("text", ["{", "null", '[{"model": "x"}, 3]', '[{"model": "x", "measured_at": "soon"}]'])
+def test_what_cannot_be_understood_is_left_out_and_kept(text: str, data: Path) -> None:
+    data.parent.mkdir()
+    data.write_text(text, encoding="utf-8")
+    assert measured.read() == {}
+    measured.remember(ONE)
+    assert measured.read() == {ONE.model: ONE}
+    assert data.with_name("benchmarks.json.damaged").read_text(encoding="utf-8") == text
+
+
+def test_what_a_newer_version_adds_does_no_harm(data: Path) -> None:
+    measured.remember(ONE)
+    (entry,) = json.loads(data.read_text(encoding="utf-8"))
+    data.write_text(json.dumps([{**entry, "watts": 65}]), encoding="utf-8")
+    assert measured.read() == {ONE.model: ONE}

@@ -1,0 +1,117 @@
+"""What a console gets: colours where it can show them, plain text where it cannot, and a start that costs little."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zwaif_fallback import cli_console as console
+
+ROOT = Path(__file__).parents[2]
+
+
+class Stream(io.StringIO):
+    """A console, or not, with the encoding it says."""
+
+    def __init__(self, encoding: str = "utf-8", terminal: bool = True) -> None:
+        super().__init__()
+        self._encoding, self._terminal = encoding, terminal
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._encoding
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+
+@pytest.mark.parametrize(
+    ("stream", "environ", "plain"),
+    [
+        (Stream(), {}, False),
+        (Stream(), {"TERM": "xterm-256color"}, False),
+        (Stream(terminal=False), {}, True),
+        (Stream("cp1252"), {}, True),
+        (Stream("no-such-encoding"), {}, True),
+        (Stream(), {"NO_COLOR": "1"}, True),
+        (Stream(), {"NO_COLOR": ""}, False),
+        (Stream(), {"TERM": "dumb"}, True),
+    ],
+)
+def test_which_console_gets_plain_text(stream: Stream, environ: dict[str, str], plain: bool) -> None:
+    assert console.is_plain(stream, environ) is plain
+
+
+def test_a_closed_stream_gets_plain_text() -> None:
+    stream = io.StringIO()
+    stream.close()
+    assert console.is_plain(stream, {})
+
+
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Stream:
+    """No fixture: pytest puts its own stream in place between fixtures and test."""
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "60")
+    stream = Stream()
+    monkeypatch.setattr(sys, "stdout", stream)
+    return stream
+
+
+def test_colours_and_tables_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = terminal(monkeypatch)
+    console.say("[odd] text :smile:", "red")
+    console.table(("Name", "Value"), [("A", "x" * 80)], ("bold",))
+    shown = stream.getvalue()
+    assert "\x1b[31m[odd] text :smile:" in shown, "neither markup nor emoji codes are read into the user's text"
+    assert "\x1b[1m" in shown and "Name" in shown
+    assert shown.count("x") == 80, "a long cell is folded, never cut"
+
+
+def test_a_line_is_never_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """People copy commands out of it."""
+    stream = terminal(monkeypatch)
+    console.say("zwaif-fallback download " + "a" * 100, "green")
+    assert "a" * 100 in stream.getvalue()
+
+
+def test_a_table_as_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Stream(terminal=False)
+    monkeypatch.setattr(sys, "stdout", stream)
+    console.table(("Name", "Value"), [("long name", "1"), ("b", "")])
+    assert stream.getvalue() == "Name       Value\nlong name  1\nb\n"
+
+
+def modules_after(*arguments: str) -> set[str]:
+    code = f"""
+import sys
+from zwaif_fallback import cli
+try:
+    cli.main({list(arguments)!r})
+except SystemExit:
+    pass
+print("\\n" + " ".join(sys.modules))
+"""
+    path = os.pathsep.join([str(ROOT), str(ROOT / "hooks")])
+    env: dict[str, Any] = {**os.environ, "PYTHONPATH": path, "ZWAIF_PLUGINS": "OFF"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+HEAVY = {"torch", "transformers", "huggingface_hub", "gradio", "requests", "rich", "psutil", "platformdirs", "dotenv"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["doctor", "--help"], ["settings"]])
+def test_help_imports_next_to_nothing(arguments: list[str]) -> None:
+    """Counted, not timed: beyond what Python itself brings, ``argparse`` and our own small files."""
+    loaded = modules_after(*arguments)
+    assert not loaded & HEAVY
+    assert len([name for name in loaded if name.startswith(("zwaif_fallback", "zwaif_hooks"))]) < 16
+    assert len(loaded) < 160

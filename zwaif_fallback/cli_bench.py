@@ -1,0 +1,64 @@
+"""``bench``: what a model shows on this machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import closing
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from zwaif_fallback import cli_console as console
+from zwaif_fallback.cli_parts import WELL, Arguments, command, with_json, with_zwaif
+
+if TYPE_CHECKING:
+    from zwaif_fallback.measured import Measurement
+
+
+def add(commands: Any) -> None:
+    bench = command(commands, "bench", _bench, "measure a model on this computer; remembered for the list of models")
+    bench.add_argument(
+        "model", metavar="MODEL", nargs="?", help="a name or folder; the chosen model where it is left out"
+    )
+    with_json(with_zwaif(bench))
+
+
+def _bench(parsed: Arguments) -> int:
+    from zwaif_fallback import bench, measured, model_files
+    from zwaif_fallback.cli_tree import store_of, zwaif_folder
+    from zwaif_fallback.supervisor import LocalModel
+
+    tree = zwaif_folder(parsed.zwaif)
+    store = store_of(tree, os.environ)
+    name = parsed.model or str(store.get("API_FALLBACK_MODEL"))
+    model = model_files.resolve(name, tree, str(store.get("FALLBACK_MODEL_DIR")))
+    with closing(LocalModel(hang_timeout=float(store.get("API_FALLBACK_ENGINE_TIMEOUT")))) as local:
+        one = bench.measure(local, bench.load_options(store, model), _news)
+    place = measured.remember(one)
+    if parsed.json:
+        console.say_json(asdict(one))
+        return WELL
+    console.table(("What", "Measured"), rows(one), ("bold",))
+    console.say()
+    console.say(f"Remembered in {place}. Other programs that were busy meanwhile made it slower.", "dim")
+    return WELL
+
+
+def _news(line: str) -> None:
+    """Beside the result, which a program may be reading."""
+    console.say(line, "dim", sys.stderr)
+
+
+def rows(one: Measurement) -> list[tuple[str, str]]:
+    """For a person; what is not known is left out."""
+    shown = [
+        ("Model", one.model),
+        ("Runs on", f"{one.device}, {one.form} ({one.engine})"),
+        ("Load time", f"{one.load_seconds:.1f} s"),
+        (f"First word, cold ({one.prompt_tokens} tokens)", f"{one.first_token_cold:.2f} s"),
+        ("First word, next turn", f"{one.first_token_warm:.2f} s"),
+        ("Speed", f"{one.tokens_per_second:.1f} tokens a second" if one.tokens_per_second else ""),
+        ("Memory, at most", f"{one.peak_memory / 1e9:.2f} GB" if one.peak_memory else ""),
+        ("Graphics memory", f"{one.graphics_memory / 1e9:.2f} GB" if one.graphics_memory else ""),
+    ]
+    return [(name, value) for name, value in shown if value]

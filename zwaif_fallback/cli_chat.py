@@ -1,0 +1,113 @@
+"""``chat``: talk to the fallback, with the character of the user's own Z-Waif."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zwaif_fallback import cli_console as console
+from zwaif_fallback.cli_parts import NOT_WELL, WELL, Arguments, command, with_json, with_zwaif
+
+if TYPE_CHECKING:
+    from zwaif_fallback.chatting import Conversation, Reply
+    from zwaif_fallback.service import FallbackService
+
+_LAST_WORDS = "last words"
+
+
+def add(commands: Any) -> None:
+    chat = command(commands, "chat", _chat, "talk to the fallback, with the character of your own Z-Waif")
+    chat.add_argument("message", metavar="MESSAGE", nargs="?", help="say this only; without it, a conversation")
+    chat.add_argument("--model", metavar="MODEL", help="talk to this one, whatever the setting says")
+    with_json(with_zwaif(chat))
+
+
+def _chat(parsed: Arguments) -> int:
+    from zwaif_fallback.chatting import Conversation, persona_of
+    from zwaif_fallback.cli_tree import zwaif_folder
+
+    tree = zwaif_folder(parsed.zwaif)
+    persona = persona_of(tree)
+    service = _service(tree, parsed.model)
+    with contextlib.closing(service):
+        talk = Conversation(service, persona)
+        name = persona.char_name or "Fallback"
+        if parsed.message is None and not parsed.json and sys.stdin.isatty():
+            console.say(
+                f"You talk to {name}. Ctrl+C stops a reply; Ctrl+D (Windows: Ctrl+Z, Enter) ends the chat.", "dim"
+            )
+        reply: Reply | None = None
+        for text in [parsed.message] if parsed.message is not None else _typed(persona.user_name or "You"):
+            reply = _exchange(talk, text, name, parsed.json)
+    return WELL if reply is None or (reply.text.strip() and reply.answered_by != _LAST_WORDS) else NOT_WELL
+
+
+def _service(tree: Path | None, model: str | None) -> FallbackService:
+    """As in a Z-Waif, with nothing loaded yet."""
+    from zwaif_fallback import plugin
+    from zwaif_fallback.chain import Remote
+    from zwaif_fallback.cli_tree import store_of
+    from zwaif_fallback.engines.remote import Deadlines, RemoteChat
+    from zwaif_fallback.service import FallbackService
+    from zwaif_fallback.supervisor import LocalModel
+
+    store = store_of(tree, {**os.environ, "API_FALLBACK_MODEL": model} if model else os.environ)
+
+    def remote(address: str, name: str) -> Remote:
+        return RemoteChat(address, name, deadlines=Deadlines(connect=float(store.get("API_FALLBACK_CONNECT_TIMEOUT"))))
+
+    local = LocalModel(hang_timeout=float(store.get("API_FALLBACK_ENGINE_TIMEOUT")), say=_news)
+    service = FallbackService(store, local, remote, _news, plugin.format_prompt, tree)
+    if not str(store.get("API_FALLBACK_HOST")).strip():
+        service.preload()
+    return service
+
+
+def _exchange(talk: Conversation, text: str, name: str, as_json: bool) -> Reply:
+    if as_json:
+        reply = talk.say(text, lambda piece: None)
+        print(json.dumps({"message": text, **asdict(reply)}), flush=True)
+        return reply
+    label = [f"{name}: "]
+    reply = talk.say(text, lambda piece: print((label.pop() if label else "") + piece, end="", flush=True))
+    if reply.text:
+        print(flush=True)
+    console.say(signature(reply), "dim", sys.stderr)
+    return reply
+
+
+def signature(reply: Reply) -> str:
+    """Who answered, and in what time."""
+    end = "stopped" if reply.stopped else "all"
+    if reply.first_text_after is None:
+        return f"[no text; {end} after {reply.finished_after:.1f} s]"
+    times = f"first words after {reply.first_text_after:.1f} s, {end} after {reply.finished_after:.1f} s"
+    return f"[{reply.answered_by or 'unknown'}: {times}]"
+
+
+def _typed(user: str) -> Iterator[str]:
+    """What the user types, line by line, until the end of the input; Ctrl+C at the prompt is that, too."""
+    shown = f"{user}: " if sys.stdin.isatty() else ""
+    if shown:
+        with contextlib.suppress(ImportError):
+            import readline  # noqa: F401  (arrow keys and history while typing; Windows' console has its own)
+    while True:
+        try:
+            line = input(shown).strip()
+        except (EOFError, KeyboardInterrupt):
+            if shown:
+                print(flush=True)
+            return
+        if line:
+            yield line
+
+
+def _news(line: str) -> None:
+    """What the fallback has to say about itself, beside the conversation."""
+    console.say(f"[{line}]", "dim", sys.stderr)
