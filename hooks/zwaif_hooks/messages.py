@@ -38,6 +38,8 @@ class FailureKind(str, Enum):
     """A 429 answer; ``retry_after`` holds the seconds it asked for, where it did."""
     MISCONFIGURED = "misconfigured"
     """401, 403, 404 or an unknown model: waiting will not mend it, the user can."""
+    NO_MODEL = "no model"
+    """The server runs, but has no model loaded: the user can load one."""
     ERROR_BODY = "error body"
     """An error object inside a 200 answer or inside the stream."""
     UNREADABLE = "unreadable"
@@ -159,6 +161,8 @@ class Answer:
     """The reply, piece by piece as it is made; iterated in the thread of Z-Waif that waits for the reply."""
     answered_by: str = ""
     """Who speaks, for example a model's name; may still change while ``pieces`` is being iterated."""
+    tokens: int | None = None
+    """How many tokens were made for it, where the speaker counts; may still grow while ``pieces`` is being iterated."""
     exact: bool = False
     """True where the speaker was given ``failure.delivered`` as the beginning of its own turn and goes on from its last
     character; otherwise what it says again is looked for and taken out."""
@@ -180,3 +184,5 @@ class AnswerRecord:
     """Seconds from the detection of the failure to the first text."""
     finished_after: float
     """Seconds from the detection of the failure to the end."""
+    tokens: int | None = None
+    """How many tokens were made for it; None where the plugin does not count."""

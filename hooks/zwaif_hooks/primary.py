@@ -10,17 +10,17 @@ from __future__ import annotations
 import random
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from zwaif_hooks.clock import Clock, SystemClock
 from zwaif_hooks.learned import FirstTokenHistory
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
-from zwaif_hooks.pump import PrimaryError, Pump, Source
+from zwaif_hooks.pump import Chunk, Closers, PrimaryError, Pump, Source
 
-HARD = frozenset(
-    {FailureKind.REFUSED, FailureKind.CONNECT_TIMEOUT, FailureKind.MISCONFIGURED, FailureKind.RATE_LIMITED}
-)
+FOR_THE_USER = frozenset({FailureKind.MISCONFIGURED, FailureKind.NO_MODEL})
+"""Failures that waiting will not mend, but the user can."""
+HARD = FOR_THE_USER | {FailureKind.REFUSED, FailureKind.CONNECT_TIMEOUT, FailureKind.RATE_LIMITED}
 """Failures that say at once that the next request would fail too."""
 SOFT_LIMIT = 2
 """Soft failures in a row (a cut, a stall, a blank reply, a 500) before the breaker opens."""
@@ -38,6 +38,13 @@ SLOW_PROBE_SECONDS = 4.0
 PATIENCE_SECONDS = 120.0
 """After this long such a server is probed at a quarter of the pace."""
 PROBE_TIMEOUT = 15.0
+AWAY = frozenset({FailureKind.REFUSED, FailureKind.CONNECT_TIMEOUT, FailureKind.CUT})
+"""Failures after which the server may be a new process, with nothing in its memory."""
+UNEXPLAINED = frozenset({FailureKind.CUT, FailureKind.EMPTY})
+"""Failures that say nothing about their reason."""
+NOT_LOADED = Chunk("", reason="not loaded")
+"""A probe's answer where the server is there, but its user has taken the model out of its memory: to ask for a token
+would load it again. The next message does that anyway, and shows whether it can speak."""
 
 Listener = Callable[[str, "PrimaryFailure | None", float], None]
 
@@ -76,6 +83,11 @@ class Primary:
         self._prober: threading.Thread | None = None
         self._closed_for_good = False
         self._recovered_at: float | None = None
+        self._proven = True
+        self._asked_why = False
+        self._told: set[str] = set()
+        self.was_away = False
+        """Whether it was out of reach at any time in this outage."""
         self._needed = CONFIRMATIONS
         self.first_token = FirstTokenHistory(self._clock)
 
@@ -91,6 +103,7 @@ class Primary:
 
     def succeeded(self) -> None:
         """A reply came through, whole."""
+        self._proven = True
         if self._soft or self._open:
             self._close_breaker()
 
@@ -103,13 +116,39 @@ class Primary:
                 self._probe = probe
             if failure.retry_after:
                 self._not_before = self._clock.now() + failure.retry_after
-            if self._open or not (failure.kind in HARD or self._soft >= SOFT_LIMIT):
+            self.was_away = self.was_away or failure.kind in AWAY
+            hard = failure.kind in HARD or not self._proven
+            if self._open or not (hard or self._soft >= SOFT_LIMIT):
                 return
             self._open = True
             self._changed_at = self._clock.now()
             self._needed = self._confirmations_needed()
             self._start_prober()
         self._on_change(self.name, failure, 0.0)
+
+    def first_time(self, what: str) -> bool:
+        """Whether ``what`` was not told to the user yet; from now on it was."""
+        with self._lock:
+            new = what not in self._told
+            self._told.add(what)
+            return new
+
+    def needs_explanation(self, failure: PrimaryFailure) -> bool:
+        """Whether to find out why it failed; true once in an outage, for what came without a word and a reason."""
+        with self._lock:
+            if self._asked_why or failure.delivered or failure.kind not in UNEXPLAINED:
+                return False
+            self._asked_why = True
+            return True
+
+    def explained(self, reason: PrimaryFailure, still: Callable[[], PrimaryFailure | None]) -> bool:
+        """Why it failed was found out later; ``still`` looks whether that is yet so. True where an outage begins."""
+        with self._lock:
+            meanwhile_well = not (self._open or self._soft)
+            began, ask = not (self._open or meanwhile_well), self._probe
+        if not meanwhile_well:
+            self.failed(reason, _unless(still, ask))
+        return began
 
     def status(self) -> PrimaryStatus:
         state = "open" if self._open else "failing" if self._soft else "healthy"
@@ -124,6 +163,7 @@ class Primary:
         with self._lock:
             was_open, lasted = self._open, self._clock.now() - self._changed_at
             self._open, self._soft = False, 0
+            self._asked_why = self.was_away = False
             self._changed_at = self._recovered_at = self._clock.now()
             self._wake.notify_all()
         if was_open:
@@ -156,7 +196,7 @@ class Primary:
     def _pause(self) -> float:
         failure = self._last_failure
         pause = PROBE_SECONDS
-        if failure is not None and failure.kind is FailureKind.MISCONFIGURED:
+        if failure is not None and failure.kind in FOR_THE_USER:
             patient = self._clock.now() - self._changed_at > PATIENCE_SECONDS
             pause = SLOW_PROBE_SECONDS * (4 if patient else 1)
         return max(pause * random.uniform(0.8, 1.2), self._not_before - self._clock.now())
@@ -164,6 +204,7 @@ class Primary:
     def _is_well(self) -> bool:
         """One token is proof; a model list is not: servers list models while they cannot speak."""
         if not listens(self.name):
+            self.was_away = True
             return False
         return self._probe is None or self._generates(self._probe)
 
@@ -172,7 +213,8 @@ class Primary:
         pump.start()
         try:
             while (chunk := pump.take(PROBE_TIMEOUT, PROBE_TIMEOUT)) is not None:
-                if chunk.text:
+                if chunk.text or chunk is NOT_LOADED:
+                    self._proven = bool(chunk.text)
                     return True
             return False
         except PrimaryError as error:
@@ -181,6 +223,21 @@ class Primary:
             return False
         finally:
             pump.abandon()
+
+
+def _unless(still: Callable[[], PrimaryFailure | None], ask: Source | None) -> Source:
+    """A probe that looks first whether the reason of the outage is mended."""
+
+    def probe(closers: Closers) -> Iterator[Chunk]:
+        reason = still()
+        if reason is not None:
+            raise PrimaryError(reason.kind, reason.cause, status=reason.status)
+        if ask is None:
+            yield NOT_LOADED
+        else:
+            yield from ask(closers)
+
+    return probe
 
 
 class PrimaryBook:

@@ -11,6 +11,7 @@ from typing import Any
 from zwaif_hooks.clock import Clock
 from zwaif_hooks.messages import FailureKind
 from zwaif_hooks.threads import readers
+from zwaif_hooks.usage import Usage
 
 FINISHED_SECONDS = 1.0
 """How long a server may keep the connection open behind a finish reason. More text may follow one, or nothing."""
@@ -47,6 +48,8 @@ class Chunk:
     native: Any = None
     reason: str = ""
     """Why the server stopped, on the last chunk: ``stop``, ``length`` …"""
+    usage: Usage | None = None
+    """What the server counted, on the chunk that says so."""
 
 
 class Closers:

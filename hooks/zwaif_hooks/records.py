@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from zwaif_hooks.threads import readers
@@ -19,6 +19,8 @@ KEPT = 500
 LARGEST_FILE = 2_000_000
 """Bytes after which the file is begun anew, the old one kept beside it."""
 BY_PRIMARY = "primary"
+CHARS_A_TOKEN = 4
+"""Of English, about."""
 
 _logger = logging.getLogger("zwaif")
 
@@ -48,8 +50,18 @@ class TurnRecord:
     """How much of the reply the primary gave."""
     chars: int = 0
     """Length of the whole reply."""
-    pieces: int = 0
-    """Pieces it arrived in; with most servers and engines one token each."""
+    primary_tokens: int = 0
+    """How many of them the primary made: as it counted itself, else one for each piece it sent."""
+    primary_tokens_estimated: bool = False
+    fallback_tokens: int = 0
+    """How many whoever took over made: as counted there, else by the length of its text."""
+    fallback_tokens_estimated: bool = False
+    note: str = ""
+    """What the user should know though the reply came, for example that the server did not read the whole prompt."""
+
+
+_FIELDS = frozenset(field.name for field in fields(TurnRecord))
+"""Other versions of ours may have written others."""
 
 
 class TurnLog:
@@ -100,8 +112,9 @@ def read(path: Path) -> list[TurnRecord]:
     found = []
     for line in lines[-KEPT:]:
         try:
-            found.append(TurnRecord(**json.loads(line)))
-        except (ValueError, TypeError):
+            told = json.loads(line)
+            found.append(TurnRecord(**{name: value for name, value in told.items() if name in _FIELDS}))
+        except (ValueError, TypeError, AttributeError):
             continue
     return found
 

@@ -79,6 +79,7 @@ class Speaker:
             text=self.said,
             first_text_after=self._first,
             finished_after=self._clock.now() - self._began,
+            tokens=self.answer.tokens,
         )
 
     def _joined(self) -> Iterator[str]:

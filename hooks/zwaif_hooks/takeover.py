@@ -9,20 +9,26 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from zwaif_hooks.deadlines import Deadlines
+from zwaif_hooks.explain import Why, explain
 from zwaif_hooks.host import log
 from zwaif_hooks.joining import SurrogateGate, by_sentence
 from zwaif_hooks.messages import AnswerRecord, ChatRequest, FailureKind, PrimaryFailure
 from zwaif_hooks.primary import Primary
 from zwaif_hooks.pump import Chunk, Closers, PrimaryError, Pump, Source
-from zwaif_hooks.records import BY_PRIMARY, TurnRecord
+from zwaif_hooks.records import BY_PRIMARY, CHARS_A_TOKEN, TurnRecord
 from zwaif_hooks.speaker import Speaker
 from zwaif_hooks.truth import could_be_an_apology, is_an_apology, looks_unfinished
+from zwaif_hooks.usage import Usage, unread
 
 if TYPE_CHECKING:
     from zwaif_hooks.runtime import Runtime
 
 AHEAD = 16
 """Pieces a rival may be ahead of its reader; a local engine waits then instead of working for nobody."""
+MORE_ROOM = (
+    "Give the server a larger context window (Ollama: num_ctx or OLLAMA_CONTEXT_LENGTH), or lower MESSAGE_PAIR_LIMIT "
+    "or TOKEN_LIMIT in Z-Waif's .env"
+)
 FOREVER = 3600.0
 """Seconds. A rival has its plugin's own deadlines; this only keeps a lost wake-up from lasting for ever."""
 
@@ -42,6 +48,8 @@ class Call:
     backend: str = ""
     prompt_chars: int = 0
     """Length of what was asked, in characters: long prompts are given longer to the first token."""
+    why: Why | None = None
+    """Find out why a reply ended without a word and a reason, where the server can be asked."""
 
 
 class NobodyAnswered(Exception):
@@ -74,6 +82,9 @@ class Turn:
         self._abandoned = False
         self._failure: PrimaryFailure | None = None
         self._answer: AnswerRecord | None = None
+        self._usage: Usage | None = None
+        self._primary_pieces = 0
+        self._note = ""
 
     def start(self) -> Turn:
         """Ask the primary now, so that it thinks while Z-Waif speaks its chatpop. Returns at once."""
@@ -89,16 +100,15 @@ class Turn:
             NobodyAnswered: before the first chunk or in the middle.
         """
         self._leave_previous_turn()
-        chars = pieces = 0
+        chars = 0
         answered = False
         try:
             for chunk in self._speakers():
                 chars += len(chunk.text)
-                pieces += 1
                 yield chunk
             answered = not self._abandoned
         finally:
-            self._runtime.records.add(self._record(chars, pieces, answered))
+            self._runtime.records.add(self._record(chars, answered))
 
     def _speakers(self) -> Iterator[Chunk]:
         if self._pump is None:
@@ -119,6 +129,7 @@ class Turn:
             return
         failure = self._failure_of(error)
         self._primary.failed(failure, self._call.probe)
+        explain(self._runtime, self._primary, failure, self._call.why)
         yield from self._from_plugins(failure, error)
 
     def abandon(self) -> None:
@@ -146,11 +157,13 @@ class Turn:
         why = ""
         while (chunk := self._next(pump, first, deadlines.stall)) is not None:
             why = chunk.reason or why
+            self._usage = chunk.usage or self._usage
             if not chunk.text and chunk.native is None:
                 continue
             held += whole.feed(chunk.text)
             if not self._delivered and (not held.strip() or could_be_an_apology(held)):
                 continue
+            self._primary_pieces += 1
             if not self._delivered:
                 self._first_words()
             self._delivered += held
@@ -169,6 +182,18 @@ class Turn:
         if why == "stop":
             self._doubt_the_end()
         self._primary.succeeded()
+        self._note = self._unread_part()
+
+    def _unread_part(self) -> str:
+        """What the server left out of the prompt, told to the user once."""
+        try:
+            note = unread(self._usage, self._call.prompt_chars, self._call.describe)
+        except Exception as error:
+            self._runtime.report(f"The length of the prompt could not be checked: {error!r}", error)
+            return ""
+        if note and self._primary.first_time("unread"):
+            self._runtime.say(f"{self._primary.name}: {note} of the prompt and dropped the oldest. {MORE_ROOM}")
+        return note
 
     def _doubt_the_end(self) -> None:
         """Raise where the reply says that it is finished and ends in the middle of a sentence."""
@@ -275,8 +300,10 @@ class Turn:
         if not (asked and failure.delivered):
             raise NobodyAnswered(failure, error)
 
-    def _record(self, chars: int, pieces: int, answered: bool) -> TurnRecord:
+    def _record(self, chars: int, answered: bool) -> TurnRecord:
         failure, answer = self._failure, self._answer
+        counted = self._usage.reply_tokens if self._usage is not None else None
+        made = answer.tokens if answer is not None else None
         by = BY_PRIMARY if failure is None else answer.answered_by if answer is not None else ""
         return TurnRecord(
             at=time.time(),
@@ -290,7 +317,11 @@ class Turn:
             seconds=self._clock.now() - self._began,
             primary_chars=len(self._delivered),
             chars=chars,
-            pieces=pieces,
+            primary_tokens=counted if counted is not None else self._primary_pieces,
+            primary_tokens_estimated=counted is None and self._primary_pieces > 0,
+            fallback_tokens=made if made is not None else len(answer.text) // CHARS_A_TOKEN if answer else 0,
+            fallback_tokens_estimated=made is None and answer is not None,
+            note=self._note,
         )
 
     def _described(self, failure: PrimaryFailure, error: PrimaryError | None) -> ChatRequest:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from tests.faults.server import HALF, REPLY, UNFINISHED
 from zwaif_hooks.messages import FailureKind
 
-REQUESTS, OLLAMA = "requests", "ollama"
+REQUESTS, OLLAMA, LMSTUDIO = "requests", "ollama", "lmstudio"
 BOTH = (REQUESTS, OLLAMA)
+"""The clients of the one server that speaks HTTP; LM Studio's protocol is played by a server of its own."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,14 @@ class Entry:
     gets: str
     """What Z-Waif gets."""
     plays: tuple[Play, ...] = ()
-    studio: tuple[str, ...] = ()
-    """Rows of LM Studio's own protocol that play the same."""
+    studio: tuple[Play, ...] = ()
+    """The same on LM Studio's own wire, played by ``lmstudio_rows``."""
     proof: str = ""
     """Where it is proven, or why there is nothing to play, for what the plays alone do not show."""
+    studio_proof: str = ""
+    """The same for LM Studio."""
+    studio_cannot: str = ""
+    """Why LM Studio's protocol has no such failure."""
 
 
 def before(row: str, kind: FailureKind, *clients: str) -> Play:
@@ -50,13 +55,36 @@ def whole(row: str, *clients: str) -> Play:
     return Play(row, REPLY, None, clients or BOTH)
 
 
+def studio_before(row: str, kind: FailureKind) -> Play:
+    return before(row, kind, LMSTUDIO)
+
+
+def studio_half(row: str, kind: FailureKind) -> Play:
+    return after_half(row, kind, LMSTUDIO)
+
+
+NO_STATUS = "Its websocket has no status codes; "
+
+
 LOCAL_REPLY = "the fallback's reply"
 GOES_ON = "the rest from the fallback, from that character"
 OWN_REPLY = "the server's own reply, whole"
 
 ENTRIES = (
-    Entry(1, "Nothing listens", LOCAL_REPLY, proof="tests/faults/test_clients.py::test_refused"),
-    Entry(2, "Accepts, then resets", LOCAL_REPLY, (before("reset_at_once", FailureKind.CUT),), ("reset",)),
+    Entry(
+        1,
+        "Nothing listens",
+        LOCAL_REPLY,
+        proof="tests/faults/test_clients.py::test_refused",
+        studio_proof="tests/faults/test_lmstudio.py::test_refused",
+    ),
+    Entry(
+        2,
+        "Accepts, then resets",
+        LOCAL_REPLY,
+        (before("reset_at_once", FailureKind.CUT),),
+        studio=(studio_before("reset", FailureKind.CUT),),
+    ),
     Entry(
         3,
         "Accepts, then not one byte",
@@ -65,70 +93,90 @@ ENTRIES = (
             before("silence", FailureKind.FIRST_TOKEN_TIMEOUT),
             before("headers_then_silence", FailureKind.FIRST_TOKEN_TIMEOUT),
         ),
-        ("silence",),
+        studio=(studio_before("silence", FailureKind.FIRST_TOKEN_TIMEOUT),),
     ),
     Entry(
         4,
         "Lists its models, but the chat hangs",
         f"{LOCAL_REPLY}; no model list counts as a recovery",
         (before("lists_models_but_hangs", FailureKind.FIRST_TOKEN_TIMEOUT),),
+        studio=(studio_before("silence", FailureKind.FIRST_TOKEN_TIMEOUT),),
     ),
     Entry(
         5,
         "Loads its model first",
         "whoever speaks first, and the server is not held to have failed",
         proof="tests/faults/test_late_primary.py",
+        studio_proof="tests/faults/test_lmstudio.py::test_a_model_that_is_loading_is_waited_for",
     ),
-    Entry(6, "503 while it loads", LOCAL_REPLY, (before("loading_503", FailureKind.HTTP_ERROR),)),
+    Entry(
+        6,
+        "503 while it loads",
+        LOCAL_REPLY,
+        (before("loading_503", FailureKind.HTTP_ERROR),),
+        studio_cannot=NO_STATUS + "a model that is being loaded shows as progress (rows 5 and 7).",
+    ),
     Entry(
         7,
         "Lists its models while it loads",
         f"{LOCAL_REPLY}, until it gives a token",
         (before("loading_503", FailureKind.HTTP_ERROR),),
+        studio=(
+            studio_before("load_hangs", FailureKind.FIRST_TOKEN_TIMEOUT),
+            studio_before("loads_for_ever", FailureKind.FIRST_TOKEN_TIMEOUT),
+        ),
     ),
     Entry(
         8,
         'LM Studio: "No models loaded" (404)',
         f"{LOCAL_REPLY}; the console says once what to do",
-        (before("no_models_loaded", FailureKind.MISCONFIGURED),),
-        ("no_such_model",),
+        (before("no_models_loaded", FailureKind.NO_MODEL),),
+        studio=(
+            studio_before("no_such_model", FailureKind.MISCONFIGURED),
+            studio_before("no_model_loaded", FailureKind.NO_MODEL),
+        ),
     ),
     Entry(
         9,
         "200 with a JSON error instead of a stream",
         LOCAL_REPLY,
         (before("error_in_200", FailureKind.ERROR_BODY),),
-        ("error_event",),
+        studio=(studio_before("error_event", FailureKind.ERROR_BODY),),
     ),
     Entry(
         10,
         "404, unknown model",
         f"{LOCAL_REPLY}; the console says once what to do",
         (before("http_404", FailureKind.MISCONFIGURED),),
-        ("no_such_model",),
+        studio=(studio_before("no_such_model", FailureKind.MISCONFIGURED),),
     ),
     Entry(
         11,
         "Ollama's queue is full: 503, or silence",
         LOCAL_REPLY,
         (before("busy_503", FailureKind.HTTP_ERROR), before("silence", FailureKind.FIRST_TOKEN_TIMEOUT)),
+        studio_cannot="The full queue is Ollama's; LM Studio queues in silence (row 3).",
     ),
     Entry(
         12,
         "text-generation-webui without a model: role chunk, then abort; or an empty 200; or 503",
-        LOCAL_REPLY,
+        f"{LOCAL_REPLY}; the server is asked what it has loaded, and the console says once to load a model",
         (
             before("role_then_abort", FailureKind.CUT),
             before("blank_reply", FailureKind.EMPTY),
             before("http_503", FailureKind.HTTP_ERROR),
+            before("no_model_503", FailureKind.NO_MODEL),
         ),
-        ("channel_closed",),
+        proof="tests/faults/test_explained.py::test_a_server_without_a_model_is_told_once_with_the_remedy",
+        studio=(studio_before("channel_closed", FailureKind.CUT),),
     ),
     Entry(
         13,
-        "200, then the connection ends without a byte",
-        LOCAL_REPLY,
+        "text-generation-webui, a parameter it does not accept: 200, then the connection ends without a byte",
+        f"{LOCAL_REPLY}; the request is sent once more in one piece, and the console says once why it is refused",
         (before("headers_then_abort", FailureKind.CUT), before("no_bytes_200", FailureKind.CUT)),
+        proof="tests/faults/test_explained.py::test_a_refused_parameter_is_told_once_in_the_servers_own_words",
+        studio_cannot="A parameter that it does not accept is an error event, in a stream as well (row 9).",
     ),
     Entry(
         14,
@@ -136,35 +184,46 @@ ENTRIES = (
         GOES_ON,
         (Play("finished_in_the_middle", UNFINISHED, FailureKind.CUT),),
         proof="tests/unit/test_truth.py",
+        studio=(Play("finished_in_the_middle", UNFINISHED, FailureKind.CUT, (LMSTUDIO,)),),
     ),
     Entry(
         15,
         "Context window full: a finished reply without text",
         LOCAL_REPLY,
         (before("finish_without_text", FailureKind.EMPTY), before("no_text_json", FailureKind.EMPTY, REQUESTS)),
-        ("blank",),
+        studio=(studio_before("finish_without_text", FailureKind.EMPTY),),
     ),
     Entry(
         16,
         "Ollama, context window full: 400, or the start of the prompt silently dropped",
-        f"{LOCAL_REPLY} for a 400; the silent kind looks like any good reply and is passed on",
+        f"{LOCAL_REPLY} for a 400; for the other {OWN_REPLY}, and the console says once that its prompt was shortened",
         (before("http_400", FailureKind.HTTP_ERROR),),
-        proof="Nothing on the wire tells a reply to a shortened prompt from a good one.",
+        proof="tests/faults/test_explained.py::test_a_shortened_prompt_is_told_once",
+        studio=(studio_before("context_too_long", FailureKind.ERROR_BODY),),
     ),
-    Entry(17, "The runner dies at the start: 500", LOCAL_REPLY, (before("runner_died_500", FailureKind.HTTP_ERROR),)),
+    Entry(
+        17,
+        "The runner dies at the start: 500",
+        LOCAL_REPLY,
+        (before("runner_died_500", FailureKind.HTTP_ERROR),),
+        studio=(
+            studio_before("crashed_at_start", FailureKind.ERROR_BODY),
+            studio_before("load_fails", FailureKind.ERROR_BODY),
+        ),
+    ),
     Entry(
         18,
         "The runner dies in mid-reply: an error line in the stream",
         GOES_ON,
         (after_half("error_in_the_middle", FailureKind.ERROR_BODY, OLLAMA),),
-        ("error_in_the_middle",),
+        studio=(studio_half("error_in_the_middle", FailureKind.ERROR_BODY),),
     ),
     Entry(
         19,
         "The same on Ollama's OpenAI endpoint: an empty delta, then the end",
         GOES_ON,
         (after_half("empty_delta_then_end", FailureKind.CUT),),
-        ("closed_in_the_middle",),
+        studio=(studio_half("empty_piece_then_closed", FailureKind.CUT),),
     ),
     Entry(
         20,
@@ -175,39 +234,48 @@ ENTRIES = (
             after_half("error_of_vllm_in_the_middle", FailureKind.ERROR_BODY, REQUESTS),
             after_half("error_of_vllm_in_the_middle", FailureKind.UNREADABLE, OLLAMA),
         ),
-        ("failed",),
+        studio=(
+            studio_before("failed", FailureKind.CUT),
+            studio_half("failed_in_the_middle", FailureKind.CUT),
+        ),
     ),
     Entry(
         21,
         "Cut in mid-reply",
         GOES_ON,
         (after_half("cut_without_end", FailureKind.CUT), after_half("reset_in_the_middle", FailureKind.CUT)),
-        ("reset_in_the_middle",),
+        studio=(studio_half("reset_in_the_middle", FailureKind.CUT),),
     ),
     Entry(
         22,
         "A clean end in mid-reply, without a finish reason",
         GOES_ON,
         (after_half("polite_end_in_the_middle", FailureKind.CUT),),
-        ("closed_in_the_middle", "unloaded_in_the_middle"),
+        studio=(
+            studio_half("closed_in_the_middle", FailureKind.CUT),
+            studio_half("unloaded_in_the_middle", FailureKind.CUT),
+        ),
     ),
     Entry(
         23,
         "A finish reason, but no `[DONE]`",
         f"{OWN_REPLY}, finished at once",
         (whole("finish_without_done"), whole("finish_then_abort"), whole("finish_then_silence")),
+        studio=(whole("success_then_silence", LMSTUDIO),),
     ),
     Entry(
         24,
         "`[DONE]`, but no finish reason",
         OWN_REPLY,
         (whole("only_done_marker"), whole("done_then_silence", REQUESTS)),
+        studio_cannot="The message with the finish reason is the only end mark; without it, see row 22.",
     ),
     Entry(
         25,
         "One damaged line, and the stream goes on",
         f"{OWN_REPLY}; where the line held text, {GOES_ON}",
         (whole("damaged_line"), after_half("piece_lost_in_the_middle", FailureKind.UNREADABLE)),
+        studio=(studio_half("damaged_in_the_middle", FailureKind.CUT),),
     ),
     Entry(
         26,
@@ -218,19 +286,24 @@ ENTRIES = (
             before("comments_for_ever", FailureKind.FIRST_TOKEN_TIMEOUT),
             after_half("comments_in_the_middle_for_ever", FailureKind.STALLED),
         ),
+        studio=(
+            studio_before("reads_the_prompt_for_ever", FailureKind.FIRST_TOKEN_TIMEOUT),
+            studio_half("pings_in_the_middle_for_ever", FailureKind.STALLED),
+        ),
     ),
     Entry(
         27,
         "A role chunk, then nothing",
         f"{LOCAL_REPLY}, at the first-token deadline",
         (before("role_then_silence", FailureKind.FIRST_TOKEN_TIMEOUT),),
+        studio=(studio_before("empty_piece_then_silence", FailureKind.FIRST_TOKEN_TIMEOUT),),
     ),
     Entry(
         28,
         "A stall in mid-reply",
         f"{GOES_ON}, at the stall deadline",
         (after_half("stall_in_the_middle", FailureKind.STALLED),),
-        ("stall_in_the_middle",),
+        studio=(studio_half("stall_in_the_middle", FailureKind.STALLED),),
     ),
     Entry(
         29,
@@ -240,19 +313,24 @@ ENTRIES = (
             before("headers_then_silence", FailureKind.FIRST_TOKEN_TIMEOUT),
             before("reasoning_for_ever", FailureKind.FIRST_TOKEN_TIMEOUT),
         ),
-        ("silence",),
+        studio=(
+            studio_before("silence", FailureKind.FIRST_TOKEN_TIMEOUT),
+            studio_before("reasoning_for_ever", FailureKind.FIRST_TOKEN_TIMEOUT),
+        ),
     ),
     Entry(
         30,
         "An abandoned request keeps its slot",
         "the connection is closed at takeover, so the slot becomes free",
         proof="tests/faults/test_clients.py::test_the_servers_slot_becomes_free_when_a_reply_is_given_up",
+        studio_proof="tests/faults/test_lmstudio.py::test_giving_up_on_a_stalled_reply_cancels_the_prediction",
     ),
     Entry(
         31,
         "429 with Retry-After",
         f"{LOCAL_REPLY}, at once; the server is left alone that long",
         (before("http_429", FailureKind.RATE_LIMITED),),
+        studio_cannot=NO_STATUS + "it has no rate limit.",
     ),
     Entry(
         32,
@@ -262,6 +340,7 @@ ENTRIES = (
             before("http_401", FailureKind.MISCONFIGURED),
             before("wrong_host_400", FailureKind.MISCONFIGURED),
         ),
+        studio=(studio_before("not_authorised", FailureKind.MISCONFIGURED),),
     ),
     Entry(
         33,
@@ -269,6 +348,7 @@ ENTRIES = (
         "every word of it, until Z-Waif stops reading; then the server is hung up on",
         (Play("endless", clients=()),),
         proof="tests/faults/test_catalogue.py::test_a_reply_without_end_is_hung_up_on_when_nobody_reads_it",
+        studio_proof="tests/faults/test_lmstudio.py::test_a_reply_without_end_is_cancelled_when_nobody_reads_it",
     ),
     Entry(
         34,
@@ -280,16 +360,25 @@ ENTRIES = (
             whole("odd_last_chunks", REQUESTS),
             before("reasoning_then_finish", FailureKind.EMPTY),
         ),
+        studio=(
+            whole("odd_events", LMSTUDIO),
+            studio_before("reasoning_then_finish", FailureKind.EMPTY),
+        ),
     ),
     Entry(
         35,
         "A blank reply, or one that she gave before",
         f"{LOCAL_REPLY} for a blank one; what the fallback says is never word for word one that she gave before",
         (before("blank_reply", FailureKind.EMPTY),),
-        ("blank",),
         proof="tests/faults/test_clients.py::test_a_repeated_reply_is_never_handed_over_as_it_is",
+        studio=(studio_before("blank", FailureKind.EMPTY),),
     ),
 )
+
+
+def not_in_lmstudio() -> str:
+    """The list behind the table."""
+    return "".join(f"- {entry.number}: {entry.studio_cannot}\n" for entry in ENTRIES if entry.studio_cannot)
 
 
 def as_markdown() -> str:

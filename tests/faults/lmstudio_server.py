@@ -1,7 +1,7 @@
 """LM Studio's side of its websocket protocol, as much as ``llm``, ``respond`` and ``prepare_image`` need.
 
-Rows are functions that play one prediction; ``upload`` and ``greeting`` say what happens to a picture and to the
-library's look whether LM Studio is there.
+Rows (``lmstudio_rows``) play one prediction, or the loading of the model before it; ``upload`` and ``greeting`` say
+what happens to a picture and to the library's look whether LM Studio is there, ``loaded`` what it says is in memory.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ import socket
 import socketserver
 import struct
 import threading
-from collections.abc import Callable
 from typing import Any
 
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Message, Ping, Pong, Request, TextMessage
 from wsproto.utilities import RemoteProtocolError
 
-from tests.faults.server import REPLY, WORDS
+from tests.faults.lmstudio_rows import LOADING, ROWS, healthy
 
 MODEL = {
     "type": "llm",
@@ -31,8 +30,8 @@ MODEL = {
     "trainedForToolUse": False,
     "maxContextLength": 4096,
 }
+PROMPT_TOKENS, REPLY_TOKENS = 21, 7
 INSTANCE = {**MODEL, "identifier": "m", "instanceReference": "m-1", "contextLength": 4096}
-NO_SUCH_MODEL = {"rootTitle": "No model found", "displayData": {"code": "generic.noModelMatchingQuery", "query": {}}}
 
 
 class Talk(socketserver.BaseRequestHandler):
@@ -97,7 +96,7 @@ class Talk(socketserver.BaseRequestHandler):
     def _answer(self, message: dict[str, Any]) -> None:
         if not self._authenticated:
             self._authenticated = True
-            self.json({"success": True})
+            self.json({"success": self.server.fault != "not_authorised", "error": {"rootTitle": "Invalid API token"}})
         elif message["type"] == "channelCreate":
             self._channel(message)
         elif message["type"] == "rpcCall":
@@ -109,15 +108,10 @@ class Talk(socketserver.BaseRequestHandler):
     def _channel(self, message: dict[str, Any]) -> None:
         self.channel = message["channelId"]
         if message["endpoint"] == "getOrLoad":
-            if self.server.fault == "no_such_model":
-                return self.json({"type": "channelError", "channelId": self.channel, "error": NO_SUCH_MODEL})
-            if self.server.fault == "load_hangs":
-                return
-            self.event({"type": "alreadyLoaded", "info": INSTANCE})
-            self.json({"type": "channelClose", "channelId": self.channel})
+            self.server.play(self, loading=True)
         elif message["endpoint"] == "predict":
             self.server.asked.append(message["creationParameter"])
-            ROWS.get(self.server.fault, healthy)(self)
+            self.server.play(self, loading=False)
 
     def _call(self, message: dict[str, Any]) -> None:
         if self.server.upload == "hang":
@@ -127,6 +121,8 @@ class Talk(socketserver.BaseRequestHandler):
             answer |= {"type": "rpcError", "error": {"rootTitle": "disk full"}}
         elif message["endpoint"] == "uploadFileBase64":
             answer["result"] = {"identifier": "picture-1", "fileType": "image", "sizeBytes": 9}
+        elif message["endpoint"] == "listLoaded":
+            answer["result"] = [{**INSTANCE, "identifier": name} for name in self.server.loaded]
         self.json(answer)
 
     def _send(self, event: Any) -> None:
@@ -138,19 +134,40 @@ class Talk(socketserver.BaseRequestHandler):
     def event(self, message: dict[str, Any]) -> None:
         self.json({"type": "channelSend", "channelId": self.channel, "message": message})
 
-    def say(self, words: list[str]) -> None:
+    def loaded(self) -> None:
+        self.event({"type": "alreadyLoaded", "info": INSTANCE})
+        self.close_channel()
+
+    def progress(self, kind: str, share: float) -> None:
+        """``loadProgress`` or ``promptProcessingProgress``: alive, but no word of the reply."""
+        self.event({"type": kind, "progress": share})
+
+    def say(self, words: list[str], reasoning: str = "none") -> None:
         for word in words:
-            fragment = {"content": word, "tokensCount": 1, "containsDrafted": False, "reasoningType": "none"}
+            fragment = {"content": word, "tokensCount": 1, "containsDrafted": False, "reasoningType": reasoning}
             self.event({"type": "fragment", "fragment": fragment})
 
-    def complete(self, reason: str = "eosFound") -> None:
+    def success(self, reason: str = "eosFound") -> None:
         config: dict[str, Any] = {"fields": []}
-        result = {"stats": {"stopReason": reason}, "modelInfo": INSTANCE}
+        stats = {"stopReason": reason, "promptTokensCount": PROMPT_TOKENS, "predictedTokensCount": REPLY_TOKENS}
+        result = {"stats": stats, "modelInfo": INSTANCE}
         self.event({"type": "success", **result, "loadModelConfig": config, "predictionConfig": config})
+
+    def complete(self, reason: str = "eosFound") -> None:
+        self.success(reason)
         self.close_channel()
+
+    def refuse(self, error: dict[str, Any]) -> None:
+        self.json({"type": "channelError", "channelId": self.channel, "error": error})
 
     def close_channel(self) -> None:
         self.json({"type": "channelClose", "channelId": self.channel})
+
+    def damaged(self) -> None:
+        self._send(Message(data='{"type": "channelSe'))
+
+    def ping(self) -> None:
+        self._send(Ping())
 
     def reset(self) -> None:
         self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -172,75 +189,6 @@ class Talk(socketserver.BaseRequestHandler):
         self.server.stopping.wait(60)
 
 
-def healthy(talk: Talk) -> None:
-    talk.say(WORDS)
-    talk.complete()
-
-
-def blank(talk: Talk) -> None:
-    talk.say(["", " \n"])
-    talk.complete()
-
-
-def failed(talk: Talk) -> None:
-    talk.complete("failed")
-
-
-def error_event(talk: Talk) -> None:
-    talk.event({"type": "error", "error": {"rootTitle": "CUDA out of memory"}})
-    talk.close_channel()
-
-
-def channel_closed(talk: Talk) -> None:
-    talk.close_channel()
-
-
-def reset(talk: Talk) -> None:
-    talk.reset()
-
-
-def silence(talk: Talk) -> None:
-    """The loop goes on reading; nothing is said."""
-
-
-def reset_in_the_middle(talk: Talk) -> None:
-    talk.say(WORDS[:4])
-    talk.until_read()
-    talk.reset()
-
-
-def closed_in_the_middle(talk: Talk) -> None:
-    talk.say(WORDS[:4])
-    talk.close_channel()
-
-
-def unloaded_in_the_middle(talk: Talk) -> None:
-    talk.say(WORDS[:4])
-    talk.complete("modelUnloaded")
-
-
-def error_in_the_middle(talk: Talk) -> None:
-    talk.say(WORDS[:4])
-    error_event(talk)
-
-
-def stall_in_the_middle(talk: Talk) -> None:
-    talk.say(WORDS[:4])
-
-
-BEFORE_TEXT = ("no_such_model", "load_hangs", "blank", "failed", "error_event", "channel_closed", "reset", "silence")
-IN_THE_MIDDLE = (
-    "reset_in_the_middle",
-    "closed_in_the_middle",
-    "unloaded_in_the_middle",
-    "error_in_the_middle",
-    "stall_in_the_middle",
-)
-_PLAYED = ("healthy", *BEFORE_TEXT, *IN_THE_MIDDLE)
-ROWS: dict[str, Callable[[Talk], None]] = {name: globals()[name] for name in _PLAYED if name in globals()}
-__all__ = ["BEFORE_TEXT", "IN_THE_MIDDLE", "REPLY", "LMStudioServer"]
-
-
 class LMStudioServer(socketserver.ThreadingTCPServer):
     """Listens on a free loopback port; ``fault`` names the row it plays next."""
 
@@ -252,10 +200,14 @@ class LMStudioServer(socketserver.ThreadingTCPServer):
         self.fault = "healthy"
         self.upload = "ok"
         self.greeting = "ok"
+        self.loaded = ["m"]
         self.asked: list[dict[str, Any]] = []
+        self.was_asked = threading.Semaphore(0)
+        """One for each time that a row was played."""
         self.connections: list[socket.socket] = []
         self.hung_up = threading.Event()
         self.cancelled = threading.Event()
+        self.release = threading.Event()
         self.stopping = threading.Event()
 
     @property
@@ -265,6 +217,17 @@ class LMStudioServer(socketserver.ThreadingTCPServer):
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
+
+    def play(self, talk: Talk, loading: bool) -> None:
+        """A row of loading is over before anything is predicted; the others find their model in memory."""
+        if loading and self.fault not in LOADING:
+            return talk.loaded()
+        self.was_asked.release()
+        row = healthy if not loading and self.fault in LOADING else ROWS.get(self.fault, healthy)
+        row(talk)
+
+    def be_asked(self) -> None:
+        assert self.was_asked.acquire(timeout=20)
 
     def handle_error(self, *_: Any) -> None:
         self.hung_up.set()
@@ -281,6 +244,7 @@ class LMStudioServer(socketserver.ThreadingTCPServer):
         if self.stopping.is_set():
             return
         self.stopping.set()
+        self.release.set()
         self.shutdown()
         self.server_close()
         for connection in self.connections:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.faults.rows_whole import healthy
 from tests.faults.talk import MOST_PINGS, PING_SECONDS, Talk
 
 RETRY_AFTER = 30
@@ -109,6 +110,10 @@ def runner_died_500(talk: Talk) -> None:
     talk.body_of(500, b'{"error": "llama runner process has terminated: exit status 2"}')
 
 
+def no_model_503(talk: Talk) -> None:
+    talk.body_of(503, b'{"detail": "No model is loaded."}')
+
+
 def wrong_host_400(talk: Talk) -> None:
     talk.body_of(400, b"Invalid host header", "text/plain")
 
@@ -123,6 +128,16 @@ def role_then_abort(talk: Talk) -> None:
 def headers_then_abort(talk: Talk) -> None:
     talk.open_stream()
     talk.abort()
+
+
+def refuses_a_parameter(talk: Talk) -> None:
+    """text-generation-webui: an error for a request in one piece, nothing at all for a streamed one."""
+    if talk.request_body.get("stream") and "preset" in talk.request_body:
+        headers_then_abort(talk)
+    elif "preset" in talk.request_body:
+        talk.body_of(400, b'{"error": {"message": "Preset not found: Z-Waif-Mine"}}')
+    else:
+        healthy(talk)
 
 
 def finish_without_text(talk: Talk) -> None:

@@ -7,6 +7,7 @@ import json
 from tests.faults.talk import REPLY, WORDS, Talk
 
 MOST_WORDS = 200_000
+PROMPT_TOKENS, REPLY_TOKENS = 2048, 9
 
 
 def healthy(talk: Talk) -> None:
@@ -108,6 +109,22 @@ def odd_last_chunks(talk: Talk) -> None:
         talk.event(odd)
     talk.reasoning("done thinking")
     talk.complete()
+
+
+def counts_its_tokens(talk: Talk) -> None:
+    """The counts come with the end: in Ollama's last line, or in an event of their own behind the finish reason."""
+    talk.open_stream()
+    talk.say(WORDS)
+    if talk.ollama:
+        last = {"role": "assistant", "content": ""}
+        counts = {"prompt_eval_count": PROMPT_TOKENS, "eval_count": REPLY_TOKENS}
+        talk.event({"model": "m", "done": True, "done_reason": "stop", "message": last, **counts})
+    else:
+        talk.stop_reason()
+        counts = {"prompt_tokens": PROMPT_TOKENS, "completion_tokens": REPLY_TOKENS}
+        talk.event({"choices": [], "usage": counts})
+        talk.raw(b"data: [DONE]\n\n")
+    talk.end()
 
 
 def endless(talk: Talk) -> None:

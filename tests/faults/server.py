@@ -60,6 +60,7 @@ OTHERS = (
     "loading_503",
     "busy_503",
     "no_models_loaded",
+    "no_model_503",
     "runner_died_500",
     "wrong_host_400",
     "role_then_abort",
@@ -79,6 +80,8 @@ OTHERS = (
     "done_then_silence",
     "odd_last_chunks",
     "endless",
+    "refuses_a_parameter",
+    "counts_its_tokens",
 )
 """What becomes of these is in the catalogue."""
 
@@ -105,6 +108,8 @@ class FaultServer(ThreadingHTTPServer):
         self.was_asked = threading.Semaphore(0)
         self.looked_at: list[str] = []
         """Paths of the GET requests: model lists and the like, which always answer."""
+        self.facts: dict[str, Any] = {}
+        """What a GET of a path tells; the others get an empty list."""
         self.headers_seen: list[dict[str, str]] = []
         self.hung_up = threading.Event()
         self.release = threading.Event()

@@ -38,7 +38,7 @@ class Talk(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.looked_at.append(self.path)
-        self.body_of(200, b'{"data": []}')
+        self.body_of(200, json.dumps(self.server.facts.get(self.path, {"data": []})).encode())
 
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))

@@ -10,28 +10,19 @@ from typing import Any
 import pytest
 
 from tests.faults.conftest import Guarded
-from zwaif_hooks.guards import lmstudio as guard
-from zwaif_hooks.guards import swap
 from zwaif_hooks.messages import FailureKind, Purpose
 
 lms = pytest.importorskip("lmstudio")
 pytest.importorskip("wsproto")
 
-import lmstudio.sync_api as library  # noqa: E402
-
-from tests.faults.lmstudio_server import BEFORE_TEXT, IN_THE_MIDDLE, LMStudioServer  # noqa: E402
+from tests.faults.lmstudio_client import CONFIG, HISTORY, ask, installed, studio  # noqa: E402
+from tests.faults.lmstudio_rows import BEFORE_TEXT, IN_THE_MIDDLE  # noqa: E402
+from tests.faults.lmstudio_server import REPLY_TOKENS, LMStudioServer  # noqa: E402
 from tests.faults.server import HALF, REPLY  # noqa: E402
 
+__all__ = ["installed", "studio"]
+
 LOCAL = "Local text goes on."
-HISTORY = {
-    "messages": [
-        {"role": "system", "content": "You are Mia."},
-        {"role": "user", "content": "Hello"},
-        {"role": "assistant", "content": "Hi!"},
-        {"role": "user", "content": "How are you?"},
-    ]
-}
-CONFIG = {"temperature": 0.7, "minPSampling": 0.05, "topKSampling": 40, "repeatPenalty": 1.1, "maxTokens": 120}
 PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 32
 PATIENT, IMPATIENT = 1000.0, 30.0
 """Seconds of a clock on which a hundred pass in one; only what hangs is waited for in full."""
@@ -39,38 +30,14 @@ HANGS = ("silence", "load_hangs", "stall_in_the_middle")
 BOTH_WAYS = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 
 
-@pytest.fixture
-def studio() -> Iterator[LMStudioServer]:
-    with LMStudioServer() as running:
-        yield running
-
-
 @pytest.fixture(autouse=True)
-def installed(guarded: Guarded, studio: LMStudioServer) -> Iterator[None]:
-    """The guard in place, and a default client that looks for LM Studio where ours is."""
-    library._reset_default_client()
-    library.configure_default_client(studio.address)
+def patient(guarded: Guarded, installed: None) -> None:
     wait_for(guarded, PATIENT)
-    guard.install(lms, guarded.runtime)
-    yield
-    swap.restore(lms, "llm")
-    swap.restore(lms, "prepare_image")
-    guarded.runtime.primaries.shut_down()
-    studio.stop()
-    library._reset_default_client()
 
 
 def wait_for(guarded: Guarded, first_token: float, stall: float = PATIENT) -> None:
     guarded.settings["API_FALLBACK_FIRST_TOKEN_TIMEOUT"] = first_token
     guarded.settings["API_FALLBACK_STALL_TIMEOUT"] = stall
-
-
-def ask(stream: bool, chat: Any = None) -> str:
-    model = lms.llm("m")
-    chat = chat or lms.Chat.from_history(HISTORY)
-    if stream:
-        return "".join(fragment.content for fragment in model.respond_stream(chat, config=CONFIG))
-    return str(model.respond(chat, config=CONFIG).content)
 
 
 @BOTH_WAYS
@@ -230,6 +197,51 @@ def test_giving_up_on_a_stalled_reply_cancels_the_prediction(guarded: Guarded, s
     wait_for(guarded, PATIENT, IMPATIENT)
     assert ask(True) == HALF + LOCAL
     assert studio.cancelled.wait(10)
+
+
+def test_a_model_that_is_loading_is_waited_for(guarded: Guarded, studio: LMStudioServer) -> None:
+    """Progress is no word, so a local answer is begun as well; LM Studio is heard when it speaks first."""
+
+    def local() -> Iterator[str]:
+        studio.release.set()
+        studio.stopping.wait(20)
+        yield LOCAL
+
+    guarded.plugin.pieces = local
+    studio.fault = "loads_first"
+    guarded.settings["API_FALLBACK_FIRST_TOKEN_TIMEOUT"] = IMPATIENT
+    assert ask(True) == REPLY
+    assert guarded.plugin.records == []
+    assert guarded.runtime.primaries.get(studio.address).status().state == "healthy"
+
+
+def test_a_reply_without_end_is_cancelled_when_nobody_reads_it(guarded: Guarded, studio: LMStudioServer) -> None:
+    studio.fault = "endless"
+    stream = lms.llm("m").respond_stream(lms.Chat.from_history(HISTORY), config=CONFIG)
+    fragments = iter(stream)
+    assert [next(fragments).content for _ in range(500)] == ["hello. "] * 500
+    stream.close()
+    assert studio.cancelled.wait(20)
+    assert guarded.plugin.asked == []
+
+
+@pytest.mark.parametrize("loaded", [["m"], []], ids=["in memory", "unloaded"])
+def test_a_probe_never_loads_what_the_user_has_unloaded(
+    guarded: Guarded, studio: LMStudioServer, loaded: list[str]
+) -> None:
+    studio.fault = "error_event"
+    for _ in range(2):
+        assert ask(True) == LOCAL
+    studio.loaded, studio.fault = loaded, "healthy"
+    assert guarded.plugin.recovered.wait(20)
+    assert (len(studio.asked) > 2) == bool(loaded)
+    assert ask(True) == REPLY
+
+
+def test_the_record_has_the_tokens_that_lm_studio_counted(guarded: Guarded, studio: LMStudioServer) -> None:
+    ask(True)
+    (record,) = guarded.runtime.records.recent()
+    assert (record.primary_tokens, record.primary_tokens_estimated) == (REPLY_TOKENS, False)
 
 
 # --- pictures --------------------------------------------------------------------------------------------------------

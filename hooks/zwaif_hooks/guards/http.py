@@ -6,20 +6,22 @@ so one swap covers every release. Requests that are no chat (R4's start-up pings
 
 from __future__ import annotations
 
+import functools
 import json
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from zwaif_hooks.deadlines import Deadlines
-from zwaif_hooks.guards import sse
+from zwaif_hooks.guards import diagnosis, sse
+from zwaif_hooks.guards.answers import kind_of_status, pause_asked_for
 from zwaif_hooks.guards.request import completed, plain_messages, prompt_chars, purpose_of_caller
 from zwaif_hooks.guards.sockets import sockets_to, watched_session
 from zwaif_hooks.guards.swap import swap
 from zwaif_hooks.host.sampling import sampling_from
-from zwaif_hooks.messages import ChatRequest, FailureKind, Purpose
+from zwaif_hooks.messages import ChatRequest, FailureKind, PrimaryFailure, Purpose
 from zwaif_hooks.pump import Chunk, Closers, PrimaryError
 from zwaif_hooks.runtime import Runtime
 from zwaif_hooks.takeover import Call, NobodyAnswered, Turn
@@ -30,10 +32,6 @@ if TYPE_CHECKING:
 CHAT_PATH = "/chat/completions"
 PASS_HEADER = "X-ZWaif-Fallback"
 """A request or a session that carries it is our own (the remote tier, a plugin) and is not guarded."""
-MISCONFIGURED_STATUS = frozenset({401, 403, 404})
-WRONG_HOST = "host header"
-"""In the 400 of a server that answers only to names it knows (text-generation-webui's): its owner must add this one."""
-DEFAULT_RETRY_AFTER = 5.0
 SAFETY_READ_TIMEOUT = 600.0
 """Seconds after which a silent socket that could not be closed from outside ends its thread by itself."""
 
@@ -95,7 +93,7 @@ class _Exchange:
 
     def respond(self) -> requests.Response:
         size = prompt_chars(self._body["messages"])
-        call = Call(_address(self._url), self._read, self._probe, self._describe, "oobabooga", size)
+        call = Call(_address(self._url), self._read, self._probe, self._describe, "oobabooga", size, self._why)
         turn = Turn(call, self._runtime).start()
         if self._body.get("stream"):
             return self._streamed(turn)
@@ -149,6 +147,11 @@ class _Exchange:
         greeting = [{"role": "user", "content": "Hi"}]
         body = {key: value for key, value in self._body.items() if key in ("mode", "character", "model", "preset")}
         yield from self._ask({**body, "messages": greeting, "max_tokens": 1, "stream": True}, closers)
+
+    def _why(self) -> PrimaryFailure | None:
+        with watched_session(self._session) as session:
+            send = functools.partial(self._original, session, **self._kwargs)
+            return diagnosis.reason_of(send, self._url, self._body, _address(self._url))
 
     def _ask(self, body: dict[str, Any], closers: Closers) -> Iterator[Chunk]:
         with watched_session(self._session) as session, self._sent(session, body, closers) as response:
@@ -280,23 +283,6 @@ def _stops(stop: Any) -> tuple[str, ...]:
     if isinstance(stop, str):
         return (stop,)
     return tuple(dict.fromkeys(s for s in stop if isinstance(s, str) and s)) if isinstance(stop, list) else ()
-
-
-def kind_of_status(status: int, said: str) -> FailureKind:
-    """What an answer of 400 or above means; ``said`` is its body."""
-    if status == 429:
-        return FailureKind.RATE_LIMITED
-    if status in MISCONFIGURED_STATUS or (status == 400 and WRONG_HOST in said.lower()):
-        return FailureKind.MISCONFIGURED
-    return FailureKind.HTTP_ERROR
-
-
-def pause_asked_for(headers: Mapping[str, str]) -> float:
-    """Seconds to leave the server alone after a 429."""
-    try:
-        return max(0.0, float(headers.get("Retry-After", "")))
-    except ValueError:
-        return DEFAULT_RETRY_AFTER
 
 
 def _address(url: str) -> str:

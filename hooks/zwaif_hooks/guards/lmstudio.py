@@ -12,17 +12,25 @@ from types import FrameType, ModuleType
 from typing import Any
 
 from zwaif_hooks.deadlines import Deadlines
-from zwaif_hooks.guards.request import completed, plain_messages, purpose_of_caller
+from zwaif_hooks.guards.answers import kind_of_error
+from zwaif_hooks.guards.request import completed, plain_messages, prompt_chars, purpose_of_caller
 from zwaif_hooks.guards.swap import swap
 from zwaif_hooks.host.sampling import sampling_from
 from zwaif_hooks.messages import ChatRequest, FailureKind, Purpose
-from zwaif_hooks.primary import listens
+from zwaif_hooks.primary import NOT_LOADED, listens
 from zwaif_hooks.pump import Chunk, Closers, PrimaryError, Pump
 from zwaif_hooks.runtime import Runtime
 from zwaif_hooks.takeover import Call, NobodyAnswered, Turn
+from zwaif_hooks.usage import Usage
 
 DEFAULT_NAME = "LM Studio"
 FAILED_STOP_REASONS = frozenset({"failed", "modelUnloaded"})
+FULL_STOP_REASONS = frozenset({"eosFound", "stopStringFound"})
+"""The model came to an end of its own; otherwise it was cut to a length."""
+NOT_AUTHORISED = "Authentication failed"
+"""How the library begins what it says of a server that wants another token; it has no class for that."""
+SPOKEN = "none"
+"""The reasoning type of a fragment that is part of the reply, and not a thought."""
 UNSENT_IMAGE = {"name": "image.png", "identifier": "zwaif-not-sent", "fileType": "image", "sizeBytes": 0}
 """Stands for a picture that the server could not take; only ever seen by a fallback, which sees no pictures."""
 
@@ -61,6 +69,17 @@ class _Library:
         client = getattr(self._sync, "_default_client", None)
         host = getattr(client, "_api_host", None) or getattr(self._sync, "_default_api_host", None)
         return str(host or DEFAULT_NAME)
+
+    def has_unloaded(self, key: str) -> bool:
+        """Whether LM Studio says what it has in memory, and ``key`` is not there."""
+        find = getattr(self._sync, "list_loaded_models", None)
+        if find is None or not key:
+            return False
+        try:
+            return all(model.identifier != key for model in find("llm"))
+        except Exception:  # it is gone again, or does not know the question: the probe itself will tell
+            self.forget_client()
+            return False
 
     def forget_client(self) -> None:
         """Make the next call start with a new default client, for the same configured host."""
@@ -210,12 +229,23 @@ class _Exchange:
         return reply
 
     def _turn(self) -> Turn:
-        return Turn(Call(self._address, self._read, self._probe, self._describe, "lmstudio"), self._runtime).start()
+        call = Call(self._address, self._read, self._probe, self._describe, "lmstudio", self._prompt_chars())
+        return Turn(call, self._runtime).start()
+
+    def _prompt_chars(self) -> int:
+        try:
+            return prompt_chars(_turns(self._history))
+        except Exception:  # only how long to wait depends on it
+            return 0
 
     def _read(self, closers: Closers) -> Iterator[Chunk]:
         yield from self._ask(self._history, self._config, closers)
 
     def _probe(self, closers: Closers) -> Iterator[Chunk]:
+        """One token, but never from a model that its user has taken out of memory: asking would load it again."""
+        if not self._runtime.primaries.get(self._address).was_away and self._library.has_unloaded(self._key):
+            yield NOT_LOADED
+            return
         yield from self._ask("Hi", {"maxTokens": 1}, closers)
 
     def _ask(self, history: Any, config: Any, closers: Closers) -> Iterator[Chunk]:
@@ -225,14 +255,18 @@ class _Exchange:
             begun = True
             closers.add(stream.cancel)
             for fragment in stream:
-                yield Chunk(fragment.content or "", fragment)
+                if getattr(fragment, "reasoning_type", SPOKEN) == SPOKEN:
+                    yield Chunk(fragment.content or "", fragment)
             self._result = stream.result()
         except Exception as error:
             self._library.forget_client()
             raise failure_of(error, begun) from error
-        reason = getattr(getattr(self._result, "stats", None), "stop_reason", "")
+        stats = getattr(self._result, "stats", None)
+        reason = getattr(stats, "stop_reason", "")
         if reason in FAILED_STOP_REASONS:
             raise PrimaryError(FailureKind.CUT, f"LM Studio stopped in the middle of the reply ({reason})")
+        read, made = (getattr(stats, name, None) for name in ("prompt_tokens_count", "predicted_tokens_count"))
+        yield Chunk("", reason="stop" if reason in FULL_STOP_REASONS else "length", usage=Usage(read, made))
 
     def _describe(self) -> ChatRequest:
         config = self._config if isinstance(self._config, Mapping) else {}
@@ -261,12 +295,12 @@ def failure_of(error: BaseException, begun: bool = False) -> PrimaryError:
         return error
     name = type(error).__name__
     line = " ".join(str(error).split())[:160]
-    kind = FailureKind.ERROR_BODY
+    kind = kind_of_error(line)
     if name in ("LMStudioClientError", "LMStudioRuntimeError", "LMStudioWebsocketError") or isinstance(error, OSError):
         kind = FailureKind.CUT if begun else FailureKind.REFUSED
     if name == "LMStudioTimeoutError":
         kind = FailureKind.FIRST_TOKEN_TIMEOUT
-    if name in ("LMStudioModelNotFoundError", "LMStudioPresetNotFoundError"):
+    if name in ("LMStudioModelNotFoundError", "LMStudioPresetNotFoundError") or line.startswith(NOT_AUTHORISED):
         kind = FailureKind.MISCONFIGURED
     if name == "LMStudioChannelClosedError":
         kind = FailureKind.CUT

@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from zwaif_hooks.deadlines import Deadlines
-from zwaif_hooks.guards.http import kind_of_status, pause_asked_for
+from zwaif_hooks.guards.answers import kind_of_error, kind_of_status, pause_asked_for
 from zwaif_hooks.guards.request import completed, plain_messages, prompt_chars, purpose_of_caller
 from zwaif_hooks.guards.sockets import sockets_to, watch_httpx
 from zwaif_hooks.guards.swap import MARK, swap
 from zwaif_hooks.host.sampling import sampling_from
 from zwaif_hooks.messages import ChatRequest, FailureKind, Purpose
+from zwaif_hooks.primary import NOT_LOADED
 from zwaif_hooks.pump import Chunk, Closers, PrimaryError
 from zwaif_hooks.runtime import Runtime
 from zwaif_hooks.takeover import Call, NobodyAnswered, Turn
+from zwaif_hooks.usage import Usage
 
 if TYPE_CHECKING:
     from ollama import ChatResponse
@@ -116,6 +118,10 @@ class _Exchange:
         yield from self._ask(self._messages, self._kwargs, closers)
 
     def _probe(self, closers: Closers) -> Iterator[Chunk]:
+        """One token, but never from a model that its user has taken out of memory: asking would load it again."""
+        if not self._runtime.primaries.get(self._address()).was_away and self._was_unloaded(closers):
+            yield NOT_LOADED
+            return
         kwargs = {**self._kwargs, "options": {"num_predict": 1}}
         yield from self._ask([{"role": "user", "content": "Hi"}], kwargs, closers)
 
@@ -126,11 +132,23 @@ class _Exchange:
             with sockets_to(closers):
                 for part in self._original(self._client, self._model, messages, stream=True, **kwargs):
                     done = done or bool(part.done)
-                    yield Chunk(part.message.content or "", part, (part.done_reason or "stop") if part.done else "")
+                    reason = (part.done_reason or "stop") if part.done else ""
+                    yield Chunk(part.message.content or "", part, reason, _usage_of(part) if part.done else None)
         except Exception as error:
             raise failure_of(error, self._address()) from error
         if not done:
             raise PrimaryError(FailureKind.CUT, "the stream ended before the reply was finished")
+
+    def _was_unloaded(self, closers: Closers) -> bool:
+        """Whether the server says what it has in memory, and the model is not there."""
+        self._prepare_client()
+        try:
+            with sockets_to(closers):
+                running = self._client.ps().models
+        except Exception:  # a server, or a library, that does not know the question
+            return False
+        names = {name for model in running for name in (model.name, model.model) if name}
+        return not names & {self._model, f"{self._model}:latest"}
 
     def _prepare_client(self) -> None:
         """The library waits for ever; give the connection its deadline, and let us hang up when we give up."""
@@ -168,6 +186,11 @@ class _Exchange:
         return completed(request, self._runtime, self._purpose)
 
 
+def _usage_of(part: Any) -> Usage | None:
+    read, written = getattr(part, "prompt_eval_count", None), getattr(part, "eval_count", None)
+    return Usage(read or None, written or None) if read or written else None
+
+
 def failure_of(error: Exception, address: str) -> PrimaryError:
     """What an exception of the ``ollama`` library, or of httpx and pydantic below it, says about the server."""
     if isinstance(error, PrimaryError):
@@ -194,7 +217,7 @@ def _answered(error: Any, address: str) -> PrimaryError:
     status = error.status_code if error.status_code and error.status_code > 0 else None
     cause = f"{address} answered{f' {status}' if status else ''}: {_line(error)}"
     if status is None:
-        return PrimaryError(FailureKind.ERROR_BODY, cause, original=error)
+        return PrimaryError(kind_of_error(cause), cause, original=error)
     kind = kind_of_status(status, str(error))
     retry_after = pause_asked_for(_headers(error)) if kind is FailureKind.RATE_LIMITED else None
     return PrimaryError(kind, cause, status=status, retry_after=retry_after, original=error)

@@ -56,7 +56,10 @@ def prompt_chars(messages: Iterable[Any]) -> int:
     total = 0
     for item in messages:
         content = item.get("content") if isinstance(item, Mapping) else getattr(item, "content", None)
-        total += len(content) if isinstance(content, (str, list)) else 0
+        if isinstance(content, str):
+            total += len(content)
+        elif isinstance(content, list):
+            total += sum(len(part.get("text") or "") for part in content if isinstance(part, Mapping))
     return total
 
 

@@ -7,8 +7,10 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from zwaif_hooks.guards.answers import kind_of_error
 from zwaif_hooks.messages import FailureKind
 from zwaif_hooks.pump import Chunk, PrimaryError
+from zwaif_hooks.usage import usage_of
 
 MAX_STRAY = 4096
 """Bytes of a body that is no event stream which are kept, to say what it was."""
@@ -46,10 +48,11 @@ def read_events(parts: Iterable[bytes]) -> Iterator[Chunk]:
         raise_for_error(event)
         text, reason = delta_of(event)
         finished = finished or bool(reason)
+        usage = usage_of(event)
         if text is not None:
-            yield Chunk(text, b"data: " + payload + b"\n\n", reason or "")
-        elif reason:
-            yield Chunk("", reason=reason)
+            yield Chunk(text, b"data: " + payload + b"\n\n", reason or "", usage)
+        elif reason or usage:
+            yield Chunk("", reason=reason or "", usage=usage)
     if finished:
         return
     if not events and stray:
@@ -75,7 +78,7 @@ def read_body(body: bytes) -> Iterator[Chunk]:
     text = message_of(reply)
     if not text:
         raise PrimaryError(FailureKind.EMPTY, "the reply was blank")
-    yield Chunk(text, reason=str(_first_choice(reply).get("finish_reason") or ""))
+    yield Chunk(text, reason=str(_first_choice(reply).get("finish_reason") or ""), usage=usage_of(reply))
 
 
 def raise_for_error(reply: Any) -> None:
@@ -86,7 +89,7 @@ def raise_for_error(reply: Any) -> None:
     if not error and reply.get("object") != "error":
         return
     message = error.get("message") if isinstance(error, dict) else error or reply.get("message")
-    raise PrimaryError(FailureKind.ERROR_BODY, f"the server reported: {str(message)[:200]}")
+    raise PrimaryError(kind_of_error(str(message)), f"the server reported: {str(message)[:200]}")
 
 
 def delta_of(event: Any) -> tuple[str | None, str | None]:

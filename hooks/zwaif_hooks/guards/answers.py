@@ -1,0 +1,65 @@
+"""What an HTTP server's answer says about it, in words and in numbers."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+
+from zwaif_hooks.messages import FailureKind
+
+MISCONFIGURED_STATUS = frozenset({401, 403, 404})
+WRONG_HOST = "host header"
+"""In the 400 of a server that answers only to names it knows (text-generation-webui's): its owner must add this one."""
+DEFAULT_RETRY_AFTER = 5.0
+"""Seconds, after a 429 that names no time."""
+LONGEST_PAUSE = 3600.0
+"""Seconds. A server whose clock is wrong must not be left alone for days."""
+_NO_MODEL = re.compile(r"\bno (?:llm |llms )?models? (?:is |are )?(?:currently )?loaded\b", re.IGNORECASE)
+
+
+def kind_of_status(status: int, said: str) -> FailureKind:
+    """What an answer of 400 or above means; ``said`` is its body."""
+    if status == 429:
+        return FailureKind.RATE_LIMITED
+    if says_no_model(said):
+        return FailureKind.NO_MODEL
+    if status in MISCONFIGURED_STATUS or (status == 400 and WRONG_HOST in said.lower()):
+        return FailureKind.MISCONFIGURED
+    return FailureKind.HTTP_ERROR
+
+
+def kind_of_error(message: str) -> FailureKind:
+    """What an error object inside a good answer means."""
+    return FailureKind.NO_MODEL if says_no_model(message) else FailureKind.ERROR_BODY
+
+
+def says_no_model(text: str) -> bool:
+    """Is this how a server without a model says so (text-generation-webui, LM Studio)?"""
+    return _NO_MODEL.search(text) is not None
+
+
+def pause_asked_for(headers: Mapping[str, str], wall_clock: Callable[[], float] = time.time) -> float:
+    """Seconds to leave the server alone after a 429: its ``Retry-After`` is a number of them, or a date.
+
+    A date is reckoned from the server's own ``Date``, where it sends one: two clocks are rarely the same.
+    """
+    asked = headers.get("Retry-After", "")
+    try:
+        pause = float(asked)
+    except ValueError:
+        until = _date(asked)
+        if until is None:
+            return DEFAULT_RETRY_AFTER
+        now = _date(headers.get("Date", ""))
+        pause = until.timestamp() - (now.timestamp() if now is not None else wall_clock())
+    return min(max(0.0, pause), LONGEST_PAUSE) if pause == pause else DEFAULT_RETRY_AFTER
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        return parsedate_to_datetime(text)
+    except (TypeError, ValueError):  # Python 3.10 raises the one, later ones the other
+        return None

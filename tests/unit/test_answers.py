@@ -1,0 +1,62 @@
+"""What an HTTP answer says: how long to wait, and whether a model is loaded."""
+
+from __future__ import annotations
+
+import pytest
+
+from zwaif_hooks.guards.answers import (
+    DEFAULT_RETRY_AFTER,
+    LONGEST_PAUSE,
+    kind_of_error,
+    kind_of_status,
+    pause_asked_for,
+)
+from zwaif_hooks.messages import FailureKind
+
+NOON = 1_767_265_200.0
+"""2026-01-01 11:00:00 UTC"""
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "30"}, 30.0),
+        ({"Retry-After": " 2.5 "}, 2.5),
+        ({"Retry-After": "-3"}, 0.0),
+        ({"Retry-After": "Thu, 01 Jan 2026 11:00:42 GMT"}, 42.0),
+        ({"Retry-After": "Thu, 01 Jan 2026 10:59:00 GMT"}, 0.0),
+        ({"Retry-After": "Thursday, 01-Jan-26 11:00:42 GMT"}, 42.0),
+        ({"Retry-After": "Thu, 01 Jan 2026 11:00:42 GMT", "Date": "Thu, 01 Jan 2026 11:00:40 GMT"}, 2.0),
+        ({"Retry-After": "Thu, 01 Jan 2026 11:00:42 GMT", "Date": "yesterday"}, 42.0),
+        ({"Retry-After": "Fri, 01 Jan 2027 11:00:42 GMT"}, LONGEST_PAUSE),
+        ({"Retry-After": "inf"}, LONGEST_PAUSE),
+        ({"Retry-After": "nan"}, DEFAULT_RETRY_AFTER),
+        ({"Retry-After": "soon"}, DEFAULT_RETRY_AFTER),
+        ({}, DEFAULT_RETRY_AFTER),
+    ],
+)
+def test_how_long_to_leave_the_server_alone(headers: dict[str, str], seconds: float) -> None:
+    assert pause_asked_for(headers, lambda: NOON) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["No model is loaded! Select one in the Model tab.", "No models loaded.", '{"detail":"no model loaded"}'],
+)
+def test_a_server_without_a_model(said: str) -> None:
+    assert kind_of_status(503, said) is kind_of_error(said) is FailureKind.NO_MODEL
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "kind"),
+    [
+        (404, "model 'x' not found", FailureKind.MISCONFIGURED),
+        (401, "bad key", FailureKind.MISCONFIGURED),
+        (400, "Invalid host header", FailureKind.MISCONFIGURED),
+        (400, "context too long", FailureKind.HTTP_ERROR),
+        (503, "Loading model", FailureKind.HTTP_ERROR),
+        (429, "No model is loaded", FailureKind.RATE_LIMITED),
+    ],
+)
+def test_the_other_answers(status: int, said: str, kind: FailureKind) -> None:
+    assert kind_of_status(status, said) is kind
