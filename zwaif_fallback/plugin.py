@@ -85,6 +85,8 @@ def primary_recovered(primary: str, outage_seconds: float) -> None:
 
 def _remedy(failure: PrimaryFailure) -> str:
     """What only the user can do, where waiting will not help."""
+    if failure.kind is FailureKind.NO_MODEL:
+        return ". Load a model there (text-generation-webui: its Model tab; LM Studio: Developer tab or `lms load`)"
     if failure.kind is not FailureKind.MISCONFIGURED:
         return ""
     return ". Waiting will not mend that: check the address, the model's name and the key in Z-Waif's .env"
