@@ -22,7 +22,7 @@ from zwaif_fallback.history import History
 from zwaif_fallback.last_words import LastWords
 from zwaif_fallback.stops import StopFilter
 from zwaif_hooks.joining import Joiner, LastWordJoiner, split_at_last_word
-from zwaif_hooks.messages import Answer, ChatRequest, Message, ModelInfo, PrimaryFailure, Sampling
+from zwaif_hooks.messages import Answer, ChatRequest, Message, ModelInfo, PrimaryFailure, Purpose, Sampling
 
 FormatPrompt = Callable[[Sequence[Message], ModelInfo, str], "str | None"]
 """The hook ``format_prompt``, asked through the plugin manager."""
@@ -216,6 +216,15 @@ class LocalTier:
         loaded = self._ready()
         return loaded.info.name, self._through_a_restart(request, begun, loaded)
 
+    def read_ahead(self, request: ChatRequest, reply: str, model: ModelInfo, read: Callable[[str], object]) -> None:
+        """Have ``read`` take in what the prompt after ``reply`` will begin with; only a chat goes on after one."""
+        if request.purpose is not Purpose.CHAT or not reply.strip():
+            return
+        messages = conversation.ahead(self._wanted(request), reply, model, self._model.count_tokens, self._history)
+        begun = prompts.up_to_newest(messages, lambda turns: self._prompt(turns, model))
+        if begun:
+            read(begun)
+
     def _through_a_restart(self, request: ChatRequest, begun: str, loaded: LoadedModel) -> Iterator[str]:
         """When the worker dies, once: load again and go on from the last character."""
         text = ""
@@ -263,12 +272,10 @@ class LocalTier:
             yield text
 
     def _generation(self, request: ChatRequest, begun: str, model: ModelInfo) -> Generation:
-        limit = self._longest() or request.max_tokens or LONGEST_REPLY
-        wanted = replace(request, max_tokens=min(request.max_tokens or LONGEST_REPLY, limit))
-        fitted = conversation.fit(wanted, model, self._model.count_tokens, begun, self._history)
+        fitted = conversation.fit(self._wanted(request), model, self._model.count_tokens, begun, self._history)
         user = request.persona.user_name
         stops = [stop for stop in (*request.stop, f"\n{user}:" if user else "") if stop.strip()]
-        prompt = self._prompt(fitted, model)
+        prompt = self._prompt(fitted.messages, model, fitted.partial)
         return Generation(
             prompt=prompt,
             max_tokens=fitted.max_tokens,
@@ -277,16 +284,21 @@ class LocalTier:
             heal=len(fitted.partial) if prompt.endswith(fitted.partial) else 0,
         )
 
-    def _prompt(self, fitted: conversation.Fitted, model: ModelInfo) -> str:
+    def _wanted(self, request: ChatRequest) -> ChatRequest:
+        """With the length of the reply that counts."""
+        limit = self._longest() or request.max_tokens or LONGEST_REPLY
+        return replace(request, max_tokens=min(request.max_tokens or LONGEST_REPLY, limit))
+
+    def _prompt(self, messages: Sequence[Message], model: ModelInfo, partial: str = "") -> str:
         """The hook's prompt; when every implementation failed, the format of the model's family."""
-        written = self._format_prompt(fitted.messages, model, fitted.partial)
+        written = self._format_prompt(messages, model, partial)
         if written is not None:
             return written
         try:
-            return prompts.render(fitted.messages, model, fitted.partial)
+            return prompts.render(messages, model, partial)
         except ModelError as error:
             self._say(f"{error} Using the format of its family instead.")
-            return prompts.render(fitted.messages, prompts.without_template(model), fitted.partial)
+            return prompts.render(messages, prompts.without_template(model), partial)
 
 
 class LastTier:

@@ -3,9 +3,9 @@
 Policy, in this order:
 
 - The reply gets the room it asked for, at most half of the window.
-- What stays from turn to turn comes first: character, task, earlier turns. What changes (the time, memories, lore, an
-  old summary; see :mod:`zwaif_fallback.notes`) is told in the newest turn, before the user's own words, so that a model
-  has to read only that and what was said since its last reply.
+- What stays from turn to turn comes first: character, task, a summary of earlier days, earlier turns. What changes (the
+  time, memories, lore; see :mod:`zwaif_fallback.notes`) is told in the newest turn, before the user's own words: a model
+  then has to read only that and what was said since its last reply.
 - The system message and the newest user turn stay whole. What was said before gives way, oldest first and a block at a
   time (see :mod:`zwaif_fallback.history`); notes go after that, least important first.
 - Only if those two alone are too long, the persona is cut at its end (at most down to a quarter of the space), then the
@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 
 from zwaif_fallback import prompts
 from zwaif_fallback.errors import ModelError
-from zwaif_fallback.history import A_TURN, KEEP, History
+from zwaif_fallback.history import A_TURN, KEEP, Beginning, History
 from zwaif_fallback.notes import is_time, part
 from zwaif_hooks.messages import ChatRequest, Message, ModelInfo, Persona, Purpose, Role
 
@@ -85,11 +85,21 @@ def fit(
     draft = _draft(request, model)
     steady = history if request.purpose is Purpose.CHAT else None
     if steady is not None:
-        draft.history = steady.extended(draft.history, to_come)
+        _begin_as_before(draft, steady, to_come)
     messages, begin = _Fitter(model, count_tokens, partial, space, KEEP if steady else 1.0).fit(draft)
     if steady is not None:
-        steady.begin_with(draft.history[begin:])
+        steady.begin_with(Beginning(draft.history[begin:], draft.summary))
     return Fitted(messages, left, partial)
+
+
+def _begin_as_before(draft: _Draft, history: History, to_come: int) -> None:
+    known = history.extended(draft.history, to_come)
+    if known is None:
+        return
+    draft.history = known.turns
+    if not to_come and draft.summary != known.summary:
+        draft.notes[:0] = filter(None, [draft.summary])
+        draft.summary = known.summary
 
 
 def ahead(
@@ -106,7 +116,7 @@ def ahead(
 def whole(request: ChatRequest) -> list[Message]:
     """The conversation with nothing left out, for a server that fits it to its model itself."""
     draft = _draft(request, ModelInfo(""))
-    return _assemble(draft.system, draft.notes, draft.history, draft.newest)
+    return _assemble(_joined(draft.system, draft.summary), draft.notes, draft.history, draft.newest)
 
 
 def reply_room(max_tokens: int, window: int) -> int:
@@ -122,6 +132,8 @@ class _Draft:
     """The parts, before they are cut to fit."""
 
     system: str
+    summary: str
+    """Told at the end of the system message where there is room."""
     notes: list[str]
     """Told in the newest turn where there is room, least important first."""
     history: list[Message]
@@ -134,11 +146,12 @@ def _draft(request: ChatRequest, model: ModelInfo) -> _Draft:
     ends_with_user = bool(turns) and turns[-1].role == "user"
     newest = turns.pop().content if ends_with_user else _SHOWS_PICTURE if request.has_image else _SILENCE
     own = "" if request.persona_in_messages else describe_persona(request.persona, request.purpose)
-    system = "\n\n".join(text for text in (own, _cleaned(parted.system, model)) if text)
-    summaries = [f"What you said earlier: {text}" for text in parted.summaries if text.strip()]
-    notes = [_cleaned(text, model) for text in (*summaries, *parted.notes)]
-    timed = any(is_time(text) for text in parted.notes)
-    return _Draft(system, [*filter(None, notes), *_circumstances(request, timed)], turns, newest)
+    system = _joined(own, _cleaned(parted.system, model))
+    told = [_cleaned(text, model) for text in parted.summaries]
+    summary = "\n\n".join(f"What you said earlier: {text}" for text in told if text)
+    notes = [text for text in (_cleaned(note, model) for note in parted.notes) if text]
+    timed = any(is_time(text) for text in notes)
+    return _Draft(system, summary, [*notes, *_circumstances(request, timed)], turns, newest)
 
 
 def _circumstances(request: ChatRequest, timed: bool) -> list[str]:
@@ -214,6 +227,10 @@ def _assemble(system: str, notes: Sequence[str], history: Sequence[Message], new
     return [Message("system", system), *turns] if system else turns
 
 
+def _joined(*parts: str) -> str:
+    return "\n\n".join(part for part in parts if part)
+
+
 def _merge(messages: Sequence[Message]) -> list[Message]:
     """Alternating turns that start with the user."""
     merged: list[Message] = []
@@ -241,11 +258,14 @@ class _Fitter:
     def fit(self, draft: _Draft) -> tuple[list[Message], int]:
         """The messages, and how many of the earlier turns were left out."""
         last = len(draft.history)
-        for notes in _shrinking(draft.notes):
-            for begin in self._beginnings(draft) if notes == draft.notes else [last]:
-                messages = _assemble(draft.system, notes, draft.history[begin:], draft.newest)
-                if self._fits(messages):
-                    return messages, begin
+        for begin in self._beginnings(draft):
+            messages = _assemble(_joined(draft.system, draft.summary), draft.notes, draft.history[begin:], draft.newest)
+            if self._fits(messages):
+                return messages, begin
+        for left_out in range(len(draft.notes) + 1):
+            messages = _assemble(draft.system, draft.notes[left_out:], [], draft.newest)
+            if self._fits(messages):
+                return messages, last
         return self._cut(draft), last
 
     def _beginnings(self, draft: _Draft) -> Iterator[int]:
@@ -253,7 +273,7 @@ class _Fitter:
 
         Found by the sum of tokens, which leaves out only the format's own.
         """
-        fixed = [draft.system, *draft.notes, draft.newest, self.partial]
+        fixed = [draft.system, draft.summary, *draft.notes, draft.newest, self.partial]
         counts = self.count([*fixed, *(m.content for m in draft.history)])
         room, turns = self.space - sum(counts[: len(fixed)]), counts[len(fixed) :]
         if sum(turns) <= room:
@@ -296,10 +316,6 @@ def _first_that_fits(counts: Sequence[int], room: int) -> int:
         if room < 0:
             return place + 1
     return 0
-
-
-def _shrinking(notes: list[str]) -> list[list[str]]:
-    return [notes[start:] for start in range(len(notes) + 1)]
 
 
 def _start_of(text: str, tokens: int, count: CountTokens) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from zwaif_hooks.messages import Message
 
@@ -25,50 +26,60 @@ _SURE = 4
 """Messages in a row that must agree before two histories count as one conversation."""
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """What a prompt began with, behind the character."""
+
+    turns: list[Message]
+    summary: str = ""
+    """Of earlier days, as it was when this beginning was first read; a newer one is told as a note until then."""
+
+
 class History:
     """The beginnings of the last prompts. Any number of threads may use one."""
 
     def __init__(self, conversations: int = CONVERSATIONS) -> None:
         self._conversations = conversations
-        self._known: list[list[Message]] = []
-        """Earlier turns of each conversation's last prompt; the one used last stands last."""
+        self._known: list[Beginning] = []
+        """Of each conversation's last prompt; the one used last stands last."""
         self._lock = threading.Lock()
 
-    def extended(self, turns: Sequence[Message], to_come: int = 0) -> list[Message]:
-        """``turns`` beginning where the last prompt of this conversation began; as they are where that is not known.
+    def extended(self, turns: Sequence[Message], to_come: int = 0) -> Beginning | None:
+        """``turns`` beginning where the last prompt of this conversation began; None where that is not known.
 
         At most half as many messages as Z-Waif sends (but sixteen at least) are kept beyond what it sends, ``to_come``
         of which it may stop sending next.
         """
         with self._lock:
             found = self._find(turns)
-            if found is None:
-                return list(turns)
-            known, shift = found
+        if found is None:
+            return None
+        known, shift = found
         if shift >= 0:
-            return list(turns[shift:])
-        extra = to_come - shift
-        return [*known[:-shift], *turns] if extra <= max(_LEAST_EXTRA, len(turns) // 2) else list(turns)
+            return Beginning(list(turns[shift:]), known.summary)
+        if to_come - shift > max(_LEAST_EXTRA, len(turns) // 2):
+            return None
+        return Beginning([*known.turns[:-shift], *turns], known.summary)
 
-    def begin_with(self, turns: Sequence[Message]) -> None:
-        """Remember the earlier turns of the prompt that is written now."""
+    def begin_with(self, beginning: Beginning) -> None:
+        """Remember how the prompt that is written now begins."""
         with self._lock:
-            found = self._find(turns)
+            found = self._find(beginning.turns)
             if found is not None:
                 self._known.remove(found[0])
-            if turns:
-                self._known = [*self._known, list(turns)][-self._conversations :]
+            if beginning.turns:
+                self._known = [*self._known, beginning][-self._conversations :]
 
-    def _find(self, turns: Sequence[Message]) -> tuple[list[Message], int] | None:
+    def _find(self, turns: Sequence[Message]) -> tuple[Beginning, int] | None:
         """The remembered conversation that agrees with ``turns`` longest, and where its first message is in them.
 
         A negative place means that it begins that many messages before them.
         """
         best, found = 0, None
         for known in self._known:
-            for shift in range(1 - len(known), len(turns)):
-                agreed = _agreement(known[max(0, -shift) :], turns[max(0, shift) :])
-                if agreed >= min(_SURE, len(known), len(turns)) and agreed >= best:
+            for shift in range(1 - len(known.turns), len(turns)):
+                agreed = _agreement(known.turns[max(0, -shift) :], turns[max(0, shift) :])
+                if agreed >= min(_SURE, len(known.turns), len(turns)) and agreed >= best:
                     best, found = agreed, (known, shift)
         return found
 

@@ -70,6 +70,7 @@ def fallback_answered(record: AnswerRecord) -> None:
     )
     service().remember(line)
     log.say(line)
+    service().turn_over(record.request, failure.delivered + record.text)
 
 
 @hookimpl

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from zwaif_fallback import catalogue, model_files
+from zwaif_fallback.ahead import ReadAhead
 from zwaif_fallback.chain import (
     Chain,
     FormatPrompt,
@@ -22,7 +23,7 @@ from zwaif_fallback.chain import (
     Tier,
     same_server,
 )
-from zwaif_fallback.engines.base import LoadedModel, LoadOptions
+from zwaif_fallback.engines.base import GenerationStats, LoadedModel, LoadOptions
 from zwaif_fallback.errors import FallbackError, ModelNotFound
 from zwaif_fallback.last_words import LastWords
 from zwaif_hooks.messages import Answer, ChatRequest, FailureKind, Message, PrimaryFailure, Sampling
@@ -53,6 +54,8 @@ class LocalModel(Speaker, Protocol):
     def loaded(self) -> LoadedModel | None: ...
 
     def load(self, options: LoadOptions, progress: Callable[[str], None] = ...) -> LoadedModel: ...
+
+    def read_ahead(self, prompt: str) -> GenerationStats: ...
 
     def close(self) -> None: ...
 
@@ -107,6 +110,7 @@ class FallbackService:
             temperature=lambda: float(self._settings.get("API_FALLBACK_TEMPERATURE")),
         )
         self._chain = Chain(self._tiers, say)
+        self._ahead = ReadAhead(self._read_ahead)
 
     def attach(self, settings: Settings, tree: Path, watched: Callable[[], list[str]] = list) -> None:
         """Z-Waif is there now: its settings count, and relative paths start in its folder.
@@ -124,6 +128,16 @@ class FallbackService:
     def answer(self, request: ChatRequest, failure: PrimaryFailure) -> Answer:
         """A reply by the first tier that can; made while it is read."""
         return self._chain.answer(request, failure)
+
+    def turn_over(self, request: ChatRequest, reply: str) -> None:
+        """The fallback has answered: what the next prompt begins with is read while the user thinks."""
+        if self._local.loaded is not None:
+            self._ahead.after(lambda: request, reply)
+
+    def _read_ahead(self, request: ChatRequest, reply: str) -> None:
+        serving = self._local.loaded
+        if serving is not None:
+            self._speaker.read_ahead(request, reply, serving.info, self._local.read_ahead)
 
     def test_reply(self, prompt: str) -> Answer:
         """A real reply to a text box, through the same tiers but the last: a test must not pass on an apology."""

@@ -36,6 +36,8 @@ class Talk:
     subject: str = "the lighthouse"
     limit: int = 30
     """Pairs the host sends at most (``MESSAGE_PAIR_LIMIT``)."""
+    rag: bool = False
+    """Whether memories are looked up (``MODULE_RAG``, off unless a user wants it)."""
     log: list[tuple[str, str]] = field(default_factory=list)
     persona: Persona = field(default_factory=lambda: Persona("Mia", "Sam", CARD.format(name="Mia"), TASK, "friend"))
 
@@ -60,19 +62,23 @@ class Talk:
         return f"The current time now is 24 November, 2026 at {7 + self.turn // 60 % 12:02d}:{self.turn % 60:02d} PM."
 
     def memory(self) -> str:
-        return (
-            "[System M]; This is from your past memory;\n"
-            f"User: Memory {self.turn} of {self.subject} was a good day.\nMia: I remember {self.turn} gulls.\n"
-            "\n \n; This is the end of the memory!;"
-        )
+        """Three pairs from long ago, as ``MODULE_RAG`` finds them; another three each turn."""
+        if not self.rag:
+            return ""
+        old = [Talk(f"{self.subject} long ago", log=[("", "")] * (self.turn + number)) for number in range(3)]
+        pairs = "".join(f"User: {talk.words()}\nMia: {talk.reply()}\n" for talk in old)
+        return f"[System M]; This is from your past memory;\n{pairs}\n \n; This is the end of the memory!;"
 
     def lore(self) -> str:
-        return (
-            f"Here is some lore about the current topics;\n\nTower {self.turn}, it has {self.turn} steps of stone.\n\n"
-        )
+        """One entry, found again while its word is in the last three pairs."""
+        turn = self.turn // 3
+        entry = f"Tower {turn}, it was built {turn} years ago by a keeper who could not swim, and it leans to the west"
+        return f"Here is some lore about the current topics;\n\n{entry}.\n\n"
 
     def summary(self) -> str:
-        return f"Summary {self.turn // 10}: we spoke of {self.subject} and of soup."
+        """A new one every ten turns."""
+        old = [Talk(f"{self.subject} last week", log=[("", "")] * (self.turn // 10 + number)) for number in range(3)]
+        return f"Summary {self.turn // 10}: " + " ".join(f"I was asked: {talk.words()} {talk.reply()}" for talk in old)
 
     def answered(self) -> None:
         """The reply is logged."""
@@ -102,7 +108,8 @@ def oobabooga(talk: Talk) -> ChatRequest:
         if from_limit == 8:
             messages.append(Message("user", talk.lore()))
         if from_limit == 9:
-            messages += [Message("user", talk.memory()), Message("assistant", talk.summary())]
+            messages += [Message("user", talk.memory())] if talk.rag else []
+            messages.append(Message("assistant", talk.summary()))
     return _request(talk, messages, persona_in_messages=False)
 
 
@@ -134,7 +141,7 @@ SHAPES: dict[str, Shape] = {
 
 def _system(talk: Talk) -> Message:
     parts = (talk.persona.character_card, talk.persona.task, talk.memory(), talk.lore(), talk.time())
-    return Message("system", "".join(f"{part}\n\n" for part in parts))
+    return Message("system", "".join(f"{part}\n\n" for part in parts if part))
 
 
 def _pairs(talk: Talk) -> list[Message]:

@@ -55,12 +55,9 @@ def test_roles_become_legal() -> None:
     assert talk == [Message("user", "a\n\nb"), Message("assistant", "c\n\nd"), Message("user", "e")]
 
 
-def test_a_summary_before_the_system_message_becomes_a_note() -> None:
+def test_a_summary_before_the_system_message_is_told_behind_the_character() -> None:
     talk = ask(("assistant", "We met in May."), ("system", "Card."), ("user", "Hi"))
-    assert talk == [
-        Message("system", "Card."),
-        Message("user", "(Keep in mind: What you said earlier: We met in May.)\n\nHi"),
-    ]
+    assert talk == [Message("system", "Card.\n\nWhat you said earlier: We met in May."), Message("user", "Hi")]
 
 
 def test_a_conversation_that_ends_with_the_assistant_gets_a_silent_user_turn() -> None:

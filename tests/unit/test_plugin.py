@@ -44,6 +44,9 @@ class Local:
     def generate(self, generation: Generation, stats: GenerationStats | None = None) -> Iterator[str]:
         return iter(["I read: ", generation.prompt.splitlines()[0]])
 
+    def read_ahead(self, prompt: str) -> GenerationStats:
+        return GenerationStats()
+
     def close(self) -> None:
         self.closed = True
 

@@ -36,6 +36,8 @@ class Local:
         self.gate.set()
         self.begun = threading.Event()
         self.closed = False
+        self.read: list[str] = []
+        self.has_read = threading.Event()
 
     def load(self, options: LoadOptions, progress: Callable[[str], None] = quiet) -> LoadedModel:
         self.loads.append(options)
@@ -53,6 +55,11 @@ class Local:
     def generate(self, generation: Generation, stats: GenerationStats | None = None) -> Iterator[str]:
         assert self.loaded
         return iter([f"{self.loaded.info.name} ", "speaks."])
+
+    def read_ahead(self, prompt: str) -> GenerationStats:
+        self.read.append(prompt)
+        self.has_read.set()
+        return GenerationStats()
 
     def close(self) -> None:
         self.closed = True
@@ -268,3 +275,12 @@ def test_settings_are_read_anew(desk: Desk) -> None:
     other: Any = SettingsStore(SETTINGS, environ={"API_FALLBACK_MODEL": "two"})
     desk.service.attach(other, Path(desk.service._tree or "."))
     assert desk.reply() == "two speaks."
+
+
+def test_what_the_next_prompt_begins_with_is_read_after_a_reply(desk: Desk) -> None:
+    desk.service.turn_over(HELLO, "Not loaded yet.")
+    desk.reply()
+    desk.service.turn_over(HELLO, "one speaks.")
+    assert desk.local.has_read.wait(20)
+    (read,) = desk.local.read
+    assert read == "User: Hello\nAssistant: one speaks.\nUser: "

@@ -1,0 +1,3 @@
+from benchmarks.prefix.run import main
+
+raise SystemExit(main())

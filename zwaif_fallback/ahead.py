@@ -1,0 +1,65 @@
+"""After each reply, in a thread of its own: what the next prompt will begin with is read already."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+
+from zwaif_hooks.messages import ChatRequest
+
+logger = logging.getLogger(__name__)
+
+Describe = Callable[[], ChatRequest]
+Job = tuple[Describe, str]
+
+
+class ReadAhead:
+    """Hands each finished turn to ``read``, one after the other; a turn that is no longer the newest is left out.
+
+    Args:
+        read: gets what was asked and the reply; runs in this object's thread, may be slow.
+    """
+
+    def __init__(self, read: Callable[[ChatRequest, str], None]) -> None:
+        self._read = read
+        self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._idle = threading.Event()
+        self._idle.set()
+
+    def after(self, describe: Describe, reply: str) -> None:
+        """A turn is over. Returns at once; ``describe`` is called later, in the other thread."""
+        self._idle.clear()
+        self._jobs.put((describe, reply))
+        if self._thread is None:
+            self._start()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Until everything is read; False when it took longer than ``timeout`` seconds."""
+        return self._idle.wait(timeout)
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="zwaif-read-ahead", daemon=True)
+                self._thread.start()
+
+    def _work(self) -> None:
+        while True:
+            describe, reply = self._newest()
+            try:
+                self._read(describe(), reply)
+            except Exception:  # nobody waits for this: the next reply takes longer, that is all
+                logger.info("Reading ahead failed", exc_info=True)
+            del describe, reply
+            if self._jobs.empty():
+                self._idle.set()
+
+    def _newest(self) -> Job:
+        job = self._jobs.get()
+        while not self._jobs.empty():
+            job = self._jobs.get()
+        return job
