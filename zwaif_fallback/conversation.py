@@ -4,8 +4,8 @@ Policy, in this order:
 
 - The reply gets the room it asked for, at most half of the window.
 - What stays from turn to turn comes first: character, task, a summary of earlier days, earlier turns. What changes (the
-  time, memories, lore; see :mod:`zwaif_fallback.notes`) is told in the newest turn, before the user's own words: a model
-  then has to read only that and what was said since its last reply.
+  time, memories, lore; see :mod:`zwaif_fallback.notes`) is told in the newest turn, before the user's own words. So a
+  model has to read only that and what was said since its last reply.
 - The system message and the newest user turn stay whole. What was said before gives way, oldest first and a block at a
   time (see :mod:`zwaif_fallback.history`); notes go after that, least important first.
 - Only if those two alone are too long, the persona is cut at its end (at most down to a quarter of the space), then the

@@ -3,8 +3,8 @@
     python -m benchmarks.prefix [--size 110m] [--tokens 500 1000 2000] [--turns 5] [--shape "v1.15 Ollama"]
 
 The model is made on the spot. For each shape and length of history a chat goes on for some turns while the host's
-window slides. Each turn's prompt is read three times: as the turn finds the worker after the last reply (``next turn``), after
-what the next prompt begins with was read ahead in between (``read ahead``), and with nothing known (``cold``).
+window slides. Each turn is read three times: as it finds the worker after the last reply (``next turn``),
+after what the next prompt begins with was read ahead in between (``read ahead``), and with nothing known (``cold``).
 """
 
 from __future__ import annotations
