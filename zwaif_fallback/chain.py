@@ -33,6 +33,8 @@ REPETITION_PENALTY = 1.1
 """Small models fall into loops without one."""
 ATTEMPTS = 3
 """How often a local model may try to say something it has not just said."""
+LAST_WORDS = "last words"
+"""The name of whoever speaks when nobody can."""
 LONGEST_REPLY = 300
 """Tokens, where the request names no number."""
 
@@ -85,9 +87,10 @@ class Chain:
         return answer
 
     def _pieces(self, request: ChatRequest, delivered: str, answer: Answer) -> Iterator[str]:
-        begun, speakers = delivered, list[str]()
+        begun, speakers, counts = delivered, list[str](), list[int | None]()
         for tier in self._tiers(request):
             said = ""
+            pieces: Iterator[str] = iter(())
             try:
                 name, pieces = tier.speak(request, begun)
                 with contextlib.closing(_without_leading_space(pieces, bool(begun))) as source:
@@ -104,7 +107,37 @@ class Chain:
                 self._say(str(error))
             except Exception as error:  # Whatever one tier dies of, the next must get its chance.
                 self._say(f"The fallback failed and the next is tried: {type(error).__name__}: {error}")
+            finally:
+                if said:
+                    counts.append(getattr(pieces, "tokens", None))
+                    known = [count for count in counts if count is not None]
+                    answer.tokens = sum(known) if len(known) == len(counts) else None
             begun += said
+
+
+class Counted:
+    """Pieces of a reply, from somebody who knows how many tokens were made for them."""
+
+    def __init__(self, pieces: Iterator[str], stats: Sequence[GenerationStats] = ()) -> None:
+        """``stats`` may grow while the pieces are read: a reply may need several tries."""
+        self._pieces = pieces
+        self._stats = stats
+
+    @property
+    def tokens(self) -> int:
+        """So far."""
+        return sum(stats.generated_tokens for stats in self._stats)
+
+    def __iter__(self) -> Iterator[str]:
+        return self._pieces
+
+    def __next__(self) -> str:
+        return next(self._pieces)
+
+    def close(self) -> None:
+        close = getattr(self._pieces, "close", None)
+        if close is not None:
+            close()
 
 
 def _without_leading_space(pieces: Iterable[str], begun: bool) -> Generator[str, None, None]:
@@ -214,7 +247,8 @@ class LocalTier:
 
     def speak(self, request: ChatRequest, begun: str) -> tuple[str, Iterator[str]]:
         loaded = self._ready()
-        return loaded.info.name, self._through_a_restart(request, begun, loaded)
+        stats: list[GenerationStats] = []
+        return loaded.info.name, Counted(self._through_a_restart(request, begun, loaded, stats), stats)
 
     def read_ahead(self, request: ChatRequest, reply: str, model: ModelInfo, read: Callable[[str], object]) -> None:
         """Have ``read`` take in what the prompt after ``reply`` will begin with; only a chat goes on after one."""
@@ -225,26 +259,31 @@ class LocalTier:
         if begun:
             read(begun)
 
-    def _through_a_restart(self, request: ChatRequest, begun: str, loaded: LoadedModel) -> Iterator[str]:
+    def _through_a_restart(
+        self, request: ChatRequest, begun: str, loaded: LoadedModel, stats: list[GenerationStats]
+    ) -> Iterator[str]:
         """When the worker dies, once: load again and go on from the last character."""
         text = ""
         try:
-            with contextlib.closing(self._fresh(request, begun, loaded)) as pieces:
+            with contextlib.closing(self._fresh(request, begun, loaded, stats)) as pieces:
                 for piece in pieces:
                     text += piece
                     yield piece
             return
         except EngineError as error:
             self._say(f"{error} Starting it again.")
-        yield from self._fresh(request, begun + text, self._ready())
+        yield from self._fresh(request, begun + text, self._ready(), stats)
 
-    def _fresh(self, request: ChatRequest, begun: str, loaded: LoadedModel) -> Generator[str, None, None]:
+    def _fresh(
+        self, request: ChatRequest, begun: str, loaded: LoadedModel, stats: list[GenerationStats]
+    ) -> Generator[str, None, None]:
         """A reply that is none of the recent ones. Held back only while it could still become one of them."""
         generation = self._generation(request, begun, loaded.info)
         own_stops = tuple(stop for stop in request.stop if stop and stop.isspace())
         for attempt in range(ATTEMPTS):
             held, passed = "", False
-            spoken = self._lines(generation, own_stops, bool(begun))
+            stats.append(GenerationStats())
+            spoken = self._lines(generation, own_stops, bool(begun), stats[-1])
             name = "" if begun else request.persona.char_name
             with contextlib.closing(_without_own_name(spoken, name)) as pieces:
                 for piece in pieces:
@@ -259,10 +298,12 @@ class LocalTier:
                 return
             generation = replace(generation, sampling=hotter(generation.sampling, attempt))
 
-    def _lines(self, generation: Generation, stops: tuple[str, ...], begun: bool) -> Generator[str, None, None]:
+    def _lines(
+        self, generation: Generation, stops: tuple[str, ...], begun: bool, stats: GenerationStats
+    ) -> Generator[str, None, None]:
         """Pieces up to a line break where Z-Waif wants one line; breaks before the first word do not count."""
         until = StopFilter(stops)
-        with contextlib.closing(_closable(self._model.generate(generation))) as pieces:
+        with contextlib.closing(_closable(self._model.generate(generation, stats))) as pieces:
             for piece in _without_leading_space(pieces, begun):
                 if text := until.feed(piece):
                     yield text
@@ -309,8 +350,8 @@ class LastTier:
 
     def speak(self, request: ChatRequest, begun: str) -> tuple[str, Iterator[str]]:
         if begun.strip():
-            return "last words", iter([self._words.ending(begun)])
-        return "last words", iter([self._words.line(request.purpose, request.recent_replies)])
+            return LAST_WORDS, Counted(iter([self._words.ending(begun)]))
+        return LAST_WORDS, Counted(iter([self._words.line(request.purpose, request.recent_replies)]))
 
 
 # --- sampling and repetition ----------------------------------------------------------------------------------------
@@ -362,6 +403,11 @@ _LOOPBACK = frozenset({"localhost", "::1", "0.0.0.0", "::", "0:0:0:0:0:0:0:1"})
 def same_server(one: str, other: str) -> bool:
     """Whether two addresses (``host:port`` or URLs) mean one server; all names of this machine are alike."""
     return bool(one.strip() and other.strip()) and _address(one) == _address(other)
+
+
+def is_this_machine(address: str) -> bool:
+    """Whether the address means a server on this machine."""
+    return _address(address)[0] == "this machine"
 
 
 def _address(text: str) -> tuple[str, int | str]:

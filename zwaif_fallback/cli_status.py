@@ -119,7 +119,15 @@ def _turns(tree: Path | None) -> list[TurnRecord]:
 def _turn_row(turn: Facts) -> str:
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(turn["at"]))
     why = f" ({turn['cause']}: {turn['detail']})" if turn["cause"] else ""
-    return f"  {when}  {turn['answered_by'] or 'nobody'}, {turn['seconds']:.1f} s{why}"
+    note = f"; {turn['note']}" if turn["note"] else ""
+    return f"  {when}  {turn['answered_by'] or 'nobody'}, {turn['seconds']:.1f} s, {_tokens(turn)}{why}{note}"
+
+
+def _tokens(turn: Facts) -> str:
+    """Of both speakers where there were two; ``about`` where one of them was not counted."""
+    about = "about " if turn["primary_tokens_estimated"] or turn["fallback_tokens_estimated"] else ""
+    primary, fallback = turn["primary_tokens"], turn["fallback_tokens"]
+    return f"{about}{primary} + {fallback} tokens" if primary and fallback else f"{about}{primary or fallback} tokens"
 
 
 def _primary(tree: Path, environ: Mapping[str, str]) -> Facts:

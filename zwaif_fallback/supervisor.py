@@ -136,10 +136,12 @@ class LocalModel:
         rest, text = generation, ""
         while True:
             part = GenerationStats()
-            for piece in self._one_turn(rest, part):
-                text += piece
-                yield piece
-            _add(total, part)
+            try:
+                for piece in self._one_turn(rest, part):
+                    text += piece
+                    yield piece
+            finally:
+                _add(total, part)
             if part.finish_reason != "cancelled" or rest.max_tokens <= part.generated_tokens:
                 return
             left = generation.max_tokens - total.generated_tokens

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from zwaif_fallback import chain, prompts
-from zwaif_fallback.chain import Chain, LastTier, LocalTier, RemoteTier
+from zwaif_fallback.chain import LAST_WORDS, Chain, LastTier, LocalTier, RemoteTier
 from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel
 from zwaif_fallback.errors import ModelNotFound, WorkerDied
 from zwaif_fallback.last_words import LastWords, built_in_text, parse
@@ -42,6 +42,7 @@ class Model:
         self.generations: list[Generation] = []
         self.closed = 0
         self.loads = 0
+        self.tokens_a_piece = 2
 
     def ready(self) -> LoadedModel:
         self.loads += 1
@@ -57,6 +58,8 @@ class Model:
             for piece in script:
                 if isinstance(piece, BaseException):
                     raise piece
+                if stats is not None:
+                    stats.generated_tokens += self.tokens_a_piece
                 yield piece
         finally:
             self.closed += 1
@@ -117,6 +120,27 @@ def test_the_local_model_answers_from_the_first_piece() -> None:
     assert table.pieces == ["Hello", " Sam", "."]
     assert table.answer.answered_by == "tiny"
     assert table.said == []
+
+
+def test_the_tokens_of_the_local_model_are_counted() -> None:
+    table = Table(Model([" Hello", " Sam", "."]))
+    table.text()
+    assert table.answer.tokens == 6
+
+
+def test_tokens_before_and_behind_a_restart_are_added() -> None:
+    table = Table(Model([" Hello", WorkerDied("died")], [" Sam."]))
+    assert table.text() == "Hello Sam."
+    assert table.answer.tokens == 2 + 2
+
+
+def test_last_words_are_no_tokens_and_a_host_does_not_count_its_own() -> None:
+    silent = Table(Model([ModelNotFound("none")]))
+    silent.text()
+    assert (silent.answer.answered_by, silent.answer.tokens) == (LAST_WORDS, 0)
+    both = Table(Model([" and you?"]), Host("I am fine", ConnectionResetError("gone")))
+    both.text()
+    assert both.answer.tokens is None
 
 
 def test_a_host_that_breaks_off_is_followed_by_the_model_from_that_character() -> None:

@@ -32,6 +32,16 @@ def test_damaged_lines_are_passed_over(tmp_path: Path) -> None:
     assert read(path) == [record()]
 
 
+def test_records_of_another_version_are_read_as_far_as_they_are_known(tmp_path: Path) -> None:
+    path = tmp_path / "turns.jsonl"
+    path.write_text(
+        '{"at": 1000.0, "primary": "127.0.0.1:5000", "backend": "oobabooga", "answered_by": "primary", "chars": 12, '
+        '"pieces": 3}\n[1]\n',
+        encoding="utf-8",
+    )
+    assert read(path) == [record()]
+
+
 def test_a_large_file_is_begun_anew_and_the_old_one_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(records, "LARGEST_FILE", 10)
     path = tmp_path / "turns.jsonl"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -22,6 +24,9 @@ TURN = TurnRecord(
     cause="cut",
     detail="the connection broke",
     seconds=1.25,
+    primary_tokens=5,
+    primary_tokens_estimated=True,
+    fallback_tokens=24,
 )
 
 
@@ -34,7 +39,21 @@ def test_status_tells_the_last_turns_of_this_tree(tmp_path: Path, monkeypatch: p
     assert facts["turns"][0]["answered_by"] == "tiny"
     text = "\n".join(cli_status.status_lines(facts))
     assert "1 replies in the last hour, 1 of them by the fallback; last by tiny." in text
-    assert "tiny, 1.2 s (cut: the connection broke)" in text
+    assert "tiny, 1.2 s, about 5 + 24 tokens (cut: the connection broke)" in text
+    assert facts["turns"][0]["fallback_tokens"] == 24
+
+
+@pytest.mark.parametrize(
+    ("told", "text"),
+    [
+        ({"primary_tokens": 7}, "7 tokens"),
+        ({"primary_tokens": 7, "primary_tokens_estimated": True}, "about 7 tokens"),
+        ({"fallback_tokens": 9, "fallback_tokens_estimated": True}, "about 9 tokens"),
+        ({}, "0 tokens"),
+    ],
+)
+def test_tokens_are_told_as_counted_or_as_estimated(told: dict[str, Any], text: str) -> None:
+    assert cli_status._tokens(asdict(TurnRecord(0.0, "p", "b", "x", **told))) == text
 
 
 def test_another_tree_has_turns_of_its_own(tmp_path: Path) -> None:
