@@ -19,8 +19,8 @@ class Shape:
     vocabulary: int = 0
     quantizable: int = 0
     """Parameters that 4-bit loading shrinks (transformers only)."""
-    embedding: int = 0
-    """Parameters of the table of words, which a CPU engine may keep as published."""
+    sorted_anew: int = 0
+    """Bytes that llama.cpp keeps twice on a processor: as they are in the file, and in the order it computes in."""
 
 
 @dataclass(frozen=True)

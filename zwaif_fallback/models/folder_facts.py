@@ -177,5 +177,4 @@ def _shape(text: Mapping[str, Any], tensors: list[StoredTensor]) -> Shape:
         hidden=hidden,
         vocabulary=number("vocab_size"),
         quantizable=sum(one.elements for one in shrunk),
-        embedding=sum(one.elements for one in tensors if "embed" in one.name or ".wte." in f".{one.name}"),
     )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from zwaif_fallback.models.facts import GGUF, ModelFacts, Shape
-from zwaif_fallback.models.gguf_header import BadHeader, GgufHeader, read_header
+from zwaif_fallback.models.gguf_header import BadHeader, GgufHeader, Tensor, read_header
 from zwaif_fallback.models.gguf_types import BLOCKS, FILE_TYPES
 
 _PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
@@ -19,6 +19,8 @@ _EMBEDDING = ("bert", "t5encoder", "gemma-embedding")
 _EYES = ("v.", "mm.", "a.")
 """Names of the tensors of an eye or ear: Ollama keeps them in the same file, and llama.cpp then refuses the file
 (https://github.com/ggml-org/llama.cpp/issues/27349); everybody else keeps them in a file of their own."""
+_SORTED_ANEW = (2, 10, 12, 20)
+"""Q4_0, Q2_K, Q4_K and IQ4_NL: https://github.com/ggml-org/llama.cpp/blob/master/ggml/src/ggml-cpu/repack.cpp."""
 _ONLY_OLLAMA = ("mllama", "gptoss", "qwen25vl")
 """Architectures under a name that only Ollama's own engine knows."""
 
@@ -133,16 +135,17 @@ def _shape(header: GgufHeader, headers: list[GgufHeader]) -> Shape:
     head = hidden // heads if heads else 0
     wide = number("attention.key_length") or head
     tall = number("attention.value_length") or head
-    embedding = sum(
-        tensor.elements for each in headers for tensor in each.tensors if tensor.name == "token_embd.weight"
-    )
     return Shape(
         layers=layers,
         cached_numbers=_cached_heads(header, architecture, layers) * (wide + tall),
         hidden=hidden,
         vocabulary=header.count("tokenizer.ggml.tokens"),
-        embedding=embedding,
+        sorted_anew=sum(_sorted_anew(tensor) for each in headers for tensor in each.tensors),
     )
+
+
+def _sorted_anew(tensor: Tensor) -> int:
+    return tensor.size if tensor.ggml_type in _SORTED_ANEW and not tensor.name.startswith("token_embd") else 0
 
 
 def _cached_heads(header: GgufHeader, architecture: str, layers: int) -> int:
