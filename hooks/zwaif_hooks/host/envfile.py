@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import io
 import logging
 import os
@@ -28,6 +30,11 @@ _QUOTED = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")(?=[^\S\r\n]*(?:
 _UNQUOTED = re.compile(r"(?!#).*?(?=\s+#|\s*\Z)")
 _SPACED = re.compile(r"^[^\S\r\n]*[\w.]+[^\S\r\n]+=", re.M)
 _TIGHT = re.compile(r"^[^\S\r\n]*[\w.]+=", re.M)
+_MOST_TRIES = 20
+"""How often a save is made again because somebody else has written meanwhile."""
+_PATIENCE_SECONDS = 5.0
+"""How long another program of ours may take to save."""
+_BUSY = "{path} was not changed: another program keeps writing it. Try again in a moment."
 _write_lock = threading.Lock()
 
 
@@ -80,15 +87,40 @@ def write(path: Path, key: str, value: str) -> None:
         EnvFileError: the file cannot be read or written, or its other lines make that impossible.
     """
     target = Path(os.path.realpath(path))
-    with _write_lock:
-        bom, text = _load(target)
-        changed = _changed(text, key, value)
-        if changed is None:
-            raise EnvFileError(
-                f"{key} could not be saved: a line of {path} opens a quote and never closes it. Close it and try again."
-            )
-        if changed != text:
-            _replace(target, bom + changed.encode("utf-8", "surrogateescape"))
+    with _write_lock, _alone(target):
+        for _ in range(_MOST_TRIES):
+            bom, text = seen = _load(target)
+            changed = _changed(text, key, value)
+            if changed is None:
+                raise EnvFileError(
+                    f"{key} could not be saved: a line of {path} opens a quote and never closes it. Close it and try "
+                    "again."
+                )
+            if changed == text or _replace(target, bom + changed.encode("utf-8", "surrogateescape"), seen):
+                return
+    raise EnvFileError(_BUSY.format(path=path))
+
+
+@contextlib.contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """No other process of ours saves meanwhile; the lock ends with its holder, however that is killed.
+
+    Without a place for the lock the save is made all the same: what others wrote is looked at again before it counts.
+    """
+    import filelock
+    import platformdirs
+
+    name = hashlib.sha256(os.fsencode(target)).hexdigest()[:24]
+    folder = Path(platformdirs.user_cache_dir("zwaif-fallback", appauthor=False)) / "locks"
+    with contextlib.ExitStack() as held:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(filelock.FileLock(folder / f"{name}.lock", timeout=_PATIENCE_SECONDS))
+        except filelock.Timeout as error:
+            raise EnvFileError(_BUSY.format(path=target)) from error
+        except (OSError, NotImplementedError) as error:
+            logging.getLogger("zwaif").debug("Saving %s without a lock: %s", target, error)
+        yield
 
 
 def _load(path: Path) -> tuple[bytes, str]:
@@ -174,8 +206,11 @@ def _spellings(value: str) -> Iterator[str]:
         yield literal
 
 
-def _replace(path: Path, data: bytes) -> None:
-    """Put ``data`` in the place of the file in one step, permissions kept; a reader sees the old or the new file."""
+def _replace(path: Path, data: bytes, seen: tuple[bytes, str]) -> bool:
+    """Put ``data`` in the place of the file in one step, permissions kept; a reader sees the old or the new file.
+
+    ``seen`` is what the change was made from: False where the file holds something else by now, and was left alone.
+    """
     if path.exists() and not path.stat().st_mode & 0o222:
         raise EnvFileError(f"{path} is read-only. Allow writing to it, or change the line in it by hand.")
     try:
@@ -187,7 +222,11 @@ def _replace(path: Path, data: bytes) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             _copy_permissions(path, name)
+            if _load(path) != seen:
+                Path(name).unlink()
+                return False
             _swap(name, path)
+            return True
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise

@@ -193,11 +193,16 @@ class SettingsStore:
         setting = self.setting(name)
         typed = setting.parse(value)
         with self._lock:
+            edits = self._take_edits()
             exported = self._exported(name, self._file) and name not in self._unsaved
             self._environ[name] = setting.text(typed)
             self._problems.pop(name, None)
             failure = self._save(name, setting.text(typed)) or (_EXPORTED if exported else "")
             self._store(name, typed)
+            edits += self._take_edits()  # what was edited while it was being saved
+        for edited, edit in edits:
+            if edited != name:
+                self._notify(edited, edit)
         self._notify(name, typed)
         if failure:
             raise NotSaved(f"{name} is now {setting.text(typed) or 'empty'}, but only until Z-Waif ends. {failure}")
@@ -228,12 +233,8 @@ class SettingsStore:
     def reload(self) -> None:
         """Take over what was edited in ``.env`` since it was last read. One ``stat`` where nothing was."""
         with self._lock:
-            before = dict(self._file)
-            if not self._read_file():
-                return
-            edited = [n for n in self._table if before.get(n) != self._file.get(n) and not self._exported(n, before)]
-            changes = [(name, value) for name in edited for value in [self._take_edit(name)] if value is not None]
-        for name, value in changes:
+            edits = self._take_edits()
+        for name, value in edits:
             self._notify(name, value)
 
     def problems(self) -> list[str]:
@@ -262,6 +263,14 @@ class SettingsStore:
     def _exported(self, name: str, file: dict[str, str]) -> bool:
         """Whether the environment has a value of its own, one that did not come from ``file``."""
         return name in self._environ and self._environ[name] != file.get(name)
+
+    def _take_edits(self) -> list[tuple[str, Value]]:
+        """Make count what was edited in the file since it was last read; the settings that changed by it."""
+        before = dict(self._file)
+        if not self._read_file():
+            return []
+        edited = [n for n in self._table if before.get(n) != self._file.get(n) and not self._exported(n, before)]
+        return [(name, value) for name in edited for value in [self._take_edit(name)] if value is not None]
 
     def _take_edit(self, name: str) -> Value | None:
         """Make the file's new text of a setting count; the value, or ``None`` where it stayed the same."""
@@ -299,7 +308,6 @@ class SettingsStore:
             self._unsaved.add(name)
             return str(problem)
         self._unsaved.discard(name)
-        self._read_file()
         return ""
 
     def _store(self, name: str, value: Value) -> None:
