@@ -29,7 +29,7 @@ def resolve(name: str, tree: Path | None = None, model_dir: str = "") -> str:
     in full or without the owner; any ``owner/name`` of the hub.
 
     Returns:
-        An absolute path, or a hub id.
+        An absolute path; or a hub id or ``owner/name:file.gguf`` that is not here yet.
 
     Raises:
         ModelNotFound: it is neither; the text says what to write instead.
@@ -40,9 +40,9 @@ def resolve(name: str, tree: Path | None = None, model_dir: str = "") -> str:
     found = next((place for place in _places(wanted, tree, model_dir) if _is_model(place)), None)
     if found is not None:
         return str(found.resolve())
-    if program_of(wanted)[0] or file_in_repository(wanted)[0]:
-        return _named(wanted)
-    return _hub_id(wanted)
+    if program_of(wanted)[0]:
+        return _of_another_program(wanted)
+    return _in_cache(wanted if file_in_repository(wanted)[0] else _hub_id(wanted))
 
 
 def looks_like_path(name: str) -> bool:
@@ -55,6 +55,8 @@ def is_on_this_machine(model: str, cache_dir: str = "") -> bool:
     place = Path(model)
     if place.is_absolute():
         return place.is_file() or _has_weights(place)
+    if file_in_repository(model)[0]:
+        return find_named(model, cache_dir=cache_dir) is not None
     snapshot = cached_snapshot(model, cache_dir)
     return snapshot is not None and _has_weights(snapshot)
 
@@ -74,7 +76,7 @@ def cached_snapshot(hub_id: str, cache_dir: str = "") -> Path | None:
 def not_here(model: str) -> ModelNotFound:
     """The error for a hub model that was not downloaded yet."""
     offer = catalogue.find(model)
-    size = f" (about {offer.weights_gb['none']:g} GB)" if offer and offer.weights_gb else ""
+    size = f" (about {offer.download_gb:g} GB)" if offer and offer.download_gb else ""
     return ModelNotFound(
         f"{model} is not on this computer yet{size}. Press Load Model in Z-Waif's Settings tab, "
         f"or run: zwaif-fallback download {model}"
@@ -97,19 +99,23 @@ def _is_model(place: Path) -> bool:
         return False
 
 
-def _named(wanted: str) -> str:
-    """A GGUF file by the name that another program has for it."""
+def _of_another_program(wanted: str) -> str:
     place = find_named(wanted)
     if place is not None:
-        # Not resolved: in the Hugging Face cache the link has the file's name, and the blob behind it has none.
         return str(place.absolute())
     program, name = program_of(wanted)
-    remedy = {
-        "ollama": f"Bring it with: ollama pull {name}. Or choose one of those that zwaif-fallback models lists.",
-        "lmstudio": "Download it in LM Studio, or choose one of those that zwaif-fallback models lists.",
-        "": f"Run: zwaif-fallback download {wanted}",
-    }
-    raise ModelNotFound(f"API_FALLBACK_MODEL is {wanted!r}, but that model is not on this computer. {remedy[program]}")
+    remedy = f"Bring it with: ollama pull {name}" if program == "ollama" else "Download it in LM Studio"
+    raise ModelNotFound(
+        f"API_FALLBACK_MODEL is {wanted!r}, but that model is not on this computer. {remedy}, or choose one of those "
+        "that zwaif-fallback models lists."
+    )
+
+
+def _in_cache(name: str) -> str:
+    """``owner/name:file.gguf`` as a path where it is here; any other name as it is."""
+    place = find_named(name) if file_in_repository(name)[0] else None
+    # Not resolved: in the Hugging Face cache the link has the file's name, and the blob behind it has none.
+    return str(place.absolute()) if place else name
 
 
 def _hub_id(wanted: str) -> str:

@@ -1,25 +1,89 @@
+"""The models offered: each says what a user needs to choose, and where each fact is from."""
+
 from __future__ import annotations
+
+import json
+from dataclasses import fields
+from importlib import resources
+from urllib.parse import urlsplit
 
 import pytest
 
-from zwaif_fallback import catalogue, prompts
+from zwaif_fallback import catalogue, model_files, prompts
+from zwaif_fallback.catalogue import OFFERS, Offer
+from zwaif_fallback.models.gguf_facts import quantization_in, stem_of
+from zwaif_fallback.models.named import file_in_repository
+
+REAL = OFFERS[:-1]
+GGUF = [offer for offer in REAL if offer.format == "GGUF"]
+every_offer = pytest.mark.parametrize("offer", REAL, ids=lambda offer: offer.title)
 
 
-def test_five_choices_with_the_default_first_and_custom_last() -> None:
+def test_the_default_is_first_and_custom_last() -> None:
     names = catalogue.choices()
-    assert len(names) == 5
     assert names[0] == catalogue.DEFAULT == "TinyLlama/TinyLlama-1.1B-Chat-v1.0"
     assert names[-1] == catalogue.CUSTOM
+    assert len(set(names)) == len(names) == len({offer.title for offer in OFFERS})
+    assert {"microsoft/phi-2", "mistralai/Mistral-7B-Instruct-v0.2", "Intel/neural-chat-7b-v3-1"} < set(names)
 
 
-@pytest.mark.parametrize("offer", catalogue.OFFERS[:-1], ids=lambda offer: offer.family)
-def test_every_offer_says_what_a_user_needs_to_choose(offer: catalogue.Offer) -> None:
+@every_offer
+def test_every_offer_says_what_a_user_needs_to_choose(offer: Offer) -> None:
     text = catalogue.describe(offer.name)
     for fact in (offer.title, f"{offer.parameters:g}B", f"{offer.memory_gb:g} GB", offer.licence, offer.quality):
         assert fact in text
-    assert offer.weights_gb["4bit"] < offer.memory_gb <= offer.weights_gb["none"]
+    assert f"{offer.download_gb:g} GB ({offer.format})" in text
+    assert offer.use and not offer.use.endswith(".") and not offer.note.endswith(".")
+    assert offer.gated in ("no", "maybe", "yes")
+    assert offer.note or offer.gated == "no", "a login must be explained"
+    assert 2_000 <= offer.context_window <= 1_048_576
+
+
+@every_offer
+def test_every_fact_has_its_source(offer: Offer) -> None:
+    assert {"parameters", "licence", "gated", "context_window", "weights_gb"} <= set(offer.sources)
+    assert set(offer.sources) <= {field.name for field in fields(Offer)}
+    for source in offer.sources.values():
+        parts = urlsplit(source)
+        assert parts.scheme == "https" and parts.netloc and parts.path
+
+
+@every_offer
+def test_sizes_agree_with_each_other(offer: Offer) -> None:
+    bits = 8 * offer.download_gb / offer.parameters
+    if offer.format == "safetensors":
+        assert 15 < bits < 17.5
+        assert offer.weights_gb["4bit"] < offer.memory_gb <= offer.download_gb
+    else:
+        assert 4.3 < bits < 6, "Q4_K_M, and a small model's table of words counts for more"
+        assert offer.download_gb < offer.memory_gb < offer.download_gb + 1.5
+
+
+@every_offer
+def test_a_prompt_can_be_written(offer: Offer) -> None:
+    """The four of the first hour have their formats here; the others bring theirs."""
     assert offer.family == catalogue.family_of(offer.name)
-    assert offer.family in prompts.FORMATS
+    assert offer.family in prompts.FORMATS or (offer.family == "" and offer.format == "GGUF")
+
+
+@pytest.mark.parametrize("offer", GGUF, ids=lambda offer: offer.title)
+def test_a_gguf_offer_names_one_file(offer: Offer) -> None:
+    repository, file = file_in_repository(offer.name)
+    assert repository.count("/") == 1 and file.endswith(".gguf")
+    assert quantization_in(stem_of(file)) == offer.memory_when == "Q4_K_M"
+    assert model_files.resolve(offer.title.upper()) in (offer.name, model_files.resolve(offer.name))
+
+
+def test_there_is_something_for_every_machine() -> None:
+    assert min(offer.memory_gb for offer in GGUF) < 1
+    assert any(offer.memory_gb < 1.5 and offer.quality != "Basic" for offer in GGUF)
+    assert max(offer.memory_gb for offer in GGUF) > 6
+
+
+def test_the_file_holds_nothing_that_is_not_used() -> None:
+    rows = json.loads(resources.files("zwaif_fallback").joinpath("catalogue.json").read_text("utf-8"))["offers"]
+    assert len(rows) == len(REAL)
+    assert set().union(*rows) == {field.name for field in fields(Offer)}
 
 
 @pytest.mark.parametrize(

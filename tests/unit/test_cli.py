@@ -214,12 +214,12 @@ def test_status_imports_neither_torch_nor_gradio(tmp_path: Path) -> None:
 def test_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("models") == 0
     table = capsys.readouterr().out.splitlines()
-    assert len([line for line in table if "Apache-2.0" in line or "MIT" in line]) == 4
+    assert all(any(offer.name in line for line in table) for offer in catalogue.OFFERS[:-1])
     assert [line for line in table if line.startswith("*  " + catalogue.DEFAULT)]
     assert run("models", "--json", "--zwaif", zwaif(tmp_path, API_FALLBACK_MODEL=str(demo.MODEL))) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in rows if row["chosen"]] == [str(demo.MODEL)]
-    assert [row["here"] for row in rows] == [False, False, False, False, True]
+    assert [row["here"] for row in rows] == [*[False] * len(catalogue.OFFERS[:-1]), True]
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------

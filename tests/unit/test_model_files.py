@@ -101,12 +101,21 @@ def test_a_file_out_of_a_repository(file: str, home: Path, tmp_path: Path) -> No
     [
         ("ollama:gone:1b", "ollama pull gone:1b"),
         ("lmstudio:a/b/c.gguf", "Download it in LM Studio"),
-        ("someone/Tiny-GGUF:gone.gguf", "zwaif-fallback download someone/Tiny-GGUF:gone.gguf"),
     ],
 )
 def test_a_named_model_that_is_not_here_names_the_remedy(name: str, remedy: str, home: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound, match=remedy):
         model_files.resolve(name, tmp_path)
+
+
+def test_a_file_that_is_to_be_downloaded_keeps_its_name(home: Path, tmp_path: Path) -> None:
+    (offer,) = (one for one in catalogue.OFFERS if one.title == "Llama 3.2 3B Instruct")
+    assert model_files.resolve("llama 3.2 3b instruct", tmp_path) == offer.name
+    assert not model_files.is_on_this_machine(offer.name)
+    assert f"zwaif-fallback download {offer.name}" in str(model_files.not_here(offer.name))
+    put_in_hub(home / ".cache/huggingface/hub", *offer.name.split(":"))
+    assert model_files.resolve(offer.title, tmp_path).endswith("Llama-3.2-3B-Instruct-Q4_K_M.gguf")
+    assert model_files.is_on_this_machine(offer.name)
 
 
 def test_several_model_folders(tmp_path: Path) -> None:
