@@ -69,6 +69,7 @@ def fallback_answered(record: AnswerRecord) -> None:
         f"({failure.cause}); first text after {record.first_text_after:.1f} s, all after {record.finished_after:.1f} s"
     )
     service().remember(line)
+    service().answered(record)
     log.say(line)
     service().turn_over(record.request, failure.delivered + record.text)
 

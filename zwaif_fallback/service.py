@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from zwaif_fallback import catalogue, model_files
 from zwaif_fallback.ahead import ReadAhead
 from zwaif_fallback.chain import (
+    LAST_WORDS,
     Chain,
     FormatPrompt,
     LastTier,
@@ -26,7 +27,8 @@ from zwaif_fallback.chain import (
 from zwaif_fallback.engines.base import GenerationStats, LoadedModel, LoadOptions
 from zwaif_fallback.errors import FallbackError, ModelNotFound
 from zwaif_fallback.last_words import LastWords
-from zwaif_hooks.messages import Answer, ChatRequest, FailureKind, Message, PrimaryFailure, Sampling
+from zwaif_fallback.unsaid import Unsaid, said_file
+from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, Message, PrimaryFailure, Sampling
 
 TRY_AGAIN_SECONDS = 60.0
 """After a model could not be loaded, how long replies do without trying it again."""
@@ -100,6 +102,7 @@ class FallbackService:
         self._progress = ""
         self._problem = ""
         self._last_answer = ""
+        self._unsaid = Unsaid(said_file)
         self._last = LastTier(LastWords(lambda: str(self._settings.get("API_FALLBACK_LAST_WORDS")), say))
         self._speaker = LocalTier(
             local,
@@ -127,7 +130,12 @@ class FallbackService:
 
     def answer(self, request: ChatRequest, failure: PrimaryFailure) -> Answer:
         """A reply by the first tier that can; made while it is read."""
-        return self._chain.answer(request, failure)
+        return self._chain.answer(self._unsaid.without(request), failure)
+
+    def answered(self, record: AnswerRecord) -> None:
+        """A reply is complete; one that was nothing but last words is to leave no trace in what comes."""
+        if record.answered_by == LAST_WORDS and not record.failure.delivered:
+            self._unsaid.add(record.text)
 
     def turn_over(self, request: ChatRequest, reply: str) -> None:
         """The fallback has answered: what the next prompt begins with is read while the user thinks."""
@@ -137,7 +145,7 @@ class FallbackService:
     def _read_ahead(self, request: ChatRequest, reply: str) -> None:
         serving = self._local.loaded
         if serving is not None:
-            self._speaker.read_ahead(request, reply, serving.info, self._local.read_ahead)
+            self._speaker.read_ahead(self._unsaid.without(request), reply, serving.info, self._local.read_ahead)
 
     def test_reply(self, prompt: str) -> Answer:
         """A real reply to a text box, through the same tiers but the last: a test must not pass on an apology."""
