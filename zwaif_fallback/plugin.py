@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import atexit
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from zwaif_fallback import prompts
@@ -72,6 +72,11 @@ def fallback_answered(record: AnswerRecord) -> None:
     service().answered(record)
     log.say(line)
     service().turn_over(record.request, failure.delivered + record.text)
+
+
+@hookimpl
+def primary_answered(describe: Callable[[], ChatRequest], reply: str) -> None:
+    service().primary_answered(describe, reply)
 
 
 @hookimpl

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from zwaif_fallback import catalogue, model_files
-from zwaif_fallback.ahead import ReadAhead
+from zwaif_fallback import catalogue, model_files, warmup
+from zwaif_fallback.ahead import Describe, ReadAhead
 from zwaif_fallback.chain import (
     LAST_WORDS,
     Chain,
@@ -22,6 +22,7 @@ from zwaif_fallback.chain import (
     Say,
     Speaker,
     Tier,
+    is_this_machine,
     same_server,
 )
 from zwaif_fallback.engines.base import GenerationStats, LoadedModel, LoadOptions
@@ -58,6 +59,8 @@ class LocalModel(Speaker, Protocol):
     def load(self, options: LoadOptions, progress: Callable[[str], None] = ...) -> LoadedModel: ...
 
     def read_ahead(self, prompt: str) -> GenerationStats: ...
+
+    def unload(self) -> None: ...
 
     def close(self) -> None: ...
 
@@ -114,6 +117,9 @@ class FallbackService:
         )
         self._chain = Chain(self._tiers, say)
         self._ahead = ReadAhead(self._read_ahead)
+        self._beside = False
+        """Whether the model was loaded while the primary was well, and must make room when memory gets short."""
+        self._why_cold = ""
 
     def attach(self, settings: Settings, tree: Path, watched: Callable[[], list[str]] = list) -> None:
         """Z-Waif is there now: its settings count, and relative paths start in its folder.
@@ -141,6 +147,38 @@ class FallbackService:
         """The fallback has answered: what the next prompt begins with is read while the user thinks."""
         if self._local.loaded is not None:
             self._ahead.after(lambda: request, reply)
+
+    def primary_answered(self, describe: Describe, reply: str) -> None:
+        """The primary has given a whole reply. Returns within microseconds; with ``API_FALLBACK_PRELOAD = warm`` the
+        local model is then loaded where there is room, and reads what it would have to go on from."""
+        if self._settings.get("API_FALLBACK_PRELOAD") == "warm":
+            self._ahead.after(lambda: self._kept_warm(describe()), reply)
+
+    def has_read_ahead(self, timeout: float | None = None) -> bool:
+        """Until nothing is left to read ahead; False when it took longer than ``timeout`` seconds."""
+        return self._ahead.wait(timeout)
+
+    def _kept_warm(self, request: ChatRequest) -> ChatRequest:
+        if self._local.loaded is None:
+            self._load_beside(request.primary)
+        elif self._beside and warmup.is_short_of_memory():
+            self._beside = False
+            self._local.unload()
+            self._say("Memory is short: the local model is unloaded and is loaded again when it is needed.")
+        return request
+
+    def _load_beside(self, primary: str) -> None:
+        options = self._options()
+        if self.is_loading() or self._has_failed(options) or not self._is_here(options.model):
+            return
+        place, why_not = warmup.placed(options, is_this_machine(primary))
+        if place is None:
+            if why_not != self._why_cold:
+                self._say(f"The local model is not kept warm: {why_not}.")
+            self._why_cold = why_not
+            return
+        self._load(options, place)
+        self._beside, self._why_cold = True, ""
 
     def _read_ahead(self, request: ChatRequest, reply: str) -> None:
         serving = self._local.loaded
@@ -288,8 +326,11 @@ class FallbackService:
                 self._note(f"{model} could not be loaded: {error!r}")
                 self._say(f"Fallback not loaded: {model}: {error!r}")
 
-    def _load(self, options: LoadOptions) -> LoadedModel:
-        """Load, one at a time; whoever waited for the same model finds it loaded."""
+    def _load(self, options: LoadOptions, place: LoadOptions | None = None) -> LoadedModel:
+        """Load, one at a time; whoever waited for the same model finds it loaded.
+
+        ``place`` is how to load it this time, where that is not as the settings say.
+        """
         with self._loading:
             serving = self._local.loaded
             if serving is not None and self._served == _offline(options):
@@ -300,7 +341,7 @@ class FallbackService:
                 if options.offline and not self._is_here(options.model):
                     raise _missing(options.model)
                 self._say(f"Loading {options.model} …")
-                loaded = self._local.load(options, self._set_progress)
+                loaded = self._local.load(place or options, self._set_progress)
             except FallbackError as error:
                 with self._state:
                     self._failed[_offline(options)] = (error, self._now())

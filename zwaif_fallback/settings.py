@@ -34,9 +34,10 @@ SETTINGS: tuple[Setting, ...] = (
         "API_FALLBACK_PRELOAD",
         "auto",
         "When the local model is loaded: auto loads it at the first sign of trouble, start loads it when Z-Waif "
-        "starts, never loads it only when a reply is needed.",
+        "starts, never loads it only when a reply is needed. warm keeps it loaded and lets it read along while your "
+        "server is well, so that it can go on at once; it is only loaded where memory allows.",
         label="Load the local model",
-        choices=("auto", "start", "never"),
+        choices=("auto", "start", "warm", "never"),
     ),
     Setting(
         "API_FALLBACK_DEVICE",

@@ -7,7 +7,7 @@ is found through an entry point in the group ``zwaif``. Implementations run last
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -70,6 +70,16 @@ def register_settings_ui(gradio: Any, host: Host) -> None:
 @hookspec
 def fallback_answered(record: AnswerRecord) -> None:
     """A reply by a plugin is complete. Runs after each one, in the thread that waited for it; be quick."""
+
+
+@hookspec
+def primary_answered(primary: str, describe: Callable[[], ChatRequest], reply: str) -> None:
+    """The primary gave a whole reply itself.
+
+    Runs after each one, in the thread of Z-Waif that read it and before Z-Waif goes on: return within microseconds and
+    do what takes longer in a thread of your own. ``describe`` puts the request into words; call it there, once, and let
+    go of it, as it holds the request. ``primary`` is ``host:port``.
+    """
 
 
 @hookspec

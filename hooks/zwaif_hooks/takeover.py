@@ -109,6 +109,10 @@ class Turn:
             answered = not self._abandoned
         finally:
             self._runtime.records.add(self._record(chars, answered))
+        if answered and self._failure is None:
+            self._runtime.plugins.hook.primary_answered(
+                primary=self._primary.name, describe=self._call.describe, reply=self._delivered
+            )
 
     def _speakers(self) -> Iterator[Chunk]:
         if self._pump is None:

@@ -47,6 +47,9 @@ class Local:
     def read_ahead(self, prompt: str) -> GenerationStats:
         return GenerationStats()
 
+    def unload(self) -> None:
+        self.loaded = None
+
     def close(self) -> None:
         self.closed = True
 

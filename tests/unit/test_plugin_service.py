@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from zwaif_fallback import catalogue, prompts
+from zwaif_fallback import catalogue, prompts, service
 from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel, LoadOptions
 from zwaif_fallback.errors import FallbackError, ModelError, ModelNotFound, ModelTooBig
 from zwaif_fallback.service import TRY_AGAIN_SECONDS, FallbackService
@@ -60,6 +61,9 @@ class Local:
         self.read.append(prompt)
         self.has_read.set()
         return GenerationStats()
+
+    def unload(self) -> None:
+        self.loaded = None
 
     def close(self) -> None:
         self.closed = True
@@ -284,3 +288,65 @@ def test_what_the_next_prompt_begins_with_is_read_after_a_reply(desk: Desk) -> N
     assert desk.local.has_read.wait(20)
     (read,) = desk.local.read
     assert read == "User: Hello\nAssistant: one speaks.\nUser: "
+
+
+# --- kept warm while the primary is well -----------------------------------------------------------------------------
+
+
+def never() -> ChatRequest:
+    raise AssertionError("described although nobody wants to know")
+
+
+def warm(desk: Desk, monkeypatch: pytest.MonkeyPatch, place: str = "cpu", why_not: str = "") -> None:
+    """Switched on, with room as told."""
+    desk.settings.set("API_FALLBACK_PRELOAD", "warm")
+
+    def placed(options: LoadOptions, primary_is_here: bool) -> tuple[LoadOptions | None, str]:
+        return (replace(options, device=place) if place else None), why_not
+
+    monkeypatch.setattr(service.warmup, "placed", placed)
+    monkeypatch.setattr(service.warmup, "is_short_of_memory", lambda: False)
+
+
+@pytest.mark.parametrize("preload", ["auto", "start", "never"])
+def test_a_healthy_turn_costs_nothing_unless_the_user_wants_it(desk: Desk, preload: str) -> None:
+    desk.settings.set("API_FALLBACK_PRELOAD", preload)
+    desk.service.primary_answered(never, "All is well.")
+    assert desk.local.loads == []
+
+
+def test_warm_loads_beside_a_healthy_primary_and_reads_along(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    warm(desk, monkeypatch)
+    desk.service.primary_answered(lambda: HELLO, "All is well.")
+    assert desk.local.has_read.wait(20)
+    assert [options.device for options in desk.local.loads] == ["cpu"]
+    assert desk.local.read == ["User: Hello\nAssistant: All is well.\nUser: "]
+    assert desk.reply() == "one speaks." and len(desk.local.loads) == 1, "the warm model answers, wherever it is"
+
+
+def test_without_room_it_stays_cold_and_says_so_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    warm(desk, monkeypatch, "", "it takes 3.2 GB and 4.3 GB are free")
+    for _ in range(2):
+        desk.service.primary_answered(lambda: HELLO, "All is well.")
+        assert desk.service.has_read_ahead(20)
+    assert desk.local.loads == [] and desk.local.read == []
+    (line,) = desk.said
+    assert line == "The local model is not kept warm: it takes 3.2 GB and 4.3 GB are free."
+
+
+def test_a_warm_model_makes_room_when_memory_gets_short(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    warm(desk, monkeypatch)
+    desk.service.primary_answered(lambda: HELLO, "All is well.")
+    assert desk.service.has_read_ahead(20) and desk.local.loaded
+    monkeypatch.setattr(service.warmup, "is_short_of_memory", lambda: True)
+    desk.service.primary_answered(lambda: HELLO, "All is well.")
+    assert desk.service.has_read_ahead(20) and desk.local.loaded is None
+    assert any("Memory is short" in line for line in desk.said)
+
+
+def test_a_model_the_user_loaded_is_not_unloaded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.reply()
+    warm(desk, monkeypatch)
+    monkeypatch.setattr(service.warmup, "is_short_of_memory", lambda: True)
+    desk.service.primary_answered(lambda: HELLO, "All is well.")
+    assert desk.service.has_read_ahead(20) and desk.local.loaded

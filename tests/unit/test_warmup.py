@@ -1,0 +1,65 @@
+"""Where the local model may be loaded while the primary is well, and when not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from zwaif_fallback import warmup
+from zwaif_fallback.engines.base import LoadOptions
+from zwaif_fallback.hardware import RUNTIME_BYTES, Gpu, Memory
+from zwaif_fallback.warmup import GIB, Place, place_for, spare
+
+AUTO = LoadOptions("model")
+ROOMY = Memory(32 * GIB, 20 * GIB)
+CARD = replace(ROOMY, gpus=(Gpu("a card", 24 * GIB, 20 * GIB),))
+FULL_CARD = replace(ROOMY, gpus=(Gpu("a card", 24 * GIB, 2 * GIB),))
+
+
+def three_gib(options: LoadOptions, on_card: bool) -> int | None:
+    return 3 * GIB
+
+
+@pytest.mark.parametrize(
+    ("device", "primary_is_here", "memory", "place"),
+    [
+        ("auto", True, ROOMY, "auto"),
+        ("auto", True, CARD, "cpu"),  # the primary may want all of the card later
+        ("auto", False, CARD, "auto"),
+        ("auto", False, FULL_CARD, "cpu"),
+        ("cuda", True, CARD, "cuda"),  # the user said so
+        ("cuda:1", True, CARD, "cuda:1"),
+        ("cuda", True, FULL_CARD, ""),
+        ("cpu", True, CARD, "cpu"),
+        ("auto", True, Memory(16 * GIB, 5 * GIB), ""),
+        ("auto", True, Memory(16 * GIB, 6 * GIB), "auto"),
+    ],
+)
+def test_place(device: str, primary_is_here: bool, memory: Memory, place: str) -> None:
+    found = place_for(replace(AUTO, device=device), primary_is_here, memory, three_gib)
+    assert found.device == place
+    assert bool(found.why_not) is not bool(place)
+
+
+def test_too_little_memory_is_said_in_figures() -> None:
+    found = place_for(AUTO, True, Memory(16 * GIB, 4 * GIB), three_gib)
+    assert found == Place(why_not="it takes 3.2 GB and 4.3 GB are free")
+
+
+def test_a_model_whose_size_nobody_knows_is_not_loaded() -> None:
+    assert place_for(AUTO, True, ROOMY, lambda options, on_card: None).device == ""
+
+
+def test_what_stays_free_is_a_share_of_much_memory_and_two_gib_of_little() -> None:
+    assert spare(Memory(8 * GIB, GIB)) == 2 * GIB
+    assert spare(Memory(64 * GIB, GIB)) == int(64 * GIB * 0.15)
+
+
+def test_bytes_needed_are_the_files(tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"x" * 1000)
+    assert warmup.bytes_needed(LoadOptions(str(file)), False) == RUNTIME_BYTES + 1200
+    assert warmup.bytes_needed(LoadOptions(str(tmp_path)), False) is None, "a folder without a model"
+    assert warmup.bytes_needed(LoadOptions("owner/not-here", cache_dir=str(tmp_path)), False) is None
