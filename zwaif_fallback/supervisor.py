@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import threading
 from collections import OrderedDict
@@ -14,6 +15,7 @@ from typing import Any, Literal
 import psutil
 
 from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel, LoadOptions
+from zwaif_fallback.engines.gguf_plan import gguf_fits, is_gguf_model
 from zwaif_fallback.engines.model_files import find_in_cache, is_path
 from zwaif_fallback.errors import EngineError, FallbackError, ModelError, WorkerDied, WorkerHung
 from zwaif_fallback.hardware import estimate_memory, memory_now
@@ -409,33 +411,39 @@ class LocalModel:
 
 
 class _Busy:
-    """Whether a process is doing anything, seen from outside: its CPU time moves."""
+    """Whether a process is doing anything, seen from outside: its CPU time or its memory moves.
+
+    A file mapped from a slow disk comes in without CPU time, and llama.cpp lets no thread of Python's speak meanwhile.
+    """
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
-        self._seen = self._cpu_seconds()
+        self._seen, self._memory = self._now()
         self._idle = 0.0
 
     def idle_for(self, step: float) -> float:
         """Call every ``step`` seconds; returns the seconds without work so far."""
-        now = self._cpu_seconds()
-        self._idle = 0.0 if now > self._seen + 0.01 else self._idle + step
-        self._seen = now
+        now, memory = self._now()
+        self._idle = 0.0 if now > self._seen + 0.01 or memory != self._memory else self._idle + step
+        self._seen, self._memory = now, memory
         return self._idle
 
-    def _cpu_seconds(self) -> float:
+    def _now(self) -> tuple[float, int]:
+        """Seconds of CPU time, bytes of memory."""
         try:
-            times = psutil.Process(self._pid).cpu_times()
+            process = psutil.Process(self._pid)
+            times = process.cpu_times()
+            return float(times.user + times.system), int(process.memory_info().rss)
         except psutil.Error:
-            return 0.0
-        return float(times.user + times.system)
+            return 0.0, 0
 
 
 def absolute(options: LoadOptions) -> LoadOptions:
     """Paths as the worker, which runs in another folder, needs them."""
     model, cache = options.model.strip(), options.cache_dir
     if model and is_path(model):
-        model = str(Path(model).expanduser().resolve())
+        # Not resolved: a link in the Hugging Face cache has the name of its GGUF file, what it points to has none.
+        model = os.path.abspath(Path(model).expanduser())  # noqa: PTH100 - resolve() would follow links
     if cache:
         cache = str(Path(cache).expanduser().resolve())
     return replace(options, model=model, cache_dir=cache)
@@ -447,6 +455,8 @@ def fits_beside(options: LoadOptions) -> bool:
     if folder is None:
         return True
     memory = memory_now()
+    if is_gguf_model(folder):
+        return gguf_fits(options, memory.ram_free)
     gpu = memory.best_gpu if options.device == "auto" or options.device.startswith("cuda") else None
     four_bit = "4bit" if gpu is not None and options.quantization != "none" else ""
     try:

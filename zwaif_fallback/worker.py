@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from zwaif_fallback.engines.base import Engine, GenerationStats, LoadOptions
+from zwaif_fallback.engines.leaving import leave
 from zwaif_fallback.engines.loading import make_engine
 from zwaif_fallback.errors import EngineError
 from zwaif_fallback.idle import IdlePriority
@@ -85,7 +86,7 @@ class Worker:
                 self._receive(decode(line))
         finally:
             # Not sys.exit: nothing may outlive the parent, and native code may be busy for minutes.
-            os._exit(0)
+            leave()
 
     def _receive(self, message: dict[str, Any]) -> None:
         op = message["op"]
@@ -189,7 +190,7 @@ class Worker:
         tick = threading.Event()
         while not tick.wait(BEAT_SECONDS):
             if os.name == "posix" and os.getppid() != parent:
-                os._exit(0)
+                leave()
             with self._reply_lock:
                 reply = self._reply
             if reply is None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.engines.gguf_models import convert_companion, make_parrot
+
 CORPUS = [
     "Hello there, how are you today? I am fine, thank you very much.",
     "The quick brown fox jumps over the lazy dog while the rain falls.",
@@ -92,3 +94,17 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return made[kind, seed]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def companion_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded model as one GGUF file."""
+    pytest.importorskip("gguf")
+    return convert_companion(tmp_path_factory.mktemp("gguf") / "companion.F16.gguf")
+
+
+@pytest.fixture(scope="session")
+def parrot_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another kind of tokenizer, and a sentence that is known beforehand."""
+    pytest.importorskip("gguf")
+    return make_parrot(tmp_path_factory.mktemp("gguf") / "parrot.gguf")

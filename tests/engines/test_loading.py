@@ -57,14 +57,6 @@ def test_only_pickled_weights(copy: Path) -> None:
         load(copy)
 
 
-def test_gguf_is_for_a_later_version(copy: Path) -> None:
-    with pytest.raises(ModelError, match=r"GGUF file, which this version cannot run yet"):
-        load("models/tiny.Q4_0.gguf")
-    (copy / "model.safetensors").rename(copy / "tiny.gguf")
-    with pytest.raises(ModelError, match=r"GGUF file \(tiny.gguf\)"):
-        load(copy)
-
-
 def test_incomplete_download(copy: Path) -> None:
     (copy / "model.safetensors").rename(copy / "model-00001-of-00002.safetensors")
     index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}

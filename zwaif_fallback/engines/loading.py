@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from zwaif_fallback.engines.base import Engine, LoadOptions
-from zwaif_fallback.errors import ModelError
+from zwaif_fallback.engines.gguf_plan import gguf_in
 
 
 def make_engine(options: LoadOptions) -> Engine:
-    """The engine for this model, not loaded yet.
+    """The engine for this model, not loaded yet: llama.cpp for GGUF, transformers for everything else.
 
     Raises:
-        ModelError: no engine of this version runs such a file.
+        ModelError: a folder with several GGUF models, of which none was named.
     """
-    if options.model.lower().endswith(".gguf"):
-        raise ModelError(
-            f"{options.model} is a GGUF file, which this version cannot run yet. Set API_FALLBACK_MODEL to a model "
-            "with safetensors weights, for example TinyLlama/TinyLlama-1.1B-Chat-v1.0."
-        )
+    if options.model.lower().endswith(".gguf") or gguf_in(Path(options.model)):
+        from zwaif_fallback.engines.gguf import GgufEngine
+
+        return GgufEngine()
     from zwaif_fallback.engines.transformers import TransformersEngine
 
     return TransformersEngine()

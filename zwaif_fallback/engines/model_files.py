@@ -91,12 +91,6 @@ def missing_shards(folder: Path) -> list[str]:
 
 
 def _no_weights(folder: Path, names: list[str]) -> ModelError:
-    gguf = [name for name in names if name.lower().endswith(".gguf")]
-    if gguf:
-        return ModelError(
-            f"{folder} holds a GGUF file ({gguf[0]}), which this version cannot run yet. Choose a model with "
-            f"safetensors weights, for example {DEFAULT_MODEL}."
-        )
     pickles = [name for name in names if name.lower().endswith(_PICKLES)]
     if pickles:
         return ModelError(

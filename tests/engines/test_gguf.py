@@ -1,0 +1,365 @@
+"""The GGUF engine on two real tiny models, in this process: what it says, where it stops, what it keeps."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engines.gguf_models import SENTENCE
+from tests.engines.test_continuation import ASK, GREEDY, TALK, cuts
+from zwaif_fallback import demo, prompts
+from zwaif_fallback.engines.base import Engine, Generation, GenerationStats, LoadOptions
+from zwaif_fallback.engines.gguf import GgufEngine, grammar_for, sampling_of
+from zwaif_fallback.engines.gguf_server import Chunk, LlamaServer
+from zwaif_fallback.engines.loading import make_engine
+from zwaif_fallback.engines.transformers import TransformersEngine
+from zwaif_fallback.errors import EngineError, ModelError
+from zwaif_hooks.messages import Message, Sampling
+
+pytest.importorskip("xllamacpp")
+pytestmark = pytest.mark.slow
+
+PARROT_ASK = "<s>[INST] Hello [/INST]"
+LONG = ASK.format("Hello there, how are you today? " * 120)
+
+
+def loaded(file: Path, **options: Any) -> GgufEngine:
+    engine = GgufEngine()
+    engine.load(LoadOptions(str(file), device="cpu", threads=1, **options))
+    return engine
+
+
+@pytest.fixture(scope="module")
+def companion(companion_gguf: Path) -> Iterator[GgufEngine]:
+    engine = loaded(companion_gguf)
+    yield engine
+    engine.unload()
+
+
+@pytest.fixture(scope="module")
+def parrot(parrot_gguf: Path) -> Iterator[GgufEngine]:
+    engine = loaded(parrot_gguf)
+    yield engine
+    engine.unload()
+
+
+def say(engine: Engine, prompt: str, stats: GenerationStats | None = None, **more: Any) -> str:
+    more.setdefault("sampling", GREEDY)
+    more.setdefault("max_tokens", 40)
+    return "".join(engine.generate(Generation(prompt, **more), stats))
+
+
+# What it says
+
+
+def test_it_says_what_the_same_weights_say_in_transformers(companion: GgufEngine) -> None:
+    other = TransformersEngine()
+    other.load(LoadOptions(str(Path(demo.__file__).parent / "model"), device="cpu", dtype="float32"))
+    for asked, _ in TALK:
+        assert say(companion, ASK.format(asked)) == say(other, ASK.format(asked))
+    texts = ["Hello there", "\U0001f600 caf\u00e9", "<|user|>\nHi</s>", "", "half \ud83d of an emoji"]
+    assert companion.count_tokens(texts) == other.count_tokens(texts)
+
+
+def test_what_is_told_of_the_model(companion_gguf: Path, parrot_gguf: Path) -> None:
+    engine = GgufEngine()
+    lines: list[str] = []
+    told = engine.load(LoadOptions(str(companion_gguf), device="cpu"), lines.append)
+    assert (told.engine, told.device, told.quantization, told.notes) == ("gguf", "cpu", "F16", ())
+    assert (told.info.context_window, told.info.bos_token, told.info.eos_token) == (2048, "<s>", "</s>")
+    assert told.memory_bytes > 2_000_000 and "<|assistant|>" in told.info.chat_template
+    assert lines == [f"Loading {companion_gguf} (F16 on cpu) …"]
+    engine.unload()
+    with pytest.raises(EngineError, match="No model is loaded"):
+        engine.count_tokens(["a"])
+
+
+def test_whole_characters_only(parrot: GgufEngine) -> None:
+    stats = GenerationStats()
+    pieces = list(parrot.generate(Generation(PARROT_ASK, 40, sampling=GREEDY), stats))
+    assert "".join(pieces) == SENTENCE and stats.finish_reason == "stop"
+    assert "\U0001f600" in pieces and stats.generated_tokens > len(pieces)
+
+
+@pytest.mark.parametrize("limit", range(1, 10))
+def test_a_character_that_is_not_finished_is_left_out(parrot: GgufEngine, limit: int) -> None:
+    stats = GenerationStats()
+    text = say(parrot, PARROT_ASK, stats, max_tokens=limit)
+    assert SENTENCE.startswith(text) and "\ufffd" not in text
+    assert (stats.generated_tokens, stats.finish_reason) == (limit, "length")
+
+
+@pytest.mark.parametrize("stop", ["sun", "n, ", "\u00e9", "Morning"])
+def test_stop_strings(companion: GgufEngine, parrot: GgufEngine, stop: str) -> None:
+    for engine, prompt in ((companion, ASK.format("Good morning")), (parrot, PARROT_ASK)):
+        whole, stats = say(engine, prompt), GenerationStats()
+        assert say(engine, prompt, stats, stop=("nowhere", stop)) == whole.partition(stop)[0]
+        assert stats.finish_reason == "stop"
+
+
+def test_a_seed_repeats_itself_and_only_itself(companion: GgufEngine) -> None:
+    hot = Sampling(temperature=1.8, top_k=0, top_p=1.0, min_p=0.0, seed=5)
+    prompt = ASK.format("Tell me something")
+    assert say(companion, prompt, sampling=hot) == say(companion, prompt, sampling=hot)
+    others = {say(companion, prompt, sampling=replace(hot, seed=seed)) for seed in (None, 6, 7, 2**40)}
+    assert len(others) > 1
+
+
+def test_each_wish_for_sampling_is_told_in_llama_cpp_s_words() -> None:
+    wish = Sampling(0.3, 0.8, 30, 0.02, 1.2, 64, 0.4, 0.5, 7)
+    assert sampling_of(wish, 2048) == {
+        "samplers": ["penalties", "temperature", "top_k", "top_p", "min_p"],
+        "temperature": 0.3,
+        "top_k": 30,
+        "top_p": 0.8,
+        "min_p": 0.02,
+        "repeat_penalty": 1.2,
+        "repeat_last_n": 64,
+        "frequency_penalty": 0.4,
+        "presence_penalty": 0.5,
+        "seed": 7,
+    }
+    off = sampling_of(Sampling(0, 0, -1, 2.0, 0.0, -1, seed=-1), 2048)
+    assert (off["top_p"], off["top_k"], off["min_p"], off["repeat_penalty"]) == (1.0, 0, 0.0, 1.0)
+    assert (off["repeat_last_n"], off["seed"]) == (2048, -1)
+
+
+def test_every_wish_is_one_that_llama_cpp_takes(companion: GgufEngine) -> None:
+    for sampling in (Sampling(0.3, 0.8, 30, 0.02, 1.2, 64, 0.4, 0.5, 7), Sampling(0, 0, -1, 2.0, 0.0, -1), Sampling()):
+        assert say(companion, ASK.format("Good morning"), sampling=sampling)
+
+
+# The prompt
+
+
+@pytest.mark.parametrize("name", ["companion", "parrot"])
+def test_our_prompt_is_the_one_that_llama_cpp_s_own_chat_makes(name: str, request: pytest.FixtureRequest) -> None:
+    engine: GgufEngine = request.getfixturevalue(name)
+    messages = [Message("user", "Hello"), Message("assistant", "there."), Message("user", "Hello there?")]
+    plain = {"messages": [{"role": m.role, "content": m.content} for m in messages], "max_tokens": 1}
+    usage: list[Any] = []
+    engine._loaded()._server.handle_chat_completions(plain, usage.append)
+    prompt = prompts.render(messages, engine._info)
+    stats = GenerationStats()
+    say(engine, prompt, stats, max_tokens=1)
+    assert stats.prompt_tokens == usage[0]["usage"]["prompt_tokens"]
+    assert stats.reused_tokens == stats.prompt_tokens - 1, "not the same tokens"
+
+
+def test_a_begin_token_is_there_once(parrot: GgufEngine) -> None:
+    begun, plain = parrot.prompt_tokens(PARROT_ASK), parrot.prompt_tokens(PARROT_ASK.removeprefix("<s>"))
+    assert begun == plain and begun.count(1) == 1
+
+
+def test_a_growing_chat_is_read_once(companion: GgufEngine) -> None:
+    prompt = ASK.format("Good morning")
+    for _ in range(3):
+        stats = GenerationStats()
+        prompt += say(companion, prompt, stats)
+        said = companion.count_tokens([prompt])[0]
+        prompt += "</s>\n" + ASK.format("Good night")
+    say(companion, prompt, stats)
+    assert stats.reused_tokens >= said > 40
+    assert stats.prefilled_tokens == stats.prompt_tokens > stats.reused_tokens
+
+
+def test_a_summary_between_two_turns_costs_the_chat_nothing(companion: GgufEngine) -> None:
+    stats = GenerationStats()
+    say(companion, LONG[:2000])
+    say(companion, "Something else. " * 60)
+    say(companion, LONG[:2000] + " and more", stats)
+    assert stats.reused_tokens > 0.9 * stats.prompt_tokens
+
+
+def test_a_prompt_that_is_too_long_or_empty(companion_gguf: Path) -> None:
+    engine = loaded(companion_gguf, context_window=512)
+    size = engine.count_tokens([LONG])[0]
+    with pytest.raises(EngineError, match=f"The prompt has {size} tokens and the model's window is 512: shorten"):
+        say(engine, LONG)
+    with pytest.raises(EngineError, match="The prompt is empty"):
+        say(engine, "")
+    stats = GenerationStats()
+    say(engine, ASK.format("Hi"), stats, max_tokens=10_000, sampling=Sampling(temperature=3.0, top_p=1.0, top_k=0))
+    assert stats.prompt_tokens + stats.generated_tokens <= 512
+    engine.unload()
+
+
+def test_llama_cpp_s_own_errors_are_errors(companion: GgufEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zwaif_fallback.engines.gguf.sampling_of", lambda sampling, window: {"top_k": "many"})
+    with pytest.raises(EngineError, match=r"The local model failed while it wrote \(.*top_k"):
+        say(companion, ASK.format("Hi"))
+
+
+# Going on inside a word
+
+
+def test_a_sentence_is_gone_on_with_wherever_it_was_cut(companion: GgufEngine) -> None:
+    cases = [(ASK.format(asked), answer, at) for asked, answer in TALK for at in cuts(answer)]
+    plain = sum(say(companion, ask + answer[:at]) == answer[at:] for ask, answer, at in cases)
+    healed = [at for ask, answer, at in cases if say(companion, ask + answer[:at], heal=at) != answer[at:]]
+    assert plain < 0.7 * len(cases), "it could do without"
+    assert healed == []
+
+
+def test_the_characters_that_were_there_stay_as_they_are(parrot: GgufEngine) -> None:
+    for at in range(1, len(SENTENCE) + 1):
+        assert SENTENCE[:at] + say(parrot, PARROT_ASK + SENTENCE[:at], heal=at) == SENTENCE
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5])
+def test_what_is_written_again_does_not_count(companion: GgufEngine, limit: int) -> None:
+    ask, answer = ASK.format(TALK[0][0]), TALK[0][1]
+    stats = GenerationStats()
+    text = say(companion, ask + answer[:20], stats, heal=20, max_tokens=limit)
+    assert answer[20:].startswith(text) and text
+    assert (stats.generated_tokens, stats.finish_reason) == (limit, "length")
+
+
+def test_a_finished_reply_may_end_behind_its_space(companion: GgufEngine) -> None:
+    stats = GenerationStats()
+    ask, answer = ASK.format(TALK[0][0]), TALK[0][1]
+    assert say(companion, ask + answer + " ", stats, heal=len(answer) + 1) == ""
+    assert stats.finish_reason == "stop"
+
+
+@pytest.mark.parametrize("torn", ['say "', "a\\", "\U0001f600", "]] ::= x", "\t"])
+def test_any_text_can_be_written_again(companion: GgufEngine, torn: str) -> None:
+    say(companion, ASK.format("Hi") + torn, heal=len(torn))
+    assert '"\\U' in grammar_for(torn)
+
+
+def test_where_it_cannot_be_written_again_it_stays(companion: GgufEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompt = ASK.format("Good morning") + "Morning, sunsh"
+    plain = say(companion, prompt)
+    for broken in ("root ::= ", 'root ::= "zzz" .*'):
+        monkeypatch.setattr("zwaif_fallback.engines.gguf.grammar_for", lambda torn, broken=broken: broken)
+        assert say(companion, prompt, heal=14) == plain
+
+
+# Stopping
+
+
+class Watched:
+    """llama.cpp's chunks as they pass; ``act`` is called for each."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, act: Callable[[int, Chunk], None]) -> None:
+        self.chunks: list[Chunk] = []
+        real = LlamaServer.complete
+
+        def complete(server: LlamaServer, body: Any, take: Callable[[Chunk], bool]) -> None:
+            def watched(chunk: Chunk) -> bool:
+                self.chunks.append(chunk)
+                act(len(self.chunks), chunk)
+                return take(chunk)
+
+            real(server, body, watched)
+
+        monkeypatch.setattr(LlamaServer, "complete", complete)
+
+
+def test_cancelled_while_the_prompt_is_read(companion: GgufEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def act(number: int, chunk: Chunk) -> None:
+        if chunk.get("prompt_progress", {}).get("processed"):
+            companion.cancel()
+
+    watched = Watched(monkeypatch, act)
+    stats = GenerationStats()
+    assert say(companion, "Never read before. " + LONG, stats) == ""
+    assert stats.finish_reason == "cancelled"
+    assert len(watched.chunks) == 2, "it went on reading"
+    assert stats.prefilled_tokens < stats.prompt_tokens
+
+
+def test_cancelled_between_two_tokens(companion: GgufEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces: list[str] = []
+    stats = GenerationStats()
+    with_text: list[int] = []
+
+    def act(number: int, chunk: Chunk) -> None:
+        with_text.append(number) if chunk["choices"][0]["text"] else None
+        if len(with_text) == 3:
+            companion.cancel()
+
+    Watched(monkeypatch, act)
+    pieces = list(companion.generate(Generation(ASK.format("Good morning"), 40, sampling=GREEDY), stats))
+    assert len(pieces) == 2 and len(with_text) == 3 and stats.finish_reason == "cancelled"
+
+
+def test_cancelled_before_it_began(companion: GgufEngine) -> None:
+    stats = GenerationStats()
+    pieces = companion.generate(Generation(ASK.format("Good morning"), 40, sampling=GREEDY), stats)
+    companion.cancel()
+    assert "".join(pieces) == "" and stats.finish_reason == "cancelled"
+    assert say(companion, ASK.format("Good morning")) == TALK[1][1]
+
+
+def test_a_reader_that_leaves_ends_it(companion: GgufEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    stats = GenerationStats()
+    hot = Sampling(temperature=3.0, top_k=0, top_p=1.0)
+    pieces = companion.generate(Generation(ASK.format("Good morning"), 1500, sampling=hot), stats)
+    next(pieces)
+    pieces.close()  # type: ignore[attr-defined]
+    assert stats.finish_reason == "cancelled"
+    assert not [thread for thread in threading.enumerate() if thread.name == "zwaif-llama"]
+
+
+def test_tokens_are_counted_while_a_reply_is_written(companion: GgufEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[list[int]] = []
+    Watched(monkeypatch, lambda number, chunk: counts.append(companion.count_tokens(["Hello there"])))
+    say(companion, ASK.format("Good morning"))
+    assert len(counts) > 10 and set(map(tuple, counts)) == {(2,)}
+
+
+# Which engine
+
+
+def test_chosen_by_itself(companion_gguf: Path, tmp_path: Path, tiny_model: Callable[..., Path]) -> None:
+    blob = tmp_path / "sha256-0123"
+    blob.write_bytes(companion_gguf.read_bytes())
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "model.gguf").write_bytes(companion_gguf.read_bytes())
+    for model in (companion_gguf, blob, tmp_path / "folder", tmp_path / "gone.GGUF"):
+        assert isinstance(make_engine(LoadOptions(str(model))), GgufEngine)
+    for name in (str(tiny_model()), "owner/name", "", "\0"):
+        assert isinstance(make_engine(LoadOptions(name)), TransformersEngine)
+    for model in (blob, tmp_path / "folder"):
+        engine = loaded(model)
+        assert say(engine, ASK.format("Good morning")) == TALK[1][1]
+        engine.unload()
+
+
+def test_without_the_extra(companion_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)
+    with pytest.raises(ModelError, match=r'one more package. Run: pip install "zwaif-fallback\[gguf\]"'):
+        loaded(companion_gguf)
+
+
+def test_an_extra_that_does_not_load_here(companion_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str, *rest: Any) -> Any:
+        if name == "xllamacpp":
+            raise ImportError("DLL load failed")
+        return real(name, *rest)
+
+    real = __import__
+    monkeypatch.delitem(sys.modules, "xllamacpp")
+    monkeypatch.setattr("builtins.__import__", refuse)
+    with pytest.raises(ModelError, match=r"cannot be loaded \(DLL load failed\)\. Run: pip install"):
+        loaded(companion_gguf)
+
+
+def test_what_llama_cpp_cannot_run_is_told_with_its_reason(companion_gguf: Path, tmp_path: Path) -> None:
+    data = companion_gguf.read_bytes()
+    strange = tmp_path / "strange.gguf"
+    length = (5).to_bytes(8, "little")
+    strange.write_bytes(data.replace(length + b"llama", length + b"lamma").replace(b"llama.", b"lamma."))
+    with pytest.raises(ModelError, match=r"cannot run \(unknown model architecture: 'lamma'\).*--upgrade xllamacpp"):
+        loaded(strange)
+    strange.write_bytes(data.replace(b"blk.1.attn_q", b"blk.1.attn_x"))
+    with pytest.raises(ModelError, match=r"cannot be loaded \(.*'blk.1.attn_q.weight' not found\)"):
+        loaded(strange)

@@ -1,0 +1,192 @@
+"""What a GGUF file is loaded as: checked before anything is allocated, its window and its layers by what fits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from zwaif_fallback.engines.base import LoadOptions
+from zwaif_fallback.engines.model_files import CHECK_SETTING
+from zwaif_fallback.errors import ModelError, ModelNotFound, ModelTooBig
+from zwaif_fallback.models.facts import ModelFacts
+from zwaif_fallback.models.gguf_facts import is_later_part, read_gguf
+from zwaif_fallback.models.gguf_header import BadHeader, is_gguf
+from zwaif_fallback.models.memory import GGUF_PROGRAM, planned_window
+
+LEAST_WINDOW = 512
+"""Tokens below which there is no room for a persona and a reply."""
+ALL_LAYERS = 999
+CARD_RESERVE = 512 * 1024 * 1024
+"""Bytes of a card that stay free: its own context and what llama.cpp computes in."""
+_STEP = 256
+"""llama.cpp makes windows in steps of so many tokens."""
+_CACHED_NUMBER = 2
+"""Bytes: the KV cache is kept in float16."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A graphics device that the installed llama.cpp can compute on."""
+
+    name: str
+    free: int
+    """Bytes."""
+
+
+@dataclass(frozen=True)
+class GgufPlan:
+    """How to load one file."""
+
+    path: Path
+    facts: ModelFacts
+    window: int
+    """Tokens, prompt and reply together."""
+    gpu_layers: int
+    """0: all on the CPU; :data:`ALL_LAYERS`: the whole model on the card."""
+    memory_bytes: int
+    """Weights and KV cache."""
+    notes: tuple[str, ...] = ()
+
+
+def gguf_in(place: Path) -> Path | None:
+    """The GGUF file that ``place`` is or holds; None where it is something else.
+
+    Raises:
+        ModelError: a folder with several models.
+    """
+    if place.is_file():
+        return place if is_gguf(place) else None
+    if not place.is_dir() or any(place.glob("*.safetensors")):
+        return None
+    found = sorted(file for file in place.glob("*.gguf") if not is_later_part(file))
+    chat = [file for file in found if not _problem(file)] or found
+    if len(chat) > 1:
+        names = ", ".join(file.name for file in chat[:4])
+        raise ModelError(f"{place} holds several models ({names}). Set API_FALLBACK_MODEL to one of these files.")
+    return chat[0] if chat else None
+
+
+def read_facts(path: Path) -> ModelFacts:
+    """The facts of a model that can be used.
+
+    Raises:
+        ModelNotFound: there is no such file.
+        ModelError: damaged, cut off, or not a model to chat with.
+    """
+    if not path.is_file():
+        raise ModelNotFound(f"There is no file {path}. {CHECK_SETTING}")
+    try:
+        facts = read_gguf(path)
+    except BadHeader as error:
+        raise ModelError(f"{path} cannot be used: {error}. Download the model again.") from error
+    except OSError as error:
+        raise ModelError(
+            f"{path} cannot be read ({error.strerror}). Check the disk and who may read the file."
+        ) from error
+    if facts.problem:
+        remedy = "Download the model again." if "not complete" in facts.problem else "Choose another model."
+        raise ModelError(f"{path} {facts.problem}. {remedy}")
+    return facts
+
+
+def make_plan(options: LoadOptions, cards: Sequence[Card], ram_free: int) -> GgufPlan:
+    """Layers and window by what is free now, each step down with a line in the notes.
+
+    Args:
+        cards: what the installed llama.cpp can compute on, besides the CPU.
+        ram_free: bytes that programs can get.
+
+    Raises:
+        ModelTooBig: not even the smallest window fits.
+        ModelError: the file cannot be used.
+    """
+    path = Path(options.model)
+    facts = read_facts(path)
+    wish = planned_window(facts, options.context_window)
+    notes: list[str] = []
+    layers = _layers_on_cards(options, facts, cards, wish, notes)
+    share = min(1.0, layers / (facts.shape.layers + 1)) if layers else 0.0
+    window = wish
+    if share < 1.0:
+        window = _window_in_ram(options, facts, wish, ram_free, 1.0 - share, notes)
+    memory = facts.weights + _cache(facts, window)
+    return GgufPlan(path, facts, window, layers, memory, tuple(notes))
+
+
+def is_gguf_model(place: Path) -> bool:
+    """Whether ``place`` is a GGUF file, or a folder of them."""
+    try:
+        return gguf_in(place) is not None
+    except ModelError:  # several of them, which loading tells the user
+        return True
+
+
+def gguf_fits(options: LoadOptions, ram_free: int) -> bool:
+    """Whether this model fits into so many bytes; a file that cannot be used does, as its own error says more."""
+    try:
+        place = gguf_in(Path(options.model))
+        make_plan(replace(options, model=str(place or options.model), device="cpu"), [], ram_free)
+    except ModelTooBig:
+        return False
+    except ModelError:
+        return True
+    return True
+
+
+def _cache(facts: ModelFacts, window: int) -> int:
+    return facts.shape.cached_numbers * _CACHED_NUMBER * window
+
+
+def _layers_on_cards(
+    options: LoadOptions, facts: ModelFacts, cards: Sequence[Card], window: int, notes: list[str]
+) -> int:
+    if options.device == "cpu":
+        return 0
+    if not cards:
+        if options.device != "auto":
+            notes.append(
+                f"API_FALLBACK_DEVICE is {options.device}, but the installed xllamacpp computes on the processor only; "
+                "docs/engines.md tells how to get it for a graphics card."
+            )
+        return 0
+    room = sum(max(0, card.free - CARD_RESERVE) for card in cards)
+    if facts.weights + _cache(facts, window) <= room:
+        return ALL_LAYERS
+    blocks = facts.shape.layers or 1
+    # The table of words stays with the processor; the output layer is taken for one more.
+    each = (facts.weights + _cache(facts, window)) / (blocks + 1)
+    layers = min(blocks, int(room / each))
+    names = " and ".join(card.name for card in cards)
+    notes.append(
+        f"{layers} of {blocks} layers run on {names}: more do not fit its free memory."
+        if layers
+        else f"The model runs on the processor: {names} has {room / 1e9:.1f} GB free for it."
+    )
+    return layers
+
+
+def _window_in_ram(
+    options: LoadOptions, facts: ModelFacts, wish: int, ram_free: int, share: float, notes: list[str]
+) -> int:
+    """The largest window up to ``wish`` whose cache fits beside ``share`` of the model."""
+    each = facts.shape.cached_numbers * _CACHED_NUMBER * share
+    room = ram_free - GGUF_PROGRAM - facts.weights * share
+    if room >= each * wish:
+        return wish
+    window = int(room / each) // _STEP * _STEP if room > 0 else 0
+    if window < min(LEAST_WINDOW, wish):
+        needed = facts.weights * share + GGUF_PROGRAM + each * min(LEAST_WINDOW, wish)
+        raise ModelTooBig(
+            f"{options.model} needs {needed / 1e9:.1f} GB of memory, {ram_free / 1e9:.1f} GB are free. Close other "
+            "programs, or choose a smaller model, for example TinyLlama/TinyLlama-1.1B-Chat-v1.0."
+        )
+    notes.append(f"The context window is {window} tokens instead of {wish}: more does not fit the memory that is free.")
+    return window
+
+
+def _problem(file: Path) -> str:
+    try:
+        return read_gguf(file).problem
+    except (BadHeader, OSError) as error:
+        return str(error)

@@ -1,0 +1,275 @@
+"""llama.cpp inside this process, through xllamacpp: started, asked, ended; and its door, shut to everybody else.
+
+xllamacpp is llama.cpp's own HTTP server as a library. Generations go through function calls, but it always listens
+for HTTP too, and that is the only way to its tokenizer. So it listens on a Unix socket in a folder that only this user
+may enter (on Windows on a loopback port), and answers nobody who lacks a key made for this load.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import logging
+import os
+import re
+import secrets
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from zwaif_fallback.engines.base import LoadOptions
+from zwaif_fallback.engines.gguf_plan import Card, GgufPlan
+from zwaif_fallback.engines.leaving import before_leaving
+from zwaif_fallback.errors import EngineError, ModelError, ModelTooBig
+
+logger = logging.getLogger(__name__)
+
+READ_AT_ONCE = 128
+"""Prompt tokens between two looks at whether the reply is still wanted (CPU); one token (1) would abort llama.cpp."""
+READ_AT_ONCE_ON_CARD = 512
+OTHER_PROMPTS_MIB = 256
+"""RAM for the KV caches of other prompts, a summary's beside the chat's. llama.cpp's own default is 8 GiB."""
+OTHER_STATES = 8
+"""Copies of the state that models with a sliding window need for going back; each is a few percent of their cache."""
+INSTALL = 'Run: pip install "zwaif-fallback[gguf]"'
+_PREFIX = "zwaif-llama-"
+_LONGEST_SOCKET = 100
+"""Bytes of a socket's path; macOS takes 103."""
+_PATIENCE = 60.0
+"""Seconds for an answer of the tokenizer, which needs milliseconds."""
+_CAUSE = re.compile(r"error loading model: (.+)|\b(?:failed|unable) to (?:allocate|create|load) (.+)")
+_NO_MEMORY = re.compile(r"out of memory|unable to allocate|failed to allocate|failed to create context|bad_alloc", re.I)
+
+Chunk = Mapping[str, Any]
+
+
+def library() -> Any:
+    """The module xllamacpp.
+
+    Raises:
+        ModelError: it is not installed, or cannot be loaded here.
+    """
+    try:
+        import xllamacpp
+    except ModuleNotFoundError as error:
+        raise ModelError(f"GGUF models need one more package. {INSTALL}") from error
+    except ImportError as error:  # a library of the system is missing, or the wheel is for another one
+        raise ModelError(f"xllamacpp, which runs GGUF models, cannot be loaded ({error}). {INSTALL}") from error
+    return xllamacpp
+
+
+def cards() -> list[Card]:
+    """What the installed llama.cpp can compute on, besides the CPU."""
+    return [
+        Card(str(device.get("description") or device["name"]), int(device["memory_free"]))
+        for device in library().get_device_info()
+        if "GPU" in str(device["type"])
+    ]
+
+
+class Door:
+    """Where llama.cpp listens, and the key it asks for."""
+
+    def __init__(self) -> None:
+        self.key = secrets.token_urlsafe(32)
+        self.folder: Path | None = None
+        if has_unix_sockets():
+            remove_leftovers()
+            folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+            if len(os.fsencode(folder)) < _LONGEST_SOCKET - 10:
+                self.folder = folder
+                before_leaving(self.close)
+            else:
+                folder.rmdir()
+        self.address = str(self.folder / "llama.sock") if self.folder else "127.0.0.1"
+
+    def hang(self, params: Any) -> None:
+        """Have the server of these parameters listen here and nowhere else."""
+        params.api_keys = [self.key]
+        params.endpoint_slots = params.endpoint_metrics = params.endpoint_props = False
+        params.n_threads_http = 2
+        if hasattr(params, "hostnames"):  # since 2026.10
+            params.hostnames = [self.address]
+        else:
+            params.hostname = self.address
+
+    def ask(self, connection: http.client.HTTPConnection, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """One question to the server, its answer out of JSON."""
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode("ascii")
+        try:
+            connection.request("GET" if data is None else "POST", path, data, headers)
+            response = connection.getresponse()
+            answer = json.loads(response.read())
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise EngineError(f"llama.cpp's tokenizer does not answer ({error}).") from error
+        if response.status != 200:
+            raise EngineError(f"llama.cpp's tokenizer answers {response.status} ({error_text(answer)}).")
+        return answer
+
+    @contextlib.contextmanager
+    def open(self, listening_at: str) -> Iterator[http.client.HTTPConnection]:
+        """A connection for a few questions in a row."""
+        port = re.search(r":(\d+)/?$", listening_at)
+        connection = (
+            _UnixConnection(self.address)
+            if self.folder
+            else http.client.HTTPConnection(self.address, int(port[1]) if port else 0, timeout=_PATIENCE)
+        )
+        with contextlib.closing(connection):
+            yield connection
+
+    def close(self) -> None:
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=_PATIENCE)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class LlamaServer:
+    """One model in llama.cpp.
+
+    Raises:
+        ModelError: llama.cpp refuses the file; the text has its reason.
+    """
+
+    def __init__(self, plan: GgufPlan, options: LoadOptions) -> None:
+        self._door = Door()
+        params = _parameters(plan, options)
+        self._door.hang(params)
+        said: list[str] = []
+        try:
+            with _overheard(said):
+                # Holds the GIL until the model is loaded: nothing else runs in this process meanwhile.
+                self._server: Any = library().Server(params)
+        except RuntimeError as error:
+            self._door.close()
+            raise _explained(plan, options, "".join(said)) from error
+        self._listening_at = str(self._server.listening_address)
+
+    def properties(self) -> Any:
+        """What the server says about the model: template, special tokens, settings."""
+        return self._ask_each("/props", [None])[0]
+
+    def tokens(self, texts: list[str], *, special: bool = False) -> list[list[int]]:
+        """Each text in tokens, tokens spelt out in it included. Answers also while a reply is written.
+
+        Args:
+            special: add what the model wants at the beginning of each prompt.
+        """
+        bodies = [{"content": text, "add_special": special, "parse_special": True} for text in texts]
+        return [list(answer["tokens"]) for answer in self._ask_each("/tokenize", bodies)]
+
+    def complete(self, body: Mapping[str, Any], take: Callable[[Chunk], bool]) -> None:
+        """Write a reply; ``take`` gets each chunk of it and returns True to stop. Returns when it is over."""
+        self._server.handle_completions(dict(body), take)
+
+    def close(self) -> None:
+        """End the server and give its memory back."""
+        self._server = None
+        self._door.close()
+
+    def _ask_each(self, path: str, bodies: list[Any]) -> list[Any]:
+        with self._door.open(self._listening_at) as connection:
+            return [self._door.ask(connection, path, body) for body in bodies]
+
+
+def has_unix_sockets() -> bool:
+    """Python on Windows has none."""
+    return sys.platform != "win32" and hasattr(socket, "AF_UNIX")
+
+
+def error_text(answer: Any) -> str:
+    """The text of llama.cpp's ``{"error": …}``."""
+    error = answer.get("error", answer) if isinstance(answer, dict) else answer
+    return str(error.get("message", error) if isinstance(error, dict) else error)
+
+
+def remove_leftovers() -> None:
+    """Take away folders of workers that were killed: nobody listens on their sockets any more."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):  # another user's, or gone by now
+            if folder.stat().st_uid == os.getuid() and not _somebody_listens(folder / "llama.sock"):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _somebody_listens(path: Path) -> bool:
+    """Also True while a server is only about to listen there."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return False
+        except OSError:
+            return True
+    return True
+
+
+def _parameters(plan: GgufPlan, options: LoadOptions) -> Any:
+    params = library().CommonParams()
+    params.model.path = str(plan.path)
+    params.n_ctx = plan.window
+    params.n_parallel = 1
+    params.n_gpu_layers = plan.gpu_layers
+    params.fit_params = False
+    params.warmup = False
+    params.verbosity = 1
+    params.n_batch = params.n_ubatch = READ_AT_ONCE_ON_CARD if plan.gpu_layers else READ_AT_ONCE
+    params.cache_ram_mib = OTHER_PROMPTS_MIB
+    params.n_ctx_checkpoints = OTHER_STATES
+    if options.threads > 0:
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
+    if not plan.gpu_layers:
+        params.no_kv_offload = params.no_op_offload = True
+    elif card := re.fullmatch(r"cuda:(\d+)", options.device):
+        params.main_gpu = int(card[1])
+        params.split_mode = library().llama_split_mode.LLAMA_SPLIT_MODE_NONE
+    return params
+
+
+def _explained(plan: GgufPlan, options: LoadOptions, said: str) -> ModelError:
+    causes = [match[1] or match[0] for match in _CAUSE.finditer(said)]
+    cause = causes[0].strip()[:160] if causes else "llama.cpp does not say why"
+    if _NO_MEMORY.search(said):
+        return ModelTooBig(
+            f"{options.model} does not fit the memory that is free now ({cause}). Close other programs, or choose a "
+            "smaller model, for example TinyLlama/TinyLlama-1.1B-Chat-v1.0."
+        )
+    if "unknown" in cause:
+        return ModelError(
+            f"{options.model} is of a kind that the installed xllamacpp cannot run ({cause}). "
+            "Run: pip install --upgrade xllamacpp, or choose another model."
+        )
+    return ModelError(f"{options.model} cannot be loaded ({cause}). Download the model again, or choose another.")
+
+
+@contextlib.contextmanager
+def _overheard(said: list[str]) -> Iterator[None]:
+    """What native code writes to stderr goes into ``said``: it is the only place where llama.cpp gives its reasons."""
+    sys.stderr.flush()
+    real = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(real, 2)
+            os.close(real)
+            file.seek(0)
+            said.append(file.read().decode("utf-8", "replace"))
+            logger.info("llama.cpp: %s", said[-1].strip())
