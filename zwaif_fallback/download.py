@@ -1,6 +1,7 @@
-"""Fetching a model from the Hugging Face hub into its cache, and saying what to do where that fails.
+"""Fetching a model from the Hugging Face hub, and saying what to do where that fails.
 
-Only safetensors weights, the tokenizer and the configuration are fetched; never pickled weights, never code.
+Of a repository in transformers' form only safetensors weights, the tokenizer and the configuration are fetched; never
+pickled weights, never code. Of one with GGUF files, one model.
 """
 
 from __future__ import annotations
@@ -15,52 +16,35 @@ from typing import Protocol
 from zwaif_fallback import model_files
 from zwaif_fallback.engines.model_files import NEEDED_FILES, check_folder
 from zwaif_fallback.errors import FallbackError, ModelError
+from zwaif_fallback.hub import HuggingFace
+from zwaif_fallback.models.gguf_facts import is_later_part
+from zwaif_fallback.models.named import file_in_repository, pick
+from zwaif_fallback.transfer import DownloadFailed, DownloadStopped, Progress, Report, Stop
 
 SPARE_BYTES = 500_000_000
 """What must stay free on the disk after a download, in bytes."""
 
 Say = Callable[[str], None]
 
-
-class DownloadFailed(FallbackError):
-    """``str(error)`` is one line with the next step."""
+__all__ = ["DownloadFailed", "DownloadStopped", "HuggingFace", "Progress", "download", "explain"]
 
 
 class Hub(Protocol):
     """What is asked of the hub. Both raise whatever its library raises."""
 
-    def files(self, model: str) -> Mapping[str, int]:
-        """Name and size in bytes of each file that would be fetched."""
+    def files(self, repository: str) -> Mapping[str, int]:
+        """Name and size in bytes of every file."""
 
-    def fetch(self, model: str) -> Path:
-        """Download, showing progress, and return the folder; goes on where an earlier one stopped."""
+    def fetch(self, repository: str, files: Mapping[str, int], folder: Path | None, report: Report, stop: Stop) -> Path:
+        """Bring these files here and return the folder they are in; goes on where an earlier attempt stopped.
+
+        Args:
+            folder: where to, None for the Hugging Face cache.
+        """
 
 
-class HuggingFace:
-    """The real hub.
-
-    Args:
-        endpoint: its address, where it is not the usual one.
-        cache_dir: where models go, where it is not the usual cache.
-    """
-
-    def __init__(self, endpoint: str | None = None, cache_dir: str | None = None) -> None:
-        self._endpoint = endpoint
-        self._cache_dir = cache_dir
-
-    def files(self, model: str) -> Mapping[str, int]:
-        from huggingface_hub import HfApi
-
-        siblings = HfApi(self._endpoint).model_info(model, files_metadata=True).siblings or []
-        return {one.rfilename: one.size or 0 for one in siblings if _is_needed(one.rfilename)}
-
-    def fetch(self, model: str) -> Path:
-        from huggingface_hub import snapshot_download
-
-        folder = snapshot_download(
-            model, allow_patterns=NEEDED_FILES, endpoint=self._endpoint, cache_dir=self._cache_dir
-        )
-        return Path(folder)
+def _unwatched(progress: Progress) -> None:
+    """Nobody looks."""
 
 
 def download(
@@ -71,15 +55,22 @@ def download(
     tree: Path | None = None,
     model_dir: str = "",
     cache_dir: str = "",
+    folder: Path | None = None,
+    report: Report = _unwatched,
+    stop: Stop = lambda: False,
     free_bytes: Callable[[Path], int] = lambda place: shutil.disk_usage(place).free,
 ) -> Path:
-    """Bring a model to this computer; the folder it is in afterwards.
+    """Bring a model to this computer; the folder or GGUF file it is afterwards.
 
     Args:
-        name: as in ``API_FALLBACK_MODEL``: of the list, or ``owner/name`` on the hub.
+        name: as in ``API_FALLBACK_MODEL``: of the list, ``owner/name`` on the hub, or ``owner/name:file.gguf``, where a
+            pattern or a quantization (``owner/name:Q4_K_M``) does as well.
         say: gets lines for the user.
         tree: Z-Waif's folder; a model that lies in it, or in ``model_dir`` in it, need not be fetched.
         cache_dir: the cache, empty for the Hugging Face default.
+        folder: where to put it instead of the cache.
+        report: told how far it is, about twice a second.
+        stop: asked all the time; once it says True the download ends, and what came is kept.
 
     Raises:
         FallbackError: the text says why, and what to do.
@@ -92,53 +83,89 @@ def download(
     if here is not None and model_files.is_on_this_machine(model, cache_dir):
         say(f"{model} is on this computer already: {here}")
         return here
-    return _fetch(model, say, hub or HuggingFace(cache_dir=cache_dir or None), cache_dir, free_bytes)
+    wanted = _Wanted(model, say, hub or HuggingFace(cache_dir=cache_dir or None), cache_dir, folder)
+    return wanted.fetch(report, stop, free_bytes)
 
 
-def _fetch(model: str, say: Say, hub: Hub, cache_dir: str, free_bytes: Callable[[Path], int]) -> Path:
-    place = _cache(cache_dir)
-    try:
-        files = hub.files(model)
-        _refuse_without_weights(model, files)
-        missing = _missing_bytes(model, files, cache_dir)
-        _refuse_without_room(model, missing, place, free_bytes)
-        say(f"Downloading {model}: {missing / 1e9:.1f} GB into {place}")
-        folder = hub.fetch(model)
-    except FallbackError:
-        raise
-    except Exception as error:  # the hub, requests and the disk each have errors of their own: all are explained
-        raise explain(error, model) from error
-    check_folder(folder)
-    say(f"{model} is on this computer now: {folder}")
-    return folder
+class _Wanted:
+    """One model that is to be fetched."""
+
+    def __init__(self, model: str, say: Say, hub: Hub, cache_dir: str, folder: Path | None) -> None:
+        self._model, self._say, self._hub = model, say, hub
+        self._repository, self._pattern = file_in_repository(model)
+        self._repository = self._repository or model
+        self._cache_dir = cache_dir
+        self._folder = folder / model.partition(":")[0].rpartition("/")[2] if folder else None
+        self._place = self._folder or _cache(cache_dir)
+
+    def fetch(self, report: Report, stop: Stop, free_bytes: Callable[[Path], int]) -> Path:
+        try:
+            files = self._choose(self._hub.files(self._repository))
+            missing = sum(size for name, size in files.items() if not self._is_here(name))
+            _refuse_without_room(self._model, missing, self._place, free_bytes)
+            self._say(f"Downloading {self._model}: {_amount(missing)} into {self._place}")
+            folder = self._hub.fetch(self._repository, files, self._folder, report, stop)
+        except (DownloadStopped, ModelError):
+            raise
+        except DownloadFailed as error:
+            raise error if str(error).startswith(self._model) else explain(error, self._model) from error
+        except Exception as error:  # the hub, requests and the disk each have errors of their own: all are explained
+            raise explain(error, self._model) from error
+        return self._finished(folder, files)
+
+    def _choose(self, files: Mapping[str, int]) -> Mapping[str, int]:
+        """What is fetched of all that is there."""
+        if self._pattern:
+            names = pick(self._pattern, list(files))
+            if not names:
+                raise ModelError(f"{self._repository} has no such file. {_gguf_choice(self._repository, files)}")
+            return {name: files[name] for name in names}
+        needed = {name: size for name, size in files.items() if any(fnmatch(name, one) for one in NEEDED_FILES)}
+        if any(name.endswith(".safetensors") for name in needed):
+            return needed
+        if any(name.lower().endswith(".gguf") for name in files):
+            raise ModelError(f"{self._model} offers several files. {_gguf_choice(self._repository, files)}")
+        raise ModelError(
+            f"{self._model} offers no safetensors weights and no GGUF files, and no others are loaded here. Choose a "
+            "model that does: zwaif-fallback models lists some."
+        )
+
+    def _is_here(self, name: str) -> bool:
+        from huggingface_hub import try_to_load_from_cache
+
+        if self._folder:
+            return (self._folder / name).is_file()
+        return isinstance(try_to_load_from_cache(self._repository, name, cache_dir=self._cache_dir or None), str)
+
+    def _finished(self, folder: Path, files: Mapping[str, int]) -> Path:
+        if self._pattern:
+            place = folder / sorted(files)[0]
+        else:
+            check_folder(folder)
+            place = folder
+        self._say(f"{self._model} is on this computer now: {place}")
+        return place
 
 
-def _is_needed(name: str) -> bool:
-    return any(fnmatch(name, pattern) for pattern in NEEDED_FILES)
+def _gguf_choice(repository: str, files: Mapping[str, int]) -> str:
+    """What to write instead: a few files with their sizes, the usual quantization first."""
+    offered = [name for name in sorted(files) if name.lower().endswith(".gguf") and not is_later_part(Path(name))]
+    if not offered:
+        return "It has no GGUF files at all."
+    offered.sort(key=lambda name: "q4_k_m" not in name.lower())
+    listed = ", ".join(f"{name} ({_amount(files[name])})" for name in offered[:4])
+    more = f" and {len(offered) - 4} more" if len(offered) > 4 else ""
+    return f"Name one: {repository}:{offered[0]}. It has {listed}{more}."
+
+
+def _amount(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 5e7 else f"{size / 1e6:.1f} MB"
 
 
 def _cache(cache_dir: str) -> Path:
     from huggingface_hub import constants
 
     return Path(cache_dir or constants.HF_HUB_CACHE)
-
-
-def _refuse_without_weights(model: str, files: Mapping[str, int]) -> None:
-    if not any(name.endswith(".safetensors") for name in files):
-        raise ModelError(
-            f"{model} offers no safetensors weights, and no others are loaded here. Choose a model that does: "
-            "zwaif-fallback models lists some."
-        )
-
-
-def _missing_bytes(model: str, files: Mapping[str, int], cache_dir: str) -> int:
-    """What is still to come, where an earlier download stopped half way."""
-    from huggingface_hub import try_to_load_from_cache
-
-    def is_here(name: str) -> bool:
-        return isinstance(try_to_load_from_cache(model, name, cache_dir=cache_dir or None), str)
-
-    return sum(size for name, size in files.items() if not is_here(name))
 
 
 def _refuse_without_room(model: str, needed: int, place: Path, free_bytes: Callable[[Path], int]) -> None:
@@ -160,6 +187,8 @@ def _meaning(error: Exception, model: str) -> str:
     from huggingface_hub import errors
     from requests import exceptions
 
+    if isinstance(error, FallbackError):
+        return str(error)
     if isinstance(error, errors.OfflineModeIsEnabled):
         return "offline mode is on. Unset HF_HUB_OFFLINE (and TRANSFORMERS_OFFLINE), then try again."
     if isinstance(error, errors.GatedRepoError):
@@ -175,6 +204,8 @@ def _meaning(error: Exception, model: str) -> str:
         return (
             "Hugging Face cannot be reached. Check the internet connection (HTTPS_PROXY, if you need one), try again."
         )
+    if isinstance(error, exceptions.ChunkedEncodingError):
+        return "the connection breaks off again and again. Try again later; what came so far is kept."
     if isinstance(error, exceptions.HTTPError):
         return _meaning_of_status(error, model)
     return _meaning_on_disk(error)
@@ -192,9 +223,10 @@ def _meaning_of_status(error: Exception, model: str) -> str:
 
 
 def _log_in(model: str) -> str:
+    page = f"https://huggingface.co/{model.partition(':')[0]}"
     return (
-        f"its owner lets in only who has agreed to the conditions. Open https://huggingface.co/{model}, log in and "
-        "agree, then run: huggingface-cli login"
+        f"its owner lets in only who has agreed to the conditions. Open {page}, log in and agree, "
+        "then run: huggingface-cli login"
     )
 
 

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
-import threading
 from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
 from huggingface_hub import errors
 
-from zwaif_fallback import cli, cli_parts, model_files
+from tests.unit.loopback_hub import COMMIT, LoopbackHub, running_hub
+from zwaif_fallback import cli, cli_parts, model_files, transfer
 from zwaif_fallback import download as downloads
 from zwaif_fallback.demo.demo import MODEL as TINY
-from zwaif_fallback.download import SPARE_BYTES, DownloadFailed, HuggingFace, download
+from zwaif_fallback.download import SPARE_BYTES, DownloadFailed, DownloadStopped, HuggingFace, Progress, download
 from zwaif_fallback.errors import ModelError, ModelNotFound
+from zwaif_fallback.transfer import Meter, Report, Stop
 
 NAME = "someone/tiny"
-COMMIT = "a" * 40
 
 
 class ScriptedHub:
@@ -34,11 +31,11 @@ class ScriptedHub:
         self.sizes: Mapping[str, int] = {"config.json": 700, "model.safetensors": 2_000_000_000}
         self.fetched: list[str] = []
 
-    def files(self, model: str) -> Mapping[str, int]:
+    def files(self, repository: str) -> Mapping[str, int]:
         return self.sizes
 
-    def fetch(self, model: str) -> Path:
-        self.fetched.append(model)
+    def fetch(self, repository: str, files: Mapping[str, int], folder: Path | None, report: Report, stop: Stop) -> Path:
+        self.fetched.append(repository)
         if self.error:
             raise self.error
         return self.folder
@@ -116,7 +113,7 @@ def test_what_came_before_needs_no_room_again(tmp_path: Path, said: list[str]) -
 def test_a_model_without_safetensors(tmp_path: Path, said: list[str]) -> None:
     hub = ScriptedHub(TINY)
     hub.sizes = {"config.json": 700}
-    with pytest.raises(ModelError, match="offers no safetensors weights"):
+    with pytest.raises(ModelError, match="offers no safetensors weights and no GGUF files"):
         download(NAME, said.append, hub, cache_dir=str(tmp_path))
 
 
@@ -168,68 +165,15 @@ def test_every_failure_is_one_line_with_the_next_step(
 # --- the real client library ------------------------------------------------------------------------------------------
 
 
-class _HubHandler(BaseHTTPRequestHandler):
-    """As much of the hub's protocol as a download uses."""
-
-    server: LoopbackHub
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Quiet."""
-
-    def do_HEAD(self) -> None:
-        self._answer(with_body=False)
-
-    def do_GET(self) -> None:
-        self._answer(with_body=True)
-
-    def _answer(self, with_body: bool) -> None:
-        if self.server.refuse_with:
-            self._send(self.server.refuse_with, b"{}", {"X-Error-Code": self.server.error_code}, with_body)
-        elif self.path.startswith(f"/api/models/{NAME}"):
-            siblings = [{"rfilename": name, "size": len(data)} for name, data in self.server.files.items()]
-            model = {"id": NAME, "sha": COMMIT, "siblings": siblings}
-            self._send(200, json.dumps(model).encode(), {"Content-Type": "application/json"}, with_body)
-        else:
-            name = self.path.rpartition("/")[2]
-            data = self.server.files[name]
-            self.server.fetched.add(name)
-            etag = f'"{hashlib.sha256(data).hexdigest()}"'
-            self._send(200, data, {"X-Repo-Commit": COMMIT, "ETag": etag}, with_body)
-
-    def _send(self, status: int, body: bytes, headers: dict[str, str], with_body: bool) -> None:
-        self.send_response(status)
-        for key, value in {**headers, "Content-Length": str(len(body))}.items():
-            self.send_header(key, value)
-        self.end_headers()
-        if with_body:
-            self.wfile.write(body)
-
-
-class LoopbackHub(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _HubHandler)
-        self.files = {path.name: path.read_bytes() for path in TINY.iterdir() if path.is_file()}
-        self.fetched: set[str] = set()
-        self.refuse_with = 0
-        self.error_code = ""
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    server = LoopbackHub()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with running_hub(NAME, {path.name: path.read_bytes() for path in TINY.iterdir() if path.is_file()}) as server:
+        yield server
+
+
+def real(hub: LoopbackHub, cache: Path) -> HuggingFace:
+    return HuggingFace(hub.address, str(cache), wait=lambda seconds: None)
 
 
 def test_a_real_download_leaves_out_pickles_and_code(hub: LoopbackHub, tmp_path: Path, said: list[str]) -> None:
@@ -237,8 +181,9 @@ def test_a_real_download_leaves_out_pickles_and_code(hub: LoopbackHub, tmp_path:
     unwanted = ("pytorch_model.bin", "modeling_tiny.py", "consolidated.safetensors", "README.md")
     hub.files |= dict.fromkeys(unwanted, b"never to be fetched")
     cache = str(tmp_path / "cache")
-    folder = download(NAME, said.append, HuggingFace(hub.address, cache), cache_dir=cache)
+    folder = download(NAME, said.append, real(hub, Path(cache)), cache_dir=cache)
     assert hub.fetched == wanted == {path.name for path in folder.iterdir()}
+    assert not list((tmp_path / "cache").rglob("*.incomplete"))
     assert (folder / "model.safetensors").read_bytes() == (TINY / "model.safetensors").read_bytes()
     assert model_files.is_on_this_machine(NAME, cache)
 
@@ -255,15 +200,16 @@ def test_a_real_download_leaves_out_pickles_and_code(hub: LoopbackHub, tmp_path:
 def test_real_refusals(status: int, code: str, remedy: str, hub: LoopbackHub, tmp_path: Path, said: list[str]) -> None:
     hub.refuse_with, hub.error_code = status, code
     with pytest.raises(DownloadFailed, match=remedy):
-        download(NAME, said.append, HuggingFace(hub.address, str(tmp_path)), cache_dir=str(tmp_path))
+        download(NAME, said.append, real(hub, tmp_path), cache_dir=str(tmp_path))
 
 
 def test_nobody_at_the_hub_s_address(hub: LoopbackHub, tmp_path: Path, said: list[str]) -> None:
     address = hub.address
-    hub.shutdown()
-    hub.server_close()
+    hub.stop()
     with pytest.raises(DownloadFailed, match="cannot be reached"):
-        download(NAME, said.append, HuggingFace(address, str(tmp_path)), cache_dir=str(tmp_path))
+        download(
+            NAME, said.append, HuggingFace(address, str(tmp_path), wait=lambda seconds: None), cache_dir=str(tmp_path)
+        )
 
 
 def test_offline_mode_asks_nobody(
@@ -275,11 +221,173 @@ def test_offline_mode_asks_nobody(
     configure_http_backend()  # sessions that were made before know nothing of the switch
     try:
         with pytest.raises(DownloadFailed, match="offline mode is on"):
-            download(NAME, said.append, HuggingFace(hub.address, str(tmp_path)), cache_dir=str(tmp_path))
+            download(NAME, said.append, real(hub, tmp_path), cache_dir=str(tmp_path))
     finally:
         monkeypatch.undo()
         configure_http_backend()
     assert hub.fetched == set()
+
+
+# --- cut, wrong, stopped ----------------------------------------------------------------------------------------------
+
+BIG = bytes(range(256)) * 20_000
+GGUF_NAME = "someone/Tiny-GGUF"
+
+
+@pytest.fixture
+def shelf(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
+    """A repository of GGUF files."""
+    monkeypatch.setattr(transfer, "CHUNK", 100_000)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    files = {
+        "Tiny-Q8_0.gguf": b"eight",
+        "Tiny-Q4_K_M.gguf": BIG,
+        "Big-Q4_0-00001-of-00002.gguf": b"one",
+        "Big-Q4_0-00002-of-00002.gguf": b"two",
+        "README.md": b"never to be fetched",
+    }
+    with running_hub(GGUF_NAME, files) as server:
+        yield server
+
+
+@pytest.mark.parametrize("wanted", ["Tiny-Q4_K_M.gguf", "*q4_k_m*", "Q4_K_M"])
+def test_one_file_out_of_a_repository(wanted: str, shelf: LoopbackHub, tmp_path: Path, said: list[str]) -> None:
+    place = download(f"{GGUF_NAME}:{wanted}", said.append, real(shelf, tmp_path), cache_dir=str(tmp_path))
+    assert place.name == "Tiny-Q4_K_M.gguf" and place.read_bytes() == BIG
+    assert shelf.fetched == {"Tiny-Q4_K_M.gguf"}
+    assert model_files.is_on_this_machine(f"{GGUF_NAME}:Tiny-Q4_K_M.gguf", str(tmp_path))
+
+
+def test_every_part_of_a_split_one(shelf: LoopbackHub, tmp_path: Path, said: list[str]) -> None:
+    place = download(f"{GGUF_NAME}:Big-Q4_0*", said.append, real(shelf, tmp_path), cache_dir=str(tmp_path))
+    assert place.name == "Big-Q4_0-00001-of-00002.gguf"
+    assert place.with_name("Big-Q4_0-00002-of-00002.gguf").read_bytes() == b"two"
+
+
+@pytest.mark.parametrize("name", [GGUF_NAME, f"{GGUF_NAME}:Q5_K_M"])
+def test_a_repository_of_files_says_which_there_are(
+    name: str, shelf: LoopbackHub, tmp_path: Path, said: list[str]
+) -> None:
+    with pytest.raises(
+        ModelError, match=rf"Name one: {GGUF_NAME}:Tiny-Q4_K_M.gguf. It has Tiny-Q4_K_M.gguf \(5.1 MB\),"
+    ):
+        download(name, said.append, real(shelf, tmp_path), cache_dir=str(tmp_path))
+    assert shelf.fetched == set()
+
+
+def test_a_cut_connection_goes_on_where_it_was_cut(shelf: LoopbackHub, tmp_path: Path, said: list[str]) -> None:
+    shelf.cuts = [1_000_000, 2_500_000]
+    place = download(f"{GGUF_NAME}:Q4_K_M", said.append, real(shelf, tmp_path), cache_dir=str(tmp_path))
+    assert place.read_bytes() == BIG
+    assert shelf.begun_at == [0, 1_000_000, 3_500_000]
+
+
+def test_a_later_download_goes_on_where_the_first_was_given_up(
+    shelf: LoopbackHub, tmp_path: Path, said: list[str]
+) -> None:
+    shelf.cuts = [1_000_000, *[0] * transfer.TRIES]
+    with pytest.raises(DownloadFailed, match="breaks off again and again"):
+        download(f"{GGUF_NAME}:Q4_K_M", said.append, real(shelf, tmp_path), cache_dir=str(tmp_path))
+    seen: list[Progress] = []
+    place = download(
+        f"{GGUF_NAME}:Q4_K_M", said.append, real(shelf, tmp_path), cache_dir=str(tmp_path), report=seen.append
+    )
+    assert place.read_bytes() == BIG
+    assert shelf.begun_at[-1] == 1_000_000
+    assert (seen[0].done, seen[-1].done, seen[-1].total) == (1_000_000, len(BIG), len(BIG))
+
+
+def test_a_server_that_cannot_go_on_begins_again(shelf: LoopbackHub, tmp_path: Path, said: list[str]) -> None:
+    shelf.cuts, shelf.takes_ranges = [1_000_000], False
+    seen: list[Progress] = []
+    place = download(
+        f"{GGUF_NAME}:Q4_K_M", said.append, real(shelf, tmp_path), cache_dir=str(tmp_path), report=seen.append
+    )
+    assert place.read_bytes() == BIG
+
+
+def test_a_wrong_checksum_is_never_kept(shelf: LoopbackHub, tmp_path: Path, said: list[str]) -> None:
+    shelf.sent["Tiny-Q4_K_M.gguf"] = BIG[:-1] + b"!"
+    with pytest.raises(DownloadFailed, match=r"Tiny-Q4_K_M.gguf arrived damaged \(its checksum is wrong\)"):
+        download(f"{GGUF_NAME}:Q4_K_M", said.append, real(shelf, tmp_path), cache_dir=str(tmp_path))
+    assert not model_files.is_on_this_machine(f"{GGUF_NAME}:Tiny-Q4_K_M.gguf", str(tmp_path))
+    del shelf.sent["Tiny-Q4_K_M.gguf"]
+    place = download(f"{GGUF_NAME}:Q4_K_M", said.append, real(shelf, tmp_path), cache_dir=str(tmp_path))
+    assert place.read_bytes() == BIG and shelf.begun_at == [0, 0]
+
+
+def test_small_files_are_checked_by_git_s_hash(hub: LoopbackHub, tmp_path: Path, said: list[str]) -> None:
+    data = hub.files["config.json"]
+    hub.etags["config.json"] = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+    download(NAME, said.append, real(hub, tmp_path), cache_dir=str(tmp_path))
+    hub.etags["config.json"] = "0" * 40
+    with pytest.raises(DownloadFailed, match=r"config\.json arrived damaged"):
+        download(NAME, said.append, real(hub, tmp_path / "2"), cache_dir=str(tmp_path / "2"))
+
+
+def test_a_stopped_download_keeps_what_came(shelf: LoopbackHub, tmp_path: Path, said: list[str]) -> None:
+    asked: list[int] = []
+
+    def stop() -> bool:
+        asked.append(1)
+        return len(asked) > 10
+
+    with pytest.raises(DownloadStopped, match="goes on where this one ended"):
+        download(f"{GGUF_NAME}:Q4_K_M", said.append, real(shelf, tmp_path), cache_dir=str(tmp_path), stop=stop)
+    place = download(f"{GGUF_NAME}:Q4_K_M", said.append, real(shelf, tmp_path), cache_dir=str(tmp_path))
+    assert place.read_bytes() == BIG and shelf.begun_at == [0, 1_000_000]
+
+
+def test_a_disk_that_fills_up(
+    shelf: LoopbackHub, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("zwaif_fallback.hub.transfer", full)
+    with pytest.raises(DownloadFailed, match="the disk is full"):
+        download(f"{GGUF_NAME}:Q4_K_M", said.append, real(shelf, tmp_path), cache_dir=str(tmp_path))
+
+
+def test_into_a_chosen_folder(shelf: LoopbackHub, hub: LoopbackHub, tmp_path: Path, said: list[str]) -> None:
+    cache = str(tmp_path / "cache")
+    chosen = tmp_path / "big disk"
+    shelf.cuts = [1_000_000]
+    file = download(f"{GGUF_NAME}:Q4_K_M", said.append, real(shelf, tmp_path), cache_dir=cache, folder=chosen)
+    assert file == chosen / "Tiny-GGUF" / "Tiny-Q4_K_M.gguf" and file.read_bytes() == BIG
+    folder = download(NAME, said.append, real(hub, tmp_path), cache_dir=cache, folder=chosen)
+    assert folder == chosen / "tiny" and not list(chosen.rglob("*.part"))
+    assert model_files.resolve("tiny", tmp_path, str(chosen)) == str(folder)
+    again = download(NAME, said.append, real(hub, tmp_path), cache_dir=cache, folder=chosen)
+    assert again == folder
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_repository_may_not_name_files_outside(shelf: LoopbackHub, tmp_path: Path, said: list[str]) -> None:
+    shelf.files["../../escaped-Q4_1.gguf"] = b"x"
+    with pytest.raises(DownloadFailed, match="names a file outside of itself"):
+        download(f"{GGUF_NAME}:Q4_1", said.append, real(shelf, tmp_path), folder=tmp_path / "a" / "b")
+    assert not list(tmp_path.rglob("escaped*"))
+
+
+def test_progress_is_told_in_words_and_not_too_often() -> None:
+    clock = iter([0.0, 0.0, 0.1, 0.2, 1.0, 1.0, 60.0, 60.0])
+    seen: list[Progress] = []
+    meter = Meter(2_020_000_000, seen.append, now=lambda: next(clock))
+    meter.start("a.gguf", 20_000_000)
+    for _ in range(3):
+        meter.add(100_000_000)
+    meter.add(100_000_000)
+    assert [progress.done for progress in seen] == [20_000_000, 320_000_000, 420_000_000]
+    assert seen[0].line == "0.02 of 2.02 GB (1 %), 0 s left" or seen[0].line == "0.02 of 2.02 GB (1%)"
+    assert seen[-1].share == pytest.approx(0.208, abs=0.001)
+    assert seen[-1].line.startswith("0.42 of 2.02 GB (21%), 4 min left")
+
+
+def test_times_and_sizes_as_people_say_them() -> None:
+    assert [transfer.duration(seconds) for seconds in (5, 89, 150, 5000)] == ["5 s", "89 s", "2 min", "83 min"]
+    assert transfer.duration(6000) == "1 h 40 min"
+    assert transfer.sizes(5_000_000, 20_000_000) == "5 of 20 MB"
 
 
 # --- the command ------------------------------------------------------------------------------------------------------
@@ -290,7 +398,7 @@ def test_the_command(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(downloads, "HuggingFace", lambda cache_dir: HuggingFace(hub.address, str(tmp_path / "cache")))
+    monkeypatch.setattr(downloads, "HuggingFace", lambda cache_dir: real(hub, tmp_path / "cache"))
     assert cli.main(["download", NAME]) == 0
     assert f"{NAME} is on this computer now: " in capsys.readouterr().out
     hub.refuse_with = 500
