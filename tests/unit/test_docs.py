@@ -1,13 +1,11 @@
-"""The documentation against the code: hooks, settings, links, failures, error texts, and every Python example in it."""
+"""The documentation against the code: hooks, settings, links, failures, and every Python example in it."""
 
 from __future__ import annotations
 
-import ast
 import inspect
 import os
 import re
 from dataclasses import fields
-from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -157,34 +155,6 @@ def test_every_kind_of_failure_is_explained_with_what_it_does() -> None:
     expected = {kind.value: "at once" if kind in HARD else "second in a row" for kind in FailureKind}
     expected[FailureKind.OPEN.value] = "-"
     assert dict(rows) == expected
-
-
-# --- error texts -----------------------------------------------------------------------------------------------------
-
-
-@cache
-def texts_in_the_code() -> str:
-    """Every string constant of the packages; an f-string's parts one by one."""
-    found = []
-    for folder in (ROOT / "zwaif_fallback", ROOT / "hooks"):
-        for file in folder.rglob("*.py"):
-            tree = ast.parse(file.read_text(encoding="utf-8"))
-            found += [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
-    return "\n".join(re.sub(r"\{\w*\}", "…", text) for text in found if isinstance(text, str))
-
-
-def error_headings() -> list[str]:
-    own = text_of("docs/troubleshooting.md").partition("\n## Texts of other programs\n")[0]
-    return re.findall(r"^### `(.+)`$", own, re.MULTILINE)
-
-
-@pytest.mark.parametrize("heading", error_headings())
-def test_an_error_text_in_the_manual_is_one_the_code_says(heading: str) -> None:
-    """``…`` stands for what differs from case to case."""
-    parts = [part for part in heading.split("…") if part.strip(" .:()")]
-    assert parts
-    for part in parts:
-        assert part in texts_in_the_code(), part
 
 
 # --- links and commands ----------------------------------------------------------------------------------------------
