@@ -10,7 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 _ROOTS = {"FallbackError", "SettingProblem", "EnvFileError"}
-_BEING_MADE = ("gguf", "download", "transfer", "hub", "model_files")
+_FOUND_ONE_BY_ONE = "… was not downloaded: "
+"""The beginning of all that a function of meanings returns."""
 _ONLY_TEST = {"CheckFailed", "CannotCheck"}
 """Lines of ``zwaif-fallback test``, which are their own remedy."""
 
@@ -18,11 +19,7 @@ _ONLY_TEST = {"CheckFailed", "CannotCheck"}
 @cache
 def _modules() -> dict[Path, ast.Module]:
     files = [file for folder in ("zwaif_fallback", "hooks") for file in (ROOT / folder).rglob("*.py")]
-    return {
-        file: ast.parse(file.read_text(encoding="utf-8"))
-        for file in files
-        if not {"standin", "models"} & set(file.parts) and not file.name.startswith(_BEING_MADE)
-    }
+    return {file: ast.parse(file.read_text(encoding="utf-8")) for file in files if "standin" not in file.parts}
 
 
 def _nodes() -> Iterator[ast.AST]:
@@ -81,12 +78,12 @@ def error_texts() -> set[str]:
     known, found = _constants(), set()
     for node in _nodes():
         if isinstance(node, ast.Call) and node.args and _name(node.func) in _error_classes():
-            found.add(_text(node.args[0], known))
+            found.add(_text(node.args[0], known).removeprefix(_FOUND_ONE_BY_ONE))
         elif isinstance(node, ast.Call) and _name(node.func) == "_Meaning":
             found.add(re.sub(r"\{\w+\}", "…", _text(node.args[2], known)))
         elif isinstance(node, ast.FunctionDef) and re.match(r"_meaning|_log_in", node.name):
             texts = [_text(one.value, known) for one in ast.walk(node) if isinstance(one, ast.Return) and one.value]
-            found |= {f"… was not downloaded: {text}" for text in texts if text}
+            found |= {_FOUND_ONE_BY_ONE + text for text in texts if text}
     return {text for text in found if text.strip("… .:")}
 
 

@@ -14,15 +14,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
 from tests.unit.error_texts import ROOT, error_texts, fits, manual_texts
-from zwaif_fallback import bench, catalogue, cli, download, model_files, plugin, prompts, settings, ui
+from zwaif_fallback import (
+    bench,
+    catalogue,
+    cli,
+    download,
+    model_files,
+    plugin,
+    prompts,
+    settings,
+    transfer,
+    ui,
+)
 from zwaif_fallback.chain import Chain
 from zwaif_fallback.cli_tree import needed_folder, zwaif_folder
 from zwaif_fallback.demo import demo, real_tree
-from zwaif_fallback.engines import explain, weights
+from zwaif_fallback.engines import explain, gguf_plan, gguf_server, weights
 from zwaif_fallback.engines import model_files as engine_files
 from zwaif_fallback.engines.base import Generation, LoadOptions
 from zwaif_fallback.engines.remote import RemoteChat
@@ -112,8 +124,8 @@ def test_every_error_of_ours_is_in_the_manual() -> None:
 def test_the_search_for_error_texts_finds_them() -> None:
     """The test above would pass if it found nothing."""
     found = error_texts()
-    assert len(found) > 35
-    for part in ("is read-only", "There is no setting", "is gated", "ran out of memory"):
+    assert len(found) > 70
+    for part in ("is read-only", "There is no setting", "is gated", "not downloaded: offline mode", "is no model name"):
         assert any(part in text for text in found), part
 
 
@@ -249,6 +261,57 @@ def _(scene: Scene) -> object:
     return engine_files.check_folder(model)
 
 
+says("There is no file …")(lambda scene: gguf_plan.read_facts(scene.folder / "gone.gguf"))
+
+
+def damaged_gguf(folder: Path, name: str = "model.gguf") -> Path:
+    place = folder / name
+    place.write_bytes(b"GGUF, but not really")
+    return place
+
+
+says("… cannot be used: …. Download the model again.")(lambda scene: gguf_plan.read_facts(damaged_gguf(scene.folder)))
+
+
+@says("… cannot be read (…). Check the disk and who may read the file.")
+def _(scene: Scene) -> object:
+    def refuse(path: Path) -> object:
+        raise PermissionError(13, "Permission denied")
+
+    scene.patch.setattr(gguf_plan, "read_gguf", refuse)
+    return gguf_plan.read_facts(damaged_gguf(scene.folder))
+
+
+@says("… holds several models (…). Set API_FALLBACK_MODEL to one of these files.")
+def _(scene: Scene) -> object:
+    return [gguf_plan.gguf_in(damaged_gguf(scene.folder, name).parent) for name in ("a.gguf", "b.gguf")]
+
+
+@says("GGUF models need one more package.")
+def _(scene: Scene) -> object:
+    scene.patch.setitem(sys.modules, "xllamacpp", None)
+    return gguf_server.library()
+
+
+@says("xllamacpp, which runs GGUF models, cannot be loaded (…).")
+def _(scene: Scene) -> object:
+    (scene.folder / "xllamacpp.py").write_text("raise ImportError('libgomp.so.1 is missing')")
+    scene.patch.delitem(sys.modules, "xllamacpp", raising=False)
+    scene.patch.syspath_prepend(scene.folder)
+    return gguf_server.library()
+
+
+def llama_says(line: str) -> Producer:
+    """What llama.cpp writes when it cannot load a model."""
+    return lambda scene: gguf_server._explained(SimpleNamespace(), LoadOptions("model.gguf"), line)
+
+
+says("… is of a kind that the installed xllamacpp cannot run (…).")(
+    llama_says("llama_model_load: error loading model: unknown model architecture: 'new'")
+)
+says("… cannot be loaded (…). Download the model again, or choose another.")(
+    llama_says("llama_model_load: error loading model: tensor 'output' data is not within the file bounds")
+)
 means("The weights of … are damaged (…). Download the model again.", "SafetensorError: HeaderTooLarge")
 means("A file of … is damaged (…). Download the model again.", "config.json is not a valid JSON file")
 means(
@@ -341,6 +404,28 @@ downloads("the disk is full.", lambda: OSError(28, "No space left on device"))
 downloads("its folder cannot be written (…)", lambda: PermissionError(13, "Permission denied"))
 downloads("…. Try again; ZWAIF_DEBUG=1 shows the details.", lambda: RuntimeError("unheard of"))
 says("… offers no safetensors weights")(lambda scene: fetch(scene, Hub(pytorch_model_bin=9)))
+says("… offers several files.")(lambda scene: fetch(scene, Hub(a_gguf=9, b_gguf=9)))
+says("… has no such file.")(
+    lambda scene: download.download("owner/model:other.gguf", scene.say, Hub(a_gguf=9, b_gguf=9))
+)
+downloads("the connection breaks off again and again.", lambda: _requests_error("ChunkedEncodingError"))
+
+
+@says("… ends too soon, again and again. Try again later.")
+def _(scene: Scene) -> object:
+    scene.patch.setattr(transfer, "_attempt", lambda *_: None)
+    remote = transfer.Remote("model.safetensors", "", 10, "")
+    meter = transfer.Meter(10, lambda progress: None)
+    return transfer.transfer(remote, scene.folder / "part", meter, session=None, headers={}, wait=lambda seconds: None)
+
+
+@says("… arrived damaged (its checksum is wrong) and was removed.")
+def _(scene: Scene) -> object:
+    part = scene.folder / "part"
+    part.write_bytes(b"short")
+    return transfer.check(transfer.Remote("model.safetensors", "", 10, ""), part)
+
+
 says("… needs … GB, and … has … GB free.")(
     lambda scene: fetch(scene, Hub(config_json=1, model_safetensors=2 * 10**9), free=10**9)
 )
@@ -468,6 +553,28 @@ def fails_while_speaking(error: Exception) -> Producer:
 
 says("The local model ran out of memory while it wrote.")(fails_while_speaking(RuntimeError("CUDA out of memory")))
 says("The local model failed while it wrote (…).")(fails_while_speaking(RuntimeError("shapes do not fit")))
+
+
+def llama_answers(status: int | None) -> Producer:
+    """llama.cpp's server inside the worker, out of order."""
+
+    def produce(scene: Scene) -> object:
+        door = gguf_server.Door()
+        connection = MagicMock()
+        connection.getresponse.return_value.status = status
+        connection.getresponse.return_value.read.return_value = b'{"error": {"message": "busy"}}'
+        if status is None:
+            connection.request.side_effect = ConnectionRefusedError("refused")
+        try:
+            return door.ask(connection, "/tokenize", {})
+        finally:
+            door.close()
+
+    return produce
+
+
+says("llama.cpp's tokenizer does not answer (…).")(llama_answers(None))
+says("llama.cpp's tokenizer answers … (…).")(llama_answers(503))
 
 
 @says("The chat template of … does not accept this conversation: …")
