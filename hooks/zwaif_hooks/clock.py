@@ -15,10 +15,15 @@ class Clock(Protocol):
     def wait(self, condition: threading.Condition, predicate: Callable[[], bool], timeout: float) -> bool:
         """Wait (holding ``condition``) until ``predicate`` holds; False when ``timeout`` seconds went by."""
 
+    def real(self, seconds: float) -> float:
+        """How long that is for a socket, which knows no clock but the machine's."""
+
 
 class SystemClock:
-    def now(self) -> float:
-        return time.monotonic()
+    now = staticmethod(time.monotonic)
 
     def wait(self, condition: threading.Condition, predicate: Callable[[], bool], timeout: float) -> bool:
         return condition.wait_for(predicate, max(0.0, timeout))
+
+    def real(self, seconds: float) -> float:
+        return seconds

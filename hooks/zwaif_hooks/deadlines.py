@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import ip_address
 from typing import Any, Protocol
 
 LOOPBACK_CONNECT_SECONDS = 0.5
@@ -38,3 +40,15 @@ class Deadlines:
 
 def is_loopback(host: str) -> bool:
     return host == "localhost" or host == "::1" or host.startswith("127.")
+
+
+@lru_cache(maxsize=16)
+def is_numeric(host: str) -> bool:
+    """Whether it can be connected to without a look-up that may take long."""
+    if is_loopback(host):
+        return True
+    try:
+        ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True

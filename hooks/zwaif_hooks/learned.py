@@ -21,16 +21,18 @@ class FirstTokenHistory:
 
     def __init__(self, clock: Clock, keep: int = 64) -> None:
         self._clock = clock
-        self._seen: deque[tuple[int, float]] = deque(maxlen=keep)
+        self._seconds: deque[float] = deque(maxlen=keep)
+        self._seconds_a_char: deque[float] = deque(maxlen=keep)
         self._last = 0.0
 
     def observe(self, prompt_chars: int, seconds: float) -> None:
-        self._seen.append((max(1, prompt_chars), seconds))
+        self._seconds.append(seconds)
+        self._seconds_a_char.append(seconds / max(1, prompt_chars))
         self._last = self._clock.now()
 
     def deadline(self, prompt_chars: int, longest: float) -> float:
         """Seconds of silence to accept for a prompt of this length; never more than ``longest`` (the setting)."""
-        if len(self._seen) < ENOUGH or self._clock.now() - self._last > COLD_AFTER:
+        if len(self._seconds) < ENOUGH or self._clock.now() - self._last > COLD_AFTER:
             return longest
-        slowest = max(seconds * max(1.0, prompt_chars / chars) for chars, seconds in tuple(self._seen))
+        slowest = max(*self._seconds.copy(), prompt_chars * max(self._seconds_a_char.copy()))
         return min(longest, max(SHORTEST, PATIENCE * slowest))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from zwaif_hooks.clock import Clock
 from zwaif_hooks.messages import FailureKind
@@ -15,6 +14,8 @@ from zwaif_hooks.usage import Usage
 
 FINISHED_SECONDS = 1.0
 """How long a server may keep the connection open behind a finish reason. More text may follow one, or nothing."""
+SLICE_SECONDS = 0.02
+"""How late a deadline, a local answer that is ready or a hang-up may be noticed."""
 
 
 class PrimaryError(Exception):
@@ -40,8 +41,7 @@ class PrimaryError(Exception):
         """The primary's own answer, where Z-Waif should see it if nobody else answers."""
 
 
-@dataclass(frozen=True)
-class Chunk:
+class Chunk(NamedTuple):
     """One piece of the primary's reply: its text, and the client library's own object to hand on unchanged."""
 
     text: str
@@ -52,33 +52,57 @@ class Chunk:
     """What the server counted, on the chunk that says so."""
 
 
+FOREVER = 3600.0
+"""Seconds. Plugins have their own deadlines; this only keeps a lost wake-up from lasting for ever."""
+
+
+class Patience(Protocol):
+    """Of whoever reads from a socket in the thread that waits for the reply. Its methods may raise, to end the read."""
+
+    slice: float
+    """Real seconds that one wait for bytes may last."""
+
+    def before_bytes(self) -> None:
+        """Something is about to be read: it may be there already."""
+
+    def no_bytes(self) -> None:
+        """A slice went by and nothing came."""
+
+
 class Closers:
     """What wakes a blocked read when its reply is given up; called from any thread, also before anything is open.
 
     Only for what is safe from another thread (shutting down a socket, not closing a reader that is in use).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience: Patience | None = None) -> None:
         self._lock = threading.Lock()
         self._closers: list[Callable[[], Any]] = []
         self.closed = False
+        self.patience = patience
+        """How its sockets are to be read; None where a thread of ours may block in them."""
 
     def add(self, closer: Callable[[], Any]) -> None:
         with self._lock:
             if not self.closed:
                 self._closers.append(closer)
                 return
-        _close_quietly(closer)
+        close_quietly(closer)
 
     def close(self) -> None:
         with self._lock:
             self.closed = True
             closers, self._closers = self._closers, []
         for closer in closers:
-            _close_quietly(closer)
+            close_quietly(closer)
+
+    def forget(self) -> None:
+        """All is read and closed already."""
+        self.closed = True
+        self._closers = []
 
 
-def _close_quietly(closer: Callable[[], Any]) -> None:
+def close_quietly(closer: Callable[[], Any]) -> None:
     try:
         closer()
     except Exception as error:  # a socket that is already gone may complain in any way it likes
@@ -90,20 +114,44 @@ def _close_quietly(closer: Callable[[], Any]) -> None:
 Source = Callable[[Closers], Iterator[Chunk]]
 
 
+class Rivalry(Protocol):
+    """A local answer begun beside a primary that is late."""
+
+    late: PrimaryError
+    """Raised when the local answer is to be heard."""
+
+    def is_lost(self) -> bool:
+        """Whether the primary is not to be waited for any longer."""
+
+    def wait(self) -> None:
+        """Until there is a local answer, or there will be none."""
+
+    def won(self) -> None:
+        """The primary spoke first."""
+
+
+Late = Callable[[PrimaryError], Rivalry]
+
+
+def silence(had_content: bool, limit: float) -> PrimaryError:
+    """What ``limit`` seconds without text are called, before the first text and behind it."""
+    if had_content:
+        return PrimaryError(FailureKind.STALLED, f"the reply stopped for {limit:g} s in the middle")
+    return PrimaryError(FailureKind.FIRST_TOKEN_TIMEOUT, f"no text within {limit:g} s")
+
+
 class Pump:
     """One reply being read. ``source`` runs in our thread; ``take`` is called by the one consumer.
 
     ``capacity`` is how many chunks the source may be ahead of the consumer (0 is any number: a server does not wait
-    for us, a local engine should). Pumps with the same ``changed`` wake one consumer that waits for both.
+    for us, a local engine should).
     """
 
-    def __init__(
-        self, source: Source, clock: Clock, capacity: int = 0, changed: threading.Condition | None = None
-    ) -> None:
+    def __init__(self, source: Source, clock: Clock, capacity: int = 0) -> None:
         self._source = source
         self._clock = clock
         self._capacity = capacity
-        self.changed = self._changed = changed or threading.Condition()
+        self._changed = threading.Condition()
         self._chunks: deque[Chunk] = deque()
         self._error: PrimaryError | None = None
         self._ended = False
@@ -111,12 +159,16 @@ class Pump:
         self._last_content = clock.now()
         self._finished = False
         self.had_content = False
+        self.spoke_at = 0.0
+        """When the first text was there, by the clock; somebody may have come for it later."""
 
     def start(self) -> None:
         readers.run(self._run)
 
-    def take(self, first_timeout: float, stall_timeout: float) -> Chunk | None:
+    def take(self, first_timeout: float, stall_timeout: float, late: Late | None = None) -> Chunk | None:
         """The next chunk, or None at the regular end. Behind a finish reason, silence is an end as well.
+
+        ``late`` is called once when there is no text within ``first_timeout``; whoever is first is then heard.
 
         Raises:
             PrimaryError: it failed, or was silent for too long. Only text counts: comments, empty deltas and role
@@ -127,7 +179,10 @@ class Pump:
                 limit = stall_timeout if self.had_content else first_timeout
                 left = self._last_content + (FINISHED_SECONDS if self._finished else limit) - self._clock.now()
                 if not self._clock.wait(self._changed, self._ready, left) and not self._finished:
-                    raise self._silence(limit)
+                    error = silence(self.had_content, limit)
+                    if self.had_content or late is None:
+                        raise error
+                    self._await_beside(late(error))
             if self._chunks:
                 if self._capacity:
                     self._changed.notify_all()
@@ -147,17 +202,27 @@ class Pump:
         """There is text to take."""
         return self.had_content and bool(self._chunks)
 
+    def wait_for_verdict(self) -> None:
+        """Until it speaks or has ended without a word."""
+        with self._changed:
+            self._clock.wait(self._changed, lambda: self.speaks() or self._ended, FOREVER)
+
     def ended_mute(self) -> bool:
         """It ended or failed without a word."""
         return self._ended and not self.had_content
 
+    def _await_beside(self, rivalry: Rivalry) -> None:
+        """Until there is text, or raise because the local answer is to be heard."""
+        while not self._clock.wait(self._changed, lambda: self.speaks() or self._ended, SLICE_SECONDS):
+            if rivalry.is_lost():
+                raise rivalry.late
+        if not self.speaks():
+            rivalry.wait()
+            raise rivalry.late
+        rivalry.won()
+
     def _ready(self) -> bool:
         return bool(self._chunks) or self._ended
-
-    def _silence(self, limit: float) -> PrimaryError:
-        if self.had_content:
-            return PrimaryError(FailureKind.STALLED, f"the reply stopped for {limit:g} s in the middle")
-        return PrimaryError(FailureKind.FIRST_TOKEN_TIMEOUT, f"no text within {limit:g} s")
 
     def _run(self) -> None:
         error: PrimaryError | None = None
@@ -171,7 +236,7 @@ class Pump:
         except BaseException as caught:
             error = PrimaryError(FailureKind.UNKNOWN, repr(caught), original=caught)
         finally:
-            _close_quietly(getattr(chunks, "close", bool))
+            close_quietly(getattr(chunks, "close", bool))
             self._closers.close()
         with self._changed:
             self._error = None if self._finished else error
@@ -187,7 +252,8 @@ class Pump:
                 return False
             self._chunks.append(chunk)
             has_content = bool(chunk.text) and not chunk.text.isspace()
-            self.had_content = self.had_content or has_content
+            if has_content and not self.had_content:
+                self.had_content, self.spoke_at = True, self._clock.now()
             self._finished = bool(chunk.reason) or (self._finished and not has_content)
             if has_content or chunk.reason:
                 self._last_content = self._clock.now()

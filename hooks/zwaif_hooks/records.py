@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from zwaif_hooks.threads import readers
+from zwaif_hooks.errands import errands
 
 KEPT = 500
 """Records in memory."""
@@ -79,7 +79,7 @@ class TurnLog:
             return
         self._unwritten.append(record)
         if len(self._unwritten) == 1:
-            readers.run(self.flush)
+            errands.soon(self.flush)
 
     def recent(self) -> list[TurnRecord]:
         """Oldest first."""

@@ -14,7 +14,9 @@ from zwaif_hooks.host import log
 from zwaif_hooks.joining import SurrogateGate, by_sentence
 from zwaif_hooks.messages import AnswerRecord, ChatRequest, FailureKind, PrimaryFailure
 from zwaif_hooks.primary import Primary
-from zwaif_hooks.pump import Chunk, Closers, PrimaryError, Pump, Source
+from zwaif_hooks.pump import FOREVER, Chunk, Closers, PrimaryError, Pump, Source
+from zwaif_hooks.race import Race
+from zwaif_hooks.reading import Reading
 from zwaif_hooks.records import BY_PRIMARY, CHARS_A_TOKEN, TurnRecord
 from zwaif_hooks.speaker import Speaker
 from zwaif_hooks.truth import could_be_an_apology, is_an_apology, looks_unfinished
@@ -29,18 +31,16 @@ MORE_ROOM = (
     "Give the server a larger context window (Ollama: num_ctx or OLLAMA_CONTEXT_LENGTH), or lower MESSAGE_PAIR_LIMIT "
     "or TOKEN_LIMIT in Z-Waif's .env"
 )
-FOREVER = 3600.0
-"""Seconds. A rival has its plugin's own deadlines; this only keeps a lost wake-up from lasting for ever."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Call:
     """One call of Z-Waif's client library, as a guard describes it."""
 
     primary: str
     """``host:port``"""
     open: Source
-    """Ask the primary and read its reply; runs in a thread of ours, raises PrimaryError."""
+    """Ask the primary and read its reply; begun in any thread, read on in any other, raises PrimaryError."""
     probe: Source
     """Ask the primary for one token."""
     describe: Callable[[], ChatRequest]
@@ -50,6 +50,10 @@ class Call:
     """Length of what was asked, in characters: long prompts are given longer to the first token."""
     why: Why | None = None
     """Find out why a reply ended without a word and a reason, where the server can be asked."""
+    direct: bool = False
+    """Whether ``open`` heeds its closers' ``Patience``, so that the thread that waits may read by itself."""
+    named: bool = False
+    """Whether the primary's name must be looked up, which nothing can interrupt."""
 
 
 class NobodyAnswered(Exception):
@@ -75,8 +79,8 @@ class Turn:
         self._clock = runtime.clock
         self._began = self._clock.now()
         self._primary: Primary = runtime.primaries.get(call.primary)
-        self._pump: Pump | None = None
-        self._rival: Pump | None = None
+        self._reading: Reading | Pump | None = None
+        self._race: Race | None = None
         self._delivered = ""
         self._speaker: Speaker | None = None
         self._abandoned = False
@@ -86,11 +90,19 @@ class Turn:
         self._primary_pieces = 0
         self._note = ""
 
-    def start(self) -> Turn:
-        """Ask the primary now, so that it thinks while Z-Waif speaks its chatpop. Returns at once."""
-        if self._primary.admit():
-            self._pump = Pump(self._call.open, self._clock)
-            self._pump.start()
+    def start(self, ahead: bool = True) -> Turn:
+        """Let the primary be asked, if it may be. Returns at once.
+
+        ``ahead``: ask at once, so that it thinks while Z-Waif speaks its chatpop; otherwise when ``chunks`` is read.
+        """
+        if not self._primary.admit():
+            return self
+        if self._call.direct:
+            self._reading = Reading(self._call.open, self._clock, here=not self._call.named)
+        else:
+            self._reading = Pump(self._call.open, self._clock)
+        if ahead or not self._call.direct:
+            self._reading.start()
         return self
 
     def chunks(self) -> Iterator[Chunk]:
@@ -115,33 +127,36 @@ class Turn:
             )
 
     def _speakers(self) -> Iterator[Chunk]:
-        if self._pump is None:
-            yield from self._from_plugins(self._primary.open_failure(), None)
+        if self._reading is None:
+            self._failure = self._primary.open_failure()
+            yield from self._from_plugins(self._failure, None)
             return
         try:
-            yield from self._from_primary(self._pump)
+            yield from self._from_primary(self._reading)
             return
         except PrimaryError as caught:
             # Its traceback holds the frames of whoever reads this reply, and with them the reply itself.
             error = caught.with_traceback(None)
         finally:
-            self._pump.abandon()
+            self._reading.abandon()
         if self._abandoned:
             return
-        if self._rival is not None:
-            yield from self._from_rival(self._rival)
-            return
-        failure = self._failure_of(error)
-        self._primary.failed(failure, self._call.probe)
-        explain(self._runtime, self._primary, failure, self._call.why)
-        yield from self._from_plugins(failure, error)
+        self._failure = self._failure_of(error) if self._race is None else self._race.failure
+        self._primary.failed(self._failure, self._call.probe)
+        if self._race is not None:
+            yield from self._from_rival(self._race.rival)
+        else:
+            explain(self._runtime, self._primary, self._failure, self._call.why)
+            yield from self._from_plugins(self._failure, error)
 
     def abandon(self) -> None:
         """Nobody will read the rest: stop whoever is speaking."""
         self._abandoned = True
-        for pump in (self._pump, self._rival):
-            if pump is not None:
-                pump.abandon()
+        race = self._race
+        if self._reading is not None:
+            self._reading.abandon()
+        if race is not None:
+            race.rival.abandon()
         speaker = self._speaker
         if speaker is not None:
             speaker.close()  # where it is being read at this very moment, the reader sees the flag and closes it
@@ -153,23 +168,23 @@ class Turn:
             previous.abandon()
         _this_thread.turn = self
 
-    def _from_primary(self, pump: Pump) -> Iterator[Chunk]:
+    def _from_primary(self, reading: Reading | Pump) -> Iterator[Chunk]:
         deadlines = Deadlines.of(self._runtime.settings)
         first = self._primary.first_token.deadline(self._call.prompt_chars, deadlines.first_token)
         whole = SurrogateGate()
         held = ""
         why = ""
-        while (chunk := self._next(pump, first, deadlines.stall)) is not None:
+        while (chunk := reading.take(first, deadlines.stall, lambda late: self._begin_race(late, first))) is not None:
             why = chunk.reason or why
             self._usage = chunk.usage or self._usage
             if not chunk.text and chunk.native is None:
                 continue
             held += whole.feed(chunk.text)
-            if not self._delivered and (not held.strip() or could_be_an_apology(held)):
-                continue
-            self._primary_pieces += 1
             if not self._delivered:
-                self._first_words()
+                if not held.strip() or could_be_an_apology(held):
+                    continue
+                self._primary.first_token.observe(self._call.prompt_chars, reading.spoke_at - self._began)
+            self._primary_pieces += 1
             self._delivered += held
             if chunk.native is not None and held == chunk.text:
                 yield chunk
@@ -212,45 +227,22 @@ class Turn:
         if looks_unfinished(self._delivered, request.recent_replies, request.stop):
             raise PrimaryError(FailureKind.CUT, "the reply says it is finished, in the middle of a sentence")
 
-    def _next(self, pump: Pump, first: float, stall: float) -> Chunk | None:
-        """The primary's next chunk, or PrimaryError."""
-        try:
-            return pump.take(first, stall)
-        except PrimaryError as error:
-            if error.kind is not FailureKind.FIRST_TOKEN_TIMEOUT:
-                raise
-            late = error
-        self._race(pump, late, first)
-        return pump.take(FOREVER, stall)
-
-    def _race(self, pump: Pump, late: PrimaryError, first: float) -> None:
-        """Silence before the first word is not yet death (a model may be loading): begin a local answer beside it.
-
-        Returns when the primary speaks first; raises ``late`` when the local answer does.
-        """
+    def _begin_race(self, late: PrimaryError, patience: float) -> Race:
         self._runtime.say(f"{self._primary.name}: {late.cause}; a local answer is begun, whoever speaks first is heard")
         failure = self._failure_of(late)
 
         def rivals(_: Closers) -> Iterator[Chunk]:
             yield from self._from_plugins(failure, late)
 
-        self._rival = rival = Pump(rivals, self._clock, capacity=AHEAD, changed=pump.changed)
+        rival = Pump(rivals, self._clock, capacity=AHEAD)
+        self._race = Race(late, failure, rival, self._clock, patience, self._end_race)
         rival.start()
-        if not self._primary_is_first(pump, rival, first):
-            self._primary.failed(failure, self._call.probe)
-            raise late
-        rival.abandon()
-        self._rival = self._failure = None
+        if self._abandoned:
+            rival.abandon()
+        return self._race
 
-    def _primary_is_first(self, pump: Pump, rival: Pump, first: float) -> bool:
-        with pump.changed:
-            self._clock.wait(pump.changed, lambda: pump.speaks() or rival.speaks() or rival.ended_mute(), FOREVER)
-            if rival.ended_mute():
-                self._clock.wait(pump.changed, lambda: pump.speaks() or pump.ended_mute(), first)
-            return pump.speaks() and not rival.speaks()
-
-    def _first_words(self) -> None:
-        self._primary.first_token.observe(self._call.prompt_chars, self._clock.now() - self._began)
+    def _end_race(self) -> None:
+        self._race = None
 
     def _from_rival(self, rival: Pump) -> Iterator[Chunk]:
         try:
@@ -274,7 +266,6 @@ class Turn:
 
     def _from_plugins(self, failure: PrimaryFailure, error: PrimaryError | None) -> Iterator[Chunk]:
         request = self._described(failure, error)
-        self._failure = failure
         asked: list[str] = []
         if request.stream and failure.delivered:
             log.reply_on_line()

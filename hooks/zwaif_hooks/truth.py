@@ -26,6 +26,7 @@ APOLOGIES = (
     "Error processing image",
 )
 """Beginnings of what v1.14-R4 shows as replies (its ``API/oobaooga_api.py``, ``API/ollama_api.py`` and controller)."""
+_FIRST_LETTERS = frozenset(apology[0] for apology in APOLOGIES)
 LONGEST = 160
 """A longer text has more to say than an apology, whatever it begins with."""
 
@@ -66,6 +67,8 @@ def looks_unfinished(reply: str, recent_replies: Sequence[str], stop: Sequence[s
 def could_be_an_apology(begun: str) -> bool:
     """Is it too early to tell this beginning of a reply from an apology?"""
     text = begun.lstrip()
+    if text and text[0] not in _FIRST_LETTERS:
+        return False
     return len(text) <= LONGEST and any(text.startswith(a) or a.startswith(text) for a in APOLOGIES)
 
 

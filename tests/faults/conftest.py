@@ -31,6 +31,9 @@ class QuickClock:
     def wait(self, condition: threading.Condition, predicate: Callable[[], bool], timeout: float) -> bool:
         return condition.wait_for(predicate, max(0.0, timeout / self.speed))
 
+    def real(self, seconds: float) -> float:
+        return max(0.001, seconds / self.speed)
+
 
 class ScriptedPlugin:
     """Answers with ``pieces`` and remembers what it was asked and told."""

@@ -17,8 +17,9 @@ import sseclient
 from tests.faults import server as rows
 from tests.faults.conftest import Guarded
 from tests.faults.server import REPLY, FaultServer, Talk
-from tests.faults.test_clients import LOCAL, MESSAGES, Ask, _ask_http, ask, ask_http, ask_ollama
+from tests.faults.test_clients import LOCAL, MESSAGES, NO_IDLE_CONNECTIONS, Ask, _ask_http, ask, ask_http, ask_ollama
 from zwaif_hooks.pump import Pump
+from zwaif_hooks.reading import Reading
 from zwaif_hooks.takeover import Turn
 
 __all__ = ["ask", "ask_http", "ask_ollama"]
@@ -130,7 +131,7 @@ class Footprint:
         self.rss = psutil.Process().memory_info().rss
         self.threads = threads()
         self.files = open_files()
-        self.turns = sum(isinstance(thing, (Turn, Pump)) for thing in gc.get_objects())
+        self.turns = sum(isinstance(thing, (Turn, Pump, Reading)) for thing in gc.get_objects())
 
 
 class Clients:
@@ -138,7 +139,7 @@ class Clients:
 
     def __init__(self, address: str) -> None:
         self._address = address
-        self._ollama = ollama.Client(host=f"http://{address}")
+        self._ollama = ollama.Client(host=f"http://{address}", limits=NO_IDLE_CONNECTIONS)
 
     def ask(self, number: int) -> str:
         return self._by_ollama(number % 3 != 0) if number % 2 else _ask_http(self._address, number % 3 != 0)
@@ -178,8 +179,8 @@ def test_a_thousand_takeovers_leave_nothing_behind(
     settle(server)
     assert wait_until(lambda: threads() <= before.threads)
     assert wait_until(lambda: open_files() <= before.files), "sockets"
+    assert wait_until(lambda: Footprint().turns <= before.turns)
     after = Footprint()
-    assert after.turns <= before.turns
     assert after.rss <= before.rss * (1 + RSS_GROWTH)
 
 
@@ -202,44 +203,46 @@ class Endless:
             self.closed.set()
 
 
-Reading = tuple[Callable[[], Any], Callable[[], Any]]
+Ways = tuple[Callable[[], Any], Callable[[], Any]]
 """Take one piece; stop reading politely."""
 
 
-def reading_http(address: str) -> Reading:
+def reading_http(address: str) -> Ways:
     body = {"messages": MESSAGES, "stream": True}
     response = requests.post(f"http://{address}/v1/chat/completions", json=body, stream=True)
     events = sseclient.SSEClient(response).events()
     return (lambda: next(events)), response.close
 
 
-def reading_ollama(address: str) -> Reading:
-    parts = ollama.Client(host=f"http://{address}").chat(model="m", messages=MESSAGES, stream=True)
+def reading_ollama(address: str) -> Ways:
+    parts = ollama.Client(host=f"http://{address}", limits=NO_IDLE_CONNECTIONS).chat(
+        model="m", messages=MESSAGES, stream=True
+    )
     return (lambda: next(parts)), parts.close
 
 
 @pytest.fixture(params=["requests", "ollama"])
-def read(request: pytest.FixtureRequest) -> Callable[[str], Reading]:
+def read(request: pytest.FixtureRequest) -> Callable[[str], Ways]:
     request.getfixturevalue("ask_http" if request.param == "requests" else "ask_ollama")
     return reading_http if request.param == "requests" else reading_ollama
 
 
 @pytest.fixture(params=["closed", "forgotten"])
-def leave(request: pytest.FixtureRequest) -> Callable[[list[Reading]], None]:
+def leave(request: pytest.FixtureRequest) -> Callable[[list[Ways]], None]:
     """Stop reading: with ``close``, or by dropping everything, as Z-Waif does."""
 
-    def closed(readers: list[Reading]) -> None:
+    def closed(readers: list[Ways]) -> None:
         readers[0][1]()
 
-    def forgotten(readers: list[Reading]) -> None:
+    def forgotten(readers: list[Ways]) -> None:
         readers.clear()
         gc.collect()
 
     return closed if request.param == "closed" else forgotten
 
 
-Leave = Callable[[list[Reading]], None]
-Read = Callable[[str], Reading]
+Leave = Callable[[list[Ways]], None]
+Read = Callable[[str], Ways]
 
 
 @pytest.mark.parametrize("row", ["http_500", "stall_in_the_middle"])

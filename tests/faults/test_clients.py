@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
 import pytest
 import requests
 import sseclient
@@ -20,6 +21,8 @@ from zwaif_hooks.specs import hookimpl
 
 ollama = pytest.importorskip("ollama")
 
+NO_IDLE_CONNECTIONS = httpx.Limits(max_keepalive_connections=0)
+"""So that what is still open is not the client's own, which keeps a connection for its next request."""
 MESSAGES = [{"role": "user", "content": "Hello"}]
 LOCAL = "Local text goes on."
 Ask = Callable[[str, bool], str]
@@ -71,7 +74,7 @@ def ask_ollama(guarded: Guarded) -> Iterator[Ask]:
 
 
 def _ask_ollama(address: str, stream: bool) -> str:
-    client = ollama.Client(host=f"http://{address}")
+    client = ollama.Client(host=f"http://{address}", limits=NO_IDLE_CONNECTIONS)
     options = {"num_predict": 50, "stop": ["#"], "temperature": 0.7}
     if not stream:
         return str(client.chat(model="m", messages=MESSAGES, keep_alive="25h", options=options).message.content)

@@ -18,7 +18,16 @@ from tests.faults import server as rows
 from tests.faults.conftest import Guarded
 from tests.faults.server import FaultServer, Talk
 from tests.faults.speaking_worker import reply_to
-from tests.faults.test_clients import LOCAL, Ask, _ask_http, _free_address, ask, ask_http, ask_ollama
+from tests.faults.test_clients import (
+    LOCAL,
+    NO_IDLE_CONNECTIONS,
+    Ask,
+    _ask_http,
+    _free_address,
+    ask,
+    ask_http,
+    ask_ollama,
+)
 from zwaif_fallback.chain import Chain, LocalTier
 from zwaif_fallback.engines.base import LoadedModel, LoadOptions
 from zwaif_fallback.supervisor import LocalModel
@@ -89,7 +98,7 @@ def by_requests(address: str, caller: str, stream: bool) -> str:
 
 
 def by_ollama(address: str, caller: str, stream: bool) -> str:
-    answer = ollama.Client(host=f"http://{address}").chat(
+    answer = ollama.Client(host=f"http://{address}", limits=NO_IDLE_CONNECTIONS).chat(
         model="m", messages=body_of(caller)["messages"], stream=stream
     )
     return "".join(part.message.content for part in (answer if stream else [answer]))

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import functools
 import json
-import weakref
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from zwaif_hooks.deadlines import Deadlines
+from zwaif_hooks.deadlines import Deadlines, is_numeric
 from zwaif_hooks.guards import diagnosis, sse
 from zwaif_hooks.guards.answers import kind_of_status, pause_asked_for
 from zwaif_hooks.guards.request import completed, plain_messages, prompt_chars, purpose_of_caller
@@ -88,21 +87,29 @@ class _Exchange:
         self._body = body
         self._kwargs = {k: v for k, v in kwargs.items() if k not in ("data", "json", "stream", "timeout")}
         self._runtime = runtime
-        self._host = urlsplit(url).hostname or ""
+        self._host, self._address = _place(url)
         self._purpose = purpose_of_caller()
 
     def respond(self) -> requests.Response:
         size = prompt_chars(self._body["messages"])
-        call = Call(_address(self._url), self._read, self._probe, self._describe, "oobabooga", size, self._why)
-        turn = Turn(call, self._runtime).start()
-        if self._body.get("stream"):
-            return self._streamed(turn)
-        return self._whole(turn)
+        call = Call(
+            self._address,
+            self._read,
+            self._probe,
+            self._describe,
+            "oobabooga",
+            size,
+            self._why,
+            direct=True,
+            named=not is_numeric(self._host),
+        )
+        streamed = bool(self._body.get("stream"))
+        turn = Turn(call, self._runtime).start(ahead=streamed)
+        return self._streamed(turn) if streamed else self._whole(turn)
 
     def _streamed(self, turn: Turn) -> requests.Response:
         response = self._response(b"text/event-stream")
         response.raw = _EventBody(turn, self._model(), self._raised)
-        weakref.finalize(response, turn.abandon)
         return response
 
     def _whole(self, turn: Turn) -> requests.Response:
@@ -149,12 +156,11 @@ class _Exchange:
         yield from self._ask({**body, "messages": greeting, "max_tokens": 1, "stream": True}, closers)
 
     def _why(self) -> PrimaryFailure | None:
-        with watched_session(self._session) as session:
-            send = functools.partial(self._original, session, **self._kwargs)
-            return diagnosis.reason_of(send, self._url, self._body, _address(self._url))
+        send = functools.partial(self._original, watched_session(self._session), **self._kwargs)
+        return diagnosis.reason_of(send, self._url, self._body, self._address)
 
     def _ask(self, body: dict[str, Any], closers: Closers) -> Iterator[Chunk]:
-        with watched_session(self._session) as session, self._sent(session, body, closers) as response:
+        with self._sent(watched_session(self._session), body, closers) as response:
             self._raise_for_status(response)
             try:
                 if _is_json(response.headers.get("Content-Type", "")):
@@ -174,10 +180,10 @@ class _Exchange:
                     session, "POST", self._url, json=body, stream=True, timeout=timeout, **self._kwargs
                 )
         except requests.ConnectTimeout as error:
-            cause = f"{_address(self._url)} did not accept the connection"
+            cause = f"{self._address} did not accept the connection"
             raise PrimaryError(FailureKind.CONNECT_TIMEOUT, cause, original=error) from error
         except requests.ConnectionError as error:
-            raise _refused_or_reset(error, _address(self._url)) from error
+            raise _refused_or_reset(error, self._address) from error
         except requests.RequestException as error:
             raise PrimaryError(FailureKind.UNKNOWN, _short(error), original=error) from error
 
@@ -188,9 +194,7 @@ class _Exchange:
         said = " ".join(response.content[:200].decode("utf-8", "replace").split())
         kind = kind_of_status(status, said)
         retry_after = pause_asked_for(response.headers) if kind is FailureKind.RATE_LIMITED else None
-        cause = f"{_address(self._url)} answered {status} {response.reason or ''}".rstrip() + (
-            f": {said}" if said else ""
-        )
+        cause = f"{self._address} answered {status} {response.reason or ''}".rstrip() + (f": {said}" if said else "")
         raise PrimaryError(kind, cause, status=status, retry_after=retry_after, response=response)
 
     def _describe(self) -> ChatRequest:
@@ -204,7 +208,7 @@ class _Exchange:
             stream=bool(self._body.get("stream")),
             has_image=pictured or self._purpose is Purpose.IMAGE,
             model=str(self._body.get("model") or ""),
-            primary=_address(self._url),
+            primary=self._address,
         )
         return completed(request, self._runtime, self._purpose)
 
@@ -214,9 +218,7 @@ class _EventBody:
 
     def __init__(self, turn: Turn, model: str, raised: Callable[[NobodyAnswered], BaseException]) -> None:
         self._turn = turn
-        self._model = model
-        self._raised = raised
-        self._events = self._read()
+        self._events = _events(turn, model, raised)
         self._rest = b""
         self.closed = False
 
@@ -241,12 +243,17 @@ class _EventBody:
     def release_conn(self) -> None:
         self.close()
 
-    def _read(self) -> Iterator[bytes]:
-        try:
-            for chunk in self._turn.chunks():
-                yield chunk.native if chunk.native is not None else sse.event_bytes(chunk.text, self._model)
-        except NobodyAnswered as nobody:
-            raise self._raised(nobody) from None
+    def __del__(self) -> None:
+        """Z-Waif drops a response without closing it."""
+        self._turn.abandon()
+
+
+def _events(turn: Turn, model: str, raised: Callable[[NobodyAnswered], BaseException]) -> Iterator[bytes]:
+    try:
+        for chunk in turn.chunks():
+            yield chunk.native if chunk.native is not None else sse.event_bytes(chunk.text, model)
+    except NobodyAnswered as nobody:
+        raise raised(nobody) from None
 
 
 def _is_json(content_type: str) -> bool:
@@ -285,13 +292,16 @@ def _stops(stop: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(s for s in stop if isinstance(s, str) and s)) if isinstance(stop, list) else ()
 
 
-def _address(url: str) -> str:
+@functools.lru_cache(maxsize=16)
+def _place(url: str) -> tuple[str, str]:
+    """Host, and ``host:port``."""
     parts = urlsplit(url)
+    host = parts.hostname or ""
     try:
         port = parts.port
     except ValueError:  # a port that is none: requests will say so, and the breaker has a name for it
-        return parts.netloc
-    return f"{parts.hostname or ''}:{port or (443 if parts.scheme == 'https' else 80)}"
+        return host, parts.netloc
+    return host, f"{host}:{port or (443 if parts.scheme == 'https' else 80)}"
 
 
 def _short(error: BaseException) -> str:

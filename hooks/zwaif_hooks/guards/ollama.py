@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from zwaif_hooks.deadlines import Deadlines
+from zwaif_hooks.deadlines import Deadlines, is_numeric
 from zwaif_hooks.guards.answers import kind_of_error, kind_of_status, pause_asked_for
 from zwaif_hooks.guards.request import completed, plain_messages, prompt_chars, purpose_of_caller
 from zwaif_hooks.guards.sockets import sockets_to, watch_httpx
@@ -81,9 +81,11 @@ class _Exchange:
 
     def respond(self) -> Any:
         size = prompt_chars(self._messages)
-        turn = Turn(
-            Call(self._address(), self._read, self._probe, self._describe, "ollama", size), self._runtime
-        ).start()
+        address = self._address()
+        named = not is_numeric(address.rpartition(":")[0])
+        direct = self._prepare_client()
+        call = Call(address, self._read, self._probe, self._describe, "ollama", size, direct=direct, named=named)
+        turn = Turn(call, self._runtime).start(ahead=self._stream)
         return self._streamed(turn) if self._stream else self._whole(turn)
 
     def _streamed(self, turn: Turn) -> Iterator[Any]:
@@ -126,14 +128,18 @@ class _Exchange:
         yield from self._ask([{"role": "user", "content": "Hi"}], kwargs, closers)
 
     def _ask(self, messages: list[Any], kwargs: dict[str, Any], closers: Closers) -> Iterator[Chunk]:
-        self._prepare_client()
         done = False
         try:
-            with sockets_to(closers):
-                for part in self._original(self._client, self._model, messages, stream=True, **kwargs):
-                    done = done or bool(part.done)
-                    reason = (part.done_reason or "stop") if part.done else ""
-                    yield Chunk(part.message.content or "", part, reason, _usage_of(part) if part.done else None)
+            parts = self._original(self._client, self._model, messages, stream=True, **kwargs)
+            with sockets_to(closers):  # not while this generator rests: its thread may be Z-Waif's
+                part = next(parts, None)
+            while part is not None:
+                if part.done:
+                    done = True
+                    yield Chunk(part.message.content or "", part, part.done_reason or "stop", _usage_of(part))
+                else:
+                    yield Chunk(part.message.content or "", part)
+                part = next(parts, None)
         except Exception as error:
             raise failure_of(error, self._address()) from error
         if not done:
@@ -141,7 +147,6 @@ class _Exchange:
 
     def _was_unloaded(self, closers: Closers) -> bool:
         """Whether the server says what it has in memory, and the model is not there."""
-        self._prepare_client()
         try:
             with sockets_to(closers):
                 running = self._client.ps().models
@@ -150,17 +155,20 @@ class _Exchange:
         names = {name for model in running for name in (model.name, model.model) if name}
         return not names & {self._model, f"{self._model}:latest"}
 
-    def _prepare_client(self) -> None:
-        """The library waits for ever; give the connection its deadline, and let us hang up when we give up."""
+    def _prepare_client(self) -> bool:
+        """The library waits for ever; give the connection its deadline, and let us hang up when we give up.
+
+        Whether its waits heed ours from now on.
+        """
         inner = getattr(self._client, "_client", None)
         if inner is None:
-            return
-        watch_httpx(inner)
+            return False
         if inner.timeout.connect is None:
             import httpx
 
             deadlines = Deadlines.of(self._runtime.settings)
             inner.timeout = httpx.Timeout(inner.timeout.read, connect=deadlines.connect_to(inner.base_url.host))
+        return watch_httpx(inner)
 
     def _address(self) -> str:
         url = getattr(getattr(self._client, "_client", None), "base_url", None)

@@ -1,25 +1,29 @@
-"""Getting at the socket of a reply that is being read in another thread, to wake that read when the reply is given up.
+"""Getting at the socket of a reply: to wait for its bytes in slices, and to wake a read when the reply is given up.
 
 ``close`` alone does not wake a blocked read on Linux, and neither requests nor httpx hands out a socket before the
-response headers have come; a hung server never sends any. Both offer public hooks for new connections, used here.
+response headers have come; a hung server never sends any.
 """
 
 from __future__ import annotations
 
 import contextlib
-import copy
+import io
 import os
 import socket
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
-from zwaif_hooks.pump import Closers
+from zwaif_hooks.pump import Closers, Patience
 
 if TYPE_CHECKING:
     import httpx
     import requests
+
+READ_AHEAD = 65536
+"""Bytes asked of a socket at once."""
 
 _asking = threading.local()
 
@@ -42,51 +46,146 @@ def hang_up(sock: Any) -> None:
         sock.close()
 
 
+class PatientSocket:
+    """A socket whose file waits for bytes in slices; all else is the socket's own.
+
+    A timeout of the socket itself would break the buffered file above it, from which there is no reading on.
+    """
+
+    def __init__(self, sock: Any, patience: Patience) -> None:
+        self._sock = sock
+        self._patience = patience
+
+    def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
+        self._sock.settimeout(self._patience.slice)
+        return io.BufferedReader(_PatientFile(self._sock, self._patience), READ_AHEAD)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+class _PatientFile(io.RawIOBase):
+    """``closed`` keeps the socket open as the file that it stands for would."""
+
+    def __init__(self, sock: Any, patience: Patience) -> None:
+        self._file = sock.makefile("rb", buffering=0)
+        self._receive: Callable[[Any], int] = sock.recv_into
+        self._patience = patience
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._patience.before_bytes()
+        while True:
+            try:
+                return self._receive(buffer)
+            except TimeoutError:
+                self._patience.no_bytes()
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+
 def watched_session(like: requests.Session) -> requests.Session:
     """A session like Z-Waif's own, without its retries (with a fallback ready, six seconds of back-off help nobody)."""
-
-    session = copy.copy(like)
-    session.adapters = OrderedDict[str, Any]()
-    adapter = _adapter()
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
+    session: requests.Session = object.__new__(type(like))
+    session.__dict__.update(like.__dict__)
+    session.adapters = _adapters()
     return session
 
 
-def watch_httpx(client: httpx.Client) -> None:
-    """Have an httpx client report its connections; may be called again for the same client."""
-    hooks = client.event_hooks
-    if _report_connection not in hooks.get("request", []):
-        client.event_hooks = {**hooks, "request": [*hooks.get("request", []), _report_connection]}
+def watch_httpx(client: httpx.Client) -> bool:
+    """Have an httpx client report its connections; may be called again for the same client.
+
+    False where its insides are not as we know them: then nobody can hang up on it, and its reads wait for ever. (The
+    public way, the ``trace`` extension, is called ten times a request.)
+    """
+    pools: list[Any] = [getattr(transport, "_pool", None) for transport in _transports(client)]
+    if not pools or not all(hasattr(pool, "_network_backend") for pool in pools):
+        return False
+    for pool in pools:
+        if not isinstance(pool._network_backend, _WatchedBackend):
+            pool._network_backend = _WatchedBackend(pool._network_backend)
+    return True
 
 
-def _report_connection(request: httpx.Request) -> None:
-    closers: Closers | None = getattr(_asking, "closers", None)
-    if closers is None:
-        return
-    request.headers["Connection"] = "close"
-
-    def trace(event: str, info: dict[str, Any]) -> None:
-        if event == "connection.connect_tcp.complete":
-            sock = info["return_value"].get_extra_info("socket")
-            closers.add(lambda: hang_up(sock))
-
-    request.extensions = {**request.extensions, "trace": trace}
+def _transports(client: Any) -> list[Any]:
+    mounted = getattr(client, "_mounts", {}).values()
+    return [transport for transport in (getattr(client, "_transport", None), *mounted) if transport is not None]
 
 
-def _adapter() -> Any:
+class _WatchedBackend:
+    """What makes the connections of an httpx client."""
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+
+    def connect_tcp(self, *args: Any, **kwargs: Any) -> _WatchedStream:
+        return _WatchedStream(self._backend.connect_tcp(*args, **kwargs))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+
+class _WatchedStream:
+    """A connection of httpcore, which may serve for several requests: each one's closers get it when it is written."""
+
+    def __init__(self, stream: Any) -> None:
+        from httpcore import ReadTimeout
+
+        self._stream = stream
+        self._timeouts = ReadTimeout
+        self._closers: Closers | None = None
+        self._patience: Patience | None = None
+        self._report()
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        patience = self._patience
+        if patience is None:
+            return bytes(self._stream.read(max_bytes, timeout))
+        patience.before_bytes()
+        while True:
+            try:
+                return bytes(self._stream.read(max_bytes, patience.slice))
+            except self._timeouts:
+                patience.no_bytes()
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._report()
+        self._stream.write(buffer, timeout)
+
+    def start_tls(self, *args: Any, **kwargs: Any) -> _WatchedStream:
+        return _WatchedStream(self._stream.start_tls(*args, **kwargs))
+
+    def _report(self) -> None:
+        closers: Closers | None = getattr(_asking, "closers", None)
+        if closers is self._closers:
+            return
+        self._closers = closers
+        self._patience = closers.patience if closers is not None else None
+        if closers is not None:
+            closers.add(partial(hang_up, self._stream.get_extra_info("socket")))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@lru_cache(maxsize=1)
+def _adapters() -> Any:
+    """For every session of ours: nothing of a request stays in them, as each connection serves for one."""
     from requests.adapters import HTTPAdapter
     from urllib3.connection import HTTPConnection, HTTPSConnection
     from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-    global _Adapter
-    if _Adapter is not None:
-        return _Adapter(max_retries=0)
-
     def reported(connection: Any) -> None:
         closers: Closers | None = getattr(_asking, "closers", None)
         if closers is not None and connection.sock is not None:
-            closers.add(lambda sock=connection.sock: hang_up(sock))  # type: ignore[misc]
+            closers.add(partial(hang_up, connection.sock))
+            if closers.patience is not None:
+                connection.sock = PatientSocket(connection.sock, closers.patience)
 
     class PlainConnection(HTTPConnection):
         def connect(self) -> None:
@@ -98,10 +197,22 @@ def _adapter() -> Any:
             super().connect()
             reported(self)
 
-    class PlainPool(HTTPConnectionPool):
+    class UsedOnce:
+        """A pool that keeps nothing: an idle connection may be dead, and would hold a slot of the server."""
+
+        _new_conn: Callable[[], Any]
+
+        def _get_conn(self, timeout: float | None = None) -> Any:
+            return self._new_conn()
+
+        def _put_conn(self, conn: Any) -> None:
+            if conn is not None:
+                conn.close()
+
+    class PlainPool(UsedOnce, HTTPConnectionPool):
         ConnectionCls = PlainConnection
 
-    class TlsPool(HTTPSConnectionPool):
+    class TlsPool(UsedOnce, HTTPSConnectionPool):
         ConnectionCls = TlsConnection
 
     class WatchedAdapter(HTTPAdapter):
@@ -109,17 +220,5 @@ def _adapter() -> Any:
             super().init_poolmanager(*args, **kwargs)
             self.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": TlsPool}
 
-        def close(self) -> None:
-            """Of urllib3 2 this only forgets the connections; a failure that is kept would keep the server's slot."""
-            for manager in (self.poolmanager, *self.proxy_manager.values()):
-                for key in list(manager.pools.keys()):
-                    pool = manager.pools.get(key)
-                    if pool is not None:
-                        pool.close()
-            super().close()
-
-    _Adapter = WatchedAdapter
-    return WatchedAdapter(max_retries=0)
-
-
-_Adapter: Any = None
+    adapter = WatchedAdapter(max_retries=0)
+    return OrderedDict({"https://": adapter, "http://": adapter})

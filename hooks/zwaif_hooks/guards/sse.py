@@ -30,7 +30,7 @@ def read_events(parts: Iterable[bytes]) -> Iterator[Chunk]:
     events, damaged, stray = 0, 0, b""
     for line in _lines(parts):
         if not line.startswith(b"data:"):
-            if line and not line.startswith((b":", b"event:", b"id:", b"retry:")) and len(stray) < MAX_STRAY:
+            if not line.startswith((b":", b"event:", b"id:", b"retry:")) and len(stray) < MAX_STRAY:
                 stray += line + b"\n"
             continue
         payload = line[5:].strip()
@@ -45,7 +45,8 @@ def read_events(parts: Iterable[bytes]) -> Iterator[Chunk]:
                 raise PrimaryError(FailureKind.UNREADABLE, "a piece of the reply arrived damaged")
             continue
         events += 1
-        raise_for_error(event)
+        if not (type(event) is dict and "error" not in event and event.get("object") != "error"):
+            raise_for_error(event)
         text, reason = delta_of(event)
         finished = finished or bool(reason)
         usage = usage_of(event)
@@ -69,7 +70,7 @@ def read_body(body: bytes) -> Iterator[Chunk]:
     Raises:
         PrimaryError: it is an error object, has no text, or is no JSON at all.
     """
-    reply = _loads(body)
+    reply = _loads(body.strip())
     if not isinstance(reply, dict):
         start = body[:60].decode("utf-8", "replace").strip()
         what = f"it begins with {start!r}" if start else "it is empty"
@@ -138,17 +139,27 @@ def _first_choice(reply: Any) -> dict[str, Any]:
 
 
 def _loads(raw: bytes) -> Any:
+    """As ``json.loads``, which takes half as long again to find out that it is UTF-8."""
     try:
-        return json.loads(raw)
+        text = raw.decode("utf-8", "surrogatepass")
+        value, end = _decode(text)
     except (ValueError, RecursionError):
         return None
+    return value if end == len(text) else None
 
 
 def _lines(parts: Iterable[bytes]) -> Iterator[bytes]:
-    """Lines of a byte stream, however it was cut; the last one also without a line end."""
+    """Lines of a byte stream that are not empty, however it was cut; the last one also without a line end."""
     rest = b""
     for part in parts:
-        *lines, rest = (rest + part).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-        yield from lines
+        data = rest + part
+        if b"\r" in data:
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        lines = data.split(b"\n")
+        rest = lines.pop()
+        yield from filter(None, lines)
     if rest:
         yield rest
+
+
+_decode = json.JSONDecoder().raw_decode

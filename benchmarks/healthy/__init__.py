@@ -1,0 +1,1 @@
+"""What a turn costs more because the guards are there, while the primary is well."""

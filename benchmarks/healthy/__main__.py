@@ -1,0 +1,3 @@
+from benchmarks.healthy.run import main
+
+main()
