@@ -28,6 +28,8 @@ PROBE_SECONDS = 0.8
 """Between two probes of a server that may be back at any moment: people want their own model back at once."""
 CONFIRM_SECONDS = 0.5
 """Between the probes that confirm a recovery: half the period of a server that flaps once a second, so one fails."""
+UNPROVEN_SECONDS = 5.0
+"""The same where the probes may not ask for a token: what is believed without proof may cost a message a moment."""
 CONFIRMATIONS = 2
 """Probes in a row that must succeed; twice as many after each outage that began soon after a recovery."""
 MOST_CONFIRMATIONS = 32
@@ -86,8 +88,7 @@ class Primary:
         self._proven = True
         self._asked_why = False
         self._told: set[str] = set()
-        self.was_away = False
-        """Whether it was out of reach at any time in this outage."""
+        self._was_away = False
         self._needed = CONFIRMATIONS
         self.first_token = FirstTokenHistory(self._clock)
 
@@ -116,7 +117,7 @@ class Primary:
                 self._probe = probe
             if failure.retry_after:
                 self._not_before = self._clock.now() + failure.retry_after
-            self.was_away = self.was_away or failure.kind in AWAY
+            self._was_away = self._was_away or failure.kind in AWAY
             hard = failure.kind in HARD or not self._proven
             if self._open or not (hard or self._soft >= SOFT_LIMIT):
                 return
@@ -125,6 +126,13 @@ class Primary:
             self._needed = self._confirmations_needed()
             self._start_prober()
         self._on_change(self.name, failure, 0.0)
+
+    def may_load(self) -> bool:
+        """May a probe have the server load its model? Not where only its user can have taken it out of memory.
+
+        A server that was away has an empty memory without anybody's doing, and one that has no such model loads none.
+        """
+        return self._was_away or (self._last_failure is not None and self._last_failure.kind in FOR_THE_USER)
 
     def first_time(self, what: str) -> bool:
         """Whether ``what`` was not told to the user yet; from now on it was."""
@@ -163,7 +171,7 @@ class Primary:
         with self._lock:
             was_open, lasted = self._open, self._clock.now() - self._changed_at
             self._open, self._soft = False, 0
-            self._asked_why = self.was_away = False
+            self._asked_why = self._was_away = False
             self._changed_at = self._recovered_at = self._clock.now()
             self._wake.notify_all()
         if was_open:
@@ -183,7 +191,8 @@ class Primary:
         confirmed = 0
         while True:
             with self._lock:
-                pause = CONFIRM_SECONDS if confirmed else self._pause()
+                confirm = CONFIRM_SECONDS if self._proven else UNPROVEN_SECONDS
+                pause = confirm if confirmed else self._pause()
                 self._clock.wait(self._wake, lambda: not self._open or self._closed_for_good, pause)
                 if not self._open or self._closed_for_good:
                     self._prober = None
@@ -204,7 +213,7 @@ class Primary:
     def _is_well(self) -> bool:
         """One token is proof; a model list is not: servers list models while they cannot speak."""
         if not listens(self.name):
-            self.was_away = True
+            self._was_away = True
             return False
         return self._probe is None or self._generates(self._probe)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from tests.faults.talk import REPLY, WORDS, Talk
 
@@ -105,6 +106,7 @@ def odd_last_chunks(talk: Talk) -> None:
     """What Z-Waif's own loop stumbles over in perfectly good replies."""
     talk.open_stream()
     talk.say(WORDS)
+    odd: dict[str, Any]
     for odd in ({"choices": []}, {"choices": None}, {"choices": [{"delta": None, "finish_reason": None}]}):
         talk.event(odd)
     talk.reasoning("done thinking")

@@ -130,6 +130,17 @@ def test_a_probe_never_loads_what_the_user_has_unloaded(
     assert ask_ollama(server.address, True) == REPLY
 
 
+def test_a_model_that_does_not_exist_is_no_unloaded_one(guarded: Guarded, server: FaultServer, ask_ollama: Ask) -> None:
+    """Otherwise the outage would end and begin again, and the user would be told again."""
+    server.fault = "http_404"
+    server.facts["/api/ps"] = {"models": []}
+    assert ask_ollama(server.address, True) == LOCAL
+    server.be_asked(1 + 3)
+    assert ask_ollama(server.address, True) == LOCAL
+    assert len(guarded.plugin.outages) == 1
+    assert not guarded.plugin.recovered.is_set()
+
+
 def test_a_server_that_was_away_has_unloaded_nothing(guarded: Guarded, server: FaultServer, ask_ollama: Ask) -> None:
     """A new process has an empty memory. To load the model now is what the next message would wait for."""
     server.fault = "reset_at_once"

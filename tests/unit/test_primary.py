@@ -396,6 +396,141 @@ def test_an_outage_right_after_a_recovery_is_probed_afresh(
     assert [probe.count for probe in probes] == [2, 4]
 
 
+# --- a model that its user has unloaded ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "may"),
+    [
+        (FailureKind.REFUSED, True),
+        (FailureKind.CUT, True),
+        (FailureKind.MISCONFIGURED, True),
+        (FailureKind.NO_MODEL, True),
+        (FailureKind.STALLED, False),
+        (FailureKind.HTTP_ERROR, False),
+        (FailureKind.RATE_LIMITED, False),
+    ],
+)
+def test_a_probe_may_load_a_model_that_nobody_has_unloaded(watched: Watched, kind: FailureKind, may: bool) -> None:
+    watched.primary.failed(failure(kind))
+    assert watched.primary.may_load() == may
+
+
+def test_a_server_that_was_found_away_may_load_its_model_in_this_outage(
+    watched: Watched, there: threading.Event
+) -> None:
+    watched.primary.failed(failure(FailureKind.RATE_LIMITED), Probe())
+    watched.clock.next_wait()
+    watched.clock.move(1.0)
+    watched.clock.next_wait()
+    assert watched.primary.may_load()
+    there.set()
+    watched.clock.move(1.0)
+    assert watched.back.wait(WAIT)
+    watched.primary.failed(failure(FailureKind.STALLED))
+    assert not watched.primary.may_load()
+
+
+def not_loaded(_: Closers) -> Iterator[Chunk]:
+    yield module.NOT_LOADED
+
+
+def test_that_it_is_there_must_do_where_the_model_is_not_loaded(
+    watched: Watched, there: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CONFIRMATIONS", 2)
+    there.set()
+    for _ in range(SOFT_LIMIT):
+        watched.primary.failed(failure(FailureKind.HTTP_ERROR), not_loaded)
+    watched.clock.next_wait()
+    watched.clock.move(1.0)
+    assert watched.clock.next_wait() == module.UNPROVEN_SECONDS
+    watched.clock.move(module.UNPROVEN_SECONDS)
+    assert watched.back.wait(WAIT)
+    assert watched.primary.admit()
+
+
+def test_what_came_back_without_proof_is_given_up_at_its_first_failure(
+    watched: Watched, there: threading.Event
+) -> None:
+    there.set()
+    for _ in range(SOFT_LIMIT):
+        watched.primary.failed(failure(FailureKind.HTTP_ERROR), not_loaded)
+    watched.clock.next_wait()
+    watched.clock.move(1.0)
+    assert watched.back.wait(WAIT)
+    watched.primary.failed(failure(FailureKind.HTTP_ERROR))
+    assert not watched.primary.admit()
+
+
+def test_a_reply_is_proof(watched: Watched, there: threading.Event) -> None:
+    there.set()
+    for _ in range(SOFT_LIMIT):
+        watched.primary.failed(failure(FailureKind.HTTP_ERROR), not_loaded)
+    watched.clock.next_wait()
+    watched.clock.move(1.0)
+    assert watched.back.wait(WAIT)
+    watched.primary.succeeded()
+    watched.primary.failed(failure(FailureKind.HTTP_ERROR))
+    assert watched.primary.admit()
+
+
+# --- a reason that is found out later --------------------------------------------------------------------------------
+
+NO_MODEL = PrimaryFailure(FailureKind.NO_MODEL, "no model is loaded")
+
+
+@pytest.mark.parametrize("kind", sorted(FailureKind))
+def test_only_what_came_without_a_reason_is_asked_about_and_only_once(watched: Watched, kind: FailureKind) -> None:
+    told = failure(kind)
+    assert watched.primary.needs_explanation(told) == (kind in module.UNEXPLAINED)
+    assert not watched.primary.needs_explanation(told)
+
+
+def test_words_are_no_silent_failure(watched: Watched) -> None:
+    assert not watched.primary.needs_explanation(failure(FailureKind.CUT, delivered="Once upon"))
+
+
+def test_a_reason_begins_the_outage(watched: Watched) -> None:
+    watched.primary.failed(failure(FailureKind.CUT), Probe())
+    assert watched.primary.explained(NO_MODEL, lambda: NO_MODEL)
+    ((_, told, _),) = watched.changes
+    assert told is NO_MODEL
+
+
+def test_a_reason_that_comes_when_the_server_is_well_again_begins_none(watched: Watched) -> None:
+    watched.primary.failed(failure(FailureKind.CUT), Probe())
+    watched.primary.succeeded()
+    assert not watched.primary.explained(NO_MODEL, lambda: NO_MODEL)
+    assert watched.primary.admit()
+
+
+def test_while_the_reason_lasts_nothing_is_generated(watched: Watched, there: threading.Event) -> None:
+    reasons: list[PrimaryFailure | None] = [NO_MODEL, NO_MODEL, None]
+    asked, probe = threading.Semaphore(0), Probe()
+
+    def still() -> PrimaryFailure | None:
+        asked.release()
+        return reasons.pop(0)
+
+    there.set()
+    watched.primary.failed(failure(FailureKind.CUT), probe)
+    watched.primary.explained(NO_MODEL, still)
+    for _ in range(2):
+        watched.clock.next_wait()
+        assert probe.count == 0
+        watched.clock.move(module.SLOW_PROBE_SECONDS)
+        assert asked.acquire(timeout=WAIT)
+    watched.clock.next_wait()
+    watched.clock.move(module.SLOW_PROBE_SECONDS)
+    assert watched.back.wait(WAIT)
+    assert probe.count == 1
+
+
+def test_what_was_told_is_not_told_again(watched: Watched) -> None:
+    assert [watched.primary.first_time(what) for what in ("unread", "unread", "other")] == [True, False, True]
+
+
 def test_shutting_down_ends_the_prober(watched: Watched) -> None:
     watched.primary.failed(failure(FailureKind.REFUSED))
     watched.clock.next_wait()

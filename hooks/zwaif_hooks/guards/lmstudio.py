@@ -243,7 +243,7 @@ class _Exchange:
 
     def _probe(self, closers: Closers) -> Iterator[Chunk]:
         """One token, but never from a model that its user has taken out of memory: asking would load it again."""
-        if not self._runtime.primaries.get(self._address).was_away and self._library.has_unloaded(self._key):
+        if not self._runtime.primaries.get(self._address).may_load() and self._library.has_unloaded(self._key):
             yield NOT_LOADED
             return
         yield from self._ask("Hi", {"maxTokens": 1}, closers)

@@ -121,7 +121,7 @@ class _Exchange:
 
     def _probe(self, closers: Closers) -> Iterator[Chunk]:
         """One token, but never from a model that its user has taken out of memory: asking would load it again."""
-        if not self._runtime.primaries.get(self._address()).was_away and self._was_unloaded(closers):
+        if not self._runtime.primaries.get(self._address()).may_load() and self._was_unloaded(closers):
             yield NOT_LOADED
             return
         kwargs = {**self._kwargs, "options": {"num_predict": 1}}
