@@ -3,29 +3,121 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from zwaif_fallback import cli_console as console
 from zwaif_fallback.cli_parts import STOPPED, WELL, Arguments, command, with_json, with_zwaif
 
+if TYPE_CHECKING:
+    from zwaif_fallback.models.listing import Row
+    from zwaif_fallback.transfer import Progress
+
+PLAIN_STEPS = 20
+"""Lines a download writes at most where no bar can be drawn."""
+
 
 def add(commands: Any) -> None:
-    with_json(with_zwaif(command(commands, "models", _models, "the models offered, and which are on this computer")))
+    listing = with_zwaif(command(commands, "models", _models, "the models on this computer, and those to download"))
+    listing.add_argument("--all", action="store_true", help="also what cannot be used, and what could not be read")
+    with_json(listing)
     fetch = with_zwaif(command(commands, "download", _download, "bring a model from Hugging Face to this computer"))
-    fetch.add_argument("model", metavar="MODEL", help="a name of the list, or owner/name on Hugging Face")
+    fetch.add_argument("--to", metavar="FOLDER", help="where to put it; without it, Hugging Face's own cache")
+    fetch.add_argument("model", metavar="MODEL", help="a name of the list, owner/name, or owner/name:file.gguf")
 
 
 def _models(parsed: Arguments) -> int:
-    from zwaif_fallback import cli_status
-    from zwaif_fallback.cli_tree import zwaif_folder
+    from zwaif_fallback.cli_tree import store_of, zwaif_folder
+    from zwaif_fallback.models.auto import Wishes
+    from zwaif_fallback.models.listing import model_list
 
-    rows = cli_status.model_facts(zwaif_folder(parsed.zwaif), os.environ)
+    tree = zwaif_folder(parsed.zwaif)
+    get = store_of(tree, os.environ).get
+    wishes = Wishes(
+        tree,
+        str(get("FALLBACK_MODEL_DIR")),
+        int(get("API_FALLBACK_CONTEXT_WINDOW")),
+        str(get("API_FALLBACK_DEVICE")),
+        str(get("API_FALLBACK_QUANTIZATION")),
+    )
+    listed = model_list(str(get("API_FALLBACK_MODEL")), wishes)
     if parsed.json:
-        console.say_json(rows)
+        console.say_json(listed)
     else:
-        for line in cli_status.model_lines(rows):
-            console.say(line)
+        _show(listed, parsed.all)
     return WELL
+
+
+def _show(listed: Row, everything: bool) -> None:
+    found = [row for row in listed["found"] if everything or row["usable"]]
+    console.say("On this computer", "bold")
+    if found:
+        heading = ("", "Write as API_FALLBACK_MODEL", "From", "Size", "Kind", "Window", "Disk", "Now")
+        console.table(heading, [_found_row(row) for row in found], ("green", "bold"))
+    else:
+        console.say("No model was found.")
+    console.say()
+    console.say("To download", "bold")
+    heading = ("", "Name", "Size", "Download", "Window", "Licence", "Quality", "Now")
+    console.table(heading, [_offered_row(row) for row in listed["offered"] if not row["here"]], ("green", "bold"))
+    console.say()
+    for line in _closing_lines(listed, everything):
+        console.say(line)
+
+
+def _found_row(row: Row) -> tuple[str, ...]:
+    mark = "*" if row["chosen"] else "=" if row["served"] else ""
+    now = row["fit"] if row["usable"] else row["problem"]
+    kind = f"{row['format']} {row['quantization']}".strip()
+    return (
+        mark,
+        row["setting"],
+        row["source"],
+        _billions(row["parameters"]),
+        kind if row["chat_template"] else f"{kind}, no chat format",
+        f"{row['context_window']:,}" if row["context_window"] else "",
+        _gigabytes(row["size_bytes"]),
+        now,
+    )
+
+
+def _offered_row(row: Row) -> tuple[str, ...]:
+    return (
+        "*" if row["chosen"] else "",
+        row["name"],
+        _billions(row["parameters"]),
+        _gigabytes(row["download_bytes"]),
+        f"{row['context_window']:,}",
+        row["licence"],
+        row["quality"],
+        row["fit"],
+    )
+
+
+def _closing_lines(listed: Row, everything: bool) -> Iterator[str]:
+    yield "* is chosen, = is what Z-Waif's server runs."
+    if listed["auto"]:
+        yield f"API_FALLBACK_MODEL = auto would take {listed['auto']['setting']}: {listed['auto']['why']}."
+    unusable = sum(not row["usable"] for row in listed["found"])
+    if everything:
+        yield from (f"Left out: {line}" for line in listed["skipped"])
+    elif unusable or listed["skipped"]:
+        yield f"{unusable + len(listed['skipped'])} more cannot be used; --all says why."
+    yield "To choose one: zwaif-fallback settings set API_FALLBACK_MODEL NAME"
+    yield "To bring one here: zwaif-fallback download NAME"
+
+
+def _billions(parameters: int) -> str:
+    if not parameters:
+        return ""
+    return f"{parameters / 1e9:.1f}B" if parameters >= 95e6 else f"{parameters / 1e6:.1f}M"
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 5e7 else f"{size / 1e6:.1f} MB"
 
 
 def _download(parsed: Arguments) -> int:
@@ -34,9 +126,40 @@ def _download(parsed: Arguments) -> int:
 
     tree = zwaif_folder(parsed.zwaif)
     model_dir = str(store_of(tree, os.environ).get("FALLBACK_MODEL_DIR"))
+    folder = Path(parsed.to).expanduser() if parsed.to else None
     try:
-        download(parsed.model, console.say, tree=tree, model_dir=model_dir)
+        with _progress() as report:
+            download(parsed.model, console.say, tree=tree, model_dir=model_dir, folder=folder, report=report)
     except KeyboardInterrupt:
         console.complain("Stopped. The same command goes on where this one ended.")
         return STOPPED
     return WELL
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Progress], None]]:
+    """A bar where the console can draw one, a line now and then where it cannot."""
+    if console.is_plain(sys.stdout):
+        yield _plain_progress()
+        return
+    from rich import progress as bars
+
+    shown = bars.Progress(
+        bars.TextColumn("{task.description}"), bars.BarColumn(), bars.TextColumn("{task.fields[line]}"), transient=True
+    )
+    with shown:
+        task = shown.add_task("", total=None, line="")
+        yield lambda now: shown.update(task, description=now.file, completed=now.done, total=now.total, line=now.line)
+
+
+def _plain_progress() -> Callable[[Progress], None]:
+    last = -1
+
+    def report(now: Progress) -> None:
+        nonlocal last
+        step = int(now.share * PLAIN_STEPS)
+        if step > last:
+            last = step
+            console.say(f"{now.file}: {now.line}")
+
+    return report

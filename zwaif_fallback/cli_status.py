@@ -1,4 +1,4 @@
-"""What ``status``, ``models`` and ``settings show`` tell: gathered as plain data, which is what ``--json`` prints."""
+"""What ``status`` and ``settings show`` tell: gathered as plain data, which is what ``--json`` prints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from zwaif_fallback import catalogue, model_files
+from zwaif_fallback import model_files
 from zwaif_fallback.cli_tree import env_values, source_of, store_of
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_hooks import records
@@ -68,17 +68,6 @@ def can_answer(facts: Facts) -> bool:
     return not facts["enabled"] or facts["model"]["here"] or bool(host and host["reachable"])
 
 
-def model_facts(tree: Path | None, environ: Mapping[str, str]) -> list[Facts]:
-    """The models of the list, and whether each is on this computer; the chosen one too where it is not in the list."""
-    store = store_of(tree, environ)
-    chosen = _model(str(store.get("API_FALLBACK_MODEL")), tree, str(store.get("FALLBACK_MODEL_DIR")))
-    offers = [offer for offer in catalogue.OFFERS if offer.name != catalogue.CUSTOM]
-    rows = [_offer(offer, chosen["resolved"]) for offer in offers]
-    if chosen["resolved"] and not any(row["chosen"] for row in rows):
-        rows.append({"name": chosen["resolved"], "here": chosen["here"], "chosen": True, "title": "Custom"})
-    return rows
-
-
 def status_lines(facts: Facts) -> list[str]:
     """The same for a person."""
     lines = [
@@ -101,14 +90,6 @@ def status_lines(facts: Facts) -> list[str]:
 
 def settings_lines(rows: Sequence[Facts]) -> list[str]:
     return _setting_rows(rows)
-
-
-def model_lines(rows: Sequence[Facts]) -> list[str]:
-    """A table; a star marks the chosen model."""
-    heading = ("", "Model", "Size", "Memory", "Window", "Licence", "On this computer")
-    table = [heading, *(_model_row(row) for row in rows)]
-    lines = _columns(table)
-    return [*lines, "", "* is chosen. To bring one here: zwaif-fallback download MODEL"]
 
 
 def _turns(tree: Path | None) -> list[TurnRecord]:
@@ -157,31 +138,6 @@ def _missing(resolved: str) -> str:
 def _address(host: str) -> str:
     """``host:port`` of an address that may be a URL."""
     return host.partition("://")[2].partition("/")[0] if "://" in host else host
-
-
-def _offer(offer: catalogue.Offer, chosen: str | None) -> Facts:
-    return {
-        "name": offer.name,
-        "title": offer.title,
-        "parameters_billions": offer.parameters,
-        "memory_gb": offer.memory_gb,
-        "memory_when": offer.memory_when,
-        "context_window": offer.context_window,
-        "licence": offer.licence,
-        "quality": offer.quality,
-        "use": offer.use,
-        "here": model_files.is_on_this_machine(offer.name),
-        "chosen": offer.name == chosen,
-    }
-
-
-def _model_row(row: Facts) -> tuple[str, ...]:
-    star, here = "*" if row["chosen"] else "", "yes" if row["here"] else "no"
-    if "licence" not in row:
-        return (star, row["name"], "", "", "", "", here)
-    memory = f"{row['memory_gb']:g} GB ({row['memory_when']})"
-    size = f"{row['parameters_billions']:g}B"
-    return (star, row["name"], size, memory, f"{row['context_window']}", row["licence"], here)
 
 
 def _columns(table: Sequence[Sequence[str]]) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from zwaif_fallback import catalogue
 from zwaif_fallback.errors import ModelNotFound
+from zwaif_fallback.models.auto import Wishes, choose_here, is_auto, loadable, nothing_fits
 from zwaif_fallback.models.gguf_header import is_gguf
 from zwaif_fallback.models.named import file_in_repository, find_named, program_of
 from zwaif_fallback.models.places import own_folders
@@ -26,7 +27,7 @@ def resolve(name: str, tree: Path | None = None, model_dir: str = "") -> str:
     A folder (or ``.gguf`` file) goes first: as it stands, then inside Z-Waif's ``tree``, then inside the folders of
     ``model_dir`` (``FALLBACK_MODEL_DIR``, relative to ``tree``). Then names: ``ollama:llama3.2:3b``,
     ``lmstudio:publisher/repo/file.gguf`` and ``owner/name:file.gguf`` for files that others brought; the model list,
-    in full or without the owner; any ``owner/name`` of the hub.
+    in full or without the owner; any ``owner/name`` of the hub. ``auto`` is the best that fits at this moment.
 
     Returns:
         An absolute path; or a hub id or ``owner/name:file.gguf`` that is not here yet.
@@ -37,6 +38,11 @@ def resolve(name: str, tree: Path | None = None, model_dir: str = "") -> str:
     wanted = name.strip().strip("\"'").strip()
     if not wanted or wanted.casefold() == catalogue.CUSTOM.casefold():
         raise ModelNotFound(f"API_FALLBACK_MODEL names no model ({wanted or 'it is empty'}). {_REMEDY}")
+    if is_auto(wanted):
+        choice = choose_here(Wishes(tree, model_dir))
+        if choice is None:
+            raise nothing_fits()
+        return loadable(choice.model)
     found = next((place for place in _places(wanted, tree, model_dir) if _is_model(place)), None)
     if found is not None:
         return str(found.resolve())

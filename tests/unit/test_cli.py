@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from zwaif_fallback import catalogue, cli, selfcheck
+from tests.unit.models_made import put_in_ollama, write_gguf
+from zwaif_fallback import catalogue, cli, cli_models, selfcheck
 from zwaif_fallback.demo import demo
 from zwaif_fallback.errors import FallbackError
 from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.standin import copy_tree
+from zwaif_fallback.transfer import Progress
 
 ROOT = Path(__file__).parents[2]
 
@@ -211,15 +213,71 @@ def test_status_imports_neither_torch_nor_gradio(tmp_path: Path) -> None:
 # --- models -----------------------------------------------------------------------------------------------------------
 
 
-def test_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("models") == 0
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with an Ollama that has one model, and a Hugging Face cache that has none."""
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "OLLAMA_MODELS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    put_in_ollama(tmp_path / "home" / ".ollama/models", "registry.ollama.ai/library/llama3.2/3b")
+    return tmp_path / "home"
+
+
+def test_models(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tree = zwaif(tmp_path, API_TYPE="Ollama", ZW_OLLAMA_MODEL="llama3.2:3b")
+    assert run("models", "--zwaif", tree) == 0
     table = capsys.readouterr().out.splitlines()
-    assert all(any(offer.name in line for line in table) for offer in catalogue.OFFERS[:-1])
+    assert [line for line in table if line.startswith("=  ollama:llama3.2:3b") and "Q4_K_M" in line and "CPU" in line]
     assert [line for line in table if line.startswith("*  " + catalogue.DEFAULT)]
-    assert run("models", "--json", "--zwaif", zwaif(tmp_path, API_FALLBACK_MODEL=str(demo.MODEL))) == 0
-    rows = json.loads(capsys.readouterr().out)
-    assert [row["name"] for row in rows if row["chosen"]] == [str(demo.MODEL)]
-    assert [row["here"] for row in rows] == [*[False] * len(catalogue.OFFERS[:-1]), True]
+    assert all(any(offer.name in line for line in table) for offer in catalogue.OFFERS[:-1])
+    assert [line for line in table if line.startswith("API_FALLBACK_MODEL = auto would take ollama:llama3.2:3b: ")]
+
+
+def test_models_for_programs(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("models", "--json", "--zwaif", zwaif(tmp_path, API_FALLBACK_MODEL="ollama:llama3.2:3b")) == 0
+    listed = json.loads(capsys.readouterr().out)
+    (found,) = (row for row in listed["found"] if row["source"] == "Ollama" and str(home) in row["path"])
+    assert (found["setting"], found["chosen"], found["fits"]) == ("ollama:llama3.2:3b", True, True)
+    assert (found["parameters"], found["quantization"], found["context_window"]) == (256 * 13, "Q4_K_M", 4096)
+    assert listed["chosen"] == {"setting": "ollama:llama3.2:3b", "resolved": found["path"], "here": True}
+    assert [row["name"] for row in listed["offered"]] == [offer.name for offer in catalogue.OFFERS[:-1]]
+    assert not any(row["here"] or row["chosen"] for row in listed["offered"])
+
+
+def test_what_cannot_be_used_is_told_when_asked(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tree = zwaif(tmp_path)
+    write_gguf(tree / "models" / "bert.gguf", {"general.architecture": "bert"})
+    (tree / "models" / "junk.gguf").write_bytes(b"junk")
+    run("models", "--zwaif", tree)
+    said = capsys.readouterr().out
+    assert "2 more cannot be used; --all says why." in said and "bert.gguf" not in said
+    run("models", "--all", "--zwaif", tree)
+    said = capsys.readouterr().out
+    assert "is an embedding model: it cannot chat" in said
+    assert f"Left out: {tree / 'models' / 'junk.gguf'}: it is not a GGUF file" in said
+
+
+def test_auto_may_be_chosen(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tree = zwaif(tmp_path)
+    assert run("settings", "set", "API_FALLBACK_MODEL", "auto", "--zwaif", tree) == 0
+    assert run("models", "--json", "--zwaif", tree) == 0
+    listed = json.loads(capsys.readouterr().out.partition("\n")[2])
+    assert [row["setting"] for row in listed["found"] if row["chosen"]] == ["ollama:llama3.2:3b"]
+
+
+def test_a_download_without_a_bar_tells_its_progress_in_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with cli_models._progress() as report:
+        for done in range(0, 1001, 5):
+            report(Progress("a.gguf", done, 1000, 10.0))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == cli_models.PLAIN_STEPS + 1 and lines[0].startswith("a.gguf: ")
+
+
+def test_a_download_with_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("zwaif_fallback.cli_console.is_plain", lambda stream: False)
+    with cli_models._progress() as report:
+        report(Progress("a.gguf", 500, 1000, 10.0))
+    assert capsys.readouterr().err == ""
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------

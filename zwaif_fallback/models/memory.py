@@ -12,15 +12,15 @@ from zwaif_fallback.models.facts import GGUF, ModelFacts
 MB = 1_000_000
 TORCH_PROGRAM = 370 * MB
 """A worker with torch and transformers before it holds a model."""
-GGUF_PROGRAM = 60 * MB
+GGUF_PROGRAM = 40 * MB
 """The same with llama.cpp, which needs no torch."""
-GGUF_WORKING = 30 * MB
+GGUF_WORKING = 15 * MB
 """llama.cpp's buffers while it reads a part of a prompt."""
 CUDA_PROGRAM = 500 * MB
 """What a card gives to every program that computes on it (its context and libraries)."""
 _WIDTH = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 _STORED = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "fp8": 1.0}
-_NF4 = 0.53
+NF4 = 0.53
 """Bytes: half of one, and one double-quantized scale for every 64 weights."""
 _GPU_PART = 1024
 """Tokens that the transformers engine reads at once on a card."""
@@ -84,7 +84,7 @@ def _gguf(facts: ModelFacts, plan: Plan, window: int) -> Need:
 def _transformers(facts: ModelFacts, plan: Plan, window: int) -> Need:
     width = _WIDTH.get(plan.dtype, 2.0)
     shrunk = facts.shape.quantizable if plan.four_bit else 0
-    weights = int((facts.parameters - shrunk) * width + shrunk * _NF4)
+    weights = int((facts.parameters - shrunk) * width + shrunk * NF4)
     cache = int(facts.shape.cached_numbers * window * width)
     if plan.device == "cuda":
         return Need(weights, cache, _reading(facts), CUDA_PROGRAM)

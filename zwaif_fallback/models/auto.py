@@ -1,0 +1,138 @@
+"""``API_FALLBACK_MODEL = auto``: the best model that fits, chosen when it is needed, and again when memory is free."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from zwaif_fallback.engines.base import LoadedModel
+from zwaif_fallback.errors import ModelNotFound
+from zwaif_fallback.hardware import Memory, memory_now
+from zwaif_fallback.models.fit import Choice, choose, is_clearly_better
+from zwaif_fallback.models.found import FoundModel, find_models
+from zwaif_fallback.models.places import HUB
+from zwaif_fallback.models.served import served_model
+from zwaif_hooks.host import envfile
+
+AUTO = "auto"
+
+
+def is_auto(name: str) -> bool:
+    return name.strip().strip("\"'").strip().casefold() == AUTO
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """The settings that count for the choice."""
+
+    tree: Path | None = None
+    model_dir: str = ""
+    window: int = 0
+    device: str = "auto"
+    quantization: str = "auto"
+
+
+def choose_here(wishes: Wishes, memory: Memory | None = None) -> Choice | None:
+    """The best of the models on this computer; None where none fits. Looks at the disk: some hundredths of a second."""
+    return pick(find_models(wishes.tree, wishes.model_dir).models, wishes, memory or memory_now())
+
+
+def pick(models: Sequence[FoundModel], wishes: Wishes, memory: Memory) -> Choice | None:
+    """As :func:`choose_here`, among these."""
+    return choose(
+        models,
+        memory,
+        served=served_model(env_values(wishes.tree), models),
+        window=wishes.window,
+        device=wishes.device,
+        quantization=wishes.quantization,
+    )
+
+
+def env_values(tree: Path | None) -> Mapping[str, str]:
+    """Z-Waif's own settings: its ``.env`` under what is exported, as its ``load_dotenv`` has it."""
+    try:
+        return {**(envfile.read(tree / ".env") if tree else {}), **os.environ}
+    except envfile.EnvFileError:  # Whoever starts Z-Waif is told so; the choice does without.
+        return dict(os.environ)
+
+
+def loadable(model: FoundModel) -> str:
+    """What the engines take: a hub id for a repository in the cache, a path for everything else."""
+    return model.setting if model.source == HUB and model.path.is_dir() else str(model.path)
+
+
+def nothing_fits() -> ModelNotFound:
+    return ModelNotFound(
+        "API_FALLBACK_MODEL is auto, but no model on this computer fits the memory that is free. Close other programs, "
+        "or bring a smaller one: zwaif-fallback models lists some."
+    )
+
+
+class AutoModel:
+    """What ``auto`` means at present. It stays the same until it is asked to choose again: a load takes seconds, and
+    the memory that is free changes all the time, not least by the model itself.
+
+    Args:
+        best: the choice for a given memory.
+        memory: asked when a choice is made.
+    """
+
+    def __init__(self, best: Callable[[Memory], Choice | None], memory: Callable[[], Memory] = memory_now) -> None:
+        self._best, self._memory = best, memory
+        self._lock = threading.Lock()
+        self._choice: Choice | None = None
+
+    @property
+    def why(self) -> str:
+        """One line on the present choice; empty before the first."""
+        return self._choice.why if self._choice else ""
+
+    def model(self) -> str:
+        """What to load.
+
+        Raises:
+            ModelNotFound: nothing fits.
+        """
+        with self._lock:
+            if self._choice is None or not self._choice.model.path.exists():
+                self._choice = self._best(self._memory())
+            if self._choice is None:
+                raise nothing_fits()
+            return loadable(self._choice.model)
+
+    def choose_again(self, loaded: LoadedModel | None = None) -> bool:
+        """Whether the choice is now another: a clearly better one fits, or none was made.
+
+        Args:
+            loaded: the local model that serves, whose memory would be given back in a switch.
+        """
+        best = self._best(with_its_memory_back(self._memory(), loaded))
+        with self._lock:
+            old, self._choice = self._choice, self._choice or best
+            if best is None or old is None or not is_clearly_better(best, old):
+                return False
+            self._choice = best
+            return True
+
+    def forget(self) -> None:
+        """Choose afresh at the next question: the settings changed."""
+        with self._lock:
+            self._choice = None
+
+
+def with_its_memory_back(memory: Memory, loaded: LoadedModel | None) -> Memory:
+    """The memory as if the model that serves were gone."""
+    if loaded is None:
+        return memory
+    if loaded.device == "cpu":
+        return replace(memory, ram_free=memory.ram_free + loaded.memory_bytes)
+    best = memory.best_gpu
+    cards = tuple(
+        replace(card, free=min(card.total, card.free + loaded.memory_bytes)) if card is best else card
+        for card in memory.gpus
+    )
+    return replace(memory, gpus=cards)

@@ -1,0 +1,126 @@
+"""The list of models as plain data: those found on this computer and those offered, each with whether it fits now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from zwaif_fallback import catalogue, model_files
+from zwaif_fallback.errors import ModelNotFound
+from zwaif_fallback.hardware import Memory, memory_now
+from zwaif_fallback.models.auto import Wishes, env_values, is_auto, loadable, pick
+from zwaif_fallback.models.facts import GGUF, ModelFacts, Shape
+from zwaif_fallback.models.fit import Choice, Fit, fit
+from zwaif_fallback.models.found import FoundModel, find_models
+from zwaif_fallback.models.memory import MOST_WINDOW, NF4
+from zwaif_fallback.models.served import served_model
+
+Row = dict[str, Any]
+
+
+def model_list(chosen: str, wishes: Wishes, memory: Memory | None = None) -> Row:
+    """Everything that ``zwaif-fallback models`` tells.
+
+    Args:
+        chosen: ``API_FALLBACK_MODEL`` as it is set.
+
+    Returns:
+        ``found`` and ``offered`` (rows), ``auto`` (what it would choose), ``chosen``, ``memory`` and ``skipped``.
+    """
+    memory = memory or memory_now()
+    findings = find_models(wishes.tree, wishes.model_dir)
+    choice = pick(findings.models, wishes, memory)
+    resolved = _resolved(chosen, wishes, choice)
+    served = served_model(env_values(wishes.tree), findings.models)
+    found = [_found(model, memory, wishes, resolved, served) for model in findings.models]
+    offered = [_offered(offer, memory, wishes, resolved) for offer in catalogue.OFFERS if offer.parameters]
+    return {
+        "chosen": {"setting": chosen, "resolved": resolved or None, "here": _is_here(resolved)},
+        "auto": {"setting": choice.model.setting, "why": choice.why} if choice else None,
+        "memory": asdict(memory),
+        "found": sorted(found, key=lambda row: (not row["usable"], row["source"], row["name"].casefold())),
+        "offered": offered,
+        "skipped": findings.skipped,
+    }
+
+
+def _resolved(chosen: str, wishes: Wishes, choice: Choice | None) -> str:
+    if is_auto(chosen):
+        return loadable(choice.model) if choice else ""
+    try:
+        return model_files.resolve(chosen, wishes.tree, wishes.model_dir)
+    except ModelNotFound:
+        return ""
+
+
+def _is_here(resolved: str) -> bool:
+    return bool(resolved) and model_files.is_on_this_machine(resolved)
+
+
+def _found(model: FoundModel, memory: Memory, wishes: Wishes, resolved: str, served: FoundModel | None) -> Row:
+    facts = model.facts
+    return {
+        "name": model.name,
+        "source": model.source,
+        "setting": model.setting,
+        "path": str(model.path),
+        "format": facts.format,
+        "architecture": facts.architecture,
+        "parameters": facts.parameters,
+        "quantization": facts.quantization,
+        "context_window": facts.window,
+        "size_bytes": facts.size,
+        "chat_template": facts.has_template,
+        "usable": facts.usable,
+        "problem": facts.problem,
+        "chosen": bool(resolved) and resolved in (str(model.path), str(model.path.resolve()), model.setting),
+        "served": model is served,
+        **_fit_row(fit(facts, memory, window=wishes.window, device=wishes.device, quantization=wishes.quantization)),
+    }
+
+
+def _offered(offer: catalogue.Offer, memory: Memory, wishes: Wishes, resolved: str) -> Row:
+    facts = planned_facts(offer)
+    return {
+        "name": offer.name,
+        "title": offer.title,
+        "parameters": facts.parameters,
+        "format": offer.format,
+        "download_bytes": facts.size,
+        "memory_gb": offer.memory_gb,
+        "memory_when": offer.memory_when,
+        "context_window": offer.context_window,
+        "licence": offer.licence,
+        "gated": offer.gated,
+        "quality": offer.quality,
+        "use": offer.use,
+        "note": offer.note,
+        "here": model_files.is_on_this_machine(offer.name),
+        "chosen": offer.name == resolved,
+        **_fit_row(fit(facts, memory, window=wishes.window, device=wishes.device, quantization=wishes.quantization)),
+    }
+
+
+def planned_facts(offer: catalogue.Offer) -> ModelFacts:
+    """An offer as if its headers had been read: its cache is what the planned memory has beyond the weights."""
+    size = int(offer.download_gb * 1e9)
+    shrunk = offer.weights_gb.get("4bit", offer.download_gb)
+    beside = max(0.0, offer.memory_gb - shrunk - 0.1) * 1e9
+    shape = Shape(
+        cached_numbers=int(beside / min(offer.context_window, MOST_WINDOW) / 2),
+        quantizable=int((offer.download_gb - shrunk) * 1e9 / (2 - NF4)),
+    )
+    parameters = int(offer.parameters * 1e9)
+    stored = offer.memory_when if offer.format == GGUF else "bf16"
+    return ModelFacts(offer.format, "", parameters, stored, offer.context_window, size, size, True, shape=shape)
+
+
+def _fit_row(how: Fit) -> Mapping[str, Any]:
+    return {
+        "fit": how.text,
+        "fits": how.fits,
+        "memory_bytes": how.need.total,
+        "planned_window": how.window,
+        "tokens_per_second": round(how.tokens_per_second, 1) or None,
+    }
