@@ -9,6 +9,7 @@ from zwaif_fallback.demo import demo
 from zwaif_fallback.doctor.findings import Finding, Situation
 from zwaif_fallback.doctor.probes import HookState, Imported
 from zwaif_fallback.hardware import Gpu, Memory
+from zwaif_fallback.models.fit import Abilities
 from zwaif_fallback.standin import copy_tree
 
 GB = 10**9
@@ -42,6 +43,7 @@ def situation(tree: Path | None, **changes: Any) -> Situation:
         "imported": lambda name: imports.get(name, Imported()),
         "hook": lambda tree, environ: HookState(True, str(tree or ""), ("fallback",)),
         "memory": lambda: Memory(32 * GB, 24 * GB, (CARD,)),
+        "abilities": lambda: Abilities(torch_cuda=True, gguf_cuda=True, four_bit=True),
         "free_bytes": lambda place: 100 * GB,
         **changes,
     }

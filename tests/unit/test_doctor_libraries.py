@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
-from tests.unit.doctoring import CARD, GB, SEES_CARD, assert_useful, situation, z_waif
+from tests.unit.doctoring import GB, assert_useful, situation, z_waif
+from tests.unit.models_made import write_gguf
 from zwaif_fallback import catalogue
 from zwaif_fallback.demo import demo
 from zwaif_fallback.doctor import libraries, machine
 from zwaif_fallback.doctor.findings import Situation, numbers
 from zwaif_fallback.doctor.probes import Imported
-from zwaif_fallback.hardware import Memory
+from zwaif_fallback.hardware import Gpu, Memory
+from zwaif_fallback.models import fit
 
 ROOT = Path(__file__).parents[2]
 NO_CARD = Memory(32 * GB, 24 * GB)
@@ -154,7 +156,7 @@ def test_a_model_that_is_here(tree: Path) -> None:
     for check in (machine.check_model_name, machine.check_model_files, machine.check_memory, machine.check_disk):
         finding = check(here)
         assert finding.state == "ok", finding
-    assert "free on RTX 3060" in machine.check_memory(here).found
+    assert "11.0 GB on RTX 3060" in machine.check_memory(here).found
 
 
 def test_a_name_that_is_none(tmp_path: Path) -> None:
@@ -191,19 +193,27 @@ def test_a_model_that_is_not_complete(leave_out: str, found: str, tmp_path: Path
     assert_useful(finding)
 
 
+SMALL_CARD = (Gpu("GT 710", GB, GB // 10),)
+
+
 @pytest.mark.parametrize(
     ("memory", "state", "found"),
     [
-        (Memory(32 * GB, 24 * GB), "ok", "of memory free"),
-        (Memory(32 * GB, 24 * GB, (type(CARD)("GT 710", GB, GB // 10),)), "warning", "only 0.1 GB free on GT 710"),
-        (Memory(4 * GB, GB // 10, (type(CARD)("GT 710", GB, GB // 10),)), "problem", "only 0.1 GB free on GT 710"),
-        (Memory(4 * GB, GB // 10), "problem", "only 0.1 GB of memory free"),
+        (Memory(32 * GB, 24 * GB), "ok", "free are 24.0 GB of memory"),
+        (Memory(32 * GB, 24 * GB, SMALL_CARD), "warning", "0.1 GB on GT 710"),
+        (Memory(4 * GB, GB // 10, SMALL_CARD), "problem", "0.1 GB of memory, 0.1 GB on GT 710"),
+        (Memory(4 * GB, GB // 10), "problem", "0.1 GB of memory"),
     ],
 )
 def test_memory(memory: Memory, state: str, found: str, tree: Path) -> None:
     finding = machine.check_memory(situation(tree, memory=lambda: memory))
     assert finding.state == state and found in finding.found
     assert_useful(finding)
+
+
+def test_a_model_kept_off_the_card_on_purpose_is_no_warning(tmp_path: Path) -> None:
+    here = situation(z_waif(tmp_path, API_FALLBACK_DEVICE="cpu"))
+    assert machine.check_memory(here).state == "ok"
 
 
 def test_the_disk(tmp_path: Path, tree: Path) -> None:
@@ -225,14 +235,30 @@ def test_a_gguf_is_suggested_where_safetensors_would_run_on_the_processor(tmp_pa
     slow = speed(tree, memory=lambda: NO_CARD)
     assert slow.state == "warning" and "processor" in slow.found and "pip install" not in slow.remedy
     assert_useful(slow)
-    assert (
-        'pip install "zwaif-fallback[gguf]"' in speed(tree, memory=lambda: NO_CARD, versions={"xllamacpp": None}).remedy
-    )
-    (tmp_path / "model.gguf").write_bytes(b"GGUF")
-    quick = z_waif(tmp_path / "quick", API_FALLBACK_MODEL=str(tmp_path / "model.gguf"))
-    assert speed(quick, memory=lambda: NO_CARD).state == "ok"
+    without_engine = speed(tree, memory=lambda: NO_CARD, versions={"xllamacpp": None})
+    assert 'pip install "zwaif-fallback[gguf]"' in without_engine.remedy
     forced = z_waif(tmp_path / "forced", API_FALLBACK_DEVICE="cpu")
-    assert speed(forced, imports={"torch": SEES_CARD}).state == "warning", "kept off the card on purpose"
+    assert speed(forced).state == "warning", "kept off the card on purpose"
+
+
+def test_a_gguf_on_the_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_gguf(tmp_path / "model.gguf")
+    tree = z_waif(tmp_path, API_FALLBACK_MODEL=str(tmp_path / "model.gguf"))
+    assert machine.check_model_files(situation(tree)).state == "ok"
+    assert speed(tree, memory=lambda: NO_CARD).state == "ok"
+    monkeypatch.setattr(fit, "GGUF_BANDWIDTH", 10.0)
+    crawling = speed(tree, memory=lambda: NO_CARD)
+    assert crawling.state == "warning" and "under 1 token/s" in crawling.found
+    assert_useful(crawling)
+
+
+def test_a_gguf_that_is_damaged(tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").write_bytes(b"GGUF, but not really")
+    here = situation(z_waif(tmp_path, API_FALLBACK_MODEL=str(tmp_path / "model.gguf")))
+    finding = machine.check_model_files(here)
+    assert finding.state == "problem" and "cannot be used" in finding.found
+    assert_useful(finding)
+    assert machine.check_memory(here).state == machine.check_speed(here).state == "skipped"
 
 
 def test_a_situation_asks_the_real_machine() -> None:

@@ -11,10 +11,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from zwaif_fallback import hardware
+from zwaif_fallback import hardware, model_files
 from zwaif_fallback.cli_tree import env_values, store_of
 from zwaif_fallback.doctor import probes
 from zwaif_fallback.doctor.probes import HookState, Imported
+from zwaif_fallback.errors import ModelNotFound
+from zwaif_fallback.models.fit import Abilities, abilities
 from zwaif_hooks.host.envfile import EnvFileError
 from zwaif_hooks.host.settings import SettingsStore
 
@@ -64,6 +66,7 @@ class Situation:
     """What came of importing a library in a process of its own."""
     hook: Callable[[Path | None, Mapping[str, str]], HookState] = probes.look_for_the_hook
     memory: Callable[[], hardware.Memory] = hardware.memory_now
+    abilities: Callable[[], Abilities] = abilities
     free_bytes: Callable[[Path], int] = lambda place: shutil.disk_usage(place).free
     prefix: Path = field(default_factory=lambda: Path(sys.prefix))
     """The environment that this command runs in."""
@@ -84,6 +87,15 @@ class Situation:
     def cards(self) -> tuple[hardware.Gpu, ...]:
         """NVIDIA graphics cards."""
         return self.memory().gpus
+
+    @cached_property
+    def model(self) -> str | ModelNotFound:
+        """What ``API_FALLBACK_MODEL`` means, or why it means nothing. Asked once: ``auto`` looks at every model."""
+        try:
+            wanted, folder = self.text("API_FALLBACK_MODEL"), self.text("FALLBACK_MODEL_DIR")
+            return model_files.resolve(wanted, self.tree, folder)
+        except ModelNotFound as error:
+            return error
 
     def text(self, name: str) -> str:
         """A setting's value as text."""

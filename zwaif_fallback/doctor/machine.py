@@ -6,9 +6,12 @@ from pathlib import Path
 
 from zwaif_fallback import catalogue, model_files
 from zwaif_fallback.doctor.findings import Finding, Situation, ok, skipped
+from zwaif_fallback.engines.gguf_plan import gguf_in, read_facts
 from zwaif_fallback.engines.model_files import check_folder
 from zwaif_fallback.errors import FallbackError, ModelNotFound
-from zwaif_fallback.hardware import Estimate, estimate_memory
+from zwaif_fallback.models.fit import ON_CPU, ON_GPU, PARTLY, TALKING_SPEED, TOO_BIG, Fit, fit
+from zwaif_fallback.models.folder_facts import read_folder
+from zwaif_fallback.models.gguf_facts import read_gguf
 
 _GB = 1e9
 _ROOM = 2 * _GB
@@ -17,88 +20,78 @@ _CHOOSE = "Choose another model: zwaif-fallback models lists some. Then: zwaif-f
 _NO_VOICE = "Without it, and without a fallback host, an outage is answered with a last word only."
 
 
-def _resolved(here: Situation) -> str:
-    """What ``API_FALLBACK_MODEL`` means.
-
-    Raises:
-        ModelNotFound: nothing.
-    """
-    return model_files.resolve(here.text("API_FALLBACK_MODEL"), here.tree, here.text("FALLBACK_MODEL_DIR"))
-
-
 def _place(here: Situation) -> Path | None:
     """Where the model's files are; ``None`` where they are not here, or the name means nothing."""
-    try:
-        model = _resolved(here)
-    except ModelNotFound:
+    if isinstance(here.model, ModelNotFound):
         return None
-    return Path(model) if Path(model).is_absolute() else model_files.cached_snapshot(model)
+    return Path(here.model) if Path(here.model).is_absolute() else model_files.cached_snapshot(here.model)
 
 
 def check_model_name(here: Situation) -> Finding:
-    try:
-        return ok(f"API_FALLBACK_MODEL is {_resolved(here)}")
-    except ModelNotFound as error:
-        text, _, remedy = str(error).partition(". ")
+    if isinstance(here.model, ModelNotFound):
+        text, _, remedy = str(here.model).partition(". ")
         return Finding("problem", f"{text}.", _NO_VOICE, remedy or _CHOOSE)
+    wanted = here.text("API_FALLBACK_MODEL")
+    return ok(f"API_FALLBACK_MODEL is {wanted}" + (f": {here.model}" if here.model != wanted else ""))
 
 
 def check_model_files(here: Situation) -> Finding:
-    try:
-        model = _resolved(here)
-    except ModelNotFound:
+    if isinstance(here.model, ModelNotFound):
         return skipped("which files depends on the model's name")
     place = _place(here)
-    if place is None:
-        text, _, remedy = str(model_files.not_here(model)).partition(". ")
-        return Finding("problem", f"{text}.", _NO_VOICE, remedy)
-    if _is_gguf(place):
-        return ok(f"{model} is on this computer (GGUF)")
     try:
-        check_folder(place)
+        if place is None:
+            raise model_files.not_here(here.model)
+        file = gguf_in(place)
+        facts = read_facts(file) if file else None
+        if facts is None:
+            check_folder(place)
     except FallbackError as error:
         text, _, remedy = str(error).partition(". ")
-        return Finding("problem", f"{text}.", _NO_VOICE, remedy or f"zwaif-fallback download {model}")
-    return ok(f"{model} is on this computer, all its files are there")
+        return Finding("problem", f"{text}.", _NO_VOICE, remedy or f"zwaif-fallback download {here.model}")
+    return ok(
+        f"{here.model} is on this computer" + (f" ({facts.quantization})" if facts else ", all its files are there")
+    )
+
+
+def _fit(here: Situation) -> Fit | None:
+    """How the model fits into what is free now; ``None`` where it is not here, or cannot be read."""
+    place = _place(here)
+    if place is None:
+        return None
+    try:
+        file = gguf_in(place)
+        facts = read_gguf(file) if file else read_folder(place)
+    except (OSError, ValueError, FallbackError):  # Broken files; check_model_files says which.
+        return None
+    if facts.problem:
+        return None
+    return fit(
+        facts,
+        here.memory(),
+        window=int(here.store.get("API_FALLBACK_CONTEXT_WINDOW")),
+        device=here.text("API_FALLBACK_DEVICE"),
+        quantization=here.text("API_FALLBACK_QUANTIZATION"),
+        can=here.abilities(),
+    )
 
 
 def check_memory(here: Situation) -> Finding:
-    place = _place(here)
-    if place is None:
-        return skipped("how much depends on the model, which is not on this computer")
-    need = _need(here, place)
-    if need is None:
-        return skipped(f"the size of {place.name} cannot be read")
+    how = _fit(here)
+    if how is None:
+        return skipped("how much depends on the model, which is not on this computer or cannot be read")
     memory = here.memory()
-    wanted, card = need.total / _GB, memory.best_gpu
+    card = memory.best_gpu
+    free = f"{memory.ram_free / _GB:.1f} GB of memory" + (f", {card.free / _GB:.1f} GB on {card.name}" if card else "")
+    found = f"{how.need.total / _GB:.1f} GB needed; free are {free}"
     smaller = f"Close other programs, or choose a smaller model. {_CHOOSE}"
-    if card is not None and here.text("API_FALLBACK_DEVICE") != "cpu":
-        if need.total <= card.free:
-            return ok(f"{wanted:.1f} GB needed, {card.free / _GB:.1f} GB free on {card.name}")
-        found = f"{wanted:.1f} GB needed, only {card.free / _GB:.1f} GB free on {card.name}"
-        if need.total <= memory.ram_free:
-            return Finding("warning", found, "The model runs on the processor, wholly or in part, and slower.", smaller)
+    if how.verdict == TOO_BIG:
         return Finding("problem", found, "The model cannot be loaded.", smaller)
-    if need.total <= memory.ram_free:
-        return ok(f"{wanted:.1f} GB needed, {memory.ram_free / _GB:.1f} GB of memory free")
-    found = f"{wanted:.1f} GB needed, only {memory.ram_free / _GB:.1f} GB of memory free"
-    return Finding("problem", found, "The model cannot be loaded, or the computer slows to a crawl.", smaller)
-
-
-def _need(here: Situation, place: Path) -> Estimate | None:
-    if _is_gguf(place):
-        file = place if place.is_file() else max(place.glob("*.gguf"), key=lambda one: one.stat().st_size)
-        return Estimate(weights=file.stat().st_size, kv_cache=0)
-    four_bit = "4bit" if here.cards and here.text("API_FALLBACK_QUANTIZATION") != "none" else ""
-    window = int(here.store.get("API_FALLBACK_CONTEXT_WINDOW")) or 2048
-    try:
-        return estimate_memory(place, quantization=four_bit, context_window=window)
-    except (OSError, ValueError, KeyError):  # Broken files; check_model_files says which.
-        return None
-
-
-def _is_gguf(place: Path) -> bool:
-    return place.suffix.lower() == ".gguf" or (place.is_dir() and any(place.glob("*.gguf")))
+    kept_off = here.text("API_FALLBACK_DEVICE") == "cpu"
+    if card is not None and how.verdict != ON_GPU and not kept_off:
+        where = "partly on the card" if how.verdict == PARTLY else "on the processor"
+        return Finding("warning", found, f"The model runs {where}, and slower than it could.", smaller)
+    return ok(found)
 
 
 def check_disk(here: Situation) -> Finding:
@@ -131,17 +124,24 @@ def check_disk(here: Situation) -> Finding:
 
 def check_speed(here: Situation) -> Finding:
     """Safetensors on a processor: a GGUF of the same model is several times as fast."""
-    place = _place(here)
-    if place is None:
-        return skipped("how fast depends on the model, which is not on this computer")
-    on_card = bool(here.cards) and here.text("API_FALLBACK_DEVICE") != "cpu"
-    if on_card or _is_gguf(place):
-        return ok("runs on the graphics card" if on_card else "GGUF, the quickest way on a processor")
-    has_engine = here.version_of("xllamacpp") is not None
-    install = "" if has_engine else 'pip install "zwaif-fallback[gguf]", then '
-    return Finding(
-        "warning",
-        "a safetensors model will run on the processor",
-        "It answers, but a GGUF file of the same size speaks several times as fast there.",
-        f"{install}choose a GGUF model: zwaif-fallback models lists those on this computer.",
-    )
+    place, how = _place(here), _fit(here)
+    if place is None or how is None:
+        return skipped("how fast depends on the model, which is not on this computer or cannot be read")
+    if how.verdict != ON_CPU:
+        return ok(how.text)
+    if gguf_in(place) is None:
+        install = "" if here.version_of("xllamacpp") else 'pip install "zwaif-fallback[gguf]", then '
+        return Finding(
+            "warning",
+            f"a safetensors model will run on the processor ({how.text})",
+            "It answers, but a GGUF file of the same size speaks several times as fast there.",
+            f"{install}choose a GGUF model: zwaif-fallback models lists those on this computer.",
+        )
+    if how.tokens_per_second < TALKING_SPEED:
+        return Finding(
+            "warning",
+            how.text,
+            f"Speech has to wait for words: that needs about {TALKING_SPEED:.0f} tokens a second.",
+            f"Choose a smaller model. {_CHOOSE}",
+        )
+    return ok(how.text)
