@@ -25,6 +25,9 @@ class Answers(Protocol):
 
     def answer(self, request: ChatRequest, failure: PrimaryFailure) -> Answer: ...
 
+    def turn_over(self, request: ChatRequest, reply: str) -> None:
+        """What the next prompt begins with may be read while the user types."""
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -70,7 +73,8 @@ class Conversation:
     def say(self, text: str, show: Callable[[str], None]) -> Reply:
         """The reply to ``text``, each piece of it shown as it comes. Ctrl+C stops it; both sides are remembered."""
         self.history += (Message("user", text),)
-        answer = self._service.answer(self._request(), PrimaryFailure(FailureKind.UNKNOWN, "a chat with the fallback"))
+        request = self._request()
+        answer = self._service.answer(request, PrimaryFailure(FailureKind.UNKNOWN, "a chat with the fallback"))
         said, first, stopped, started = "", None, False, self._clock()
         stream = _Stream(answer)
         try:
@@ -85,6 +89,7 @@ class Conversation:
             stream.stop()
         if said.strip():
             self.history += (Message("assistant", said),)
+            self._service.turn_over(request, said)
         return Reply(said, answer.answered_by, first, self._clock() - started, stopped)
 
     def _request(self) -> ChatRequest:

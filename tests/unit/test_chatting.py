@@ -32,11 +32,16 @@ class Service:
         self._replies = iter(replies)
         self._who = who
         self.asked: list[ChatRequest] = []
+        self.over: list[str] = []
         self.closed = False
 
     def answer(self, request: ChatRequest, failure: PrimaryFailure) -> Answer:
         self.asked.append(request)
         return Answer(next(self._replies), answered_by=self._who)
+
+    def turn_over(self, request: ChatRequest, reply: str) -> None:
+        assert request is self.asked[-1]
+        self.over.append(reply)
 
     def close(self) -> None:
         self.closed = True
@@ -84,6 +89,7 @@ def test_both_sides_are_remembered_and_the_character_goes_along() -> None:
     )
     assert service.asked[1].persona == MIA and not service.asked[1].persona_in_messages
     assert service.asked[1].recent_replies == ("Hello you.",)
+    assert service.over == ["Hello you.", "Fine."]
 
 
 def test_a_stopped_reply_is_kept_as_far_as_it_came_and_its_making_ends() -> None:
@@ -186,6 +192,9 @@ class Service:
                 yield f"w{{number}} "
                 time.sleep(0.01)
         return Answer(pieces() if request.messages[-1].content == "endless" else ["short."], "a model")
+
+    def turn_over(self, request, reply):
+        pass
 
     def close(self):
         print("closed", file=sys.stderr)

@@ -89,6 +89,38 @@ def test_a_table_as_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     assert stream.getvalue() == "Name       Value\nlong name  1\nb\n"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="opens a POSIX terminal")
+@pytest.mark.parametrize(
+    ("environ", "coloured"),
+    [
+        ({"TERM": "xterm-256color"}, True),
+        ({"TERM": "dumb"}, False),
+        ({"TERM": "xterm-256color", "NO_COLOR": "1"}, False),
+        ({"TERM": "xterm-256color", "PYTHONIOENCODING": "cp1252"}, False),
+    ],
+)
+def test_on_a_real_terminal(environ: dict[str, str], coloured: bool, tmp_path: Path) -> None:
+    import pty
+
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "hooks")]), "ZWAIF_PLUGINS": "OFF"}
+    for name in ("NO_COLOR", "PYTHONIOENCODING"):
+        env.pop(name, None)
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "zwaif_fallback", "settings", "show"]
+    shown = b""
+    with subprocess.Popen(command, env={**env, **environ}, stdout=theirs, stderr=theirs, cwd=tmp_path) as child:
+        os.close(theirs)
+        try:
+            while part := os.read(ours, 4096):
+                shown += part
+        except OSError:  # Linux's way to say that the other end was closed
+            assert shown
+        os.close(ours)
+        assert child.wait(30) == 0
+    assert b"API_FALLBACK_ENABLED" in shown
+    assert (b"\x1b[" in shown) is coloured
+
+
 def modules_after(*arguments: str) -> set[str]:
     code = f"""
 import sys
