@@ -329,7 +329,7 @@ ENTRIES = (
         31,
         "429 with Retry-After",
         f"{LOCAL_REPLY}, at once; the server is left alone that long",
-        (before("http_429", FailureKind.RATE_LIMITED),),
+        (before("http_429", FailureKind.RATE_LIMITED), before("http_429_until", FailureKind.RATE_LIMITED)),
         studio_cannot=NO_STATUS + "it has no rate limit.",
     ),
     Entry(

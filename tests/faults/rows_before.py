@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from email.utils import formatdate
+
 from tests.faults.rows_whole import healthy
 from tests.faults.talk import MOST_PINGS, PING_SECONDS, Talk
 
@@ -23,6 +26,11 @@ def http_404(talk: Talk) -> None:
 
 def http_429(talk: Talk) -> None:
     talk.body_of(429, b'{"error": "slow down"}', Retry_After=str(RETRY_AFTER))
+
+
+def http_429_until(talk: Talk) -> None:
+    """The other form of the header: a date."""
+    talk.body_of(429, b'{"error": "slow down"}', Retry_After=formatdate(time.time() + RETRY_AFTER, usegmt=True))
 
 
 def http_500(talk: Talk) -> None:

@@ -55,6 +55,7 @@ IN_THE_MIDDLE = ("reset_in_the_middle", "polite_end_in_the_middle", "error_in_th
 
 OTHERS = (
     "late_but_alive",
+    "http_429_until",
     "finished_in_the_middle",
     "lists_models_but_hangs",
     "loading_503",

@@ -114,6 +114,24 @@ def test_switched_off_it_says_nothing(said: list[str], tmp_path: Path) -> None:
     assert said == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "remedy"),
+    [
+        (FailureKind.NO_MODEL, "Load a model there"),
+        (FailureKind.MISCONFIGURED, "check the address, the model's name and the key"),
+        (FailureKind.REFUSED, ""),
+    ],
+)
+def test_an_outage_is_told_with_what_only_the_user_can_do(
+    said: list[str], tmp_path: Path, kind: FailureKind, remedy: str
+) -> None:
+    stage = Stage(tmp_path)
+    stage.manager.hook.primary_failed(primary="127.0.0.1:5000", failure=PrimaryFailure(kind, "a cause"))
+    (line,) = (line for line in said if "127.0.0.1:5000 failed (a cause)" in line)
+    assert remedy in line
+    assert line.endswith("until it is back") == (not remedy)
+
+
 def test_a_failure_is_answered_by_the_local_model(said: list[str], tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     stage.start()
