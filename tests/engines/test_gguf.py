@@ -15,7 +15,8 @@ from tests.engines.gguf_models import SENTENCE
 from tests.engines.test_continuation import ASK, GREEDY, TALK, cuts
 from zwaif_fallback import demo, prompts
 from zwaif_fallback.engines.base import Engine, Generation, GenerationStats, LoadOptions
-from zwaif_fallback.engines.gguf import GgufEngine, grammar_for, sampling_of
+from zwaif_fallback.engines.gguf import GgufEngine
+from zwaif_fallback.engines.gguf_request import grammar_for, sampling_of
 from zwaif_fallback.engines.gguf_server import Chunk, LlamaServer
 from zwaif_fallback.engines.loading import make_engine
 from zwaif_fallback.engines.transformers import TransformersEngine
@@ -167,6 +168,43 @@ def test_a_growing_chat_is_read_once(companion: GgufEngine) -> None:
     say(companion, prompt, stats)
     assert stats.reused_tokens >= said > 40
     assert stats.prefilled_tokens == stats.prompt_tokens > stats.reused_tokens
+
+
+def test_reading_ahead_says_nothing_and_saves_the_reading(
+    companion: GgufEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts_read: list[int] = []
+    real = LlamaServer.complete
+
+    def complete(server: LlamaServer, body: Any, take: Callable[[Chunk], bool]) -> None:
+        prompts_read.append(len(body["prompt"]))
+        real(server, body, take)
+
+    monkeypatch.setattr(LlamaServer, "complete", complete)
+    begin = "Quite another story. " + LONG
+    for prompt, parts in ((begin, 5), (begin + " It goes on.", 1)):
+        ahead, stats = GenerationStats(), GenerationStats()
+        prompts_read.clear()
+        assert say(companion, prompt, ahead, max_tokens=0) == ""
+        assert (ahead.finish_reason, ahead.prefilled_tokens, len(prompts_read)) == (
+            "length",
+            ahead.prompt_tokens,
+            parts,
+        )
+        say(companion, prompt, stats, max_tokens=1)
+        assert stats.reused_tokens == stats.prompt_tokens - 1
+    assert ahead.reused_tokens > 0.9 * ahead.prompt_tokens
+
+
+def test_reading_ahead_ends_between_two_parts(companion: GgufEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def act(number: int, chunk: Chunk) -> None:
+        if chunk.get("prompt_progress", {}).get("processed"):
+            companion.cancel()
+
+    Watched(monkeypatch, act)
+    stats = GenerationStats()
+    assert say(companion, "Not this one either. " + LONG, stats, max_tokens=0) == ""
+    assert stats.finish_reason == "cancelled" and stats.prefilled_tokens < stats.prompt_tokens
 
 
 def test_a_summary_between_two_turns_costs_the_chat_nothing(companion: GgufEngine) -> None:

@@ -18,6 +18,7 @@ import shutil
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ _LONGEST_SOCKET = 100
 """Bytes of a socket's path; macOS takes 103."""
 _PATIENCE = 60.0
 """Seconds for an answer of the tokenizer, which needs milliseconds."""
+_LOG_SECONDS = 2.0
 _CAUSE = re.compile(r"error loading model: (.+)|\b(?:failed|unable) to (?:allocate|create|load) (.+)")
 _NO_MEMORY = re.compile(r"out of memory|unable to allocate|failed to allocate|failed to create context|bad_alloc", re.I)
 
@@ -263,13 +265,24 @@ def _overheard(said: list[str]) -> Iterator[None]:
     """What native code writes to stderr goes into ``said``: it is the only place where llama.cpp gives its reasons."""
     sys.stderr.flush()
     real = os.dup(2)
-    with tempfile.TemporaryFile() as file:
-        os.dup2(file.fileno(), 2)
+    with tempfile.TemporaryDirectory(prefix="zwaif-log-") as folder:
+        log = Path(folder) / "log"
+        with log.open("wb") as file:
+            os.dup2(file.fileno(), 2)
         try:
             yield
+        except RuntimeError:
+            _wait_for_last_words(log)
+            raise
         finally:
             os.dup2(real, 2)
             os.close(real)
-            file.seek(0)
-            said.append(file.read().decode("utf-8", "replace"))
+            said.append(log.read_text(encoding="utf-8", errors="replace"))
             logger.info("llama.cpp: %s", said[-1].strip())
+
+
+def _wait_for_last_words(log: Path) -> None:
+    """llama.cpp's log is written by a thread that may come after the error."""
+    until = time.monotonic() + _LOG_SECONDS
+    while b"exiting due to" not in log.read_bytes() and time.monotonic() < until:
+        time.sleep(0.01)

@@ -1,0 +1,102 @@
+"""One reply of llama.cpp's, from the thread that takes its chunks to the one that reads it."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from zwaif_fallback.engines.base import GenerationStats
+from zwaif_fallback.engines.gguf_server import Chunk, LlamaServer, error_text
+from zwaif_fallback.errors import EngineError
+
+
+class CannotHeal(Exception):
+    """The torn word cannot be written again by this model."""
+
+
+class Again:
+    """Takes what the model wrote again off the beginning of its text."""
+
+    def __init__(self, torn: str) -> None:
+        self._left = torn
+
+    @property
+    def done(self) -> bool:
+        return not self._left
+
+    def feed(self, text: str) -> str:
+        known = len(self._left)
+        if known and not text.startswith(self._left[: len(text)]):
+            raise CannotHeal(f"it became {text[:known]!r}")
+        self._left = self._left[len(text) :]
+        return text[known:]
+
+
+class Reply:
+    """One reply of llama.cpp's, from the thread that takes its chunks to the one that reads."""
+
+    def __init__(
+        self, server: LlamaServer, request: dict[str, Any], stats: GenerationStats, cancelled: threading.Event
+    ) -> None:
+        self._stats = stats
+        self._cancelled = cancelled
+        self._unwanted = threading.Event()
+        self._chunks: queue.SimpleQueue[Chunk | BaseException | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._take_all, args=(server, request), name="zwaif-llama", daemon=True)
+        self._heals = "grammar" in request
+        self.made = 0
+        """Tokens so far, those of a torn word included."""
+        self._thread.start()
+
+    def pieces(self) -> Iterator[str]:
+        """Text as it comes; sets the statistics. May be empty."""
+        while (chunk := self._chunks.get()) is not None:
+            if isinstance(chunk, BaseException):
+                raise EngineError(f"The local model failed while it wrote ({chunk}).") from chunk
+            if "error" in chunk:
+                raise self._error(chunk)
+            self._note(chunk)
+            if text := chunk["choices"][0]["text"]:
+                yield text
+
+    def stop(self) -> None:
+        """End it, wherever it is, and wait until llama.cpp has: at most until the part of a prompt that it reads."""
+        self._unwanted.set()
+        self._thread.join()
+
+    def _take_all(self, server: LlamaServer, request: dict[str, Any]) -> None:
+        try:
+            if not self._is_over():
+                server.complete(request, self._take)
+        except Exception as error:  # it belongs to whoever reads, in the other thread
+            self._chunks.put(error)
+        finally:
+            self._chunks.put(None)
+
+    def _take(self, chunk: Chunk) -> bool:
+        if self._is_over():
+            return True
+        self._chunks.put(chunk)
+        return False
+
+    def _is_over(self) -> bool:
+        return self._unwanted.is_set() or self._cancelled.is_set()
+
+    def _note(self, chunk: Chunk) -> None:
+        stats = self._stats
+        if progress := chunk.get("prompt_progress"):
+            stats.reused_tokens = progress["cache"]
+            stats.prefilled_tokens = min(progress["processed"], stats.prompt_tokens)
+        if (timings := chunk.get("timings")) and timings["predicted_n"]:
+            stats.prefilled_tokens = stats.prompt_tokens
+            self.made = timings["predicted_n"]
+        if reason := chunk["choices"][0].get("finish_reason"):
+            stats.finish_reason = str(reason)
+
+    def _error(self, chunk: Chunk) -> Exception:
+        text = error_text(chunk)
+        if self._heals and not self.made:
+            return CannotHeal(text)
+        return EngineError(f"The local model failed while it wrote ({text}).")
