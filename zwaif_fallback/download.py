@@ -26,7 +26,26 @@ SPARE_BYTES = 500_000_000
 
 Say = Callable[[str], None]
 
-__all__ = ["DownloadFailed", "DownloadStopped", "HuggingFace", "Progress", "download", "explain"]
+__all__ = ["DownloadFailed", "DownloadStopped", "HuggingFace", "Progress", "download", "explain", "fetch_model"]
+
+
+class Stopped(Protocol):
+    """The part of ``threading.Event`` that is used."""
+
+    def is_set(self) -> bool: ...
+
+
+Fetch = Callable[[str, Say, Report, Stopped], object]
+"""Brings the model of that name here, tells lines and how far it is, and ends when it is to stop."""
+
+
+def fetch_model(name: str, say: Say, report: Report, stop: Stopped) -> None:
+    """:func:`download` for a program that only wants it done.
+
+    Raises:
+        FallbackError: the text says why, and what to do.
+    """
+    download(name, say, report=report, stop=stop.is_set)
 
 
 class Hub(Protocol):

@@ -25,12 +25,16 @@ from zwaif_fallback.chain import (
     is_this_machine,
     same_server,
 )
+from zwaif_fallback.download import Fetch, fetch_model
 from zwaif_fallback.engines.base import GenerationStats, LoadedModel, LoadOptions
 from zwaif_fallback.errors import FallbackError, ModelNotFound
 from zwaif_fallback.last_words import LastWords
+from zwaif_fallback.models.chosen import ChosenModel
 from zwaif_fallback.unsaid import Unsaid, said_file
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, Message, PrimaryFailure, Sampling
 
+RECONSIDER_SECONDS = (10.0, 30.0, 120.0)
+"""After the primary went down, how long ``auto`` waits before it looks whether its memory became free."""
 TRY_AGAIN_SECONDS = 60.0
 """After a model could not be loaded, how long replies do without trying it again."""
 _LOADS = (
@@ -76,6 +80,7 @@ class FallbackService:
         format_prompt: the hook of that name.
         tree: Z-Waif's folder, for relative paths.
         now: seconds, from any start.
+        fetch: brings a model to this computer.
     """
 
     def __init__(
@@ -87,6 +92,7 @@ class FallbackService:
         format_prompt: FormatPrompt,
         tree: Path | None = None,
         now: Callable[[], float] = time.monotonic,
+        fetch: Fetch = fetch_model,
     ) -> None:
         self._settings = settings
         self._local = local
@@ -95,6 +101,10 @@ class FallbackService:
         self._watched: Callable[[], list[str]] = list
         self._tree = tree
         self._now = now
+        self._models = ChosenModel(lambda name: self._settings.get(name), lambda: self._tree)
+        self._fetch = fetch
+        self._closed = threading.Event()
+        self._reconsidering: threading.Thread | None = None
         self._loading = threading.Lock()
         """Held while a model is being loaded; loads queue up, the last one asked for wins."""
         self._state = threading.Lock()
@@ -225,18 +235,21 @@ class FallbackService:
         try:
             options = self._options()
         except ModelNotFound:
-            if (serving := self._local.loaded) is not None:
+            if (serving := self._serving()) is not None:
                 return serving
             raise
-        serving = self._local.loaded
+        serving = self._serving()
         if serving is not None and (options == self._served or self.is_loading() or self._has_failed(options)):
             return serving
         try:
             return self._load(options)
         except FallbackError:
-            if (serving := self._local.loaded) is not None:
+            if (serving := self._serving()) is not None:
                 return serving
             raise
+
+    def _serving(self) -> LoadedModel | None:
+        return self._models.titled(self._local.loaded)
 
     def load_model(self, name: str, allow_download: bool) -> None:
         """Begin to load in the background; progress and outcome appear in ``status_lines``.
@@ -248,7 +261,7 @@ class FallbackService:
         with self._state:
             self._jobs = [(resolved, allow_download)]
             self._failed.clear()
-            self._progress = f"Loading {resolved} …"
+            self._progress = f"Loading {self._models.title(resolved)} …"
             if self._worker is None:
                 self._worker = threading.Thread(target=self._work, name="zwaif-fallback-load", daemon=True)
                 self._worker.start()
@@ -269,6 +282,7 @@ class FallbackService:
         if name not in _LOADS:
             return
         self._problem = ""
+        self._models.forget()
         with self._state:
             self._failed.clear()
         try:
@@ -291,11 +305,15 @@ class FallbackService:
             return self._say(f"Fallback not ready: {model_files.not_here(options.model)}")
         if self._settings.get("API_FALLBACK_PRELOAD") == "start" or not here:
             return self.load_model(options.model, allow_download=download)
-        self._say(f"Fallback ready: {options.model} is on this computer and is loaded when it is needed")
+        title = self._models.title(options.model)
+        self._say(f"Fallback ready: {title} is on this computer and is loaded when it is needed")
 
     def preload(self) -> None:
         """An outage began: load now, so that the next reply need not wait."""
-        if self._settings.get("API_FALLBACK_PRELOAD") == "never" or self._local.loaded is not None:
+        if self._settings.get("API_FALLBACK_PRELOAD") == "never":
+            return
+        self._reconsider_soon()
+        if self._local.loaded is not None:
             return
         try:
             options = self._options()
@@ -306,7 +324,23 @@ class FallbackService:
 
     def close(self) -> None:
         """End the worker process."""
+        self._closed.set()
         self._local.close()
+
+    def _reconsider_soon(self) -> None:
+        """The primary is down: perhaps its memory is free in a moment, and ``auto`` may take a better model."""
+        if self._models.is_auto() and self._reconsidering is None:
+            self._reconsidering = threading.Thread(target=self._reconsider, name="zwaif-fallback-auto", daemon=True)
+            self._reconsidering.start()
+
+    def _reconsider(self) -> None:
+        for seconds in RECONSIDER_SECONDS:
+            if self._closed.wait(seconds):
+                return
+            if why := self._models.choose_again(self._local.loaded):
+                self._say(f"A better local model fits now: {why}")
+                self.load_model(str(self._settings.get("API_FALLBACK_MODEL")), allow_download=False)
+        self._reconsidering = None
 
     def _work(self) -> None:
         while True:
@@ -316,9 +350,11 @@ class FallbackService:
                     return
                 model, download = self._jobs.pop()
             try:
-                self._load(self._load_options(model, offline=not download))
+                if download and not self._is_here(model):
+                    model = self._fetched(model)
+                self._load(self._load_options(model, offline=True))
             except FallbackError as error:
-                serving = self._local.loaded
+                serving = self._serving()
                 kept = f" {serving.info.name} goes on serving." if serving else ""
                 self._note(f"{error}{kept}")
                 self._say(f"Fallback not loaded: {error}{kept}")
@@ -326,13 +362,18 @@ class FallbackService:
                 self._note(f"{model} could not be loaded: {error!r}")
                 self._say(f"Fallback not loaded: {model}: {error!r}")
 
+    def _fetched(self, model: str) -> str:
+        """Download it; what to load afterwards."""
+        self._fetch(model, self._say, lambda now: self._set_progress(f"Downloading {model}: {now.line}"), self._closed)
+        return self._resolve(model)
+
     def _load(self, options: LoadOptions, place: LoadOptions | None = None) -> LoadedModel:
         """Load, one at a time; whoever waited for the same model finds it loaded.
 
         ``place`` is how to load it this time, where that is not as the settings say.
         """
         with self._loading:
-            serving = self._local.loaded
+            serving = self._serving()
             if serving is not None and self._served == _offline(options):
                 return serving
             if options.offline and self._has_failed(options):
@@ -340,8 +381,9 @@ class FallbackService:
             try:
                 if options.offline and not self._is_here(options.model):
                     raise _missing(options.model)
-                self._say(f"Loading {options.model} …")
+                self._say(f"Loading {self._models.title(options.model)} …")
                 loaded = self._local.load(place or options, self._set_progress)
+                loaded = self._models.titled(loaded) or loaded
             except FallbackError as error:
                 with self._state:
                     self._failed[_offline(options)] = (error, self._now())
@@ -357,20 +399,10 @@ class FallbackService:
         return self._now() - when < TRY_AGAIN_SECONDS
 
     def _options(self) -> LoadOptions:
-        return self._load_options(self._chosen(), offline=True)
-
-    def _chosen(self) -> str:
-        """The model of the settings, or the default where an older release left a path to a file that is gone."""
-        name = str(self._settings.get("API_FALLBACK_MODEL"))
-        try:
-            return self._resolve(name)
-        except ModelNotFound:
-            if model_files.looks_like_path(name) and self._is_here(catalogue.DEFAULT):
-                return catalogue.DEFAULT
-            raise
+        return self._load_options(self._models.current(), offline=True)
 
     def _resolve(self, name: str) -> str:
-        return model_files.resolve(name, self._tree, str(self._settings.get("FALLBACK_MODEL_DIR")))
+        return self._models.resolve(name)
 
     def _load_options(self, model: str, offline: bool) -> LoadOptions:
         get = self._settings.get
@@ -396,7 +428,7 @@ class FallbackService:
 
     def status_lines(self) -> list[str]:
         """What the user should know now; from memory, at once."""
-        serving = self._local.loaded
+        serving = self._serving()
         lines = [f"Loaded: {_summary(serving)}" if serving else "No local model is loaded."]
         lines += list(serving.notes) if serving else []
         lines += self._watched()

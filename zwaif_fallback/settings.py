@@ -12,8 +12,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "API_FALLBACK_MODEL",
         DEFAULT_MODEL,
-        "The local model that answers: a name from the list, a Hugging Face name such as owner/model, or a folder "
-        "on this computer.",
+        "The local model that answers: a name from the list, a Hugging Face name such as owner/model, a file or folder "
+        "on this computer, a model of another program such as ollama:llama3.2:3b, or auto for the best that fits.",
         label="Fallback Model",
     ),
     Setting(
@@ -102,7 +102,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "FALLBACK_MODEL_DIR",
         "models/",
-        "One more folder in which models are looked for by name. A relative folder is inside Z-Waif's own.",
+        "More folders in which models are looked for, separated as in PATH. A relative folder is inside Z-Waif's own.",
         label="Model folder",
         advanced=True,
     ),

@@ -74,7 +74,6 @@ def test_less_memory_is_no_reason_to_change(tmp_path: Path) -> None:
 
 def test_the_memory_of_the_model_that_serves_counts_as_free(tmp_path: Path) -> None:
     room = Room(on_disk(tmp_path, "2B", 2), on_disk(tmp_path, "4B", 4))
-    room.models[1] = replace(room.models[1], facts=replace(room.models[1].facts, weights=int(1.8 * GB)))
     choice = room.auto()
     room.free = memory(3)
     assert choice.model().endswith("2B")

@@ -91,6 +91,11 @@ class AutoModel:
         """One line on the present choice; empty before the first."""
         return self._choice.why if self._choice else ""
 
+    @property
+    def setting(self) -> str:
+        """The present choice as one would write it; empty before the first."""
+        return self._choice.model.setting if self._choice else ""
+
     def model(self) -> str:
         """What to load.
 

@@ -1,0 +1,153 @@
+"""The service with found models: readable names, downloads in the background, and ``auto``."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.models_made import put_in_ollama
+from tests.unit.test_models_fit import EVERYTHING, memory, model
+from tests.unit.test_plugin_service import Desk
+from zwaif_fallback import service
+from zwaif_fallback.errors import FallbackError
+from zwaif_fallback.hardware import Memory
+from zwaif_fallback.models import auto, chosen
+from zwaif_fallback.models.fit import Choice, choose
+from zwaif_fallback.models.found import FoundModel
+from zwaif_fallback.transfer import DownloadFailed
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "OLLAMA_MODELS", "API_TYPE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    return tmp_path / "home"
+
+
+def test_the_user_s_name_is_shown_and_not_a_blob_s(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blob = put_in_ollama(home / ".ollama/models", "registry.ollama.ai/library/llama3.2/3b")
+    desk = Desk(tmp_path, monkeypatch, API_FALLBACK_MODEL="ollama:llama3.2:3b")
+    desk.local.names_whole_path = True
+    desk.reply()
+    (options,) = desk.local.loads
+    assert options.model == str(blob)
+    assert desk.said[:2] == ["Loading ollama:llama3.2:3b …", "Fallback ready: ollama:llama3.2:3b on cpu"]
+    assert desk.service.status_lines()[0] == "Loaded: ollama:llama3.2:3b on cpu"
+    assert desk.service.ready().info.name == "ollama:llama3.2:3b"
+
+
+def test_a_download_in_the_background_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(tmp_path, monkeypatch)
+    seen, bring = list[str](), desk.fetch
+
+    def watched(name: str, say: Any, report: Any, stop: Any) -> None:
+        bring(name, say, report, stop)
+        seen.extend(desk.service.status_lines())
+
+    desk.service._fetch = watched
+    desk.service.load_model("someone/tiny", allow_download=True)
+    desk.settle()
+    assert "Downloading someone/tiny: 0 of 0 MB (50%), 5 s left" in seen
+    assert desk.reply() == "one speaks.", "a download alone chooses nothing"
+
+
+def test_a_download_that_fails_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(tmp_path, monkeypatch)
+
+    def failing(*_: object) -> None:
+        raise DownloadFailed("someone/tiny was not downloaded: the disk is full.")
+
+    desk.service._fetch = failing
+    desk.service.load_model("someone/tiny", allow_download=True)
+    desk.settle()
+    assert desk.said == ["Fallback not loaded: someone/tiny was not downloaded: the disk is full."]
+    assert desk.local.loads == []
+
+
+def test_closing_stops_a_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(tmp_path, monkeypatch)
+    begun = threading.Event()
+
+    def endless(name: str, say: Any, report: Any, stop: Any) -> None:
+        begun.set()
+        assert stop.wait(20)
+        raise FallbackError("Stopped.")
+
+    desk.service._fetch = endless
+    desk.service.load_model("someone/tiny", allow_download=True)
+    assert begun.wait(20)
+    desk.service.close()
+    desk.settle()
+
+
+class AutoDesk(Desk):
+    """``auto`` among models of 3 and of 8 billion parameters, on a machine whose card is full at first."""
+
+    def __init__(self, tree: Path, monkeypatch: pytest.MonkeyPatch, **values: object) -> None:
+        self.free = memory(16)
+        self.models: list[FoundModel] = []
+        monkeypatch.setattr(auto, "memory_now", lambda: self.free)
+        super().__init__(tree, monkeypatch, API_FALLBACK_MODEL="auto", **values)
+        self.service._models = chosen.ChosenModel(self.settings.get, lambda: tree, lambda wishes, free: self.best(free))
+        self.service._models._auto._memory = lambda: self.free
+        for name, billions in (("3B", 3), ("8B", 8)):
+            folder = tree / "models" / name
+            folder.mkdir(exist_ok=True)
+            for file in ("config.json", "model.safetensors"):
+                (folder / file).write_text("{}", encoding="utf-8")
+            found = model(name, billions)
+            self.models.append(FoundModel(name, "Model folder", name, folder, found.facts))
+
+    def best(self, free: Memory) -> Choice | None:
+        return choose(self.models, free, can=EVERYTHING)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "RECONSIDER_SECONDS", (0.0, 0.0))
+
+
+def reconsidered(desk: Desk) -> None:
+    thread = desk.service._reconsidering
+    if thread is not None:
+        thread.join(20)
+    desk.settle()
+
+
+def test_auto_takes_what_fits_and_more_when_the_server_s_memory_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, impatient: None
+) -> None:
+    desk = AutoDesk(tmp_path, monkeypatch)
+    assert desk.reply() == "3B speaks."
+    desk.service.preload()
+    reconsidered(desk)
+    assert desk.reply() == "3B speaks."
+    desk.free = memory(16, 12)
+    desk.service.preload()
+    reconsidered(desk)
+    assert desk.reply() == "8B speaks."
+    assert any(line.startswith("A better local model fits now: 8B is the best that fits") for line in desk.said)
+    assert [Path(options.model).name for options in desk.local.loads] == ["3B", "8B"]
+
+
+def test_a_model_chosen_by_name_is_never_reconsidered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, impatient: None
+) -> None:
+    desk = Desk(tmp_path, monkeypatch)
+    desk.service.preload()
+    assert desk.service._reconsidering is None
+    desk.settle()
+
+
+def test_auto_without_any_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = AutoDesk(tmp_path, monkeypatch)
+    desk.models.clear()
+    desk.service.prepare()
+    assert desk.said == [
+        "Fallback not ready: API_FALLBACK_MODEL is auto, but no model on this computer fits the memory that is free. "
+        "Close other programs, or bring a smaller one: zwaif-fallback models lists some."
+    ]
