@@ -63,7 +63,8 @@ def table(heading: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequenc
 
     drawn = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for index, name in enumerate(heading):
-        drawn.add_column(name, style=styles[index] if index < len(styles) else "", overflow="fold")
+        style = styles[index] if index < len(styles) else ""
+        drawn.add_column(name, style=style, overflow="fold", no_wrap=index == 0)  # names are copied out of the first
     for row in rows:
         drawn.add_row(*row)
     _rich(sys.stdout).print(drawn)

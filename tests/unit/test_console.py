@@ -68,8 +68,9 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Stream:
 def test_colours_and_tables_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = terminal(monkeypatch)
     console.say("[odd] text :smile:", "red")
-    console.table(("Name", "Value"), [("A", "z" * 80)], ("bold",))
+    console.table(("Name", "Value"), [("API_FALLBACK_FIRST_TOKEN_TIMEOUT", "z" * 80)], ("bold",))
     shown = stream.getvalue()
+    assert "API_FALLBACK_FIRST_TOKEN_TIMEOUT" in shown
     assert "\x1b[31m[odd] text :smile:" in shown, "neither markup nor emoji codes are read into the user's text"
     assert "\x1b[1m" in shown and "Name" in shown
     assert shown.count("z") == 80, "a long cell is folded, never cut"

@@ -69,7 +69,11 @@ def test_a_machine_on_which_all_is_well(tmp_path: Path) -> None:
     with llm_server(200, {"choices": [{"message": {"content": "Hello"}}]}) as address:
         tree = z_waif(tmp_path, HOST_PORT=address)
         states = {check.name: finding for check, finding in examine(situation(tree))}
-    assert {name for name, finding in states.items() if finding.state != "ok"} == {"environment", "fallback_host"}
+    assert {name for name, finding in states.items() if finding.state != "ok"} == {
+        "environment",
+        "fallback_host",
+        "llama",
+    }
 
 
 def test_the_exit_status_and_the_two_ways_to_tell(

@@ -252,6 +252,18 @@ def test_a_gguf_on_the_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert_useful(crawling)
 
 
+def test_what_runs_a_gguf(tmp_path: Path, tree: Path) -> None:
+    assert libraries.check_llama(situation(tree, versions={"xllamacpp": None})).state == "skipped", "not needed"
+    write_gguf(tmp_path / "model.gguf")
+    gguf = z_waif(tmp_path, API_FALLBACK_MODEL=str(tmp_path / "model.gguf"))
+    assert libraries.check_llama(situation(gguf)).state == "ok"
+    absent = libraries.check_llama(situation(gguf, versions={"xllamacpp": None}))
+    broken = libraries.check_llama(situation(gguf, imports={"xllamacpp": Imported(error="ImportError: libgomp")}))
+    for finding, found in ((absent, "is not installed"), (broken, "cannot be imported: ImportError: libgomp")):
+        assert finding.state == "problem" and found in finding.found and "zwaif-fallback[gguf]" in finding.remedy
+        assert_useful(finding)
+
+
 def test_a_gguf_that_is_damaged(tmp_path: Path) -> None:
     (tmp_path / "model.gguf").write_bytes(b"GGUF, but not really")
     here = situation(z_waif(tmp_path, API_FALLBACK_MODEL=str(tmp_path / "model.gguf")))

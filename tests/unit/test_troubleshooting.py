@@ -9,7 +9,8 @@ import json
 import shutil
 import socket
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from unittest.mock import MagicMock
 
 import pytest
 
+from tests.faults.conftest import QuickClock, ScriptedPlugin
 from tests.unit.error_texts import ROOT, error_texts, fits, manual_texts
 from zwaif_fallback import (
     bench,
@@ -38,7 +40,7 @@ from zwaif_fallback.engines import explain, gguf_plan, gguf_server, weights
 from zwaif_fallback.engines import model_files as engine_files
 from zwaif_fallback.engines.base import Generation, LoadOptions
 from zwaif_fallback.engines.remote import RemoteChat
-from zwaif_fallback.errors import EngineError, FallbackError
+from zwaif_fallback.errors import FallbackError
 from zwaif_fallback.hardware import Estimate, Memory
 from zwaif_fallback.service import FallbackService
 from zwaif_fallback.standin import copy_tree
@@ -48,8 +50,10 @@ from zwaif_hooks.host import envfile, health, log
 from zwaif_hooks.host.settings import SettingProblem, SettingsStore
 from zwaif_hooks.messages import ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
-from zwaif_hooks.pump import PrimaryError
-from zwaif_hooks.takeover import Turn
+from zwaif_hooks.primary import PrimaryBook
+from zwaif_hooks.pump import Chunk
+from zwaif_hooks.runtime import Runtime
+from zwaif_hooks.takeover import Call, Turn
 
 PAGE = ROOT / "docs" / "troubleshooting.md"
 WORKER = [sys.executable, str(Path(__file__).with_name("scripted_worker.py"))]
@@ -196,6 +200,14 @@ says("API_FALLBACK_MODEL is …, which is neither a folder nor a model name like
 says("API_FALLBACK_MODEL names no model (…)")(resolve("  "))
 says("API_FALLBACK_MODEL is …, but there is no model at that place")(resolve("C:\\models\\old.gguf"))
 says("API_FALLBACK_MODEL is …, but that model is not on this computer.")(resolve("ollama:no-such-model"))
+
+
+@says("API_FALLBACK_MODEL is auto, but no model on this computer fits the memory that is free.")
+def _(scene: Scene) -> object:
+    scene.patch.setattr(model_files, "choose_here", lambda wishes: None)
+    return model_files.resolve("auto", scene.folder)
+
+
 says("… is not on this computer yet")(lambda scene: model_files.not_here(catalogue.DEFAULT))
 
 
@@ -599,13 +611,21 @@ def _(scene: Scene) -> object:
 
 @says("…; a local answer is begun, whoever speaks first is heard")
 def _(scene: Scene) -> object:
-    late = PrimaryError(FailureKind.FIRST_TOKEN_TIMEOUT, "no text within 15 s")
+    over, clock = threading.Event(), QuickClock()
 
-    def ends_here(error: PrimaryError) -> PrimaryFailure:
-        raise EngineError("nobody is asked in this test")
+    def silent(closers: object) -> Iterator[Chunk]:
+        over.wait(30)
+        yield from ()
 
-    turn: Any = SimpleNamespace(_runtime=scene, _primary=SimpleNamespace(name="127.0.0.1:5000"), _failure_of=ends_here)
-    return Turn._race(turn, None, late, 15.0)
+    plugins = PluginManager(lambda line, error: scene.say(line))
+    plugins.register(ScriptedPlugin(), "scripted")
+    book = PrimaryBook(lambda *_: None, clock)
+    runtime = Runtime(scene.folder, scene.store(), plugins, book, scene.say, lambda line, _: scene.say(line), clock)
+    try:
+        turn = Turn(Call("127.0.0.1:5000", silent, silent, lambda: CHAT), runtime)
+        return "".join(chunk.text for chunk in turn.start().chunks())
+    finally:
+        over.set()
 
 
 @says("The fallback server … gave no reply: …")

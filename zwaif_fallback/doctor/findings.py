@@ -15,7 +15,8 @@ from zwaif_fallback import hardware, model_files
 from zwaif_fallback.cli_tree import env_values, store_of
 from zwaif_fallback.doctor import probes
 from zwaif_fallback.doctor.probes import HookState, Imported
-from zwaif_fallback.errors import ModelNotFound
+from zwaif_fallback.engines.gguf_plan import gguf_in
+from zwaif_fallback.errors import ModelError, ModelNotFound
 from zwaif_fallback.models.fit import Abilities, abilities
 from zwaif_hooks.host.envfile import EnvFileError
 from zwaif_hooks.host.settings import SettingsStore
@@ -96,6 +97,21 @@ class Situation:
             return model_files.resolve(wanted, self.tree, folder)
         except ModelNotFound as error:
             return error
+
+    @cached_property
+    def place(self) -> Path | None:
+        """Where the model's files are; ``None`` where they are not here, or the name means nothing."""
+        if isinstance(self.model, ModelNotFound):
+            return None
+        return Path(self.model) if Path(self.model).is_absolute() else model_files.cached_snapshot(self.model)
+
+    @cached_property
+    def gguf(self) -> Path | None:
+        """The GGUF file that would be loaded; ``None`` where the model is none, or several of which none is named."""
+        try:
+            return gguf_in(self.place) if self.place else None
+        except ModelError:
+            return None
 
     def text(self, name: str) -> str:
         """A setting's value as text."""

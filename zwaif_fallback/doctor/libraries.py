@@ -30,6 +30,7 @@ BOUNDS = {
 }
 """The same as in ``setup.cfg``."""
 _REINSTALL = "In Z-Waif's folder, with its environment active: pip install -r requirements.txt"
+_NOT_LOADED = "The chosen model cannot be loaded."
 _SLOW = "The local model runs on the processor, many times slower than on the card."
 
 
@@ -111,6 +112,24 @@ def check_bitsandbytes(here: Situation) -> Finding:
             f"pip install --force-reinstall --no-deps {bounds.requirement('bitsandbytes')}",
         )
     return ok(f"bitsandbytes {version}, works with the card")
+
+
+def check_llama(here: Situation) -> Finding:
+    """llama.cpp, which only GGUF models need."""
+    if here.gguf is None:
+        return skipped("only a GGUF model would need llama.cpp")
+    version = here.version_of("xllamacpp")
+    install = 'pip install "zwaif-fallback[gguf]"'
+    if version is None:
+        return Finding("problem", "xllamacpp, which runs GGUF models, is not installed", _NOT_LOADED, install)
+    if error := here.imported("xllamacpp").error:
+        return Finding(
+            "problem",
+            f"xllamacpp {version} cannot be imported: {error}",
+            _NOT_LOADED,
+            f"{install} --force-reinstall --no-deps. If that is not enough, choose a model with safetensors weights.",
+        )
+    return ok(f"xllamacpp {version}")
 
 
 def check_gradio(here: Situation) -> Finding:

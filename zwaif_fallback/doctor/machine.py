@@ -20,13 +20,6 @@ _CHOOSE = "Choose another model: zwaif-fallback models lists some. Then: zwaif-f
 _NO_VOICE = "Without it, and without a fallback host, an outage is answered with a last word only."
 
 
-def _place(here: Situation) -> Path | None:
-    """Where the model's files are; ``None`` where they are not here, or the name means nothing."""
-    if isinstance(here.model, ModelNotFound):
-        return None
-    return Path(here.model) if Path(here.model).is_absolute() else model_files.cached_snapshot(here.model)
-
-
 def check_model_name(here: Situation) -> Finding:
     if isinstance(here.model, ModelNotFound):
         text, _, remedy = str(here.model).partition(". ")
@@ -38,14 +31,14 @@ def check_model_name(here: Situation) -> Finding:
 def check_model_files(here: Situation) -> Finding:
     if isinstance(here.model, ModelNotFound):
         return skipped("which files depends on the model's name")
-    place = _place(here)
+    facts = None
     try:
-        if place is None:
+        if here.place is None:
             raise model_files.not_here(here.model)
-        file = gguf_in(place)
-        facts = read_facts(file) if file else None
-        if facts is None:
-            check_folder(place)
+        if file := gguf_in(here.place):
+            facts = read_facts(file)
+        else:
+            check_folder(here.place)
     except FallbackError as error:
         text, _, remedy = str(error).partition(". ")
         return Finding("problem", f"{text}.", _NO_VOICE, remedy or f"zwaif-fallback download {here.model}")
@@ -56,12 +49,10 @@ def check_model_files(here: Situation) -> Finding:
 
 def _fit(here: Situation) -> Fit | None:
     """How the model fits into what is free now; ``None`` where it is not here, or cannot be read."""
-    place = _place(here)
-    if place is None:
+    if here.place is None:
         return None
     try:
-        file = gguf_in(place)
-        facts = read_gguf(file) if file else read_folder(place)
+        facts = read_gguf(here.gguf) if here.gguf else read_folder(here.place)
     except (OSError, ValueError, FallbackError):  # Broken files; check_model_files says which.
         return None
     if facts.problem:
@@ -102,7 +93,7 @@ def check_disk(here: Situation) -> Finding:
     free = here.free_bytes(existing)
     found = f"{free / _GB:.1f} GB free at {cache}"
     needed = 0.0
-    if _place(here) is None:
+    if here.place is None:
         offer = catalogue.find(here.text("API_FALLBACK_MODEL"))
         needed = offer.weights_gb["none"] * _GB if offer and offer.weights_gb else 0.0
     if needed and free < needed:
@@ -124,12 +115,12 @@ def check_disk(here: Situation) -> Finding:
 
 def check_speed(here: Situation) -> Finding:
     """Safetensors on a processor: a GGUF of the same model is several times as fast."""
-    place, how = _place(here), _fit(here)
-    if place is None or how is None:
+    how = _fit(here)
+    if how is None:
         return skipped("how fast depends on the model, which is not on this computer or cannot be read")
     if how.verdict != ON_CPU:
         return ok(how.text)
-    if gguf_in(place) is None:
+    if here.gguf is None:
         install = "" if here.version_of("xllamacpp") else 'pip install "zwaif-fallback[gguf]", then '
         return Finding(
             "warning",

@@ -37,6 +37,7 @@ CHECKS: tuple[Check, ...] = (
     Check("torch", "PyTorch", libraries.check_torch),
     Check("bitsandbytes", "bitsandbytes", libraries.check_bitsandbytes),
     Check("accelerate", "accelerate", libraries.check_accelerate),
+    Check("llama", "llama.cpp", libraries.check_llama),
     Check("transformers", "transformers", libraries.check_transformers),
     Check("huggingface_hub", "huggingface_hub", libraries.check_hub),
     Check("gradio", "Gradio", libraries.check_gradio),
