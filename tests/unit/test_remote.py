@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
+import ssl
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -98,7 +102,7 @@ def test_streams_and_picks_the_first_chat_model(server: Server) -> None:
     body = server.bodies[0]
     assert (body["model"], body["temperature"], body["stream"]) == ("chatty", 0.5, True)
     assert body["messages"][1] == {"role": "user", "content": "Hi"}
-    assert body["stop"] == ["A", "B", "C", "D"]
+    assert "stop" not in body, "some servers refuse them, some die of them; they are applied here"
     assert "seed" not in body
     assert server.headers[0]["X-ZWaif-Fallback"] == "1"
     assert "Authorization" not in server.headers[0]
@@ -153,6 +157,22 @@ def test_extra_sampling_is_left_out_where_it_is_refused(server: Server) -> None:
     server.answer = refuse
     assert ask(server, sampling=Sampling(top_k=5, top_p=0.5)) == "ok"
     assert server.bodies[-1]["top_p"] == 0.5
+
+
+def test_a_server_that_breaks_off_at_a_begun_reply_is_told_of_it_instead(server: Server) -> None:
+    def knows_no_beginnings(handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+        plain = body["messages"][-1]["role"] == "user"
+        stream(handler, *(deltas("fine", " today.") if plain else []))
+
+    server.answer = knows_no_beginnings
+    assert "".join(RemoteChat(server.host).stream(HELLO, partial="I am")) == "fine today."
+    assert len(server.bodies) == 2
+    assert "already said: I am" in server.bodies[1]["messages"][-1]["content"]
+    assert server.bodies[1]["messages"][-1]["content"].startswith("Hi")
+    server.answer = lambda handler, body: stream(handler)
+    with pytest.raises(EngineError, match="ended in the middle"):
+        list(RemoteChat(server.host).stream(HELLO))
+    assert len(server.bodies) == 3, "a plain request that fails is not asked again"
 
 
 def test_the_beginning_of_the_reply_is_given_as_the_assistants_turn(server: Server) -> None:
@@ -239,3 +259,22 @@ def test_addresses(written: str, meant: str) -> None:
 def test_no_address(written: str) -> None:
     with pytest.raises(EngineError, match="is no address"):
         base_url(written)
+
+
+def test_a_certificate_nobody_vouches_for_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server
+) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl, which makes the certificate, is not installed")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    new = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *names]
+    subprocess.run([*new, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.http.socket = context.wrap_socket(server.http.socket, server_side=True)
+    monkeypatch.setenv("API_FALLBACK_API_KEY", "sk-secret")
+    with pytest.raises(EngineError, match="its certificate cannot be trusted"):
+        list(RemoteChat(f"https://{server.host}", "m").stream(HELLO))
+    assert server.headers == [], "nothing was sent, least of all the key"

@@ -28,8 +28,6 @@ logger = logging.getLogger(__name__)
 PASS_HEADER = {"X-ZWaif-Fallback": "1"}
 """Tells the guard in Z-Waif's process that this request is the fallback's own."""
 KEY_VARIABLE = "API_FALLBACK_API_KEY"
-_MOST_STOPS = 4
-"""OpenAI refuses more; the rest is cut here, as are those the server ignores."""
 _EXTRA = ("top_k", "min_p", "repetition_penalty")
 """Sampling fields that local servers know and OpenAI refuses."""
 _REMEDIES = {
@@ -101,7 +99,8 @@ class RemoteChat:
         Raises:
             EngineError: with the cause in one line, at any ``next``.
         """
-        body = self._body(messages, sampling or Sampling(), stop, max_tokens, partial)
+        # Stop strings stay here: OpenAI takes four at most, transformers serve hangs on one, and others ignore them.
+        body = self._body(messages, sampling or Sampling(), max_tokens, partial)
         stops = StopFilter(stop)
         for piece in self._pieces(body):
             if text := stops.feed(piece):
@@ -111,9 +110,7 @@ class RemoteChat:
         if text := stops.flush():
             yield text
 
-    def _body(
-        self, messages: Sequence[Message], sampling: Sampling, stop: Sequence[str], max_tokens: int, partial: str
-    ) -> dict[str, Any]:
+    def _body(self, messages: Sequence[Message], sampling: Sampling, max_tokens: int, partial: str) -> dict[str, Any]:
         turns = [{"role": message.role, "content": message.content} for message in messages]
         if partial:
             turns.append({"role": "assistant", "content": partial})
@@ -126,7 +123,6 @@ class RemoteChat:
             "frequency_penalty": sampling.frequency_penalty,
             "presence_penalty": sampling.presence_penalty,
             "seed": sampling.seed if sampling.seed is not None and sampling.seed >= 0 else None,
-            "stop": [text for text in stop if text][:_MOST_STOPS] or None,
         }
         wishes = {name: value for name, value in wishes.items() if value is not None}
         return {"messages": turns, "max_tokens": max_tokens, "stream": True, **wishes}
@@ -164,6 +160,23 @@ class RemoteChat:
             response = self._post({name: value for name, value in body.items() if name not in _EXTRA})
         self._check(response)
         return response
+
+    def reply(self, body: dict[str, Any]) -> Iterator[str]:
+        """The pieces as they come. A server that breaks off before it has said a word of a reply that was begun is
+        asked once more with the beginning told in the user's turn: ``transformers serve`` (4.57) knows no other."""
+        said = False
+        with self.open(body) as response:
+            try:
+                for piece in self.events(response):
+                    said = True
+                    yield piece
+                return
+            except (EngineError, requests.RequestException):
+                if said or body["messages"][-1]["role"] != "assistant":
+                    raise
+        logger.info("%r does not go on with a begun reply; it is told of it instead.", self)
+        with self.open({**body, "messages": _begun_told(body["messages"])}) as response:
+            yield from self.events(response)
 
     def events(self, response: requests.Response) -> Iterator[str]:
         """Text from a response, whether it streams or answers at once."""
@@ -265,11 +278,10 @@ class _Reader:
 
     def _run(self, chat: RemoteChat, body: dict[str, Any]) -> None:
         try:
-            with chat.open(body) as response:
-                for piece in chat.events(response):
-                    if self._stopped.is_set():
-                        return
-                    self.items.put(piece)
+            for piece in chat.reply(body):
+                if self._stopped.is_set():
+                    return
+                self.items.put(piece)
             self.items.put(None)
         except Exception as error:  # whatever breaks in here is the reader's cause, in one line
             logger.debug("%r failed", chat, exc_info=True)
@@ -296,6 +308,16 @@ def base_url(host: str) -> str:
     name = "127.0.0.1" if name == "0.0.0.0" else f"[{name}]" if ":" in name else name
     path = parts.path.rstrip("/").removesuffix("/chat/completions") or "/v1"
     return f"{parts.scheme}://{name}{f':{port}' if port else ''}{path}"
+
+
+def _begun_told(messages: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The same conversation with its last turn, the beginning of a reply, told at the end of the user's turn."""
+    begun = messages[-1]["content"]
+    told = f"(You have already said: {begun}\nGo on from there; do not say it again.)"
+    before = messages[:-1]
+    if before and before[-1]["role"] == "user":
+        told = f"{before.pop()['content']}\n\n{told}"
+    return [*before, {"role": "user", "content": told}]
 
 
 def _is_local(url: str) -> bool:
