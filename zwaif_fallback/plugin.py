@@ -23,6 +23,8 @@ from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind,
 from zwaif_hooks.records import summary
 from zwaif_hooks.specs import hookimpl
 
+REFUSED_AS_ASKED = frozenset({400, 422})
+"""What a server answers to a request that it cannot take as it is."""
 _lock = threading.RLock()
 _service: FallbackService | None = None
 _host: Host | None = None
@@ -96,6 +98,8 @@ def _remedy(failure: PrimaryFailure) -> str:
         return ". Load a model there (text-generation-webui: its Model tab; LM Studio: Developer tab or `lms load`)"
     if failure.kind is not FailureKind.MISCONFIGURED:
         return ""
+    if failure.status in REFUSED_AS_ASKED:
+        return ". Waiting will not mend that: its words say what to change (a preset, a character, an address)"
     return ". Waiting will not mend that: check the address, the model's name and the key in Z-Waif's .env"
 
 

@@ -115,18 +115,20 @@ def test_switched_off_it_says_nothing(said: list[str], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "remedy"),
+    ("kind", "status", "remedy"),
     [
-        (FailureKind.NO_MODEL, "Load a model there"),
-        (FailureKind.MISCONFIGURED, "check the address, the model's name and the key"),
-        (FailureKind.REFUSED, ""),
+        (FailureKind.NO_MODEL, None, "Load a model there"),
+        (FailureKind.MISCONFIGURED, 404, "check the address, the model's name and the key"),
+        (FailureKind.MISCONFIGURED, 400, "its words say what to change"),
+        (FailureKind.REFUSED, None, ""),
     ],
 )
 def test_an_outage_is_told_with_what_only_the_user_can_do(
-    said: list[str], tmp_path: Path, kind: FailureKind, remedy: str
+    said: list[str], tmp_path: Path, kind: FailureKind, status: int | None, remedy: str
 ) -> None:
     stage = Stage(tmp_path)
-    stage.manager.hook.primary_failed(primary="127.0.0.1:5000", failure=PrimaryFailure(kind, "a cause"))
+    failure = PrimaryFailure(kind, "a cause", status=status)
+    stage.manager.hook.primary_failed(primary="127.0.0.1:5000", failure=failure)
     (line,) = (line for line in said if "127.0.0.1:5000 failed (a cause)" in line)
     assert remedy in line
     assert line.endswith("until it is back") == (not remedy)
