@@ -30,21 +30,6 @@ from zwaif_fallback.cli_parts import (
 )
 
 _DESCRIPTION = "Keeps a Z-Waif companion talking from a local model when its LLM server is down."
-_MANUAL = """# The command line
-
-`zwaif-fallback` is on the path of the environment the package is installed in; `python -m zwaif_fallback` is the same.
-
-| Exit status | Meaning |
-|---|---|
-| 0 | all is well |
-| 1 | something is not; one line says what, and what to do |
-| 2 | the command makes no sense; the usage is shown |
-| 130 | ended with Ctrl+C |
-
-Results go to standard output, errors to standard error, without a traceback unless `--debug` (or `ZWAIF_DEBUG=1` in the
-environment) asks for it. Where there is `--json`, standard output holds JSON and nothing else. Colours and tables
-appear on a console that can show them; a pipe, `NO_COLOR`, `TERM=dumb` or an old code page gets plain text.
-"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,7 +71,9 @@ def parser() -> argparse.ArgumentParser:
 
 def as_markdown() -> str:
     """The text of ``docs/cli.md``."""
-    return _MANUAL + "".join(_section(each) for each in _all_parsers(parser()))
+    from zwaif_fallback import cli_manual
+
+    return cli_manual.page(parser())
 
 
 class _Version(argparse.Action):
@@ -141,16 +128,6 @@ def _reader_left() -> int:
     """``zwaif-fallback … | head``: nobody reads on, and Python would complain about it once more while it ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return NOT_WELL
-
-
-def _all_parsers(top: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
-    """A parser and those of its commands, in the order in which help lists them."""
-    actions = [action for action in top._actions if isinstance(action, argparse._SubParsersAction)]
-    return [top, *(each for action in actions for child in action.choices.values() for each in _all_parsers(child))]
-
-
-def _section(command: argparse.ArgumentParser) -> str:
-    return f"\n## {command.prog}\n\n```text\n{command.format_help().rstrip()}\n```\n"
 
 
 if __name__ == "__main__":

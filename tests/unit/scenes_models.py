@@ -1,0 +1,225 @@
+"""Who says the texts about models and their files."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from tests.unit.scenes import Producer, Scene, means, says
+from zwaif_fallback import bench, catalogue, model_files, plugin
+from zwaif_fallback.engines import gguf_plan, gguf_server, weights
+from zwaif_fallback.engines import model_files as engine_files
+from zwaif_fallback.engines.base import LoadOptions
+from zwaif_fallback.hardware import Estimate, Memory
+from zwaif_fallback.service import FallbackService
+from zwaif_hooks.messages import Message, ModelInfo
+
+# --- the model --------------------------------------------------------------------------------------------------------
+
+
+def resolve(name: str) -> Producer:
+    return lambda scene: model_files.resolve(name, scene.folder)
+
+
+says("API_FALLBACK_MODEL is …, which is neither a folder nor a model name like …")(resolve("two words"))
+says("API_FALLBACK_MODEL names no model (…)")(resolve("  "))
+says("API_FALLBACK_MODEL is …, but there is no model at that place")(resolve("C:\\models\\old.gguf"))
+says("API_FALLBACK_MODEL is …, but that model is not on this computer.")(resolve("ollama:no-such-model"))
+
+
+@says("API_FALLBACK_MODEL is auto, but no model on this computer fits the memory that is free.")
+def _(scene: Scene) -> object:
+    scene.patch.setattr(model_files, "choose_here", lambda wishes: None)
+    return model_files.resolve("auto", scene.folder)
+
+
+says("… is not on this computer yet")(lambda scene: model_files.not_here(catalogue.DEFAULT))
+
+
+def find(name: str) -> Producer:
+    return lambda scene: engine_files.find_model(LoadOptions(name), scene.say)
+
+
+says("… is no model name (…)")(find("two words"))
+says("No fallback model is chosen.")(find(" "))
+says("There is no folder …")(find("/no/such/folder"))
+says("… is not on this machine yet.")(find("someone/absent"))
+
+
+@says("There are no complete weights (*.safetensors) in …. Download the model again, with all its files.")
+def _(scene: Scene) -> object:
+    model = scene.model("*.safetensors")
+    service = FallbackService(
+        scene.store(API_FALLBACK_MODEL=str(model)),
+        SimpleNamespace(loaded=None),
+        lambda *_: None,
+        scene.say,
+        plugin.format_prompt,
+    )
+    return service.ready()
+
+
+@says("There are no weights (*.safetensors) in …")
+def _(scene: Scene) -> object:
+    return engine_files.check_folder(scene.model("*.safetensors"))
+
+
+@says("… has weights but no config.json. Download the model again, with all its files.")
+def _(scene: Scene) -> object:
+    return engine_files.check_folder(scene.model("config.json"))
+
+
+@says("… is a file; the fallback needs the model's folder.")
+def _(scene: Scene) -> object:
+    return engine_files.check_folder(scene.model() / "config.json")
+
+
+@says("… is not complete: … is missing (… in all). Download the model again.")
+def _(scene: Scene) -> object:
+    model = scene.model()
+    (model / "model.safetensors").rename(model / "model-00001.safetensors")
+    weight_map = {"weight_map": {"a": "model-00001.safetensors", "b": "model-00002.safetensors"}}
+    (model / "model.safetensors.index.json").write_text(json.dumps(weight_map), encoding="utf-8")
+    return engine_files.check_folder(model)
+
+
+@says("… cannot be read (…). Download the model again.")
+def _(scene: Scene) -> object:
+    model = scene.model()
+    (model / "model.safetensors").rename(model / "model-00001.safetensors")
+    (model / "model.safetensors.index.json").write_text("{", encoding="utf-8")
+    return engine_files.check_folder(model)
+
+
+@says("… holds only pickled weights (…). They can run any code when loaded, so they are not loaded.")
+def _(scene: Scene) -> object:
+    model = scene.model("*.safetensors")
+    (model / "pytorch_model.bin").write_bytes(b"")
+    return engine_files.check_folder(model)
+
+
+says("There is no file …")(lambda scene: gguf_plan.read_facts(scene.folder / "gone.gguf"))
+
+
+def damaged_gguf(folder: Path, name: str = "model.gguf") -> Path:
+    place = folder / name
+    place.write_bytes(b"GGUF, but not really")
+    return place
+
+
+says("… cannot be used: …. Download the model again.")(lambda scene: gguf_plan.read_facts(damaged_gguf(scene.folder)))
+
+
+@says("… cannot be read (…). Check the disk and who may read the file.")
+def _(scene: Scene) -> object:
+    def refuse(path: Path) -> object:
+        raise PermissionError(13, "Permission denied")
+
+    scene.patch.setattr(gguf_plan, "read_gguf", refuse)
+    return gguf_plan.read_facts(damaged_gguf(scene.folder))
+
+
+@says("… holds several models (…). Set API_FALLBACK_MODEL to one of these files.")
+def _(scene: Scene) -> object:
+    return [gguf_plan.gguf_in(damaged_gguf(scene.folder, name).parent) for name in ("a.gguf", "b.gguf")]
+
+
+@says("GGUF models need one more package.")
+def _(scene: Scene) -> object:
+    scene.patch.setitem(sys.modules, "xllamacpp", None)
+    return gguf_server.library()
+
+
+@says("xllamacpp, which runs GGUF models, cannot be loaded (…).")
+def _(scene: Scene) -> object:
+    (scene.folder / "xllamacpp.py").write_text("raise ImportError('libgomp.so.1 is missing')")
+    scene.patch.delitem(sys.modules, "xllamacpp", raising=False)
+    scene.patch.syspath_prepend(scene.folder)
+    return gguf_server.library()
+
+
+def llama_says(line: str) -> Producer:
+    """What llama.cpp writes when it cannot load a model."""
+    return lambda scene: gguf_server._explained(SimpleNamespace(), LoadOptions("model.gguf"), line)
+
+
+says("… is of a kind that the installed xllamacpp cannot run (…).")(
+    llama_says("llama_model_load: error loading model: unknown model architecture: 'new'")
+)
+says("… cannot be loaded (…). Download the model again, or choose another.")(
+    llama_says("llama_model_load: error loading model: tensor 'output' data is not within the file bounds")
+)
+means("The weights of … are damaged (…). Download the model again.", "SafetensorError: HeaderTooLarge")
+means("A file of … is damaged (…). Download the model again.", "config.json is not a valid JSON file")
+means(
+    "The tokenizer of … cannot be loaded (…). Download the model again, with all its files.",
+    "Can't load tokenizer for 'owner/model'",
+)
+means(
+    "… needs code of its own to run, and code from a model is never run here",
+    "Please pass the argument `trust_remote_code=True`",
+    ValueError,
+)
+means(
+    "… is of a kind this version of transformers cannot run as a chat model (…)",
+    "Transformers does not recognize this architecture",
+    ValueError,
+)
+means("… cannot be loaded (…). Check that API_FALLBACK_MODEL is set correctly", "something unheard of", KeyError)
+
+
+@says("… was loaded but said nothing.")
+def _(scene: Scene) -> object:
+    local: Any = SimpleNamespace(generate=lambda generation, stats: iter([" "]))
+    return bench._speak(local, ModelInfo("owner/model", "tinyllama"), [Message("user", "Hi")], 8)
+
+
+# --- memory and speed -------------------------------------------------------------------------------------------------
+
+means("… does not fit the memory that is free now (…)", "CUDA out of memory. Tried to allocate 2.00 GiB", RuntimeError)
+means(
+    "… is published in a form that needs bitsandbytes. Run: pip install bitsandbytes",
+    "No package metadata was found for bitsandbytes",
+    ImportError,
+)
+means(
+    "… needs a newer accelerate. Run: pip install",
+    "Using `low_cpu_mem_usage=True` requires Accelerate",
+    ImportError,
+)
+
+
+@says("… GB of memory, … GB are free")
+def _(scene: Scene) -> object:
+    scene.patch.setattr(weights, "memory_now", lambda: Memory(10**9, 10**8))
+    scene.patch.setattr(weights, "estimate_memory", lambda *_, **__: Estimate(2 * 10**9, 0))
+    return weights._check_room(scene.folder, weights.Plan("cpu", "float32"), LoadOptions("owner/model"))
+
+
+def notes_for(device: str, quantization: str = "auto", **versions: tuple[int, ...]) -> Producer:
+    """What loading says about the way it takes."""
+
+    def produce(scene: Scene) -> object:
+        real = weights.version_of
+        scene.patch.setattr(weights, "version_of", lambda name: versions.get(name) or real(name))
+        notes: list[str] = []
+        options = LoadOptions("owner/model", device=device, quantization=quantization)
+        if versions:
+            weights._four_bit_allowed(device, None, options, notes)
+        else:
+            scene.patch.setattr("torch.cuda.is_available", lambda: False)
+            weights.make_plans(options, None, notes)
+        return " ".join(notes)
+
+    return produce
+
+
+says("No usable NVIDIA card was found; the model runs on the CPU.")(notes_for("cuda"))
+says("4-bit loading needs an NVIDIA card; using standard loading.")(notes_for("cpu", "4bit"))
+says("bitsandbytes is not installed; using standard loading. For 4-bit …")(notes_for("cuda", bitsandbytes=(0,)))
+says("4-bit loading needs a newer accelerate; using standard loading. For 4-bit …")(
+    notes_for("cuda", bitsandbytes=(0, 50), accelerate=(0, 20))
+)

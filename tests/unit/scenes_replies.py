@@ -1,0 +1,216 @@
+"""Who says the texts about starting, speaking, replies and plugins."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
+
+from tests.faults.conftest import QuickClock, ScriptedPlugin
+from tests.unit.scenes import CHAT, REFUSED, WORKER, Producer, Scene, says
+from zwaif_fallback import plugin, prompts
+from zwaif_fallback.chain import Chain
+from zwaif_fallback.engines import gguf_server
+from zwaif_fallback.engines.base import Generation, LoadOptions
+from zwaif_fallback.engines.remote import RemoteChat
+from zwaif_fallback.service import FallbackService
+from zwaif_fallback.standin import copy_tree
+from zwaif_fallback.supervisor import LocalModel
+from zwaif_hooks import bridge, startup
+from zwaif_hooks.host import health
+from zwaif_hooks.messages import FailureKind, ModelInfo, PrimaryFailure
+from zwaif_hooks.plugins import PluginManager
+from zwaif_hooks.primary import PrimaryBook
+from zwaif_hooks.pump import Chunk
+from zwaif_hooks.runtime import Runtime
+from zwaif_hooks.takeover import Call, Turn
+
+# --- before the first reply -------------------------------------------------------------------------------------------
+
+
+@says("Fallback not ready: … is not on this computer yet")
+def _(scene: Scene) -> object:
+    store = scene.store()
+    local: Any = SimpleNamespace(loaded=None)
+    return FallbackService(store, local, lambda *_: None, scene.say, plugin.format_prompt).prepare()
+
+
+@says("Fallback is switched off (API_FALLBACK_ENABLED = OFF): Z-Waif runs as if it were not installed")
+def _(scene: Scene) -> object:
+    tree = copy_tree(scene.folder / "z-waif", {"API_FALLBACK_ENABLED": "OFF"})
+    return bridge.Bridge(tree)._start()
+
+
+@says("… is not there yet: replies come from the fallback until it is")
+def _(scene: Scene) -> object:
+    library = SimpleNamespace(Client=SimpleNamespace(find_default_local_api_host=lambda: None))
+    scene.patch.setitem(sys.modules, "lmstudio", library)
+    return health.find_lmstudio()
+
+
+@says("zwaif-fallback … Z-Waif goes on without that part. Cause: …")
+def _(scene: Scene) -> object:
+    scene.patch.setattr(startup, "is_half_imported", lambda module: False)
+
+    def broken(module: object) -> None:
+        raise ImportError("No module named 'pluggy'")
+
+    return startup.run_quietly(broken, sys)
+
+
+# --- while it speaks --------------------------------------------------------------------------------------------------
+
+
+@says("The local model's process ended: …")
+def _(scene: Scene) -> object:
+    return speak("crash")
+
+
+@says("… and was ended; it starts again with the next reply.")
+def _(scene: Scene) -> object:
+    return speak("hang", hang_timeout=0.3)
+
+
+def speak(prompt: str, **options: Any) -> object:
+    local = LocalModel(command=WORKER, **options)
+    try:
+        local.load(LoadOptions("/any"))
+        return "".join(local.generate(Generation(prompt)))
+    finally:
+        local.close()
+
+
+@says("No local model is loaded. Press Load Model in Z-Waif's Settings tab.")
+def _(scene: Scene) -> object:
+    return next(LocalModel(command=WORKER).generate(Generation("Hello")))
+
+
+@says("The local model was unloaded meanwhile.")
+def _(scene: Scene) -> object:
+    return LocalModel(command=WORKER)._its_description()
+
+
+@says("The local model was closed.")
+def _(scene: Scene) -> object:
+    local = LocalModel(command=WORKER)
+    local.close()
+    return local.load(LoadOptions("/any"))
+
+
+def engine() -> Any:
+    from zwaif_fallback.engines.transformers import TransformersEngine
+
+    return TransformersEngine()
+
+
+says("No model is loaded.")(lambda scene: engine().count_tokens(["Hello"]))
+says("The prompt is empty: there is nothing to go on from.")(lambda scene: engine()._room([], Generation("")))
+
+
+@says("The prompt has … tokens and the model's window is …: shorten the prompt.")
+def _(scene: Scene) -> object:
+    full = engine()
+    full._window = 3
+    return full._room([1, 2, 3], Generation("a b c"))
+
+
+def fails_while_speaking(error: Exception) -> Producer:
+    def produce(scene: Scene) -> object:
+        from zwaif_fallback.engines.transformers import _engine_error
+
+        return _engine_error(error)
+
+    return produce
+
+
+says("The local model ran out of memory while it wrote.")(fails_while_speaking(RuntimeError("CUDA out of memory")))
+says("The local model failed while it wrote (…).")(fails_while_speaking(RuntimeError("shapes do not fit")))
+
+
+def llama_answers(status: int | None) -> Producer:
+    """llama.cpp's server inside the worker, out of order."""
+
+    def produce(scene: Scene) -> object:
+        door = gguf_server.Door()
+        connection = MagicMock()
+        connection.getresponse.return_value.status = status
+        connection.getresponse.return_value.read.return_value = b'{"error": {"message": "busy"}}'
+        if status is None:
+            connection.request.side_effect = ConnectionRefusedError("refused")
+        try:
+            return door.ask(connection, "/tokenize", {})
+        finally:
+            door.close()
+
+    return produce
+
+
+says("llama.cpp's tokenizer does not answer (…).")(llama_answers(None))
+says("llama.cpp's tokenizer answers … (…).")(llama_answers(503))
+
+
+@says("The chat template of … does not accept this conversation: …")
+def _(scene: Scene) -> object:
+    strict = ModelInfo("owner/model", chat_template="{{ raise_exception('Roles must alternate') }}")
+    return prompts.render(CHAT.messages, strict, "")
+
+
+# --- replies ----------------------------------------------------------------------------------------------------------
+
+
+@says("… failed (…): replies come from the fallback until it is back")
+def _(scene: Scene) -> object:
+    scene.patch.setattr(plugin, "service", lambda: SimpleNamespace(preload=lambda: None))
+    return plugin.primary_failed("127.0.0.1:5000", REFUSED)
+
+
+@says(". Waiting will not mend that: check the address, the model's name and the key in Z-Waif's .env")
+def _(scene: Scene) -> object:
+    return plugin._remedy(PrimaryFailure(FailureKind.MISCONFIGURED, "HTTP 404"))
+
+
+@says("…; a local answer is begun, whoever speaks first is heard")
+def _(scene: Scene) -> object:
+    over, clock = threading.Event(), QuickClock()
+
+    def silent(closers: object) -> Iterator[Chunk]:
+        over.wait(30)
+        yield from ()
+
+    plugins = PluginManager(lambda line, error: scene.say(line))
+    plugins.register(ScriptedPlugin(), "scripted")
+    book = PrimaryBook(lambda *_: None, clock)
+    runtime = Runtime(scene.folder, scene.store(), plugins, book, scene.say, lambda line, _: scene.say(line), clock)
+    try:
+        turn = Turn(Call("127.0.0.1:5000", silent, silent, lambda: CHAT), runtime)
+        return "".join(chunk.text for chunk in turn.start().chunks())
+    finally:
+        over.set()
+
+
+@says("The fallback server … gave no reply: …")
+def _(scene: Scene) -> object:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    return "".join(RemoteChat(address, "any").stream(CHAT.messages))
+
+
+@says("… gave an empty reply; trying the next.")
+def _(scene: Scene) -> object:
+    silent: Any = SimpleNamespace(speak=lambda request, begun: ("owner/model", iter([" "])))
+    return list(Chain(lambda request: [silent], scene.say).answer(CHAT, REFUSED).pieces)
+
+
+# --- plugins ----------------------------------------------------------------------------------------------------------
+
+
+@says("Plugin … is left out: …")
+def _(scene: Scene) -> object:
+    manager = PluginManager(lambda line, error: scene.say(line))
+    manager.register(SimpleNamespace(), "one")
+    return manager.register(SimpleNamespace(), "one")

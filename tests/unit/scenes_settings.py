@@ -1,0 +1,100 @@
+"""Who says the texts about settings, ``.env`` and the command line."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from tests.unit.scenes import Scene, says
+from zwaif_fallback import cli, plugin, settings, ui
+from zwaif_fallback.cli_tree import needed_folder, zwaif_folder
+from zwaif_fallback.demo import demo, real_tree
+from zwaif_fallback.engines.remote import RemoteChat
+from zwaif_fallback.service import FallbackService
+from zwaif_fallback.standin import copy_tree
+from zwaif_hooks.host import envfile
+from zwaif_hooks.host.settings import SettingsStore
+
+# --- settings and .env ------------------------------------------------------------------------------------------------
+
+says("…, but it must be …")(lambda scene: scene.store().set("API_FALLBACK_STALL_TIMEOUT", "soon"))
+says("There is no setting …")(lambda scene: scene.store().setting("API_FALLBACK_ENABLD"))
+says("Fallback Host is …, but it must look like 127.0.0.1:5000 or http://127.0.0.1:5000.")(
+    lambda scene: ui.host_problem("some where")
+)
+says("API_FALLBACK_HOST … is no address.")(lambda scene: RemoteChat("some where"))
+
+
+@says("… is saved as UTF-16, which Z-Waif cannot read. Save it as UTF-8 in your editor.")
+def _(scene: Scene) -> object:
+    return envfile.read(scene.env_file("A = 1\n".encode("utf-16")))
+
+
+@says("… is now …, but only until Z-Waif ends. …")
+def _(scene: Scene) -> object:
+    store = SettingsStore(settings.SETTINGS, scene.env_file(), {"API_FALLBACK_THREADS": "2"}, say=scene.say)
+    return store.set("API_FALLBACK_THREADS", 3)
+
+
+@says("… is read-only. Allow writing to it, or change the line in it by hand.")
+def _(scene: Scene) -> object:
+    path = scene.env_file()
+    path.chmod(0o444)
+    return envfile.write(path, "A", "2")
+
+
+@says("… cannot be written (…). Check the folder's permissions and free space.")
+def _(scene: Scene) -> object:
+    return envfile.write(scene.folder / "gone" / ".env", "A", "2")
+
+
+@says("… cannot be read (…). Check that it is a file you own.")
+def _(scene: Scene) -> object:
+    (scene.folder / ".env").mkdir()
+    return envfile.read(scene.folder / ".env")
+
+
+@says("… could not be saved: a line of … opens a quote and never closes it.")
+def _(scene: Scene) -> object:
+    return envfile.write(scene.env_file(b"A = 'x\n"), "B", "it's 'a' \"b\"")
+
+
+@says("… was not changed: another program keeps writing it. Try again in a moment.")
+def _(scene: Scene) -> object:
+    scene.patch.setattr(envfile, "_replace", lambda path, data, seen: False)
+    return envfile.write(scene.env_file(), "A", "2")
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+
+says("This is not a Z-Waif folder. Run the command in it, or say where it is: --zwaif FOLDER")(
+    lambda scene: needed_folder(None)
+)
+says("… Give the folder that holds Z-Waif's main.py.")(lambda scene: zwaif_folder(str(scene.folder)))
+says("… is not a Z-Waif folder: it has no …. Give the folder that holds main.py.")(
+    lambda scene: real_tree.prepare(scene.folder, scene.folder / "scratch", {}, {})
+)
+
+
+@says("… is a Z-Waif before v1.9, which asks one fixed port only.")
+def _(scene: Scene) -> object:
+    tree = copy_tree(scene.folder / "old", {})
+    (tree / "API" / "api_controller.py").unlink()
+    return real_tree.prepare(tree, scene.folder / "scratch", {}, {})
+
+
+@says("Neither the fallback host nor the local model gave a reply.")
+def _(scene: Scene) -> object:
+    local: Any = SimpleNamespace(loaded=None)
+    service = FallbackService(scene.store(), local, lambda *_: None, scene.say, plugin.format_prompt)
+    return list(service._or_problem([]))
+
+
+@says("Unexpected …: …. --debug shows the details.")
+def _(scene: Scene) -> object:
+    def burst(*_: object) -> int:
+        raise RuntimeError("a bug")
+
+    scene.patch.setattr(demo, "run", burst)
+    return cli.main(["demo"])
