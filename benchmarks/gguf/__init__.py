@@ -1,0 +1,1 @@
+"""The GGUF engine behind its worker, beside the bare binding."""

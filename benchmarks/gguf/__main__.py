@@ -1,0 +1,3 @@
+from benchmarks.gguf.run import main
+
+main()

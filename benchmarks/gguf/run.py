@@ -1,0 +1,133 @@
+"""The GGUF engine behind its worker: tokens a second beside the bare binding, and what a kept prompt saves.
+
+    python -m benchmarks.gguf [--size 110m] [--rounds 7] [--tokens 500 1000 2000] [--threads 0]
+
+The model is made on the spot. Both sides hold the same file and take turns, so that a busy machine slows both alike.
+The bare binding gets the worker's way of waiting (``PATIENT``) unless ``--spinning`` is given.
+Needs the package gguf and the extra of that name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [path for path in (str(ROOT), str(ROOT / "hooks")) if path not in sys.path]
+
+from benchmarks.gguf.model import SIZES, WINDOW, make  # noqa: E402
+from zwaif_fallback.engines.base import Generation, GenerationStats, LoadOptions  # noqa: E402
+from zwaif_fallback.supervisor import LocalModel  # noqa: E402
+from zwaif_fallback.worker_process import PATIENT  # noqa: E402
+from zwaif_hooks.messages import Sampling  # noqa: E402
+
+GREEDY = Sampling(temperature=0, repetition_penalty=1.0)
+SENTENCE = "I was wondering what your perfect lazy day looks like, with tea and an old song on the radio. "
+
+
+class Bare:
+    """The bare binding in a child process."""
+
+    def __init__(self, model: Path, threads: int, spinning: bool) -> None:
+        command = [sys.executable, "-m", "benchmarks.gguf.bare", str(model), str(WINDOW), str(threads)]
+        environment = {**({} if spinning else PATIENT), **os.environ, "PYTHONPATH": str(ROOT)}
+        self._child = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+
+    def generate(self, prompt: str, tokens: int) -> dict[str, float]:
+        assert self._child.stdin is not None and self._child.stdout is not None
+        self._child.stdin.write(json.dumps({"prompt": prompt, "n_predict": tokens}) + "\n")
+        self._child.stdin.flush()
+        answer: dict[str, float] = json.loads(self._child.stdout.readline())
+        return answer
+
+    def close(self) -> None:
+        assert self._child.stdin is not None
+        self._child.stdin.close()
+        self._child.wait(30)
+
+
+def generate(local: LocalModel, prompt: str, tokens: int, stats: GenerationStats | None = None) -> dict[str, float]:
+    """The same through supervisor, pipe, worker and engine."""
+    stats = stats or GenerationStats()
+    at: list[float] = []
+    began = time.perf_counter()
+    for _ in local.generate(Generation(prompt, tokens, sampling=GREEDY), stats):
+        at.append(time.perf_counter())
+    return {"first": at[0] - began, "rest": at[-1] - at[0], "tokens": stats.generated_tokens - 1}
+
+
+def speed(bare: Bare, local: LocalModel, rounds: int, tokens: int) -> list[str]:
+    """Tokens a second, medians of rounds in which each side goes first in turn."""
+    prompt = SENTENCE * 10
+    sides: dict[str, Any] = {
+        "bare binding": lambda: bare.generate(prompt, tokens),
+        "engine behind its worker": lambda: generate(local, prompt, tokens),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in sides}
+    for round_ in range(rounds + 1):
+        for name in list(sides)[:: 1 if round_ % 2 else -1]:
+            one = sides[name]()
+            if round_:  # the first one reads the prompt
+                rates[name].append(one["tokens"] / one["rest"])
+    ratios = [ours / theirs for theirs, ours in zip(*rates.values(), strict=True)]
+    lines = [f"| {name} | {statistics.median(found):.1f} |" for name, found in rates.items()]
+    spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+    return ["| side | tokens/s |", "|---|---|", *lines, "", f"Ratio: {statistics.median(ratios):.3f} ({spread})"]
+
+
+def turns(local: LocalModel, lengths: Sequence[int], rounds: int) -> list[str]:
+    """Time to the first token of a chat's next turn, beside the same prompt cold."""
+    rows = ["| history | new | next turn | cold | ratio |", "|---|---|---|---|---|"]
+    per_sentence = local.count_tokens([SENTENCE * 10])[0] / 10
+    for length in lengths:
+        warm, cold, new = [], [], []
+        for round_ in range(rounds):
+            chat = f"Chat {length} {round_}. " + SENTENCE * int(length / per_sentence)
+            generate(local, chat, 12)
+            chat += SENTENCE
+            stats = GenerationStats()
+            warm.append(generate(local, chat, 1, stats)["first"])
+            new.append(stats.prompt_tokens - stats.reused_tokens)
+            cold.append(generate(local, f"Another {length} {round_}" + chat, 1)["first"])
+        one, other = statistics.median(warm), statistics.median(cold)
+        times = f"{one * 1e3:.0f} ms | {other * 1e3:.0f} ms | {one / other:.1%}"
+        rows.append(f"| {length} | {statistics.median(new):.0f} | {times} |")
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=SIZES, default="110m")
+    parser.add_argument("--kind", choices=("Q4_0", "Q8_0", "F16"), default="Q4_0")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--reply", type=int, default=128, help="tokens of each reply whose speed is taken")
+    parser.add_argument("--tokens", type=int, nargs="*", default=[500, 1000, 2000], help="lengths of history")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--spinning", action="store_true", help="the bare binding's threads wait as they do by default")
+    options = parser.parse_args()
+    print(
+        f"xllamacpp {importlib.metadata.version('xllamacpp')}, {platform.machine()}, {os.cpu_count()} cores, {options}"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        model = make(Path(folder) / "random.gguf", options.size, options.kind)
+        bare, local = Bare(model, options.threads, options.spinning), LocalModel()
+        try:
+            local.load(LoadOptions(str(model), device="cpu", context_window=WINDOW, threads=options.threads))
+            print("\n".join(speed(bare, local, options.rounds, options.reply)))
+            bare.close()
+            print("\n".join(["", *turns(local, options.tokens, options.rounds)]))
+        finally:
+            local.close()

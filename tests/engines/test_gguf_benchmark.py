@@ -1,0 +1,23 @@
+"""The benchmark of the GGUF engine stays runnable."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+pytest.importorskip("xllamacpp")
+pytest.importorskip("gguf")
+
+
+@pytest.mark.slow
+def test_it_prints_both_tables(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from benchmarks.gguf.run import main
+
+    monkeypatch.setattr(
+        sys, "argv", ["gguf", "--size", "tiny", "--rounds", "1", "--reply", "8", "--tokens", "60", "--threads", "1"]
+    )
+    main()
+    lines = capsys.readouterr().out.splitlines()
+    assert "| side | tokens/s |" in lines and any(line.startswith("Ratio: ") for line in lines)
+    assert any(line.startswith("| 60 | ") and line.endswith("% |") for line in lines)
