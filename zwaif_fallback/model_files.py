@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from zwaif_fallback import catalogue
+from zwaif_fallback.engines.model_files import find_in_cache
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.models.auto import Wishes, choose_here, is_auto, loadable, nothing_fits
 from zwaif_fallback.models.gguf_header import is_gguf
@@ -69,14 +70,12 @@ def is_on_this_machine(model: str, cache_dir: str = "") -> bool:
 
 def cached_snapshot(hub_id: str, cache_dir: str = "") -> Path | None:
     """The folder in the Hugging Face cache that holds this model, ``None`` where there is none."""
-    from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
     try:
-        config = try_to_load_from_cache(hub_id, "config.json", cache_dir=cache_dir or None)
+        return find_in_cache(hub_id, cache_dir)
     except HFValidationError:
         return None
-    return Path(config).parent if isinstance(config, str) else None
 
 
 def not_here(model: str) -> ModelNotFound:

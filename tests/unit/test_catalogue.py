@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import fields
 from importlib import resources
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -72,6 +73,15 @@ def test_a_gguf_offer_names_one_file(offer: Offer) -> None:
     assert repository.count("/") == 1 and file.endswith(".gguf")
     assert quantization_in(stem_of(file)) == offer.memory_when == "Q4_K_M"
     assert model_files.resolve(offer.title.upper()) in (offer.name, model_files.resolve(offer.name))
+
+
+@every_offer
+def test_the_manual_has_it(offer: Offer) -> None:
+    text = (Path(catalogue.__file__).parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
+    (row,) = (line for line in text.splitlines() if f"`{offer.name}`" in line)
+    for fact in (f"{offer.parameters:g}B", f"{offer.download_gb:g} GB", f"{offer.memory_gb:g} GB", offer.licence):
+        assert fact in row
+    assert f"| {offer.context_window:,} |" in row and f"| {offer.gated} |" in row
 
 
 def test_there_is_something_for_every_machine() -> None:

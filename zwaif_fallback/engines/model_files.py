@@ -1,4 +1,7 @@
-"""Where a model's files are, and whether they can be used: checked before anything heavy is imported."""
+"""A model's folder for the transformers engine: where it is, and whether it is whole. Nothing heavy is imported.
+
+What the user wrote was made a hub id or a path before, by :mod:`zwaif_fallback.model_files`.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from zwaif_fallback.catalogue import DEFAULT as DEFAULT_MODEL
 from zwaif_fallback.engines.base import LoadOptions
 from zwaif_fallback.errors import ModelError, ModelNotFound
 
-DEFAULT_MODEL = "TinyLlama/TinyLlama-1.1B-Chat-v1.0"
 CHECK_SETTING = f"Check that API_FALLBACK_MODEL is set correctly; the default is {DEFAULT_MODEL}."
 WEIGHT_FILES = "model*.safetensors"
 """The files transformers reads. Some models add ``consolidated*``, the same weights again in another order."""

@@ -15,7 +15,7 @@ from zwaif_fallback.models.found import FoundModel
 from zwaif_fallback.models.memory import Need, Plan, need, planned_window
 
 ON_GPU, PARTLY, ON_CPU, TOO_BIG, UNUSABLE = "fits on GPU", "fits partly on GPU", "CPU only", "too big", "cannot be used"
-_ORDER = (ON_GPU, PARTLY, ON_CPU, TOO_BIG, UNUSABLE)
+NO_ENGINE = 'needs one more package: pip install "zwaif-fallback[gguf]"'
 
 LEFT_FREE = 700_000_000
 """Bytes of RAM that stay free for Z-Waif's own speech recognition and for the system."""
@@ -32,8 +32,10 @@ TALKING_SPEED = 5.0
 
 @dataclass(frozen=True)
 class Abilities:
-    """What the installed libraries can do with a graphics card."""
+    """What the installed libraries can do."""
 
+    gguf: bool = True
+    """Whether GGUF files can be run at all."""
     torch_cuda: bool = False
     gguf_cuda: bool = False
     four_bit: bool = False
@@ -80,6 +82,7 @@ class Choice:
 def abilities() -> Abilities:
     """Asked of the libraries' files: importing them takes seconds and memory, and this runs in Z-Waif's process."""
     return Abilities(
+        gguf=importlib.util.find_spec("xllamacpp") is not None,
         torch_cuda=_torch_has_cuda(),
         gguf_cuda=any("cuda" in file.name.lower() for file in _files_of("xllamacpp")),
         four_bit=importlib.util.find_spec("bitsandbytes") is not None,
@@ -102,6 +105,8 @@ def fit(
     cpu = need(facts, on_cpu, tokens)
     if not facts.usable:
         return Fit(UNUSABLE, cpu, on_cpu, tokens)
+    if facts.format == GGUF and not can.gguf:
+        return Fit(NO_ENGINE, cpu, on_cpu, tokens)
     gpu = memory.best_gpu if device == "auto" or device.startswith("cuda") else None
     room = int(gpu.free * GPU_SHARE) if gpu and (can.gguf_cuda if facts.format == GGUF else can.torch_cuda) else 0
     if room:
