@@ -9,126 +9,22 @@ toggled) counts from that moment.
 from __future__ import annotations
 
 import difflib
-import math
 import os
 import threading
 from collections.abc import Callable, Iterable, MutableMapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from zwaif_hooks.host import envfile, log
+from zwaif_hooks.host.setting import BadSetting, NotSaved, Setting, SettingProblem, Value
 
-Value = bool | int | float | str
+__all__ = ["BadSetting", "NotSaved", "Setting", "SettingProblem", "SettingsStore", "Value"]
+
 Subscriber = Callable[[str, Value], None]
 
-_ON = frozenset({"on", "true", "1", "yes"})
-_OFF = frozenset({"off", "false", "0", "no"})
 _ABSENT = object()
 _EXPORTED = "It is also set as an environment variable, which counts more than .env: remove it there."
-
-
-class SettingProblem(Exception):
-    """``str(problem)`` is one plain line for the user."""
-
-
-class BadSetting(SettingProblem, ValueError):
-    """The value cannot be used; nothing was changed."""
-
-
-class NotSaved(SettingProblem, OSError):
-    """The value acts, but only until Z-Waif ends: ``.env`` could not be written."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One setting. Its type is the type of ``default``; a bool is written ``ON`` or ``OFF``, as Z-Waif does."""
-
-    name: str
-    """Key in ``.env``, and name in ``utils.settings``."""
-    default: Value
-    help: str
-    """One or two sentences for a person who does not program."""
-    label: str = ""
-    """Short name for the Settings tab."""
-    choices: tuple[str, ...] = ()
-    """The only texts allowed, where not empty (any case)."""
-    minimum: float | None = None
-    maximum: float | None = None
-    advanced: bool = False
-    """Few people need it: kept out of sight in the Settings tab."""
-    live_name: str = ""
-    """A second, lower-case name in ``utils.settings`` that Z-Waif or its page may toggle while it runs."""
-
-    def parse(self, raw: object) -> Value:
-        """The value that ``raw`` (text from a file or a page, or already typed) stands for.
-
-        Raises:
-            BadSetting: it stands for none; the text names the key, the value and what is expected.
-        """
-        text = self.text(raw).strip()
-        if not text:
-            return self.default
-        value = self._convert(text)
-        if value is None:
-            raise BadSetting(f"{self.name} is {text!r}, but it must be {self.expected()}.")
-        return value
-
-    def text(self, value: object) -> str:
-        """How ``value`` is written in ``.env``."""
-        if isinstance(value, bool):
-            return "ON" if value else "OFF"
-        if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-            return str(int(value))
-        return "" if value is None else str(value)
-
-    def expected(self) -> str:
-        """What a value must be, to end the sentence "it must be …"."""
-        if isinstance(self.default, bool):
-            return "ON or OFF"
-        if self.choices:
-            return "one of: " + ", ".join(self.choices)
-        if isinstance(self.default, str):
-            return "one line of text"
-        return ("a whole number" if isinstance(self.default, int) else "a number") + self._range()
-
-    def _range(self) -> str:
-        low, high = (None if limit is None else self.text(float(limit)) for limit in (self.minimum, self.maximum))
-        if low is not None and high is not None:
-            return f" from {low} to {high}"
-        if low is not None:
-            return f", {low} or more"
-        return f", {high} or less" if high is not None else ""
-
-    def _convert(self, text: str) -> Value | None:
-        if isinstance(self.default, bool):
-            return _on_off(text)
-        if isinstance(self.default, str):
-            return self._one_line(text)
-        return self._number(text)
-
-    def _one_line(self, text: str) -> str | None:
-        if any(ord(char) < 32 or 0xD800 <= ord(char) <= 0xDFFF for char in text):
-            return None
-        if not self.choices:
-            return text
-        return next((choice for choice in self.choices if choice.lower() == text.lower()), None)
-
-    def _number(self, text: str) -> int | float | None:
-        try:
-            value = int(text) if isinstance(self.default, int) else float(text)
-        except ValueError:
-            return None
-        low = -math.inf if self.minimum is None else self.minimum
-        high = math.inf if self.maximum is None else self.maximum
-        return value if math.isfinite(value) and low <= value <= high else None
-
-
-def _on_off(text: str) -> bool | None:
-    if text.lower() in _ON:
-        return True
-    return False if text.lower() in _OFF else None
 
 
 class SettingsStore:
