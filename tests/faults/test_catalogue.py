@@ -21,7 +21,7 @@ from zwaif_hooks.primary import FOR_THE_USER
 __all__ = ["ask", "ask_http", "ask_lmstudio", "ask_ollama", "installed", "studio"]
 
 ROOT = Path(__file__).parents[2]
-FIRST_TOKEN, STALL = 15.0, 40.0
+FIRST_TOKEN, STALL = 15.0, 150.0
 """Seconds on the quick clock: only for what hangs. Between two words of a busy machine there must be time enough."""
 WAIT = 20.0
 NEVER_ASKED = {"not_authorised", *lmstudio_rows.LOADING}

@@ -40,7 +40,7 @@ def guarded(guarded: Guarded, request: pytest.FixtureRequest) -> Guarded:
     row = getattr(request.node, "callspec", None)
     name = row.params.get("row", "") if row is not None else ""
     guarded.settings["API_FALLBACK_FIRST_TOKEN_TIMEOUT"] = 15.0 if name in SILENT else PATIENT
-    guarded.settings["API_FALLBACK_STALL_TIMEOUT"] = 40.0 if name == "stall_in_the_middle" else PATIENT
+    guarded.settings["API_FALLBACK_STALL_TIMEOUT"] = 150.0 if name == "stall_in_the_middle" else PATIENT
     return guarded
 
 
