@@ -46,3 +46,21 @@ def test_a_prompt_that_cannot_be_read_is_no_error(model: LocalModel) -> None:
 
 def test_without_a_model_nothing_is_loaded_to_read_ahead() -> None:
     assert LocalModel().read_ahead(PROMPT) == GenerationStats()
+
+
+def test_two_conversations_in_turn_each_find_what_they_have_read(model: LocalModel) -> None:
+    card = "<|system|>\n" + "The quick brown fox jumps over the lazy dog. " * 3
+    begun = {
+        name: card + f"</s>\n<|user|>\n{name} " + "tell me a story about rain. " * 6 for name in ("Mic", "Discord")
+    }
+    for prompt in begun.values():
+        model.read_ahead(prompt)
+    whole = {}
+    for name, prompt in begun.items():
+        stats = GenerationStats()
+        whole[name] = "".join(model.generate(Generation(prompt + "now?", 8, sampling=GREEDY), stats))
+        assert stats.reused_tokens > 0.9 * stats.prompt_tokens, name
+    for name, prompt in begun.items():
+        for other in ("Rain", "Once"):
+            model.read_ahead(other)
+        assert "".join(model.generate(Generation(prompt + "now?", 8, sampling=GREEDY))) == whole[name], "read anew"

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel, LoadOptions
+from zwaif_fallback.engines.caches import Caches, Kept
 from zwaif_fallback.engines.decoding import IncrementalText
 from zwaif_fallback.engines.explain import explain, first_line, is_out_of_memory
 from zwaif_fallback.engines.healing import Vocabulary, only, torn_end, vocabulary_of
@@ -229,7 +230,7 @@ class TransformersEngine:
 
 
 class _Reader:
-    """Feeds tokens to the model and keeps the key-value cache of what it has read."""
+    """Feeds tokens to the model and keeps the key-value caches of what it has read."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
@@ -239,25 +240,26 @@ class _Reader:
         special = getattr(model.generation_config, "cache_implementation", None)
         self._caches = bool(getattr(model, "_supports_cache_class", False)) and special in (None, "dynamic")
         self._part = 128 if model.device.type == "cpu" else 1024
+        self._kept = Caches(model.device)
         self.forget()
 
     def forget(self) -> None:
-        """Drop the cache and give its memory back."""
-        self._cache: Any = None
-        self._known: list[int] = []
+        """Drop the caches and give their memory back."""
+        self._kept.forget()
         free_memory()
 
     def read(self, tokens: list[int], stats: GenerationStats, cancelled: threading.Event) -> Any:
         """Scores for the token after ``tokens``, float32, shape (1, vocabulary); None when cancelled on the way."""
-        start = self._reuse(tokens) if self._caches else 0
+        if not self._caches:
+            return self._forward(tokens, None)
+        kept = self._kept.best_for(tokens)
+        start = len(kept.tokens)
         if not (stats.generated_tokens or stats.prefilled_tokens):
             stats.reused_tokens = start
-        if not self._caches:
-            return self._forward(tokens)
         while True:
             end = min(start + self._part, len(tokens))
-            scores = self._forward(tokens[start:end])
-            self._known += tokens[start:end]
+            scores = self._forward(tokens[start:end], kept)
+            kept.tokens += tokens[start:end]
             stats.prefilled_tokens = min(end, stats.prompt_tokens)
             if end == len(tokens):
                 return scores
@@ -265,25 +267,17 @@ class _Reader:
                 return None
             start = end
 
-    def _reuse(self, tokens: list[int]) -> int:
-        """How many tokens need not be read again; the cache is cut to them. At least one is always left to read."""
-        common = _common_prefix(self._known, tokens[:-1])
-        if self._cache is None or common == 0:
-            from transformers import DynamicCache
-
-            self._cache, self._known = DynamicCache(), []
-        elif common < len(self._known):
-            self._cache.crop(common)
-            del self._known[common:]
-        return common
-
-    def _forward(self, tokens: list[int]) -> Any:
+    def _forward(self, tokens: list[int], kept: Kept | None) -> Any:
         import torch
 
         ids = torch.tensor([tokens], device=self._model.device)
         with torch.inference_mode():
             output = self._model(
-                input_ids=ids, past_key_values=self._cache, use_cache=self._caches, return_dict=True, **self._last_only
+                input_ids=ids,
+                past_key_values=kept.cache if kept else None,
+                use_cache=kept is not None,
+                return_dict=True,
+                **self._last_only,
             )
         return output.logits[:, -1, :].float()
 
@@ -355,7 +349,7 @@ def _describe(loaded: Loaded, info: ModelInfo, seconds: float) -> LoadedModel:
         engine="transformers",
         device=str(loaded.model.device),
         dtype=plan.dtype,
-        quantization="4-bit NF4" if plan.four_bit else "",
+        quantization=plan.quantization,
         memory_bytes=int(loaded.model.get_memory_footprint()),
         load_seconds=seconds,
         notes=loaded.notes,
@@ -388,10 +382,3 @@ def _engine_error(error: BaseException) -> EngineError:
             "or a smaller model."
         )
     return EngineError(f"The local model failed while it wrote ({first_line(error)}).")
-
-
-def _common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
-    for place, (left, right) in enumerate(zip(one, other, strict=False)):
-        if left != right:
-            return place
-    return min(len(one), len(other))

@@ -1,0 +1,102 @@
+"""What a model has read, kept for the next prompt: one key-value cache for each of the last two conversations."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import psutil
+
+logger = logging.getLogger(__name__)
+
+MOST = 2
+"""The microphone and Discord, or a chat and the summary made between two of its turns."""
+SAME = 0.5
+"""A prompt that shares less than this of a cache belongs to another conversation with the same character."""
+SHARE_OF_FREE = 0.25
+"""Of the memory that is free, how much a second cache may take."""
+
+
+@dataclass
+class Kept:
+    """One cache (transformers' ``DynamicCache``) and the tokens in it."""
+
+    cache: Any
+    tokens: list[int] = field(default_factory=list)
+
+
+class Caches:
+    """The caches of one model; ``device`` is torch's."""
+
+    def __init__(self, device: Any) -> None:
+        self._device = device
+        self._kept: list[Kept] = []
+
+    def forget(self) -> None:
+        self._kept = []
+
+    def best_for(self, tokens: Sequence[int]) -> Kept:
+        """The cache that shares most with ``tokens``, cut to what it shares; at least one token is left to read."""
+        wanted = list(tokens[:-1])
+        kept, common = self._nearest(wanted)
+        if kept is None or not common:
+            kept = Kept(_empty())
+        elif common < SAME * len(kept.tokens) and self._has_room(kept):
+            kept = Kept(_beginning_of(kept.cache, common), kept.tokens[:common])
+        elif common < len(kept.tokens):
+            kept.cache.crop(common)
+            del kept.tokens[common:]
+        self._kept = [*(other for other in self._kept if other is not kept), kept][-MOST:]
+        return kept
+
+    def _nearest(self, wanted: list[int]) -> tuple[Kept | None, int]:
+        """The one used last where it goes on there, as while a reply is made; else the one that shares most."""
+        best: Kept | None = None
+        most = 0
+        for kept in reversed(self._kept):
+            common = _common_prefix(kept.tokens, wanted)
+            if best is None or common > most:
+                best, most = kept, common
+            if common == len(kept.tokens) and kept is self._kept[-1] and common:
+                break
+        return best, most
+
+    def _has_room(self, kept: Kept) -> bool:
+        size = sum(part.nbytes for layer in kept.cache for part in layer)
+        return bool(size <= SHARE_OF_FREE * _free(self._device))
+
+
+def _free(device: Any) -> int:
+    if device.type == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)
+
+
+def _empty() -> Any:
+    from transformers import DynamicCache
+
+    return DynamicCache()
+
+
+def _beginning_of(cache: Any, length: int) -> Any:
+    """A copy of the first ``length`` tokens, so that a character's card is not read again for each conversation."""
+    import torch
+
+    copied = _empty()
+    with torch.inference_mode():
+        for place, (keys, values) in enumerate(cache):
+            copied.update(keys[..., :length, :].clone(), values[..., :length, :].clone(), place)
+    return copied
+
+
+def _common_prefix(one: list[int], other: list[int]) -> int:
+    if other[: len(one)] == one:
+        return len(one)
+    for place, (left, right) in enumerate(zip(one, other, strict=False)):
+        if left != right:
+            return place
+    return min(len(one), len(other))
