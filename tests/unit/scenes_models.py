@@ -143,7 +143,7 @@ def _(scene: Scene) -> object:
 
 def llama_says(line: str) -> Producer:
     """What llama.cpp writes when it cannot load a model."""
-    return lambda scene: gguf_server._explained(SimpleNamespace(), LoadOptions("model.gguf"), line)
+    return lambda scene: gguf_server._explained(LoadOptions("model.gguf"), line)
 
 
 says("… is of a kind that the installed xllamacpp cannot run (…).")(

@@ -160,7 +160,7 @@ class LlamaServer:
                 self._server: Any = library().Server(params)
         except RuntimeError as error:
             self._door.close()
-            raise _explained(plan, options, "".join(said)) from error
+            raise _explained(options, "".join(said)) from error
         self._listening_at = str(self._server.listening_address)
 
     def properties(self) -> Any:
@@ -244,7 +244,7 @@ def _parameters(plan: GgufPlan, options: LoadOptions) -> Any:
     return params
 
 
-def _explained(plan: GgufPlan, options: LoadOptions, said: str) -> ModelError:
+def _explained(options: LoadOptions, said: str) -> ModelError:
     causes = [match[1] or match[0] for match in _CAUSE.finditer(said)]
     cause = causes[0].strip()[:160] if causes else "llama.cpp does not say why"
     if _NO_MEMORY.search(said):
