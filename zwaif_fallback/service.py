@@ -243,10 +243,13 @@ class FallbackService:
             return serving
         try:
             return self._load(options)
-        except FallbackError:
+        except FallbackError as error:
             if (serving := self._serving()) is not None:
                 return serving
-            raise
+            if not self._models.reject(options.model):
+                raise
+            self._say(f"Another model is tried: {error}")
+        return self.ready()
 
     def _serving(self) -> LoadedModel | None:
         return self._models.titled(self._local.loaded)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,8 +30,8 @@ class Room:
         self.models = list(models)
         self.free = memory(16)
 
-    def best(self, free: Memory) -> Choice | None:
-        return choose(self.models, free, can=EVERYTHING)
+    def best(self, free: Memory, without: Collection[str]) -> Choice | None:
+        return choose([one for one in self.models if str(one.path) not in without], free, can=EVERYTHING)
 
     def auto(self) -> AutoModel:
         return AutoModel(self.best, lambda: self.free)
@@ -89,6 +90,18 @@ def test_a_model_that_was_deleted_is_chosen_no_more(tmp_path: Path) -> None:
     (tmp_path / "3B").unlink()
     del room.models[1]
     assert choice.model().endswith("1B")
+
+
+def test_a_model_that_could_not_be_loaded_is_chosen_no_more(tmp_path: Path) -> None:
+    choice = Room(on_disk(tmp_path, "1B", 1), on_disk(tmp_path, "3B", 3)).auto()
+    assert not choice.reject(str(tmp_path / "3B")), "nothing was chosen yet"
+    assert choice.model().endswith("3B")
+    assert not choice.reject(str(tmp_path / "1B"))
+    assert choice.reject(str(tmp_path / "3B"))
+    assert choice.model().endswith("1B")
+    assert not choice.choose_again()
+    choice.forget()
+    assert choice.model().endswith("3B")
 
 
 def test_nothing_fits(tmp_path: Path) -> None:

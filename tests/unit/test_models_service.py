@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from tests.unit.models_made import put_in_ollama
 from tests.unit.test_models_fit import EVERYTHING, memory, model
 from tests.unit.test_plugin_service import Desk
 from zwaif_fallback import service
-from zwaif_fallback.errors import FallbackError
+from zwaif_fallback.errors import FallbackError, ModelError
 from zwaif_fallback.hardware import Memory
 from zwaif_fallback.models import auto, chosen
 from zwaif_fallback.models.fit import Choice, choose
@@ -92,7 +93,9 @@ class AutoDesk(Desk):
         self.models: list[FoundModel] = []
         monkeypatch.setattr(auto, "memory_now", lambda: self.free)
         super().__init__(tree, monkeypatch, API_FALLBACK_MODEL="auto", **values)
-        self.service._models = chosen.ChosenModel(self.settings.get, lambda: tree, lambda wishes, free: self.best(free))
+        self.service._models = chosen.ChosenModel(
+            self.settings.get, lambda: tree, lambda wishes, free, without: self.best(free, without)
+        )
         self.service._models._auto._memory = lambda: self.free
         for name, billions in (("3B", 3), ("8B", 8)):
             folder = tree / "models" / name
@@ -102,8 +105,8 @@ class AutoDesk(Desk):
             found = model(name, billions)
             self.models.append(FoundModel(name, "Model folder", name, folder, found.facts))
 
-    def best(self, free: Memory) -> Choice | None:
-        return choose(self.models, free, can=EVERYTHING)
+    def best(self, free: Memory, without: Collection[str]) -> Choice | None:
+        return choose([one for one in self.models if str(one.path) not in without], free, can=EVERYTHING)
 
 
 @pytest.fixture
@@ -132,6 +135,18 @@ def test_auto_takes_what_fits_and_more_when_the_server_s_memory_is_free(
     assert desk.reply() == "8B speaks."
     assert any(line.startswith("A better local model fits now: 8B is the best that fits") for line in desk.said)
     assert [Path(options.model).name for options in desk.local.loads] == ["3B", "8B"]
+
+
+def test_auto_goes_on_to_the_next_where_one_cannot_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = AutoDesk(tmp_path, monkeypatch)
+    desk.free = memory(16, 12)
+    desk.local.problems["8B"] = ModelError("8B is of a kind that nobody knows.")
+    assert desk.reply() == "3B speaks."
+    assert "Another model is tried: 8B is of a kind that nobody knows." in desk.said
+    desk.local.problems["3B"] = ModelError("3B is broken too.")
+    desk.local.unload()
+    desk.service.setting_changed("API_FALLBACK_DEVICE", "auto")
+    assert "speaks" not in desk.reply(), "last words, and no endless search"
 
 
 def test_a_model_chosen_by_name_is_never_reconsidered(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,9 +35,14 @@ class Wishes:
     quantization: str = "auto"
 
 
-def choose_here(wishes: Wishes, memory: Memory | None = None) -> Choice | None:
-    """The best of the models on this computer; None where none fits. Looks at the disk: some hundredths of a second."""
-    return pick(find_models(wishes.tree, wishes.model_dir).models, wishes, memory or memory_now())
+def choose_here(wishes: Wishes, memory: Memory | None = None, without: Collection[str] = ()) -> Choice | None:
+    """The best of the models on this computer; None where none fits. Looks at the disk: some hundredths of a second.
+
+    Args:
+        without: models that could not be loaded, as :func:`loadable` names them.
+    """
+    models = [model for model in find_models(wishes.tree, wishes.model_dir).models if loadable(model) not in without]
+    return pick(models, wishes, memory or memory_now())
 
 
 def pick(models: Sequence[FoundModel], wishes: Wishes, memory: Memory) -> Choice | None:
@@ -77,14 +82,17 @@ class AutoModel:
     the memory that is free changes all the time, not least by the model itself.
 
     Args:
-        best: the choice for a given memory.
+        best: the choice for a given memory, without the models named.
         memory: asked when a choice is made.
     """
 
-    def __init__(self, best: Callable[[Memory], Choice | None], memory: Callable[[], Memory] = memory_now) -> None:
+    def __init__(
+        self, best: Callable[[Memory, Collection[str]], Choice | None], memory: Callable[[], Memory] = memory_now
+    ) -> None:
         self._best, self._memory = best, memory
         self._lock = threading.Lock()
         self._choice: Choice | None = None
+        self._rejected: set[str] = set()
 
     @property
     def why(self) -> str:
@@ -104,7 +112,7 @@ class AutoModel:
         """
         with self._lock:
             if self._choice is None or not self._choice.model.path.exists():
-                self._choice = self._best(self._memory())
+                self._choice = self._best(self._memory(), self._rejected)
             if self._choice is None:
                 raise nothing_fits()
             return loadable(self._choice.model)
@@ -115,7 +123,7 @@ class AutoModel:
         Args:
             loaded: the local model that serves, whose memory would be given back in a switch.
         """
-        best = self._best(with_its_memory_back(self._memory(), loaded))
+        best = self._best(with_its_memory_back(self._memory(), loaded), self._rejected)
         with self._lock:
             old, self._choice = self._choice, self._choice or best
             if best is None or old is None or not is_clearly_better(best, old):
@@ -127,6 +135,16 @@ class AutoModel:
         """Choose afresh at the next question: the settings changed."""
         with self._lock:
             self._choice = None
+            self._rejected.clear()
+
+    def reject(self, model: str) -> bool:
+        """It could not be loaded: another is chosen at the next question. False where it was not chosen here."""
+        with self._lock:
+            if self._choice is None or loadable(self._choice.model) != model:
+                return False
+            self._rejected.add(model)
+            self._choice = None
+            return True
 
 
 def with_its_memory_back(memory: Memory, loaded: LoadedModel | None) -> Memory:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,10 @@ class ChosenModel:
         self,
         setting: Callable[[str], Any],
         tree: Callable[[], Path | None],
-        best: Callable[[Wishes, Memory], Choice | None] = choose_here,
+        best: Callable[[Wishes, Memory, Collection[str]], Choice | None] = choose_here,
     ) -> None:
         self._setting, self._tree = setting, tree
-        self._auto = AutoModel(lambda memory: best(self._wishes(), memory))
+        self._auto = AutoModel(lambda memory, without: best(self._wishes(), memory, without))
         self._titles: dict[str, str] = {}
 
     def current(self) -> str:
@@ -72,6 +72,10 @@ class ChosenModel:
     def forget(self) -> None:
         """A setting changed: ``auto`` is chosen afresh."""
         self._auto.forget()
+
+    def reject(self, model: str) -> bool:
+        """It could not be loaded. True where ``auto`` had chosen it, and means another now."""
+        return self.is_auto() and self._auto.reject(model)
 
     def is_auto(self) -> bool:
         return is_auto(str(self._setting("API_FALLBACK_MODEL")))
