@@ -113,14 +113,14 @@ class Bench:
         return self.first_token(request)
 
     def two_callers(self, shape: Shape, one: Talk, other: Talk, turns: int) -> tuple[float, float]:
-        """Milliseconds: a caller's turn after its own last one, and after the other's."""
-        alone, after = list[float](), list[float]()
-        for _ in range(turns):
-            for talk in (one, other):
-                after.append(self.first_token(shape(talk)))
-                talk.answered()
-                alone.append(self.first_token(shape(talk)))
-        return statistics.median(alone), statistics.median(after[2:] or after)
+        """Milliseconds to the first token of a new turn: of one caller alone, and of two in turn."""
+        alone = [self._new_turn(shape, one) for _ in range(turns)]
+        in_turn = [self._new_turn(shape, talk) for _ in range(turns) for talk in (other, one)]
+        return statistics.median(alone), statistics.median(in_turn[2:] or in_turn)
+
+    def _new_turn(self, shape: Shape, talk: Talk) -> float:
+        talk.answered()
+        return self.first_token(shape(talk))
 
     def history_of(self, tokens: int) -> int:
         """Turns whose texts together have about ``tokens`` tokens."""
@@ -136,6 +136,7 @@ def main() -> int:
     parser.add_argument("--size", choices=list(SIZES), default="110m")
     parser.add_argument("--tokens", type=int, nargs="+", default=[500, 1000, 2000], help="of history")
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--rag", action="store_true", help="with three memories of 60 tokens, new ones each turn")
     parser.add_argument("--shape", choices=list(SHAPES), action="append")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -157,13 +158,13 @@ def report(bench: Bench, arguments: argparse.Namespace) -> None:
             pairs = bench.history_of(tokens)
             bench.forget_history()
             row = Row()
-            bench.turns(SHAPES[name], Talk(limit=pairs).grown_to(pairs), arguments.turns, row)
+            bench.turns(SHAPES[name], Talk(limit=pairs, rag=arguments.rag).grown_to(pairs), arguments.turns, row)
             print(_line(name, tokens, row), flush=True)
     bench.forget_history()
     pairs = bench.history_of(arguments.tokens[0])
     one, other = (Talk(subject, limit=pairs).grown_to(pairs) for subject in ("the harbour", "the sea"))
-    alone, after = bench.two_callers(SHAPES["v1.15 Ollama"], one, other, arguments.turns)
-    print(f"Two callers in turn: {after:.0f} ms after the other, {alone:.0f} ms after one's own reply")
+    alone, in_turn = bench.two_callers(SHAPES["v1.15 LM Studio"], one, other, arguments.turns)
+    print(f"A new turn, nothing read ahead: {alone:.0f} ms for one caller alone, {in_turn:.0f} ms for two in turn")
 
 
 def _line(name: str, tokens: int, row: Row) -> str:

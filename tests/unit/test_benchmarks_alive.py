@@ -19,6 +19,13 @@ def test_the_failover_benchmark_runs_without_the_peers() -> None:
     assert len([line for line in done.stdout.splitlines() if line.startswith("| zwaif-fallback |")]) == 5
 
 
+def test_the_warm_takeover_benchmark_runs_on_a_tiny_model() -> None:
+    command = [sys.executable, "-m", "benchmarks.prefix.takeover", "--size", "tiny", "--tokens", "300", "--turns", "2"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "ours on top of the engine" in done.stdout
+
+
 def test_the_prefix_benchmark_runs_on_a_tiny_model() -> None:
     command = [sys.executable, "-m", "benchmarks.prefix", "--size", "tiny", "--tokens", "300", "--turns", "1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
@@ -27,4 +34,4 @@ def test_the_prefix_benchmark_runs_on_a_tiny_model() -> None:
     assert len(rows) == 4
     for _, name, _, prompt, *_, new, _, _, _ in rows:
         assert 0 < int(new) < int(prompt) / 3, name
-    assert "Two callers in turn" in done.stdout
+    assert "for two in turn" in done.stdout
