@@ -101,7 +101,8 @@ def _all(machine: Machine, tree: Path | None, model_dir: str) -> Iterator[Place]
     yield from (Place(GPT4ALL, folder, 1) for folder in _gpt4all(machine))
     yield from (Place(JAN, folder, 4) for folder in _jan(machine))
     yield from (Place(KOBOLD, folder, 2) for root in roots for folder in _glob(root, _KOBOLD_FOLDERS))
-    yield Place(DOWNLOADS, machine.home / "Downloads", 0)
+    if machine.system != "Darwin":
+        yield Place(DOWNLOADS, machine.home / "Downloads", 0)
 
 
 def _ollama(machine: Machine) -> Iterator[Path]:
@@ -165,7 +166,9 @@ def _data(machine: Machine, part: str) -> Path:
 def _roots(machine: Machine, tree: Path | None) -> list[Path]:
     """Folders in which people unpack programs."""
     near = [tree.absolute().parent, tree.absolute().parent.parent] if tree else []
-    usual = [machine.home, *(machine.home / name for name in ("Desktop", "Documents", "Downloads", "AI", "ai"))]
+    usual = [machine.home, *(machine.home / name for name in ("AI", "ai"))]
+    if machine.system != "Darwin":  # There the system asks the user before a program may look into these three.
+        usual += [machine.home / name for name in ("Desktop", "Documents", "Downloads")]
     drives = [Path(f"{letter}:\\") for letter in "CDE"] if machine.system == "Windows" else [Path("/opt")]
     return [*near, *usual, *drives]
 
