@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import zwaif_hooks
+from zwaif_fallback.engines.private_sockets import remove_leftovers
 from zwaif_fallback.errors import WorkerDied
 from zwaif_fallback.hardware import NO_WINDOW
 from zwaif_fallback.worker_protocol import FINAL_EVENTS, decode, encode, unpack_error
@@ -126,6 +127,7 @@ class WorkerProcess:
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
+        remove_leftovers()
 
     def cause_of_death(self) -> str:
         """One line for the user: how the worker ended, with the last thing it said."""

@@ -16,10 +16,11 @@ import psutil
 import pytest
 
 from tests.engines.test_continuation import ASK, GREEDY, TALK
-from zwaif_fallback.engines import gguf_server
+from zwaif_fallback.engines import private_sockets
 from zwaif_fallback.engines.base import Generation, GenerationStats, LoadOptions
 from zwaif_fallback.engines.gguf import GgufEngine
-from zwaif_fallback.engines.gguf_server import Door, remove_leftovers
+from zwaif_fallback.engines.gguf_server import Door
+from zwaif_fallback.engines.private_sockets import remove_leftovers
 from zwaif_fallback.errors import EngineError, ModelError, WorkerDied
 from zwaif_fallback.supervisor import LocalModel, fits_beside
 from zwaif_fallback.worker_process import COMMAND, worker_environment
@@ -156,6 +157,13 @@ def test_what_a_killed_worker_leaves_is_taken_away_by_the_next(scratch: Path, co
     door.close()
 
 
+def test_a_worker_that_we_kill_leaves_nothing(scratch: Path, model: LocalModel, companion_gguf: Path) -> None:
+    model.load(LoadOptions(str(companion_gguf), device="cpu"))
+    next(model.generate(LONG))
+    model.close()
+    assert list(scratch.glob("zwaif-llama-*")) == []
+
+
 # The door
 
 ENDPOINTS = [
@@ -178,7 +186,7 @@ def status(connection: HTTPConnection, method: str, path: str, key: str = "") ->
 def test_nobody_without_the_key_is_answered(
     companion_gguf: Path, unix: bool, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gguf_server, "has_unix_sockets", lambda: unix)
+    monkeypatch.setattr(private_sockets, "available", lambda: unix)
     engine = GgufEngine()
     engine.load(LoadOptions(str(companion_gguf), device="cpu"))
     server = engine._loaded()

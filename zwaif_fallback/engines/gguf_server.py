@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from zwaif_fallback.engines import private_sockets
 from zwaif_fallback.engines.base import LoadOptions
 from zwaif_fallback.engines.gguf_plan import Card, GgufPlan
 from zwaif_fallback.engines.leaving import before_leaving
@@ -30,7 +31,7 @@ from zwaif_fallback.errors import EngineError, ModelError, ModelTooBig
 
 logger = logging.getLogger(__name__)
 
-READ_AT_ONCE = 128
+READ_AT_ONCE = 64
 """Prompt tokens between two looks at whether the reply is still wanted (CPU); one token (1) would abort llama.cpp."""
 READ_AT_ONCE_ON_CARD = 512
 OTHER_PROMPTS_MIB = 256
@@ -38,9 +39,6 @@ OTHER_PROMPTS_MIB = 256
 OTHER_STATES = 8
 """Copies of the state that models with a sliding window need for going back; each is a few percent of their cache."""
 INSTALL = 'Run: pip install "zwaif-fallback[gguf]"'
-_PREFIX = "zwaif-llama-"
-_LONGEST_SOCKET = 100
-"""Bytes of a socket's path; macOS takes 103."""
 _PATIENCE = 60.0
 """Seconds for an answer of the tokenizer, which needs milliseconds."""
 _LOG_SECONDS = 2.0
@@ -79,16 +77,9 @@ class Door:
 
     def __init__(self) -> None:
         self.key = secrets.token_urlsafe(32)
-        self.folder: Path | None = None
-        if has_unix_sockets():
-            remove_leftovers()
-            folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-            if len(os.fsencode(folder)) < _LONGEST_SOCKET - 10:
-                self.folder = folder
-                before_leaving(self.close)
-            else:
-                folder.rmdir()
-        self.address = str(self.folder / "llama.sock") if self.folder else "127.0.0.1"
+        self.folder = private_sockets.new_folder()
+        self.address = str(self.folder / private_sockets.NAME) if self.folder else "127.0.0.1"
+        before_leaving(self.close)
 
     def hang(self, params: Any) -> None:
         """Have the server of these parameters listen here and nowhere else."""
@@ -190,36 +181,10 @@ class LlamaServer:
             return [self._door.ask(connection, path, body) for body in bodies]
 
 
-def has_unix_sockets() -> bool:
-    """Python on Windows has none."""
-    return sys.platform != "win32" and hasattr(socket, "AF_UNIX")
-
-
 def error_text(answer: Any) -> str:
     """The text of llama.cpp's ``{"error": …}``."""
     error = answer.get("error", answer) if isinstance(answer, dict) else answer
     return str(error.get("message", error) if isinstance(error, dict) else error)
-
-
-def remove_leftovers() -> None:
-    """Take away folders of workers that were killed: nobody listens on their sockets any more."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError):  # another user's, or gone by now
-            if folder.stat().st_uid == os.getuid() and not _somebody_listens(folder / "llama.sock"):
-                shutil.rmtree(folder, ignore_errors=True)
-
-
-def _somebody_listens(path: Path) -> bool:
-    """Also True while a server is only about to listen there."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            return False
-        except OSError:
-            return True
-    return True
 
 
 def _parameters(plan: GgufPlan, options: LoadOptions) -> Any:
