@@ -23,6 +23,8 @@ _BYTES = {
     "bfloat16": 2.0,
     "float16": 2.0,
     "4bit": 0.53,  # half a byte, and one double-quantized scale for every 64 weights
+    "int8": 1.0,
+    "int4": 0.625,  # half a byte, scale and offset of 16 bits for every 32 weights
 }
 NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)
 """For Popen on Windows, where a console program would otherwise open a black window; nothing elsewhere."""
@@ -134,15 +136,16 @@ def read_weights(folder: Path) -> Weights:
 def estimate_memory(
     folder: Path, *, dtype: str = "bfloat16", quantization: str = "", context_window: int = 2048
 ) -> Estimate:
-    """What loading ``folder`` will take with ``dtype`` (and ``quantization``: ``4bit`` or empty).
+    """What loading ``folder`` will take with ``dtype`` (and ``quantization``: ``4bit`` on a card, ``int8`` or
+    ``int4`` on a processor, or empty).
 
     Raises:
         ValueError, OSError: the folder holds no readable model.
     """
     weights = read_weights(folder)
     width = _BYTES.get(dtype, 2.0)
-    shrunk = weights.quantizable if quantization == "4bit" else 0
-    size = (weights.parameters - shrunk) * width + shrunk * _BYTES["4bit"]
+    shrunk = weights.quantizable if quantization else 0
+    size = (weights.parameters - shrunk) * width + shrunk * _BYTES.get(quantization, width)
     return Estimate(weights=int(size), kv_cache=_kv_cache(folder, context_window, min(width, 4.0)))
 
 

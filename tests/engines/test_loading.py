@@ -133,6 +133,20 @@ def test_damaged_files(copy: Path, file: str, content: bytes, message: str) -> N
         load(copy)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("published", "packages"),
+    [
+        ({"quant_method": "gptq", "bits": 4, "group_size": 128}, "optimum and gptqmodel"),
+        ({"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True}, "autoawq"),
+    ],
+)
+def test_a_model_in_a_format_of_another_library(copy: Path, published: dict[str, Any], packages: str) -> None:
+    edit_config(copy, quantization_config=published)
+    with pytest.raises(ModelError, match=f"is published as .*: {packages} .*as a GGUF file or in its original form"):
+        load(copy)
+
+
 # Errors of the libraries, as they are raised
 
 
@@ -169,6 +183,7 @@ def plans(monkeypatch: pytest.MonkeyPatch, options: LoadOptions, device: str = "
     monkeypatch.setattr(weights, "half_dtype", lambda device: "float16")
     monkeypatch.setattr(weights, "cpu_computes_bfloat16", lambda: versions.get("cpu_bf16", True))
     monkeypatch.setattr(weights, "version_of", have.__getitem__)
+    monkeypatch.setattr(weights, "pays", lambda bits, dtype: False)
     notes: list[str] = []
     made = weights.make_plans(options, None, notes)
     return [str(plan) for plan in made], notes
@@ -198,7 +213,7 @@ def test_what_4_bit_lacks_is_named(monkeypatch: pytest.MonkeyPatch, versions: An
 def test_old_cpu_computes_in_float32_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     made, notes = plans(monkeypatch, LoadOptions("m", quantization="4bit", dtype="float16"), "cpu", cpu_bf16=False)
     assert made == ["float32 on cpu"]
-    assert [note.split()[0] for note in notes] == ["4-bit", "float16", "This"]
+    assert [note.split()[0] for note in notes] == ["float16", "This", "4-bit"]
 
 
 @pytest.mark.slow

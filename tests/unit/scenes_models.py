@@ -13,6 +13,7 @@ from zwaif_fallback import bench, catalogue, model_files, plugin
 from zwaif_fallback.engines import gguf_plan, gguf_server, weights
 from zwaif_fallback.engines import model_files as engine_files
 from zwaif_fallback.engines.base import LoadOptions
+from zwaif_fallback.engines.explain import explain
 from zwaif_fallback.hardware import Estimate, Memory
 from zwaif_fallback.service import FallbackService
 from zwaif_hooks.messages import Message, ModelInfo
@@ -218,7 +219,25 @@ def notes_for(device: str, quantization: str = "auto", **versions: tuple[int, ..
 
 
 says("No usable NVIDIA card was found; the model runs on the CPU.")(notes_for("cuda"))
-says("4-bit loading needs an NVIDIA card; using standard loading.")(notes_for("cpu", "4bit"))
+says("4-bit loading needs an NVIDIA card; using standard loading.")(notes_for("mps", "4bit", bitsandbytes=(0, 50)))
+
+
+@says("4-bit weights are not quicker on this processor; using the best that is.")
+def _(scene: Scene) -> object:
+    scene.patch.setattr(weights, "pays", lambda bits, dtype: False)
+    return notes_for("cpu", "4bit")(scene)
+
+
+@says("… is published as GPTQ. That needs an NVIDIA card and two more packages, which Z-Waif may not run with")
+def _(scene: Scene) -> object:
+    return explain(ImportError("Loading a GPTQ quantized model requires optimum"), LoadOptions("owner/model"))
+
+
+@says("… is published as AWQ. That needs an NVIDIA card and one more package, which Z-Waif may not run with")
+def _(scene: Scene) -> object:
+    return explain(ImportError("Loading an AWQ quantized model requires auto-awq library"), LoadOptions("owner/model"))
+
+
 says("bitsandbytes is not installed; using standard loading. For 4-bit …")(notes_for("cuda", bitsandbytes=(0,)))
 says("4-bit loading needs a newer accelerate; using standard loading. For 4-bit …")(
     notes_for("cuda", bitsandbytes=(0, 50), accelerate=(0, 20))

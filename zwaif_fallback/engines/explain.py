@@ -52,6 +52,18 @@ _MEANINGS = (
         "{model} is of a kind this version of transformers cannot run as a chat model ({cause}). Choose another model.",
     ),
     _Meaning(
+        r"GPTQ|gptqmodel|auto-gptq",
+        ModelError,
+        "{model} is published as GPTQ. That needs an NVIDIA card and two more packages, which Z-Waif may not run with: "
+        "optimum and gptqmodel ({cause}). Easier: choose the same model as a GGUF file or in its original form.",
+    ),
+    _Meaning(
+        r"AWQ|auto-?awq",
+        ModelError,
+        "{model} is published as AWQ. That needs an NVIDIA card and one more package, which Z-Waif may not run with: "
+        "autoawq ({cause}). Easier: choose the same model as a GGUF file or in its original form.",
+    ),
+    _Meaning(
         r"[Aa]ccelerate",
         ModelError,
         '{model} needs a newer accelerate. Run: pip install "accelerate>=0.26.0"',

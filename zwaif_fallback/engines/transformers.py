@@ -349,7 +349,7 @@ def _describe(loaded: Loaded, info: ModelInfo, seconds: float) -> LoadedModel:
         engine="transformers",
         device=str(loaded.model.device),
         dtype=plan.dtype,
-        quantization="4-bit NF4" if plan.four_bit else "",
+        quantization=plan.quantization,
         memory_bytes=int(loaded.model.get_memory_footprint()),
         load_seconds=seconds,
         notes=loaded.notes,

@@ -12,6 +12,7 @@ from typing import Any
 
 from zwaif_fallback.engines.base import LoadOptions
 from zwaif_fallback.engines.explain import explain, first_line
+from zwaif_fallback.engines.packing import pack_model, pays
 from zwaif_fallback.errors import ModelTooBig
 from zwaif_fallback.hardware import estimate_memory, memory_now
 
@@ -29,11 +30,20 @@ class Plan:
     device: str
     dtype: str
     four_bit: bool = False
+    bits: int = 0
+    """Bits of a weight on a processor, 8 or 4; 0 leaves them as they are computed with."""
     spread: bool = False
     """Let accelerate place the layers over all cards and, where they are full, the RAM."""
 
     def __str__(self) -> str:
-        return f"{'4-bit' if self.four_bit else self.dtype} on {self.device}"
+        return f"{'4-bit' if self.four_bit else self.quantization or self.dtype} on {self.device}"
+
+    @property
+    def quantization(self) -> str:
+        """In words; empty when no weight is rounded."""
+        if self.four_bit:
+            return "4-bit NF4"
+        return f"{self.bits}-bit" if self.bits else ""
 
 
 @dataclass(frozen=True)
@@ -73,12 +83,29 @@ def make_plans(options: LoadOptions, config: Any, notes: list[str]) -> list[Plan
     if options.quantization != "none" and _four_bit_allowed(device, config, options, notes):
         plans.append(Plan(device, half_dtype(device), four_bit=True))
     spread = options.device == "auto" and device.startswith("cuda") and accelerate_works()
-    plans.append(Plan(device, pick_dtype(device, options.dtype, notes), spread=spread))
-    if options.device == "auto" and device != "cpu":
-        plans.append(Plan("cpu", pick_dtype("cpu", options.dtype, [])))
+    if device == "cpu":
+        plans += _processor_plans(options, config, notes)
+    else:
+        plans.append(Plan(device, pick_dtype(device, options.dtype, notes), spread=spread))
+        if options.device == "auto":
+            plans += _processor_plans(options, config, [])
     if not accelerate_works():
         notes.append(f"accelerate is missing or too old, so layers are not spread over devices; {ACCELERATE_REMEDY}")
     return plans
+
+
+def _processor_plans(options: LoadOptions, config: Any, notes: list[str]) -> list[Plan]:
+    """8-bit weights where they are quicker, 4-bit ones where those do not fit or were asked for."""
+    dtype = pick_dtype("cpu", options.dtype, notes)
+    plain = Plan("cpu", dtype)
+    chosen = options.quantization == "4bit" or options.dtype == "auto"
+    if options.quantization == "none" or not chosen or getattr(config, "quantization_config", None):
+        return [plain]
+    wanted = (4, 8) if options.quantization == "4bit" else (8, 4)
+    packed = [Plan("cpu", dtype, bits=bits) for bits in wanted if pays(bits, dtype)]
+    if 4 not in [plan.bits for plan in packed] and options.quantization == "4bit":
+        notes.append("4-bit weights are not quicker on this processor; using the best that is.")
+    return [*packed, plain]
 
 
 def pick_device(wish: str, notes: list[str]) -> str:
@@ -147,7 +174,7 @@ def _four_bit_allowed(device: str, config: Any, options: LoadOptions, notes: lis
         notes.append("The model is published quantized; it is loaded as it is.")
         return False
     if not device.startswith("cuda"):
-        if options.quantization == "4bit":
+        if options.quantization == "4bit" and device != "cpu":
             notes.append("4-bit loading needs an NVIDIA card; using standard loading.")
         return False
     if version_of("bitsandbytes") == (0,):
@@ -174,6 +201,9 @@ def _load(folder: Path, plan: Plan, options: LoadOptions) -> Any:
     )
     if "device_map" not in arguments:
         model = model.to(plan.device)
+    if plan.bits:
+        with torch.inference_mode():
+            pack_model(model, plan.bits)
     return model.eval()
 
 
@@ -198,7 +228,11 @@ def _check_room(folder: Path, plan: Plan, options: LoadOptions) -> None:
     """Say so before loading, where the weights alone exceed the free RAM: the system would kill the worker."""
     if plan.device != "cpu":
         return
-    needed, free = estimate_memory(folder, dtype=plan.dtype).weights, memory_now().ram_free
+    quantization = f"int{plan.bits}" if plan.bits else ""
+    needed, free = (
+        estimate_memory(folder, dtype=plan.dtype, quantization=quantization).weights,
+        memory_now().ram_free,
+    )
     if needed > free:
         raise ModelTooBig(
             f"{options.model} needs {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free. Close other "

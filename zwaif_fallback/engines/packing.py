@@ -1,0 +1,128 @@
+"""Smaller weights for a processor: 8 or 4 bits each, the arithmetic in bfloat16.
+
+Making one token reads every weight once, so fewer bytes are less time. Only weights are rounded, never what flows
+between layers: torch's own dynamic quantization rounds that too and is on its way out of torch. Figures of what was
+tried: docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+GROUP = 32
+"""Weights that share one scale and one offset in 4 bits; sizes of a matrix must be multiples of it."""
+FEW = 8
+"""Up to so many tokens at once the packed kernels are the quickest; above, 8 bits are widened and multiplied."""
+WORTH_IT = 1.2
+"""How many times quicker than the plain matrix a packed one must be."""
+
+
+def pack_model(model: Any, bits: int) -> int:
+    """Replace the model's linear layers, one after the other, so that never two copies of all weights exist.
+
+    The output head keeps 8 bits also where the rest gets 4: it decides between words.
+
+    Returns:
+        how many were replaced; layers of odd sizes are left as they are.
+    """
+    import torch
+
+    head = model.get_output_embeddings()
+    packed = 0
+    for parent in list(model.modules()):
+        for name, layer in list(parent.named_children()):
+            if type(layer) is torch.nn.Linear and all(size % GROUP == 0 for size in layer.weight.shape):
+                setattr(parent, name, _packed_linear(layer, 8 if layer is head else bits))
+                packed += 1
+    with torch.inference_mode():  # a model that wants more of its layers than their result says so now
+        model(input_ids=torch.zeros(1, 1, dtype=torch.long), use_cache=False)
+    return packed
+
+
+@functools.cache
+def pays(bits: int, dtype: str) -> bool:
+    """Whether this torch makes a token sooner from packed weights on this processor: measured, in milliseconds."""
+    import torch
+
+    plain = torch.nn.Linear(2048, 2048, bias=False, dtype=getattr(torch, dtype))
+    one = torch.ones(1, 1, 2048, dtype=plain.weight.dtype)
+    try:
+        with torch.inference_mode():
+            ways = [plain, _packed_linear(plain, bits)]
+            # In turn and the best of each: what else the machine does slows both.
+            rounds = [[_seconds(way, one) for way in ways] for _ in range(15)]
+    except (AttributeError, RuntimeError, NotImplementedError) as error:
+        logger.debug("This torch cannot compute with %d-bit weights here: %s", bits, error)
+        return False
+    plainly, packed = (min(times) for times in zip(*rounds, strict=True))
+    logger.debug("%d-bit weights are %.1f times as quick as %s", bits, plainly / packed, dtype)
+    return bool(plainly > WORTH_IT * packed)
+
+
+def _seconds(way: Callable[[Any], Any], one: Any) -> float:
+    began = time.perf_counter()
+    way(one)
+    return time.perf_counter() - began
+
+
+def _packed_linear(layer: Any, bits: int) -> Any:
+    """A module with the weights of ``layer``, in 8 bits a row or in 4 bits a group."""
+    import torch
+
+    class PackedLinear(torch.nn.Module):
+        """``x @ weights.T + bias`` for x of shape (..., in); the result has the type of x."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.in_features, self.out_features = layer.in_features, layer.out_features
+            self._multiply = _in_8_bits(self, layer.weight) if bits == 8 else _in_4_bits(self, layer.weight)
+            self.bias = layer.bias
+
+        def forward(self, x: Any) -> Any:
+            out = self._multiply(x.reshape(-1, self.in_features)).to(x.dtype)
+            out = out if self.bias is None else out + self.bias
+            return out.view(*x.shape[:-1], self.out_features)
+
+    return PackedLinear()
+
+
+def _in_8_bits(module: Any, weight: Any) -> Callable[[Any], Any]:
+    import torch
+
+    rows = weight.detach().float()
+    scales = (rows.abs().amax(dim=1) / 127).clamp(min=1e-12)
+    module.register_buffer("packed", (rows / scales[:, None]).round_().to(torch.int8))
+    module.register_buffer("scales", scales.bfloat16())
+    module.register_buffer("exact_scales", scales)
+
+    def multiply(x: Any) -> Any:
+        if len(x) <= FEW:
+            return torch.ops.aten._weight_int8pack_mm(x.bfloat16(), module.packed, module.scales)
+        return torch.nn.functional.linear(x, module.packed.to(x.dtype)) * module.exact_scales.to(x.dtype)
+
+    return multiply
+
+
+def _in_4_bits(module: Any, weight: Any) -> Callable[[Any], Any]:
+    import torch
+
+    rows, columns = weight.shape
+    groups = weight.detach().float().view(rows, columns // GROUP, GROUP)
+    least, most = groups.amin(-1), groups.amax(-1)
+    scales = ((most - least) / 15).clamp(min=1e-12).bfloat16()
+    zeros = (least + 8 * scales.float()).bfloat16()  # what the number 8 stands for
+    steps = ((groups - zeros.float()[..., None]) / scales.float()[..., None] + 8).round_().clamp_(0, 15)
+    pack = torch.ops.aten._convert_weight_to_int4pack_for_cpu
+    module.register_buffer("packed", pack(steps.to(torch.int32).view(rows, columns), 1))
+    module.register_buffer("scales", torch.stack([scales, zeros], dim=-1).transpose(0, 1).contiguous())
+
+    def multiply(x: Any) -> Any:
+        return torch.ops.aten._weight_int4pack_mm_for_cpu(x.bfloat16(), module.packed, GROUP, module.scales)
+
+    return multiply
