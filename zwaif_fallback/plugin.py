@@ -10,18 +10,19 @@ from __future__ import annotations
 import atexit
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from zwaif_fallback import prompts
-from zwaif_fallback.chain import Remote
 from zwaif_fallback.errors import ModelError
-from zwaif_fallback.service import FallbackService
 from zwaif_fallback.settings import SETTINGS
 from zwaif_hooks.host import Host, log
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
 from zwaif_hooks.records import summary
 from zwaif_hooks.specs import hookimpl
+
+if TYPE_CHECKING:  # Z-Waif's start waits for this module; what does the work is imported in a thread of ours
+    from zwaif_fallback.chain import Remote
+    from zwaif_fallback.service import FallbackService
 
 REFUSED_AS_ASKED = frozenset({400, 422})
 """What a server answers to a request that it cannot take as it is."""
@@ -48,6 +49,8 @@ def on_primary_failure(request: ChatRequest, failure: PrimaryFailure) -> Answer:
 @hookimpl(trylast=True)
 def format_prompt(messages: Sequence[Message], model: ModelInfo, partial: str) -> str:
     """The tokenizer's template, or the family's format where the template does not take this conversation."""
+    from zwaif_fallback import prompts
+
     try:
         return prompts.render(messages, model, partial)
     except ModelError as error:
@@ -133,6 +136,7 @@ def forget() -> None:
 
 
 def _make() -> FallbackService:
+    from zwaif_fallback.service import FallbackService
     from zwaif_fallback.supervisor import LocalModel
 
     settings = _host.settings if _host else SettingsStore(SETTINGS)

@@ -1,4 +1,5 @@
-"""What a primary usually needs for its first token, so that a dead one is noticed sooner than the setting says."""
+"""What a primary usually needs for its first token and between two, so that a dead one is noticed sooner than the
+settings say."""
 
 from __future__ import annotations
 
@@ -36,3 +37,29 @@ class FirstTokenHistory:
             return longest
         slowest = max(*self._seconds.copy(), prompt_chars * max(self._seconds_a_char.copy()))
         return min(longest, max(SHORTEST, PATIENCE * slowest))
+
+
+PAUSE_PATIENCE = 8.0
+"""Times the longest pause of the recent replies, before one in the middle of a reply is suspicious."""
+SHORTEST_PAUSE = 5.0
+"""Seconds; whatever shares the machine with the server (speech, a game, a screen recorder) may hold it up so long."""
+FEWEST_PIECES = 10
+"""A reply in fewer pieces says little about pauses."""
+
+
+class PauseHistory:
+    """The longest pause between two pieces of text, of each of one primary's recent replies, in seconds."""
+
+    def __init__(self, keep: int = 64) -> None:
+        self._longest: deque[float] = deque(maxlen=keep)
+
+    def observe(self, longest_pause: float, pieces: int) -> None:
+        """A whole reply, and the number of pieces that it came in."""
+        if pieces >= FEWEST_PIECES:
+            self._longest.append(longest_pause)
+
+    def deadline(self, longest: float) -> float:
+        """Seconds without text to accept in the middle of a reply; never more than ``longest`` (the setting)."""
+        if len(self._longest) < ENOUGH:
+            return longest
+        return min(longest, max(SHORTEST_PAUSE, PAUSE_PATIENCE * max(self._longest.copy())))

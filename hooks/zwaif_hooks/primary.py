@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from zwaif_hooks.clock import Clock, SystemClock
-from zwaif_hooks.learned import FirstTokenHistory
+from zwaif_hooks.learned import FirstTokenHistory, PauseHistory
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
 from zwaif_hooks.pump import Chunk, Closers, PrimaryError, Pump, Source
 
@@ -91,6 +91,7 @@ class Primary:
         self._was_away = False
         self._needed = CONFIRMATIONS
         self.first_token = FirstTokenHistory(self._clock)
+        self.pauses = PauseHistory()
 
     def admit(self) -> bool:
         """May a request of the user's go to the primary now?"""

@@ -161,6 +161,8 @@ class Pump:
         self.had_content = False
         self.spoke_at = 0.0
         """When the first text was there, by the clock; somebody may have come for it later."""
+        self.longest_pause = 0.0
+        """Seconds between two pieces of text."""
 
     def start(self) -> None:
         readers.run(self._run)
@@ -254,6 +256,8 @@ class Pump:
             has_content = bool(chunk.text) and not chunk.text.isspace()
             if has_content and not self.had_content:
                 self.had_content, self.spoke_at = True, self._clock.now()
+            elif has_content:
+                self.longest_pause = max(self.longest_pause, self._clock.now() - self._last_content)
             self._finished = bool(chunk.reason) or (self._finished and not has_content)
             if has_content or chunk.reason:
                 self._last_content = self._clock.now()

@@ -44,6 +44,8 @@ class Reading:
         self.had_content = False
         self.spoke_at = 0.0
         """When the first text was there, by the clock; somebody may have come for it later."""
+        self.longest_pause = 0.0
+        """Seconds between two pieces of text, as far as somebody was there to see."""
         self._clock = clock
         self._here = here
         self._closers = Closers(self)
@@ -82,7 +84,8 @@ class Reading:
                 chunks do not move the deadline.
         """
         if self._ended:
-            self._end(self._error)
+            if self._error is not None:
+                raise self._error
             return None
         self._limit = FINISHED_SECONDS if self._finished else stall_timeout if self.had_content else first_timeout
         self._late = late
@@ -139,6 +142,8 @@ class Reading:
         if chunk.text and not chunk.text.isspace():
             if not self.had_content:
                 self.had_content, self.spoke_at = True, now
+            elif now - self._last_content > self.longest_pause and self._back <= self._last_content:
+                self.longest_pause = now - self._last_content
             self._finished = bool(chunk.reason)
             self._last_content = now
         elif chunk.reason:

@@ -6,12 +6,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from zwaif_hooks.deadlines import Deadlines
 from zwaif_hooks.explain import Why, explain
 from zwaif_hooks.host import log
 from zwaif_hooks.joining import SurrogateGate, by_sentence
+from zwaif_hooks.length import is_to_end, longest
 from zwaif_hooks.messages import AnswerRecord, ChatRequest, FailureKind, PrimaryFailure
 from zwaif_hooks.primary import Primary
 from zwaif_hooks.pump import FOREVER, Chunk, Closers, PrimaryError, Pump, Source
@@ -50,6 +52,8 @@ class Call:
     """Length of what was asked, in characters: long prompts are given longer to the first token."""
     why: Why | None = None
     """Find out why a reply ended without a word and a reason, where the server can be asked."""
+    max_tokens: int = 0
+    """How long the reply may be by what was asked; 0 where nothing was."""
     direct: bool = False
     """Whether ``open`` heeds its closers' ``Patience``, so that the thread that waits may read by itself."""
     named: bool = False
@@ -171,10 +175,13 @@ class Turn:
     def _from_primary(self, reading: Reading | Pump) -> Iterator[Chunk]:
         deadlines = Deadlines.of(self._runtime.settings)
         first = self._primary.first_token.deadline(self._call.prompt_chars, deadlines.first_token)
+        stall = self._primary.pauses.deadline(deadlines.stall)
+        limit = longest(self._call.max_tokens)
         whole = SurrogateGate()
         held = ""
         why = ""
-        while (chunk := reading.take(first, deadlines.stall, lambda late: self._begin_race(late, first))) is not None:
+        begin_race = partial(self._begin_race, patience=first)
+        while (chunk := reading.take(first, stall, begin_race)) is not None:
             why = chunk.reason or why
             self._usage = chunk.usage or self._usage
             if not chunk.text and chunk.native is None:
@@ -191,6 +198,9 @@ class Turn:
             else:
                 yield from map(Chunk, by_sentence(held))
             held = ""
+            if len(self._delivered) >= limit and is_to_end(len(self._delivered), chunk.text, limit):
+                self._end_endless()
+                return
         if is_an_apology(held):
             raise PrimaryError(FailureKind.ERROR_BODY, f"the reply was only an apology: {held.strip()[:80]}")
         if not self._delivered and not held.strip():
@@ -201,7 +211,13 @@ class Turn:
         if why == "stop":
             self._doubt_the_end()
         self._primary.succeeded()
+        self._primary.pauses.observe(reading.longest_pause, self._primary_pieces)
         self._note = self._unread_part()
+
+    def _end_endless(self) -> None:
+        self._note = f"the reply was without end and was ended after {len(self._delivered)} characters"
+        if self._primary.first_time("endless"):
+            self._runtime.say(f"{self._primary.name}: {self._note}. Another model, or its own chat template, may help")
 
     def _unread_part(self) -> str:
         """What the server left out of the prompt, told to the user once."""

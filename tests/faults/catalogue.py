@@ -345,9 +345,9 @@ ENTRIES = (
     Entry(
         33,
         "A reply without end",
-        "every word of it, until Z-Waif stops reading; then the server is hung up on",
+        "its words up to several times what was asked for, ended behind a sentence; then the server is hung up on",
         (Play("endless", clients=()),),
-        proof="tests/faults/test_catalogue.py::test_a_reply_without_end_is_hung_up_on_when_nobody_reads_it",
+        proof="tests/faults/test_endless.py::test_a_reply_without_end",
         studio_proof="tests/faults/test_lmstudio.py::test_a_reply_without_end_is_cancelled_when_nobody_reads_it",
     ),
     Entry(

@@ -1,4 +1,4 @@
-"""The benchmark beside the peers runs without them, with a few of everything."""
+"""The benchmarks run, with a few of everything."""
 
 from __future__ import annotations
 
@@ -35,3 +35,11 @@ def test_the_prefix_benchmark_runs_on_a_tiny_model() -> None:
     for _, name, _, prompt, *_, new, _, _, _ in rows:
         assert 0 < int(new) < int(prompt) / 3, name
     assert "for two in turn" in done.stdout
+
+
+def test_the_healthy_path_benchmark_runs_and_nothing_is_asked_twice() -> None:
+    command = [sys.executable, "-m", "benchmarks.healthy", "--smoke"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Requests a turn: 1 without us, 1 with us.") == 2
+    assert "torch was imported because of us: no." in done.stdout

@@ -1,12 +1,26 @@
-"""The first-token deadline that is learned from what a primary needed before."""
+"""Deadlines that are learned from what a primary needed before."""
 
 from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 
-from zwaif_hooks.learned import COLD_AFTER, ENOUGH, SHORTEST, FirstTokenHistory
+import pytest
+
+from zwaif_hooks.clock import SystemClock
+from zwaif_hooks.learned import (
+    COLD_AFTER,
+    ENOUGH,
+    FEWEST_PIECES,
+    SHORTEST,
+    SHORTEST_PAUSE,
+    FirstTokenHistory,
+    PauseHistory,
+)
+from zwaif_hooks.pump import Chunk, Closers, PrimaryError
+from zwaif_hooks.reading import Reading
 
 SETTING = 15.0
 
@@ -20,6 +34,9 @@ class StillClock:
 
     def wait(self, condition: threading.Condition, predicate: Callable[[], bool], timeout: float) -> bool:
         raise AssertionError("nothing here waits")
+
+    def real(self, seconds: float) -> float:
+        return seconds
 
 
 def history(*seen: tuple[int, float]) -> tuple[FirstTokenHistory, StillClock]:
@@ -71,3 +88,100 @@ def test_slow_but_living_replies_are_hardly_ever_suspected() -> None:
         suspected += seconds > made.deadline(chars, SETTING)
         made.observe(chars, seconds)
     assert suspected <= 10
+
+
+# --- pauses in the middle of a reply --------------------------------------------------------------------------------
+
+
+def pauses(*seen: float) -> PauseHistory:
+    made = PauseHistory()
+    for longest in seen:
+        made.observe(longest, FEWEST_PIECES)
+    return made
+
+
+def test_the_setting_counts_until_enough_pauses_were_seen() -> None:
+    assert pauses(*[0.1] * (ENOUGH - 1)).deadline(SETTING) == SETTING
+
+
+def test_a_fluent_server_is_given_less_but_never_less_than_a_few_seconds() -> None:
+    assert pauses(*[0.1] * ENOUGH).deadline(SETTING) == SHORTEST_PAUSE
+
+
+def test_a_slow_server_is_given_what_it_needs_up_to_the_setting() -> None:
+    assert pauses(*[0.1] * ENOUGH, 1.0).deadline(SETTING) == 8.0
+    assert pauses(*[0.1] * ENOUGH, 5.0).deadline(SETTING) == SETTING
+
+
+def test_a_reply_in_few_pieces_teaches_nothing_about_pauses() -> None:
+    made = PauseHistory()
+    for _ in range(100):
+        made.observe(0.0, FEWEST_PIECES - 1)
+    assert made.deadline(SETTING) == SETTING
+
+
+STALL_SETTING = 10.0
+REPLIES = 10_000
+PIECES = (12, 30)
+
+
+class Server:
+    """One that is slow but alive: its own pace, pauses with a long tail, and now and then something holds it up."""
+
+    def __init__(self, pace: float, held_up_for: float, rng: random.Random) -> None:
+        self._pace = pace
+        self._held_up_for = held_up_for
+        self._rng = rng
+
+    def first(self, chars: int) -> float:
+        return 0.2 + chars / 4000 * self._rng.lognormvariate(0.0, 0.35)
+
+    def pause(self) -> float:
+        held_up = self._rng.expovariate(1 / self._held_up_for) if self._rng.random() < 0.002 else 0.0
+        return min(0.95 * STALL_SETTING, self._pace * self._rng.lognormvariate(0.0, 0.6) + held_up)
+
+
+class MovingClock(SystemClock):
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def now(self) -> float:
+        return self.time
+
+
+def replay(server: Server, clock: MovingClock, closers: Closers, first: float, pieces: int) -> Iterator[Chunk]:
+    assert closers.patience is not None
+    for number in range(pieces):
+        closers.patience.before_bytes()
+        clock.time += server.pause() if number else first
+        closers.patience.no_bytes()
+        yield Chunk("word ")
+
+
+@pytest.mark.parametrize(
+    ("pace", "held_up_for"), [(0.03, 0.6), (0.3, 1.0), (1.5, 1.0)], ids=["quick", "slow", "very slow"]
+)
+def test_slow_replies_that_live_are_hardly_ever_taken_over(pace: float, held_up_for: float) -> None:
+    """10,000 replies, read as they are read in Z-Waif, on a clock that the server moves."""
+    rng = random.Random(11)
+    clock = MovingClock()
+    server = Server(pace, held_up_for, rng)
+    first_token, history = FirstTokenHistory(clock), PauseHistory()
+    taken_over = 0
+    chars = 500
+    for _ in range(REPLIES):
+        chars = 500 if chars > 12_000 else chars + 200
+        first, pieces = server.first(chars), rng.randint(*PIECES)
+        source = partial(replay, server, clock, first=first, pieces=pieces)
+        began = clock.time
+        reading = Reading(source, clock)
+        try:
+            while reading.take(first_token.deadline(chars, SETTING), history.deadline(STALL_SETTING)) is not None:
+                continue
+        except PrimaryError:
+            taken_over += 1
+            continue
+        first_token.observe(chars, reading.spoke_at - began)
+        history.observe(reading.longest_pause, pieces)
+        clock.time += 20
+    assert taken_over <= REPLIES / 1000

@@ -33,6 +33,9 @@ class HandClock:
     def now(self) -> float:
         return self.time
 
+    def real(self, seconds: float) -> float:
+        return seconds
+
     def wait(self, condition: threading.Condition, predicate: Callable[[], bool], timeout: float) -> bool:
         if threading.current_thread().name != "zwaif-probe" or timeout == module.PROBE_TIMEOUT:
             return condition.wait_for(predicate, WAIT)

@@ -24,6 +24,9 @@ class Clock:
     def now(self) -> float:
         return self.time
 
+    def real(self, seconds: float) -> float:
+        return seconds
+
     def wait(self, condition: threading.Condition, predicate: Callable[[], bool], timeout: float) -> bool:
         self.limits.append(timeout)
         if timeout <= 0:

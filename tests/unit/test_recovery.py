@@ -33,6 +33,9 @@ class Simulation:
     def now(self) -> float:
         return self.time
 
+    def real(self, seconds: float) -> float:
+        return seconds
+
     def wait(self, condition: threading.Condition, predicate: Callable[[], bool], timeout: float) -> bool:
         self.time += timeout
         if self.time >= self.end:

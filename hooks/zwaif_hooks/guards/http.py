@@ -100,6 +100,7 @@ class _Exchange:
             "oobabooga",
             size,
             self._why,
+            max_tokens=_asked_for(self._body),
             direct=True,
             named=not is_numeric(self._host),
         )
@@ -290,6 +291,11 @@ def _stops(stop: Any) -> tuple[str, ...]:
     if isinstance(stop, str):
         return (stop,)
     return tuple(dict.fromkeys(s for s in stop if isinstance(s, str) and s)) if isinstance(stop, list) else ()
+
+
+def _asked_for(body: dict[str, Any]) -> int:
+    asked = body.get("max_tokens")
+    return asked if isinstance(asked, int) else 0
 
 
 @functools.lru_cache(maxsize=16)

@@ -84,7 +84,17 @@ class _Exchange:
         address = self._address()
         named = not is_numeric(address.rpartition(":")[0])
         direct = self._prepare_client()
-        call = Call(address, self._read, self._probe, self._describe, "ollama", size, direct=direct, named=named)
+        call = Call(
+            address,
+            self._read,
+            self._probe,
+            self._describe,
+            "ollama",
+            size,
+            max_tokens=_asked_for(self._kwargs.get("options")),
+            direct=direct,
+            named=named,
+        )
         turn = Turn(call, self._runtime).start(ahead=self._stream)
         return self._streamed(turn) if self._stream else self._whole(turn)
 
@@ -183,7 +193,7 @@ class _Exchange:
         request = ChatRequest(
             backend="ollama",
             messages=messages,
-            max_tokens=_budget(options),
+            max_tokens=_asked_for(options) or 300,
             stop=tuple(dict.fromkeys(s for s in options.get("stop") or () if s)),
             sampling=sampling_from("ollama", options, self._runtime.tree),
             stream=self._stream,
@@ -237,9 +247,10 @@ def _headers(error: Any) -> Mapping[str, str]:
     return headers
 
 
-def _budget(options: Mapping[str, Any]) -> int:
-    asked = options.get("num_predict")
-    return asked if isinstance(asked, int) and asked > 0 else 300
+def _asked_for(options: Any) -> int:
+    """Tokens of the reply at most; 0 where nobody said."""
+    asked = options.get("num_predict") if isinstance(options, Mapping) else getattr(options, "num_predict", None)
+    return asked if isinstance(asked, int) and asked > 0 else 0
 
 
 def _line(error: BaseException) -> str:

@@ -1,0 +1,43 @@
+"""Row 33 of the catalogue: a primary that never stops is ended behind a sentence and hung up on."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults import server as rows
+from tests.faults.conftest import Guarded
+from tests.faults.server import FaultServer, Talk
+from tests.faults.test_clients import PATIENT, Ask, ask, ask_http, ask_ollama
+from zwaif_hooks.length import LEAST_CHARS, MORE_CHARS
+
+__all__ = ["ask", "ask_http", "ask_ollama"]
+
+WAIT = 20.0
+
+
+def for_ever(talk: Talk, words: list[str]) -> None:
+    talk.open_stream()
+    while not talk.server.stopping.is_set():
+        talk.say(words)
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+@pytest.mark.parametrize("sentences", [True, False], ids=["sentences", "one long word"])
+def test_a_reply_without_end(
+    guarded: Guarded, server: FaultServer, ask: Ask, stream: bool, sentences: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guarded.settings.update(API_FALLBACK_FIRST_TOKEN_TIMEOUT=PATIENT, API_FALLBACK_STALL_TIMEOUT=PATIENT)
+    words = ["Hello ", "there, ", "my ", "dear ", "friend. "] if sentences else ["hello"]
+    monkeypatch.setitem(rows.ROWS, "for_ever", lambda talk: for_ever(talk, words))
+    server.fault = "for_ever"
+    for _ in range(2):
+        said = ask(server.address, stream)
+        assert said.startswith("".join(words) * 3)
+        assert LEAST_CHARS <= len(said) <= LEAST_CHARS + (len("".join(words)) if sentences else MORE_CHARS + 5)
+        assert said.endswith(words[-1])
+        assert server.hung_up.wait(WAIT)
+        server.hung_up.clear()
+    assert guarded.plugin.asked == []
+    assert guarded.runtime.primaries.get(server.address).status().state == "healthy"
+    (told,) = guarded.lines
+    assert "without end" in told

@@ -1,0 +1,55 @@
+"""Errands: each is done once, soon, and none is lost when the thread that does them ends."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+
+import pytest
+
+from zwaif_hooks.errands import Errands
+
+WAIT = 10.0
+
+
+def test_an_errand_is_done_by_somebody_else() -> None:
+    errands, done = Errands(look=0.001), threading.Event()
+    threads: list[int] = []
+
+    def errand() -> None:
+        threads.append(threading.get_ident())
+        done.set()
+
+    errands.soon(errand)
+    assert done.wait(WAIT)
+    assert threads != [threading.get_ident()]
+
+
+@pytest.mark.parametrize("linger", [0.0, 60.0], ids=["ends at once", "lingers"])
+def test_none_is_lost_and_none_is_done_twice(linger: float) -> None:
+    errands, finished = Errands(look=0.0, linger=linger), threading.Semaphore(0)
+    done: list[int] = []
+
+    def do(number: int) -> None:
+        done.append(number)
+        finished.release()
+
+    def send(first: int) -> None:
+        for number in range(first, first + 200):
+            errands.soon(partial(do, number))
+
+    senders = [threading.Thread(target=send, args=(n * 200,)) for n in range(4)]
+    for sender in senders:
+        sender.start()
+    assert all(finished.acquire(timeout=WAIT) for _ in range(800))
+    assert sorted(done) == list(range(800))
+
+
+def test_its_thread_ends_when_there_is_nothing_to_do() -> None:
+    errands = Errands(look=0.001, linger=0.0)
+    threads: list[threading.Thread] = []
+    errands.soon(lambda: threads.append(threading.current_thread()))
+    while not threads:
+        threading.Event().wait(0.001)
+    threads[0].join(WAIT)
+    assert not threads[0].is_alive()

@@ -1,0 +1,25 @@
+"""A reply without end is ended behind a sentence, and a long one that has an end is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from zwaif_hooks.length import CHARS_A_TOKEN, LEAST_CHARS, MORE_CHARS, UNKNOWN_CHARS, is_to_end, longest
+
+
+def test_the_limit_is_generous_with_what_was_asked_for() -> None:
+    assert longest(450) == 450 * CHARS_A_TOKEN
+    assert longest(5) == LEAST_CHARS
+    assert longest(0) == longest(-1) == UNKNOWN_CHARS
+
+
+@pytest.mark.parametrize("piece", ["done.", "really?! ", '"stop." ', "line\n", "了。", "*waves.*"])
+def test_it_ends_behind_a_sentence(piece: str) -> None:
+    assert is_to_end(1000, piece, 1000)
+    assert not is_to_end(999, piece, 1000)
+
+
+@pytest.mark.parametrize("piece", ["word", "word, ", "", "  "])
+def test_without_one_it_ends_a_little_later(piece: str) -> None:
+    assert not is_to_end(1000 + MORE_CHARS - 1, piece, 1000)
+    assert is_to_end(1000 + MORE_CHARS, piece, 1000)
