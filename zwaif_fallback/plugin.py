@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zwaif_fallback.errors import ModelError
+from zwaif_fallback.outages import Outages
 from zwaif_fallback.settings import SETTINGS
 from zwaif_hooks.host import Host, log
 from zwaif_hooks.host.settings import SettingsStore
@@ -29,6 +30,7 @@ REFUSED_AS_ASKED = frozenset({400, 422})
 _lock = threading.RLock()
 _service: FallbackService | None = None
 _host: Host | None = None
+_outages = Outages()
 
 
 @hookimpl
@@ -63,7 +65,7 @@ def register_settings_ui(gradio: Any, host: Host) -> None:
     from zwaif_fallback import ui
 
     host.settings.extend(SETTINGS)
-    ui.build(gradio, host, service(host))
+    ui.build(gradio, host, service(host), _outages)
 
 
 @hookimpl
@@ -86,12 +88,14 @@ def primary_answered(describe: Callable[[], ChatRequest], reply: str) -> None:
 
 @hookimpl
 def primary_failed(primary: str, failure: PrimaryFailure) -> None:
+    _outages.began(primary, failure.cause)
     log.say(f"{primary} failed ({failure.cause}): replies come from the fallback until it is back{_remedy(failure)}")
     service().preload()
 
 
 @hookimpl
 def primary_recovered(primary: str, outage_seconds: float) -> None:
+    _outages.ended(primary, outage_seconds)
     log.say(f"{primary} is back after {outage_seconds:.0f} s and gets the next message")
 
 

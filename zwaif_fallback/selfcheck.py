@@ -35,6 +35,8 @@ from zwaif_fallback.supervisor import LocalModel
 from zwaif_hooks.host import envfile, webui
 from zwaif_hooks.host.settings import SettingProblem, SettingsStore
 from zwaif_hooks.messages import Message, Sampling
+from zwaif_hooks.primary import PrimaryBook
+from zwaif_hooks.records import TurnLog
 
 MODEL = demo.MODEL
 """The embedded model: small, but a real one."""
@@ -226,7 +228,9 @@ def check_web_ui(place: Place) -> str:
     store = SettingsStore(SETTINGS, _copy_of_env(place), environ={}, say=lambda line: None)
     store.set("API_FALLBACK_MODEL", str(MODEL))
     store.set("API_FALLBACK_HOST", "")
-    host: Any = SimpleNamespace(tree=place.scratch, settings=store)
+    host: Any = SimpleNamespace(
+        tree=place.scratch, settings=store, primaries=PrimaryBook(lambda *_: None), records=TurnLog()
+    )
     with closing(LocalModel()) as local:
         service = FallbackService(store, local, _no_remote, lambda line: None, plugin.format_prompt, place.scratch)
         page = _page(gradio)
@@ -242,9 +246,9 @@ def check_web_ui(place: Place) -> str:
 def _try_section(panel: ui.Panel, store: SettingsStore) -> None:
     """Flip the switch, press the test button."""
     before = store.get("API_FALLBACK_ENABLED")
-    shown, status = panel.toggle()
+    shown, status, _ = panel.toggle()
     _demand(shown is store.get("API_FALLBACK_ENABLED") is not before, f"the switch does nothing ({status}). {_REPORT}")
-    *_, (reply, status) = panel.test("Hello, how are you?")
+    *_, (reply, status) = panel.trial.test("Hello, how are you?")
     _demand("first words after" in reply, f"the test button got no reply ({status}). {_REPORT}")
 
 

@@ -1,4 +1,4 @@
-"""Real settings in a temporary ``.env``, and a service under the test's control."""
+"""Real settings in a temporary ``.env``, and a service, models and a download under the test's control."""
 
 from __future__ import annotations
 
@@ -8,14 +8,22 @@ from typing import Any
 
 import pytest
 
-from tests.ui.scripted import ENV, ScriptedService
+from tests.ui.scripted import ENV, ScriptedDownload, ScriptedService, found
+from zwaif_fallback.hardware import Memory
+from zwaif_fallback.models.fit import Abilities
+from zwaif_fallback.models.found import Findings
+from zwaif_fallback.outages import Outages
 from zwaif_fallback.settings import SETTINGS
+from zwaif_fallback.ui.shelf import Shelf
 from zwaif_hooks.host.settings import SettingsStore
+from zwaif_hooks.primary import PrimaryBook
+from zwaif_hooks.records import TurnLog
 
 
 @pytest.fixture
 def env_file(tmp_path: Path) -> Path:
-    path = tmp_path / ".env"
+    path = tmp_path / "z-waif" / ".env"
+    path.parent.mkdir()
     path.write_text(ENV, encoding="utf-8")
     return path
 
@@ -23,10 +31,31 @@ def env_file(tmp_path: Path) -> Path:
 @pytest.fixture
 def host(env_file: Path) -> Any:
     return SimpleNamespace(
-        tree=env_file.parent, settings=SettingsStore(SETTINGS, env_file, environ={}, say=lambda line: None)
+        tree=env_file.parent,
+        settings=SettingsStore(SETTINGS, env_file, environ={}, say=lambda line: None),
+        primaries=PrimaryBook(lambda *_: None),
+        records=TurnLog(),
     )
 
 
 @pytest.fixture
 def service() -> ScriptedService:
     return ScriptedService()
+
+
+@pytest.fixture
+def download() -> ScriptedDownload:
+    return ScriptedDownload()
+
+
+@pytest.fixture
+def outages() -> Outages:
+    return Outages()
+
+
+@pytest.fixture
+def shelf(host: Any, tmp_path: Path) -> Shelf:
+    """One model was found: a GGUF file of Ollama's, outside every model folder, on a machine with 8 GB free."""
+    findings = Findings([found(tmp_path / "ollama" / "blobs")])
+    memory = Memory(16_000_000_000, 8_000_000_000)
+    return Shelf(host.settings, host.tree, lambda *_: findings, lambda: memory, lambda: Abilities(gguf=True))

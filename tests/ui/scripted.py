@@ -1,14 +1,37 @@
-"""A service that does nothing by itself: the test moves it on."""
+"""A service and a download that do nothing by themselves: the test moves them on."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
-from zwaif_fallback import catalogue
+from zwaif_fallback.models.facts import GGUF, ModelFacts, Shape
+from zwaif_fallback.models.found import FoundModel
+from zwaif_fallback.transfer import DownloadStopped, Progress, Report, Stop
 from zwaif_hooks.messages import Answer
 
 ENV = "# my settings\nCHAR_NAME = Waif\nAPI_FALLBACK_ENABLED = ON\n"
+
+
+def found(folder: Path) -> FoundModel:
+    """A model of 1.1 billion parameters whose file is really there."""
+    folder.mkdir(parents=True)
+    path = folder / "sha256-1234"
+    path.write_bytes(b"GGUF" + bytes(60))
+    facts = ModelFacts(
+        GGUF,
+        "llama",
+        1_100_000_000,
+        "Q4_K_M",
+        2048,
+        700_000_000,
+        700_000_000,
+        True,
+        shape=Shape(layers=22, cached_numbers=11_264),
+        title="Tiny Companion",
+    )
+    return FoundModel("companion:1b", "Ollama", str(path), path, facts)
 
 
 class ScriptedService:
@@ -34,9 +57,6 @@ class ScriptedService:
             raise self.refusal
         self.loads.append((name, allow_download))
 
-    def model_info(self, name: str) -> str:
-        return catalogue.describe(name)
-
     def test_reply(self, prompt: str) -> Answer:
         self.asked.append(prompt)
         answer = Answer(())
@@ -52,3 +72,24 @@ class ScriptedService:
             answer.answered_by = "Scripted 1B on cpu"
         finally:
             self.released.set()
+
+
+class ScriptedDownload:
+    """Is a quarter done, then waits until the test lets it finish or the user stops it."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.go_on = threading.Event()
+        self.told = threading.Event()
+        self.problem: Exception | None = None
+
+    def __call__(self, name: str, say: Callable[[str], None], *, report: Report, stop: Stop) -> Path:
+        self.asked.append(name)
+        if self.problem:
+            raise self.problem
+        report(Progress("model.safetensors", 500_000_000, 2_000_000_000, 10_000_000.0))
+        self.told.set()
+        while not self.go_on.wait(0.01):
+            if stop():
+                raise DownloadStopped
+        return Path("somewhere")

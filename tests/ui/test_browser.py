@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,14 @@ sync_api: Any = pytest.importorskip("playwright.sync_api", reason="playwright is
 CHROMIUM = os.environ.get("ZWAIF_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 from tests.ui.pages import page  # noqa: E402  (after the skips)
-from tests.ui.scripted import ENV, ScriptedService  # noqa: E402
+from tests.ui.scripted import ENV, ScriptedDownload, ScriptedService  # noqa: E402
 from zwaif_fallback import ui  # noqa: E402
+from zwaif_fallback.outages import Outages  # noqa: E402
 from zwaif_fallback.settings import SETTINGS  # noqa: E402
+from zwaif_fallback.ui.shelf import Shelf  # noqa: E402
 from zwaif_hooks.host import webui  # noqa: E402
 from zwaif_hooks.host.settings import SettingsStore  # noqa: E402
+from zwaif_hooks.records import TurnRecord  # noqa: E402
 
 pytestmark = [
     pytest.mark.browser,
@@ -46,9 +50,12 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def address(host: Any, service: ScriptedService) -> Iterator[str]:
+def address(
+    host: Any, service: ScriptedService, shelf: Shelf, download: ScriptedDownload, outages: Outages
+) -> Iterator[str]:
     demo = page(nested_settings=True)
-    webui.add_to_settings_tab(demo, gr, [("fallback", lambda: ui.build(gr, host, service))])
+    build = lambda: ui.build(gr, host, service, outages, shelf=shelf, download=download)  # noqa: E731
+    webui.add_to_settings_tab(demo, gr, [("fallback", build)])
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -95,12 +102,16 @@ def status(opened: Any) -> Any:
     return opened.get_by_label("Fallback Status")
 
 
+def live(opened: Any) -> Any:
+    return opened.locator(".zwaif-fallback-live")
+
+
 def button(opened: Any, name: str) -> Any:
     return opened.get_by_role("button", name=name, exact=True).last
 
 
 def change_host(opened: Any, text: str) -> None:
-    opened.get_by_label("Fallback Host").fill(text)
+    opened.get_by_label("Fallback Host", exact=True).fill(text)
     button(opened, "Change Host").click()
     expect(status(opened)).to_have_value(_containing(f"Saved: Fallback Host is {text}."))
 
@@ -120,48 +131,55 @@ def test_enable_toggle(window: Window, env_file: Path) -> None:
     assert env_file.read_text(encoding="utf-8") == ENV
 
 
-def test_model_from_the_list_and_its_load(window: Window, service: ScriptedService, env_file: Path) -> None:
-    here = window()
+def test_found_model_from_the_list_and_its_load(
+    window: Window, service: ScriptedService, shelf: Shelf, env_file: Path
+) -> None:
+    here, model = window(), shelf.found()[0].setting
     here.get_by_label("Fallback Model").click()
-    here.get_by_role("option", name="microsoft/phi-2").click()
-    expect(here.get_by_label("Model Information")).to_have_value(_containing("Phi-2 (microsoft/phi-2)"))
-    service.progress = ["Loading microsoft/phi-2: 40 %"]
+    here.get_by_role("option", name="companion:1b").click()
+    expect(here.get_by_label("Model Information")).to_have_value(_containing("Tiny Companion (found: Ollama"))
+    service.progress = ["Loading the companion: 40 %"]
     button(here, "Load Model").click()
-    expect(status(here)).to_have_value("Loading microsoft/phi-2: 40 %")
-    assert service.loads == [("microsoft/phi-2", True)]
-    assert restarted(env_file).get(ui.MODEL) == "microsoft/phi-2"
+    expect(status(here)).to_have_value("Loading the companion: 40 %")
+    assert service.loads == [(model, False)]
+    assert restarted(env_file).get(ui.MODEL) == model
     reload(here)
-    expect(status(here)).to_have_value("Loading microsoft/phi-2: 40 %")
-    service.progress = ["Loading microsoft/phi-2: 80 %"]
-    expect(status(here)).to_have_value("Loading microsoft/phi-2: 80 %")
+    expect(status(here)).to_have_value("Loading the companion: 40 %")
+    service.progress = ["Loading the companion: 80 %"]
+    expect(status(here)).to_have_value("Loading the companion: 80 %")
     service.progress = []
     expect(status(here)).to_have_value("Ready.")
-    expect(here.get_by_label("Fallback Model")).to_have_value("microsoft/phi-2")
+    expect(here.get_by_label("Fallback Model")).to_have_value(_containing("companion:1b  (Ollama"))
 
 
-def test_model_typed_by_hand(window: Window, service: ScriptedService) -> None:
-    here = window()
-    here.get_by_label("Fallback Model").fill("owner/own-model")
-    here.get_by_label("Fallback Model").press("Enter")
-    expect(here.get_by_label("Model Information")).to_have_value(_containing("owner/own-model (custom)"))
-    service.progress = ["Loading owner/own-model"]
-    button(here, "Load Model").click()
-    expect(status(here)).to_have_value("Loading owner/own-model")
-    service.progress = []
-    reload(here)
-    expect(here.get_by_label("Fallback Model")).to_have_value("owner/own-model")
-    assert service.loads == [("owner/own-model", True)]
+def test_download_is_watched_by_every_window_and_cancelled(
+    window: Window, service: ScriptedService, download: ScriptedDownload
+) -> None:
+    one, two = window(), window()
+    one.get_by_label("Fallback Model").fill("owner/own-model")
+    one.get_by_label("Fallback Model").press("Enter")
+    expect(one.get_by_label("Model Information")).to_have_value(_containing("owner/own-model (custom)"))
+    button(one, "Load Model").click()
+    expect(status(one)).to_have_value(_containing("Downloading owner/own-model: 0.50 of 2.00 GB"))
+    expect(live(two)).to_contain_text("Downloading owner/own-model: 0.50 of 2.00 GB")
+    button(two, "Cancel Download").click()
+    expect(status(one)).to_have_value(_containing("goes on where this one ended"))
+    assert (download.asked, service.loads) == (["owner/own-model"], [])
+    download.go_on.set()
+    button(one, "Load Model").click()
+    expect(status(one)).to_have_value(_containing("Downloaded: owner/own-model."))
+    assert service.loads == [("owner/own-model", False)]
 
 
 def test_host_good_and_bad(window: Window, env_file: Path) -> None:
     here = window()
     change_host(here, "10.0.0.7:5000")
     reload(here)
-    expect(here.get_by_label("Fallback Host")).to_have_value("10.0.0.7:5000")
-    here.get_by_label("Fallback Host").fill("no host at all")
+    expect(here.get_by_label("Fallback Host", exact=True)).to_have_value("10.0.0.7:5000")
+    here.get_by_label("Fallback Host", exact=True).fill("no host at all")
     button(here, "Change Host").click()
     expect(status(here)).to_have_value(_containing("Fallback Host is 'no host at all'"))
-    expect(here.get_by_label("Fallback Host")).to_have_value("10.0.0.7:5000")
+    expect(here.get_by_label("Fallback Host", exact=True)).to_have_value("10.0.0.7:5000")
     assert restarted(env_file).get(ui.HOST) == "10.0.0.7:5000"
 
 
@@ -187,17 +205,88 @@ def test_deadline_typed_beside_its_slider(window: Window, env_file: Path) -> Non
     assert restarted(env_file).get("API_FALLBACK_FIRST_TOKEN_TIMEOUT") == 42
 
 
-def test_two_windows_agree_after_a_reload(window: Window, host: Any) -> None:
+def test_text_box_of_advanced_counts_when_it_is_left(window: Window, env_file: Path) -> None:
+    here = window()
+    here.get_by_text("Advanced", exact=True).click()
+    box = here.get_by_label("Context Window")
+    box.fill("4096")
+    assert restarted(env_file).get("API_FALLBACK_CONTEXT_WINDOW") == 0
+    box.press("Tab")
+    expect(status(here)).to_have_value(_containing("Saved: Context Window is 4096."))
+    assert restarted(env_file).get("API_FALLBACK_CONTEXT_WINDOW") == 4096
+    box.fill("many")
+    box.press("Enter")
+    expect(status(here)).to_have_value(_containing("API_FALLBACK_CONTEXT_WINDOW is 'many'"))
+    expect(box).to_have_value("4096")
+
+
+def test_switch_of_advanced(window: Window, host: Any) -> None:
+    here = window()
+    here.get_by_text("Advanced", exact=True).click()
+    here.get_by_label("Download a Missing Model at Start").click()
+    expect(status(here)).to_have_value(_containing("Saved: Download a Missing Model at Start is ON."))
+    assert host.settings.get("API_FALLBACK_DOWNLOAD") is True
+
+
+def test_undo_and_reset(window: Window, host: Any) -> None:
+    here = window()
+    change_host(here, "10.0.0.7:5000")
+    change_host(here, "10.0.0.8:5000")
+    button(here, "Undo Last Change").click()
+    expect(status(here)).to_have_value(_containing("Undone: Fallback Host is"))
+    expect(here.get_by_label("Fallback Host", exact=True)).not_to_have_value("10.0.0.8:5000")
+    host.settings.set("API_FALLBACK_THREADS", 3)
+    button(here, "Reset to Defaults").click()
+    expect(status(here)).to_have_value(_containing("Reset: "))
+    expect(here.get_by_label("Fallback Host", exact=True)).to_have_value("")
+    assert host.settings.get("API_FALLBACK_THREADS") == 0
+    button(here, "Undo Last Change").click()
+    expect(status(here)).to_have_value(_containing("Undone: "))
+    assert host.settings.get("API_FALLBACK_THREADS") == 3
+
+
+def test_two_windows_agree_by_themselves(window: Window, host: Any) -> None:
+    """Within a second or two, and what is being typed stays."""
     one, two = window(), window()
+    two.get_by_label("Test Message").fill("half a sent")
     button(one, "Check/Uncheck").click()
     change_host(one, "10.0.0.8:5000")
-    expect(one.get_by_label("Enable API Fallback")).not_to_be_checked()
-    reload(one)
-    reload(two)
     for here in (one, two):
         expect(here.get_by_label("Enable API Fallback")).not_to_be_checked()
-        expect(here.get_by_label("Fallback Host")).to_have_value("10.0.0.8:5000")
-    assert (host.settings.get(ui.ENABLED), host.settings.get(ui.HOST)) == (False, "10.0.0.8:5000")
+        expect(here.get_by_label("Fallback Host", exact=True)).to_have_value("10.0.0.8:5000")
+    two.get_by_label("Fallback Host", exact=True).fill("10.0.0.9:50")
+    host.settings.set("API_FALLBACK_PRELOAD", "never")
+    two.get_by_text("Advanced", exact=True).click()
+    expect(two.get_by_label("Load the Local Model")).to_have_value("never")
+    expect(two.get_by_label("Fallback Host", exact=True)).to_have_value("10.0.0.9:50")
+    expect(two.get_by_label("Test Message")).to_have_value("half a sent")
+
+
+def test_live_state_follows_by_itself(window: Window, host: Any, outages: Outages) -> None:
+    here = window()
+    expect(live(here)).to_contain_text("0 replies in the last hour")
+    host.records.add(TurnRecord(time.time(), "127.0.0.1:5000", "oobabooga", "Tiny on cpu", seconds=1.5))
+    outages.began("127.0.0.1:5000", "nothing listens")
+    expect(live(here)).to_contain_text("1 reply in the last hour, 1 by the fallback; 1 outage")
+    expect(live(here)).to_contain_text("by Tiny on cpu, in 1.5 s.")
+    expect(live(here).locator("svg")).to_be_visible()
+
+
+def test_nothing_is_asked_while_nobody_looks(window: Window) -> None:
+    """Once a second while the section is seen; never while another tab is open."""
+    here = window()
+    asked: list[str] = []
+    here.on("request", lambda request: asked.append(request.url) if request.method == "POST" else None)
+    expect(live(here)).to_be_visible()
+    here.wait_for_timeout(4200)
+    seen = len(asked)
+    outer_tab(here, "Debug").click()
+    expect(live(here)).not_to_be_visible()
+    here.wait_for_timeout(1500)  # what was asked just before may still be under way
+    asked.clear()
+    here.wait_for_timeout(4200)
+    assert 1 <= seen <= 6
+    assert asked == []
 
 
 def test_opening_the_tab_shows_what_changed_meanwhile(window: Window, host: Any) -> None:

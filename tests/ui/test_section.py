@@ -9,15 +9,23 @@ import pytest
 gr: Any = pytest.importorskip("gradio", reason="gradio is not installed here")
 
 from tests.ui.pages import labels_in, page, tab  # noqa: E402  (after the skip)
-from tests.ui.scripted import ScriptedService  # noqa: E402
+from tests.ui.scripted import ScriptedDownload, ScriptedService  # noqa: E402
 from zwaif_fallback import catalogue, ui  # noqa: E402
+from zwaif_fallback.settings import SETTINGS  # noqa: E402
+from zwaif_fallback.ui import advanced, section  # noqa: E402
+from zwaif_fallback.ui.shelf import Shelf  # noqa: E402
 from zwaif_hooks.host import webui  # noqa: E402
 
 
 @pytest.fixture
-def demo(host: Any, service: ScriptedService) -> Any:
+def build(host: Any, service: ScriptedService, shelf: Shelf, download: ScriptedDownload) -> Any:
+    return lambda: ui.build(gr, host, service, shelf=shelf, download=download)
+
+
+@pytest.fixture
+def demo(build: Any) -> Any:
     demo = page(nested_settings=True)
-    assert webui.add_to_settings_tab(demo, gr, [("fallback", lambda: ui.build(gr, host, service))]) == ["fallback"]
+    assert webui.add_to_settings_tab(demo, gr, [("fallback", build)]) == ["fallback"]
     return demo
 
 
@@ -44,8 +52,28 @@ def test_order_of_the_section(demo: Any) -> None:
         "Seconds to Connect",
         "Seconds to the First Word",
         "Seconds Between Words",
+        "Model on the Fallback Host",
         "Load the Local Model",
+        "Device",
+        "Quantization",
+        "Context Window",
+        "Longest Reply",
+        "Temperature",
+        "Processor Cores",
+        "Download a Missing Model at Start",
+        "Seconds Until the Local Model is Restarted",
     ]
+
+
+def test_every_advanced_setting_has_its_sentence_of_help(demo: Any) -> None:
+    for setting in SETTINGS:
+        if setting.name in advanced.names():
+            assert by_label(demo, ui.title(setting)).info == setting.help
+
+
+def test_settings_that_name_files_are_not_on_the_page(demo: Any) -> None:
+    labels = labels_in(by_label(demo, "API Fallback"))
+    assert not {ui.title(setting) for setting in SETTINGS if setting.name in advanced.FILE_SETTINGS} & set(labels)
 
 
 def test_what_can_be_typed_into_and_what_cannot(demo: Any) -> None:
@@ -55,55 +83,71 @@ def test_what_can_be_typed_into_and_what_cannot(demo: Any) -> None:
     assert all(getattr(by_label(demo, label), "interactive", True) is not None for label in labels)
 
 
-def test_values_come_from_the_settings(host: Any, service: ScriptedService) -> None:
-    host.settings.set(ui.MODEL, "models/my own")
+def test_values_come_from_the_settings(host: Any, build: Any) -> None:
     host.settings.set(ui.HOST, "10.0.0.7:5000")
     host.settings.set("API_FALLBACK_FIRST_TOKEN_TIMEOUT", 400)
     demo = page()
-    webui.add_to_settings_tab(demo, gr, [("fallback", lambda: ui.build(gr, host, service))])
-    model = by_label(demo, "Fallback Model")
-    assert model.value == "models/my own"
-    assert [name for name, _ in model.choices] == ["models/my own", *catalogue.choices()]
+    webui.add_to_settings_tab(demo, gr, [("fallback", build)])
+    assert [name for name, _ in by_label(demo, "Fallback Model").choices] == ["auto", *catalogue.choices()]
     assert by_label(demo, "Fallback Host").value == "10.0.0.7:5000"
     slider = by_label(demo, "Seconds to the First Word")
     assert (slider.value, slider.maximum) == (400, 400), "a value beyond the slider's end must not be cut"
 
 
-def test_events_are_no_public_api_and_never_polled(demo: Any) -> None:
+def test_building_the_page_searches_no_disk(host: Any, service: ScriptedService) -> None:
+    """Z-Waif builds its page while it starts."""
+    shelf = Shelf(host.settings, host.tree, lambda *_: pytest.fail("looked for models"), lambda: pytest.fail("asked"))
+    with gr.Blocks(analytics_enabled=False):
+        ui.build(gr, host, service, shelf=shelf)
+
+
+def test_events_are_no_public_api(demo: Any) -> None:
     events = own_events(demo)
-    assert len(events) == 14
-    assert {event.api_name for event in events if getattr(event, "api_visibility", "private") != "private"} == set()
-    assert not [event for event in events if getattr(event, "every", None)]
+    assert len(events) > 30
+    assert {event.api_name for event in events if getattr(event, "api_visibility", "private") != "private"} <= {False}
     named = demo.get_api_info()["named_endpoints"]
-    assert not [name for name in named if "fallback" in name or "look" in name or "toggle" in name]
+    assert not [name for name in named if any(word in name for word in ("fallback", "look", "toggle", "load", "undo"))]
+
+
+def test_gradio_polls_nothing_of_ours(demo: Any) -> None:
+    """The browser presses Refresh, and only where somebody sees it."""
+    assert not [event for event in own_events(demo) if getattr(event, "every", None)]
+    assert not [block for block in demo.blocks.values() if type(block).__name__ == "Timer"]
+    (script,) = [event for event in demo.fns.values() if event.js == section.EVERY_SECOND]
+    assert script.fn is None
+    (button,) = [block for block in demo.blocks.values() if getattr(block, "elem_id", "") == section.REFRESH_ID]
+    assert button.value == "Refresh"
 
 
 def test_long_load_in_one_window_keeps_no_other_waiting(demo: Any) -> None:
     limits = {event.fn.__name__: event.concurrency_limit for event in own_events(demo)}
     assert limits.pop("test") == 1, "one test at a time is enough for one model"
+    assert limits.pop("check") == 1
     assert set(limits.values()) == {None}
 
 
 def test_page_shows_current_values_when_it_loads(demo: Any, host: Any) -> None:
-    (refresh,) = [event for event in own_events(demo) if event.fn.__name__ == "values"]
+    (refresh,) = [event for event in own_events(demo) if event.fn.__name__ == "opened"]
     host.settings.set(ui.ENABLED, False)
-    shown = dict(zip((block.label for block in refresh.outputs), refresh.fn(), strict=True))
+    shown = dict(zip((getattr(block, "label", None) for block in refresh.outputs), refresh.fn(), strict=True))
     assert shown["Enable API Fallback"] is False
     assert shown["Load the Local Model"] == "auto"
+    assert shown["Fallback Model"]["choices"][1][0].startswith("companion:1b  (Ollama")
+    assert shown["Fallback Model"]["value"] == host.settings.get(ui.MODEL)
 
 
-def test_section_needs_no_settings_tab(host: Any, service: ScriptedService) -> None:
+def test_section_needs_no_settings_tab(build: Any) -> None:
     with gr.Blocks(analytics_enabled=False) as demo:
-        ui.build(gr, host, service)
+        build()
     assert by_label(demo, "Fallback Status").value == "Ready."
 
 
-def test_older_switch_of_the_host_is_followed_and_never_written(host: Any, service: ScriptedService) -> None:
+def test_older_switch_of_the_host_is_followed_and_never_written(build: Any) -> None:
     demo = page()
     with demo, tab(demo, "Chat"):
         older = gr.Checkbox(label="Enable API Fallback")
         older.change(lambda value: None, older, None)
-    webui.add_to_settings_tab(demo, gr, [("fallback", lambda: ui.build(gr, host, service))])
+    webui.add_to_settings_tab(demo, gr, [("fallback", build)])
     (follows,) = [event for event in demo.fns.values() if event.targets[0][0] == older._id and event.outputs]
     assert [block.label for block in follows.outputs] == ["Enable API Fallback"]
     assert older not in [block for event in own_events(demo) for block in event.outputs]

@@ -16,6 +16,7 @@ from zwaif_fallback.engines.base import LoadOptions
 from zwaif_fallback.engines.explain import explain
 from zwaif_fallback.hardware import Estimate, Memory
 from zwaif_fallback.service import FallbackService
+from zwaif_fallback.ui import allowed
 from zwaif_hooks.messages import Message, ModelInfo
 
 # --- the model --------------------------------------------------------------------------------------------------------
@@ -38,6 +39,18 @@ def _(scene: Scene) -> object:
 
 
 says("… is not on this computer yet")(lambda scene: model_files.not_here(catalogue.DEFAULT))
+
+
+def name_on_the_page(name: str) -> Producer:
+    return lambda scene: allowed.resolve(name, [], scene.folder, "models/", catalogue.DEFAULT)
+
+
+says("Type the model's Hugging Face name (owner/model), or pick one of the list, then press Load Model.")(
+    name_on_the_page("Custom")
+)
+says("Only models in the list and those in the folders of FALLBACK_MODEL_DIR can be chosen on this page.")(
+    name_on_the_page("/somewhere/else")
+)
 
 
 def find(name: str) -> Producer:

@@ -1,0 +1,181 @@
+"""Fallback Host: which addresses are taken, and what a check may do and tell."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ui.scripted import ENV, ScriptedDownload, ScriptedService
+from zwaif_fallback import ui
+from zwaif_fallback.engines.remote import KEY_VARIABLE
+from zwaif_fallback.ui import address
+from zwaif_fallback.ui.shelf import Shelf
+
+SECRET = "sk-this-must-stay-here"
+
+
+@pytest.fixture
+def panel(host: Any, service: ScriptedService, shelf: Shelf, download: ScriptedDownload) -> ui.Panel:
+    return ui.Panel(host, service, shelf=shelf, download=download)
+
+
+class Server:
+    """A real server on loopback; remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.status, self.headers, self.body = 200, {"Content-Type": "application/json"}, b""
+        self.hold = threading.Event()
+        self.hold.set()
+        self.asked: list[tuple[str, str | None]] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.asked.append((self.path, self.headers.get("Authorization")))
+                outer.hold.wait(20)
+                self.send_response(outer.status)
+                for name, value in outer.headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(outer.body)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """The console belongs to the tests."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.address = f"127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def lists(self, *names: str) -> None:
+        self.body = json.dumps({"data": [{"id": name} for name in names]}).encode()
+
+    def close(self) -> None:
+        self.hold.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    running = Server()
+    yield running
+    running.close()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "127.0.0.1:5000", "localhost:1", "http://10.0.0.7:8080", "https://llm.example/v1", "[::1]:5000", "gpu-box"],
+)
+def test_host_is_taken(panel: ui.Panel, host: Any, text: str) -> None:
+    host.settings.set(ui.HOST, "before:1")
+    shown, status, _ = panel.address.change(f"  {text} ")
+    assert (shown, status) == (text, f"Saved: Fallback Host is {text or 'empty'}.\nReady.")
+    assert host.settings.get(ui.HOST) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "two words",
+        "127.0.0.1:99999",
+        "127.0.0.1:0",
+        "127.0.0.1:port",
+        "ftp://x",
+        "http://",
+        "[::1",
+        "file:///etc/passwd",
+        "gopher://127.0.0.1:70/",
+        "http://user:password@host",
+        "http://host/?query=1",
+        "http://host/#part",
+        "http://host/a/../../b%2e",
+        "http://169.254.169.254/latest",
+        "http://[fe80::1]:80",
+        "host\nCHAR_NAME = Eve",
+        "host\u2028x",
+        "http:\\\\host",
+    ],
+)
+def test_host_that_is_none_changes_nothing_and_says_why(panel: ui.Panel, env_file: Path, text: str) -> None:
+    shown, status, _ = panel.address.change(text)
+    assert shown == ""
+    assert "127.0.0.1:5000" in status.splitlines()[0]
+    assert env_file.read_text(encoding="utf-8") == ENV
+
+
+def check(panel: ui.Panel, text: str) -> str:
+    panel.address.change(text)
+    return panel.address.check(text).splitlines()[0]
+
+
+def test_check_lists_the_models_and_the_time(panel: ui.Panel, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, SECRET)
+    server.lists("mistral-7b", "llama-3.2")
+    told = check(panel, server.address)
+    assert told.startswith(f"{server.address} answered in 0.")
+    assert told.endswith(" s. Models: mistral-7b, llama-3.2.")
+    assert server.asked == [("/v1/models", f"Bearer {SECRET}")]
+    assert SECRET not in told
+
+
+def test_address_that_is_not_saved_is_not_asked(panel: ui.Panel, server: Server) -> None:
+    assert "not saved yet" in panel.address.check(server.address)
+    assert "no fallback host" in panel.address.check("")
+    assert server.asked == []
+
+
+def test_redirect_is_not_followed(panel: ui.Panel, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, SECRET)
+    other = Server()
+    server.status, server.headers = 302, {"Location": f"http://{other.address}/v1/models"}
+    assert "HTTP 302" in check(panel, server.address)
+    assert other.asked == []
+    other.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "told"),
+    [
+        (401, b"SECRET PAGE", "wants another key"),
+        (404, b"SECRET PAGE", "does not speak the OpenAI API"),
+        (500, b"SECRET PAGE", "HTTP 500"),
+        (200, b"SECRET PAGE", "not with a list of models"),
+        (200, b'{"data": 7, "x": "SECRET PAGE"}', "not with a list of models"),
+        (200, b"[" * 100_000, "not with a list of models"),
+        (200, b'{"data": []}', "has no model loaded"),
+        (200, b"x" * 1_100_000, "does not end"),
+    ],
+)
+def test_what_a_server_says_is_told_in_our_words(
+    panel: ui.Panel, server: Server, status: int, body: bytes, told: str
+) -> None:
+    server.status, server.body = status, body
+    line = check(panel, server.address)
+    assert told in line
+    assert "SECRET" not in line
+
+
+def test_names_of_models_cannot_be_a_page(panel: ui.Panel, server: Server) -> None:
+    server.lists(*(f"m{i}\n\x1b[31m" + "x" * 500 for i in range(20)))
+    line = check(panel, server.address)
+    assert line.endswith(" and 12 more.")
+    assert len(line) < 700
+    assert line.isprintable()
+
+
+def test_nobody_there(panel: ui.Panel, server: Server) -> None:
+    server.close()
+    assert "Nothing answers there. Start the server" in check(panel, server.address)
+
+
+def test_server_that_never_ends_is_given_up_on(server: Server) -> None:
+    server.hold.clear()
+    with pytest.raises(address.CheckFailed, match="did not finish its answer"):
+        address.list_models(server.address, seconds=0.2)

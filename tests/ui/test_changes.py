@@ -1,0 +1,113 @@
+"""One value of one known setting at a time; and the way back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ui.scripted import ENV
+from zwaif_fallback.ui.changes import ENABLED, HOST, MODEL, Changes
+from zwaif_hooks.host import envfile
+
+WAIT = "API_FALLBACK_FIRST_TOKEN_TIMEOUT"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def changes(host: Any, clock: Clock) -> Changes:
+    return Changes(host.settings, [ENABLED, MODEL, HOST, WAIT], clock)
+
+
+@pytest.mark.parametrize(
+    "value", ["a\nCHAR_NAME = Eve", "x\r\ny", "\x00", "\u2028x\x85y\nz", "a" * 5000, ["list"], {"a": 1}, None, ("x",)]
+)
+@pytest.mark.parametrize("name", [MODEL, HOST, WAIT])
+def test_no_value_writes_a_second_line(changes: Changes, env_file: Path, name: str, value: object) -> None:
+    assert changes.set(name, value)
+    assert env_file.read_text(encoding="utf-8") == ENV
+
+
+@pytest.mark.parametrize(
+    "value", ["${PATH}", "$(id)", "a # b", "'quoted'", '"', "a=b", "export X=1", "\u2028CHAR_NAME = Eve", "x\x85y"]
+)
+def test_odd_value_stays_one_value(changes: Changes, env_file: Path, value: str) -> None:
+    before = envfile.read(env_file)
+    changes.set(MODEL, value)
+    read = envfile.read(env_file)
+    assert {key: text for key, text in read.items() if key != MODEL} == before
+    assert read[MODEL] == changes.get(MODEL) == value.strip()
+
+
+@pytest.mark.parametrize("name", ["CHAR_NAME", "FALLBACK_MODEL_DIR", "API_FALLBACK_LAST_WORDS", "PATH", ""])
+def test_other_keys_cannot_be_written(changes: Changes, env_file: Path, name: str) -> None:
+    assert "cannot be changed on this page" in changes.set(name, "x")
+    assert env_file.read_text(encoding="utf-8") == ENV
+
+
+def test_undo_goes_back_change_by_change(changes: Changes, clock: Clock) -> None:
+    changes.set(MODEL, "owner/one")
+    changes.set(HOST, "10.0.0.7:5000")
+    clock.seconds = 100
+    changes.set(MODEL, "owner/two")
+    assert changes.undo() == "Undone: Fallback Model is owner/one again."
+    assert changes.undo() == "Undone: Fallback Host is empty again."
+    assert changes.get(MODEL) == "owner/one"
+    changes.undo()
+    assert changes.get(MODEL) != "owner/one"
+    assert "nothing to undo" in changes.undo()
+
+
+def test_slider_that_was_dragged_is_one_change(changes: Changes, clock: Clock) -> None:
+    for value in (20, 25, 31, 40):
+        clock.seconds += 1
+        changes.set(WAIT, value)
+    clock.seconds += 60
+    changes.set(WAIT, 50)
+    changes.undo()
+    assert changes.get(WAIT) == 40
+    changes.undo()
+    assert changes.get(WAIT) == 15
+
+
+def test_change_that_was_refused_or_none_is_not_undone(changes: Changes) -> None:
+    changes.set(HOST, "10.0.0.7:5000")
+    changes.set(WAIT, "soon")
+    changes.set(WAIT, 15)
+    assert changes.undo() == "Undone: Fallback Host is empty again."
+
+
+def test_reset_keeps_the_switch_and_can_be_undone(changes: Changes) -> None:
+    changes.set(ENABLED, False)
+    changes.set(HOST, "10.0.0.7:5000")
+    changes.set(WAIT, 60)
+    assert changes.reset().startswith("Reset: ")
+    assert (changes.get(ENABLED), changes.get(HOST), changes.get(WAIT)) == (False, "", 15)
+    assert "already" in changes.reset()
+    changes.undo()
+    assert (changes.get(HOST), changes.get(WAIT)) == ("10.0.0.7:5000", 60)
+
+
+def test_value_that_acts_but_could_not_be_saved_is_told_and_can_be_undone(
+    changes: Changes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise envfile.EnvFileError("The disk is full.")
+
+    monkeypatch.setattr(envfile, "write", fail)
+    assert "The disk is full." in changes.set(WAIT, 60)
+    assert "The disk is full." in changes.undo()
+    assert changes.get(WAIT) == 15

@@ -1,0 +1,155 @@
+"""Gradio's functions are open to every program that can connect: called here as such a program would, past the page.
+
+Not one of them may load a place outside the model folders, ask an address that nobody saved, send the key there, or
+write anything into ``.env`` but one value of a setting that the page shows.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+gr: Any = pytest.importorskip("gradio", reason="gradio is not installed here")
+
+from tests.ui.pages import page  # noqa: E402  (after the skip)
+from tests.ui.scripted import ENV, ScriptedDownload, ScriptedService  # noqa: E402
+from zwaif_fallback import model_files, ui  # noqa: E402
+from zwaif_fallback.settings import DEFAULT_MODEL, SETTINGS  # noqa: E402
+from zwaif_fallback.ui.shelf import Shelf  # noqa: E402
+from zwaif_hooks.host import envfile, webui  # noqa: E402
+
+INJECTIONS = [
+    "x\nCHAR_NAME = Eve",
+    "x\r\nHOST_PORT = evil:1",
+    'x" \nCHAR_NAME = Eve',
+    "/etc/passwd",
+    "\\\\server\\share\\model",
+    "http://169.254.169.254/latest/meta-data",
+    "file:///etc/passwd",
+    "${HOME}",
+    "\x00",
+    ["/etc", "/root"],
+    {"__type__": "update", "value": "x"},
+    None,
+    -1,
+    1e300,
+    True,
+]
+
+
+class Caller:
+    """A program that speaks Gradio's protocol; no browser."""
+
+    def __init__(self, address: str, demo: Any) -> None:
+        self._address, self._demo = address, demo
+        config = requests.get(f"{address}/config", timeout=20).json()
+        self._prefix = address + config.get("api_prefix", "")
+
+    def ours(self, name: str = "") -> list[int]:
+        """Numbers of our functions, or of those called ``name``."""
+        return [
+            number
+            for number, event in self._demo.fns.items()
+            if "zwaif_fallback" in getattr(event.fn, "__module__", "") and name in ("", event.fn.__name__)
+        ]
+
+    def call(self, number: int, *data: object) -> list[dict[str, Any]]:
+        """What a function tells; an empty list where Gradio refuses the call by itself."""
+        asked = {"data": list(data), "fn_index": number, "session_hash": f"caller{number}", "trigger_id": None}
+        if self._demo.fns[number].queue is False:
+            answer = requests.post(f"{self._prefix}/run/predict", json=asked, timeout=20)
+            return [answer.json()] if answer.ok else []
+        joined = requests.post(f"{self._prefix}/queue/join", json=asked, timeout=20)
+        if not joined.ok:
+            return []
+        told = []
+        with requests.get(
+            f"{self._prefix}/queue/data",
+            params={"session_hash": f"caller{number}"},
+            stream=True,
+            timeout=20,
+        ) as lines:
+            for line in lines.iter_lines():
+                event = json.loads(line[5:]) if line.startswith(b"data:") else {}
+                told.append(event)
+                if event.get("msg") in ("process_completed", "close_stream", "unexpected_error"):
+                    break
+        return told
+
+    def inputs_of(self, number: int) -> int:
+        return len(self._demo.fns[number].inputs)
+
+
+@pytest.fixture
+def caller(host: Any, service: ScriptedService, shelf: Shelf, download: ScriptedDownload) -> Iterator[Caller]:
+    demo = page(nested_settings=True)
+    download.go_on.set()
+    webui.add_to_settings_tab(
+        demo, gr, [("fallback", lambda: ui.build(gr, host, service, shelf=shelf, download=download))]
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    demo.launch(server_name="127.0.0.1", server_port=port, prevent_thread_lock=True, quiet=True)
+    yield Caller(f"http://127.0.0.1:{port}", demo)
+    demo.close()
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_files, "cached_snapshot", lambda *_: None)
+
+
+def test_the_way_in_is_real(caller: Caller, host: Any) -> None:
+    """Without this the other tests could pass because nothing arrives."""
+    (toggle,) = caller.ours("toggle")
+    caller.call(toggle)
+    assert host.settings.get(ui.ENABLED) is False
+    change = caller.ours("change")
+    caller.call(change[0], "10.0.0.7:5000")
+    assert host.settings.get(ui.HOST) == "10.0.0.7:5000"
+
+
+@pytest.mark.parametrize("value", INJECTIONS, ids=repr)
+def test_whatever_is_sent_env_gets_one_value_of_a_known_setting(
+    caller: Caller, env_file: Path, service: ScriptedService, download: ScriptedDownload, shelf: Shelf, value: object
+) -> None:
+    before = envfile.read(env_file)
+    for number in caller.ours():
+        if caller.inputs_of(number) and "test" not in caller._demo.fns[number].fn.__name__:
+            caller.call(number, *[value] * caller.inputs_of(number))
+    after = envfile.read(env_file)
+    known = {setting.name for setting in SETTINGS}
+    assert {key: text for key, text in after.items() if key not in known} == {
+        key: text for key, text in before.items() if key not in known
+    }
+    assert len(env_file.read_text(encoding="utf-8").splitlines()) == len(ENV.splitlines()) + len(after) - len(before)
+    assert (service.loads, download.asked) == ([], [])
+    assert shelf.chosen == DEFAULT_MODEL
+
+
+def test_no_address_is_asked_that_was_not_saved(caller: Caller, host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_FALLBACK_API_KEY", "sk-this-must-stay-here")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        listener.settimeout(0.3)
+        here = f"127.0.0.1:{listener.getsockname()[1]}"
+        (check,) = caller.ours("check")
+        told = caller.call(check, here)
+        with pytest.raises(TimeoutError):
+            listener.accept()
+    assert "not saved yet" in json.dumps(told)
+    assert "sk-this" not in json.dumps(told)
+
+
+def test_nothing_of_ours_has_a_public_name(caller: Caller) -> None:
+    assert caller.ours()
+    names = caller._demo.get_api_info()["named_endpoints"]
+    assert not [name for name in names if any(word in name for word in ("load", "check", "undo", "change", "toggle"))]

@@ -1,0 +1,14 @@
+"""The "API Fallback" section of Z-Waif's Settings tab.
+
+Each file shows one thing and holds both halves of it: a class that does the work, plain functions without Gradio, and
+a function that lays the components out in Z-Waif's own idiom. ``section`` puts them together. Gradio runs what a click
+asks for in worker threads; loads and downloads have threads of their own, so that closing or reloading the page
+interrupts nothing: a function here only watches them.
+"""
+
+from zwaif_fallback.ui.address import host_problem
+from zwaif_fallback.ui.changes import ENABLED, HOST, MODEL
+from zwaif_fallback.ui.components import title
+from zwaif_fallback.ui.section import Panel, build
+
+__all__ = ["ENABLED", "HOST", "MODEL", "Panel", "build", "host_problem", "title"]

@@ -1,0 +1,141 @@
+"""Values that the page changes: checked, saved one at a time, and taken back where they were a bad choice."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from zwaif_fallback.ui.components import title
+from zwaif_hooks.host.settings import NotSaved, SettingProblem, SettingsStore
+
+ENABLED = "API_FALLBACK_ENABLED"
+MODEL = "API_FALLBACK_MODEL"
+HOST = "API_FALLBACK_HOST"
+
+LONGEST_INPUT = 1000
+"""Characters that any text box of the page may hold."""
+REMEMBERED = 50
+"""Changes that can be undone."""
+ONE_CHANGE_SECONDS = 3.0
+"""A slider that is being dragged changes its setting many times: what follows this soon is the same change."""
+
+Seen = list[Any] | None
+"""The values that one window of the page showed last; None before it was told any."""
+
+
+@dataclass
+class _Change:
+    """Values before one change, by setting."""
+
+    before: dict[str, Any]
+    at: float
+
+
+class Changes:
+    """Shared by all windows of the page. A problem comes back as a line for the status box, never as an exception.
+
+    Args:
+        names: the settings that the page may touch; no other can be changed through it.
+    """
+
+    def __init__(
+        self, settings: SettingsStore, names: Iterable[str], now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._settings = settings
+        self.names = tuple(names)
+        self._now = now
+        self._made: deque[_Change] = deque(maxlen=REMEMBERED)
+        self._lock = threading.Lock()
+
+    def get(self, name: str) -> Any:
+        return self._settings.get(name)
+
+    def values(self) -> list[Any]:
+        """What the components for :attr:`names` show."""
+        return [self._settings.get(name) for name in self.names]
+
+    def noted(self, seen: Seen, name: str) -> Seen:
+        """What a window has seen once it is told the new value of ``name``."""
+        if not isinstance(seen, list) or len(seen) != len(self.names):
+            return None
+        return [self.get(one) if one == name else old for one, old in zip(self.names, seen, strict=True)]
+
+    def set(self, name: str, value: object) -> str:
+        """Change one setting; the problem in one line, empty where there was none."""
+        problem = self._unusable(name, value)
+        if problem:
+            return problem
+        before = self._settings.get(name)
+        if self._means(name, value) == before:
+            return ""
+        problem = self._save(name, value)
+        if self._settings.get(name) != before:
+            self._remember({name: before})
+        return problem
+
+    def saved(self, name: str) -> str:
+        """One line on the value that counts now."""
+        setting = self._settings.setting(name)
+        return f"Saved: {title(setting)} is {setting.text(self._settings.get(name)) or 'empty'}."
+
+    def undo(self) -> str:
+        """Back to the values before the last change; pressed again, before the one before."""
+        with self._lock:
+            if not self._made:
+                return "There is nothing to undo: no value was changed here since Z-Waif started."
+            last = self._made.pop()
+        return self._restore(last.before, "Undone")
+
+    def reset(self) -> str:
+        """Every setting of the page to its default, but the switch; one change, so that it can be undone."""
+        defaults = {name: self._settings.setting(name).default for name in self.names if name != ENABLED}
+        before = {name: self.get(name) for name, default in defaults.items() if self.get(name) != default}
+        if not before:
+            return "All values are at their default already."
+        said = self._restore({name: defaults[name] for name in before}, "Reset")
+        self._remember(before, apart=True)
+        return said
+
+    def _restore(self, values: dict[str, Any], word: str) -> str:
+        problems = [problem for name, value in values.items() if (problem := self._save(name, value))]
+        shown = [self._settings.setting(name) for name in values]
+        told = "; ".join(f"{title(one)} is {one.text(self.get(one.name)) or 'empty'} again" for one in shown[:4])
+        more = f"; and {len(shown) - 4} more" if len(shown) > 4 else ""
+        return " ".join([f"{word}: {told}{more}.", *problems])
+
+    def _unusable(self, name: str, value: object) -> str:
+        if name not in self.names:
+            return f"{name} cannot be changed on this page."
+        if not isinstance(value, (str, int, float)):
+            return f"{name} must be a text or a number, not {type(value).__name__}."
+        if isinstance(value, str) and len(value) > LONGEST_INPUT:
+            return f"That is too long for {name}: {len(value)} characters, {LONGEST_INPUT} are allowed."
+        return ""
+
+    def _means(self, name: str, value: object) -> object:
+        """The value as the setting would hold it; what cannot be one is told when it is saved."""
+        try:
+            return self._settings.setting(name).parse(value)
+        except SettingProblem:
+            return None
+
+    def _save(self, name: str, value: object) -> str:
+        try:
+            self._settings.set(name, value)
+        except NotSaved as problem:  # it acts all the same
+            return str(problem)
+        except SettingProblem as problem:
+            return str(problem)
+        return ""
+
+    def _remember(self, before: dict[str, Any], apart: bool = False) -> None:
+        with self._lock:
+            now, last = self._now(), self._made[-1] if self._made else None
+            if last and not apart and last.before.keys() == before.keys() and now - last.at < ONE_CHANGE_SECONDS:
+                last.at = now
+                return
+            self._made.append(_Change(before, now))

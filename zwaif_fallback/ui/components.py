@@ -1,0 +1,85 @@
+"""Making components as Z-Waif's page has them, and wiring them so that they cost little and stay private."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from zwaif_hooks.host.settings import Setting, SettingsStore
+
+Function = Callable[..., Any] | None
+
+
+class Components:
+    """Gradio, as the section uses it.
+
+    A box without an event shows as disabled in Gradio, hence ``interactive`` is always spelt out.
+    """
+
+    def __init__(self, gradio: Any, settings: SettingsStore) -> None:
+        self.gradio = gradio
+        self._setting = settings.setting
+
+    def label(self, name: str) -> str:
+        return title(self._setting(name))
+
+    def row(self) -> Any:
+        return self.gradio.Row()
+
+    def button(self, label: str, **how: Any) -> Any:
+        return self.gradio.Button(value=label, **how)
+
+    def view(self, label: str, text: str, lines: int) -> Any:
+        """A box that only shows."""
+        return self.gradio.Textbox(value=text, label=label, lines=lines, max_lines=12, interactive=False)
+
+    def text(self, label: str, value: str, **how: Any) -> Any:
+        return self.gradio.Textbox(value=value, label=label, interactive=True, **how)
+
+    def slider(self, name: str, value: float, end: float) -> Any:
+        """``end`` is the right end where the setting allows more; the number beside the slider takes the rest."""
+        setting = self._setting(name)
+        low, high = setting.minimum or 0, setting.maximum or end
+        return self.gradio.Slider(
+            minimum=low,
+            maximum=max(value, min(high, end)),
+            step=0.1 if low < 1 and high <= 100 and isinstance(setting.default, float) else 1,
+            value=value,
+            label=self.label(name),
+            info=setting.help,
+            interactive=True,
+        )
+
+    def choice(self, name: str, value: str) -> Any:
+        setting = self._setting(name)
+        return self.gradio.Dropdown(
+            choices=list(setting.choices), value=value, label=self.label(name), info=setting.help, interactive=True
+        )
+
+    def switch(self, name: str, value: bool) -> Any:
+        setting = self._setting(name)
+        return self.gradio.Checkbox(value=value, label=self.label(name), info=setting.help, interactive=True)
+
+    def line(self, name: str, value: str) -> Any:
+        return self.text(self.label(name), value, info=self._setting(name).help)
+
+    def on(self, event: Any, function: Function, inputs: Any, outputs: Any, shared_limit: str = "", **how: Any) -> None:
+        """Wire one event: no public API entry, no grey veil, and no queue behind another window's long load."""
+        limit = (
+            {"concurrency_limit": 1, "concurrency_id": shared_limit} if shared_limit else {"concurrency_limit": None}
+        )
+        private = "api_visibility" in inspect.signature(self.gradio.on).parameters
+        hidden = {"api_visibility": "private"} if private else {"api_name": False}
+        event(function, inputs=inputs, outputs=outputs, show_progress="hidden", **limit, **hidden, **how)
+
+
+def title(setting: Setting) -> str:
+    """A setting's label in Title Case, as on the rest of Z-Waif's page."""
+    first, *rest = (setting.label or setting.name).split()
+    return " ".join([first, *(word if len(word) < 4 else word[0].upper() + word[1:] for word in rest)])
+
+
+def text_of(value: object) -> str:
+    """What the page sent for a text box; anything but text is none."""
+    return value.strip() if isinstance(value, str) else ""

@@ -1,0 +1,117 @@
+"""The last hour as a small picture: replies by the minute, and when the server was away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from html import escape
+
+from zwaif_fallback.outages import Outage
+from zwaif_hooks.records import BY_PRIMARY, TurnRecord
+
+MINUTES = 60
+GREEN, ORANGE, RED, GREY = "#22c55e", "#f59e0b", "#ef4444", "#9ca3af"
+_WIDTH, _TALL, _FLOOR = 960, 40, 46
+_COLUMN = _WIDTH / MINUTES
+_FULL = 4
+"""Replies a minute that fill a column, where there were no more."""
+
+
+def picture(records: Iterable[TurnRecord], outages: Iterable[Outage], now: float) -> str:
+    """An SVG whose every text is escaped. ``now`` is in seconds since 1970."""
+    columns = _columns(records, now)
+    away = [one for one in outages if one.ended is None or one.ended > now - 3600]
+    most = max([_FULL, *(sum(column) for column in columns)])
+    parts = [*(_band(one, now) for one in away), *_marks(now)]
+    for minute, column in enumerate(columns):
+        parts.append(_bars(minute, column, most, now))
+    told = escape(summary(columns, away, now), quote=True)
+    return (
+        f'<svg viewBox="0 0 {_WIDTH} 66" role="img" aria-label="{told}" style="width:100%;max-width:60rem;'
+        f'display:block" xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
+    )
+
+
+def legend() -> str:
+    """What the colours mean."""
+    words = ((GREEN, "reply by the LLM server"), (ORANGE, "by the fallback"), (GREY, "by nobody"), (RED, "outage"))
+    return "".join(
+        f'<span style="margin-right:1em;white-space:nowrap"><span style="color:{colour}">&#9632;</span> {word}</span>'
+        for colour, word in words
+    )
+
+
+def summary(columns: list[list[int]], outages: list[Outage], now: float) -> str:
+    """The picture in one sentence."""
+    by_primary, by_fallback, by_nobody = (sum(column[kind] for column in columns) for kind in range(3))
+    total = by_primary + by_fallback + by_nobody
+    seconds = sum(min(one.seconds(now), 3600.0) for one in outages)
+    replies = f"{total} {'reply' if total == 1 else 'replies'} in the last hour, {by_fallback} by the fallback"
+    lost = f", {by_nobody} by nobody" if by_nobody else ""
+    away = f"{len(outages)} {'outage' if len(outages) == 1 else 'outages'}"
+    return f"{replies}{lost}; {away}{f', {duration(seconds)} in all' if outages else ''}."
+
+
+def last_hour(records: Iterable[TurnRecord], outages: Iterable[Outage], now: float) -> str:
+    """The same sentence from the records."""
+    return summary(_columns(records, now), [one for one in outages if one.ended is None or one.ended > now - 3600], now)
+
+
+def duration(seconds: float) -> str:
+    """``40 s``, ``12 min``, ``3 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.0f} h"
+
+
+def _columns(records: Iterable[TurnRecord], now: float) -> list[list[int]]:
+    """By minute, the oldest first: replies by the primary, by the fallback, by nobody."""
+    columns = [[0, 0, 0] for _ in range(MINUTES)]
+    for record in records:
+        age = now - record.at
+        if 0 <= age < 3600:
+            kind = 0 if record.answered_by == BY_PRIMARY else 1 if record.answered_by else 2
+            columns[MINUTES - 1 - int(age // 60)][kind] += 1
+    return columns
+
+
+def _bars(minute: int, column: list[int], most: int, now: float) -> str:
+    total = sum(column)
+    if not total:
+        return ""
+    parts, top = [], float(_FLOOR)
+    for count, colour in zip(column, (GREEN, ORANGE, GREY), strict=True):
+        height = count / most * _TALL
+        top -= height
+        if count:
+            parts.append(
+                f'<rect x="{minute * _COLUMN + 2:.1f}" y="{top:.1f}" width="{_COLUMN - 4:.1f}" '
+                f'height="{height:.1f}" fill="{colour}"/>'
+            )
+    when = time.strftime("%H:%M", time.localtime(now - (MINUTES - minute - 0.5) * 60))
+    title = f"{when}: {column[0]} by the LLM server, {column[1]} by the fallback, {column[2]} by nobody"
+    return f"<g><title>{title}</title>{''.join(parts)}</g>"
+
+
+def _band(one: Outage, now: float) -> str:
+    left = _WIDTH * max(0.0, 1 - (now - one.began) / 3600)
+    right = _WIDTH * (1.0 if one.ended is None else min(1.0, 1 - (now - one.ended) / 3600))
+    when = time.strftime("%H:%M:%S", time.localtime(one.began))
+    title = f"{one.primary} was away from {when}, {duration(one.seconds(now))}: {one.cause}"
+    return (
+        f'<rect x="{left:.1f}" y="2" width="{max(3.0, right - left):.1f}" height="{_FLOOR - 2}" fill="{RED}" '
+        f'fill-opacity="0.3"><title>{escape(title)}</title></rect>'
+    )
+
+
+def _marks(now: float) -> list[str]:
+    """The floor, and the time at each quarter."""
+    marks = [f'<line x1="0" y1="{_FLOOR}" x2="{_WIDTH}" y2="{_FLOOR}" stroke="currentColor" stroke-opacity="0.4"/>']
+    for quarter in range(5):
+        x, anchor = quarter * _WIDTH / 4, ("start", "middle", "middle", "middle", "end")[quarter]
+        when = time.strftime("%H:%M", time.localtime(now - (4 - quarter) * 900))
+        marks.append(
+            f'<text x="{x:.0f}" y="62" font-size="13" text-anchor="{anchor}" fill="currentColor" '
+            f'fill-opacity="0.7">{when}</text>'
+        )
+    return marks
