@@ -43,3 +43,25 @@ def test_the_healthy_path_benchmark_runs_and_nothing_is_asked_twice() -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Requests a turn: 1 without us, 1 with us.") == 2
     assert "torch was imported because of us: no." in done.stdout
+
+
+def test_the_engines_benchmark_runs_on_a_tiny_model_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    amount = ["--size", "tiny", "--reply", "8", "--prompt", "20", "--keep", str(tmp_path), "--skip-jitter"]
+    only = ["--only", "ours, as published", "bare model.generate, bfloat16"]
+    command = [sys.executable, "-m", "benchmarks.engines", *amount, *only]
+    for rounds in ("1", "2"):
+        done = subprocess.run(
+            [*command, "--rounds", rounds], cwd=ROOT, capture_output=True, text=True, timeout=110, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    assert len(next(tmp_path.glob("*.jsonl")).read_text().splitlines()) == 2
+    assert "| bare model.generate, bfloat16 | 1.00× |" in done.stdout
+    assert "| ours, as published |" in done.stdout
+
+
+def test_the_card_s_benchmark_runs_on_a_processor() -> None:
+    command = [sys.executable, "-m", "benchmarks.gpu", "--shapes", "tiny", "--device", "cpu", "--reply", "8", "--full"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len([line for line in done.stdout.splitlines() if line.startswith("| tiny |")]) == 2
+    assert "Card full: an answer from cpu" in done.stdout

@@ -1,0 +1,1 @@
+"""The local engines beside bare libraries, on one shape of model."""
