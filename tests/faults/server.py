@@ -6,7 +6,9 @@ the OpenAI chat endpoint and Ollama's ``/api/chat``; which one is decided by the
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import socket
 import threading
 from collections.abc import Callable
 from http.server import ThreadingHTTPServer
@@ -115,6 +117,7 @@ class FaultServer(ThreadingHTTPServer):
         self.hung_up = threading.Event()
         self.release = threading.Event()
         self.stopping = threading.Event()
+        self._connections: set[socket.socket] = set()
 
     def play(self, talk: Talk) -> None:
         ROWS[self.fault](talk)
@@ -138,8 +141,21 @@ class FaultServer(ThreadingHTTPServer):
     def __exit__(self, *_: Any) -> None:
         self.stop()
 
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        self._connections.add(connection)
+        return connection, address
+
+    def shutdown_request(self, request: Any) -> None:
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
     def stop(self) -> None:
+        """As a server dies: the connections it kept open for the next request go with it."""
         self.stopping.set()
         self.release.set()
         self.shutdown()
         self.server_close()
+        for connection in list(self._connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
