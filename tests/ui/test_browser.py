@@ -135,8 +135,9 @@ def test_found_model_from_the_list_and_its_load(
     window: Window, service: ScriptedService, shelf: Shelf, env_file: Path
 ) -> None:
     here, model = window(), shelf.found()[0].setting
+    expect(here.get_by_label("Model Information")).to_have_value(_containing("TinyLlama"))
     here.get_by_label("Fallback Model").click()
-    here.get_by_role("option", name="companion:1b").click()
+    here.get_by_role("option", name="companion:1b (Ollama").click()
     expect(here.get_by_label("Model Information")).to_have_value(_containing("Tiny Companion (found: Ollama"))
     service.progress = ["Loading the companion: 40 %"]
     button(here, "Load Model").click()
@@ -149,7 +150,7 @@ def test_found_model_from_the_list_and_its_load(
     expect(status(here)).to_have_value("Loading the companion: 80 %")
     service.progress = []
     expect(status(here)).to_have_value("Ready.")
-    expect(here.get_by_label("Fallback Model")).to_have_value(_containing("companion:1b  (Ollama"))
+    expect(here.get_by_label("Fallback Model")).to_have_value(_containing("companion:1b (Ollama"))
 
 
 def test_download_is_watched_by_every_window_and_cancelled(

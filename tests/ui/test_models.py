@@ -11,7 +11,10 @@ import pytest
 from tests.ui.scripted import ScriptedDownload, ScriptedService
 from zwaif_fallback import catalogue, measured, model_files, ui
 from zwaif_fallback.errors import FallbackError, ModelNotFound
+from zwaif_fallback.hardware import Memory
 from zwaif_fallback.measured import Measurement
+from zwaif_fallback.models.facts import ModelFacts
+from zwaif_fallback.models.found import Findings, FoundModel
 from zwaif_fallback.settings import DEFAULT_MODEL
 from zwaif_fallback.ui.shelf import Shelf
 
@@ -55,8 +58,8 @@ def the_found_one(shelf: Shelf) -> str:
 
 def test_list_has_auto_found_offered_and_custom(shelf: Shelf) -> None:
     labels, settings = zip(*shelf.choices(), strict=True)
-    assert labels[0] == "auto  (the best that fits: companion:1b)"
-    assert labels[1] == "companion:1b  (Ollama, 0.7 GB, CPU only, about 29 tokens/s)"
+    assert labels[0] == "auto (the best that fits: companion:1b)"
+    assert labels[1] == "companion:1b (Ollama, 0.7 GB, CPU only, about 29 tokens/s)"
     assert list(settings) == ["auto", the_found_one(shelf), *catalogue.choices()]
     assert all("fit" in label or "CPU only" in label or "too big" in label for label in labels[:-1])
     assert "download 2.2 GB" in labels[2]
@@ -229,6 +232,14 @@ def test_model_folder_may_be_named_in_every_way(
     for name in names:
         list(panel.models.load(name))
     assert [name for name, _ in service.loads] == names
+
+
+def test_model_in_a_model_folder_is_chosen_by_its_name(host: Any, own_folder: Callable[[str], Path]) -> None:
+    folder = own_folder("models/mine")
+    facts = ModelFacts("safetensors", size=16, weights=16)
+    findings = Findings([FoundModel("mine", "Model folder", str(folder), folder, facts)])
+    shelf = Shelf(host.settings, host.tree, lambda *_: findings, lambda: Memory(1, 1))
+    assert [(one.name, one.setting) for one in shelf.found()] == [("mine", "mine")]
 
 
 def test_link_out_of_the_model_folder_is_not_followed(

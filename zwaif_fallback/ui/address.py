@@ -48,7 +48,7 @@ class Address:
         self._changes, self._status = changes, status
         self._ask = ask or list_models
 
-    def change(self, text: object, seen: Seen = None) -> tuple[str, str, Seen]:
+    def change(self, text: object, seen: Seen = "") -> tuple[str, str, Seen]:
         """Host, status, and what the window has seen now; the previous host where the new one cannot be used."""
         address = text_of(text)
         problem = host_problem(address) or self._changes.set(HOST, address)

@@ -29,7 +29,7 @@ class Advanced:
     def __init__(self, changes: Changes, status: Status, unchanged: Callable[[], Any]) -> None:
         self._changes, self._status, self._unchanged = changes, status, unchanged
 
-    def change(self, name: str, value: object, seen: Seen = None) -> tuple[Any, str, Seen]:
+    def change(self, name: str, value: object, seen: Seen = "") -> tuple[Any, str, Seen]:
         """The component's value, the status, and what the window has seen now.
 
         The previous value where the new one cannot be used.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections import deque
@@ -23,8 +24,12 @@ REMEMBERED = 50
 ONE_CHANGE_SECONDS = 3.0
 """A slider that is being dragged changes its setting many times: what follows this soon is the same change."""
 
-Seen = list[Any] | None
-"""The values that one window of the page showed last; None before it was told any."""
+Seen = str
+"""The values that one window of the page showed last, as JSON; empty before it was told any.
+
+The window keeps it in an invisible box: with a ``gr.State``, 4.36 holds a connection open for each window, which in
+Z-Waif ends in a traceback on the console, as the server was started in a thread.
+"""
 
 
 @dataclass
@@ -58,11 +63,24 @@ class Changes:
         """What the components for :attr:`names` show."""
         return [self._settings.get(name) for name in self.names]
 
+    def told(self) -> Seen:
+        """What a window has seen once it is told every value."""
+        return json.dumps(self.values())
+
     def noted(self, seen: Seen, name: str) -> Seen:
         """What a window has seen once it is told the new value of ``name``."""
-        if not isinstance(seen, list) or len(seen) != len(self.names):
-            return None
-        return [self.get(one) if one == name else old for one, old in zip(self.names, seen, strict=True)]
+        known = self.seen(seen)
+        return json.dumps(list({**known, name: self.get(name)}.values())) if known else ""
+
+    def seen(self, text: object) -> dict[str, Any]:
+        """The values of :attr:`names` as a window has them; empty where it does not say."""
+        try:
+            values = json.loads(text) if isinstance(text, str) and text else None
+        except (ValueError, RecursionError):
+            values = None
+        if not isinstance(values, list) or len(values) != len(self.names):
+            return {}
+        return dict(zip(self.names, values, strict=True))
 
     def set(self, name: str, value: object) -> str:
         """Change one setting; the problem in one line, empty where there was none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -54,6 +55,7 @@ class Panel:
         ``update`` one that changes its choices, too."""
         self._unchanged, self._update = unchanged, update
         self.changes = Changes(host.settings, [ENABLED, MODEL, HOST, *advanced.names()])
+        self._built = self.changes.values()
         self.shelf = shelf or Shelf(host.settings, host.tree)
         self.fetching = Fetching(download or _downloader(host))
         self.status = Status(service, self.fetching, wait)
@@ -72,7 +74,7 @@ class Panel:
             earlier,
         )
 
-    def toggle(self, seen: Seen = None) -> tuple[bool, str, Seen]:
+    def toggle(self, seen: Seen = "") -> tuple[bool, str, Seen]:
         """The switch, the status, and what the window has seen now."""
         problem = self.changes.set(ENABLED, not self.changes.get(ENABLED))
         return self.changes.get(ENABLED), self.status.text(problem), self.changes.noted(seen, ENABLED)
@@ -80,31 +82,38 @@ class Panel:
     def undo(self) -> list[Any]:
         """Every value, what the window has seen now, and the status."""
         said = self.changes.undo()
-        return [*self._shown(), self.changes.values(), self.status.text(said)]
+        return [*self._shown(), self.changes.told(), self.status.text(said)]
 
     def reset(self) -> list[Any]:
         said = self.changes.reset()
-        return [*self._shown(), self.changes.values(), self.status.text(said)]
+        return [*self._shown(), self.changes.told(), self.status.text(said)]
 
     def opened(self) -> list[Any]:
-        """A page was loaded: every value, what it has seen now, the live state."""
-        return [*self._shown(), self.changes.values(), self.live.html()]
+        """A page was loaded: the values that changed since it was built, what it has seen now, the live state.
+
+        The others are there already, and somebody may be typing by now.
+        """
+        built = zip(self.changes.names, self.changes.values(), self._built, strict=True)
+        values = [
+            self._unchanged() if value == before and name != MODEL else self._value(name, value)
+            for name, value, before in built
+        ]
+        return [*values, self.changes.told(), self.live.html()]
 
     def refresh(self, seen: Seen) -> list[Any]:
         """The values that changed since this window saw them, elsewhere; the others stay as somebody is typing them.
 
         A window that has seen nothing is still being opened, and gets them from there.
         """
-        now = self.changes.values()
-        if not isinstance(seen, list) or len(seen) != len(now):
-            return [*(self._unchanged() for _ in now), seen, self.live.html()]
+        known, now = self.changes.seen(seen), dict(zip(self.changes.names, self.changes.values(), strict=True))
         updates = [
-            self._unchanged() if value == before else self._value(name, value)
-            for name, value, before in zip(self.changes.names, now, seen, strict=True)
+            self._value(name, value) if known and value != known[name] else self._unchanged()
+            for name, value in now.items()
         ]
-        return [*updates, now, self.live.html()]
+        told = json.dumps(list(now.values())) if known else ""
+        return [*updates, told if told != seen else self._unchanged(), self.live.html()]
 
-    def look(self, seen: Seen = None) -> Iterator[tuple[Any, str]]:
+    def look(self, seen: Seen = "") -> Iterator[tuple[Any, str]]:
         """The tab was opened: the models that are there now, and the status for as long as one is coming."""
         choices: Any = self._update(choices=self.shelf.choices()) if seen else self._unchanged()
         for status in self.status.watch():
@@ -153,7 +162,7 @@ class _Section:
             self.reset = make.button("Reset to Defaults")
         self.live = make.gradio.HTML(value=panel.live.html(), elem_id=LIVE_ID)
         self.advanced = AdvancedControls(make, panel.advanced, panel.changes)
-        self.seen = make.gradio.State(None)
+        self.seen = make.gradio.Textbox(value="", visible=False, interactive=True)
 
     def wire(self) -> None:
         make, panel, status = self._make, self._panel, self.status

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from zwaif_fallback import catalogue, measured
+from zwaif_fallback import catalogue, measured, model_files
 from zwaif_fallback.catalogue import CUSTOM, Offer
 from zwaif_fallback.hardware import Memory, memory_now
 from zwaif_fallback.measured import Measurement
@@ -17,6 +18,7 @@ from zwaif_fallback.models.facts import ModelFacts
 from zwaif_fallback.models.fit import Abilities, Choice, Fit, abilities, choose, fit, rank
 from zwaif_fallback.models.found import Findings, FoundModel, find_models
 from zwaif_fallback.models.listing import planned_facts
+from zwaif_fallback.models.places import own_folders
 from zwaif_fallback.models.served import served_model
 from zwaif_fallback.ui.allowed import resolve
 from zwaif_fallback.ui.changes import MODEL
@@ -60,7 +62,7 @@ class Shelf:
         """Models on this computer that can be the fallback, the best choice first."""
         with self._lock:
             if self._found is None or self._now() - self._searched > SEARCH_AGAIN:
-                usable = self._find(self.tree, self._model_dir).usable()
+                usable = [self._portable(one) for one in self._find(self.tree, self._model_dir).usable()]
                 self._found = sorted(usable, key=lambda one: rank(one, self._fit_of(one.facts)), reverse=True)
                 self._searched = self._now()
             return self._found
@@ -71,7 +73,7 @@ class Shelf:
         A row stays where it was: Gradio 4.36 remembers which one is picked by its number.
         """
         best = self.best()
-        rows = {AUTO: f"{AUTO}  (the best that fits{f': {best.model.name}' if best else ''})"}
+        rows = {AUTO: f"{AUTO} (the best that fits{f': {best.model.name}' if best else ''})"}
         rows.update((model.setting, self._found_label(model)) for model in self.found())
         for offer in catalogue.OFFERS:
             rows.setdefault(offer.name, CUSTOM if offer.name == CUSTOM else self._offer_label(offer))
@@ -136,6 +138,15 @@ class Shelf:
     def _model_dir(self) -> str:
         return str(self._settings.get("FALLBACK_MODEL_DIR"))
 
+    def _portable(self, model: FoundModel) -> FoundModel:
+        """A model in a folder of ``FALLBACK_MODEL_DIR`` by its name in there, right wherever Z-Waif is moved to."""
+        for root in own_folders(self._model_dir, self.tree):
+            if root.resolve() in model.path.parents:
+                name = model.path.relative_to(root.resolve()).as_posix()
+                if model_files.resolve(name, self.tree, self._model_dir) == str(model.path.resolve()):
+                    return replace(model, setting=name)
+        return model
+
     def _wishes(self) -> dict[str, Any]:
         """What the settings and the installed libraries have to say about how a model fits."""
         get = self._settings.get
@@ -150,11 +161,11 @@ class Shelf:
         return fit(facts, self.free_memory(), **self._wishes())
 
     def _found_label(self, model: FoundModel) -> str:
-        return f"{model.name}  ({model.source}, {gigabytes(model.facts.size)}, {self._fit_of(model.facts).text})"
+        return f"{model.name} ({model.source}, {gigabytes(model.facts.size)}, {self._fit_of(model.facts).text})"
 
     def _offer_label(self, offer: Offer) -> str:
         fits = self._fit_of(planned_facts(offer)).text
-        return f"{offer.name}  (download {offer.download_gb:g} GB, {fits})"
+        return f"{offer.name} (download {offer.download_gb:g} GB, {fits})"
 
 
 def gigabytes(size: int) -> str:

@@ -22,9 +22,9 @@ def picture(records: Iterable[TurnRecord], outages: Iterable[Outage], now: float
     columns = _columns(records, now)
     away = [one for one in outages if one.ended is None or one.ended > now - 3600]
     most = max([_FULL, *(sum(column) for column in columns)])
-    parts = [*(_band(one, now) for one in away), *_marks(now)]
-    for minute, column in enumerate(columns):
-        parts.append(_bars(minute, column, most, now))
+    parts = _marks(now)
+    parts += [_bars(minute, column, most, now) for minute, column in enumerate(columns)]
+    parts += [_band(one, now) for one in away]
     told = escape(summary(columns, away, now), quote=True)
     return (
         f'<svg viewBox="0 0 {_WIDTH} 66" role="img" aria-label="{told}" style="width:100%;max-width:60rem;'
