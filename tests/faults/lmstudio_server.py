@@ -76,6 +76,8 @@ class Talk(socketserver.BaseRequestHandler):
         if self.server.greeting == "hang":
             return self.be_silent()
         body = b'{"lmstudio": true}' if self.server.greeting == "ok" else b'{"error": "no"}'
+        if self.server.greeting == "no, then ok":
+            self.server.greeting = "ok"
         head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
         self.request.sendall(head % len(body) + body)
 

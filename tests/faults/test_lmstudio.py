@@ -112,6 +112,14 @@ def test_something_else_at_that_port(guarded: Guarded, studio: LMStudioServer, g
 
 
 @BOTH_WAYS
+def test_a_busy_lm_studio_is_greeted_twice(guarded: Guarded, studio: LMStudioServer, stream: bool) -> None:
+    """The library takes one that is too busy to say who it is within a second for one that is not there."""
+    studio.greeting = "no, then ok"
+    assert ask(stream) == REPLY
+    assert guarded.plugin.asked == []
+
+
+@BOTH_WAYS
 def test_the_library_s_poisoned_client_is_forgotten(guarded: Guarded, studio: LMStudioServer, stream: bool) -> None:
     """Without the guard one failure makes every later call fail, though LM Studio is back."""
     assert ask(stream) == REPLY

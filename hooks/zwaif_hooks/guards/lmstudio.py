@@ -251,7 +251,7 @@ class _Exchange:
     def _ask(self, history: Any, config: Any, closers: Closers) -> Iterator[Chunk]:
         begun = False
         try:
-            stream = self._connect().respond_stream(history, config=config)
+            stream = self._connected().respond_stream(history, config=config)
             begun = True
             closers.add(stream.cancel)
             for fragment in stream:
@@ -267,6 +267,17 @@ class _Exchange:
             raise PrimaryError(FailureKind.CUT, f"LM Studio stopped in the middle of the reply ({reason})")
         read, made = (getattr(stats, name, None) for name in ("prompt_tokens_count", "predicted_tokens_count"))
         yield Chunk("", reason="stop" if reason in FULL_STOP_REASONS else "length", usage=Usage(read, made))
+
+    def _connected(self) -> Any:
+        """The library gives LM Studio one second to say that it is LM Studio; a busy machine may need the next one."""
+        try:
+            return self._connect()
+        except Exception as error:
+            has_port = self._address.rpartition(":")[2].isdigit()
+            if failure_of(error).kind is not FailureKind.REFUSED or not has_port or not listens(self._address):
+                raise
+        self._library.forget_client()
+        return self._connect()
 
     def _describe(self) -> ChatRequest:
         config = self._config if isinstance(self._config, Mapping) else {}
