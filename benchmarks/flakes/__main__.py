@@ -43,7 +43,12 @@ def one(seed: int, only: str) -> Run:
     done = subprocess.run(
         [*command, *(["-k", only] if only else [])],
         cwd=ROOT,
-        env={**os.environ, "FLAKES_SEED": str(seed), "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "hooks")])},
+        env={
+            **os.environ,
+            "FLAKES_SEED": str(seed),
+            "COLUMNS": "400",
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "hooks")]),
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,6 +20,8 @@ from tests.faults.lmstudio_server import LMStudioServer  # noqa: E402
 from zwaif_hooks.guards import lmstudio as guard  # noqa: E402
 from zwaif_hooks.guards import swap  # noqa: E402
 
+READER = "zwaif-primary"
+"""The name of a thread while it reads a reply."""
 HISTORY = {
     "messages": [
         {"role": "system", "content": "You are Mia."},
@@ -46,7 +50,18 @@ def installed(guarded: Guarded, studio: LMStudioServer) -> Iterator[None]:
     swap.restore(lms, "prepare_image")
     guarded.runtime.primaries.shut_down()
     studio.stop()
+    _wait_for_the_last()
     library._reset_default_client()
+
+
+def _wait_for_the_last() -> None:
+    """A thread that still asks for this test would make the library's client, which is global, for the next one."""
+    at_work = ("zwaif-probe", READER)
+    for _ in range(1000):
+        if not any(thread.name in at_work for thread in threading.enumerate()):
+            return
+        time.sleep(0.02)
+    raise AssertionError("somebody still asks the LM Studio of this test")
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from zwaif_hooks.messages import FailureKind, Purpose
 
 lms = pytest.importorskip("lmstudio")
 pytest.importorskip("wsproto")
+
+import lmstudio.sync_api as library  # noqa: E402
 
 from tests.faults.lmstudio_client import CONFIG, HISTORY, ask, installed, studio  # noqa: E402
 from tests.faults.lmstudio_rows import BEFORE_TEXT, IN_THE_MIDDLE  # noqa: E402
@@ -129,6 +132,19 @@ def test_the_library_s_poisoned_client_is_forgotten(guarded: Guarded, studio: LM
     with LMStudioServer(port):
         assert guarded.plugin.recovered.wait(20)
         assert ask(stream) == REPLY
+
+
+def test_a_failed_reply_leaves_the_replies_of_others_alone(guarded: Guarded, studio: LMStudioServer) -> None:
+    """They share one client, and to forget it would close it under them."""
+    studio.fault = "stall_in_the_middle"
+    other = lms.llm("m").respond_stream(lms.Chat.from_history(HISTORY), config=CONFIG)
+    assert next(iter(other)).content == "The "
+    client = library._default_client
+    studio.fault = "error_event"
+    with ThreadPoolExecutor(1) as somebody_else:
+        assert somebody_else.submit(ask, True).result() == LOCAL
+    assert client is not None and library._default_client is client
+    other.close()
 
 
 def test_the_client_is_poisoned_without_the_guard(guarded: Guarded, studio: LMStudioServer) -> None:

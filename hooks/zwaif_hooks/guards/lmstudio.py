@@ -13,6 +13,7 @@ from typing import Any
 
 from zwaif_hooks.deadlines import Deadlines
 from zwaif_hooks.guards.answers import kind_of_error
+from zwaif_hooks.guards.lmstudio_client import DefaultClient, is_out_of_reach
 from zwaif_hooks.guards.request import completed, plain_messages, prompt_chars, purpose_of_caller
 from zwaif_hooks.guards.swap import swap
 from zwaif_hooks.host.sampling import sampling_from
@@ -23,7 +24,6 @@ from zwaif_hooks.runtime import Runtime
 from zwaif_hooks.takeover import Call, NobodyAnswered, Turn
 from zwaif_hooks.usage import Usage
 
-DEFAULT_NAME = "LM Studio"
 FAILED_STOP_REASONS = frozenset({"failed", "modelUnloaded"})
 FULL_STOP_REASONS = frozenset({"eosFound", "stopStringFound"})
 """The model came to an end of its own; otherwise it was cut to a length."""
@@ -37,7 +37,7 @@ UNSENT_IMAGE = {"name": "image.png", "identifier": "zwaif-not-sent", "fileType":
 
 def install(module: ModuleType, runtime: Runtime) -> None:
     """Swap ``llm`` and ``prepare_image`` of the module ``lmstudio``."""
-    library = _Library(module)
+    library = DefaultClient(module)
 
     def make_llm(original: Callable[..., Any]) -> Callable[..., Any]:
         def llm(model_key: str | None = None, /, **kwargs: Any) -> Any:
@@ -59,43 +59,10 @@ def install(module: ModuleType, runtime: Runtime) -> None:
     swap(module, "prepare_image", make_prepare, {"src", "name"})
 
 
-class _Library:
-    """What we need of the library beside the two swapped functions."""
-
-    def __init__(self, module: ModuleType) -> None:
-        self._sync = sys.modules.get(f"{module.__name__}.sync_api")
-
-    def address(self) -> str:
-        client = getattr(self._sync, "_default_client", None)
-        host = getattr(client, "_api_host", None) or getattr(self._sync, "_default_api_host", None)
-        return str(host or DEFAULT_NAME)
-
-    def has_unloaded(self, key: str) -> bool:
-        """Whether LM Studio says what it has in memory, and ``key`` is not there."""
-        find = getattr(self._sync, "list_loaded_models", None)
-        if find is None or not key:
-            return False
-        try:
-            return all(model.identifier != key for model in find("llm"))
-        except Exception:  # it is gone again, or does not know the question: the probe itself will tell
-            self.forget_client()
-            return False
-
-    def forget_client(self) -> None:
-        """Make the next call start with a new default client, for the same configured host."""
-        reset = getattr(self._sync, "_reset_default_client", None)
-        if reset is None or getattr(self._sync, "_default_client", None) is None:
-            return
-        host = getattr(self._sync, "_default_api_host", None)
-        reset()
-        if host is not None and self._sync is not None:
-            self._sync.configure_default_client(host)
-
-
 class GuardedModel:
     """Stands for ``lmstudio.LLM``: connects when it is asked something, and not in Z-Waif's thread."""
 
-    def __init__(self, library: _Library, connect: Callable[[], Any], key: str, runtime: Runtime) -> None:
+    def __init__(self, library: DefaultClient, connect: Callable[[], Any], key: str, runtime: Runtime) -> None:
         self._library = library
         self._connect = connect
         self._key = key
@@ -197,7 +164,7 @@ class GuardedStream:
 class _Exchange:
     def __init__(
         self,
-        library: _Library,
+        library: DefaultClient,
         connect: Callable[[], Any],
         key: str,
         history: Any,
@@ -251,15 +218,15 @@ class _Exchange:
     def _ask(self, history: Any, config: Any, closers: Closers) -> Iterator[Chunk]:
         begun = False
         try:
-            stream = self._connected().respond_stream(history, config=config)
-            begun = True
-            closers.add(stream.cancel)
-            for fragment in stream:
-                if getattr(fragment, "reasoning_type", SPOKEN) == SPOKEN:
-                    yield Chunk(fragment.content or "", fragment)
-            self._result = stream.result()
+            with self._library.used():
+                stream = self._connect().respond_stream(history, config=config)
+                begun = True
+                closers.add(stream.cancel)
+                for fragment in stream:
+                    if getattr(fragment, "reasoning_type", SPOKEN) == SPOKEN:
+                        yield Chunk(fragment.content or "", fragment)
+                self._result = stream.result()
         except Exception as error:
-            self._library.forget_client()
             raise failure_of(error, begun) from error
         stats = getattr(self._result, "stats", None)
         reason = getattr(stats, "stop_reason", "")
@@ -267,17 +234,6 @@ class _Exchange:
             raise PrimaryError(FailureKind.CUT, f"LM Studio stopped in the middle of the reply ({reason})")
         read, made = (getattr(stats, name, None) for name in ("prompt_tokens_count", "predicted_tokens_count"))
         yield Chunk("", reason="stop" if reason in FULL_STOP_REASONS else "length", usage=Usage(read, made))
-
-    def _connected(self) -> Any:
-        """The library gives LM Studio one second to say that it is LM Studio; a busy machine may need the next one."""
-        try:
-            return self._connect()
-        except Exception as error:
-            has_port = self._address.rpartition(":")[2].isdigit()
-            if failure_of(error).kind is not FailureKind.REFUSED or not has_port or not listens(self._address):
-                raise
-        self._library.forget_client()
-        return self._connect()
 
     def _describe(self) -> ChatRequest:
         config = self._config if isinstance(self._config, Mapping) else {}
@@ -307,7 +263,7 @@ def failure_of(error: BaseException, begun: bool = False) -> PrimaryError:
     name = type(error).__name__
     line = " ".join(str(error).split())[:160]
     kind = kind_of_error(line)
-    if name in ("LMStudioClientError", "LMStudioRuntimeError", "LMStudioWebsocketError") or isinstance(error, OSError):
+    if is_out_of_reach(error):
         kind = FailureKind.CUT if begun else FailureKind.REFUSED
     if name == "LMStudioTimeoutError":
         kind = FailureKind.FIRST_TOKEN_TIMEOUT
@@ -318,7 +274,7 @@ def failure_of(error: BaseException, begun: bool = False) -> PrimaryError:
     return PrimaryError(kind, f"LM Studio: {line or name}", original=error)
 
 
-def _prepared(library: _Library, prepare: Callable[[], Any], runtime: Runtime) -> Any:
+def _prepared(library: DefaultClient, prepare: Callable[[], Any], runtime: Runtime) -> Any:
     """Hand a picture to the server, or a stand-in when it does not take it in time: the chat call then takes over."""
     primary = runtime.primaries.get(library.address())
     if not primary.admit() or not listens(primary.name):
@@ -326,7 +282,8 @@ def _prepared(library: _Library, prepare: Callable[[], Any], runtime: Runtime) -
 
     def source(_: Closers) -> Iterator[Chunk]:
         try:
-            sent = prepare()
+            with library.used():
+                sent = prepare()
         except Exception as error:
             raise failure_of(error) from error
         yield Chunk("sent", sent)
@@ -337,7 +294,6 @@ def _prepared(library: _Library, prepare: Callable[[], Any], runtime: Runtime) -
     try:
         chunk = pump.take(limit, limit)
     except PrimaryError as error:
-        library.forget_client()
         runtime.say(f"LM Studio did not take the picture: {error.cause}")
         return UNSENT_IMAGE
     return UNSENT_IMAGE if chunk is None else chunk.native
