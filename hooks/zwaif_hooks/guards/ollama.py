@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -182,8 +183,7 @@ class _Exchange:
 
     def _address(self) -> str:
         url = getattr(getattr(self._client, "_client", None), "base_url", None)
-        parts = urlsplit(str(url)) if url else None
-        return f"{parts.hostname}:{parts.port or 80}" if parts and parts.hostname else DEFAULT_ADDRESS
+        return _place(str(url)) if url else DEFAULT_ADDRESS
 
     def _describe(self) -> ChatRequest:
         options = self._kwargs.get("options") or {}
@@ -245,6 +245,13 @@ def _headers(error: Any) -> Mapping[str, str]:
     """The library's error has none, but it is raised while the one of httpx is being handled."""
     headers: Mapping[str, str] = getattr(getattr(error.__context__, "response", None), "headers", {})
     return headers
+
+
+@lru_cache(maxsize=16)
+def _place(url: str) -> str:
+    """``host:port``."""
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port or 80}" if parts.hostname else DEFAULT_ADDRESS
 
 
 def _asked_for(options: Any) -> int:
