@@ -109,10 +109,10 @@ def empty_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_way_in_is_real(caller: Caller, host: Any) -> None:
     """Without this the other tests could pass because nothing arrives."""
     (toggle,) = caller.ours("toggle")
-    caller.call(toggle)
+    caller.call(toggle, "")
     assert host.settings.get(ui.ENABLED) is False
     change = caller.ours("change")
-    caller.call(change[0], "10.0.0.7:5000")
+    caller.call(change[0], "10.0.0.7:5000", "")
     assert host.settings.get(ui.HOST) == "10.0.0.7:5000"
 
 

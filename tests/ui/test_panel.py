@@ -45,7 +45,7 @@ def test_toggle_acts_at_once_and_survives_a_restart(panel: ui.Panel, host: Any, 
 
 def test_window_that_opens_is_told_what_the_page_was_not_built_with(panel: ui.Panel, host: Any) -> None:
     host.settings.set(ui.HOST, "10.0.0.7:5000")
-    *values, seen, live = panel.opened()
+    *values, seen, live, info = panel.opened()
     assert len(values) == len(panel.changes.names)
     assert json.loads(seen) == panel.changes.values()
     told = dict(zip(panel.changes.names, values, strict=True))
@@ -53,10 +53,11 @@ def test_window_that_opens_is_told_what_the_page_was_not_built_with(panel: ui.Pa
     assert told.pop(ui.MODEL)["value"] == DEFAULT_MODEL
     assert set(told.values()) == {"unchanged"}, "it is on the page already, and somebody may be typing by now"
     assert "<svg" in live
+    assert "TinyLlama" in info
 
 
 def test_window_gets_what_another_changed_and_keeps_what_is_being_typed(panel: ui.Panel) -> None:
-    seen = panel.opened()[-2]
+    seen = panel.opened()[-3]
     panel.address.change("10.0.0.7:5000")
     *values, now, _ = panel.refresh(seen)
     told = dict(zip(panel.changes.names, values, strict=True))
@@ -77,7 +78,7 @@ def test_window_that_is_still_being_opened_is_left_alone(panel: ui.Panel, seen: 
 
 def test_own_change_is_not_told_again(panel: ui.Panel) -> None:
     """It would overwrite what is being typed next into the same box."""
-    seen = panel.opened()[-2]
+    seen = panel.opened()[-3]
     *_, seen = panel.address.change("10.0.0.7:5000", seen)
     *_, seen = panel.advanced.change(WAIT, 42.0, seen)
     *_, seen = panel.toggle(seen)
@@ -88,8 +89,17 @@ def test_own_change_is_not_told_again(panel: ui.Panel) -> None:
 def test_watching_ends_with_the_load(panel: ui.Panel, service: ScriptedService) -> None:
     service.progress = ["1 %", "2 %"]
     told = list(panel.look(panel.changes.told()))
-    assert [status for _, status in told] == ["1 %", "2 %", "Ready."]
-    assert [choices == "unchanged" for choices, _ in told] == [False, True, True]
+    assert [status for _, status in told] == ["unchanged", "1 %", "2 %", "Ready."]
+    assert [choices == "unchanged" for choices, _ in told] == [False, True, True, True]
+    service.progress = ["1 %", "2 %"]
+    assert list(panel.opened_status()) == ["1 %", "1 %", "2 %", "Ready."]
+
+
+def test_opening_the_tab_keeps_the_news_of_a_quick_click(panel: ui.Panel, service: ScriptedService) -> None:
+    assert list(panel.look()) == [("unchanged", "unchanged")]
+    assert list(panel.opened_status()) == ["unchanged"]
+    service.lines = ["Loaded: another"]
+    assert list(panel.opened_status()) == ["Loaded: another"]
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs a folder this user cannot write")

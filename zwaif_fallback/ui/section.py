@@ -56,11 +56,13 @@ class Panel:
         self._unchanged, self._update = unchanged, update
         self.changes = Changes(host.settings, [ENABLED, MODEL, HOST, *advanced.names()])
         self._built = self.changes.values()
+        """What the page shows that was built with this panel."""
         self.shelf = shelf or Shelf(host.settings, host.tree)
         self.fetching = Fetching(download or _downloader(host))
         self.status = Status(service, self.fetching, wait)
         self.models = Models(service, self.shelf, self.changes, self.fetching, self.status, unchanged)
         self.address = Address(self.changes, self.status)
+        self.built_status = self.status.text()
         self.trial = Trial(service, self.status)
         self.advanced = Advanced(self.changes, self.status, unchanged)
         earlier = records.read(records.path_for(host.tree))
@@ -89,7 +91,8 @@ class Panel:
         return [*self._shown(), self.changes.told(), self.status.text(said)]
 
     def opened(self) -> list[Any]:
-        """A page was loaded: the values that changed since it was built, what it has seen now, the live state.
+        """A page was loaded: the values that changed since it was built, what it has seen now, the live state,
+        and what is known of the chosen model.
 
         The others are there already, and somebody may be typing by now.
         """
@@ -98,7 +101,13 @@ class Panel:
             self._unchanged() if value == before and name != MODEL else self._value(name, value)
             for name, value, before in built
         ]
-        return [*values, self.changes.told(), self.live.html()]
+        return [*values, self.changes.told(), self.live.html(), self.models.info(self.shelf.chosen)]
+
+    def opened_status(self) -> Iterator[Any]:
+        """The status where the page was built with another, and for as long as a model is coming."""
+        text = self.status.text()
+        yield self._unchanged() if text == self.built_status else text
+        yield from self._coming()
 
     def refresh(self, seen: Seen) -> list[Any]:
         """The values that changed since this window saw them, elsewhere; the others stay as somebody is typing them.
@@ -113,12 +122,18 @@ class Panel:
         told = json.dumps(list(now.values())) if known else ""
         return [*updates, told if told != seen else self._unchanged(), self.live.html()]
 
-    def look(self, seen: Seen = "") -> Iterator[tuple[Any, str]]:
-        """The tab was opened: the models that are there now, and the status for as long as one is coming."""
-        choices: Any = self._update(choices=self.shelf.choices()) if seen else self._unchanged()
-        for status in self.status.watch():
-            yield choices, status
-            choices = self._unchanged()
+    def look(self, seen: Seen = "") -> Iterator[tuple[Any, Any]]:
+        """The tab was opened: the models that are there now, and the status for as long as one is coming.
+
+        Otherwise the status stays, as it may tell what came of a click that was quicker.
+        """
+        yield (self._update(choices=self.shelf.choices()) if seen else self._unchanged()), self._unchanged()
+        for status in self._coming():
+            yield self._unchanged(), status
+
+    def _coming(self) -> Iterator[str]:
+        if self.status.is_waiting:
+            yield from self.status.watch()
 
     def _shown(self) -> list[Any]:
         return [self._value(name, self.changes.get(name)) for name in self.changes.names]
@@ -155,7 +170,7 @@ class _Section:
         self.models = ModelControls(make, panel.models, make.label(MODEL))
         self.address = AddressControls(make, panel.address, make.label(HOST), get(HOST))
         self.trial = TrialControls(make, panel.trial)
-        self.status = make.view("Fallback Status", panel.status.text(), lines=3)
+        self.status = make.view("Fallback Status", panel.built_status, lines=3)
         with make.row():
             self.refresh = make.button("Refresh", elem_id=REFRESH_ID)
             self.undo = make.button("Undo Last Change")
@@ -182,8 +197,8 @@ class _Section:
         page, tab = context.root_block, context.block
         for twin in self._older_switches(page):
             make.on(twin.change, bool, twin, self.enabled)
-        make.on(page.load, panel.opened, None, [*values, self.seen, self.live])
-        make.on(page.load, panel.status.watch, None, self.status)
+        make.on(page.load, panel.opened, None, [*values, self.seen, self.live, self.models.info])
+        make.on(page.load, panel.opened_status, None, self.status)
         make.on(page.load, None, None, None, js=EVERY_SECOND)
         while tab is not None and not hasattr(tab, "select"):
             tab = tab.parent

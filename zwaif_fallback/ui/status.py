@@ -38,9 +38,14 @@ class Status:
         lines = (news, self._fetching.line, *self._service.status_lines())
         return "\n".join(dict.fromkeys(line for line in lines if line))
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a model is being downloaded or loaded."""
+        return self._fetching.active or self._service.is_loading()
+
     def watch(self, news: str = "") -> Iterator[str]:
         """The text now and, while a model is coming, again and again until it is there."""
-        while self._fetching.active or self._service.is_loading():
+        while self.is_waiting:
             yield self.text(news)
             self._wait(LOOK_AGAIN)
         yield self.text(news)
