@@ -32,15 +32,22 @@ UNPROVEN_SECONDS = 5.0
 """The same where the probes may not ask for a token: what is believed without proof may cost a message a moment."""
 CONFIRMATIONS = 2
 """Probes in a row that must succeed; twice as many after each outage that began soon after a recovery."""
-MOST_CONFIRMATIONS = 32
+MOST_CONFIRMATIONS = 8
+"""So that a server that is well again never waits for more than about five seconds to be believed."""
 FLAPPING_SECONDS = 60.0
 """An outage that begins within this long of the last recovery is no new one: the server is flapping."""
-SLOW_PROBE_SECONDS = 4.0
+SLOW_PROBE_SECONDS = 3.0
 """Between two probes of a server that answers, but with an error only its owner can mend."""
 PATIENCE_SECONDS = 120.0
 """After this long such a server is probed at a quarter of the pace."""
-PROBE_TIMEOUT = 15.0
-AWAY = frozenset({FailureKind.REFUSED, FailureKind.CONNECT_TIMEOUT, FailureKind.CUT})
+PROBE_PATIENCE = (2.0, 4.0, 8.0, 15.0)
+"""Seconds that a probe waits for its word: longer after each that met silence, then from the beginning. A server that
+hung may be well again while the very request that it hung on never ends; one that loads its model needs the time."""
+LOADING = len(PROBE_PATIENCE) - 1
+"""Where to begin with a server that was away: it may be a new process that loads its model first."""
+GONE = frozenset({FailureKind.REFUSED, FailureKind.CONNECT_TIMEOUT})
+"""Failures that say that no server is there."""
+AWAY = GONE | {FailureKind.CUT}
 """Failures after which the server may be a new process, with nothing in its memory."""
 UNEXPLAINED = frozenset({FailureKind.CUT, FailureKind.EMPTY})
 """Failures that say nothing about their reason."""
@@ -90,6 +97,7 @@ class Primary:
         self._told: set[str] = set()
         self._was_away = False
         self._needed = CONFIRMATIONS
+        self._silences = 0
         self.first_token = FirstTokenHistory(self._clock)
         self.pauses = PauseHistory()
 
@@ -123,6 +131,7 @@ class Primary:
             if self._open or not (hard or self._soft >= SOFT_LIMIT):
                 return
             self._open = True
+            self._silences = LOADING if failure.kind in GONE else 0
             self._changed_at = self._clock.now()
             self._needed = self._confirmations_needed()
             self._start_prober()
@@ -214,20 +223,24 @@ class Primary:
     def _is_well(self) -> bool:
         """One token is proof; a model list is not: servers list models while they cannot speak."""
         if not listens(self.name):
-            self._was_away = True
+            self._was_away, self._silences = True, LOADING
             return False
         return self._probe is None or self._generates(self._probe)
 
     def _generates(self, probe: Source) -> bool:
         pump = Pump(probe, self._clock)
         pump.start()
+        patience, self._silences = PROBE_PATIENCE[self._silences % len(PROBE_PATIENCE)], self._silences + 1
         try:
-            while (chunk := pump.take(PROBE_TIMEOUT, PROBE_TIMEOUT)) is not None:
+            while (chunk := pump.take(patience, patience)) is not None:
                 if chunk.text or chunk is NOT_LOADED:
-                    self._proven = bool(chunk.text)
+                    self._proven, self._silences = bool(chunk.text), 0
                     return True
+            self._silences = 0
             return False
         except PrimaryError as error:
+            if error.kind is not FailureKind.FIRST_TOKEN_TIMEOUT:
+                self._silences = 0
             self._last_failure = PrimaryFailure(error.kind, error.cause, status=error.status)
             self._not_before = self._clock.now() + (error.retry_after or 0.0)
             return False

@@ -37,7 +37,7 @@ class HandClock:
         return seconds
 
     def wait(self, condition: threading.Condition, predicate: Callable[[], bool], timeout: float) -> bool:
-        if threading.current_thread().name != "zwaif-probe" or timeout == module.PROBE_TIMEOUT:
+        if threading.current_thread().name != "zwaif-probe" or timeout in module.PROBE_PATIENCE:
             return condition.wait_for(predicate, WAIT)
         if predicate():
             return True
