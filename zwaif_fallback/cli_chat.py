@@ -45,6 +45,8 @@ def _chat(parsed: Arguments) -> int:
         reply: Reply | None = None
         for text in [parsed.message] if parsed.message is not None else _typed(persona.user_name or "You"):
             reply = _exchange(talk, text, name, parsed.json)
+    if reply is not None and reply.answered_by == _LAST_WORDS and (hint := _other_model(tree, parsed.model)):
+        _news(hint)
     return WELL if reply is None or (reply.text.strip() and reply.answered_by != _LAST_WORDS) else NOT_WELL
 
 
@@ -67,6 +69,16 @@ def _service(tree: Path | None, model: str | None) -> FallbackService:
     if not str(store.get("API_FALLBACK_HOST")).strip():
         service.preload()
     return service
+
+
+def _other_model(tree: Path | None, model: str | None) -> str:
+    """How to take a model that is here, where the chosen one is not."""
+    from zwaif_fallback.cli_status import model_facts
+    from zwaif_fallback.cli_tree import store_of
+
+    store = store_of(tree, os.environ)
+    chosen = model or str(store.get("API_FALLBACK_MODEL"))
+    return str(model_facts(chosen, tree, str(store.get("FALLBACK_MODEL_DIR")))["instead"])
 
 
 def _exchange(talk: Conversation, text: str, name: str, as_json: bool) -> Reply:

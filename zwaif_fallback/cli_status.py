@@ -12,6 +12,8 @@ from typing import Any
 from zwaif_fallback import model_files
 from zwaif_fallback.cli_tree import env_values, source_of, store_of
 from zwaif_fallback.errors import ModelNotFound
+from zwaif_fallback.models.auto import is_auto
+from zwaif_fallback.models.instead import instead
 from zwaif_hooks import records
 from zwaif_hooks.host.health import configured_primary
 from zwaif_hooks.primary import listens
@@ -55,7 +57,7 @@ def status_facts(tree: Path | None, environ: Mapping[str, str]) -> Facts:
         "enabled": bool(store.get("API_FALLBACK_ENABLED")),
         "primary": _primary(tree, environ) if tree else None,
         "fallback_host": {"address": host, "reachable": listens(_address(host))} if host else None,
-        "model": _model(str(store.get("API_FALLBACK_MODEL")), tree, str(store.get("FALLBACK_MODEL_DIR"))),
+        "model": model_facts(str(store.get("API_FALLBACK_MODEL")), tree, str(store.get("FALLBACK_MODEL_DIR"))),
         "turns": [asdict(record) for record in _turns(tree)],
         "settings": settings_facts(tree, environ),
         "problems": store.problems(),
@@ -77,6 +79,7 @@ def status_lines(facts: Facts) -> list[str]:
         f"LLM server       {_server(facts['primary'])}",
         f"Fallback host    {_fallback_host(facts['fallback_host'])}",
         f"Local model      {facts['model']['line']}",
+        *([f"                 {facts['model']['instead']}"] if facts["model"]["instead"] else []),
         f"Replies          {records.summary(TurnRecord(**turn) for turn in facts['turns'])}",
         *(_turn_row(turn) for turn in facts["turns"][-SHOWN_TURNS:]),
     ]
@@ -119,14 +122,27 @@ def _primary(tree: Path, environ: Mapping[str, str]) -> Facts:
     return {"kind": kind, "address": address, "reachable": listens(address)}
 
 
-def _model(name: str, tree: Path | None, model_dir: str) -> Facts:
+def model_facts(name: str, tree: Path | None, model_dir: str) -> Facts:
+    """What a chosen model is, whether it is here, and where it is not, which one could be taken ``instead``."""
     try:
         resolved = model_files.resolve(name, tree, model_dir)
     except ModelNotFound as error:
-        return {"setting": name, "resolved": None, "here": False, "line": str(error)}
+        return {
+            "setting": name,
+            "resolved": None,
+            "here": False,
+            "line": str(error),
+            "instead": instead(tree, model_dir),
+        }
     here = model_files.is_on_this_machine(resolved)
-    line = f"{resolved}: on this computer" if here else _missing(resolved)
-    return {"setting": name, "resolved": resolved, "here": here, "line": line}
+    line = f"{resolved if is_auto(name) else name}: on this computer" if here else _missing(resolved)
+    return {
+        "setting": name,
+        "resolved": resolved,
+        "here": here,
+        "line": line,
+        "instead": "" if here else instead(tree, model_dir),
+    }
 
 
 def _missing(resolved: str) -> str:

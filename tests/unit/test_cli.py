@@ -244,6 +244,24 @@ def test_models_for_programs(home: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert not any(row["here"] or row["chosen"] for row in listed["offered"])
 
 
+HINT = "already: ollama:llama3.2:3b. To take it: zwaif-fallback settings set API_FALLBACK_MODEL ollama:llama3.2:3b"
+
+
+def test_whoever_chose_nothing_yet_hears_of_the_model_that_is_here(
+    home: Path, tmp_path: Path, dead: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = zwaif(tmp_path, API_TYPE="Ollama", ZW_OLLAMA_MODEL="llama3.2:3b", OLLAMA_HOST=dead)
+    monkeypatch.setattr(selfcheck, "CHECKS", ())
+    for command, status in (("status", 1), ("chat", 1), ("test", 0)):
+        assert run(command, "--zwaif", tree, *(["Hello"] if command == "chat" else [])) == status
+        said = "".join(capsys.readouterr())
+        assert f"{catalogue.DEFAULT} is not on this computer yet" in said and HINT in said, command
+    assert run("settings", "set", "API_FALLBACK_MODEL", "ollama:llama3.2:3b", "--zwaif", tree) == 0
+    assert run("status", "--zwaif", tree) == 0
+    said = capsys.readouterr().out
+    assert "Local model      ollama:llama3.2:3b: on this computer" in said and HINT not in said
+
+
 def test_what_cannot_be_used_is_told_when_asked(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tree = zwaif(tmp_path)
     write_gguf(tree / "models" / "bert.gguf", {"general.architecture": "bert"})

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.unit.doctoring import GB, assert_useful, situation, z_waif
-from tests.unit.models_made import write_gguf
+from tests.unit.models_made import put_in_ollama, write_gguf
 from zwaif_fallback import catalogue
 from zwaif_fallback.demo import demo
 from zwaif_fallback.doctor import libraries, machine
@@ -175,6 +175,19 @@ def test_a_model_that_was_not_downloaded(tmp_path: Path) -> None:
     assert finding.state == "problem" and "not on this computer yet (about 2.2 GB)" in finding.found
     assert f"zwaif-fallback download {catalogue.DEFAULT}" in finding.remedy
     assert_useful(finding)
+
+
+def test_a_model_that_is_here_is_named_beside_the_one_that_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blob = put_in_ollama(tmp_path / "store", "registry.ollama.ai/library/llama3.2/3b")
+    monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / "store"))
+    tree = z_waif(tmp_path, API_FALLBACK_MODEL=catalogue.DEFAULT, API_TYPE="Ollama", ZW_OLLAMA_MODEL='"llama3.2:3b"')
+    remedy = machine.check_model_files(situation(tree)).remedy
+    assert "On this computer already: ollama:llama3.2:3b. To take it: zwaif-fallback settings set" in remedy
+    (tree / ".env").write_text("API_FALLBACK_MODEL = ollama:llama3.2:3b\n", encoding="utf-8")
+    found = machine.check_model_files(situation(tree)).found
+    assert found.startswith("ollama:llama3.2:3b is on this computer (") and str(blob) not in found
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,7 @@ def test_verdicts(billions: float, ram: float, vram: float, can: Abilities, verd
 
 def test_a_processor_s_speed_is_told() -> None:
     assert fit(model("m", 1.1).facts, memory(16), can=NO_CARD).text == "CPU only, about 32 tokens/s"
+    assert fit(model("m", 0.0023).facts, memory(16), can=NO_CARD).text == "CPU only, about 15,000 tokens/s"
     assert fit(model("m", 50).facts, memory(64), can=NO_CARD).text == "CPU only, under 1 token/s"
 
 

@@ -59,7 +59,7 @@ class Fit:
         if self.verdict != ON_CPU:
             return self.verdict
         speed = self.tokens_per_second
-        return f"{ON_CPU}, about {speed:.0f} tokens/s" if speed >= 1 else f"{ON_CPU}, under 1 token/s"
+        return f"{ON_CPU}, about {_estimate(speed)} tokens/s" if speed >= 1 else f"{ON_CPU}, under 1 token/s"
 
     @property
     def fits(self) -> bool:
@@ -119,6 +119,11 @@ def fit(
     if cpu.total <= memory.ram_free - LEFT_FREE:
         return Fit(ON_CPU, cpu, on_cpu, tokens, speed(facts, cpu))
     return Fit(TOO_BIG, cpu, on_cpu, tokens)
+
+
+def _estimate(value: float) -> str:
+    """Two digits: more would be a promise that an estimate cannot keep."""
+    return f"{float(f'{value:.2g}'):,.0f}"
 
 
 def speed(facts: ModelFacts, expected: Need) -> float:
