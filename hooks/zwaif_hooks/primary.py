@@ -22,6 +22,8 @@ FOR_THE_USER = frozenset({FailureKind.MISCONFIGURED, FailureKind.NO_MODEL})
 """Failures that waiting will not mend, but the user can."""
 HARD = FOR_THE_USER | {FailureKind.REFUSED, FailureKind.CONNECT_TIMEOUT, FailureKind.RATE_LIMITED}
 """Failures that say at once that the next request would fail too."""
+STEADY = FOR_THE_USER | {FailureKind.RATE_LIMITED}
+"""Failures of a server that is there and knows what it says: no sign that it comes and goes."""
 SOFT_LIMIT = 2
 """Soft failures in a row (a cut, a stall, a blank reply, a 500) before the breaker opens."""
 PROBE_SECONDS = 0.8
@@ -133,7 +135,7 @@ class Primary:
             self._open = True
             self._silences = LOADING if failure.kind in GONE else 0
             self._changed_at = self._clock.now()
-            self._needed = self._confirmations_needed()
+            self._needed = self._confirmations_needed(failure.kind)
             self._start_prober()
         self._on_change(self.name, failure, 0.0)
 
@@ -193,8 +195,9 @@ class Primary:
         self._prober = threading.Thread(target=self._probe_until_well, name="zwaif-probe", daemon=True)
         self._prober.start()
 
-    def _confirmations_needed(self) -> int:
-        flapping = self._recovered_at is not None and self._clock.now() - self._recovered_at < FLAPPING_SECONDS
+    def _confirmations_needed(self, kind: FailureKind) -> int:
+        recent = self._recovered_at is not None and self._clock.now() - self._recovered_at < FLAPPING_SECONDS
+        flapping = recent and kind not in STEADY
         return min(MOST_CONFIRMATIONS, self._needed * 2) if flapping else CONFIRMATIONS
 
     def _probe_until_well(self) -> None:

@@ -106,6 +106,17 @@ def test_each_relapse_makes_the_next_recovery_harder_to_believe(monkeypatch: pyt
     assert waits[-1] > 3 * waits[0]
 
 
+@pytest.mark.parametrize("kind", [FailureKind.MISCONFIGURED, FailureKind.NO_MODEL, FailureKind.RATE_LIMITED])
+def test_a_server_that_says_no_is_not_held_to_flap(monkeypatch: pytest.MonkeyPatch, kind: FailureKind) -> None:
+    monkeypatch.setattr("random.uniform", lambda low, high: high)
+    run = Simulation(monkeypatch, lambda now: True)
+    for failure in (REFUSED, REFUSED, PrimaryFailure(kind, "no")):
+        run.primary.failed(failure)
+        began = run.time
+        run.probe_until_back_or(began + 1000.0)
+    assert run.time - began < 5.0
+
+
 def test_after_a_quiet_minute_a_recovery_is_believed_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("random.uniform", lambda low, high: (low + high) / 2)
     run = Simulation(monkeypatch, lambda now: True)
