@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from zwaif_hooks.clock import Clock, SystemClock
+from zwaif_hooks.deadlines import is_loopback
 from zwaif_hooks.learned import FirstTokenHistory, PauseHistory
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
 from zwaif_hooks.pump import Chunk, Closers, PrimaryError, Pump, Source
@@ -227,7 +228,8 @@ class Primary:
         """One token is proof; a model list is not: servers list models while they cannot speak."""
         if not listens(self.name):
             self._was_away, self._silences = True, LOADING
-            return False
+            if self._probe is None or not may_be_behind_a_proxy(self.name):
+                return False
         return self._probe is None or self._generates(self._probe)
 
     def _generates(self, probe: Source) -> bool:
@@ -288,6 +290,16 @@ class PrimaryBook:
     def shut_down(self) -> None:
         for primary in list(self._primaries.values()):
             primary.shut_down()
+
+
+def may_be_behind_a_proxy(name: str) -> bool:
+    """Whether a client may reach it though nothing listens directly; never true of what is on this machine."""
+    host = name.rpartition(":")[0].strip("[]")
+    if is_loopback(host):
+        return False
+    from urllib.request import getproxies, proxy_bypass
+
+    return bool(getproxies()) and not proxy_bypass(host)
 
 
 def listens(name: str, timeout: float = 1.0) -> bool:

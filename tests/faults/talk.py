@@ -43,7 +43,7 @@ class Talk(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.request_body: dict[str, Any] = json.loads(raw)
-        self.ollama = self.path.startswith("/api/chat")
+        self.ollama = self.path.endswith("/api/chat")
         self.server.asked.append(self.request_body)
         self.server.asked_at.append(time.monotonic())
         self.server.headers_seen.append(dict(self.headers))

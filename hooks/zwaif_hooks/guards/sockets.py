@@ -177,8 +177,6 @@ class _WatchedStream:
 def _adapters() -> Any:
     """For every session of ours: nothing of a request stays in them, as each connection serves for one."""
     from requests.adapters import HTTPAdapter
-    from urllib3.connection import HTTPConnection, HTTPSConnection
-    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
     def reported(connection: Any) -> None:
         closers: Closers | None = getattr(_asking, "closers", None)
@@ -187,14 +185,9 @@ def _adapters() -> Any:
             if closers.patience is not None:
                 connection.sock = PatientSocket(connection.sock, closers.patience)
 
-    class PlainConnection(HTTPConnection):
+    class Reported:
         def connect(self) -> None:
-            super().connect()
-            reported(self)
-
-    class TlsConnection(HTTPSConnection):
-        def connect(self) -> None:
-            super().connect()
+            super().connect()  # type: ignore[misc]
             reported(self)
 
     class UsedOnce:
@@ -209,16 +202,32 @@ def _adapters() -> Any:
             if conn is not None:
                 conn.close()
 
-    class PlainPool(UsedOnce, HTTPConnectionPool):
-        ConnectionCls = PlainConnection
+    one_at_a_time = threading.Lock()
 
-    class TlsPool(UsedOnce, HTTPSConnectionPool):
-        ConnectionCls = TlsConnection
+    def watch(manager: Any) -> None:
+        """Whatever its connections are made by (a SOCKS proxy has its own)."""
+        manager.pool_classes_by_scheme = {
+            scheme: type(pool.__name__, (UsedOnce, pool), {"ConnectionCls": _with(Reported, pool.ConnectionCls)})
+            for scheme, pool in manager.pool_classes_by_scheme.items()
+        }
 
     class WatchedAdapter(HTTPAdapter):
         def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
             super().init_poolmanager(*args, **kwargs)
-            self.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": TlsPool}
+            watch(self.poolmanager)
+
+        def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+            """For who has ``HTTP_PROXY`` set: requests sends even what is for this machine through it."""
+            with one_at_a_time:
+                known = proxy in self.proxy_manager
+                manager = super().proxy_manager_for(proxy, **kwargs)
+                if not known:
+                    watch(manager)
+                return manager
 
     adapter = WatchedAdapter(max_retries=0)
     return OrderedDict({"https://": adapter, "http://": adapter})
+
+
+def _with(first: type, then: type) -> type:
+    return type(then.__name__, (first, then), {})
