@@ -235,18 +235,22 @@ class LocalTier:
         longest: Callable[[], int],
         say: Say,
         temperature: Callable[[], float] = lambda: 0.0,
+        see: Callable[[ChatRequest], ChatRequest] = lambda request: request,
     ) -> None:
-        """``longest`` (tokens) and ``temperature`` overrule the request where they are not 0."""
+        """``longest`` (tokens) and ``temperature`` overrule the request where they are not 0.
+        ``see`` puts a picture into words where it can."""
         self._model = model
         self._ready = ready
         self._format_prompt = format_prompt
         self._longest = longest
         self._say = say
         self._temperature = temperature
+        self._see = see
         self._history = History()
 
     def speak(self, request: ChatRequest, begun: str) -> tuple[str, Iterator[str]]:
         loaded = self._ready()
+        request = self._see(request)  # afterwards: the model that replies has the first claim on the memory
         stats: list[GenerationStats] = []
         return loaded.info.name, Counted(self._through_a_restart(request, begun, loaded, stats), stats)
 

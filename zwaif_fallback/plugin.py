@@ -140,12 +140,13 @@ def forget() -> None:
 
 
 def _make() -> FallbackService:
+    from zwaif_fallback.eyes import Eyes
     from zwaif_fallback.service import FallbackService
     from zwaif_fallback.supervisor import LocalModel
 
     settings = _host.settings if _host else SettingsStore(SETTINGS)
     local = LocalModel(hang_timeout=float(settings.get("API_FALLBACK_ENGINE_TIMEOUT")), say=log.say)
-    return FallbackService(settings, local, _remote, log.say, _ask_everyone)
+    return FallbackService(settings, local, _remote, log.say, _ask_everyone, eyes=Eyes(log.report))
 
 
 def _remote(address: str, model: str) -> Remote:

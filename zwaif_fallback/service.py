@@ -69,6 +69,14 @@ class LocalModel(Speaker, Protocol):
     def close(self) -> None: ...
 
 
+class Sight(Protocol):
+    """The part of ``eyes.Eyes`` that is used."""
+
+    def seen(self, request: ChatRequest, model: str) -> ChatRequest: ...
+
+    def close(self) -> None: ...
+
+
 class FallbackService:
     """One for each process. Thread-safe; nothing here blocks but ``ready`` and reading an answer.
 
@@ -81,6 +89,7 @@ class FallbackService:
         tree: Z-Waif's folder, for relative paths.
         now: seconds, from any start.
         fetch: brings a model to this computer.
+        eyes: put pictures into words; None where there are none.
     """
 
     def __init__(
@@ -93,6 +102,7 @@ class FallbackService:
         tree: Path | None = None,
         now: Callable[[], float] = time.monotonic,
         fetch: Fetch = fetch_model,
+        eyes: Sight | None = None,
     ) -> None:
         self._settings = settings
         self._local = local
@@ -103,6 +113,7 @@ class FallbackService:
         self._now = now
         self._models = ChosenModel(lambda name: self._settings.get(name), lambda: self._tree)
         self._fetch = fetch
+        self._eyes = eyes
         self._closed = threading.Event()
         self._reconsidering: threading.Thread | None = None
         self._loading = threading.Lock()
@@ -124,6 +135,7 @@ class FallbackService:
             longest=lambda: int(self._settings.get("API_FALLBACK_MAX_TOKENS")),
             say=say,
             temperature=lambda: float(self._settings.get("API_FALLBACK_TEMPERATURE")),
+            see=self._see,
         )
         self._chain = Chain(self._tiers, say)
         self._ahead = ReadAhead(self._read_ahead)
@@ -217,6 +229,12 @@ class FallbackService:
             yield RemoteTier(host, lambda: self._remote(host, str(self._settings.get("API_FALLBACK_HOST_MODEL"))))
         yield self._speaker
         yield self._last
+
+    def _see(self, request: ChatRequest) -> ChatRequest:
+        if self._eyes is None or request.picture is None:
+            return request
+        model = str(self._settings.get("API_FALLBACK_VISION_MODEL")).strip()
+        return self._eyes.seen(request, model) if model else request
 
     def remember(self, line: str) -> None:
         """The last answer, for the status."""
@@ -326,9 +344,11 @@ class FallbackService:
             self.load_model(options.model, allow_download=False)
 
     def close(self) -> None:
-        """End the worker process."""
+        """End the worker processes."""
         self._closed.set()
         self._local.close()
+        if self._eyes is not None:
+            self._eyes.close()
 
     def _reconsider_soon(self) -> None:
         """The primary is down: perhaps its memory is free in a moment, and ``auto`` may take a better model."""

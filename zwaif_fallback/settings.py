@@ -108,6 +108,15 @@ SETTINGS: tuple[Setting, ...] = (
         advanced=True,
     ),
     Setting(
+        "API_FALLBACK_VISION_MODEL",
+        "",
+        "A small model that puts pictures into words, so that the local model can talk about them: a Hugging Face name "
+        "or a folder on this computer, for example Salesforce/blip-image-captioning-large. Empty: she says that she "
+        "cannot see.",
+        label="Model for pictures",
+        advanced=True,
+    ),
+    Setting(
         "API_FALLBACK_ENGINE_TIMEOUT",
         60.0,
         "Seconds without any progress after which the local model is started afresh.",

@@ -97,6 +97,16 @@ class Persona:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A picture as Z-Waif sent it, not looked at yet: one of the two is given."""
+
+    base64: str = ""
+    """The file's bytes in base64, whatever kind of picture file it is (Z-Waif says JPEG and sends PNG)."""
+    path: str = ""
+    """Where the file lies. Z-Waif writes its next picture to the same place."""
+
+
+@dataclass(frozen=True)
 class ChatRequest:
     """One question of Z-Waif's to its LLM server, whatever client library carried it."""
 
@@ -108,6 +118,8 @@ class ChatRequest:
     stream: bool = False
     has_image: bool = False
     """A picture was attached. It has been taken out of ``messages``."""
+    picture: Picture | None = field(default=None, repr=False)
+    """That picture, where it came with the newest message and can be had."""
     purpose: Purpose = Purpose.CHAT
     model: str = ""
     """The model name the primary was asked for, where one was given."""

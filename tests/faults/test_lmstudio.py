@@ -302,5 +302,7 @@ def test_a_picture_that_cannot_be_sent_is_answered_without_eyes(
     assert ask(stream, with_picture(tmp_path)) == LOCAL
     request = guarded.plugin.asked[0][0]
     assert request.has_image
+    assert request.picture is not None
+    assert Path(request.picture.path).name == "LiveImage.png"
     assert request.purpose is Purpose.IMAGE
     assert request.messages[-1].content.endswith("What do you see?")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from zwaif_hooks.guards.request import completed, plain_messages, purpose_of_caller
-from zwaif_hooks.messages import ChatRequest, Message, Purpose
+from zwaif_hooks.guards.request import completed, newest_picture, plain_messages, purpose_of_caller
+from zwaif_hooks.messages import ChatRequest, Message, Picture, Purpose
 from zwaif_hooks.runtime import Runtime
 
 DATA = "data:image/jpeg;base64,/9j/4AAQSkZJRg==" + "A" * 5000
@@ -37,10 +37,27 @@ def test_a_picture_is_taken_out_and_remembered(content: Any, text: str) -> None:
     message, pictured = one(content)
     assert message.content == text
     assert pictured
+    assert newest_picture([{"role": "user", "content": content}]) == Picture(base64=DATA.partition(",")[2])
 
 
 def test_ollamas_pictures_beside_the_text() -> None:
     assert one("Look!", images=[b"\x89PNG"]) == (Message("user", "Look!"), True)
+
+
+def test_ollamas_pictures_are_paths_bytes_or_base64(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "LiveImage.png"
+    file.write_bytes(b"PNG")
+    monkeypatch.chdir(tmp_path)
+    for image in ("LiveImage.png", str(file), file, SimpleNamespace(value=str(file))):
+        assert newest_picture([{"role": "user", "content": "x", "images": [image]}]) == Picture(path=str(file))
+    for image in (b"PNG", "UE5H", "data:image/png;base64,UE5H"):
+        assert newest_picture([{"role": "user", "content": "x", "images": [image]}]) == Picture(base64="UE5H")
+
+
+def test_only_the_last_message_shows_a_picture() -> None:
+    shown = {"role": "user", "content": DATA}
+    assert newest_picture([shown, {"role": "user", "content": "And now?"}]) is None
+    assert newest_picture([]) is None
 
 
 @pytest.mark.parametrize("content", ["a < b", "the word image", "data:text", "  spaces stay  ", ""])
@@ -81,6 +98,7 @@ JSON = st.recursive(
 @example([{"role": None, "content": [{"text": True}, {"text": ["x"]}]}])
 def test_no_request_is_too_strange_to_be_read(raw: list[Any]) -> None:
     messages, _ = plain_messages(raw)
+    newest_picture(raw)
     assert len(messages) == len(raw)
     assert all(isinstance(message.content, str) for message in messages)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit import scenes_downloads, scenes_gguf, scenes_models, scenes_replies, scenes_settings
+from tests.unit import scenes_downloads, scenes_gguf, scenes_models, scenes_pictures, scenes_replies, scenes_settings
 from tests.unit.error_texts import ROOT, error_texts, fits, manual_texts
 from tests.unit.scenes import PRODUCERS, Scene
 from zwaif_fallback import settings
@@ -18,7 +18,7 @@ from zwaif_hooks.host import envfile, log
 from zwaif_hooks.host.settings import SettingProblem
 
 PAGE = ROOT / "docs" / "troubleshooting.md"
-SAID_BY = (scenes_downloads, scenes_gguf, scenes_models, scenes_replies, scenes_settings)
+SAID_BY = (scenes_downloads, scenes_gguf, scenes_models, scenes_pictures, scenes_replies, scenes_settings)
 """Each registers its texts when it is imported."""
 
 

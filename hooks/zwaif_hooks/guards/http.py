@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from zwaif_hooks.deadlines import Deadlines, is_numeric
 from zwaif_hooks.guards import diagnosis, sse
 from zwaif_hooks.guards.answers import kind_of_status, pause_asked_for
-from zwaif_hooks.guards.request import completed, plain_messages, prompt_chars, purpose_of_caller
+from zwaif_hooks.guards.request import completed, newest_picture, plain_messages, prompt_chars, purpose_of_caller
 from zwaif_hooks.guards.sockets import sockets_to, watched_session
 from zwaif_hooks.guards.swap import swap
 from zwaif_hooks.host.sampling import sampling_from
@@ -208,6 +208,7 @@ class _Exchange:
             sampling=sampling_from("oobabooga", self._body, self._runtime.tree),
             stream=bool(self._body.get("stream")),
             has_image=pictured or self._purpose is Purpose.IMAGE,
+            picture=newest_picture(self._body["messages"]),
             model=str(self._body.get("model") or ""),
             primary=self._address,
         )

@@ -6,8 +6,10 @@ the server is back; here the connection is made in our thread and a client that 
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -17,7 +19,7 @@ from zwaif_hooks.guards.lmstudio_client import DefaultClient, is_out_of_reach
 from zwaif_hooks.guards.request import completed, plain_messages, prompt_chars, purpose_of_caller
 from zwaif_hooks.guards.swap import swap
 from zwaif_hooks.host.sampling import sampling_from
-from zwaif_hooks.messages import ChatRequest, FailureKind, Purpose
+from zwaif_hooks.messages import ChatRequest, FailureKind, Picture, Purpose
 from zwaif_hooks.primary import NOT_LOADED, listens
 from zwaif_hooks.pump import Chunk, Closers, PrimaryError, Pump
 from zwaif_hooks.runtime import Runtime
@@ -32,7 +34,7 @@ NOT_AUTHORISED = "Authentication failed"
 SPOKEN = "none"
 """The reasoning type of a fragment that is part of the reply, and not a thought."""
 UNSENT_IMAGE = {"name": "image.png", "identifier": "zwaif-not-sent", "fileType": "image", "sizeBytes": 0}
-"""Stands for a picture that the server could not take; only ever seen by a fallback, which sees no pictures."""
+"""Stands for a picture that the server could not take; only ever seen by a fallback. ``name`` is the picture's path."""
 
 
 def install(module: ModuleType, runtime: Runtime) -> None:
@@ -51,7 +53,7 @@ def install(module: ModuleType, runtime: Runtime) -> None:
         def prepare_image(src: Any, name: str | None = None) -> Any:
             if not runtime.enabled:
                 return original(src, name)
-            return _prepared(library, lambda: original(src, name), runtime)
+            return _prepared(library, lambda: original(src, name), src, runtime)
 
         return prepare_image
 
@@ -237,7 +239,8 @@ class _Exchange:
 
     def _describe(self) -> ChatRequest:
         config = self._config if isinstance(self._config, Mapping) else {}
-        messages, pictured = plain_messages(_turns(self._history))
+        turns = _turns(self._history)
+        messages, pictured = plain_messages(turns)
         budget = config.get("maxTokens")
         request = ChatRequest(
             backend="lmstudio",
@@ -247,6 +250,7 @@ class _Exchange:
             sampling=sampling_from("lmstudio", config, self._runtime.tree),
             stream=self._stream,
             has_image=pictured or self._purpose is Purpose.IMAGE,
+            picture=_picture_in(turns, self._runtime.tree),
             model=self._key,
             primary=self._address,
         )
@@ -274,11 +278,12 @@ def failure_of(error: BaseException, begun: bool = False) -> PrimaryError:
     return PrimaryError(kind, f"LM Studio: {line or name}", original=error)
 
 
-def _prepared(library: DefaultClient, prepare: Callable[[], Any], runtime: Runtime) -> Any:
+def _prepared(library: DefaultClient, prepare: Callable[[], Any], src: Any, runtime: Runtime) -> Any:
     """Hand a picture to the server, or a stand-in when it does not take it in time: the chat call then takes over."""
+    unsent = {**UNSENT_IMAGE, "name": os.fspath(src)} if isinstance(src, (str, os.PathLike)) else UNSENT_IMAGE
     primary = runtime.primaries.get(library.address())
     if not primary.admit() or not listens(primary.name):
-        return UNSENT_IMAGE
+        return unsent
 
     def source(_: Closers) -> Iterator[Chunk]:
         try:
@@ -295,8 +300,8 @@ def _prepared(library: DefaultClient, prepare: Callable[[], Any], runtime: Runti
         chunk = pump.take(limit, limit)
     except PrimaryError as error:
         runtime.say(f"LM Studio did not take the picture: {error.cause}")
-        return UNSENT_IMAGE
-    return UNSENT_IMAGE if chunk is None else chunk.native
+        return unsent
+    return unsent if chunk is None else chunk.native
 
 
 def _turns(history: Any) -> list[dict[str, Any]]:
@@ -317,6 +322,13 @@ def _turn_of(message: Any) -> dict[str, Any]:
     if isinstance(parts, list):
         parts = [{**part, "type": "image"} if part.get("type") == "file" else part for part in parts]
     return {"role": message.get("role"), "content": parts}
+
+
+def _picture_in(turns: Sequence[Mapping[str, Any]], tree: Path) -> Picture | None:
+    """The picture of the last message. A handle of the server's has a name only; Z-Waif's file lies in its folder."""
+    parts = turns[-1].get("content") if turns else None
+    names = [part.get("name") for part in parts if part.get("type") == "image"] if isinstance(parts, list) else []
+    return Picture(path=str(tree / names[-1])) if names and isinstance(names[-1], str) else None
 
 
 def _mend_hard_summary(text: str) -> None:

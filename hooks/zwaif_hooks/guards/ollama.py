@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from zwaif_hooks.deadlines import Deadlines, is_numeric
 from zwaif_hooks.guards.answers import kind_of_error, kind_of_status, pause_asked_for
-from zwaif_hooks.guards.request import completed, plain_messages, prompt_chars, purpose_of_caller
+from zwaif_hooks.guards.request import completed, newest_picture, plain_messages, prompt_chars, purpose_of_caller
 from zwaif_hooks.guards.sockets import sockets_to, watch_httpx
 from zwaif_hooks.guards.swap import MARK, swap
 from zwaif_hooks.host.sampling import sampling_from
@@ -198,6 +198,7 @@ class _Exchange:
             sampling=sampling_from("ollama", options, self._runtime.tree),
             stream=self._stream,
             has_image=pictured or self._purpose is Purpose.IMAGE,
+            picture=newest_picture(self._messages),
             model=self._model or "",
             primary=self._address(),
         )

@@ -12,7 +12,7 @@ from typing import Any
 
 from zwaif_hooks.guards.request import completed, plain_messages
 from zwaif_hooks.guards.swap import swap
-from zwaif_hooks.messages import ChatRequest, FailureKind, PrimaryFailure, Purpose, Sampling
+from zwaif_hooks.messages import ChatRequest, FailureKind, Picture, PrimaryFailure, Purpose, Sampling
 from zwaif_hooks.runtime import Runtime
 from zwaif_hooks.speaker import Speaker
 
@@ -24,7 +24,7 @@ def install(module: ModuleType, runtime: Runtime) -> None:
 
     def make(original: Callable[..., str]) -> Callable[..., str]:
         def generate(messages: Any, image_path: str, **kwargs: Any) -> str:
-            answered = _answer(messages, kwargs, runtime) if runtime.enabled else ""
+            answered = _answer(messages, image_path, kwargs, runtime) if runtime.enabled else ""
             return answered or original(messages, image_path, **kwargs)
 
         return generate
@@ -33,8 +33,8 @@ def install(module: ModuleType, runtime: Runtime) -> None:
         swap(module, FUNCTION, make, {"messages", "image_path"})
 
 
-def _answer(messages: Any, kwargs: dict[str, Any], runtime: Runtime) -> str:
-    request = _described(messages, kwargs, runtime)
+def _answer(messages: Any, image_path: str, kwargs: dict[str, Any], runtime: Runtime) -> str:
+    request = _described(messages, image_path, kwargs, runtime)
     failure = PrimaryFailure(FailureKind.UNKNOWN, "Z-Waif could not send the picture")
     asked: list[str] = []
     while (answered := runtime.plugins.answer(request, failure, asked)) is not None:
@@ -49,7 +49,7 @@ def _answer(messages: Any, kwargs: dict[str, Any], runtime: Runtime) -> str:
     return ""
 
 
-def _described(messages: Any, kwargs: dict[str, Any], runtime: Runtime) -> ChatRequest:
+def _described(messages: Any, image_path: str, kwargs: dict[str, Any], runtime: Runtime) -> ChatRequest:
     plain, _ = plain_messages(message for message in messages if message.get("role") != "system")
     request = ChatRequest(
         backend="oobabooga",
@@ -58,5 +58,6 @@ def _described(messages: Any, kwargs: dict[str, Any], runtime: Runtime) -> ChatR
         stop=tuple(dict.fromkeys(s for s in kwargs.get("stop_sequences") or () if s)),
         sampling=Sampling(temperature=kwargs.get("temperature")),
         has_image=True,
+        picture=Picture(path=str(image_path)) if image_path else None,
     )
     return completed(request, runtime, Purpose.IMAGE)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from zwaif_hooks.host.persona import read_persona, recent_replies
-from zwaif_hooks.messages import ChatRequest, Message, Purpose, Role
+from zwaif_hooks.messages import ChatRequest, Message, Picture, Purpose, Role
 from zwaif_hooks.runtime import Runtime
 
 PICTURE = re.compile(r"<img\b[^>]*>|data:image/[\w.+-]+;base64,[A-Za-z0-9+/=\s]+", re.IGNORECASE)
+PICTURE_DATA = re.compile(r"data:image/[\w.+-]+;base64,([A-Za-z0-9+/=\s]+)", re.IGNORECASE)
 ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant", "developer": "system"}
 PURPOSE_OF_FUNCTION = {
     "summary_memory_run": Purpose.SUMMARY,
@@ -49,6 +53,49 @@ def plain_messages(raw: Iterable[Any]) -> tuple[tuple[Message, ...], bool]:
         pictures = pictures or pictured or text != content
         messages.append(Message(ROLES.get(role, "user"), text.strip() if text != content else text))
     return tuple(messages), pictures
+
+
+def newest_picture(raw: Sequence[Any]) -> Picture | None:
+    """The picture that came with the last message; None where there is none, or only its name."""
+    if not raw:
+        return None
+    item = raw[-1]
+    if not isinstance(item, Mapping):
+        item = {name: getattr(item, name, None) for name in ("content", "images")}
+    images = item.get("images")
+    if isinstance(images, (list, tuple)) and images:
+        return _picture_from(images[-1])
+    content = item.get("content")
+    parts = content if isinstance(content, list) else [content]
+    found = [match for part in parts for match in PICTURE_DATA.findall(_address_or_text(part))]
+    return Picture(base64=found[-1]) if found else None
+
+
+def _picture_from(image: Any) -> Picture | None:
+    """One of Ollama's ``images``: a path, base64, bytes, or the library's object with one of them."""
+    image = getattr(image, "value", image)
+    if isinstance(image, bytes):
+        return Picture(base64=base64.b64encode(image).decode("ascii"))
+    if isinstance(image, os.PathLike):
+        return Picture(path=os.path.abspath(image))  # noqa: PTH100 - resolve() would follow links
+    if not isinstance(image, str):
+        return None
+    return _picture_from(Path(image)) if _is_file(image) else Picture(base64=image.rpartition(",")[2])
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return os.path.isfile(text)  # noqa: PTH113 - base64 is no path, and pathlib may raise for it
+    except (OSError, ValueError):
+        return False
+
+
+def _address_or_text(part: Any) -> str:
+    """What of one part of a message may hold a picture: its text, or OpenAI's ``image_url``."""
+    if isinstance(part, Mapping):
+        url = part.get("image_url")
+        part = url.get("url") if isinstance(url, Mapping) else url or part.get("text")
+    return part if isinstance(part, str) else ""
 
 
 def prompt_chars(messages: Iterable[Any]) -> int:

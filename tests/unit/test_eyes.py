@@ -1,0 +1,248 @@
+"""Pictures in words: what the local model is told, and that every failure leaves it as it was without eyes."""
+
+from __future__ import annotations
+
+import base64
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.unit.scenes import REFUSED
+from tests.unit.test_plugin_service import Desk
+from zwaif_fallback import conversation, eyes
+from zwaif_fallback.eyes import Eyes
+from zwaif_hooks.messages import ChatRequest, Message, ModelInfo, Picture, Purpose
+
+COMMAND = (sys.executable, str(Path(__file__).with_name("scripted_eyes.py")))
+PATIENT = 30.0
+LOOK = "Mia, please look at this image and say what is in it: \n"
+
+
+def picture(data: bytes) -> Picture:
+    return Picture(base64=base64.b64encode(data).decode())
+
+
+def shown(data: bytes, text: str = LOOK) -> ChatRequest:
+    return ChatRequest(
+        "oobabooga", (Message("user", text),), has_image=True, picture=picture(data), purpose=Purpose.IMAGE
+    )
+
+
+class Sight:
+    """Eyes, the folders of their models, and what was reported."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.told, self.errors, self.made = folder, list[str](), list[object](), list[Eyes]()
+
+    def model(self, name: str = "fine") -> str:
+        place = self.folder / name
+        place.mkdir(exist_ok=True)
+        (place / "config.json").write_text("{}", encoding="utf-8")
+        (place / "model.safetensors").write_bytes(b"\x02" + b"\0" * 7 + b"{}")
+        return str(place)
+
+    def eyes(self, patience: float = PATIENT, idle: float = PATIENT) -> Eyes:
+        self.made.append(Eyes(self.report, patience, idle, COMMAND))
+        return self.made[-1]
+
+    def report(self, line: str, error: BaseException | None) -> None:
+        self.told.append(line)
+        self.errors.append(error)
+
+    def close(self) -> None:
+        for made in self.made:
+            made.close()
+
+
+@pytest.fixture
+def sight(tmp_path: Path) -> Iterator[Sight]:
+    made = Sight(tmp_path)
+    yield made
+    made.close()
+
+
+def count(texts: list[str]) -> list[int]:
+    return [len(text) for text in texts]
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert true()
+
+
+# --- what is told -----------------------------------------------------------------------------------------------------
+
+
+def test_the_description_stands_where_the_picture_was(sight: Sight) -> None:
+    told = sight.eyes().seen(shown(b"a red square\non white"), sight.model())
+    newest = conversation.build(told, ModelInfo("tiny", "tinyllama"), count)[-1].content  # type: ignore[arg-type]
+    assert newest == f"{LOOK.strip()}\n[The picture shows: a red square on white]"
+    assert told.picture is None
+    assert told.purpose is Purpose.IMAGE
+    assert sight.told == []
+
+
+def test_a_picture_without_words_or_after_the_companions_own(sight: Sight) -> None:
+    assert eyes.told(shown(b"", ""), "a cat").messages == (Message("user", "[The picture shows: a cat]"),)
+    spoke = ChatRequest("ollama", (Message("assistant", "Hi"),), has_image=True)
+    assert eyes.told(spoke, "a cat").messages[1:] == (Message("user", "[The picture shows: a cat]"),)
+    assert len(eyes.told(ChatRequest("ollama", ()), "a cat").messages) == 1
+
+
+def test_a_file_is_read_from_its_place(sight: Sight, tmp_path: Path) -> None:
+    file = tmp_path / "LiveImage.png"
+    file.write_bytes(b"a fox")
+    assert sight.eyes().describe(Picture(path=str(file)), sight.model()) == "a fox"
+
+
+# --- what fails -------------------------------------------------------------------------------------------------------
+
+
+def fails(sight: Sight, look: Eyes, data: bytes, model: str) -> str:
+    """One line was said, and the request is as it was: the local model is told that it cannot see."""
+    sight.told.clear()
+    request = shown(data)
+    assert look.seen(request, model) is request
+    assert "cannot see pictures" in conversation.build(request, ModelInfo("x"), count)[-1].content  # type: ignore[arg-type]
+    assert len(sight.told) == 1 and isinstance(sight.errors[-1], Exception)
+    return sight.told[0]
+
+
+def test_a_missing_model_names_the_remedy(sight: Sight) -> None:
+    line = fails(sight, sight.eyes(), b"a cat", "someone/absent")
+    assert line.startswith("The picture is not described, and the companion says that she cannot see it: ")
+    assert "zwaif-fallback download Salesforce/blip-image-captioning-large" in line
+
+
+def test_pickled_weights_are_not_loaded(sight: Sight) -> None:
+    model = Path(sight.model())
+    (model / "model.safetensors").rename(model / "pytorch_model.bin")
+    assert "Pickled weights are never loaded" in fails(sight, sight.eyes(), b"a cat", str(model))
+
+
+def test_no_room(sight: Sight, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(eyes, "memory_now", lambda: SimpleNamespace(ram_free=500_000_000))
+    look = sight.eyes()
+    assert "needs 0.7 GB of memory to look at a picture, and 0.5 GB are free" in fails(sight, look, b"x", sight.model())
+    assert look.pid is None
+
+
+def test_a_model_that_cannot_be_loaded_is_ended(sight: Sight) -> None:
+    look = sight.eyes()
+    assert "is broken. Choose another." in fails(sight, look, b"a cat", sight.model("broken"))
+    assert look.pid is None
+    assert look.describe(picture(b"a cat"), sight.model()) == "a cat"
+
+
+def test_a_process_that_dies_is_started_again(sight: Sight) -> None:
+    look, model = sight.eyes(), sight.model()
+    assert "process ended: exit code 7" in fails(sight, look, b"crash", model)
+    assert look.describe(picture(b"a cat"), model) == "a cat"
+
+
+def test_a_look_that_never_ends_is_ended(sight: Sight) -> None:
+    look, model = sight.eyes(patience=5.0), sight.model()
+    assert look.describe(picture(b"a cat"), model) == "a cat"
+    look._patience = 0.3
+    assert "did not finish looking, and was ended" in fails(sight, look, b"hang", model)
+    assert look.pid is None
+
+
+def test_a_slow_load_goes_on_for_the_next_picture(sight: Sight) -> None:
+    look, model = sight.eyes(patience=0.3), sight.model("slow")
+    assert "is still being loaded, for the next picture" in fails(sight, look, b"a cat", model)
+    process = look.pid
+    look._patience = PATIENT
+    assert look.describe(picture(b"a cat"), model) == "a cat"
+    assert look.pid == process is not None
+
+
+def test_a_second_picture_waits_no_longer_than_the_first(sight: Sight) -> None:
+    look = sight.eyes(patience=0.2)
+    with look._lock:
+        assert "is busy with another picture" in fails(sight, look, b"a cat", sight.model())
+
+
+@pytest.mark.parametrize("data", [b"nothing"])
+def test_a_model_that_says_nothing(sight: Sight, data: bytes) -> None:
+    assert "said nothing about the picture" in fails(sight, sight.eyes(), data, sight.model())
+
+
+def test_too_large_a_file_is_not_read(sight: Sight, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(eyes, "LARGEST_FILE", 10)
+    file = tmp_path / "large.png"
+    file.write_bytes(b"x" * 11)
+    for large in (Picture(path=str(file)), picture(b"x" * 12)):
+        with pytest.raises(eyes.EngineError, match="too large"):
+            eyes.read(large)
+
+
+@pytest.mark.parametrize("bad", [Picture(path="/no/such.png"), Picture(base64="A"), Picture(path="a\0b")])
+def test_a_file_that_cannot_be_read(bad: Picture) -> None:
+    with pytest.raises(eyes.EngineError, match="cannot be read"):
+        eyes.read(bad)
+
+
+def test_even_a_mistake_of_ours_costs_a_line_only(sight: Sight, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(eyes, "read", lambda picture: 1 / 0)
+    assert "ZeroDivisionError" in fails(sight, sight.eyes(), b"a cat", sight.model())
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_process_ends_when_no_picture_comes(sight: Sight) -> None:
+    look = sight.eyes(idle=0.2)
+    look.describe(picture(b"a cat"), sight.model())
+    wait_until(lambda: look.pid is None)
+    assert look.describe(picture(b"a dog"), sight.model()) == "a dog"
+
+
+def test_another_model_takes_the_place_of_the_first(sight: Sight) -> None:
+    look = sight.eyes()
+    look.describe(picture(b"a cat"), sight.model())
+    first = look.pid
+    look.describe(picture(b"a cat"), sight.model("other"))
+    assert look.pid not in (None, first)
+
+
+# --- the service ------------------------------------------------------------------------------------------------------
+
+
+class Scripted:
+    """Describes every picture in the same words."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.closed = False
+
+    def seen(self, request: ChatRequest, model: str) -> ChatRequest:
+        self.asked.append(model)
+        return eyes.told(request, "a red square")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("model", ["", "owner/captions"])
+def test_the_setting_decides_whether_she_sees(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(tmp_path, monkeypatch, API_FALLBACK_VISION_MODEL=model)
+    look: Any = Scripted()
+    desk.service._eyes = look
+    prompts = list[str]()
+    local: Any = desk.local
+    monkeypatch.setattr(local, "generate", lambda generation, stats: prompts.append(generation.prompt) or iter(["Oh!"]))
+    for request in (shown(b"a cat"), ChatRequest("ollama", (Message("user", "Hi"),))):
+        assert "".join(desk.service.answer(request, REFUSED).pieces) == "Oh!"
+    assert look.asked == ([model] if model else []), "and never for a message without a picture"
+    assert ("[The picture shows: a red square]" in prompts[0]) == bool(model)
+    assert ("cannot see pictures" in prompts[0]) != bool(model)
+    desk.service.close()
+    assert look.closed
