@@ -68,6 +68,9 @@ class Patience(Protocol):
     def no_bytes(self) -> None:
         """A slice went by and nothing came."""
 
+    def hurry(self, seconds: float) -> None:
+        """What is still to come is worth no more than this; then reading it ends with a TimeoutError."""
+
 
 class Closers:
     """What wakes a blocked read when its reply is given up; called from any thread, also before anything is open.

@@ -61,6 +61,7 @@ class Reading:
         self._late: Late | None = None
         self._limit = 0.0
         self._last_content = self._back = self._left = clock.now()
+        self._hurried_until: float | None = None
 
     def start(self) -> None:
         """Have a thread of ours ask, unless the consumer comes at once and asks by itself."""
@@ -120,14 +121,23 @@ class Reading:
 
     def before_bytes(self) -> None:
         """Comments may come for ever, and are no text."""
+        self._be_quick()
         if self._is_mine and self._clock.now() >= max(self._last_content, self._back) + self._limit:
             self._overdue()
 
+    def hurry(self, seconds: float) -> None:
+        self._hurried_until = self._clock.now() + seconds
+
     def no_bytes(self) -> None:
+        self._be_quick()
         if self._closers.closed:
             raise PrimaryError(FailureKind.UNKNOWN, "the reply was given up")
         if self._is_mine:
             self._look_at_the_clock()
+
+    def _be_quick(self) -> None:
+        if self._hurried_until is not None and self._clock.now() >= self._hurried_until:
+            raise TimeoutError("the rest is not worth waiting for")
 
     def _next(self) -> Chunk:
         now = self._clock.now()

@@ -29,6 +29,9 @@ class Patient:
         if self.waited > self.until + 1000:
             raise RuntimeError("nothing comes any more")
 
+    def hurry(self, seconds: float) -> None:
+        raise AssertionError(f"nobody asked for that: {seconds}")
+
 
 @pytest.fixture
 def pair() -> Iterator[tuple[socket.socket, socket.socket]]:

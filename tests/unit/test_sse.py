@@ -179,3 +179,38 @@ def test_any_bytes_are_a_reply_or_a_failure_of_the_primary(data: bytes) -> None:
 def test_what_we_write_we_can_read(text: str) -> None:
     assert said(sse.event_bytes(text, "m") + DONE) == text
     assert sse.message_of(json.loads(json.dumps(sse.completion(text, "m")))) == text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'event: error\ndata: {"message": "out of memory", "code": 500}',
+        b'event: error\ndata: {"error": {"message": "out of memory"}}',
+        b'event:error\ndata: {"detail": "out of memory"}',
+        b"event: error\ndata: out of memory",
+        b'error: {"code": 500, "message": "out of memory", "type": "server_error"}',
+    ],
+)
+def test_an_error_that_is_only_named_so_is_no_end(line: bytes) -> None:
+    caught = failure(stream([event("a"), line, DONE]))
+    assert caught.kind is FailureKind.ERROR_BODY
+    assert caught.cause == "the server reported: out of memory"
+
+
+def test_an_event_of_another_name_is_text() -> None:
+    assert said(stream([b"event: message", event("a"), b"event: error", b"event: message", event("b"), DONE])) == "ab"
+
+
+def test_a_byte_order_mark_costs_no_text() -> None:
+    data = b"\xef\xbb\xbf" + stream([event("a"), event("b"), DONE])
+    for place in range(len(data)):
+        assert "".join(chunk.text for chunk in sse.read_reply([data[:place], data[place:]])) == "ab"
+
+
+BODY = {"choices": [{"message": {"content": "Good reply."}, "finish_reason": "stop"}], "more": ["x" * 50] * 200}
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_body_is_known_by_its_brace(indent: int | None) -> None:
+    data = b"\n" + json.dumps(BODY, indent=indent).encode()
+    assert "".join(chunk.text for chunk in sse.read_reply(cut(data, [3, 50, 5000]))) == "Good reply."

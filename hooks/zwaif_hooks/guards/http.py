@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 CHAT_PATH = "/chat/completions"
 PASS_HEADER = "X-ZWaif-Fallback"
 """A request or a session that carries it is our own (the remote tier, a plugin) and is not guarded."""
+ERROR_BODY_SECONDS = 0.5
+"""How long the explanation of an error status is waited for."""
 SAFETY_READ_TIMEOUT = 600.0
 """Seconds after which a silent socket that could not be closed from outside ends its thread by itself."""
 
@@ -162,12 +164,9 @@ class _Exchange:
 
     def _ask(self, body: dict[str, Any], closers: Closers) -> Iterator[Chunk]:
         with self._sent(watched_session(self._session), body, closers) as response:
-            self._raise_for_status(response)
+            self._raise_for_status(response, closers)
             try:
-                if _is_json(response.headers.get("Content-Type", "")):
-                    yield from sse.read_body(response.content)
-                else:
-                    yield from sse.read_events(_parts(response))
+                yield from sse.read_reply(_parts(response))
             except _network_errors() as error:
                 raise PrimaryError(FailureKind.CUT, f"the connection broke: {_short(error)}", original=error) from error
 
@@ -180,7 +179,7 @@ class _Exchange:
                 return self._original(
                     session, "POST", self._url, json=body, stream=True, timeout=timeout, **self._kwargs
                 )
-        except requests.ConnectTimeout as error:
+        except requests.Timeout as error:  # of the TLS handshake, where it is a read timeout
             cause = f"{self._address} did not accept the connection"
             raise PrimaryError(FailureKind.CONNECT_TIMEOUT, cause, original=error) from error
         except requests.ConnectionError as error:
@@ -188,11 +187,11 @@ class _Exchange:
         except requests.RequestException as error:
             raise PrimaryError(FailureKind.UNKNOWN, _short(error), original=error) from error
 
-    def _raise_for_status(self, response: requests.Response) -> None:
+    def _raise_for_status(self, response: requests.Response, closers: Closers) -> None:
         status = response.status_code
         if status < 400:
             return
-        said = " ".join(response.content[:200].decode("utf-8", "replace").split())
+        said = " ".join(_body_of_error(response, closers)[:200].decode("utf-8", "replace").split())
         kind = kind_of_status(status, said)
         retry_after = pause_asked_for(response.headers) if kind is FailureKind.RATE_LIMITED else None
         cause = f"{self._address} answered {status} {response.reason or ''}".rstrip() + (f": {said}" if said else "")
@@ -258,8 +257,15 @@ def _events(turn: Turn, model: str, raised: Callable[[NobodyAnswered], BaseExcep
         raise raised(nobody) from None
 
 
-def _is_json(content_type: str) -> bool:
-    return "json" in content_type and "ndjson" not in content_type
+def _body_of_error(response: requests.Response, closers: Closers) -> bytes:
+    """What the server says about its error, where that comes; the status alone says enough to go on."""
+    if closers.patience is not None:
+        closers.patience.hurry(ERROR_BODY_SECONDS)
+    try:
+        return response.content
+    except _network_errors():
+        response._content = b""
+        return b""
 
 
 def _parts(response: requests.Response) -> Iterator[bytes]:

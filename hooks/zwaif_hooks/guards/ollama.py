@@ -219,6 +219,10 @@ def failure_of(error: Exception, address: str) -> PrimaryError:
 
     if isinstance(error, ResponseError):
         return _answered(error, address)
+    if (unread := _status_error(error)) is not None:
+        return _answered(_without_words(unread), address)
+    if isinstance(error, httpx.DecodingError):
+        return PrimaryError(FailureKind.UNREADABLE, f"the answer is not a chat reply: {_line(error)}", original=error)
     if isinstance(error, httpx.ConnectTimeout):
         return PrimaryError(FailureKind.CONNECT_TIMEOUT, f"{address} did not accept the connection", original=error)
     if isinstance(error, (httpx.ConnectError, ConnectionError)):
@@ -240,6 +244,24 @@ def _answered(error: Any, address: str) -> PrimaryError:
     kind = kind_of_status(status, str(error))
     retry_after = pause_asked_for(_headers(error)) if kind is FailureKind.RATE_LIMITED else None
     return PrimaryError(kind, cause, status=status, retry_after=retry_after, original=error)
+
+
+def _status_error(error: Exception) -> Exception | None:
+    """The error status whose explanation broke off while the library read it."""
+    import httpx
+
+    cause = error.__context__
+    while cause is not None and not isinstance(cause, httpx.HTTPStatusError):
+        cause = cause.__context__
+    return cause
+
+
+def _without_words(error: Any) -> Exception:
+    from ollama import ResponseError
+
+    told = ResponseError("", error.response.status_code)
+    told.__context__ = error
+    return told
 
 
 def _headers(error: Any) -> Mapping[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -14,7 +15,28 @@ from zwaif_hooks.usage import usage_of
 
 MAX_STRAY = 4096
 """Bytes of a body that is no event stream which are kept, to say what it was."""
+BOM = b"\xef\xbb\xbf"
+"""Some Windows servers begin with it; what is not known for one would cost the first piece of the reply."""
 _HELD_TEXT = re.compile(rb'"content"\s*:\s*"[^"]')
+
+
+def read_reply(parts: Iterable[bytes]) -> Iterator[Chunk]:
+    """Whatever the server calls it: a JSON body begins with a brace, and an event stream never does.
+
+    Raises:
+        PrimaryError: as ``read_events`` and ``read_body``.
+    """
+    rest = iter(parts)
+    start = b""
+    for part in rest:
+        start += part
+        if len(start.strip()) >= len(BOM):
+            break
+    start = start.lstrip().removeprefix(BOM)
+    if start.lstrip().startswith((b"{", b"[")):
+        yield from read_body(start + b"".join(rest))
+    else:
+        yield from read_events(itertools.chain([start], rest))
 
 
 def read_events(parts: Iterable[bytes]) -> Iterator[Chunk]:
@@ -27,13 +49,19 @@ def read_events(parts: Iterable[bytes]) -> Iterator[Chunk]:
             ``finish_reason`` or ``[DONE]``.
     """
     finished = False
-    events, damaged, stray = 0, 0, b""
+    events, damaged, stray, named = 0, 0, b"", b""
     for line in _lines(parts):
         if not line.startswith(b"data:"):
-            if not line.startswith((b":", b"event:", b"id:", b"retry:")) and len(stray) < MAX_STRAY:
+            if line.startswith(b"event:"):
+                named = line[6:].strip()
+            elif line.startswith(b"error:"):  # llama.cpp's
+                raise _reported(line[6:].strip())
+            elif not line.startswith((b":", b"id:", b"retry:")) and len(stray) < MAX_STRAY:
                 stray += line + b"\n"
             continue
         payload = line[5:].strip()
+        if named == b"error":
+            raise _reported(payload)
         if payload == b"[DONE]":
             if not finished:
                 yield Chunk("", reason="stop")
@@ -91,6 +119,16 @@ def raise_for_error(reply: Any) -> None:
         return
     message = error.get("message") if isinstance(error, dict) else error or reply.get("message")
     raise PrimaryError(kind_of_error(str(message)), f"the server reported: {str(message)[:200]}")
+
+
+def _reported(payload: bytes) -> PrimaryError:
+    """What is sent under the name of an error, in whatever form."""
+    told = _loads(payload)
+    for name in ("error", "message", "detail"):
+        if isinstance(told, dict) and told.get(name):
+            told = told[name]
+    said = told if isinstance(told, str) else payload.decode("utf-8", "replace")
+    return PrimaryError(kind_of_error(said), f"the server reported: {said[:200]}")
 
 
 def delta_of(event: Any) -> tuple[str | None, str | None]:
