@@ -5,14 +5,16 @@ python outage_child.py HOST_LOG        in the host's folder; commands and states
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zwaif_hooks.messages import AnswerRecord, PrimaryFailure
+from zwaif_hooks.messages import AnswerRecord, Message, PrimaryFailure
 from zwaif_hooks.specs import hookimpl
 
 WAIT = 30.0
@@ -26,6 +28,11 @@ class Watch:
         self.failures: list[PrimaryFailure] = []
         self.well = threading.Event()
         self.well.set()
+        self.told = ""
+
+    @hookimpl
+    def format_prompt(self, messages: Sequence[Message]) -> None:
+        self.told = messages[-1].content
 
     @hookimpl
     def fallback_answered(self, record: AnswerRecord) -> None:
@@ -76,6 +83,9 @@ class Host:
             sys.modules["utils.hotkeys"].do_next_press_input()
         if "say" in command:
             self.main.main_converse(command["say"])
+        if "picture" in command:
+            data = base64.b64decode(command["picture"])
+            sys.modules["utils.camera"].__dict__["capture_pic"] = lambda: Path("LiveImage.png").write_bytes(data)
         if "run" in command:
             self.main.COMMANDS[command["run"]]()
         if command.get("until_well") and not self.watch.well.wait(WAIT):
@@ -90,6 +100,8 @@ class Host:
             "summary": self.controller.receive_summary_via_oogabooga(),
             "spoken": list(self.voice.spoken),
             "log": str(self.log.debug_log),
+            "told": self.watch.told,
+            "torch": "torch" in sys.modules,
             "outages": [failure.kind.value for failure in self.watch.failures],
             "answers": [
                 {

@@ -31,7 +31,7 @@ BOTH_WAYS = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "w
 class Stage:
     """The server and the host's process."""
 
-    def __init__(self, folder: Path, backend: str) -> None:
+    def __init__(self, folder: Path, backend: str, **settings: str) -> None:
         self.backend = backend
         self.server = FaultServer().__enter__()
         self.port = self.server.server_port
@@ -43,6 +43,7 @@ class Stage:
             "SEARCH_POINT_SIZE": "2",
             "API_FALLBACK_MODEL": str(MODEL),
             "API_FALLBACK_PRELOAD": "start",
+            **settings,
         }
         tree = copy_tree(folder / "z-waif", values)
         env = environment(folder / "site")
