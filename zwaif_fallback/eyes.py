@@ -18,7 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from zwaif_fallback.engines.model_files import check_folder, find_in_cache, is_path
-from zwaif_fallback.errors import EngineError, FallbackError, ModelError, ModelNotFound, ModelTooBig, WorkerHung
+from zwaif_fallback.errors import (
+    EngineError,
+    FallbackError,
+    ModelError,
+    ModelNotFound,
+    ModelTooBig,
+    WorkerDied,
+    WorkerHung,
+)
 from zwaif_fallback.hardware import RUNTIME_BYTES, memory_now, read_weights
 from zwaif_fallback.worker_process import Exchange, WorkerProcess
 from zwaif_hooks.messages import ChatRequest, Message, Picture
@@ -30,6 +38,8 @@ PATIENCE_SECONDS = 45.0
 """How long a reply waits for its picture, loading included."""
 IDLE_SECONDS = 90.0
 """How long the model stays loaded after a picture: in a hangout the next one comes within a minute."""
+TRY_AGAIN_SECONDS = 60.0
+"""After a model could not be loaded, how long pictures do without trying it again: a hangout shows many."""
 LARGEST_FILE = 20_000_000
 """Bytes of a picture's file. Z-Waif's own pictures have about a million."""
 NUMBER_WIDTH = 4
@@ -79,6 +89,8 @@ class Eyes:
         self._loading: Exchange | None = None
         """The load that is still under way; a caller who lost patience leaves it to the next."""
         self._timer: threading.Timer | None = None
+        self._refused: tuple[str, FallbackError, float] | None = None
+        """The model that could not be loaded, why, and when."""
 
     @property
     def pid(self) -> int | None:
@@ -110,8 +122,7 @@ class Eyes:
             raise self._late(f"{model} is busy with another picture")
         try:
             self._stop_timer()
-            worker = self._loaded(model, until)
-            return self._ask(worker, data, model, until)
+            return self._by_whoever_lives(data, model, until)
         finally:
             self._start_timer()
             self._lock.release()
@@ -120,6 +131,18 @@ class Eyes:
         """End the process now."""
         self._stop_timer()
         self._end()
+
+    def _by_whoever_lives(self, data: bytes, model: str, until: float) -> str:
+        """A process that died since the last picture is replaced, unnoticed."""
+        before = self._worker
+        worker = self._loaded(model, until)
+        try:
+            return self._ask(worker, data, model, until)
+        except WorkerDied:
+            self._end()
+            if worker is not before:
+                raise
+        return self._ask(self._loaded(model, until), data, model, until)
 
     def _loaded(self, model: str, until: float) -> WorkerProcess:
         worker = self._worker
@@ -130,17 +153,20 @@ class Eyes:
                 self._wait(self._loading, until)
             except queue.Empty:
                 raise self._late(f"{model} is still being loaded, for the next picture") from None
-            except FallbackError:
+            except FallbackError as error:
                 self._end()
+                self._refused = model, error, time.monotonic()
                 raise
             self._loading = None
         return worker
 
     def _begin(self, model: str) -> WorkerProcess:
         self._end()
+        if self._refused and self._refused[0] == model and time.monotonic() - self._refused[2] < TRY_AGAIN_SECONDS:
+            raise self._refused[1]
         folder = find(model)
         check_room(folder, model)
-        self._worker, self._model = WorkerProcess(self._command), model
+        self._worker, self._model = WorkerProcess(self._command, whose="The picture model"), model
         self._loading = self._worker.ask("load", folder=str(folder), model=model)
         return self._worker
 

@@ -74,7 +74,14 @@ class Exchange:
 class WorkerProcess:
     """A running worker. Every method may be called from any thread, and none of them blocks on a worker that hangs."""
 
-    def __init__(self, command: Sequence[str] = COMMAND, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str] = COMMAND,
+        environment: Mapping[str, str] | None = None,
+        whose: str = "The local model",
+    ) -> None:
+        """``whose`` process it is, for the line that tells of its end."""
+        self._whose = whose
         self._process = subprocess.Popen(
             list(command),
             stdin=subprocess.PIPE,
@@ -133,9 +140,7 @@ class WorkerProcess:
         """One line for the user: how the worker ended, with the last thing it said."""
         code = self._process.wait()
         said = next((line for line in reversed(self._stderr) if line.strip()), "")
-        return f"The local model's process ended: {describe_exit(code)}" + (
-            f" ({said.strip()[:200]})." if said else "."
-        )
+        return f"{self._whose}'s process ended: {describe_exit(code)}" + (f" ({said.strip()[:200]})." if said else ".")
 
     def _thread(self, target: Any) -> threading.Thread:
         thread = threading.Thread(target=target, name=f"zwaif-worker-{self.pid}", daemon=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.engines.vision_models import in_base64, make_captioner, square
+from tests.engines.vision_models import WORDS, in_base64, make_captioner, make_untrained, square
 from zwaif_fallback import eyes
 from zwaif_fallback.engines import vision
 from zwaif_fallback.errors import EngineError, ModelError
@@ -94,6 +94,21 @@ def test_code_of_a_model_is_not_run(sight: eyes.Eyes, captioner: Path, tmp_path:
     with pytest.raises(ModelError):
         sight.describe(in_base64(square("red")), str(other))
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("kind", ["git", "vision-encoder-decoder"])
+def test_other_kinds_of_captioning_models_are_run(kind: str, tmp_path: Path) -> None:
+    engine = vision.VisionEngine()
+    engine.load(str(make_untrained(tmp_path, kind)), "untrained")
+    assert set(engine.describe(square("red")).split()) <= set(WORDS)
+
+
+def test_a_model_that_wants_a_question_is_refused(tmp_path: Path) -> None:
+    from transformers import LlavaConfig
+
+    LlavaConfig().save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="it is of the kind llava"):
+        vision.VisionEngine().load(str(tmp_path), "owner/llava")
 
 
 def test_the_process_ends_when_no_picture_comes(captioner: Path) -> None:

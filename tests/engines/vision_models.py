@@ -12,6 +12,8 @@ from zwaif_hooks.messages import Picture
 WORDS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "a", "red", "blue", "square", "on", "white"]
 SIDE = 16
 STEPS = 150
+SHAPE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+VISION = {**SHAPE, "image_size": SIDE, "patch_size": 8}
 
 
 def square(color: str, kind: str = "PNG", side: int = 64) -> bytes:
@@ -43,6 +45,46 @@ def make_captioner(folder: Path) -> Path:
     processor.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def make_untrained(folder: Path, kind: str) -> Path:
+    """A model of another kind, with random weights."""
+    import torch
+    from transformers import CLIPImageProcessor
+
+    torch.manual_seed(3)
+    model = _git() if kind == "git" else _encoder_decoder()
+    model.save_pretrained(folder, safe_serialization=True)
+    CLIPImageProcessor(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}).save_pretrained(folder)
+    _tokenizer().save_pretrained(folder)
+    return folder
+
+
+def _git() -> Any:
+    from transformers import GitConfig, GitForCausalLM
+
+    ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    return GitForCausalLM(
+        GitConfig(vision_config=VISION, **SHAPE, **ids, vocab_size=len(WORDS), max_position_embeddings=64)
+    )
+
+
+def _encoder_decoder() -> Any:
+    from transformers import (
+        GenerationConfig,
+        GPT2Config,
+        VisionEncoderDecoderConfig,
+        VisionEncoderDecoderModel,
+        ViTConfig,
+    )
+
+    decoder = GPT2Config(
+        vocab_size=len(WORDS), n_embd=32, n_layer=1, n_head=2, n_positions=64, bos_token_id=1, eos_token_id=2
+    )
+    config = VisionEncoderDecoderConfig.from_encoder_decoder_configs(ViTConfig(**VISION), decoder)
+    model = VisionEncoderDecoderModel(config)
+    model.generation_config = GenerationConfig(decoder_start_token_id=1, pad_token_id=0, eos_token_id=2)
+    return model
 
 
 def _opened(data: bytes) -> Any:
@@ -84,9 +126,8 @@ def _processor() -> Any:
 def _model() -> Any:
     from transformers import BlipConfig, BlipForConditionalGeneration
 
-    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
     text = {
-        **shape,
+        **SHAPE,
         "encoder_hidden_size": 32,
         "vocab_size": len(WORDS),
         "max_position_embeddings": 32,
@@ -97,5 +138,4 @@ def _model() -> Any:
         "hidden_dropout_prob": 0.0,
         "attention_probs_dropout_prob": 0.0,
     }
-    vision = {**shape, "image_size": SIDE, "patch_size": 8}
-    return BlipForConditionalGeneration(BlipConfig(text_config=text, vision_config=vision, label_smoothing=0.0))
+    return BlipForConditionalGeneration(BlipConfig(text_config=text, vision_config=VISION, label_smoothing=0.0))

@@ -47,6 +47,9 @@ def _(scene: Scene) -> object:
     return describe(scene, PICTURE, patience=0.0)
 
 
+says("The picture model's process ended: …")(lambda scene: describe(scene, Picture(base64="Y3Jhc2g=")))
+
+
 def describe(scene: Scene, picture: Picture, patience: float = 30.0) -> object:
     look = looking(scene, patience)
     try:

@@ -141,10 +141,25 @@ def test_a_model_that_cannot_be_loaded_is_ended(sight: Sight) -> None:
     assert look.describe(picture(b"a cat"), sight.model()) == "a cat"
 
 
-def test_a_process_that_dies_is_started_again(sight: Sight) -> None:
+def test_a_model_that_cannot_be_loaded_is_not_tried_with_every_picture(
+    sight: Sight, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, model = sight.eyes(), sight.model("broken")
+    fails(sight, look, b"a cat", model)
+    monkeypatch.setattr(eyes, "WorkerProcess", lambda *_, **__: pytest.fail("it was tried again"))
+    assert "is broken. Choose another." in fails(sight, look, b"a cat", model)
+
+
+def test_a_process_that_dies_is_started_again(sight: Sight, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = list[object]()
+    process = eyes.WorkerProcess
+    monkeypatch.setattr(eyes, "WorkerProcess", lambda *a, **k: started.append(a) or process(*a, **k))
     look, model = sight.eyes(), sight.model()
-    assert "process ended: exit code 7" in fails(sight, look, b"crash", model)
+    assert "The picture model's process ended: exit code 7" in fails(sight, look, b"crash", model)
+    assert len(started) == 1
     assert look.describe(picture(b"a cat"), model) == "a cat"
+    assert "process ended: exit code 7" in fails(sight, look, b"crash", model)
+    assert len(started) == 3, "one that may have died before it was asked is replaced once"
 
 
 def test_a_look_that_never_ends_is_ended(sight: Sight) -> None:

@@ -18,6 +18,8 @@ LONGEST_SIDE = 1024
 """Pixels kept; the models look at 224 to 480."""
 MOST_TOKENS = 40
 """A sentence."""
+CAPTIONERS = ("blip", "git", "vision-encoder-decoder")
+"""Kinds of models that describe a picture unasked. Others answer a question; without one some make things up."""
 KINDS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 
 
@@ -40,8 +42,9 @@ class VisionEngine:
         local = {"local_files_only": True, "trust_remote_code": False}
         try:
             import torch
-            from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
+            from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
+            _check_kind(AutoConfig.from_pretrained(folder, **local).model_type)
             self._processor = AutoImageProcessor.from_pretrained(folder, use_fast=False, **local)
             self._tokenizer = AutoTokenizer.from_pretrained(folder, **local)
             model = AutoModelForImageTextToText.from_pretrained(
@@ -101,6 +104,11 @@ def opened(data: bytes) -> Any:
     except Exception as error:  # Pillow's decoders have errors of every kind
         raise EngineError(f"The picture cannot be read ({first_line(error)}).") from error
     raise EngineError(f"The picture is too large to be unpacked ({width} by {height}).")
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in CAPTIONERS:
+        raise TypeError(f"it is of the kind {kind}, and can be {', '.join(CAPTIONERS)}")
 
 
 def _unfit(name: str, error: BaseException) -> ModelError:
