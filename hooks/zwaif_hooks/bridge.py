@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dotenv import dotenv_values
 
-from zwaif_hooks.guards import http, lmstudio, ollama, r4_pictures
+from zwaif_hooks.guards import http, lmstudio, ollama, r4_pictures, sse_client
 from zwaif_hooks.host import Host, log
 from zwaif_hooks.host.health import check_at_start, configured_primary, find_lmstudio
 from zwaif_hooks.messages import PrimaryFailure
@@ -93,6 +93,10 @@ def _guard_lmstudio(bridge: Bridge, module: ModuleType) -> None:
     lmstudio.install(module, bridge.runtime)
 
 
+def _let_streams_be_iterated(bridge: Bridge, module: ModuleType) -> None:
+    sse_client.install(module)
+
+
 def _guard_r4_pictures(bridge: Bridge, module: ModuleType) -> None:
     if _is_zwaifs(bridge, module):
         r4_pictures.install(module, bridge.runtime)
@@ -128,6 +132,7 @@ TARGETS = (
     Target("requests.sessions", _guard_requests),
     Target("ollama._client", _guard_ollama),
     Target("lmstudio", _guard_lmstudio),
+    Target("sseclient", _let_streams_be_iterated),
     Target("API.fallback_api", _guard_r4_pictures),
     Target("utils.settings", _bind_settings),
     Target("utils.web_ui", _add_settings_tab),
