@@ -14,7 +14,7 @@ FORBIDDEN = ("Sorry,", "connection issues", "having trouble", "Error", "somethin
 def test_the_built_in_lines_are_many_and_in_character() -> None:
     lines, endings = parse(built_in_text())
     assert len(lines) >= 40
-    assert len(endings) >= 8
+    assert len(endings) >= APART
     for line in [*lines, *endings]:
         assert not [text for text in FORBIDDEN if text.lower() in line.lower()]
         assert not re.search(r"[()/#*:\[\]]", line), "Z-Waif reads these as commands or as another speaker"
@@ -25,6 +25,12 @@ def test_the_built_in_lines_are_many_and_in_character() -> None:
 def test_no_two_alike_within_twenty(purpose: Purpose) -> None:
     words = LastWords(seed=1)
     said = [words.line(purpose) for _ in range(400)]
+    assert all(len(set(said[i : i + APART])) == APART for i in range(len(said) - APART))
+
+
+def test_no_two_endings_alike_within_twenty() -> None:
+    words = LastWords(seed=1)
+    said = [words.ending("I was thinking that we").strip() for _ in range(400)]
     assert all(len(set(said[i : i + APART])) == APART for i in range(len(said) - APART))
 
 
