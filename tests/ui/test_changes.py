@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.ui.scripted import ENV
+from zwaif_fallback.ui.advanced import FILE_SETTINGS
 from zwaif_fallback.ui.changes import ENABLED, HOST, MODEL, Changes
 from zwaif_hooks.host import envfile
 
@@ -52,7 +53,7 @@ def test_odd_value_stays_one_value(changes: Changes, env_file: Path, value: str)
     assert read[MODEL] == changes.get(MODEL) == value.strip()
 
 
-@pytest.mark.parametrize("name", ["CHAR_NAME", "FALLBACK_MODEL_DIR", "API_FALLBACK_LAST_WORDS", "PATH", ""])
+@pytest.mark.parametrize("name", ["CHAR_NAME", *sorted(FILE_SETTINGS), "PATH", ""])
 def test_other_keys_cannot_be_written(changes: Changes, env_file: Path, name: str) -> None:
     assert "cannot be changed on this page" in changes.set(name, "x")
     assert env_file.read_text(encoding="utf-8") == ENV

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,8 @@ from zwaif_fallback.settings import SETTINGS  # noqa: E402
 from zwaif_fallback.ui import advanced, section  # noqa: E402
 from zwaif_fallback.ui.shelf import Shelf  # noqa: E402
 from zwaif_hooks.host import webui  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -32,6 +36,13 @@ def demo(build: Any) -> Any:
 def by_label(demo: Any, label: str) -> Any:
     (found,) = [block for block in demo.blocks.values() if getattr(block, "label", None) == label]
     return found
+
+
+def _within(block: Any, label: str) -> bool:
+    while block := getattr(block, "parent", None):
+        if getattr(block, "label", None) == label:
+            return True
+    return False
 
 
 def own_events(demo: Any) -> list[Any]:
@@ -63,6 +74,18 @@ def test_order_of_the_section(demo: Any) -> None:
         "Download a Missing Model at Start",
         "Seconds Until the Local Model is Restarted",
     ]
+
+
+def test_the_manual_has_every_control_and_no_other(demo: Any) -> None:
+    """What is folded into Advanced is in docs/settings.md."""
+    folded = {ui.title(setting) for setting in SETTINGS if setting.name in advanced.names()}
+    own = [block for block in demo.blocks.values() if _within(block, "API Fallback")]
+    shown = {getattr(block, "label", None) for block in own} | {
+        block.value for block in own if isinstance(block, gr.Button)
+    }
+    table = (ROOT / "docs" / "settings-tab.md").read_text(encoding="utf-8").partition("|---")[2].partition("\n\n")[0]
+    told = set(re.findall(r"\*\*([^*]+)\*\*", table))
+    assert told == {label for label in shown if label} - folded - {"Check/Uncheck"}
 
 
 def test_every_advanced_setting_has_its_sentence_of_help(demo: Any) -> None:

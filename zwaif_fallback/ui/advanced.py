@@ -11,8 +11,8 @@ from zwaif_fallback.ui.components import Components
 from zwaif_fallback.ui.status import Status
 from zwaif_hooks.host.settings import Setting
 
-FILE_SETTINGS = frozenset({"FALLBACK_MODEL_DIR", "API_FALLBACK_LAST_WORDS"})
-"""They name places on the disk, so they are changed in ``.env`` only: Gradio's functions are open to every program."""
+FILE_SETTINGS = frozenset({"FALLBACK_MODEL_DIR", "API_FALLBACK_LAST_WORDS", "API_FALLBACK_VISION_MODEL"})
+"""They may name places on the disk, so they are changed in ``.env`` only: Gradio's functions are open to anybody."""
 _SLIDER_END = 120
 """Seconds at the right end of a slider, where the setting allows more; the number beside it takes the rest."""
 
