@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from zwaif_fallback.engines.model_files import check_folder, find_in_cache, is_path
+from zwaif_fallback.engines.vision import check_kind
 from zwaif_fallback.errors import (
     EngineError,
     FallbackError,
@@ -229,7 +230,7 @@ def find(model: str) -> Path:
     """The folder of a captioning model on this computer.
 
     Raises:
-        ModelError: it is not here, or not in a form that is loaded.
+        ModelError: it is not here, not in a form that is loaded, or describes no pictures.
     """
     folder = Path(model).expanduser().resolve() if is_path(model) else find_in_cache(model)
     if folder is None or not folder.is_dir():
@@ -244,6 +245,7 @@ def find(model: str) -> Path:
             f"API_FALLBACK_VISION_MODEL is {model}, but there is no whole model with config.json and "
             f"model*.safetensors in {folder}. Pickled weights are never loaded. One that fits: {SUGGESTED}"
         ) from error
+    check_kind(folder, model)
     return folder
 
 

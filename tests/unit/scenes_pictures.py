@@ -51,9 +51,10 @@ says("The picture model's process ended: …")(lambda scene: describe(scene, Pic
 
 
 def describe(scene: Scene, picture: Picture, patience: float = 30.0) -> object:
-    look = looking(scene, patience)
+    model, look = scene.model(), looking(scene, patience)
+    (model / "config.json").write_text('{"model_type": "blip"}', encoding="utf-8")
     try:
-        return look.describe(picture, str(scene.model()))
+        return look.describe(picture, str(model))
     finally:
         look.close()
 

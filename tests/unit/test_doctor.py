@@ -19,7 +19,8 @@ import pytest
 from tests.unit.doctoring import assert_useful, situation, z_waif
 from zwaif_fallback import cli
 from zwaif_fallback.cli_doctor import summary
-from zwaif_fallback.doctor import files, probes, servers, table, zwaif
+from zwaif_fallback.demo.demo import MODEL
+from zwaif_fallback.doctor import files, pictures, probes, servers, table, zwaif
 from zwaif_fallback.doctor.findings import Finding, Situation, ok
 from zwaif_fallback.doctor.probes import HookState
 from zwaif_fallback.doctor.table import CHECKS, Check, examine
@@ -46,7 +47,7 @@ def test_names_are_unique_and_every_check_is_in_the_table() -> None:
     assert len({check.name for check in CHECKS}) == len({check.title for check in CHECKS}) == len(CHECKS)
     made = {
         function
-        for module in (files, table.libraries, table.machine, servers, zwaif)
+        for module in (files, table.libraries, table.machine, pictures, servers, zwaif)
         for name, function in vars(module).items()
         if name.startswith("check_") and function.__module__ == module.__name__
     }
@@ -73,6 +74,7 @@ def test_a_machine_on_which_all_is_well(tmp_path: Path) -> None:
         "environment",
         "fallback_host",
         "llama",
+        "pictures",
     }
 
 
@@ -305,6 +307,22 @@ def test_the_fallback_host(tmp_path: Path) -> None:
     finding = servers.check_fallback_host(situation(tree))
     assert finding.state == "warning" and "connection refused" in finding.found
     assert_useful(finding)
+
+
+def test_the_model_for_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pictures.check_pictures(situation(z_waif(tmp_path))).state == "skipped"
+    folder = tmp_path / "captions"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "blip"}', encoding="utf-8")
+    (folder / "model.safetensors").touch()
+    assert (
+        pictures.check_pictures(situation(z_waif(tmp_path / "a", API_FALLBACK_VISION_MODEL=str(folder)))).state == "ok"
+    )
+    for number, model in enumerate(("someone/absent", str(MODEL))):
+        tree = z_waif(tmp_path / str(number), API_FALLBACK_VISION_MODEL=model)
+        finding = pictures.check_pictures(situation(tree))
+        assert finding.state == "warning" and "Salesforce/blip-image-captioning-large" in finding.remedy
+        assert_useful(finding)
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

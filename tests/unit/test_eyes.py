@@ -42,7 +42,7 @@ class Sight:
     def model(self, name: str = "fine") -> str:
         place = self.folder / name
         place.mkdir(exist_ok=True)
-        (place / "config.json").write_text("{}", encoding="utf-8")
+        (place / "config.json").write_text('{"model_type": "blip"}', encoding="utf-8")
         (place / "model.safetensors").write_bytes(b"\x02" + b"\0" * 7 + b"{}")
         return str(place)
 

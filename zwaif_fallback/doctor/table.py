@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from zwaif_fallback.doctor import files, libraries, machine, servers, zwaif
+from zwaif_fallback.doctor import files, libraries, machine, pictures, servers, zwaif
 from zwaif_fallback.doctor.findings import Finding, Situation
 
 
@@ -31,6 +31,7 @@ CHECKS: tuple[Check, ...] = (
     Check("fallback_host", "Fallback host", servers.check_fallback_host),
     Check("model_name", "Model name", machine.check_model_name),
     Check("model_files", "Model files", machine.check_model_files),
+    Check("pictures", "Pictures", pictures.check_pictures),
     Check("memory", "Memory", machine.check_memory),
     Check("speed", "Speed", machine.check_speed),
     Check("disk", "Disk", machine.check_disk),

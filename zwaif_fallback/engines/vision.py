@@ -7,6 +7,8 @@ needed, in the process that looks at pictures.
 from __future__ import annotations
 
 import io
+import json
+from pathlib import Path
 from typing import Any
 
 from zwaif_fallback.engines.explain import first_line
@@ -39,19 +41,19 @@ class VisionEngine:
             ModelError: transformers cannot run it as a captioning model.
         """
         check_pillow()
+        check_kind(Path(folder), name)
         local = {"local_files_only": True, "trust_remote_code": False}
         try:
             import torch
-            from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
+            from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
-            _check_kind(AutoConfig.from_pretrained(folder, **local).model_type)
             self._processor = AutoImageProcessor.from_pretrained(folder, use_fast=False, **local)
             self._tokenizer = AutoTokenizer.from_pretrained(folder, **local)
             model = AutoModelForImageTextToText.from_pretrained(
                 folder, use_safetensors=True, torch_dtype=torch.float32, **local
             )
         except Exception as error:  # each library has errors of its own
-            raise _unfit(name, error) from error
+            raise _unfit(name, _described(error)) from error
         self._model, self._name = model.eval(), name
 
     def describe(self, data: bytes) -> str:
@@ -72,7 +74,7 @@ class VisionEngine:
                 tokens = self._model.generate(pixel_values=pixels, max_new_tokens=MOST_TOKENS, do_sample=False)
             return str(self._tokenizer.decode(tokens[0], skip_special_tokens=True)).strip()
         except Exception as error:  # a model of another kind fails in its own way
-            raise _unfit(self._name, error) from error
+            raise _unfit(self._name, _described(error)) from error
 
 
 def check_pillow() -> None:
@@ -106,13 +108,22 @@ def opened(data: bytes) -> Any:
     raise EngineError(f"The picture is too large to be unpacked ({width} by {height}).")
 
 
-def _check_kind(kind: str) -> None:
+def check_kind(folder: Path, name: str) -> None:
+    """Raise unless the model in ``folder`` is of a kind that describes pictures; only its config is read."""
+    try:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _unfit(name, _described(error)) from error
     if kind not in CAPTIONERS:
-        raise TypeError(f"it is of the kind {kind}, and can be {', '.join(CAPTIONERS)}")
+        raise _unfit(name, f"it is of the kind {kind}, and can be {', '.join(CAPTIONERS)}")
 
 
-def _unfit(name: str, error: BaseException) -> ModelError:
+def _described(error: BaseException) -> str:
+    return f"{type(error).__name__}: {first_line(error)}"
+
+
+def _unfit(name: str, cause: str) -> ModelError:
     return ModelError(
-        f"{name} cannot describe pictures here ({type(error).__name__}: {first_line(error)}). Choose a captioning "
+        f"{name} cannot describe pictures here ({cause}). Choose a captioning "
         "model, for example API_FALLBACK_VISION_MODEL = Salesforce/blip-image-captioning-large"
     )

@@ -1,0 +1,21 @@
+"""The model that puts pictures into words, where one is named."""
+
+from __future__ import annotations
+
+from zwaif_fallback import eyes
+from zwaif_fallback.doctor.findings import Finding, Situation, ok, skipped
+from zwaif_fallback.engines.vision import check_pillow
+from zwaif_fallback.errors import FallbackError
+
+
+def check_pictures(here: Situation) -> Finding:
+    model = here.text("API_FALLBACK_VISION_MODEL")
+    if not model:
+        return skipped("API_FALLBACK_VISION_MODEL is empty: the local model says that it cannot see")
+    try:
+        check_pillow()
+        eyes.find(model)
+    except FallbackError as error:
+        text, _, remedy = str(error).partition(". ")
+        return Finding("warning", f"{text}.", "The companion says that she cannot see pictures.", remedy)
+    return ok(f"{model} is on this computer, all its files are there")
