@@ -30,6 +30,7 @@ from zwaif_fallback.engines.base import GenerationStats, LoadedModel, LoadOption
 from zwaif_fallback.errors import FallbackError, ModelNotFound
 from zwaif_fallback.last_words import LastWords
 from zwaif_fallback.models.chosen import ChosenModel
+from zwaif_fallback.models.instead import instead
 from zwaif_fallback.unsaid import Unsaid, said_file
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, Message, PrimaryFailure, Sampling
 
@@ -319,15 +320,24 @@ class FallbackService:
         try:
             options = self._options()
         except ModelNotFound as error:
-            return self._say(f"Fallback not ready: {error}")
+            return self._not_ready(error)
         download = bool(self._settings.get("API_FALLBACK_DOWNLOAD"))
         here = self._is_here(options.model)
         if not here and not download:
-            return self._say(f"Fallback not ready: {model_files.not_here(options.model)}")
+            return self._not_ready(model_files.not_here(options.model))
         if self._settings.get("API_FALLBACK_PRELOAD") == "start" or not here:
             return self.load_model(options.model, allow_download=download)
         title = self._models.title(options.model)
         self._say(f"Fallback ready: {title} is on this computer and is loaded when it is needed")
+
+    def _not_ready(self, error: ModelNotFound) -> None:
+        self._say(f"Fallback not ready: {error}")
+        threading.Thread(target=self._tell_what_is_here, name="zwaif-fallback-instead", daemon=True).start()
+
+    def _tell_what_is_here(self) -> None:
+        """Looks at the disks, so Z-Waif's start does not wait for it."""
+        if line := instead(self._tree, str(self._settings.get("FALLBACK_MODEL_DIR"))):
+            self._say(line)
 
     def preload(self) -> None:
         """An outage began: load now, so that the next reply need not wait."""

@@ -11,12 +11,14 @@ from typing import Any
 from unittest.mock import MagicMock
 
 from tests.faults.conftest import QuickClock, ScriptedPlugin
+from tests.unit.models_made import put_in_ollama
 from tests.unit.scenes import CHAT, REFUSED, WORKER, Producer, Scene, says
 from zwaif_fallback import plugin, prompts
 from zwaif_fallback.chain import Chain
 from zwaif_fallback.engines import gguf_server
 from zwaif_fallback.engines.base import Generation, LoadOptions
 from zwaif_fallback.engines.remote import RemoteChat
+from zwaif_fallback.models.instead import instead
 from zwaif_fallback.service import FallbackService
 from zwaif_fallback.standin import copy_tree
 from zwaif_fallback.supervisor import LocalModel
@@ -37,6 +39,13 @@ def _(scene: Scene) -> object:
     store = scene.store()
     local: Any = SimpleNamespace(loaded=None)
     return FallbackService(store, local, lambda *_: None, scene.say, plugin.format_prompt).prepare()
+
+
+@says("On this computer already: …. To take it: zwaif-fallback settings set API_FALLBACK_MODEL …")
+def _(scene: Scene) -> object:
+    put_in_ollama(scene.folder / "store", "registry.ollama.ai/library/llama3.2/3b")
+    scene.patch.setenv("OLLAMA_MODELS", str(scene.folder / "store"))
+    return instead(scene.folder)
 
 
 @says("Fallback is switched off (API_FALLBACK_ENABLED = OFF): Z-Waif runs as if it were not installed")

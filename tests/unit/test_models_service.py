@@ -41,6 +41,22 @@ def test_the_user_s_name_is_shown_and_not_a_blob_s(home: Path, tmp_path: Path, m
     assert desk.service.ready().info.name == "ollama:llama3.2:3b"
 
 
+def test_a_start_without_the_chosen_model_names_one_that_is_here(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_in_ollama(home / ".ollama/models", "registry.ollama.ai/library/llama3.2/3b")
+    monkeypatch.setenv("API_TYPE", "Ollama")
+    monkeypatch.setenv("ZW_OLLAMA_MODEL", "llama3.2:3b")
+    desk = Desk(tmp_path, monkeypatch, API_FALLBACK_MODEL="someone/tiny")
+    desk.service.prepare()
+    for thread in threading.enumerate():
+        if thread.name == "zwaif-fallback-instead":
+            thread.join(20)
+    not_ready, hint = desk.said
+    assert not_ready.startswith("Fallback not ready: someone/tiny is not on this computer yet")
+    assert hint.startswith("On this computer already: ollama:llama3.2:3b. To take it: zwaif-fallback settings set ")
+
+
 def test_a_download_in_the_background_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk(tmp_path, monkeypatch)
     seen, bring = list[str](), desk.fetch
