@@ -62,7 +62,7 @@ def test_a_broken_picture_costs_a_line_and_not_the_process(sight: eyes.Eyes, cap
     asked = ChatRequest("oobabooga", (Message("user", "Look"),), has_image=True, picture=in_base64(b"no picture"))
     told.clear()
     assert sight.seen(asked, str(captioner)) is asked
-    assert "The picture cannot be read" in told[0]
+    assert "The picture cannot be read (it is none of PNG, JPEG, WEBP, GIF, BMP)" in told[0]
     cut = in_base64(square("red", side=200)[:-100])
     assert sight.seen(ChatRequest("ollama", (), has_image=True, picture=cut), str(captioner)).has_image
     assert sight.describe(in_base64(square("blue")), str(captioner)) == "a blue square on white"

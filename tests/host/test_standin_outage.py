@@ -50,6 +50,7 @@ class Stage:
         _install_watch(folder / "watch")
         parts = [str(folder / "watch"), str(CHILD.parent), env.get("PYTHONPATH", "")]
         env |= {"PYTHONPATH": os.pathsep.join(parts), "ZWAIF_STANDIN_UI": "OFF", "OLLAMA_HOST": f"http://{address}"}
+        env["XDG_STATE_HOME"] = str(folder / "state")  # what these outages leave in the log is nobody's own
         self._process = subprocess.Popen(
             [sys.executable, str(CHILD), str(self._log)],
             cwd=tree,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from zwaif_hooks.guards import r4_pictures
 from zwaif_hooks.guards.request import completed, newest_picture, plain_messages, purpose_of_caller
 from zwaif_hooks.messages import ChatRequest, Message, Picture, Purpose
 from zwaif_hooks.runtime import Runtime
@@ -163,3 +164,15 @@ def test_the_purpose_is_completed(
 def test_whether_the_request_says_who_she_is(tmp_path: Path, messages: tuple[Message, ...], there: bool) -> None:
     runtime = cast(Runtime, SimpleNamespace(tree=tmp_path))
     assert completed(ChatRequest("oobabooga", messages), runtime, None).persona_in_messages is there
+
+
+def test_the_picture_that_r4_cannot_send_is_kept_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[ChatRequest]()
+    plugins = SimpleNamespace(answer=lambda request, failure, names: asked.append(request))
+    runtime = cast(Runtime, SimpleNamespace(tree=tmp_path, enabled=True, plugins=plugins))
+    api = ModuleType("API.fallback_api")
+    monkeypatch.setattr(api, r4_pictures.FUNCTION, lambda messages, image_path, **kwargs: "R4's own", raising=False)
+    r4_pictures.install(api, runtime)
+    shown = getattr(api, r4_pictures.FUNCTION)([{"role": "user", "content": "Look"}], "LiveImage.png", max_tokens=99)
+    assert shown == "R4's own", "as nobody answered"
+    assert asked[0].has_image and asked[0].picture == Picture(path="LiveImage.png")

@@ -91,7 +91,7 @@ def opened(data: bytes) -> Any:
     Raises:
         EngineError: it is no picture, or too large.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(data), formats=KINDS) as picture:
@@ -103,6 +103,8 @@ def opened(data: bytes) -> Any:
                 return upright
     except Image.DecompressionBombError as error:
         raise EngineError(f"The picture is too large to be unpacked ({first_line(error)}).") from error
+    except UnidentifiedImageError as error:
+        raise EngineError(f"The picture cannot be read (it is none of {', '.join(KINDS)}).") from error
     except Exception as error:  # Pillow's decoders have errors of every kind
         raise EngineError(f"The picture cannot be read ({first_line(error)}).") from error
     raise EngineError(f"The picture is too large to be unpacked ({width} by {height}).")
