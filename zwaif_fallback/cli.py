@@ -59,7 +59,8 @@ def parser() -> argparse.ArgumentParser:
     top.set_defaults(run=lambda parsed: show_help(top))
     commands = top.add_subparsers(title="commands", metavar="COMMAND")
     with_zwaif(command(commands, "demo", _demo, "play a chat through an outage of the server and back"), ZWAIF_COPIED)
-    with_zwaif(command(commands, "test", _test, "check settings, model, Z-Waif, model switching and the web page"))
+    checks = command(commands, "test", _test, "check settings, model, Z-Waif, model switching and the web page")
+    with_json(with_zwaif(checks))
     cli_doctor.add(commands)
     with_json(with_zwaif(command(commands, "status", _status, "what would happen if the LLM server failed now")))
     cli_chat.add(commands)
@@ -96,7 +97,7 @@ def _test(parsed: Arguments) -> int:
     from zwaif_fallback import selfcheck
     from zwaif_fallback.cli_tree import zwaif_folder
 
-    return selfcheck.run(zwaif_folder(parsed.zwaif))
+    return selfcheck.run(zwaif_folder(parsed.zwaif), as_json=parsed.json)
 
 
 def _status(parsed: Arguments) -> int:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -287,27 +288,41 @@ CHECKS: tuple[tuple[str, Callable[[Place], str]], ...] = (
 )
 
 
-def run(zwaif: Path | None = None, out: TextIO | None = None) -> int:
+def run(zwaif: Path | None = None, out: TextIO | None = None, as_json: bool = False) -> int:
     """Run all checks, one line each; 0 when none failed, else 1.
 
     Args:
         zwaif: a Z-Waif folder, which is read and copied only; ``None`` means the stand-in.
         out: where the lines go, the console by default.
+        as_json: one JSON object at the end instead of the lines.
     """
     out = out or sys.stdout
-    words = [_run_one(title, check, zwaif, out) for title, check in CHECKS]
-    if zwaif is not None and (note := _model_note(zwaif)):
+    rows = []
+    for title, check in CHECKS:
+        word, text = _run_one(check, zwaif)
+        rows.append({"check": title, "state": word.lower(), "text": text})
+        if not as_json:
+            _print(out, f"{word:<8} {title}: {text}")
+    note = _model_note(zwaif) if zwaif is not None else ""
+    failed = sum(row["state"] == "fail" for row in rows)
+    if as_json:
+        facts = {
+            "zwaif": str(zwaif) if zwaif else None,
+            "checks": rows,
+            "model_note": " ".join(note.split()),
+            "failed": failed,
+        }
+        _print(out, json.dumps(facts, indent=2))
+        return 1 if failed else 0
+    if note:
         _print(out, f"note     your model: {note}")
-    failed = words.count("FAIL")
-    _print(out, f"{failed} of {len(words)} checks failed." if failed else "The fallback works here.")
+    _print(out, f"{failed} of {len(rows)} checks failed." if failed else "The fallback works here.")
     return 1 if failed else 0
 
 
-def _run_one(title: str, check: Callable[[Place], str], zwaif: Path | None, out: TextIO) -> str:
+def _run_one(check: Callable[[Place], str], zwaif: Path | None) -> tuple[str, str]:
     with tempfile.TemporaryDirectory(prefix="zwaif-test-", ignore_cleanup_errors=True) as scratch:
-        word, text = _outcome(check, Place(Path(scratch), zwaif))
-    _print(out, f"{word:<8} {title}: {text}")
-    return word
+        return _outcome(check, Place(Path(scratch), zwaif))
 
 
 def _outcome(check: Callable[[Place], str], place: Place) -> tuple[str, str]:

@@ -204,6 +204,16 @@ sys.exit(cli.main(["chat"]))
 """
 
 
+def test_a_reply_that_the_console_cannot_show_is_no_crash(tmp_path: Path) -> None:
+    code = CHAT.format(path=[str(ROOT), str(ROOT / "hooks")]).replace('"short."', '"Bye \U0001f600!"')
+    environ = {**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=b"hello\n", capture_output=True, timeout=60, cwd=tmp_path, env=environ
+    )
+    assert done.returncode == 0 and b"Fallback: Bye ?!" in done.stdout, done
+    assert b"Traceback" not in done.stderr
+
+
 @pytest.mark.skipif(os.name == "nt", reason="sends a signal as a POSIX terminal does")
 def test_a_real_ctrl_c_stops_the_reply_and_not_the_chat(tmp_path: Path) -> None:
     code = CHAT.format(path=[str(ROOT), str(ROOT / "hooks")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,12 @@ def test_one_line_each_and_the_exit_status(monkeypatch: pytest.MonkeyPatch) -> N
     assert lines[:2] == ["ok       a: all well", "FAIL     b: The engine stopped. Start it again."]
     assert lines[2].startswith("FAIL     c: KeyError: 'oops'.") and "ZWAIF_DEBUG=1" in lines[2]
     assert lines[3:] == ["skipped  d: Gradio is not installed here", "2 of 4 checks failed."]
+    out = io.StringIO()
+    assert selfcheck.run(None, out, as_json=True) == 1
+    facts = json.loads(out.getvalue())
+    assert [row["state"] for row in facts["checks"]] == ["ok", "fail", "fail", "skipped"]
+    assert facts["checks"][1] == {"check": "b", "state": "fail", "text": "The engine stopped. Start it again."}
+    assert (facts["zwaif"], facts["model_note"], facts["failed"]) == (None, "", 2)
     monkeypatch.setattr(selfcheck, "CHECKS", (("a", well), ("d", absent)))
     assert selfcheck.run(None, io.StringIO()) == 0
 
