@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from zwaif_fallback.engines.base import Generation, GenerationStats, LoadOptions
@@ -17,6 +20,22 @@ from zwaif_hooks.messages import Sampling
 pytestmark = pytest.mark.slow
 
 ASK = Generation("<|user|>\nHello 😀</s>\n<|assistant|>\n", max_tokens=40, sampling=Sampling(temperature=0))
+
+
+def memory_of_children() -> int:
+    """Bytes of RAM that the processes below this one hold."""
+    held = 0
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            held += child.memory_info().rss
+    return held
+
+
+def until(so: Callable[[], bool], seconds: float = 20.0) -> bool:
+    end = time.monotonic() + seconds
+    while not so() and time.monotonic() < end:
+        time.sleep(0.05)
+    return so()
 
 
 @pytest.fixture
@@ -51,6 +70,21 @@ def test_a_missing_model_raises_its_own_class_here(model: LocalModel) -> None:
     with pytest.raises(ModelNotFound, match="There is no folder"):
         model.load(LoadOptions(os.path.join(os.sep, "nowhere", "at", "all")))  # noqa: PTH118 - as a user writes it
     assert model.state == "failed"
+
+
+def test_switches_give_the_memory_of_the_old_model_back(model: LocalModel, tiny_model: Callable[..., Path]) -> None:
+    before = memory_of_children()
+    sizes = []
+    for seed in range(3):
+        old = model.pid
+        model.load(LoadOptions(str(tiny_model(seed=seed)), device="cpu", dtype="float32"))
+        assert "".join(model.generate(ASK))
+        assert old is None or until(lambda gone=old: not psutil.pid_exists(gone))
+        sizes.append(memory_of_children() - before)
+    assert sizes[0] > 50_000_000, "a worker with PyTorch in it takes more: what was measured is something else"
+    assert sizes[-1] < sizes[0] * 1.2, sizes
+    model.close()
+    assert until(lambda: memory_of_children() - before < sizes[0] * 0.05)
 
 
 def test_a_tiny_model_fits_beside_any_other(tiny_model: Callable[..., Path]) -> None:
