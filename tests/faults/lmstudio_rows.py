@@ -166,6 +166,13 @@ def stall_in_the_middle(talk: Talk) -> None:
     talk.say(WORDS[:4])
 
 
+def half_a_frame(talk: Talk) -> None:
+    """Of this connection nothing is heard any more, not even its end; a new one would be served."""
+    talk.say(WORDS[:4])
+    talk.request.sendall(b"\x81\x7e\x00")
+    talk.be_silent()
+
+
 def pings_in_the_middle_for_ever(talk: Talk) -> None:
     talk.say(WORDS[:4])
     for _ in range(MOST_PINGS):

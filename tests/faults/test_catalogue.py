@@ -106,7 +106,7 @@ def test_every_row_that_only_the_catalogue_has_is_played() -> None:
     played = {play.row for entry in ENTRIES for play in entry.plays}
     assert set(http_server.OTHERS) - played == {"late_but_alive", "refuses_a_parameter", "counts_its_tokens"}
     studio = {play.row for entry in ENTRIES for play in entry.studio}
-    assert set(lmstudio_rows.ROWS) - studio == {"healthy", "endless", "loads_first"}
+    assert set(lmstudio_rows.ROWS) - studio == {"healthy", "endless", "loads_first", "half_a_frame"}
 
 
 def test_the_manual_has_the_table_of_the_catalogue() -> None:

@@ -212,7 +212,10 @@ class _Exchange:
 
     def _probe(self, closers: Closers) -> Iterator[Chunk]:
         """One token, but never from a model that its user has taken out of memory: asking would load it again."""
-        if not self._runtime.primaries.get(self._address).may_load() and self._library.has_unloaded(self._key):
+        closers.add(self._library.doubted())
+        unloaded = self._library.has_unloaded(self._key)
+        self._library.heard()
+        if unloaded and not self._runtime.primaries.get(self._address).may_load():
             yield NOT_LOADED
             return
         yield from self._ask("Hi", {"maxTokens": 1}, closers)
@@ -225,6 +228,7 @@ class _Exchange:
                 begun = True
                 closers.add(stream.cancel)
                 for fragment in stream:
+                    self._library.heard()
                     if getattr(fragment, "reasoning_type", SPOKEN) == SPOKEN:
                         yield Chunk(fragment.content or "", fragment)
                 self._result = stream.result()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
@@ -33,6 +33,7 @@ class DefaultClient:
         self._sync = sys.modules.get(f"{module.__name__}.sync_api")
         self._lock = threading.RLock()
         self._users: Counter[int] = Counter()
+        self._heard = 0
 
     def address(self) -> str:
         client = getattr(self._sync, "_default_client", None)
@@ -61,6 +62,25 @@ class DefaultClient:
             with self._lock:
                 self._users[id(client)] -= 1
                 self._users += Counter()  # without what is at zero
+
+    def heard(self) -> None:
+        """Something came through it."""
+        self._heard += 1
+
+    def doubted(self) -> Callable[[], None]:
+        """To be called when whoever asks gives up: where nothing was heard since, the client is forgotten.
+
+        A connection whose other end went away without a word (the computer of LM Studio was put to sleep) is noticed
+        by the library most of a minute later.
+        """
+        heard, client = self._heard, self._current()
+
+        def forget() -> None:
+            with self._lock:
+                if client is not None and self._current() is client and self._heard == heard:
+                    self._forget()
+
+        return forget
 
     def has_unloaded(self, key: str) -> bool:
         """Whether LM Studio says what it has in memory, and ``key`` is not there."""
