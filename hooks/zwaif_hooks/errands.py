@@ -20,7 +20,7 @@ Errand = Callable[[], object]
 
 
 class Errands:
-    """``soon`` may be called from any thread; an errand must neither raise nor block for long."""
+    """``soon`` may be called from any thread; an errand must not block for long."""
 
     def __init__(self, look: float = LOOK_SECONDS, linger: float = LINGER_SECONDS) -> None:
         self._look = look
@@ -54,7 +54,12 @@ class Errands:
 
     def _do_all(self) -> None:
         while self._waiting:
-            self._waiting.popleft()()
+            try:
+                self._waiting.popleft()()
+            except Exception as error:  # the next ones are other people's, and nobody else would do them
+                import logging
+
+                logging.getLogger("zwaif").debug("an errand failed: %r", error)
 
     def _may_end(self) -> bool:
         """False when an errand came at the last moment and nobody else was begun for it."""

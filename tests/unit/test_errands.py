@@ -25,6 +25,20 @@ def test_an_errand_is_done_by_somebody_else() -> None:
     assert threads != [threading.get_ident()]
 
 
+def test_one_that_fails_takes_no_other_with_it() -> None:
+    errands, done = Errands(look=0.001), threading.Event()
+
+    def fails() -> None:
+        raise RuntimeError("can't start new thread")
+
+    errands.soon(fails)
+    errands.soon(done.set)
+    assert done.wait(WAIT)
+    done.clear()
+    errands.soon(done.set)
+    assert done.wait(WAIT)
+
+
 @pytest.mark.parametrize("linger", [0.0, 60.0], ids=["ends at once", "lingers"])
 def test_none_is_lost_and_none_is_done_twice(linger: float) -> None:
     errands, finished = Errands(look=0.0, linger=linger), threading.Semaphore(0)
