@@ -1,4 +1,7 @@
-"""The bare binding in a process of its own: one JSON line in (what to generate), one out (how fast it was)."""
+"""The bare binding in a process of its own: one JSON line in (what to generate), one out (how fast it was).
+
+Its first line is where llama.cpp's own server listens in this process, and with which key.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,12 @@ def main() -> None:
     params = xllamacpp.CommonParams()
     params.model.path, params.n_ctx, params.n_gpu_layers = path, window, 0
     params.fit_params, params.warmup, params.verbosity = False, False, 0
-    params.api_keys = [os.urandom(16).hex()]
+    key = os.urandom(16).hex()
+    params.api_keys, params.hostnames, params.port = [key], ["127.0.0.1"], 0
     if threads:
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     server = xllamacpp.Server(params)
+    print(json.dumps({"address": server.listening_address, "key": key}), flush=True)
     for line in sys.stdin:
         print(json.dumps(generate(server, json.loads(line))), flush=True)
     os._exit(0)

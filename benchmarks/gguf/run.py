@@ -1,8 +1,9 @@
-"""The GGUF engine behind its worker: tokens a second beside the bare binding, and what a kept prompt saves.
+"""The GGUF engine behind its worker: tokens a second beside the bare binding and llama.cpp's server over HTTP, and
+what a kept prompt saves.
 
     python -m benchmarks.gguf [--size 110m] [--rounds 7] [--tokens 500 1000 2000] [--threads 0]
 
-The model is made on the spot. Both sides hold the same file and take turns, so that a busy machine slows both alike.
+The model is made on the spot. All sides hold the same file and take turns, so that a busy machine slows all alike.
 The bare binding gets the worker's way of waiting (``PATIENT``) unless ``--spinning`` is given.
 Needs the package gguf and the extra of that name.
 """
@@ -22,6 +23,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import requests
+import sseclient
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [path for path in (str(ROOT), str(ROOT / "hooks")) if path not in sys.path]
@@ -45,18 +49,39 @@ class Bare:
         self._child = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
+        self.listens = self._answer()
 
     def generate(self, prompt: str, tokens: int) -> dict[str, float]:
-        assert self._child.stdin is not None and self._child.stdout is not None
+        assert self._child.stdin is not None
         self._child.stdin.write(json.dumps({"prompt": prompt, "n_predict": tokens}) + "\n")
         self._child.stdin.flush()
-        answer: dict[str, float] = json.loads(self._child.stdout.readline())
+        answer: dict[str, float] = self._answer()
         return answer
+
+    def _answer(self) -> Any:
+        assert self._child.stdout is not None
+        return json.loads(self._child.stdout.readline())
 
     def close(self) -> None:
         assert self._child.stdin is not None
         self._child.stdin.close()
         self._child.wait(30)
+
+
+def generate_over_http(listens: dict[str, str], prompt: str, tokens: int) -> dict[str, float]:
+    """The same from llama.cpp's server in the bare binding's process, as any client would ask it."""
+    body = {"prompt": prompt, "n_predict": tokens, "stream": True, "temperature": 0, "cache_prompt": True}
+    at: list[float] = []
+    made, began = 0, time.perf_counter()
+    headers = {"Authorization": f"Bearer {listens['key']}"}
+    with requests.post(f"{listens['address']}/completion", json=body, headers=headers, stream=True) as response:
+        response.raise_for_status()
+        for event in sseclient.SSEClient(response).events():  # type: ignore[arg-type]
+            chunk = json.loads(event.data)
+            if chunk["content"]:
+                at.append(time.perf_counter())
+            made = chunk.get("tokens_predicted") or made
+    return {"first": at[0] - began, "rest": at[-1] - at[0], "tokens": made - 1}
 
 
 def generate(local: LocalModel, prompt: str, tokens: int, stats: GenerationStats | None = None) -> dict[str, float]:
@@ -74,6 +99,7 @@ def speed(bare: Bare, local: LocalModel, rounds: int, tokens: int) -> list[str]:
     prompt = SENTENCE * 10
     sides: dict[str, Any] = {
         "bare binding": lambda: bare.generate(prompt, tokens),
+        "llama.cpp's server over HTTP": lambda: generate_over_http(bare.listens, prompt, tokens),
         "engine behind its worker": lambda: generate(local, prompt, tokens),
     }
     rates: dict[str, list[float]] = {name: [] for name in sides}
@@ -82,10 +108,13 @@ def speed(bare: Bare, local: LocalModel, rounds: int, tokens: int) -> list[str]:
             one = sides[name]()
             if round_:  # the first one reads the prompt
                 rates[name].append(one["tokens"] / one["rest"])
-    ratios = [ours / theirs for theirs, ours in zip(*rates.values(), strict=True)]
-    lines = [f"| {name} | {statistics.median(found):.1f} |" for name, found in rates.items()]
-    spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-    return ["| side | tokens/s |", "|---|---|", *lines, "", f"Ratio: {statistics.median(ratios):.3f} ({spread})"]
+    first, *_ = rates.values()
+    rows = ["| side | beside the bare binding | tokens/s |", "|---|---|---|"]
+    for name, found in rates.items():
+        ratios = [one / other for one, other in zip(found, first, strict=True)]
+        spread = f"{statistics.median(ratios):.3f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        rows.append(f"| {name} | {spread} | {statistics.median(found):.1f} |")
+    return rows
 
 
 def turns(local: LocalModel, lengths: Sequence[int], rounds: int) -> list[str]:
