@@ -9,8 +9,14 @@ from zwaif_fallback.doctor.findings import Finding, Situation, ok, skipped
 
 _OFF = ("OFF", "0", "FALSE", "NO")
 _RELEASE = re.compile(r"^\s*v(\d+(?:\.\d+)*(?:-R\d+)?)\s*$", re.IGNORECASE | re.MULTILINE)
-TRIED = ("1.3", "1.8-R3", "1.10", "1.13", "1.14-R4", "1.15")
-"""Releases that outages were played through with (CHANGELOG.md)."""
+# fmt: off
+TRIED = (
+    "1.3", "1.3-R2", "1.4", "1.5-R2", "1.6", "1.7",
+    "1.8-R3", "1.9", "1.9-R3", "1.10", "1.11", "1.12",
+    "1.13", "1.14", "1.14-R3", "1.14-R4", "1.15",
+)
+# fmt: on
+"""Releases, as they name themselves, that outages were played through with (CHANGELOG.md)."""
 _INSTALL = "Activate Z-Waif's own environment (venv), then: pip install zwaif-fallback"
 
 
@@ -39,7 +45,8 @@ def check_tree(here: Situation) -> Finding:
     return Finding(
         "warning",
         f"{named} in {here.tree}",
-        f"Tried were v{', v'.join(TRIED)}; others most likely work, parts of the plugin may leave themselves out.",
+        f"Tried were {len(TRIED)} releases from v{TRIED[0]} to v{TRIED[-1]}. "
+        "Others most likely work, parts of the plugin may leave themselves out.",
         "Check it, nothing is changed: zwaif-fallback test",
     )
 
