@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable
+from functools import cached_property, lru_cache
 from ipaddress import ip_address
 from typing import Any, Protocol
 
@@ -15,27 +15,32 @@ class Reads(Protocol):
     def get(self, name: str) -> Any: ...
 
 
-@dataclass(frozen=True)
-class Deadlines:
-    """All in seconds."""
+class Limits:
+    """How much silence one reply may hold, in seconds. Found out once there is some, as the question goes out first."""
 
-    connect: float = 2.0
-    first_token: float = 15.0
-    stall: float = 10.0
+    def __init__(self, first: Callable[[], float], stall: Callable[[], float]) -> None:
+        self._first, self._stall = first, stall
 
     @classmethod
-    def of(cls, settings: Reads) -> Deadlines:
-        return cls(
-            settings.get("API_FALLBACK_CONNECT_TIMEOUT"),
-            settings.get("API_FALLBACK_FIRST_TOKEN_TIMEOUT"),
-            settings.get("API_FALLBACK_STALL_TIMEOUT"),
-        )
+    def of(cls, first: float, stall: float) -> Limits:
+        """The same where both are known."""
+        return cls(lambda: first, lambda: stall)
 
-    def connect_to(self, host: str) -> float:
-        """The connect deadline for this host; shorter on the machine itself."""
-        if is_loopback(host):
-            return min(self.connect, LOOPBACK_CONNECT_SECONDS)
-        return self.connect
+    @cached_property
+    def first(self) -> float:
+        """Before the first text."""
+        return self._first()
+
+    @cached_property
+    def stall(self) -> float:
+        """Between two pieces of text."""
+        return self._stall()
+
+
+def connect_seconds(settings: Reads, host: str) -> float:
+    """How long ``host`` may take to accept a connection; less on the machine itself."""
+    seconds = float(settings.get("API_FALLBACK_CONNECT_TIMEOUT"))
+    return min(seconds, LOOPBACK_CONNECT_SECONDS) if is_loopback(host) else seconds
 
 
 def is_loopback(host: str) -> bool:

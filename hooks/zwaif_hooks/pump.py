@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 from zwaif_hooks.clock import Clock
+from zwaif_hooks.deadlines import Limits
 from zwaif_hooks.messages import FailureKind
 from zwaif_hooks.threads import readers
 from zwaif_hooks.usage import Usage
@@ -52,8 +53,8 @@ class Chunk(NamedTuple):
     """What the server counted, on the chunk that says so."""
 
 
-FOREVER = 3600.0
-"""Seconds. Plugins have their own deadlines; this only keeps a lost wake-up from lasting for ever."""
+FOREVER = Limits.of(3600.0, 3600.0)
+"""Plugins have their own deadlines; this only keeps a lost wake-up from lasting for ever."""
 
 
 class Patience(Protocol):
@@ -170,10 +171,10 @@ class Pump:
     def start(self) -> None:
         readers.run(self._run)
 
-    def take(self, first_timeout: float, stall_timeout: float, late: Late | None = None) -> Chunk | None:
+    def take(self, limits: Limits, late: Late | None = None) -> Chunk | None:
         """The next chunk, or None at the regular end. Behind a finish reason, silence is an end as well.
 
-        ``late`` is called once when there is no text within ``first_timeout``; whoever is first is then heard.
+        ``late`` is called once when there is no text within ``limits.first``; whoever is first is then heard.
 
         Raises:
             PrimaryError: it failed, or was silent for too long. Only text counts: comments, empty deltas and role
@@ -181,7 +182,7 @@ class Pump:
         """
         with self._changed:
             if not self._chunks and not self._ended:
-                limit = stall_timeout if self.had_content else first_timeout
+                limit = limits.stall if self.had_content else limits.first
                 left = self._last_content + (FINISHED_SECONDS if self._finished else limit) - self._clock.now()
                 if not self._clock.wait(self._changed, self._ready, left) and not self._finished:
                     error = silence(self.had_content, limit)
@@ -210,7 +211,7 @@ class Pump:
     def wait_for_verdict(self) -> None:
         """Until it speaks or has ended without a word."""
         with self._changed:
-            self._clock.wait(self._changed, lambda: self.speaks() or self._ended, FOREVER)
+            self._clock.wait(self._changed, lambda: self.speaks() or self._ended, FOREVER.first)
 
     def ended_mute(self) -> bool:
         """It ended or failed without a word."""

@@ -11,10 +11,12 @@ from collections import deque
 from collections.abc import Iterator
 
 from zwaif_hooks.clock import Clock
+from zwaif_hooks.deadlines import Limits
 from zwaif_hooks.errands import errands
 from zwaif_hooks.messages import FailureKind
 from zwaif_hooks.pump import (
     FINISHED_SECONDS,
+    FOREVER,
     SLICE_SECONDS,
     Chunk,
     Closers,
@@ -59,7 +61,7 @@ class Reading:
         self._finished = False
         self._rivalry: Rivalry | None = None
         self._late: Late | None = None
-        self._limit = 0.0
+        self._limits = FOREVER
         self._last_content = self._back = self._left = clock.now()
         self._hurried_until: float | None = None
 
@@ -74,10 +76,10 @@ class Reading:
         if self._begun.acquire(blocking=False):
             readers.run(self._read_ahead)
 
-    def take(self, first_timeout: float, stall_timeout: float, late: Late | None = None) -> Chunk | None:
+    def take(self, limits: Limits, late: Late | None = None) -> Chunk | None:
         """The next chunk, or None at the regular end. Behind a finish reason, silence is an end as well.
 
-        ``late`` is called once when there is no text within ``first_timeout``; whoever is first is then heard. While
+        ``late`` is called once when there is no text within ``limits.first``; whoever is first is then heard. While
         the consumer is away nothing is late: what came meanwhile is read first.
 
         Raises:
@@ -88,8 +90,7 @@ class Reading:
             if self._error is not None:
                 raise self._error
             return None
-        self._limit = FINISHED_SECONDS if self._finished else stall_timeout if self.had_content else first_timeout
-        self._late = late
+        self._limits, self._late = limits, late
         failure: PrimaryError | None = None
         try:
             if not self._is_mine:
@@ -122,7 +123,7 @@ class Reading:
     def before_bytes(self) -> None:
         """Comments may come for ever, and are no text."""
         self._be_quick()
-        if self._is_mine and self._clock.now() >= max(self._last_content, self._back) + self._limit:
+        if self._is_mine and self._clock.now() >= max(self._last_content, self._back) + self._limit():
             self._overdue()
 
     def hurry(self, seconds: float) -> None:
@@ -160,8 +161,14 @@ class Reading:
             self._finished = True
             self._last_content = now
 
+    def _limit(self) -> float:
+        """Seconds that the present silence may last."""
+        if self._finished:
+            return FINISHED_SECONDS
+        return self._limits.stall if self.had_content else self._limits.first
+
     def _look_at_the_clock(self) -> None:
-        if self._clock.now() >= self._last_content + self._limit:
+        if self._clock.now() >= self._last_content + self._limit():
             self._overdue()
 
     def _overdue(self) -> None:
@@ -170,7 +177,7 @@ class Reading:
             if self._rivalry.is_lost():
                 raise self._rivalry.late
             return
-        error = silence(self.had_content, self._limit)
+        error = silence(self.had_content, self._limit())
         if self.had_content or self._finished or self._late is None:
             raise error
         self._rivalry = self._late(error)

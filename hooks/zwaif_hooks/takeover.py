@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from zwaif_hooks.deadlines import Deadlines
+from zwaif_hooks.deadlines import Limits
 from zwaif_hooks.explain import Why, explain
 from zwaif_hooks.host import log
 from zwaif_hooks.joining import SurrogateGate, by_sentence
@@ -173,15 +173,13 @@ class Turn:
         _this_thread.turn = self
 
     def _from_primary(self, reading: Reading | Pump) -> Iterator[Chunk]:
-        deadlines = Deadlines.of(self._runtime.settings)
-        first = self._primary.first_token.deadline(self._call.prompt_chars, deadlines.first_token)
-        stall = self._primary.pauses.deadline(deadlines.stall)
+        limits = Limits(self._first_limit, self._stall_limit)
         limit = longest(self._call.max_tokens)
         whole = SurrogateGate()
         held = ""
         why = ""
-        begin_race = partial(self._begin_race, patience=first)
-        while (chunk := reading.take(first, stall, begin_race)) is not None:
+        begin_race = partial(self._begin_race, limits=limits)
+        while (chunk := reading.take(limits, begin_race)) is not None:
             why = chunk.reason or why
             self._usage = chunk.usage or self._usage
             if not chunk.text and chunk.native is None:
@@ -243,7 +241,14 @@ class Turn:
         if looks_unfinished(self._delivered, request.recent_replies, request.stop):
             raise PrimaryError(FailureKind.CUT, "the reply says it is finished, in the middle of a sentence")
 
-    def _begin_race(self, late: PrimaryError, patience: float) -> Race:
+    def _first_limit(self) -> float:
+        setting = self._runtime.settings.get("API_FALLBACK_FIRST_TOKEN_TIMEOUT")
+        return self._primary.first_token.deadline(self._call.prompt_chars, setting)
+
+    def _stall_limit(self) -> float:
+        return self._primary.pauses.deadline(self._runtime.settings.get("API_FALLBACK_STALL_TIMEOUT"))
+
+    def _begin_race(self, late: PrimaryError, limits: Limits) -> Race:
         self._runtime.say(f"{self._primary.name}: {late.cause}; a local answer is begun, whoever speaks first is heard")
         failure = self._failure_of(late)
 
@@ -251,7 +256,7 @@ class Turn:
             yield from self._from_plugins(failure, late)
 
         rival = Pump(rivals, self._clock, capacity=AHEAD)
-        self._race = Race(late, failure, rival, self._clock, patience, self._end_race)
+        self._race = Race(late, failure, rival, self._clock, limits.first, self._end_race)
         rival.start()
         if self._abandoned:
             rival.abandon()
@@ -262,7 +267,7 @@ class Turn:
 
     def _from_rival(self, rival: Pump) -> Iterator[Chunk]:
         try:
-            while (chunk := rival.take(FOREVER, FOREVER)) is not None:
+            while (chunk := rival.take(FOREVER)) is not None:
                 yield chunk
         except PrimaryError as error:
             raise error.original or error from None

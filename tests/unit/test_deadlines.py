@@ -6,25 +6,41 @@ from types import SimpleNamespace
 
 import pytest
 
-from zwaif_hooks.deadlines import LOOPBACK_CONNECT_SECONDS, Deadlines, is_loopback
-from zwaif_hooks.settings import GUARD_SETTINGS
+from zwaif_hooks.deadlines import LOOPBACK_CONNECT_SECONDS, Limits, connect_seconds, is_loopback
+
+
+def connecting_to(host: str, setting: float) -> float:
+    return connect_seconds(SimpleNamespace(get={"API_FALLBACK_CONNECT_TIMEOUT": setting}.__getitem__), host)
 
 
 def test_the_settings_are_read_each_time() -> None:
-    values = {setting.name: setting.default for setting in GUARD_SETTINGS}
+    values = {"API_FALLBACK_CONNECT_TIMEOUT": 3.0}
     store = SimpleNamespace(get=values.__getitem__)
-    assert Deadlines.of(store) == Deadlines()
-    values["API_FALLBACK_STALL_TIMEOUT"] = 33.0
-    assert Deadlines.of(store) == Deadlines(stall=33.0)
+    assert connect_seconds(store, "192.168.1.5") == 3.0
+    values["API_FALLBACK_CONNECT_TIMEOUT"] = 33.0
+    assert connect_seconds(store, "192.168.1.5") == 33.0
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "localhost", "::1"])
 def test_the_machine_itself_accepts_at_once_or_not_at_all(host: str) -> None:
-    assert Deadlines(connect=5.0).connect_to(host) == LOOPBACK_CONNECT_SECONDS
-    assert Deadlines(connect=0.2).connect_to(host) == 0.2
+    assert connecting_to(host, 5.0) == LOOPBACK_CONNECT_SECONDS
+    assert connecting_to(host, 0.2) == 0.2
 
 
 @pytest.mark.parametrize("host", ["192.168.1.5", "localhost.example", "example.org", "", "12.7.0.0"])
 def test_another_machine_gets_the_time_it_was_given(host: str) -> None:
     assert not is_loopback(host)
-    assert Deadlines(connect=5.0).connect_to(host) == 5.0
+    assert connecting_to(host, 5.0) == 5.0
+
+
+def test_how_long_a_silence_may_be_is_found_out_once_and_when_there_is_one() -> None:
+    asked: list[str] = []
+
+    def learned(name: str, seconds: float) -> float:
+        asked.append(name)
+        return seconds
+
+    limits = Limits(lambda: learned("first", 4.0), lambda: learned("stall", 2.0))
+    assert asked == []
+    assert (limits.first, limits.first, asked) == (4.0, 4.0, ["first"])
+    assert (limits.stall, limits.stall, asked) == (2.0, 2.0, ["first", "stall"])

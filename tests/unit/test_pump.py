@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from zwaif_hooks.clock import SystemClock
+from zwaif_hooks.deadlines import Limits
 from zwaif_hooks.messages import FailureKind
 from zwaif_hooks.pump import FINISHED_SECONDS, Chunk, Closers, PrimaryError, Pump
 
 WAIT = 10.0
+PATIENT = Limits.of(WAIT, WAIT)
 
 
 class Clock:
@@ -51,7 +53,7 @@ def pump_of(*chunks: Chunk | BaseException, clock: Clock | SystemClock | None = 
 
 def everything(pump: Pump) -> str:
     text = ""
-    while (chunk := pump.take(WAIT, WAIT)) is not None:
+    while (chunk := pump.take(PATIENT)) is not None:
         text += chunk.text
     return text
 
@@ -59,22 +61,22 @@ def everything(pump: Pump) -> str:
 def test_all_chunks_come_in_order_and_then_the_end() -> None:
     pump = pump_of(*(Chunk(str(n)) for n in range(200)))
     assert everything(pump) == "".join(map(str, range(200)))
-    assert pump.take(WAIT, WAIT) is None
+    assert pump.take(PATIENT) is None
 
 
 def test_the_native_object_is_handed_on() -> None:
     native = object()
-    chunk = pump_of(Chunk("x", native)).take(WAIT, WAIT)
+    chunk = pump_of(Chunk("x", native)).take(PATIENT)
     assert chunk is not None and chunk.native is native
 
 
 def test_what_was_read_before_the_failure_comes_first() -> None:
     error = PrimaryError(FailureKind.CUT, "cut")
     pump = pump_of(Chunk("a"), Chunk("b"), error)
-    assert [pump.take(WAIT, WAIT), pump.take(WAIT, WAIT)] == [Chunk("a"), Chunk("b")]
+    assert [pump.take(PATIENT), pump.take(PATIENT)] == [Chunk("a"), Chunk("b")]
     for _ in range(2):
         with pytest.raises(PrimaryError) as caught:
-            pump.take(WAIT, WAIT)
+            pump.take(PATIENT)
         assert caught.value is error
 
 
@@ -105,7 +107,7 @@ def test_silence_behind_a_finish_reason_is_the_end() -> None:
 @pytest.mark.parametrize("error", [ValueError("bug"), SystemExit(1), MemoryError(), KeyboardInterrupt()])
 def test_whatever_a_reader_dies_of_is_a_failure_of_the_primary(error: BaseException) -> None:
     with pytest.raises(PrimaryError) as caught:
-        pump_of(error).take(WAIT, WAIT)
+        pump_of(error).take(PATIENT)
     assert caught.value.kind is FailureKind.UNKNOWN
     assert caught.value.original is error
 
@@ -126,9 +128,9 @@ def test_no_text_within_the_limit() -> None:
     ended = threading.Event()
     pump = Pump(silent(threading.Event(), ended), Clock())
     pump.start()
-    assert pump.take(0.5, 0.1) == Chunk("")
+    assert pump.take(Limits.of(0.5, 0.1)) == Chunk("")
     with pytest.raises(PrimaryError, match=r"no text within 0\.5 s") as caught:
-        pump.take(0.5, 0.1)
+        pump.take(Limits.of(0.5, 0.1))
     assert caught.value.kind is FailureKind.FIRST_TOKEN_TIMEOUT
     pump.abandon()
     assert ended.wait(WAIT)
@@ -144,9 +146,9 @@ def test_a_stop_in_the_middle_has_its_own_limit() -> None:
 
     pump = Pump(source, Clock())
     pump.start()
-    assert pump.take(15.0, 0.3) == Chunk("word")
+    assert pump.take(Limits.of(15.0, 0.3)) == Chunk("word")
     with pytest.raises(PrimaryError, match=r"stopped for 0\.3 s") as caught:
-        pump.take(15.0, 0.3)
+        pump.take(Limits.of(15.0, 0.3))
     assert caught.value.kind is FailureKind.STALLED
     pump.abandon()
 
@@ -162,7 +164,7 @@ def test_chunks_without_text_do_not_move_the_deadline() -> None:
     pump = Pump(source, clock)
     pump._run()
     for _ in range(3):
-        pump.take(15.0, 10.0)
+        pump.take(Limits.of(15.0, 10.0))
     assert not pump.had_content
     assert clock.limits == []
     assert pump._last_content == 0.0
@@ -185,9 +187,9 @@ def test_giving_up_wakes_a_taker_in_another_thread() -> None:
     started, ended = threading.Event(), threading.Event()
     pump = Pump(silent(started, ended), SystemClock())
     pump.start()
-    pump.take(WAIT, WAIT)
+    pump.take(PATIENT)
     got: list[Chunk | None] = []
-    taker = threading.Thread(target=lambda: got.append(pump.take(WAIT, WAIT)))
+    taker = threading.Thread(target=lambda: got.append(pump.take(PATIENT)))
     taker.start()
     assert started.wait(WAIT)
     pump.abandon()
@@ -210,7 +212,7 @@ def test_an_abandoned_reader_stops_at_its_next_chunk() -> None:
 
     pump = Pump(source, SystemClock())
     pump.start()
-    pump.take(WAIT, WAIT)
+    pump.take(PATIENT)
     pump.abandon()
     go_on.set()
     assert done.wait(WAIT)

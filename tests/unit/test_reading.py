@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from zwaif_hooks.clock import SystemClock
+from zwaif_hooks.deadlines import Limits
 from zwaif_hooks.messages import FailureKind
 from zwaif_hooks.pump import FINISHED_SECONDS, Chunk, Closers, Patience, PrimaryError
 from zwaif_hooks.reading import Reading
 
 WAIT = 10.0
 FIRST, STALL = 15.0, 10.0
+LIMITS = Limits.of(FIRST, STALL)
 
 
 class Clock(SystemClock):
@@ -63,13 +65,13 @@ def reading_of(script: Script, clock: Clock, here: bool = True) -> Reading:
 
 
 def take(reading: Reading) -> str | None:
-    chunk = reading.take(FIRST, STALL)
+    chunk = reading.take(LIMITS)
     return None if chunk is None else chunk.text
 
 
 def fails(reading: Reading) -> FailureKind:
     with pytest.raises(PrimaryError) as caught:
-        reading.take(FIRST, STALL)
+        reading.take(LIMITS)
     return caught.value.kind
 
 
@@ -173,7 +175,7 @@ def test_empty_chunks_are_no_text_however_many_come(clock: Clock) -> None:
     reading = reading_of(script, clock)
     assert take(reading) == "word"
     with pytest.raises(PrimaryError) as caught:
-        while reading.take(FIRST, STALL) is not None:
+        while reading.take(LIMITS) is not None:
             continue
     assert caught.value.kind is FailureKind.STALLED
     assert clock.time == pytest.approx(1000 + STALL, abs=0.2)
@@ -266,11 +268,11 @@ def test_a_late_primary_runs_a_race(clock: Clock, here: bool, end: str) -> None:
 
     reading = reading_of(script, clock, here)
     if end == "speaks":
-        assert reading.take(FIRST, STALL, late) == Chunk("late")
+        assert reading.take(LIMITS, late) == Chunk("late")
         assert rivalries[0].calls == ["won"]
     else:
         with pytest.raises(PrimaryError) as caught:
-            reading.take(FIRST, STALL, late)
+            reading.take(LIMITS, late)
         assert caught.value is rivalries[0].late
         assert rivalries[0].calls == ["wait"]
         reading.abandon()

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from zwaif_hooks.deadlines import Deadlines, is_numeric
+from zwaif_hooks.deadlines import connect_seconds, is_numeric
 from zwaif_hooks.guards import diagnosis, sse
 from zwaif_hooks.guards.answers import kind_of_status, pause_asked_for
 from zwaif_hooks.guards.request import completed, newest_picture, plain_messages, prompt_chars, purpose_of_caller
@@ -173,7 +173,7 @@ class _Exchange:
     def _sent(self, session: requests.Session, body: dict[str, Any], closers: Closers) -> requests.Response:
         import requests
 
-        timeout = (Deadlines.of(self._runtime.settings).connect_to(self._host), SAFETY_READ_TIMEOUT)
+        timeout = (connect_seconds(self._runtime.settings, self._host), SAFETY_READ_TIMEOUT)
         try:
             with sockets_to(closers):
                 return self._original(

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-from zwaif_hooks.deadlines import Deadlines
+from zwaif_hooks.deadlines import Limits
 from zwaif_hooks.guards.answers import kind_of_error
 from zwaif_hooks.guards.lmstudio_client import DefaultClient, is_out_of_reach
 from zwaif_hooks.guards.request import completed, plain_messages, prompt_chars, purpose_of_caller
@@ -299,9 +299,9 @@ def _prepared(library: DefaultClient, prepare: Callable[[], Any], src: Any, runt
 
     pump = Pump(source, runtime.clock)
     pump.start()
-    limit = Deadlines.of(runtime.settings).first_token
+    limit = runtime.settings.get("API_FALLBACK_FIRST_TOKEN_TIMEOUT")
     try:
-        chunk = pump.take(limit, limit)
+        chunk = pump.take(Limits.of(limit, limit))
     except PrimaryError as error:
         runtime.say(f"LM Studio did not take the picture: {error.cause}")
         return unsent

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from zwaif_hooks.deadlines import Deadlines, is_numeric
+from zwaif_hooks.deadlines import connect_seconds, is_numeric
 from zwaif_hooks.guards.answers import kind_of_error, kind_of_status, pause_asked_for
 from zwaif_hooks.guards.request import completed, newest_picture, plain_messages, prompt_chars, purpose_of_caller
 from zwaif_hooks.guards.sockets import sockets_to, watch_httpx
@@ -177,8 +177,8 @@ class _Exchange:
         if inner.timeout.connect is None:
             import httpx
 
-            deadlines = Deadlines.of(self._runtime.settings)
-            inner.timeout = httpx.Timeout(inner.timeout.read, connect=deadlines.connect_to(inner.base_url.host))
+            seconds = connect_seconds(self._runtime.settings, inner.base_url.host)
+            inner.timeout = httpx.Timeout(inner.timeout.read, connect=seconds)
         return watch_httpx(inner)
 
     def _address(self) -> str:
