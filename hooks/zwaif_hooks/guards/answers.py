@@ -9,6 +9,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 
 from zwaif_hooks.messages import FailureKind
+from zwaif_hooks.pump import PrimaryError
 
 MISCONFIGURED_STATUS = frozenset({401, 403, 404})
 WRONG_HOST = "host header"
@@ -17,6 +18,10 @@ DEFAULT_RETRY_AFTER = 5.0
 """Seconds, after a 429 that names no time."""
 LONGEST_PAUSE = 3600.0
 """Seconds. A server whose clock is wrong must not be left alone for days."""
+NO_REASONS = frozenset({"null", "none"})
+"""Nothing, as some servers write it where they have no reason to give yet."""
+BROKEN_OFF = frozenset({"error", "abort", "aborted", "cancelled", "canceled", "failed"})
+"""Reasons of a server (vLLM, SGLang, proxies) that gave up in the middle of the reply."""
 _NO_MODEL = re.compile(r"\bno (?:llm |llms )?models? (?:is |are )?(?:currently )?loaded\b", re.IGNORECASE)
 
 
@@ -34,6 +39,18 @@ def kind_of_status(status: int, said: str) -> FailureKind:
 def kind_of_error(message: str) -> FailureKind:
     """What an error object inside a good answer means."""
     return FailureKind.NO_MODEL if says_no_model(message) else FailureKind.ERROR_BODY
+
+
+def is_no_reason(reason: str) -> bool:
+    """Is this finish reason none?"""
+    return reason.lower() in NO_REASONS
+
+
+def broken_off(reason: str | None) -> PrimaryError | None:
+    """What a finish reason says that is no good end."""
+    if not reason or reason.lower() not in BROKEN_OFF:
+        return None
+    return PrimaryError(FailureKind.CUT, f"the server broke the reply off ({reason})")
 
 
 def says_no_model(text: str) -> bool:

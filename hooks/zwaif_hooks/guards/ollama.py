@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
+from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
-from zwaif_hooks.deadlines import connect_seconds, is_numeric
+from zwaif_hooks.deadlines import Reads, connect_seconds, is_numeric
 from zwaif_hooks.guards.answers import kind_of_error, kind_of_status, pause_asked_for
 from zwaif_hooks.guards.request import completed, newest_picture, plain_messages, prompt_chars, purpose_of_caller
 from zwaif_hooks.guards.sockets import sockets_to, watch_httpx
@@ -27,6 +28,7 @@ from zwaif_hooks.takeover import Call, NobodyAnswered, Turn
 from zwaif_hooks.usage import Usage
 
 if TYPE_CHECKING:
+    import httpx
     from ollama import ChatResponse
 
 DEFAULT_ADDRESS = "127.0.0.1:11434"
@@ -79,22 +81,21 @@ class _Exchange:
         self._stream = bool(kwargs.get("stream"))
         self._runtime = runtime
         self._purpose = purpose_of_caller()
+        self._server = _server_of(client, runtime.settings)
 
     def respond(self) -> Any:
         size = prompt_chars(self._messages)
-        address = self._address()
-        named = not is_numeric(address.rpartition(":")[0])
-        direct = self._prepare_client()
+        server = self._server
         call = Call(
-            address,
+            server.address,
             self._read,
             self._probe,
             self._describe,
             "ollama",
             size,
             max_tokens=_asked_for(self._kwargs.get("options")),
-            direct=direct,
-            named=named,
+            direct=server.direct,
+            named=server.named,
         )
         turn = Turn(call, self._runtime).start(ahead=self._stream)
         return self._streamed(turn) if self._stream else self._whole(turn)
@@ -132,7 +133,7 @@ class _Exchange:
 
     def _probe(self, closers: Closers) -> Iterator[Chunk]:
         """One token, but never from a model that its user has taken out of memory: asking would load it again."""
-        if not self._runtime.primaries.get(self._address()).may_load() and self._was_unloaded(closers):
+        if not self._runtime.primaries.get(self._server.address).may_load() and self._was_unloaded(closers):
             yield NOT_LOADED
             return
         kwargs = {**self._kwargs, "options": {"num_predict": 1}}
@@ -152,7 +153,7 @@ class _Exchange:
                     yield Chunk(part.message.content or "", part)
                 part = next(parts, None)
         except Exception as error:
-            raise failure_of(error, self._address()) from error
+            raise failure_of(error, self._server.address) from error
         if not done:
             raise PrimaryError(FailureKind.CUT, "the stream ended before the reply was finished")
 
@@ -165,25 +166,6 @@ class _Exchange:
             return False
         names = {name for model in running for name in (model.name, model.model) if name}
         return not names & {self._model, f"{self._model}:latest"}
-
-    def _prepare_client(self) -> bool:
-        """The library waits for ever; give the connection its deadline, and let us hang up when we give up.
-
-        Whether its waits heed ours from now on.
-        """
-        inner = getattr(self._client, "_client", None)
-        if inner is None:
-            return False
-        if inner.timeout.connect is None:
-            import httpx
-
-            seconds = connect_seconds(self._runtime.settings, inner.base_url.host)
-            inner.timeout = httpx.Timeout(inner.timeout.read, connect=seconds)
-        return watch_httpx(inner)
-
-    def _address(self) -> str:
-        url = getattr(getattr(self._client, "_client", None), "base_url", None)
-        return _place(str(url)) if url else DEFAULT_ADDRESS
 
     def _describe(self) -> ChatRequest:
         options = self._kwargs.get("options") or {}
@@ -200,9 +182,46 @@ class _Exchange:
             has_image=pictured or self._purpose is Purpose.IMAGE,
             picture=newest_picture(self._messages),
             model=self._model or "",
-            primary=self._address(),
+            primary=self._server.address,
         )
         return completed(request, self._runtime, self._purpose)
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """Whom one client of the library talks to."""
+
+    url: Any
+    address: str
+    named: bool
+    direct: bool
+    """Whether the client's waits heed ours."""
+
+
+_known: WeakKeyDictionary[Any, _Server] = WeakKeyDictionary()
+"""By the client of httpx inside: to look it up anew costs each message as much as a third of all else."""
+
+
+def _server_of(client: Any, settings: Reads) -> _Server:
+    inner = getattr(client, "_client", None)
+    if inner is None:
+        return _Server(None, DEFAULT_ADDRESS, named=False, direct=False)
+    if inner.timeout.connect is None:
+        _limit_connecting(inner, settings)
+    server = _known.get(inner)
+    if server is None or server.url is not inner.base_url:
+        address = _place(str(inner.base_url))
+        named = not is_numeric(address.rpartition(":")[0])
+        server = _known[inner] = _Server(inner.base_url, address, named, watch_httpx(inner))
+    return server
+
+
+def _limit_connecting(inner: httpx.Client, settings: Reads) -> None:
+    """The library waits for ever."""
+    import httpx
+
+    seconds = connect_seconds(settings, inner.base_url.host)
+    inner.timeout = httpx.Timeout(inner.timeout.read, connect=seconds)
 
 
 def _usage_of(part: Any) -> Usage | None:
@@ -270,7 +289,6 @@ def _headers(error: Any) -> Mapping[str, str]:
     return headers
 
 
-@lru_cache(maxsize=16)
 def _place(url: str) -> str:
     """``host:port``."""
     parts = urlsplit(url)

@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -28,13 +28,16 @@ READ_AHEAD = 65536
 _asking = threading.local()
 
 
-@contextlib.contextmanager
-def sockets_to(closers: Closers) -> Iterator[None]:
+class sockets_to:
     """Register every connection that this thread opens meanwhile with ``closers``."""
-    _asking.closers = closers
-    try:
-        yield
-    finally:
+
+    def __init__(self, closers: Closers) -> None:
+        self._closers = closers
+
+    def __enter__(self) -> None:
+        _asking.closers = self._closers
+
+    def __exit__(self, *_: object) -> None:
         _asking.closers = None
 
 

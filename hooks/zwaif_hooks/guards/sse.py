@@ -8,13 +8,15 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from zwaif_hooks.guards.answers import kind_of_error
+from zwaif_hooks.guards.answers import broken_off, is_no_reason, kind_of_error
 from zwaif_hooks.messages import FailureKind
 from zwaif_hooks.pump import Chunk, PrimaryError
 from zwaif_hooks.usage import usage_of
 
 MAX_STRAY = 4096
 """Bytes of a body that is no event stream which are kept, to say what it was."""
+MOST_AT_ONCE = 16 * 1024 * 1024
+"""Bytes of one line or one body: whoever never ends it would fill the memory of the whole program."""
 BOM = b"\xef\xbb\xbf"
 """Some Windows servers begin with it; what is not known for one would cost the first piece of the reply."""
 _HELD_TEXT = re.compile(rb'"content"\s*:\s*"[^"]')
@@ -29,12 +31,12 @@ def read_reply(parts: Iterable[bytes]) -> Iterator[Chunk]:
     rest = iter(parts)
     start = b""
     for part in rest:
-        start += part
-        if len(start.strip()) >= len(BOM):
+        start = (start + part).lstrip()
+        if len(start) >= len(BOM):
             break
-    start = start.lstrip().removeprefix(BOM)
+    start = start.removeprefix(BOM)
     if start.lstrip().startswith((b"{", b"[")):
-        yield from read_body(start + b"".join(rest))
+        yield from read_body(_joined(itertools.chain([start], rest)))
     else:
         yield from read_events(itertools.chain([start], rest))
 
@@ -46,7 +48,8 @@ def read_events(parts: Iterable[bytes]) -> Iterator[Chunk]:
 
     Raises:
         PrimaryError: an error object, a damaged line that held text, a body that is no event stream, or an end without
-            ``finish_reason`` or ``[DONE]``.
+            ``finish_reason`` or ``[DONE]``. Behind what is no event (a proxy's page, a traceback) ``[DONE]`` alone is
+            no end either.
     """
     finished = False
     events, damaged, stray, named = 0, 0, b"", b""
@@ -57,14 +60,19 @@ def read_events(parts: Iterable[bytes]) -> Iterator[Chunk]:
             elif line.startswith(b"error:"):  # llama.cpp's
                 raise _reported(line[6:].strip())
             elif not line.startswith((b":", b"id:", b"retry:")) and len(stray) < MAX_STRAY:
-                stray += line + b"\n"
+                if events:
+                    raise_for_error(_loads(line))
+                stray += line[:MAX_STRAY] + b"\n"
             continue
         payload = line[5:].strip()
         if named == b"error":
             raise _reported(payload)
         if payload == b"[DONE]":
-            if not finished:
-                yield Chunk("", reason="stop")
+            if finished:
+                return
+            if stray.strip(b"\0 \n"):
+                raise PrimaryError(FailureKind.UNREADABLE, f"the stream broke off: {_start_of(stray)}")
+            yield Chunk("", reason="stop")
             return
         event = _loads(payload)
         if event is None:
@@ -75,13 +83,18 @@ def read_events(parts: Iterable[bytes]) -> Iterator[Chunk]:
         events += 1
         if not (type(event) is dict and "error" not in event and event.get("object") != "error"):
             raise_for_error(event)
-        text, reason = delta_of(event)
+        text, reason, as_it_is = delta_of(event)
+        broken = broken_off(reason) if reason else None
+        if broken is not None:
+            reason = ""
         finished = finished or bool(reason)
         usage = usage_of(event)
         if text is not None:
-            yield Chunk(text, b"data: " + payload + b"\n\n", reason or "", usage)
+            yield Chunk(text, b"data: " + payload + b"\n\n" if as_it_is else None, reason, usage)
         elif reason or usage:
-            yield Chunk("", reason=reason or "", usage=usage)
+            yield Chunk("", reason=reason, usage=usage)
+        if broken is not None:
+            raise broken
     if finished:
         return
     if not events and stray:
@@ -100,14 +113,16 @@ def read_body(body: bytes) -> Iterator[Chunk]:
     """
     reply = _loads(body.strip())
     if not isinstance(reply, dict):
-        start = body[:60].decode("utf-8", "replace").strip()
-        what = f"it begins with {start!r}" if start else "it is empty"
-        raise PrimaryError(FailureKind.UNREADABLE, f"the answer is not a chat reply: {what}")
+        raise PrimaryError(FailureKind.UNREADABLE, f"the answer is not a chat reply: {_start_of(body)}")
     raise_for_error(reply)
     text = message_of(reply)
     if not text:
         raise PrimaryError(FailureKind.EMPTY, "the reply was blank")
-    yield Chunk(text, reason=str(_first_choice(reply).get("finish_reason") or ""), usage=usage_of(reply))
+    reason = _reason_of(_her_choice(reply))
+    broken = broken_off(reason)
+    yield Chunk(text, reason="" if broken is not None else reason, usage=usage_of(reply))
+    if broken is not None:
+        raise broken
 
 
 def raise_for_error(reply: Any) -> None:
@@ -131,18 +146,22 @@ def _reported(payload: bytes) -> PrimaryError:
     return PrimaryError(kind_of_error(said), f"the server reported: {said[:200]}")
 
 
-def delta_of(event: Any) -> tuple[str | None, str | None]:
-    """Text and finish reason of one stream event; text is None where the event has none."""
-    choice = _first_choice(event)
+def delta_of(event: Any) -> tuple[str | None, str, bool]:
+    """Text and finish reason of one stream event, and whether Z-Waif finds the same text in it.
+
+    Text is None where the event has none.
+    """
+    choice = _her_choice(event)
     delta = choice.get("delta")
-    text = delta.get("content") if isinstance(delta, dict) else None
-    reason = choice.get("finish_reason")
-    return (text if isinstance(text, str) else None), (reason if isinstance(reason, str) else None)
+    text = delta.get("content") if type(delta) is dict else None
+    if type(text) is not str:
+        return None, _reason_of(choice), False
+    return text, _reason_of(choice), event["choices"][0] is choice
 
 
 def message_of(reply: Any) -> str:
     """Text of a whole chat completion, empty where it has none."""
-    message = _first_choice(reply).get("message")
+    message = _her_choice(reply).get("message")
     text = message.get("content") if isinstance(message, dict) else None
     return text if isinstance(text, str) else ""
 
@@ -169,11 +188,23 @@ def completion(text: str, model: str) -> dict[str, Any]:
     }
 
 
-def _first_choice(reply: Any) -> dict[str, Any]:
+def _her_choice(reply: Any) -> dict[str, Any]:
+    """The first of the replies that a server may give side by side, wherever in the list it stands."""
     choices = reply.get("choices") if isinstance(reply, dict) else None
-    if isinstance(choices, list) and choices and isinstance(choices[0], dict):
-        return choices[0]
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and not choice.get("index"):
+            return choice
     return {}
+
+
+def _reason_of(choice: dict[str, Any]) -> str:
+    reason = choice.get("finish_reason")
+    return reason if type(reason) is str and not is_no_reason(reason) else ""
+
+
+def _start_of(body: bytes) -> str:
+    start = body[:60].decode("utf-8", "replace").strip()
+    return f"it begins with {start!r}" if start else "it is empty"
 
 
 def _loads(raw: bytes) -> Any:
@@ -188,16 +219,37 @@ def _loads(raw: bytes) -> Any:
 
 def _lines(parts: Iterable[bytes]) -> Iterator[bytes]:
     """Lines of a byte stream that are not empty, however it was cut; the last one also without a line end."""
-    rest = b""
+    begun: list[bytes] = []
+    size = 0
     for part in parts:
-        data = rest + part
-        if b"\r" in data:
-            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        lines = data.split(b"\n")
-        rest = lines.pop()
+        if b"\r" in part:
+            part = part.replace(b"\r", b"\n")
+        lines = part.split(b"\n")
+        if len(lines) > 1 and begun:
+            begun.append(lines[0])
+            lines[0] = b"".join(begun)
+            begun, size = [], 0
+        if rest := lines.pop():
+            begun.append(rest)
+            size = _bounded(size + len(rest))
         yield from filter(None, lines)
-    if rest:
-        yield rest
+    if begun:
+        yield b"".join(begun)
+
+
+def _joined(parts: Iterable[bytes]) -> bytes:
+    kept: list[bytes] = []
+    size = 0
+    for part in parts:
+        kept.append(part)
+        size = _bounded(size + len(part))
+    return b"".join(kept)
+
+
+def _bounded(size: int) -> int:
+    if size > MOST_AT_ONCE:
+        raise PrimaryError(FailureKind.UNREADABLE, f"{MOST_AT_ONCE >> 20} MB of the answer, and nothing of it is a reply")
+    return size
 
 
 _decode = json.JSONDecoder().raw_decode

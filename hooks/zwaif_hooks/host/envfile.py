@@ -72,7 +72,7 @@ def names(path: Path) -> list[str]:
 def stamp(path: Path) -> object:
     """Something that differs after the file was written by anyone; ``None`` where there is no file."""
     try:
-        status = path.stat()
+        status = os.stat(path)  # noqa: PTH116 - the quicker of the two: asked before each message
     except OSError:
         return None
     return status.st_mtime_ns, status.st_size, status.st_ino

@@ -128,6 +128,8 @@ class SettingsStore:
 
     def reload(self) -> None:
         """Take over what was edited in ``.env`` since it was last read. One ``stat`` where nothing was."""
+        if self._env_path is None or envfile.stamp(self._env_path) == self._stamp:
+            return
         with self._lock:
             edits = self._take_edits()
         for name, value in edits:

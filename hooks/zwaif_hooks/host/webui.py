@@ -1,7 +1,8 @@
 """Adds to Z-Waif's finished page: re-enters its ``gr.Blocks`` and opens the Settings tab once more.
 
 Gradio lets a built page be entered again (tried with 4.36.1, 4.44.1 and 5.50.0), at a price paid here: entering changes
-a tab's ``parent``, leaving attaches load events a second time, and an error inside leaves half a section behind.
+a tab's ``parent``, leaving attaches load events a second time and makes the web application a second time, and an
+error inside leaves half a section behind.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from threading import get_ident
 from typing import Any
 
 Builder = tuple[str, Callable[[], None]]
@@ -70,12 +72,35 @@ def _reopened(demo: Any, gradio: Any) -> Iterator[None]:
     before = context.root_block, context.block
     served = demo.app if getattr(demo, "is_running", False) else None
     try:
-        with _load_events_attached_once(demo), demo:
+        with _load_events_attached_once(demo), _app_made_once(demo, gradio), demo:
             yield
         if served is not None:
             demo.app = served
     finally:
         context.root_block, context.block = before
+
+
+@contextmanager
+def _app_made_once(demo: Any, gradio: Any) -> Iterator[None]:
+    """Leaving the page makes its web application anew, which takes as long as all else here together.
+
+    The one it has holds nothing of the page but the page itself, and ``launch`` makes another in any case. Where Gradio
+    is not as expected, it has its way.
+    """
+    app_class, made, here = import_module(f"{gradio.__name__}.routes").App, getattr(demo, "app", None), get_ident()
+    make = vars(app_class).get("create_app")
+    if not isinstance(make, staticmethod) or getattr(made, "blocks", None) is not demo:
+        yield
+        return
+
+    def create_app(blocks: Any, *args: Any, **how: Any) -> Any:
+        return made if blocks is demo and get_ident() == here else make.__func__(blocks, *args, **how)
+
+    app_class.create_app = staticmethod(create_app)
+    try:
+        yield
+    finally:
+        app_class.create_app = make
 
 
 @contextmanager
