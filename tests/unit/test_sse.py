@@ -214,3 +214,84 @@ BODY = {"choices": [{"message": {"content": "Good reply."}, "finish_reason": "st
 def test_a_body_is_known_by_its_brace(indent: int | None) -> None:
     data = b"\n" + json.dumps(BODY, indent=indent).encode()
     assert "".join(chunk.text for chunk in sse.read_reply(cut(data, [3, 50, 5000]))) == "Good reply."
+
+
+def two(first: str, second: str, swapped: bool = False) -> bytes:
+    choices = [{"index": 0, "delta": {"content": first}}, {"index": 1, "delta": {"content": second}}]
+    return b"data: " + json.dumps({"choices": choices[::-1] if swapped else choices}).encode()
+
+
+def test_of_two_replies_side_by_side_one_is_read() -> None:
+    other = b'data: {"choices": [{"index": 1, "delta": {"content": "OTHER"}}]}'
+    assert said(stream([two("a", "x"), other, two("b", "x", swapped=True), DONE])) == "ab"
+    chunks = read(stream([two("a", "x"), two("b", "x", swapped=True), DONE]))
+    assert [chunk.native is not None for chunk in chunks[:2]] == [True, False], "Z-Waif reads what stands first"
+
+
+def test_the_end_of_another_reply_is_no_end() -> None:
+    other = b'data: {"choices": [{"index": 1, "delta": {}, "finish_reason": "stop"}]}'
+    assert failure(stream([event("a"), other])).kind is FailureKind.CUT
+
+
+@pytest.mark.parametrize("reason", ["error", "abort", "Cancelled"])
+def test_a_reply_that_the_server_broke_off_is_no_reply(reason: str) -> None:
+    got = []
+    with pytest.raises(PrimaryError, match=reason) as caught:
+        for chunk in sse.read_events([stream([event("a"), event("b", reason), DONE])]):
+            got.append(chunk)
+    assert caught.value.kind is FailureKind.CUT
+    assert [(chunk.text, chunk.reason) for chunk in got] == [("a", ""), ("b", "")]
+
+
+def test_a_body_that_the_server_broke_off_is_a_beginning() -> None:
+    body = json.dumps({"choices": [{"message": {"content": "I was"}, "finish_reason": "error"}]}).encode()
+    reading = sse.read_body(body)
+    assert next(reading) == Chunk("I was")
+    with pytest.raises(PrimaryError, match="broke the reply off"):
+        next(reading)
+
+
+@pytest.mark.parametrize("none", ["null", "None", ""])
+def test_a_reason_that_is_none_is_no_end(none: str) -> None:
+    assert failure(stream([event("a", none), event("b", none)])).kind is FailureKind.CUT
+
+
+@pytest.mark.parametrize("page", [b"<html><h1>502 Bad Gateway</h1></html>", b"Internal Server Error", b"Traceback:"])
+def test_what_a_proxy_closed_behind_its_own_page_is_no_reply(page: bytes) -> None:
+    caught = failure(stream([event("a"), page, DONE]))
+    assert caught.kind is FailureKind.UNREADABLE
+    assert page.decode() in caught.cause
+    assert said(stream([event("a"), page, event("", "stop"), DONE])) == "a", "it says itself that it finished"
+
+
+def test_an_error_without_the_form_of_an_event_is_an_error() -> None:
+    caught = failure(stream([event("a"), b'{"error": {"message": "out of memory"}}', DONE]))
+    assert (caught.kind, caught.cause) == (FailureKind.ERROR_BODY, "the server reported: out of memory")
+
+
+def test_nothing_that_never_ends_fills_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "MOST_AT_ONCE", 1 << 20)
+    taken = 0
+
+    def endless(beginning: bytes) -> Any:
+        nonlocal taken
+        taken = 0
+        yield beginning
+        while True:
+            taken += 1000
+            yield b"x" * 1000
+
+    for beginning in (b'{"a": "', b'data: {"a": "'):
+        with pytest.raises(PrimaryError) as caught:
+            list(sse.read_reply(endless(beginning)))
+        assert caught.value.kind is FailureKind.UNREADABLE
+        assert taken <= (1 << 20) + 1000
+
+
+def test_a_long_line_in_many_pieces_costs_no_more_than_its_length() -> None:
+    """Each piece is touched once: a quadratic reader would move twenty gigabytes here."""
+    line = stream([event("x" * 8_000_000), DONE])
+    parts = (line[at : at + 1500] for at in range(0, len(line), 1500))
+    assert len("".join(chunk.text for chunk in sse.read_reply(parts))) == 8_000_000
+    spaces = itertools.chain(itertools.repeat(b" " * 1000, 20_000), [stream([event("a"), DONE])])
+    assert "".join(chunk.text for chunk in sse.read_reply(spaces)) == "a"

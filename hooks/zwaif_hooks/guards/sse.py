@@ -248,7 +248,7 @@ def _joined(parts: Iterable[bytes]) -> bytes:
 
 def _bounded(size: int) -> int:
     if size > MOST_AT_ONCE:
-        raise PrimaryError(FailureKind.UNREADABLE, f"{MOST_AT_ONCE >> 20} MB of the answer, and nothing of it is a reply")
+        raise PrimaryError(FailureKind.UNREADABLE, f"{size >> 20} MB of the answer, and no reply in it")
     return size
 
 
