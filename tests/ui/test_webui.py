@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 gr: Any = pytest.importorskip("gradio", reason="gradio is not installed here")
 
-from gradio.context import Context  # noqa: E402  (after the skip)
+from fastapi.testclient import TestClient  # noqa: E402  (after the skip)
+from gradio import routes  # noqa: E402
+from gradio.context import Context  # noqa: E402
 
 from tests.ui.pages import labels_in, page, tab  # noqa: E402
 from zwaif_hooks.host import log, webui  # noqa: E402
@@ -101,6 +104,68 @@ def test_nothing_of_the_host_changes() -> None:
     assert len(demo.fns) == len(events) + 2, "a load event of the host was attached again"
     assert demo.exited
     assert (Context.root_block, Context.block) == (None, None)
+
+
+@pytest.fixture
+def apps_made(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The pages for which Gradio made a web application."""
+    pages: list[Any] = []
+    make = routes.App.create_app
+
+    def create_app(blocks: Any, *args: Any, **how: Any) -> Any:
+        pages.append(blocks)
+        return make(blocks, *args, **how)
+
+    monkeypatch.setattr(routes.App, "create_app", staticmethod(create_app))
+    return pages
+
+
+def test_web_application_is_not_made_again_and_serves_the_section(apps_made: list[Any]) -> None:
+    demo = page()
+    app, make = demo.app, routes.App.create_app
+    apps_made.clear()
+    webui.add_to_settings_tab(demo, gr, [("a", section("A")), ("b", section("B"))])
+    assert apps_made == [], "that costs Z-Waif's start a third of what it waits for us"
+    assert demo.app is app
+    assert routes.App.create_app is make
+    served = TestClient(app).get("/config").text
+    assert "A box" in served
+    assert "B box" in served
+
+
+def test_page_built_inside_a_section_gets_a_web_application_of_its_own(apps_made: list[Any]) -> None:
+    demo, inner = page(), []
+    apps_made.clear()
+
+    def build() -> None:
+        context = Context.root_block, Context.block
+        Context.root_block = Context.block = None
+        inner.append(page())
+        Context.root_block, Context.block = context
+
+    webui.add_to_settings_tab(demo, gr, [("a", build)])
+    assert set(map(id, apps_made)) == {id(inner[0])}
+    assert inner[0].app.blocks is inner[0]
+
+
+@pytest.mark.parametrize("strange", [lambda demo: delattr(demo, "app"), lambda demo: setattr(demo.app, "blocks", None)])
+def test_page_whose_web_application_is_not_its_own_gets_one(strange: Any, apps_made: list[Any]) -> None:
+    demo = page()
+    strange(demo)
+    apps_made.clear()
+    webui.add_to_settings_tab(demo, gr, [("a", section("A"))])
+    assert apps_made == [demo]
+    assert demo.app.blocks is demo
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no such widget"), KeyboardInterrupt()])
+def test_builder_that_fails_leaves_gradios_own_way_to_make_a_web_application(
+    error: BaseException, reports: list[str]
+) -> None:
+    demo, make = page(), vars(routes.App)["create_app"]
+    with suppress(KeyboardInterrupt):
+        webui.add_to_settings_tab(demo, gr, [("bad", broken(error))])
+    assert vars(routes.App)["create_app"] is make
 
 
 def test_load_events_of_a_new_section_are_attached() -> None:

@@ -82,10 +82,10 @@ def _reopened(demo: Any, gradio: Any) -> Iterator[None]:
 
 @contextmanager
 def _app_made_once(demo: Any, gradio: Any) -> Iterator[None]:
-    """Leaving the page makes its web application anew, which takes as long as all else here together.
+    """Leaving the page makes its web application anew, which takes a third of all that Z-Waif's start waits for here.
 
-    The one it has holds nothing of the page but the page itself, and ``launch`` makes another in any case. Where Gradio
-    is not as expected, it has its way.
+    The one it has looks at the page when it is asked, and ``launch`` makes another in any case. Where Gradio is not as
+    expected, it has its way.
     """
     app_class, made, here = import_module(f"{gradio.__name__}.routes").App, getattr(demo, "app", None), get_ident()
     make = vars(app_class).get("create_app")
