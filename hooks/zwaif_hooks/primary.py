@@ -285,6 +285,13 @@ class PrimaryBook:
                 primary = self._primaries.setdefault(name, Primary(name, self._on_change, self._clock))
         return primary
 
+    def one_is_open(self) -> bool:
+        """Whether any of them is not to be asked now."""
+        for primary in list(self._primaries.values()):  # noqa: SIM110 - before each message: any() is slower
+            if not primary.admit():
+                return True
+        return False
+
     def statuses(self) -> list[PrimaryStatus]:
         return [primary.status() for primary in list(self._primaries.values())]
 

@@ -30,6 +30,19 @@ class Runtime:
 
     @property
     def enabled(self) -> bool:
-        """Whether the guards take over at all; read before every request, so that an edited ``.env`` counts at once."""
+        """Whether the guards take over at all; asked before every request.
+
+        An edited ``.env`` counts at once, and to look for one would cost a healthy message more than most of what we
+        do: where the server will be asked anyway, that is done while it thinks, and when it failed (``still_enabled``).
+        """
+        if self._is_on() and not self.primaries.one_is_open():
+            return True
+        return self.still_enabled()
+
+    def still_enabled(self) -> bool:
+        """The same, ``.env`` looked at."""
         self.settings.reload()
+        return self._is_on()
+
+    def _is_on(self) -> bool:
         return bool(self.settings.get("API_FALLBACK_ENABLED"))

@@ -146,6 +146,8 @@ class Turn:
         if self._abandoned:
             return
         self._failure = self._failure_of(error) if self._race is None else self._race.failure
+        if self._race is None and not self._runtime.still_enabled():
+            raise NobodyAnswered(self._failure, error)
         self._primary.failed(self._failure, self._call.probe)
         if self._race is not None:
             yield from self._from_rival(self._race.rival)
@@ -242,6 +244,7 @@ class Turn:
             raise PrimaryError(FailureKind.CUT, "the reply says it is finished, in the middle of a sentence")
 
     def _first_limit(self) -> float:
+        self._runtime.settings.reload()
         setting = self._runtime.settings.get("API_FALLBACK_FIRST_TOKEN_TIMEOUT")
         return self._primary.first_token.deadline(self._call.prompt_chars, setting)
 

@@ -116,7 +116,7 @@ class _Exchange:
                 text += chunk.text
                 last = chunk.native
         except NobodyAnswered as nobody:
-            raise nobody.as_without_us() from None
+            raise _as_of_a_whole_reply(nobody.as_without_us()) from None
         whole = self._response(text, done=True)
         if last is not None and last.done:
             return last.model_copy(update={"message": whole.message})
@@ -227,6 +227,13 @@ def _limit_connecting(inner: httpx.Client, settings: Reads) -> None:
 def _usage_of(part: Any) -> Usage | None:
     read, written = getattr(part, "prompt_eval_count", None), getattr(part, "eval_count", None)
     return Usage(read or None, written or None) if read or written else None
+
+
+def _as_of_a_whole_reply(error: BaseException) -> BaseException:
+    """The library lets httpx's own refusal through where it streams, and only there."""
+    import httpx
+
+    return ConnectionError(str(error)) if isinstance(error, httpx.ConnectError) else error
 
 
 def failure_of(error: Exception, address: str) -> PrimaryError:
