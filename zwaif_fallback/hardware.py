@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 logger = logging.getLogger(__name__)
 
 _QUERY = ["--query-gpu=name,memory.total,memory.free", "--format=csv,noheader,nounits"]
@@ -79,12 +77,16 @@ class Weights:
 
 def memory_now() -> Memory:
     """RAM and VRAM, asked now."""
+    import psutil  # late: Z-Waif's start waits for this module, and for psutil it would as long again
+
     ram = psutil.virtual_memory()
     return Memory(ram_total=ram.total, ram_free=ram.available, gpus=gpus_now())
 
 
 def cpu_cores() -> int:
     """Physical cores, at least one: more threads than that slow a model down."""
+    import psutil  # late, as above
+
     return psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
 
 

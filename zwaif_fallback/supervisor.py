@@ -12,13 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import psutil
-
 from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel, LoadOptions
-from zwaif_fallback.engines.gguf_plan import gguf_fits, is_gguf_model
 from zwaif_fallback.engines.model_files import find_in_cache, is_path
 from zwaif_fallback.errors import EngineError, FallbackError, ModelError, WorkerDied, WorkerHung
-from zwaif_fallback.hardware import estimate_memory, memory_now
 from zwaif_fallback.turns import Turn, Turns
 from zwaif_fallback.worker_process import COMMAND, Exchange, WorkerProcess
 from zwaif_fallback.worker_protocol import pack, unpack_loaded
@@ -430,6 +426,8 @@ class _Busy:
 
     def _now(self) -> tuple[float, int]:
         """Seconds of CPU time, bytes of memory."""
+        import psutil  # late, as in hardware
+
         try:
             process = psutil.Process(self._pid)
             times = process.cpu_times()
@@ -451,6 +449,10 @@ def absolute(options: LoadOptions) -> LoadOptions:
 
 def fits_beside(options: LoadOptions) -> bool:
     """Whether this model fits into the memory that is free now; True where nobody can tell."""
+    # Late: Z-Waif's start waits for this module, and only the switch from one model to another asks.
+    from zwaif_fallback.engines.gguf_plan import gguf_fits, is_gguf_model
+    from zwaif_fallback.hardware import estimate_memory, memory_now
+
     folder = Path(options.model) if is_path(options.model) else find_in_cache(options.model, options.cache_dir)
     if folder is None:
         return True

@@ -12,8 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import psutil
-
 from zwaif_fallback.engines.base import LoadOptions
 from zwaif_fallback.engines.model_files import find_in_cache, is_path
 from zwaif_fallback.hardware import RUNTIME_BYTES, Memory, estimate_memory, memory_now
@@ -72,6 +70,8 @@ def place_for(
 
 def is_short_of_memory() -> bool:
     """Whether less than half of what should stay free is free."""
+    import psutil  # late, as in hardware
+
     ram = psutil.virtual_memory()
     return int(ram.available) < spare(Memory(ram.total, ram.available)) // 2
 
