@@ -24,16 +24,21 @@ def add(commands: Any) -> None:
 
 
 def _bench(parsed: Arguments) -> int:
-    from zwaif_fallback import bench, measured, model_files
-    from zwaif_fallback.cli_tree import store_of, zwaif_folder
+    from zwaif_fallback import bench, measured
+    from zwaif_fallback.cli_tree import env_values, store_of, zwaif_folder
+    from zwaif_fallback.models.auto import Wishes
+    from zwaif_fallback.models.unchosen import answering, is_chosen
     from zwaif_fallback.supervisor import LocalModel
 
     tree = zwaif_folder(parsed.zwaif)
     store = store_of(tree, os.environ)
     name = parsed.model or str(store.get("API_FALLBACK_MODEL"))
-    model = model_files.resolve(name, tree, str(store.get("FALLBACK_MODEL_DIR")))
+    named = bool(parsed.model) or is_chosen(env_values(tree, os.environ))
+    found = answering(name, named, Wishes.of(store.get, tree))
+    if found.notice:
+        _news(found.notice)
     with closing(LocalModel(hang_timeout=float(store.get("API_FALLBACK_ENGINE_TIMEOUT")))) as local:
-        one = bench.measure(local, bench.load_options(store, model), _news)
+        one = bench.measure(local, bench.load_options(store, found.model), _news)
     place = measured.remember(one)
     if parsed.json:
         console.say_json(asdict(one))

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from zwaif_fallback.cli_parts import NOT_WELL, WELL, Arguments, command, with_js
 if TYPE_CHECKING:
     from zwaif_fallback.chatting import Conversation, Reply
     from zwaif_fallback.service import FallbackService
+    from zwaif_hooks.host.settings import SettingsStore
 
 _LAST_WORDS = "last words"
 
@@ -54,31 +55,37 @@ def _service(tree: Path | None, model: str | None) -> FallbackService:
     """As in a Z-Waif, with nothing loaded yet."""
     from zwaif_fallback import plugin
     from zwaif_fallback.chain import Remote
-    from zwaif_fallback.cli_tree import store_of
     from zwaif_fallback.engines.remote import Deadlines, RemoteChat
     from zwaif_fallback.service import FallbackService
     from zwaif_fallback.supervisor import LocalModel
 
-    store = store_of(tree, {**os.environ, "API_FALLBACK_MODEL": model} if model else os.environ)
+    store, named = _settings(tree, model)
 
     def remote(address: str, name: str) -> Remote:
         return RemoteChat(address, name, deadlines=Deadlines(connect=float(store.get("API_FALLBACK_CONNECT_TIMEOUT"))))
 
     local = LocalModel(hang_timeout=float(store.get("API_FALLBACK_ENGINE_TIMEOUT")), say=_news)
-    service = FallbackService(store, local, remote, _news, plugin.format_prompt, tree)
+    service = FallbackService(store, local, remote, _news, plugin.format_prompt, tree, named=named)
     if not str(store.get("API_FALLBACK_HOST")).strip():
         service.preload()
     return service
 
 
+def _settings(tree: Path | None, model: str | None) -> tuple[SettingsStore, Callable[[], bool]]:
+    """The settings, and whether the user chose a model: who names one on the command line did."""
+    from zwaif_fallback.cli_tree import env_values, store_of
+    from zwaif_fallback.models.unchosen import MODEL, is_chosen
+
+    environ = {**os.environ, MODEL: model} if model else dict(os.environ)
+    return store_of(tree, environ), lambda: is_chosen(env_values(tree, environ))
+
+
 def _other_model(tree: Path | None, model: str | None) -> str:
     """How to take a model that is here, where the chosen one is not."""
     from zwaif_fallback.cli_status import model_facts
-    from zwaif_fallback.cli_tree import store_of
 
-    store = store_of(tree, os.environ)
-    chosen = model or str(store.get("API_FALLBACK_MODEL"))
-    return str(model_facts(chosen, tree, str(store.get("FALLBACK_MODEL_DIR")))["instead"])
+    store, named = _settings(tree, model)
+    return str(model_facts(store.get, tree, named())["instead"])
 
 
 def _exchange(talk: Conversation, text: str, name: str, as_json: bool) -> Reply:

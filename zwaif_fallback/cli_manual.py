@@ -30,6 +30,15 @@ Ctrl+C stops the reply that is being written; at the prompt it ends the chat, as
 replies go to standard output, who gave them and in what time to standard error; with `--json` each is one line of JSON.
 The exit status is 1 when the last reply was none, or a last word.
 """,
+    "download": """
+With `--json` one object comes at the end: `model`, `path`, `bytes` and `seconds` (both 0 where the model was here
+already), or `model` and `error`, with exit status 1. Progress goes to standard error then.
+""",
+    "set": """
+With `--json` (here, with `enable` and with `disable`): `name`, `value`, the `text` that counts, what was `written` into
+the `file` (empty means the default), what was there `before` (`null`: no line), and whether the environment has
+`overruled` it.
+""",
     "bench": """
 The first turn's prompt is about as long as a character card; the second goes on in the same conversation. What was
 measured is kept in `benchmarks.json`, in your own folder for data (Linux: `~/.local/share/zwaif-fallback`).

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from zwaif_fallback import cli_console as console
-from zwaif_fallback.cli_parts import STOPPED, WELL, Arguments, command, with_json, with_zwaif
+from zwaif_fallback.cli_parts import NOT_WELL, STOPPED, WELL, Arguments, command, with_json, with_zwaif
 
 if TYPE_CHECKING:
     from zwaif_fallback.models.listing import Row
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 PLAIN_STEPS = 20
 """Lines a download writes at most where no bar can be drawn."""
+_STOPPED = "Stopped. The same command goes on where this one ended."
 
 
 def add(commands: Any) -> None:
@@ -27,23 +29,19 @@ def add(commands: Any) -> None:
     fetch = with_zwaif(command(commands, "download", _download, "bring a model from Hugging Face to this computer"))
     fetch.add_argument("--to", metavar="FOLDER", help="where to put it; without it, Hugging Face's own cache")
     fetch.add_argument("model", metavar="MODEL", help="a name of the list, owner/name, or owner/name:file.gguf")
+    with_json(fetch)
 
 
 def _models(parsed: Arguments) -> int:
-    from zwaif_fallback.cli_tree import store_of, zwaif_folder
+    from zwaif_fallback.cli_tree import env_values, store_of, zwaif_folder
     from zwaif_fallback.models.auto import Wishes
     from zwaif_fallback.models.listing import model_list
+    from zwaif_fallback.models.unchosen import is_chosen
 
     tree = zwaif_folder(parsed.zwaif)
     get = store_of(tree, os.environ).get
-    wishes = Wishes(
-        tree,
-        str(get("FALLBACK_MODEL_DIR")),
-        int(get("API_FALLBACK_CONTEXT_WINDOW")),
-        str(get("API_FALLBACK_DEVICE")),
-        str(get("API_FALLBACK_QUANTIZATION")),
-    )
-    listed = model_list(str(get("API_FALLBACK_MODEL")), wishes)
+    chosen = is_chosen(env_values(tree, os.environ))
+    listed = model_list(str(get("API_FALLBACK_MODEL")), Wishes.of(get, tree), named=chosen)
     if parsed.json:
         console.say_json(listed)
     else:
@@ -98,8 +96,11 @@ def _offered_row(row: Row) -> tuple[str, ...]:
 
 
 def _closing_lines(listed: Row, everything: bool) -> Iterator[str]:
-    yield "* is chosen, = is what Z-Waif's server runs."
-    if listed["auto"]:
+    notice = listed["chosen"]["notice"]
+    yield f"* {'answers' if notice else 'is chosen'}, = is what Z-Waif's server runs."
+    if notice:
+        yield notice
+    elif listed["auto"]:
         yield f"API_FALLBACK_MODEL = auto would take {listed['auto']['setting']}: {listed['auto']['why']}."
     unusable = sum(not row["usable"] for row in listed["found"])
     if everything:
@@ -121,26 +122,62 @@ def _gigabytes(size: int) -> str:
 
 
 def _download(parsed: Arguments) -> int:
+    from zwaif_fallback.errors import FallbackError
+
+    bring = _bring_for_programs if parsed.json else _bring
+    try:
+        bring(parsed)
+    except KeyboardInterrupt:
+        return _not_brought(parsed, _STOPPED, STOPPED)
+    except FallbackError as error:
+        if not parsed.json:
+            raise
+        return _not_brought(parsed, str(error), NOT_WELL)
+    return WELL
+
+
+def _bring(parsed: Arguments) -> None:
+    with _progress() as report:
+        _fetch(parsed, console.say, report)
+
+
+def _bring_for_programs(parsed: Arguments) -> None:
+    """One object on standard output at the end; lines for people go to standard error meanwhile."""
+    started, brought = time.monotonic(), [0]
+    show = _plain_progress(sys.stderr)
+
+    def report(now: Progress) -> None:
+        brought.append(now.done)
+        show(now)
+
+    path = _fetch(parsed, lambda line: console.say(line, stream=sys.stderr), report)
+    seconds = round(time.monotonic() - started, 3) if brought[-1] else 0.0
+    console.say_json({"model": parsed.model, "path": str(path), "bytes": brought[-1], "seconds": seconds})
+
+
+def _fetch(parsed: Arguments, say: Callable[[str], None], report: Callable[[Progress], None]) -> Path:
     from zwaif_fallback.cli_tree import store_of, zwaif_folder
     from zwaif_fallback.download import download
 
     tree = zwaif_folder(parsed.zwaif)
     model_dir = str(store_of(tree, os.environ).get("FALLBACK_MODEL_DIR"))
     folder = Path(parsed.to).expanduser() if parsed.to else None
-    try:
-        with _progress() as report:
-            download(parsed.model, console.say, tree=tree, model_dir=model_dir, folder=folder, report=report)
-    except KeyboardInterrupt:
-        console.complain("Stopped. The same command goes on where this one ended.")
-        return STOPPED
-    return WELL
+    return download(parsed.model, say, tree=tree, model_dir=model_dir, folder=folder, report=report)
+
+
+def _not_brought(parsed: Arguments, why: str, status: int) -> int:
+    if parsed.json:
+        console.say_json({"model": parsed.model, "error": why})
+    else:
+        console.complain(why)
+    return status
 
 
 @contextmanager
 def _progress() -> Iterator[Callable[[Progress], None]]:
     """A bar where the console can draw one, a line now and then where it cannot."""
     if console.is_plain(sys.stdout):
-        yield _plain_progress()
+        yield _plain_progress(sys.stdout)
         return
     from rich import progress as bars
 
@@ -152,7 +189,7 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
         yield lambda now: shown.update(task, description=now.file, completed=now.done, total=now.total, line=now.line)
 
 
-def _plain_progress() -> Callable[[Progress], None]:
+def _plain_progress(out: TextIO) -> Callable[[Progress], None]:
     last = -1
 
     def report(now: Progress) -> None:
@@ -160,6 +197,6 @@ def _plain_progress() -> Callable[[Progress], None]:
         step = int(now.share * PLAIN_STEPS)
         if step > last:
             last = step
-            console.say(f"{now.file}: {now.line}")
+            console.say(f"{now.file}: {now.line}", stream=out)
 
     return report

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +15,38 @@ _NEXT = "It acts with the next message, also in a Z-Waif that runs."
 
 
 def add(commands: Any) -> None:
-    with_zwaif(
-        command(commands, "enable", _enable, "let the fallback answer when the LLM server does not"), ZWAIF_CHANGED
-    )
-    with_zwaif(command(commands, "disable", _disable, "leave Z-Waif as it is without the fallback"), ZWAIF_CHANGED)
+    for name, run, help in (
+        ("enable", _enable, "let the fallback answer when the LLM server does not"),
+        ("disable", _disable, "leave Z-Waif as it is without the fallback"),
+    ):
+        with_json(with_zwaif(command(commands, name, run, help), ZWAIF_CHANGED))
     settings = command(commands, "settings", None, "show or change settings")
     parts = settings.add_subparsers(title="commands", metavar="COMMAND")
     with_json(with_zwaif(command(parts, "show", _show, "every setting, its value and where that is from")))
     change = command(parts, "set", _set, "change a setting in Z-Waif's .env")
     change.add_argument("key", metavar="KEY", help="its name, for example API_FALLBACK_MODEL")
     change.add_argument("value", metavar="VALUE", help='the new value; "" means the default')
-    with_zwaif(change, ZWAIF_CHANGED)
+    with_json(with_zwaif(change, ZWAIF_CHANGED))
 
 
 def _show(parsed: Arguments) -> int:
     from zwaif_fallback import cli_status
-    from zwaif_fallback.cli_tree import store_of, zwaif_folder
+    from zwaif_fallback.cli_tree import env_values, store_of, zwaif_folder
+    from zwaif_fallback.models.unchosen import is_chosen
 
     tree = zwaif_folder(parsed.zwaif)
-    rows = cli_status.settings_facts(tree, os.environ)
+    store = store_of(tree, os.environ)
+    model = cli_status.model_facts(store.get, tree, is_chosen(env_values(tree, os.environ)))
+    rows = cli_status.settings_facts(tree, os.environ, model["notice"])
     if parsed.json:
         console.say_json(rows)
     else:
-        store = store_of(tree, os.environ)
         cells = [_row(row, store.setting(row["name"])) for row in rows]
         console.table(("Setting", "Value", "From", "Default"), cells, ("bold", "", "dim", "dim"))
-    problems = store_of(tree, os.environ).problems()
+        if model["notice"]:
+            console.say()
+            console.say(model["notice"])
+    problems = store.problems()
     for problem in problems:
         console.complain(problem)
     return NOT_WELL if problems else WELL
@@ -50,29 +57,33 @@ def _row(row: dict[str, Any], setting: Any) -> tuple[str, ...]:
 
 
 def _set(parsed: Arguments) -> int:
-    from zwaif_fallback.cli_tree import needed_folder
-
-    return change(needed_folder(parsed.zwaif), parsed.key, parsed.value)
+    return _changed(parsed, parsed.key, parsed.value)
 
 
 def _enable(parsed: Arguments) -> int:
-    from zwaif_fallback.cli_tree import needed_folder
-
-    status = change(needed_folder(parsed.zwaif), ENABLED, "ON")
-    console.say(f"The fallback is on. {_NEXT} To undo: zwaif-fallback disable")
-    return status
+    return _changed(parsed, ENABLED, "ON", f"The fallback is on. {_NEXT} To undo: zwaif-fallback disable")
 
 
 def _disable(parsed: Arguments) -> int:
+    off = "The fallback is off: Z-Waif is as it was without it."
+    return _changed(parsed, ENABLED, "OFF", f"{off} {_NEXT} To undo: zwaif-fallback enable")
+
+
+def _changed(parsed: Arguments, name: str, raw: str, closing: str = "") -> int:
     from zwaif_fallback.cli_tree import needed_folder
 
-    status = change(needed_folder(parsed.zwaif), ENABLED, "OFF")
-    console.say(f"The fallback is off: Z-Waif is as it was without it. {_NEXT} To undo: zwaif-fallback enable")
-    return status
+    facts = change(needed_folder(parsed.zwaif), name, raw)
+    if parsed.json:
+        console.say_json(facts)
+        return WELL
+    for line in (*_change_lines(facts), closing):
+        if line:
+            console.say(line)
+    return WELL
 
 
-def change(tree: Path, name: str, raw: str) -> int:
-    """Write one setting into ``.env`` and say what was there before.
+def change(tree: Path, name: str, raw: str) -> dict[str, Any]:
+    """Write one setting into ``.env``; what there is now and was before.
 
     Raises:
         SettingProblem, FallbackError, EnvFileError: with the remedy; nothing was changed.
@@ -85,12 +96,27 @@ def change(tree: Path, name: str, raw: str) -> int:
     value = setting.parse(raw)
     _refuse_nonsense(setting.name, str(value), tree, str(store.get("FALLBACK_MODEL_DIR")))
     before = env_values(tree, {}).get(setting.name)
-    envfile.write(tree / ".env", setting.name, setting.text(value))
+    written = setting.text(value) if raw.strip() else ""  # a default that is written out would be a choice
+    envfile.write(tree / ".env", setting.name, written)
+    return {
+        "name": setting.name,
+        "value": value,
+        "text": setting.text(value),
+        "written": written,
+        "before": before,
+        "file": str(tree / ".env"),
+        "overruled": setting.name in os.environ,
+    }
+
+
+def _change_lines(facts: dict[str, Any]) -> Iterator[str]:
+    before, name, written = facts["before"], facts["name"], facts["written"]
     was = "it was not set" if before is None else f"it was {before}" if before else "it was empty"
-    console.say(f"{setting.name} = {setting.text(value)}".rstrip() + f"   (in {tree / '.env'}; {was})")
-    if setting.name in os.environ:
-        console.say(f"{setting.name} is also set as an environment variable, which counts more: remove it there.")
-    return WELL
+    yield f"{name} = {written}".rstrip() + f"   (in {facts['file']}; {was})"
+    if not written and facts["text"]:
+        yield f"Empty means the default: {facts['text']}"
+    if facts["overruled"]:
+        yield f"{name} is also set as an environment variable, which counts more: remove it there."
 
 
 def _refuse_nonsense(name: str, text: str, tree: Path, model_dir: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -12,8 +12,9 @@ from typing import Any
 from zwaif_fallback import model_files
 from zwaif_fallback.cli_tree import env_values, source_of, store_of
 from zwaif_fallback.errors import ModelNotFound
-from zwaif_fallback.models.auto import is_auto
+from zwaif_fallback.models.auto import Wishes
 from zwaif_fallback.models.instead import instead
+from zwaif_fallback.models.unchosen import MODEL, answering, is_chosen
 from zwaif_hooks import records
 from zwaif_hooks.host.health import configured_primary
 from zwaif_hooks.primary import listens
@@ -31,8 +32,12 @@ def version() -> str:
         return "not installed"
 
 
-def settings_facts(tree: Path | None, environ: Mapping[str, str]) -> list[Facts]:
-    """Every setting with the value in force and where that comes from."""
+def settings_facts(tree: Path | None, environ: Mapping[str, str], notice: str = "") -> list[Facts]:
+    """Every setting with the value in force and where that comes from.
+
+    Args:
+        notice: why another model answers than the one that is set.
+    """
     store = store_of(tree, environ)
     return [
         {
@@ -41,6 +46,7 @@ def settings_facts(tree: Path | None, environ: Mapping[str, str]) -> list[Facts]
             "text": setting.text(store.get(setting.name)),
             "default": setting.default,
             "source": source_of(setting, tree, environ),
+            "note": notice if setting.name == MODEL else "",
         }
         for setting in store.table
     ]
@@ -50,6 +56,7 @@ def status_facts(tree: Path | None, environ: Mapping[str, str]) -> Facts:
     """All that ``status`` knows. Asks the disk, and each server whether it accepts a connection (a second at most)."""
     store = store_of(tree, environ)
     host = str(store.get("API_FALLBACK_HOST")).strip()
+    model = model_facts(store.get, tree, is_chosen(env_values(tree, environ)))
     return {
         "version": version(),
         "zwaif": str(tree) if tree else None,
@@ -57,9 +64,9 @@ def status_facts(tree: Path | None, environ: Mapping[str, str]) -> Facts:
         "enabled": bool(store.get("API_FALLBACK_ENABLED")),
         "primary": _primary(tree, environ) if tree else None,
         "fallback_host": {"address": host, "reachable": listens(_address(host))} if host else None,
-        "model": model_facts(str(store.get("API_FALLBACK_MODEL")), tree, str(store.get("FALLBACK_MODEL_DIR"))),
+        "model": model,
         "turns": [asdict(record) for record in _turns(tree)],
-        "settings": settings_facts(tree, environ),
+        "settings": settings_facts(tree, environ, model["notice"]),
         "problems": store.problems(),
     }
 
@@ -79,7 +86,7 @@ def status_lines(facts: Facts) -> list[str]:
         f"LLM server       {_server(facts['primary'])}",
         f"Fallback host    {_fallback_host(facts['fallback_host'])}",
         f"Local model      {facts['model']['line']}",
-        *([f"                 {facts['model']['instead']}"] if facts["model"]["instead"] else []),
+        *(f"{'':17}{more}" for more in (facts["model"]["notice"], facts["model"]["instead"]) if more),
         f"Replies          {records.summary(TurnRecord(**turn) for turn in facts['turns'])}",
         *(_turn_row(turn) for turn in facts["turns"][-SHOWN_TURNS:]),
     ]
@@ -122,27 +129,23 @@ def _primary(tree: Path, environ: Mapping[str, str]) -> Facts:
     return {"kind": kind, "address": address, "reachable": listens(address)}
 
 
-def model_facts(name: str, tree: Path | None, model_dir: str) -> Facts:
-    """What a chosen model is, whether it is here, and where it is not, which one could be taken ``instead``."""
+def model_facts(setting: Callable[[str], Any], tree: Path | None, named: bool) -> Facts:
+    """What the chosen model is, whether it is here, and where it is not, which one could be taken ``instead``.
+
+    Args:
+        setting: a setting's value.
+        named: whether the user chose a model; else one that is here may answer, which the ``notice`` says.
+    """
+    name, wishes = str(setting(MODEL)), Wishes.of(setting, tree)
+    facts = {"setting": name, "named": named, "resolved": None, "here": False, "notice": "", "instead": ""}
     try:
-        resolved = model_files.resolve(name, tree, model_dir)
+        found = answering(name, named, wishes)
     except ModelNotFound as error:
-        return {
-            "setting": name,
-            "resolved": None,
-            "here": False,
-            "line": str(error),
-            "instead": instead(tree, model_dir),
-        }
-    here = model_files.is_on_this_machine(resolved)
-    line = f"{resolved if is_auto(name) else name}: on this computer" if here else _missing(resolved)
-    return {
-        "setting": name,
-        "resolved": resolved,
-        "here": here,
-        "line": line,
-        "instead": "" if here else instead(tree, model_dir),
-    }
+        return {**facts, "line": str(error), "instead": instead(tree, wishes.model_dir)}
+    facts |= {"resolved": found.model, "notice": found.notice}
+    if not model_files.is_on_this_machine(found.model):
+        return {**facts, "line": _missing(found.model), "instead": instead(tree, wishes.model_dir)}
+    return {**facts, "here": True, "line": f"{found.title or name}: on this computer"}
 
 
 def _missing(resolved: str) -> str:

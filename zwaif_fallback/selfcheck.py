@@ -22,13 +22,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TextIO
 
-from zwaif_fallback import model_files, plugin, prompts, ui
+from zwaif_fallback import plugin, prompts, ui
 from zwaif_fallback.chain import Remote
-from zwaif_fallback.cli_tree import store_of
+from zwaif_fallback.cli_status import model_facts
+from zwaif_fallback.cli_tree import env_values, store_of
 from zwaif_fallback.demo import demo, real_tree
 from zwaif_fallback.engines.base import Generation, GenerationStats, LoadOptions
 from zwaif_fallback.errors import FallbackError
-from zwaif_fallback.models.instead import instead
+from zwaif_fallback.models.unchosen import is_chosen
 from zwaif_fallback.service import FallbackService
 from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.standin import DEFAULT_ENV, copy_tree
@@ -339,15 +340,11 @@ def _outcome(check: Callable[[Place], str], place: Place) -> tuple[str, str]:
 
 
 def _model_note(zwaif: Path) -> str:
-    """What stands between the user and the model chosen in ``.env``; empty where nothing does."""
-    store = store_of(zwaif, os.environ)
-    model_dir = str(store.get("FALLBACK_MODEL_DIR"))
-    try:
-        model = model_files.resolve(str(store.get("API_FALLBACK_MODEL")), zwaif, model_dir)
-        problem = "" if model_files.is_on_this_machine(model) else str(model_files.not_here(model))
-    except FallbackError as error:
-        problem = str(error)
-    return "\n         ".join(line for line in (problem, problem and instead(zwaif, model_dir)) if line)
+    """What stands between the user and the model chosen in ``.env``, or answers in its place; else empty."""
+    named = is_chosen(env_values(zwaif, os.environ))
+    facts = model_facts(store_of(zwaif, os.environ).get, zwaif, named)
+    problem = "" if facts["here"] else facts["line"]
+    return "\n         ".join(line for line in (problem, facts["notice"], facts["instead"]) if line)
 
 
 def _demand(condition: bool, otherwise: str) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from zwaif_fallback import catalogue, model_files, warmup
+from zwaif_fallback import model_files, warmup
 from zwaif_fallback.ahead import Describe, ReadAhead
 from zwaif_fallback.chain import (
     LAST_WORDS,
@@ -30,7 +30,7 @@ from zwaif_fallback.engines.base import GenerationStats, LoadedModel, LoadOption
 from zwaif_fallback.errors import FallbackError, ModelNotFound
 from zwaif_fallback.last_words import LastWords
 from zwaif_fallback.models.chosen import ChosenModel
-from zwaif_fallback.models.instead import instead
+from zwaif_fallback.opening import Opening
 from zwaif_fallback.unsaid import Unsaid, said_file
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, Message, PrimaryFailure, Sampling
 
@@ -91,6 +91,7 @@ class FallbackService:
         now: seconds, from any start.
         fetch: brings a model to this computer.
         eyes: put pictures into words; None where there are none.
+        named: whether the user chose a model; None to look into ``.env`` and the environment.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class FallbackService:
         now: Callable[[], float] = time.monotonic,
         fetch: Fetch = fetch_model,
         eyes: Sight | None = None,
+        named: Callable[[], bool] | None = None,
     ) -> None:
         self._settings = settings
         self._local = local
@@ -112,7 +114,7 @@ class FallbackService:
         self._watched: Callable[[], list[str]] = list
         self._tree = tree
         self._now = now
-        self._models = ChosenModel(lambda name: self._settings.get(name), lambda: self._tree)
+        self._models = ChosenModel(lambda name: self._settings.get(name), lambda: self._tree, named=named, say=say)
         self._fetch = fetch
         self._eyes = eyes
         self._closed = threading.Event()
@@ -122,7 +124,8 @@ class FallbackService:
         self._state = threading.Lock()
         self._served: LoadOptions | None = None
         self._failed: dict[LoadOptions, tuple[FallbackError, float]] = {}
-        self._jobs: list[tuple[str, bool]] = []
+        self._jobs: list[tuple[str | None, bool]] = []
+        """What to load, None for what the settings mean by then; and whether it may be downloaded."""
         self._worker: threading.Thread | None = None
         self._progress = ""
         self._problem = ""
@@ -273,17 +276,29 @@ class FallbackService:
     def _serving(self) -> LoadedModel | None:
         return self._models.titled(self._local.loaded)
 
+    def found_instead(self) -> str:
+        """The model on this computer that answers while none is chosen and the default is missing; empty otherwise.
+
+        May look at the disks.
+        """
+        found = self._models.found_instead()
+        return self._models.title(found) if found else ""
+
     def load_model(self, name: str, allow_download: bool) -> None:
         """Begin to load in the background; progress and outcome appear in ``status_lines``.
 
         Raises:
             ModelNotFound: the name means nothing.
         """
-        resolved = self._resolve(name)
+        resolved = self._models.resolve(name)
         with self._state:
-            self._jobs = [(resolved, allow_download)]
             self._failed.clear()
-            self._progress = f"Loading {self._models.title(resolved)} …"
+        self._begin(resolved, allow_download)
+
+    def _begin(self, model: str | None, download: bool = False) -> None:
+        with self._state:
+            self._jobs = [(model, download)]
+            self._progress = f"Loading {self._models.title(model)} …" if model else ""
             if self._worker is None:
                 self._worker = threading.Thread(target=self._work, name="zwaif-fallback-load", daemon=True)
                 self._worker.start()
@@ -307,51 +322,26 @@ class FallbackService:
         self._models.forget()
         with self._state:
             self._failed.clear()
+        in_use = self._local.loaded is not None or self.is_loading()
         try:
-            options = self._options()
+            # What is not in use is only looked up: choosing among the models here takes a look at all of them.
+            options = self._load_options(self._models.current() if in_use else self._models.wanted(), offline=True)
         except ModelNotFound as error:
             return self._note(str(error))
-        in_use = self._local.loaded is not None or self.is_loading()
         if in_use and options != self._served and self._is_here(options.model):
-            self.load_model(options.model, allow_download=False)
+            self._begin(options.model)
 
     def prepare(self) -> None:
         """At start: say whether the fallback can answer, and load it where the user wants that now."""
-        try:
-            options = self._options()
-        except ModelNotFound as error:
-            return self._not_ready(error)
-        download = bool(self._settings.get("API_FALLBACK_DOWNLOAD"))
-        here = self._is_here(options.model)
-        if not here and not download:
-            return self._not_ready(model_files.not_here(options.model))
-        if self._settings.get("API_FALLBACK_PRELOAD") == "start" or not here:
-            return self.load_model(options.model, allow_download=download)
-        title = self._models.title(options.model)
-        self._say(f"Fallback ready: {title} is on this computer and is loaded when it is needed")
-
-    def _not_ready(self, error: ModelNotFound) -> None:
-        self._say(f"Fallback not ready: {error}")
-        threading.Thread(target=self._tell_what_is_here, name="zwaif-fallback-instead", daemon=True).start()
-
-    def _tell_what_is_here(self) -> None:
-        """Looks at the disks, so Z-Waif's start does not wait for it."""
-        if line := instead(self._tree, str(self._settings.get("FALLBACK_MODEL_DIR"))):
-            self._say(line)
+        Opening(self.setting, self._models, self._tree, self._say, self._begin).tell()
 
     def preload(self) -> None:
         """An outage began: load now, so that the next reply need not wait."""
         if self._settings.get("API_FALLBACK_PRELOAD") == "never":
             return
         self._reconsider_soon()
-        if self._local.loaded is not None:
-            return
-        try:
-            options = self._options()
-        except ModelNotFound:
-            return  # The reply that is under way says so.
-        if not self.is_loading() and not self._has_failed(options) and self._is_here(options.model):
-            self.load_model(options.model, allow_download=False)
+        if self._local.loaded is None and not self.is_loading():
+            self._begin(None)
 
     def close(self) -> None:
         """End the worker processes."""
@@ -362,7 +352,7 @@ class FallbackService:
 
     def _reconsider_soon(self) -> None:
         """The primary is down: perhaps its memory is free in a moment, and ``auto`` may take a better model."""
-        if self._models.is_auto() and self._reconsidering is None:
+        if self._reconsidering is None and self._models.is_ours_to_choose():
             self._reconsidering = threading.Thread(target=self._reconsider, name="zwaif-fallback-auto", daemon=True)
             self._reconsidering.start()
 
@@ -372,7 +362,7 @@ class FallbackService:
                 return
             if why := self._models.choose_again(self._local.loaded):
                 self._say(f"A better local model fits now: {why}")
-                self.load_model(str(self._settings.get("API_FALLBACK_MODEL")), allow_download=False)
+                self._begin(self._models.current())
         self._reconsidering = None
 
     def _work(self) -> None:
@@ -383,22 +373,36 @@ class FallbackService:
                     return
                 model, download = self._jobs.pop()
             try:
-                if download and not self._is_here(model):
-                    model = self._fetched(model)
-                self._load(self._load_options(model, offline=True))
+                self._do(model, download)
             except FallbackError as error:
                 serving = self._serving()
                 kept = f" {serving.info.name} goes on serving." if serving else ""
                 self._note(f"{error}{kept}")
                 self._say(f"Fallback not loaded: {error}{kept}")
             except Exception as error:  # This thread has no caller who could say it.
-                self._note(f"{model} could not be loaded: {error!r}")
-                self._say(f"Fallback not loaded: {model}: {error!r}")
+                self._note(f"{model or 'The local model'} could not be loaded: {error!r}")
+                self._say(f"Fallback not loaded: {model or 'the local model'}: {error!r}")
+
+    def _do(self, model: str | None, download: bool) -> None:
+        """One job of :meth:`_work`."""
+        if model is None:
+            return self._do_what_settings_mean()
+        if download and not self._is_here(model):
+            model = self._fetched(model)
+        self._load(self._load_options(model, offline=True))
+
+    def _do_what_settings_mean(self) -> None:
+        try:
+            options = self._options()
+        except ModelNotFound:
+            return  # The reply that is under way says so.
+        if not self._has_failed(options) and self._is_here(options.model):
+            self._load(options)
 
     def _fetched(self, model: str) -> str:
         """Download it; what to load afterwards."""
         self._fetch(model, self._say, lambda now: self._set_progress(f"Downloading {model}: {now.line}"), self._closed)
-        return self._resolve(model)
+        return self._models.resolve(model)
 
     def _load(self, options: LoadOptions, place: LoadOptions | None = None) -> LoadedModel:
         """Load, one at a time; whoever waited for the same model finds it loaded.
@@ -434,9 +438,6 @@ class FallbackService:
     def _options(self) -> LoadOptions:
         return self._load_options(self._models.current(), offline=True)
 
-    def _resolve(self, name: str) -> str:
-        return self._models.resolve(name)
-
     def _load_options(self, model: str, offline: bool) -> LoadOptions:
         get = self._settings.get
         return LoadOptions(
@@ -464,17 +465,8 @@ class FallbackService:
         serving = self._serving()
         lines = [f"Loaded: {_summary(serving)}" if serving else "No local model is loaded."]
         lines += list(serving.notes) if serving else []
-        lines += self._watched()
+        lines += [self._models.notice, *self._watched()]
         return [line for line in [*lines, self._progress, self._problem, self._last_answer] if line]
-
-    def model_info(self, name: str) -> str:
-        """A few lines about a model, and whether it is on this computer."""
-        text = catalogue.describe(name)
-        try:
-            resolved = self._resolve(name)
-        except ModelNotFound as error:
-            return text if name.casefold() == catalogue.CUSTOM.casefold() else str(error)
-        return f"{text}\n{'On this computer.' if self._is_here(resolved) else 'Not on this computer yet.'}"
 
 
 def _offline(options: LoadOptions) -> LoadOptions:

@@ -13,7 +13,8 @@ SETTINGS: tuple[Setting, ...] = (
         "API_FALLBACK_MODEL",
         DEFAULT_MODEL,
         "The local model that answers: a name from the list, a Hugging Face name such as owner/model, a file or folder "
-        "on this computer, a model of another program such as ollama:llama3.2:3b, or auto for the best that fits.",
+        "on this computer, a model of another program such as ollama:llama3.2:3b, or auto for the best that fits. "
+        "While you choose none and the default is not on this computer, the best that is here answers.",
         label="Fallback Model",
     ),
     Setting(

@@ -45,12 +45,16 @@ class ScriptedService:
         self.pieces: list[str | Exception] = ["Yes, ", "loud and clear."]
         self.asked: list[str] = []
         self.released = threading.Event()
+        self.instead = ""
 
     def status_lines(self) -> list[str]:
         return [self.progress[0]] if self.progress else self.lines
 
     def is_loading(self) -> bool:
         return bool(self.progress)
+
+    def found_instead(self) -> str:
+        return self.instead
 
     def load_model(self, name: str, allow_download: bool) -> None:
         if self.refusal:

@@ -18,6 +18,8 @@ from zwaif_fallback.chain import Chain
 from zwaif_fallback.engines import gguf_server
 from zwaif_fallback.engines.base import Generation, LoadOptions
 from zwaif_fallback.engines.remote import RemoteChat
+from zwaif_fallback.models import fit
+from zwaif_fallback.models.chosen import ChosenModel
 from zwaif_fallback.models.instead import instead
 from zwaif_fallback.service import FallbackService
 from zwaif_fallback.standin import copy_tree
@@ -36,9 +38,26 @@ from zwaif_hooks.takeover import Call, Turn
 
 @says("Fallback not ready: … is not on this computer yet")
 def _(scene: Scene) -> object:
-    store = scene.store()
+    store = scene.store(API_FALLBACK_MODEL="owner/model")
     local: Any = SimpleNamespace(loaded=None)
     return FallbackService(store, local, lambda *_: None, scene.say, plugin.format_prompt).prepare()
+
+
+@says("API_FALLBACK_MODEL is not set and … is not here, so … answers, which was found on this computer.")
+def _(scene: Scene) -> object:
+    put_in_ollama(scene.folder / "store", "registry.ollama.ai/library/llama3.2/3b")
+    scene.patch.setenv("OLLAMA_MODELS", str(scene.folder / "store"))
+    scene.patch.setattr(fit, "abilities", fit.Abilities)
+    store = scene.store()
+    return ChosenModel(store.get, lambda: scene.folder, say=scene.say).current()
+
+
+@says("On this computer already: …. It needs one more package: pip install …")
+def _(scene: Scene) -> object:
+    put_in_ollama(scene.folder / "store", "registry.ollama.ai/library/llama3.2/3b")
+    scene.patch.setenv("OLLAMA_MODELS", str(scene.folder / "store"))
+    scene.patch.setattr(fit, "abilities", lambda: fit.Abilities(gguf=False))
+    return instead(scene.folder)
 
 
 @says("On this computer already: …. To take it: zwaif-fallback settings set API_FALLBACK_MODEL …")

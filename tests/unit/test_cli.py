@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,18 +18,24 @@ from tests.unit.models_made import put_in_ollama, write_gguf
 from zwaif_fallback import catalogue, cli, cli_models, selfcheck
 from zwaif_fallback.demo import demo
 from zwaif_fallback.errors import FallbackError
+from zwaif_fallback.models import fit
+from zwaif_fallback.models.fit import Abilities
 from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.standin import copy_tree
 from zwaif_fallback.transfer import Progress
+from zwaif_hooks.host import envfile
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
 def plain_console(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing exported, nothing downloaded, and not in a Z-Waif folder."""
+    """Nothing exported, no model on this computer, and not in a Z-Waif folder."""
     for name in [setting.name for setting in SETTINGS] + ["HOST_PORT", "API_TYPE", "ZWAIF_PLUGINS", "ZWAIF_DEBUG"]:
         monkeypatch.delenv(name, raising=False)
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "OLLAMA_MODELS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
 
@@ -215,16 +222,14 @@ def test_status_imports_neither_torch_nor_gradio(tmp_path: Path) -> None:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home with an Ollama that has one model, and a Hugging Face cache that has none."""
-    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "OLLAMA_MODELS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    """A home with an Ollama that has one model, which llama.cpp would run if it were a real one."""
+    monkeypatch.setattr(fit, "abilities", Abilities)
     put_in_ollama(tmp_path / "home" / ".ollama/models", "registry.ollama.ai/library/llama3.2/3b")
     return tmp_path / "home"
 
 
 def test_models(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tree = zwaif(tmp_path, API_TYPE="Ollama", ZW_OLLAMA_MODEL="llama3.2:3b")
+    tree = zwaif(tmp_path, API_TYPE="Ollama", ZW_OLLAMA_MODEL="llama3.2:3b", API_FALLBACK_MODEL=catalogue.DEFAULT)
     assert run("models", "--zwaif", tree) == 0
     table = capsys.readouterr().out.splitlines()
     assert [line for line in table if line.startswith("=  ollama:llama3.2:3b") and "Q4_K_M" in line and "CPU" in line]
@@ -239,7 +244,8 @@ def test_models_for_programs(home: Path, tmp_path: Path, capsys: pytest.CaptureF
     (found,) = (row for row in listed["found"] if row["source"] == "Ollama" and str(home) in row["path"])
     assert (found["setting"], found["chosen"], found["fits"]) == ("ollama:llama3.2:3b", True, True)
     assert (found["parameters"], found["quantization"], found["context_window"]) == (256 * 13, "Q4_K_M", 4096)
-    assert listed["chosen"] == {"setting": "ollama:llama3.2:3b", "resolved": found["path"], "here": True}
+    chosen = {"setting": "ollama:llama3.2:3b", "named": True, "resolved": found["path"], "here": True, "notice": ""}
+    assert listed["chosen"] == chosen
     assert [row["name"] for row in listed["offered"]] == [offer.name for offer in catalogue.OFFERS[:-1]]
     assert not any(row["here"] or row["chosen"] for row in listed["offered"])
 
@@ -247,10 +253,10 @@ def test_models_for_programs(home: Path, tmp_path: Path, capsys: pytest.CaptureF
 HINT = "already: ollama:llama3.2:3b. To take it: zwaif-fallback settings set API_FALLBACK_MODEL ollama:llama3.2:3b"
 
 
-def test_whoever_chose_nothing_yet_hears_of_the_model_that_is_here(
+def test_whoever_chose_what_is_not_here_hears_of_the_model_that_is(
     home: Path, tmp_path: Path, dead: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tree = zwaif(tmp_path, API_TYPE="Ollama", ZW_OLLAMA_MODEL="llama3.2:3b", OLLAMA_HOST=dead)
+    tree = zwaif(tmp_path, OLLAMA_HOST=dead, API_FALLBACK_MODEL=catalogue.DEFAULT)
     monkeypatch.setattr(selfcheck, "CHECKS", ())
     for command, status in (("status", 1), ("chat", 1), ("test", 0)):
         assert run(command, "--zwaif", tree, *(["Hello"] if command == "chat" else [])) == status
@@ -260,6 +266,88 @@ def test_whoever_chose_nothing_yet_hears_of_the_model_that_is_here(
     assert run("status", "--zwaif", tree) == 0
     said = capsys.readouterr().out
     assert "Local model      ollama:llama3.2:3b: on this computer" in said and HINT not in said
+
+
+NOTICE = (
+    f"API_FALLBACK_MODEL is not set and {catalogue.DEFAULT} is not here, so ollama:llama3.2:3b answers, which was "
+    "found on this computer. Choose another in Z-Waif's Settings tab, or with: zwaif-fallback settings set "
+    "API_FALLBACK_MODEL NAME"
+)
+
+
+@pytest.mark.parametrize("value", [None, "", "  "], ids=["no line", "empty", "blank"])
+def test_whoever_chose_nothing_is_told_everywhere_that_a_found_model_answers(
+    value: str | None,
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tree = zwaif(tmp_path, **({} if value is None else {"API_FALLBACK_MODEL": value}))
+    monkeypatch.setattr(selfcheck, "CHECKS", ())
+    for command in ("status", "models", "settings show", "test", "doctor"):
+        run(*command.split(), "--zwaif", tree)
+        said = capsys.readouterr().out
+        assert NOTICE in said and HINT not in said and "not on this computer yet" not in said, command
+    run("status", "--zwaif", tree)
+    assert "Local model      ollama:llama3.2:3b: on this computer" in capsys.readouterr().out
+    run("models", "--zwaif", tree)
+    lines = capsys.readouterr().out.splitlines()
+    assert next(line for line in lines if line.startswith("*")).startswith("*  ollama:llama3.2:3b")
+    assert "* answers, = is what Z-Waif's server runs." in lines
+    run("doctor", "--zwaif", tree)
+    assert re.search("ok +Model files +ollama:llama3.2:3b is on this computer", capsys.readouterr().out)
+
+
+def test_whoever_chose_nothing_programs_are_told_the_same(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = zwaif(tmp_path)
+    monkeypatch.setattr(selfcheck, "CHECKS", ())
+
+    def told(*command: str) -> Any:
+        run(*command, "--json", "--zwaif", tree)
+        return json.loads(capsys.readouterr().out)
+
+    status = told("status")
+    model = status["model"]
+    assert (model["setting"], model["named"], model["here"]) == (catalogue.DEFAULT, False, True)
+    assert model["notice"] == NOTICE and model["resolved"].startswith(str(home))
+    chosen = told("models")["chosen"]
+    assert (chosen["named"], chosen["here"], chosen["notice"]) == (False, True, NOTICE)
+    for rows in (status["settings"], told("settings", "show")):
+        assert {row["name"]: row["note"] for row in rows if row["note"]} == {"API_FALLBACK_MODEL": NOTICE}
+        assert next(row["source"] for row in rows if row["note"]) == "default"
+    assert told("test")["model_note"] == NOTICE
+    (name,) = (row for row in told("doctor")["checks"] if row["name"] == "model_name")
+    assert (name["state"], name["found"]) == ("ok", NOTICE)
+
+
+def test_chat_goes_to_the_next_and_tells_what_is_missing_in_the_end(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The found model is no real one, and nothing else is here."""
+    assert run("chat", "Hello", "--zwaif", zwaif(tmp_path)) == 1
+    said = capsys.readouterr().err
+    assert f"[{NOTICE}]" in said and "Another model is tried" in said
+    assert f"{catalogue.DEFAULT} is not on this computer yet" in said
+
+
+def test_a_model_named_on_the_command_line_is_never_another(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("chat", "Hello", "--model", catalogue.DEFAULT, "--zwaif", zwaif(tmp_path)) == 1
+    said = capsys.readouterr().err
+    assert f"{catalogue.DEFAULT} is not on this computer yet" in said and HINT in said and NOTICE not in said
+
+
+def test_a_gguf_model_without_its_engine_is_named_with_what_it_needs(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(fit, "abilities", lambda: Abilities(gguf=False))
+    assert run("status", "--zwaif", zwaif(tmp_path)) == 1
+    needs = 'ollama:llama3.2:3b. It needs one more package: pip install "zwaif-fallback[gguf]"'
+    assert f"On this computer already: {needs}" in capsys.readouterr().out
 
 
 def test_what_cannot_be_used_is_told_when_asked(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -296,6 +384,53 @@ def test_a_download_with_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     with cli_models._progress() as report:
         report(Progress("a.gguf", 500, 1000, 10.0))
     assert capsys.readouterr().err == ""
+
+
+def brings(place: Path, *done: int) -> Any:
+    """A download that says a line, reports, and is there."""
+
+    def download(name: str, say: Any, *, report: Any, **_: object) -> Path:
+        say(f"Downloading {name}")
+        for one in done:
+            report(Progress("a.gguf", one, max(done), 10.0))
+        return place
+
+    return download
+
+
+def test_a_download_for_programs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("zwaif_fallback.download.download", brings(Path("somewhere"), 400, 1000))
+    assert run("download", "owner/name", "--json") == 0
+    said = capsys.readouterr()
+    told = json.loads(said.out)
+    assert told.pop("seconds") >= 0
+    assert told == {"model": "owner/name", "path": "somewhere", "bytes": 1000}
+    assert "Downloading owner/name" in said.err and "a.gguf: " in said.err
+
+
+def test_nothing_to_download_for_programs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("zwaif_fallback.download.download", brings(Path("somewhere")))
+    assert run("download", "owner/name", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"model": "owner/name", "path": "somewhere", "bytes": 0, "seconds": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [(FallbackError("The disk is full."), 1, "The disk is full."), (KeyboardInterrupt(), 130, "Stopped. The same")],
+)
+def test_a_download_that_fails_for_programs(
+    error: BaseException, status: int, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def download(*_: object, **__: object) -> Path:
+        raise error
+
+    monkeypatch.setattr("zwaif_fallback.download.download", download)
+    assert run("download", "owner/name", "--json") == status
+    said = capsys.readouterr()
+    told = json.loads(said.out)
+    assert told["model"] == "owner/name" and told["error"].startswith(text)
+    assert said.err == ""
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------
@@ -347,6 +482,37 @@ def test_an_exported_variable_counts_more(
 def test_settings_need_a_z_waif_to_be_changed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("settings", "set", "API_FALLBACK_ENABLED", "OFF") == 2
     assert "--zwaif FOLDER" in capsys.readouterr().err
+
+
+def test_the_default_is_left_empty_rather_than_written_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Written out it would be a choice, and no model that is here would answer in its place."""
+    tree = zwaif(tmp_path, API_FALLBACK_MODEL="auto")
+    assert run("settings", "set", "API_FALLBACK_MODEL", "", "--zwaif", tree) == 0
+    assert f"Empty means the default: {catalogue.DEFAULT}" in capsys.readouterr().out
+    assert envfile.read(tree / ".env")["API_FALLBACK_MODEL"] == ""
+
+
+def test_changes_for_programs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = zwaif(tmp_path, API_FALLBACK_THREADS="2")
+    file = str(tree / ".env")
+
+    def told(*command: object) -> Any:
+        assert run(*command, "--json", "--zwaif", tree) == 0
+        return json.loads(capsys.readouterr().out)
+
+    facts = {"name": "API_FALLBACK_THREADS", "file": file, "overruled": False}
+    assert told("settings", "set", "api_fallback_threads", 4) == {
+        **facts, "value": 4, "text": "4", "written": "4", "before": "2",
+    }  # fmt: skip
+    monkeypatch.setenv("API_FALLBACK_THREADS", "3")
+    assert told("settings", "set", "API_FALLBACK_THREADS", "") == {
+        **facts, "value": 0, "text": "0", "written": "", "before": "4", "overruled": True,
+    }  # fmt: skip
+    facts["name"] = "API_FALLBACK_ENABLED"
+    assert told("disable") == {**facts, "value": False, "text": "OFF", "written": "OFF", "before": None}
+    assert told("enable") == {**facts, "value": True, "text": "ON", "written": "ON", "before": "OFF"}
 
 
 def test_a_missing_env_is_made_and_a_locked_one_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

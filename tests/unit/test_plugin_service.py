@@ -277,13 +277,6 @@ def test_a_folder_without_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert any("no complete weights" in line for line in desk.said) and desk.local.loads == []
 
 
-def test_model_info(desk: Desk) -> None:
-    assert desk.service.model_info("one").endswith("On this computer.")
-    assert desk.service.model_info(catalogue.DEFAULT).endswith("Not on this computer yet.")
-    assert "API_FALLBACK_MODEL" in desk.service.model_info("???")
-    assert desk.service.model_info("Custom").startswith("Custom:")
-
-
 def test_status_without_a_model(desk: Desk) -> None:
     assert desk.service.status_lines() == ["No local model is loaded."]
     desk.service.remember("Successfully used fallback API: x")

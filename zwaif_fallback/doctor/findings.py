@@ -17,7 +17,9 @@ from zwaif_fallback.doctor import probes
 from zwaif_fallback.doctor.probes import HookState, Imported
 from zwaif_fallback.engines.gguf_plan import gguf_in
 from zwaif_fallback.errors import ModelError, ModelNotFound
+from zwaif_fallback.models.auto import Wishes
 from zwaif_fallback.models.fit import Abilities, abilities
+from zwaif_fallback.models.unchosen import MODEL, Answering, answering, is_chosen
 from zwaif_hooks.host.envfile import EnvFileError
 from zwaif_hooks.host.settings import SettingsStore
 
@@ -90,13 +92,29 @@ class Situation:
         return self.memory().gpus
 
     @cached_property
-    def model(self) -> str | ModelNotFound:
-        """What ``API_FALLBACK_MODEL`` means, or why it means nothing. Asked once: ``auto`` looks at every model."""
+    def answering(self) -> Answering | ModelNotFound:
+        """Which model answers, or why ``API_FALLBACK_MODEL`` means none. Asked once: that may look at every model."""
         try:
-            wanted, folder = self.text("API_FALLBACK_MODEL"), self.text("FALLBACK_MODEL_DIR")
-            return model_files.resolve(wanted, self.tree, folder)
+            wishes = Wishes.of(self.store.get, self.tree)
+            return answering(self.text(MODEL), is_chosen(self.env), wishes)
         except ModelNotFound as error:
             return error
+
+    @property
+    def model(self) -> str | ModelNotFound:
+        """What would be loaded, or why nothing."""
+        return self.answering if isinstance(self.answering, ModelNotFound) else self.answering.model
+
+    @property
+    def notice(self) -> str:
+        """Why another model than the default answers; empty where it does not."""
+        return "" if isinstance(self.answering, ModelNotFound) else self.answering.notice
+
+    @property
+    def title(self) -> str:
+        """The model's name as a user would write it."""
+        title = "" if isinstance(self.answering, ModelNotFound) else self.answering.title
+        return title or self.text(MODEL)
 
     @cached_property
     def place(self) -> Path | None:

@@ -9,7 +9,6 @@ from zwaif_fallback.doctor.findings import Finding, Situation, ok, skipped
 from zwaif_fallback.engines.gguf_plan import gguf_in, read_facts
 from zwaif_fallback.engines.model_files import check_folder
 from zwaif_fallback.errors import FallbackError, ModelNotFound
-from zwaif_fallback.models.auto import is_auto
 from zwaif_fallback.models.fit import ON_CPU, ON_GPU, PARTLY, TALKING_SPEED, TOO_BIG, Fit, fit
 from zwaif_fallback.models.folder_facts import read_folder
 from zwaif_fallback.models.gguf_facts import read_gguf
@@ -26,6 +25,8 @@ def check_model_name(here: Situation) -> Finding:
     if isinstance(here.model, ModelNotFound):
         text, _, remedy = str(here.model).partition(". ")
         return Finding("problem", f"{text}.", _NO_VOICE, remedy or _CHOOSE)
+    if here.notice:
+        return ok(here.notice)
     wanted = here.text("API_FALLBACK_MODEL")
     return ok(f"API_FALLBACK_MODEL is {wanted}" + (f": {here.model}" if here.model != wanted else ""))
 
@@ -46,9 +47,9 @@ def check_model_files(here: Situation) -> Finding:
         other = instead(here.tree, here.text("FALLBACK_MODEL_DIR")) if here.place is None else ""
         remedies = (remedy or f"zwaif-fallback download {here.model}", other)
         return Finding("problem", f"{text}.", _NO_VOICE, ". ".join(one for one in remedies if one))
-    wanted = here.text("API_FALLBACK_MODEL")
-    name = here.model if is_auto(wanted) else wanted
-    return ok(f"{name} is on this computer" + (f" ({facts.quantization})" if facts else ", all its files are there"))
+    return ok(
+        f"{here.title} is on this computer" + (f" ({facts.quantization})" if facts else ", all its files are there")
+    )
 
 
 def _fit(here: Situation) -> Fit | None:

@@ -7,11 +7,12 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from zwaif_fallback.engines.base import LoadedModel
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.hardware import Memory, memory_now
-from zwaif_fallback.models.fit import Choice, choose, is_clearly_better
+from zwaif_fallback.models.fit import Abilities, Choice, choose, is_clearly_better
 from zwaif_fallback.models.found import FoundModel, find_models
 from zwaif_fallback.models.places import HUB
 from zwaif_fallback.models.served import served_model
@@ -34,6 +35,17 @@ class Wishes:
     device: str = "auto"
     quantization: str = "auto"
 
+    @classmethod
+    def of(cls, setting: Callable[[str], Any], tree: Path | None) -> Wishes:
+        """Those of a Z-Waif, by a way to ask for a setting's value."""
+        return cls(
+            tree,
+            str(setting("FALLBACK_MODEL_DIR")),
+            int(setting("API_FALLBACK_CONTEXT_WINDOW")),
+            str(setting("API_FALLBACK_DEVICE")),
+            str(setting("API_FALLBACK_QUANTIZATION")),
+        )
+
 
 def choose_here(wishes: Wishes, memory: Memory | None = None, without: Collection[str] = ()) -> Choice | None:
     """The best of the models on this computer; None where none fits. Looks at the disk: some hundredths of a second.
@@ -45,8 +57,8 @@ def choose_here(wishes: Wishes, memory: Memory | None = None, without: Collectio
     return pick(models, wishes, memory or memory_now())
 
 
-def pick(models: Sequence[FoundModel], wishes: Wishes, memory: Memory) -> Choice | None:
-    """As :func:`choose_here`, among these."""
+def pick(models: Sequence[FoundModel], wishes: Wishes, memory: Memory, can: Abilities | None = None) -> Choice | None:
+    """As :func:`choose_here`, among these; ``can`` is what the installed libraries can do, by default what is seen."""
     return choose(
         models,
         memory,
@@ -54,6 +66,7 @@ def pick(models: Sequence[FoundModel], wishes: Wishes, memory: Memory) -> Choice
         window=wishes.window,
         device=wishes.device,
         quantization=wishes.quantization,
+        can=can,
     )
 
 

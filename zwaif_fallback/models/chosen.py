@@ -11,8 +11,9 @@ from zwaif_fallback import catalogue, model_files
 from zwaif_fallback.engines.base import LoadedModel
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.hardware import Memory
-from zwaif_fallback.models.auto import AutoModel, Wishes, choose_here, is_auto
+from zwaif_fallback.models.auto import AutoModel, Wishes, choose_here, env_values, is_auto
 from zwaif_fallback.models.fit import Choice
+from zwaif_fallback.models.unchosen import MODEL, is_chosen, notice
 
 
 class ChosenModel:
@@ -22,6 +23,8 @@ class ChosenModel:
         setting: a setting's value.
         tree: Z-Waif's folder.
         best: what ``auto`` takes for a given memory.
+        named: whether the user named a model; by default Z-Waif's ``.env`` and the environment are asked.
+        say: tells the user one line.
     """
 
     def __init__(
@@ -29,24 +32,69 @@ class ChosenModel:
         setting: Callable[[str], Any],
         tree: Callable[[], Path | None],
         best: Callable[[Wishes, Memory, Collection[str]], Choice | None] = choose_here,
+        named: Callable[[], bool] | None = None,
+        say: Callable[[str], object] = lambda line: None,
     ) -> None:
         self._setting, self._tree = setting, tree
-        self._auto = AutoModel(lambda memory, without: best(self._wishes(), memory, without))
+        self._auto = AutoModel(lambda memory, without: best(Wishes.of(setting, tree()), memory, without))
+        self._named = named or (lambda: is_chosen(env_values(self._tree())))
+        self._say = say
         self._titles: dict[str, str] = {}
+        self._notice = ""
+        self._told: set[str] = set()
 
     def current(self) -> str:
-        """What to load, or the default where an older release left a path to a file that is gone.
+        """What to load: what the setting names or, where nobody set it and the default is not here, the best that is.
 
         Raises:
             ModelNotFound: the setting means nothing.
         """
-        name = str(self._setting("API_FALLBACK_MODEL"))
+        return self.found_instead() or self.wanted()
+
+    def wanted(self) -> str:
+        """What the setting names, here or not; the default where an older release left a path to a file that is gone.
+
+        Raises:
+            ModelNotFound: the setting means nothing.
+        """
+        name = str(self._setting(MODEL))
         try:
             return self.resolve(name)
         except ModelNotFound:
             if model_files.looks_like_path(name) and model_files.is_on_this_machine(catalogue.DEFAULT):
                 return catalogue.DEFAULT
             raise
+
+    def found_instead(self) -> str:
+        """The best of the models here, where nobody chose and the default is missing; else empty. Says so once.
+
+        The first time it looks at the disks: some hundredths of a second, up to a second for hundreds of files.
+        """
+        if not self.is_unchosen():
+            return ""
+        try:
+            found = self._auto.model()
+        except ModelNotFound:  # Nothing fits: the default's own line says how to bring it here.
+            self._notice = ""
+            return ""
+        title = self._titles[found] = self._auto.setting
+        self._notice = notice(title)
+        if title not in self._told:
+            self._told.add(title)
+            self._say(self._notice)
+        return found
+
+    def is_unchosen(self) -> bool:
+        """Whether nobody named a model, and the default, which counts then, is not on this computer."""
+        name = str(self._setting(MODEL))
+        if name != catalogue.DEFAULT or model_files.is_on_this_machine(self.resolve(name)):
+            return False
+        return not self._named()
+
+    @property
+    def notice(self) -> str:
+        """What :meth:`found_instead` said last, where that still holds."""
+        return self._notice if self._notice and self.is_unchosen() else ""
 
     def resolve(self, name: str) -> str:
         """As :func:`zwaif_fallback.model_files.resolve`; ``auto`` stays the same until it is chosen again."""
@@ -70,25 +118,17 @@ class ChosenModel:
         return replace(loaded, info=replace(loaded.info, name=self._titles[loaded.info.name]))
 
     def forget(self) -> None:
-        """A setting changed: ``auto`` is chosen afresh."""
+        """A setting changed: what is left to us is chosen afresh."""
         self._auto.forget()
 
     def reject(self, model: str) -> bool:
-        """It could not be loaded. True where ``auto`` had chosen it, and means another now."""
-        return self.is_auto() and self._auto.reject(model)
+        """It could not be loaded. True where it had been chosen here, and another is meant now."""
+        return self.is_ours_to_choose() and self._auto.reject(model)
 
-    def is_auto(self) -> bool:
-        return is_auto(str(self._setting("API_FALLBACK_MODEL")))
+    def is_ours_to_choose(self) -> bool:
+        """Whether the user left the choice to us: ``auto``, or nothing was chosen and the default is not here."""
+        return is_auto(str(self._setting(MODEL))) or self.is_unchosen()
 
     def choose_again(self, loaded: LoadedModel | None) -> str:
-        """Why ``auto`` means another model now; empty where it does not."""
-        return self._auto.why if self.is_auto() and self._auto.choose_again(loaded) else ""
-
-    def _wishes(self) -> Wishes:
-        return Wishes(
-            self._tree(),
-            str(self._setting("FALLBACK_MODEL_DIR")),
-            int(self._setting("API_FALLBACK_CONTEXT_WINDOW")),
-            str(self._setting("API_FALLBACK_DEVICE")),
-            str(self._setting("API_FALLBACK_QUANTIZATION")),
-        )
+        """Why another model is meant now; empty where it is not."""
+        return self._auto.why if self.is_ours_to_choose() and self._auto.choose_again(loaded) else ""

@@ -15,28 +15,39 @@ from zwaif_fallback.models.fit import Choice, Fit, fit
 from zwaif_fallback.models.found import FoundModel, find_models
 from zwaif_fallback.models.memory import MOST_WINDOW, NF4
 from zwaif_fallback.models.served import served_model
+from zwaif_fallback.models.unchosen import notice, takes_what_is_here
 
 Row = dict[str, Any]
 
 
-def model_list(chosen: str, wishes: Wishes, memory: Memory | None = None) -> Row:
+def model_list(chosen: str, wishes: Wishes, memory: Memory | None = None, named: bool = True) -> Row:
     """Everything that ``zwaif-fallback models`` tells.
 
     Args:
         chosen: ``API_FALLBACK_MODEL`` as it is set.
+        named: whether the user set it; else it is the default.
 
     Returns:
-        ``found`` and ``offered`` (rows), ``auto`` (what it would choose), ``chosen``, ``memory`` and ``skipped``.
+        ``found`` and ``offered`` (rows), ``auto`` (what it would choose), ``chosen``, ``memory`` and ``skipped``. In
+        the rows that model is the ``chosen`` one which answers.
     """
     memory = memory or memory_now()
     findings = find_models(wishes.tree, wishes.model_dir)
     choice = pick(findings.models, wishes, memory)
     resolved = _resolved(chosen, wishes, choice)
+    instead = choice if choice and takes_what_is_here(resolved, named) else None
+    resolved = loadable(instead.model) if instead else resolved
     served = served_model(env_values(wishes.tree), findings.models)
     found = [_found(model, memory, wishes, resolved, served) for model in findings.models]
     offered = [_offered(offer, memory, wishes, resolved) for offer in catalogue.OFFERS if offer.parameters]
     return {
-        "chosen": {"setting": chosen, "resolved": resolved or None, "here": _is_here(resolved)},
+        "chosen": {
+            "setting": chosen,
+            "named": named,
+            "resolved": resolved or None,
+            "here": _is_here(resolved),
+            "notice": notice(instead.model.setting) if instead else "",
+        },
         "auto": {"setting": choice.model.setting, "why": choice.why} if choice else None,
         "memory": asdict(memory),
         "found": sorted(found, key=lambda row: (not row["usable"], row["source"], row["name"].casefold())),

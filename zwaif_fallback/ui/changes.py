@@ -8,9 +8,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from zwaif_fallback.models.auto import env_values
+from zwaif_fallback.models.unchosen import is_chosen
 from zwaif_fallback.ui.components import title
+from zwaif_hooks.host import envfile
 from zwaif_hooks.host.settings import NotSaved, SettingProblem, SettingsStore
 
 ENABLED = "API_FALLBACK_ENABLED"
@@ -34,7 +38,7 @@ Z-Waif ends in a traceback on the console, as the server was started in a thread
 
 @dataclass
 class _Change:
-    """Values before one change, by setting."""
+    """Values before one change, by setting; None where nobody had chosen one."""
 
     before: dict[str, Any]
     at: float
@@ -45,12 +49,17 @@ class Changes:
 
     Args:
         names: the settings that the page may touch; no other can be changed through it.
+        tree: Z-Waif's folder, whose ``.env`` tells whether a model was chosen at all.
     """
 
     def __init__(
-        self, settings: SettingsStore, names: Iterable[str], now: Callable[[], float] = time.monotonic
+        self,
+        settings: SettingsStore,
+        names: Iterable[str],
+        now: Callable[[], float] = time.monotonic,
+        tree: Path | None = None,
     ) -> None:
-        self._settings = settings
+        self._settings, self._tree = settings, tree
         self.names = tuple(names)
         self._now = now
         self._made: deque[_Change] = deque(maxlen=REMEMBERED)
@@ -87,11 +96,11 @@ class Changes:
         problem = self._unusable(name, value)
         if problem:
             return problem
-        before = self._settings.get(name)
+        before = self._chosen(name)
         if self._means(name, value) == before:
             return ""
         problem = self._save(name, value)
-        if self._settings.get(name) != before:
+        if self._chosen(name) != before:
             self._remember({name: before})
         return problem
 
@@ -110,8 +119,9 @@ class Changes:
 
     def reset(self) -> str:
         """Every setting of the page to its default, but the switch; one change, so that it can be undone."""
-        defaults = {name: self._settings.setting(name).default for name in self.names if name != ENABLED}
-        before = {name: self.get(name) for name, default in defaults.items() if self.get(name) != default}
+        defaults = {name: self._default(name) for name in self.names if name != ENABLED}
+        now = {name: self._chosen(name) for name in defaults}
+        before = {name: value for name, value in now.items() if value != defaults[name]}
         if not before:
             return "All values are at their default already."
         said = self._restore({name: defaults[name] for name in before}, "Reset")
@@ -141,7 +151,18 @@ class Changes:
         except SettingProblem:
             return None
 
+    def _chosen(self, name: str) -> Any:
+        """The value; None for a model that nobody chose, whose default gives way to one that is on this computer."""
+        if name == MODEL and self._tree is not None and not is_chosen(env_values(self._tree)):
+            return None
+        return self.get(name)
+
+    def _default(self, name: str) -> Any:
+        return None if name == MODEL and self._tree is not None else self._settings.setting(name).default
+
     def _save(self, name: str, value: object) -> str:
+        if value is None:
+            return self._unset(name)
         try:
             self._settings.set(name, value)
         except NotSaved as problem:  # it acts all the same
@@ -149,6 +170,17 @@ class Changes:
         except SettingProblem as problem:
             return str(problem)
         return ""
+
+    def _unset(self, name: str) -> str:
+        """The default counts again, as an empty line: written out it would be a choice."""
+        try:
+            if self._tree is not None:
+                envfile.write(self._tree / ".env", name, "")
+                self._settings.reload()
+        except envfile.EnvFileError as problem:
+            return str(problem)
+        default = self._settings.setting(name).default
+        return self._save(name, default) if self.get(name) != default else ""
 
     def _remember(self, before: dict[str, Any], apart: bool = False) -> None:
         with self._lock:

@@ -90,7 +90,10 @@ class Models:
             return f"{chosen}On this computer."
         offer = catalogue.find(name)
         size = f" ({offer.download_gb:g} GB)" if offer and offer.download_gb else ""
-        return f"{chosen}Not on this computer yet: Load Model downloads it{size}."
+        missing = f"Not on this computer yet: Load Model downloads it{size}."
+        if chosen and (found := self._service.found_instead()):
+            return f"The default, as none was chosen. {missing} Until then {found} answers, which was found here."
+        return f"{chosen}{missing}"
 
 
 class ModelControls:

@@ -54,7 +54,7 @@ class Panel:
         """``unchanged`` makes the value that leaves a component as it is, so that nobody's typing is overwritten;
         ``update`` one that changes its choices, too."""
         self._unchanged, self._update = unchanged, update
-        self.changes = Changes(host.settings, [ENABLED, MODEL, HOST, *advanced.names()])
+        self.changes = Changes(host.settings, [ENABLED, MODEL, HOST, *advanced.names()], tree=host.tree)
         self._built = self.changes.values()
         """What the page shows that was built with this panel."""
         self.shelf = shelf or Shelf(host.settings, host.tree)
@@ -65,7 +65,6 @@ class Panel:
         self.built_status = self.status.text()
         self.trial = Trial(service, self.status)
         self.advanced = Advanced(self.changes, self.status, unchanged)
-        earlier = records.read(records.path_for(host.tree))
         self.live = Live(
             host.primaries,
             host.records,
@@ -73,7 +72,7 @@ class Panel:
             service,
             self.fetching,
             lambda: bool(self.changes.get(ENABLED)),
-            earlier,
+            lambda: records.read(records.path_for(host.tree)),
         )
 
     def toggle(self, seen: Seen = "") -> tuple[bool, str, Seen]:
@@ -175,7 +174,8 @@ class _Section:
             self.refresh = make.button("Refresh", elem_id=REFRESH_ID)
             self.undo = make.button("Undo Last Change")
             self.reset = make.button("Reset to Defaults")
-        self.live = make.gradio.HTML(value=panel.live.html(), elem_id=LIVE_ID)
+        # Empty until the page is loaded: Z-Waif's start need not wait for what nobody sees yet.
+        self.live = make.gradio.HTML(value="", elem_id=LIVE_ID)
         self.advanced = AdvancedControls(make, panel.advanced, panel.changes)
         self.seen = make.gradio.Textbox(value="", visible=False, interactive=True)
 

@@ -24,6 +24,9 @@ class Service(Protocol):
 
     def is_loading(self) -> bool: ...
 
+    def found_instead(self) -> str:
+        """The model on this computer that answers while none is chosen and the default is missing; empty otherwise."""
+
     def test_reply(self, prompt: str) -> Answer:
         """A real reply, made while its pieces are iterated; closing the iterator stops it."""
 
