@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from functools import cache
 from html import escape
 
 from zwaif_fallback.outages import Outages
@@ -30,18 +31,18 @@ class Live:
         service: Service,
         fetching: Fetching,
         is_enabled: Callable[[], bool],
-        earlier: Iterable[TurnRecord] = (),
+        earlier: Callable[[], Iterable[TurnRecord]] = tuple,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """``earlier`` are replies from before this start of Z-Waif."""
+        """``earlier`` gives the replies from before this start of Z-Waif, asked when they are shown first."""
         self._primaries, self._records, self._outages = primaries, records, outages
         self._service, self._fetching, self._is_enabled = service, fetching, is_enabled
-        self._earlier = tuple(earlier)
+        self._earlier = cache(lambda: tuple(earlier()))
         self._now = now
 
     def html(self) -> str:
         now = self._now()
-        records = [*self._earlier, *self._records.recent()]
+        records = [*self._earlier(), *self._records.recent()]
         outages = self._outages.since(now - 3600)
         rows = [*self._servers(), self._last(records), *self._under_way()]
         body = "".join(f"<div>{row}</div>" for row in rows if row)
