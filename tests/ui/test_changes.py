@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.ui.scripted import ENV
+from zwaif_fallback.settings import DEFAULT_MODEL
 from zwaif_fallback.ui.advanced import FILE_SETTINGS
 from zwaif_fallback.ui.changes import ENABLED, HOST, MODEL, Changes
 from zwaif_hooks.host import envfile
@@ -100,6 +101,46 @@ def test_reset_keeps_the_switch_and_can_be_undone(changes: Changes) -> None:
     assert "already" in changes.reset()
     changes.undo()
     assert (changes.get(HOST), changes.get(WAIT)) == ("10.0.0.7:5000", 60)
+
+
+@pytest.fixture
+def in_z_waif(host: Any, monkeypatch: pytest.MonkeyPatch) -> Changes:
+    """As the page makes it: it can tell a default that was chosen from one that was not."""
+    monkeypatch.delenv(MODEL, raising=False)
+    return Changes(host.settings, [ENABLED, MODEL, HOST, WAIT], tree=host.tree)
+
+
+def test_reset_and_undo_leave_no_model_chosen(in_z_waif: Changes, env_file: Path) -> None:
+    """A default that is written out is a choice, and nothing that is here would answer in its place."""
+    for back in (in_z_waif.undo, in_z_waif.reset):
+        in_z_waif.set(MODEL, "owner/one")
+        assert back().endswith(f": Fallback Model is {DEFAULT_MODEL} again.")
+        assert envfile.read(env_file)[MODEL] == "" and in_z_waif.get(MODEL) == DEFAULT_MODEL
+    assert "already" in in_z_waif.reset()
+    in_z_waif.undo()
+    assert envfile.read(env_file)[MODEL] == in_z_waif.get(MODEL) == "owner/one"
+
+
+def test_the_default_can_be_chosen_and_that_undone(in_z_waif: Changes, env_file: Path) -> None:
+    assert in_z_waif.set(MODEL, DEFAULT_MODEL) == ""
+    assert envfile.read(env_file)[MODEL] == DEFAULT_MODEL
+    in_z_waif.undo()
+    assert envfile.read(env_file)[MODEL] == ""
+    in_z_waif.set(MODEL, DEFAULT_MODEL)
+    in_z_waif.reset()
+    assert envfile.read(env_file)[MODEL] == ""
+
+
+def test_a_model_that_cannot_be_forgotten_is_told(
+    in_z_waif: Changes, host: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_z_waif.set(MODEL, "owner/one")
+
+    def fail(*_: object) -> None:
+        raise envfile.EnvFileError("The disk is full.")
+
+    monkeypatch.setattr(envfile, "write", fail)
+    assert "The disk is full." in in_z_waif.reset()
 
 
 def test_value_that_acts_but_could_not_be_saved_is_told_and_can_be_undone(

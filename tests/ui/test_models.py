@@ -109,6 +109,15 @@ def test_information_on_an_offer_and_on_a_typed_name(panel: ui.Panel) -> None:
     assert "type the name" in panel.models.info("Custom")
 
 
+def test_the_default_that_nobody_chose_names_the_model_that_answers(panel: ui.Panel, service: ScriptedService) -> None:
+    missing = "Not on this computer yet: Load Model downloads it (2.2 GB)."
+    assert panel.models.info(DEFAULT_MODEL).endswith(f"Chosen now. {missing}")
+    service.instead = "companion:1b"
+    answers = "Until then companion:1b answers, which was found on this computer."
+    assert panel.models.info(DEFAULT_MODEL).endswith(f"The default, as none was chosen. {missing} {answers}")
+    assert panel.models.info(PHI).endswith("Load Model downloads it (5.6 GB).")
+
+
 def test_auto_tells_what_it_takes_and_loads_it(panel: ui.Panel, shelf: Shelf, service: ScriptedService) -> None:
     assert panel.models.info("auto") == "auto: companion:1b is the best that fits (CPU only, about 29 tokens/s)."
     list(panel.models.load("auto"))

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zwaif_fallback import catalogue, model_files
 from zwaif_fallback.errors import FallbackError
-from zwaif_fallback.measured import Measurement
 from zwaif_fallback.models.auto import AUTO, is_auto
-from zwaif_fallback.models.fit import Fit
-from zwaif_fallback.models.found import FoundModel
 from zwaif_fallback.ui.changes import MODEL, Changes
 from zwaif_fallback.ui.components import Components, text_of
 from zwaif_fallback.ui.fetching import Fetching
 from zwaif_fallback.ui.shelf import Shelf, gigabytes
 from zwaif_fallback.ui.status import Service, Status
+
+if TYPE_CHECKING:
+    from zwaif_fallback.measured import Measurement
+    from zwaif_fallback.models.fit import Fit
+    from zwaif_fallback.models.found import FoundModel
 
 
 class Models:
@@ -92,7 +94,8 @@ class Models:
         size = f" ({offer.download_gb:g} GB)" if offer and offer.download_gb else ""
         missing = f"Not on this computer yet: Load Model downloads it{size}."
         if chosen and (found := self._service.found_instead()):
-            return f"The default, as none was chosen. {missing} Until then {found} answers, which was found here."
+            answers = f"Until then {found} answers, which was found on this computer."
+            return f"The default, as none was chosen. {missing} {answers}"
         return f"{chosen}{missing}"
 
 
