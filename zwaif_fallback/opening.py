@@ -11,7 +11,6 @@ from zwaif_fallback import model_files
 from zwaif_fallback.chain import Say
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.models.chosen import ChosenModel
-from zwaif_fallback.models.instead import instead
 
 
 class Opening:
@@ -69,5 +68,7 @@ class Opening:
             self._tell_what_is_here()
 
     def _tell_what_is_here(self) -> None:
+        from zwaif_fallback.models.instead import instead  # late: Z-Waif's start waits for this module
+
         if line := instead(self._tree, str(self._setting("FALLBACK_MODEL_DIR"))):
             self._say(line)

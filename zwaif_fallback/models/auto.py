@@ -1,4 +1,7 @@
-"""``API_FALLBACK_MODEL = auto``: the best model that fits, chosen when it is needed, and again when memory is free."""
+"""``API_FALLBACK_MODEL = auto``: the best model that fits, chosen when it is needed, and again when memory is free.
+
+What looks at models is imported when a choice is made: Z-Waif's start waits for this module.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,16 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zwaif_fallback.engines.base import LoadedModel
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.hardware import Memory, memory_now
-from zwaif_fallback.models.fit import Abilities, Choice, choose, is_clearly_better
-from zwaif_fallback.models.found import FoundModel, find_models
-from zwaif_fallback.models.places import HUB
-from zwaif_fallback.models.served import served_model
 from zwaif_hooks.host import envfile
+
+if TYPE_CHECKING:
+    from zwaif_fallback.models.fit import Abilities, Choice
+    from zwaif_fallback.models.found import FoundModel
 
 AUTO = "auto"
 
@@ -53,12 +56,17 @@ def choose_here(wishes: Wishes, memory: Memory | None = None, without: Collectio
     Args:
         without: models that could not be loaded, as :func:`loadable` names them.
     """
+    from zwaif_fallback.models.found import find_models
+
     models = [model for model in find_models(wishes.tree, wishes.model_dir).models if loadable(model) not in without]
     return pick(models, wishes, memory or memory_now())
 
 
 def pick(models: Sequence[FoundModel], wishes: Wishes, memory: Memory, can: Abilities | None = None) -> Choice | None:
     """As :func:`choose_here`, among these; ``can`` is what the installed libraries can do, by default what is seen."""
+    from zwaif_fallback.models.fit import choose
+    from zwaif_fallback.models.served import served_model
+
     return choose(
         models,
         memory,
@@ -80,6 +88,8 @@ def env_values(tree: Path | None) -> Mapping[str, str]:
 
 def loadable(model: FoundModel) -> str:
     """What the engines take: a hub id for a repository in the cache, a path for everything else."""
+    from zwaif_fallback.models.places import HUB
+
     return model.setting if model.source == HUB and model.path.is_dir() else str(model.path)
 
 
@@ -136,6 +146,8 @@ class AutoModel:
         Args:
             loaded: the local model that serves, whose memory would be given back in a switch.
         """
+        from zwaif_fallback.models.fit import is_clearly_better
+
         best = self._best(with_its_memory_back(self._memory(), loaded), self._rejected)
         with self._lock:
             old, self._choice = self._choice, self._choice or best

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zwaif_fallback import catalogue, model_files
 from zwaif_fallback.engines.base import LoadedModel
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.hardware import Memory
 from zwaif_fallback.models.auto import AutoModel, Wishes, choose_here, env_values, is_auto
-from zwaif_fallback.models.fit import Choice
 from zwaif_fallback.models.unchosen import MODEL, is_chosen, notice
+
+if TYPE_CHECKING:
+    from zwaif_fallback.models.fit import Choice
 
 
 class ChosenModel:

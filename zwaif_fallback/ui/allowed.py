@@ -11,12 +11,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zwaif_fallback import catalogue, model_files
 from zwaif_fallback.errors import ModelNotFound
-from zwaif_fallback.models.found import FoundModel
 from zwaif_fallback.models.places import own_folders
 from zwaif_fallback.ui.changes import LONGEST_INPUT
+
+if TYPE_CHECKING:
+    from zwaif_fallback.models.found import FoundModel
 
 ASK = "Type the model's Hugging Face name (owner/model), or pick one of the list, then press Load Model."
 OUTSIDE = (

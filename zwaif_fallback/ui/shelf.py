@@ -1,4 +1,7 @@
-"""The models there are: found on this computer, and offered for download; each with how it fits now."""
+"""The models there are: found on this computer, and offered for download; each with how it fits now.
+
+What looks at models is imported when somebody looks: Z-Waif's start builds the page, and waits for it.
+"""
 
 from __future__ import annotations
 
@@ -7,29 +10,26 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from zwaif_fallback import catalogue, measured, model_files
+from zwaif_fallback import catalogue, model_files
 from zwaif_fallback.catalogue import CUSTOM, Offer
 from zwaif_fallback.hardware import Memory, memory_now
-from zwaif_fallback.measured import Measurement
 from zwaif_fallback.models.auto import AUTO, env_values
-from zwaif_fallback.models.facts import ModelFacts
-from zwaif_fallback.models.fit import Abilities, Choice, Fit, abilities, choose, fit, rank
-from zwaif_fallback.models.found import Findings, FoundModel, find_models
-from zwaif_fallback.models.listing import planned_facts
-from zwaif_fallback.models.places import own_folders
-from zwaif_fallback.models.served import served_model
 from zwaif_fallback.ui.allowed import resolve
 from zwaif_fallback.ui.changes import MODEL
 from zwaif_hooks.host.settings import SettingsStore
+
+if TYPE_CHECKING:
+    from zwaif_fallback.measured import Measurement
+    from zwaif_fallback.models.facts import ModelFacts
+    from zwaif_fallback.models.fit import Abilities, Choice, Fit
+    from zwaif_fallback.models.found import Findings, FoundModel
 
 SEARCH_AGAIN = 20.0
 """Seconds for which a look at the disks counts."""
 ASK_AGAIN = 3.0
 """Seconds for which a look at the free memory counts."""
-
-Find = Callable[[Path, str], Findings]
 
 
 class Shelf:
@@ -39,13 +39,13 @@ class Shelf:
         self,
         settings: SettingsStore,
         tree: Path,
-        find: Find = find_models,
+        find: Callable[[Path, str], Findings] | None = None,
         memory: Callable[[], Memory] = memory_now,
-        can: Callable[[], Abilities] = abilities,
+        can: Callable[[], Abilities] | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings, self.tree = settings, tree
-        self._find, self._ask_memory, self._abilities, self._now = find, memory, can, now
+        self._find, self._ask_memory, self._abilities, self._now = find or _find, memory, can or _abilities, now
         self._lock = threading.Lock()
         self._found: list[FoundModel] | None = None
         self._searched = self._asked = float("-inf")
@@ -60,6 +60,8 @@ class Shelf:
 
     def found(self) -> list[FoundModel]:
         """Models on this computer that can be the fallback, the best choice first."""
+        from zwaif_fallback.models.fit import rank
+
         with self._lock:
             if self._found is None or self._now() - self._searched > SEARCH_AGAIN:
                 usable = [self._portable(one) for one in self._find(self.tree, self._model_dir).usable()]
@@ -112,6 +114,9 @@ class Shelf:
 
     def best(self) -> Choice | None:
         """What ``auto`` would choose now."""
+        from zwaif_fallback.models.fit import choose
+        from zwaif_fallback.models.served import served_model
+
         models = self.found()
         served = served_model(env_values(self.tree), models)
         return choose(models, self.free_memory(), served=served, **self._wishes())
@@ -121,7 +126,7 @@ class Shelf:
         model, offer = self.model(name), catalogue.find(name)
         if model is not None:
             return self._fit_of(model.facts)
-        return self._fit_of(planned_facts(offer)) if offer and offer.name != CUSTOM else None
+        return self._fit_of_offer(offer) if offer and offer.name != CUSTOM else None
 
     def free_memory(self) -> Memory:
         if self._now() - self._asked > ASK_AGAIN:
@@ -130,6 +135,8 @@ class Shelf:
 
     def measurement(self, name: str) -> Measurement | None:
         """What the model has shown on this machine, if it was ever measured."""
+        from zwaif_fallback import measured
+
         known, model = measured.read(), self.model(name)
         names = [name, *((str(model.path), str(model.path.resolve())) if model else ())]
         return next((known[one] for one in names if one in known), None)
@@ -140,6 +147,8 @@ class Shelf:
 
     def _portable(self, model: FoundModel) -> FoundModel:
         """A model in a folder of ``FALLBACK_MODEL_DIR`` by its name in there, right wherever Z-Waif is moved to."""
+        from zwaif_fallback.models.places import own_folders
+
         for root in own_folders(self._model_dir, self.tree):
             if root.resolve() in model.path.parents:
                 name = model.path.relative_to(root.resolve()).as_posix()
@@ -158,14 +167,32 @@ class Shelf:
         }
 
     def _fit_of(self, facts: ModelFacts) -> Fit:
+        from zwaif_fallback.models.fit import fit
+
         return fit(facts, self.free_memory(), **self._wishes())
+
+    def _fit_of_offer(self, offer: Offer) -> Fit:
+        from zwaif_fallback.models.listing import planned_facts
+
+        return self._fit_of(planned_facts(offer))
 
     def _found_label(self, model: FoundModel) -> str:
         return f"{model.name} ({model.source}, {gigabytes(model.facts.size)}, {self._fit_of(model.facts).text})"
 
     def _offer_label(self, offer: Offer) -> str:
-        fits = self._fit_of(planned_facts(offer)).text
-        return f"{offer.name} (download {offer.download_gb:g} GB, {fits})"
+        return f"{offer.name} (download {offer.download_gb:g} GB, {self._fit_of_offer(offer).text})"
+
+
+def _find(tree: Path, model_dir: str) -> Findings:
+    from zwaif_fallback.models.found import find_models
+
+    return find_models(tree, model_dir)
+
+
+def _abilities() -> Abilities:
+    from zwaif_fallback.models.fit import abilities
+
+    return abilities()
 
 
 def gigabytes(size: int) -> str:
