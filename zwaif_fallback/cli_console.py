@@ -39,7 +39,7 @@ def say(line: str = "", style: str = "", stream: TextIO | None = None) -> None:
     """One line; ``style`` is rich's (``bold``, ``red``, ``dim`` …) and counts where the console can show it."""
     out = stream or sys.stdout
     if not style or is_plain(out):
-        print(line, file=out, flush=True)
+        print(f"{line}\n", end="", file=out, flush=True)  # in one piece: threads may speak at the same time
     else:
         _rich(out).print(line, style=style, soft_wrap=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +45,8 @@ class ChosenModel:
         self._titles: dict[str, str] = {}
         self._notice = ""
         self._told: set[str] = set()
+        self._telling = threading.Lock()
+        """Whoever chooses the same at that moment waits: the line comes before all others about the model."""
 
     def current(self) -> str:
         """What to load: what the setting names or, where nobody set it and the default is not here, the best that is.
@@ -81,9 +84,10 @@ class ChosenModel:
             return ""
         title = self._titles[found] = self._auto.setting
         self._notice = notice(title)
-        if title not in self._told:
-            self._told.add(title)
-            self._say(self._notice)
+        with self._telling:
+            if title not in self._told:
+                self._told.add(title)
+                self._say(self._notice)
         return found
 
     def is_unchosen(self) -> bool:
