@@ -27,6 +27,7 @@ from zwaif_hooks.messages import Answer, ChatRequest, Message, ModelInfo, Primar
 FormatPrompt = Callable[[Sequence[Message], ModelInfo, str], "str | None"]
 """The hook ``format_prompt``, asked through the plugin manager."""
 Say = Callable[[str], None]
+See = Callable[[ChatRequest], ChatRequest]
 
 TEMPERATURE = 0.8
 REPETITION_PENALTY = 1.1
@@ -183,14 +184,18 @@ def _had_nothing_to_add(tier: Tier, begun: str) -> bool:
 
 
 class RemoteTier:
-    """The host in ``API_FALLBACK_HOST``; ``connect`` makes it, or raises what is wrong with the address."""
+    """The host in ``API_FALLBACK_HOST``; ``connect`` makes it, or raises what is wrong with the address.
 
-    def __init__(self, name: str, connect: Callable[[], Remote]) -> None:
+    ``see`` puts a picture into words where it can."""
+
+    def __init__(self, name: str, connect: Callable[[], Remote], see: See = lambda request: request) -> None:
         self._name = name
         self._connect = connect
+        self._see = see
 
     def speak(self, request: ChatRequest, begun: str) -> tuple[str, Iterator[str]]:
         """Another server knows no more of the character and sees no more pictures than a local model does."""
+        request = self._see(request)
         return self._name, self._continued(request, begun) if begun else self._ask(request, "")
 
     def _ask(self, request: ChatRequest, partial: str) -> Iterator[str]:
@@ -235,7 +240,7 @@ class LocalTier:
         longest: Callable[[], int],
         say: Say,
         temperature: Callable[[], float] = lambda: 0.0,
-        see: Callable[[ChatRequest], ChatRequest] = lambda request: request,
+        see: See = lambda request: request,
     ) -> None:
         """``longest`` (tokens) and ``temperature`` overrule the request where they are not 0.
         ``see`` puts a picture into words where it can."""

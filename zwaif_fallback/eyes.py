@@ -7,6 +7,7 @@ and ended when none came for a while. Whatever goes wrong costs one line; the co
 from __future__ import annotations
 
 import base64
+import hashlib
 import logging
 import queue
 import sys
@@ -71,6 +72,7 @@ class Eyes:
         patience: seconds a caller waits.
         idle: seconds after the last picture until the process is ended.
         command: starts the process.
+        places: where a model that is named by a path may be, the likeliest first.
     """
 
     def __init__(
@@ -79,11 +81,13 @@ class Eyes:
         patience: float = PATIENCE_SECONDS,
         idle: float = IDLE_SECONDS,
         command: Sequence[str] = COMMAND,
+        places: Callable[[str], Sequence[Path]] = lambda model: [Path(model).expanduser()],
     ) -> None:
         self._report = report
         self._patience = patience
         self._idle = idle
         self._command = command
+        self._places = places
         self._lock = threading.Lock()
         self._worker: WorkerProcess | None = None
         self._model = ""
@@ -92,6 +96,8 @@ class Eyes:
         self._timer: threading.Timer | None = None
         self._refused: tuple[str, FallbackError, float] | None = None
         """The model that could not be loaded, why, and when."""
+        self._last = ("", b"", "")
+        """Model, digest of the picture and description: the next to answer, or a second try, need not look again."""
 
     @property
     def pid(self) -> int | None:
@@ -123,7 +129,10 @@ class Eyes:
             raise self._late(f"{model} is busy with another picture")
         try:
             self._stop_timer()
-            return self._by_whoever_lives(data, model, until)
+            asked = (model, hashlib.sha256(data).digest())
+            if self._last[:2] != asked:
+                self._last = (*asked, self._by_whoever_lives(data, model, until))
+            return self._last[2]
         finally:
             self._start_timer()
             self._lock.release()
@@ -165,7 +174,7 @@ class Eyes:
         self._end()
         if self._refused and self._refused[0] == model and time.monotonic() - self._refused[2] < TRY_AGAIN_SECONDS:
             raise self._refused[1]
-        folder = find(model)
+        folder = find(model, self._places(model))
         check_room(folder, model)
         self._worker, self._model = WorkerProcess(self._command, whose="The picture model"), model
         self._loading = self._worker.ask("load", folder=str(folder), model=model)
@@ -226,14 +235,16 @@ def read(picture: Picture) -> bytes:
         raise EngineError(f"The picture's file cannot be read ({error}).") from error
 
 
-def find(model: str) -> Path:
-    """The folder of a captioning model on this computer.
+def find(model: str, places: Sequence[Path]) -> Path:
+    """The folder of a captioning model on this computer: one of ``places``, or in the Hugging Face cache.
 
     Raises:
         ModelError: it is not here, not in a form that is loaded, or describes no pictures.
     """
-    folder = Path(model).expanduser().resolve() if is_path(model) else find_in_cache(model)
-    if folder is None or not folder.is_dir():
+    folder = next((place.resolve() for place in places if _is_folder(place)), None)
+    if folder is None and not is_path(model):
+        folder = find_in_cache(model)
+    if folder is None:
         raise ModelNotFound(
             f"API_FALLBACK_VISION_MODEL is {model}, which is not on this computer. For a model that fits run: "
             f"zwaif-fallback download {SUGGESTED}"
@@ -247,6 +258,13 @@ def find(model: str) -> Path:
         ) from error
     check_kind(folder, model)
     return folder
+
+
+def _is_folder(place: Path) -> bool:
+    try:
+        return place.is_dir()
+    except (OSError, ValueError):  # a name no file system takes is no place
+        return False
 
 
 def check_room(folder: Path, model: str) -> None:

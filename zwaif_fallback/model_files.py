@@ -1,6 +1,7 @@
 """From ``API_FALLBACK_MODEL`` to files: a folder or GGUF file on this computer, or a name on the Hugging Face hub.
 
-Asks the disk only, never the network, and imports neither torch nor transformers.
+Asks the disk only, never the network, and imports neither torch nor transformers; what reads the disk is imported when
+it is asked, as Z-Waif's start waits for this module.
 """
 
 from __future__ import annotations
@@ -13,9 +14,7 @@ from zwaif_fallback import catalogue
 from zwaif_fallback.engines.model_files import find_in_cache
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.models.auto import Wishes, choose_here, is_auto, loadable, nothing_fits
-from zwaif_fallback.models.gguf_header import is_gguf
-from zwaif_fallback.models.named import file_in_repository, find_named, program_of
-from zwaif_fallback.models.places import own_folders
+from zwaif_fallback.models.names import file_in_repository, program_of
 
 _HUB_ID = re.compile(r"(?=.{3,96}\Z)[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?<![.-])", re.ASCII)
 _PATH_LIKE = re.compile(r"[A-Za-z]:[\\/]|[\\/.~]|.*\\|.*/.*/|.*\.gguf$", re.IGNORECASE)
@@ -44,7 +43,7 @@ def resolve(name: str, tree: Path | None = None, model_dir: str = "") -> str:
         if choice is None:
             raise nothing_fits()
         return loadable(choice.model)
-    found = next((place for place in _places(wanted, tree, model_dir) if _is_model(place)), None)
+    found = next((place for place in places(wanted, tree, model_dir) if _is_model(place)), None)
     if found is not None:
         return str(found.resolve())
     if program_of(wanted)[0]:
@@ -63,7 +62,7 @@ def is_on_this_machine(model: str, cache_dir: str = "") -> bool:
     if place.is_absolute():
         return place.is_file() or _has_weights(place)
     if file_in_repository(model)[0]:
-        return find_named(model, cache_dir=cache_dir) is not None
+        return _named(model, cache_dir) is not None
     snapshot = cached_snapshot(model, cache_dir)
     return snapshot is not None and _has_weights(snapshot)
 
@@ -88,14 +87,19 @@ def not_here(model: str) -> ModelNotFound:
     )
 
 
-def _places(wanted: str, tree: Path | None, model_dir: str) -> list[Path]:
+def places(wanted: str, tree: Path | None, model_dir: str) -> list[Path]:
+    """Where a path may lead to, the likeliest first: as it stands, in Z-Waif's folder, in the folders of models."""
     base = tree or Path.cwd()
     last = wanted.replace("\\", "/").rsplit("/", 1)[-1]
+    from zwaif_fallback.models.places import own_folders
+
     inside = [folder / name for folder in own_folders(model_dir, tree) for name in (wanted, last)]
     return [Path(wanted).expanduser(), base / wanted, *inside]
 
 
 def _is_model(place: Path) -> bool:
+    from zwaif_fallback.models.gguf_header import is_gguf
+
     try:
         if place.is_file():
             return is_gguf(place)
@@ -104,8 +108,14 @@ def _is_model(place: Path) -> bool:
         return False
 
 
+def _named(name: str, cache_dir: str = "") -> Path | None:
+    from zwaif_fallback.models.named import find_named
+
+    return find_named(name, cache_dir=cache_dir)
+
+
 def _of_another_program(wanted: str) -> str:
-    place = find_named(wanted)
+    place = _named(wanted)
     if place is not None:
         return str(place.absolute())
     program, name = program_of(wanted)
@@ -118,7 +128,7 @@ def _of_another_program(wanted: str) -> str:
 
 def _in_cache(name: str) -> str:
     """``owner/name:file.gguf`` as a path where it is here; any other name as it is."""
-    place = find_named(name) if file_in_repository(name)[0] else None
+    place = _named(name) if file_in_repository(name)[0] else None
     # Not resolved: in the Hugging Face cache the link has the file's name, and the blob behind it has none.
     return str(place.absolute()) if place else name
 

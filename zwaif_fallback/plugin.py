@@ -22,6 +22,8 @@ from zwaif_hooks.records import summary
 from zwaif_hooks.specs import hookimpl
 
 if TYPE_CHECKING:  # Z-Waif's start waits for this module; what does the work is imported in a thread of ours
+    from pathlib import Path
+
     from zwaif_fallback.chain import Remote
     from zwaif_fallback.service import FallbackService
 
@@ -146,7 +148,16 @@ def _make() -> FallbackService:
 
     settings = _host.settings if _host else SettingsStore(SETTINGS)
     local = LocalModel(hang_timeout=float(settings.get("API_FALLBACK_ENGINE_TIMEOUT")), say=log.say)
-    return FallbackService(settings, local, _remote, log.say, _ask_everyone, eyes=Eyes(log.report))
+    eyes = Eyes(log.report, places=_places)
+    return FallbackService(settings, local, _remote, log.say, _ask_everyone, eyes=eyes)
+
+
+def _places(model: str) -> list[Path]:
+    """Where the model that looks at pictures may be, as for the one that replies."""
+    from zwaif_fallback.model_files import places
+
+    tree = _host.tree if _host else None
+    return places(model, tree, str(service().setting("FALLBACK_MODEL_DIR")))
 
 
 def _remote(address: str, model: str) -> Remote:

@@ -230,7 +230,8 @@ class FallbackService:
     def _tiers(self, request: ChatRequest) -> Iterable[Tier]:
         host = str(self._settings.get("API_FALLBACK_HOST")).strip()
         if host and not same_server(host, request.primary):
-            yield RemoteTier(host, lambda: self._remote(host, str(self._settings.get("API_FALLBACK_HOST_MODEL"))))
+            model = str(self._settings.get("API_FALLBACK_HOST_MODEL"))
+            yield RemoteTier(host, lambda: self._remote(host, model), self._see)
         yield self._speaker
         yield self._last
 

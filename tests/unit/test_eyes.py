@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -205,6 +205,24 @@ def test_a_file_that_cannot_be_read(bad: Picture) -> None:
         eyes.read(bad)
 
 
+def test_a_path_is_looked_for_where_models_are(sight: Sight) -> None:
+    place = Path(sight.model())
+    look = Eyes(sight.report, PATIENT, PATIENT, COMMAND, places=lambda model: [place.parent / "no" / model, place])
+    sight.made.append(look)
+    assert look.describe(picture(b"a cat"), "./fine") == "a cat"
+    assert "not on this computer" in fails(sight, sight.eyes(), b"a cat", "./fine")
+
+
+def test_a_picture_is_looked_at_once(sight: Sight) -> None:
+    look = sight.eyes()
+    assert look.describe(picture(b"a cat"), sight.model()) == "a cat"
+    look.close()
+    assert look.describe(picture(b"a cat"), sight.model()) == "a cat"
+    assert look.pid is None, "the second one to answer needs no look of its own"
+    assert look.describe(picture(b"a dog"), sight.model()) == "a dog"
+    assert look.describe(picture(b"a dog"), sight.model("other")) == "a dog"
+
+
 def test_even_a_mistake_of_ours_costs_a_line_only(sight: Sight, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(eyes, "read", lambda picture: 1 / 0)
     assert "ZeroDivisionError" in fails(sight, sight.eyes(), b"a cat", sight.model())
@@ -224,7 +242,7 @@ def test_another_model_takes_the_place_of_the_first(sight: Sight) -> None:
     look = sight.eyes()
     look.describe(picture(b"a cat"), sight.model())
     first = look.pid
-    look.describe(picture(b"a cat"), sight.model("other"))
+    look.describe(picture(b"a dog"), sight.model("other"))
     assert look.pid not in (None, first)
 
 
@@ -261,3 +279,26 @@ def test_the_setting_decides_whether_she_sees(model: str, tmp_path: Path, monkey
     assert ("cannot see pictures" in prompts[0]) != bool(model)
     desk.service.close()
     assert look.closed
+
+
+class Listener:
+    """A second server that keeps what it was told."""
+
+    name = "a friend"
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def stream(self, messages: Sequence[Message], **options: object) -> Iterator[str]:
+        self.told.append(messages[-1].content)
+        return iter(["Oh!"])
+
+
+def test_a_second_server_is_told_what_the_picture_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(tmp_path, monkeypatch, API_FALLBACK_HOST="127.0.0.1:9", API_FALLBACK_VISION_MODEL="owner/captions")
+    service: Any = desk.service
+    service._eyes, friend = Scripted(), Listener()
+    service._remote = lambda address, model: friend
+    assert "".join(service.answer(shown(b"a cat"), REFUSED).pieces) == "Oh!"
+    assert friend.told[0].endswith("[The picture shows: a red square]")
+    service.close()
