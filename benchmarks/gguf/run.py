@@ -1,7 +1,7 @@
 """The GGUF engine behind its worker: tokens a second beside the bare binding and llama.cpp's server over HTTP, and
 what a kept prompt saves.
 
-    python -m benchmarks.gguf [--size 110m] [--rounds 7] [--tokens 500 1000 2000] [--threads 0]
+    python -m benchmarks.gguf [--size 110m] [--rounds 7] [--tokens 500 1000 2000] [--llama-cpp-python PYTHON]
 
 The model is made on the spot. All sides hold the same file and take turns, so that a busy machine slows all alike.
 The bare binding gets the worker's way of waiting (``PATIENT``) unless ``--spinning`` is given.
@@ -27,7 +27,8 @@ from typing import Any
 import requests
 import sseclient
 
-ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 sys.path[:0] = [path for path in (str(ROOT), str(ROOT / "hooks")) if path not in sys.path]
 
 from benchmarks.gguf.model import SIZES, WINDOW, make  # noqa: E402
@@ -40,16 +41,16 @@ GREEDY = Sampling(temperature=0, repetition_penalty=1.0)
 SENTENCE = "I was wondering what your perfect lazy day looks like, with tea and an old song on the radio. "
 
 
-class Bare:
-    """The bare binding in a child process."""
+class Child:
+    """A binding in a process of its own, by one of the programs beside this file; what it says first is ``about``."""
 
-    def __init__(self, model: Path, threads: int, spinning: bool) -> None:
-        command = [sys.executable, "-m", "benchmarks.gguf.bare", str(model), str(WINDOW), str(threads)]
-        environment = {**({} if spinning else PATIENT), **os.environ, "PYTHONPATH": str(ROOT)}
+    def __init__(self, python: str, program: str, model: Path, threads: int, spinning: bool) -> None:
+        command = [python, str(HERE / f"{program}.py"), str(model), str(WINDOW), str(threads)]
+        environment = {**({} if spinning else PATIENT), **os.environ}
         self._child = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
-        self.listens = self._answer()
+        self.about = self._answer()
 
     def generate(self, prompt: str, tokens: int) -> dict[str, float]:
         assert self._child.stdin is not None
@@ -94,14 +95,16 @@ def generate(local: LocalModel, prompt: str, tokens: int, stats: GenerationStats
     return {"first": at[0] - began, "rest": at[-1] - at[0], "tokens": stats.generated_tokens - 1}
 
 
-def speed(bare: Bare, local: LocalModel, rounds: int, tokens: int) -> list[str]:
+def speed(bare: Child, peer: Child | None, local: LocalModel, rounds: int, tokens: int) -> list[str]:
     """Tokens a second, medians of rounds in which each side goes first in turn."""
     prompt = SENTENCE * 10
     sides: dict[str, Any] = {
         "bare binding": lambda: bare.generate(prompt, tokens),
-        "llama.cpp's server over HTTP": lambda: generate_over_http(bare.listens, prompt, tokens),
+        "llama.cpp's server over HTTP": lambda: generate_over_http(bare.about, prompt, tokens),
         "engine behind its worker": lambda: generate(local, prompt, tokens),
     }
+    if peer is not None:
+        sides[f"llama-cpp-python {peer.about['version']}"] = lambda: peer.generate(prompt, tokens)
     rates: dict[str, list[float]] = {name: [] for name in sides}
     for round_ in range(rounds + 1):
         for name in list(sides)[:: 1 if round_ % 2 else -1]:
@@ -146,17 +149,22 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, nargs="*", default=[500, 1000, 2000], help="lengths of history")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--spinning", action="store_true", help="the bare binding's threads wait as they do by default")
+    parser.add_argument("--llama-cpp-python", metavar="PYTHON", help="an interpreter that has it: one row more")
     options = parser.parse_args()
     print(
         f"xllamacpp {importlib.metadata.version('xllamacpp')}, {platform.machine()}, {os.cpu_count()} cores, {options}"
     )
     with tempfile.TemporaryDirectory() as folder:
         model = make(Path(folder) / "random.gguf", options.size, options.kind)
-        bare, local = Bare(model, options.threads, options.spinning), LocalModel()
+        bare, local = Child(sys.executable, "bare", model, options.threads, options.spinning), LocalModel()
+        python = options.llama_cpp_python
+        peer = Child(python, "llama_cpp_python", model, options.threads, options.spinning) if python else None
         try:
             local.load(LoadOptions(str(model), device="cpu", context_window=WINDOW, threads=options.threads))
-            print("\n".join(speed(bare, local, options.rounds, options.reply)))
+            print("\n".join(speed(bare, peer, local, options.rounds, options.reply)))
             bare.close()
+            if peer is not None:
+                peer.close()
             print("\n".join(["", *turns(local, options.tokens, options.rounds)]))
         finally:
             local.close()
