@@ -17,8 +17,7 @@ from zwaif_fallback import model_files
 from zwaif_fallback.engines.model_files import NEEDED_FILES, check_folder
 from zwaif_fallback.errors import FallbackError, ModelError
 from zwaif_fallback.hub import HuggingFace
-from zwaif_fallback.models.gguf_facts import is_later_part
-from zwaif_fallback.models.named import file_in_repository, pick
+from zwaif_fallback.models.names import file_in_repository
 from zwaif_fallback.transfer import DownloadFailed, DownloadStopped, Progress, Report, Stop
 
 SPARE_BYTES = 500_000_000
@@ -134,6 +133,8 @@ class _Wanted:
 
     def _choose(self, files: Mapping[str, int]) -> Mapping[str, int]:
         """What is fetched of all that is there."""
+        from zwaif_fallback.models.named import pick  # late, as in model_files
+
         if self._pattern:
             names = pick(self._pattern, list(files))
             if not names:
@@ -168,6 +169,8 @@ class _Wanted:
 
 def _gguf_choice(repository: str, files: Mapping[str, int]) -> str:
     """What to write instead: a few files with their sizes, the usual quantization first."""
+    from zwaif_fallback.models.gguf_facts import is_later_part
+
     offered = [name for name in sorted(files) if name.lower().endswith(".gguf") and not is_later_part(Path(name))]
     if not offered:
         return "It has no GGUF files at all."

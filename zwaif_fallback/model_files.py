@@ -89,10 +89,10 @@ def not_here(model: str) -> ModelNotFound:
 
 def places(wanted: str, tree: Path | None, model_dir: str) -> list[Path]:
     """Where a path may lead to, the likeliest first: as it stands, in Z-Waif's folder, in the folders of models."""
-    base = tree or Path.cwd()
-    last = wanted.replace("\\", "/").rsplit("/", 1)[-1]
     from zwaif_fallback.models.places import own_folders
 
+    base = tree or Path.cwd()
+    last = wanted.replace("\\", "/").rsplit("/", 1)[-1]
     inside = [folder / name for folder in own_folders(model_dir, tree) for name in (wanted, last)]
     return [Path(wanted).expanduser(), base / wanted, *inside]
 

@@ -13,7 +13,7 @@ import pytest
 from zwaif_fallback import catalogue, model_files, prompts
 from zwaif_fallback.catalogue import OFFERS, Offer
 from zwaif_fallback.models.gguf_facts import quantization_in, stem_of
-from zwaif_fallback.models.named import file_in_repository
+from zwaif_fallback.models.names import file_in_repository
 
 REAL = OFFERS[:-1]
 GGUF = [offer for offer in REAL if offer.format == "GGUF"]

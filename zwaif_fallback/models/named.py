@@ -3,39 +3,15 @@
 
 from __future__ import annotations
 
-import re
 from fnmatch import fnmatch
 from pathlib import Path
 
 from zwaif_fallback.models import hub_cache, ollama_store
 from zwaif_fallback.models.gguf_facts import is_later_part, quantization_in, stem_of
+from zwaif_fallback.models.names import file_in_repository, program_of
 from zwaif_fallback.models.places import LMSTUDIO, OLLAMA, Machine, Place, places
 from zwaif_fallback.models.places import hub_cache as hub_folder
 from zwaif_fallback.models.walk import walk
-
-_SCHEME = re.compile(r"(ollama|lmstudio):(.+)", re.IGNORECASE)
-_IN_REPOSITORY = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*):(?P<file>[^:\\]+)", re.ASCII)
-_QUANTIZED = re.compile(r"\.?(?:I?Q\d\w*|TQ\d_\d|MXFP4\w*|B?F16|F32)", re.IGNORECASE)
-
-
-def program_of(name: str) -> tuple[str, str]:
-    """``("ollama", "llama3.2:3b")`` of ``ollama:llama3.2:3b``; two empty texts of a name that is no such."""
-    match = _SCHEME.fullmatch(name.strip())
-    return (match[1].lower(), match[2].strip()) if match else ("", "")
-
-
-def file_in_repository(name: str) -> tuple[str, str]:
-    """Repository and file pattern of ``owner/name:file.gguf``; two empty texts of a name that is no such.
-
-    Behind the colon may stand a file, a pattern (``*Q4_K_M*``) or a quantization (``Q4_K_M``).
-    """
-    match = _IN_REPOSITORY.fullmatch(name.strip())
-    if match is None or program_of(name)[0]:
-        return "", ""
-    wanted = match["file"].strip()
-    if _QUANTIZED.fullmatch(wanted):
-        wanted = f"*{wanted}*.gguf"
-    return match["repo"], wanted
 
 
 def find_named(name: str, machine: Machine | None = None, cache_dir: str = "") -> Path | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from zwaif_fallback.models.found import FoundModel
-from zwaif_fallback.models.named import matches_lmstudio, program_of
+from zwaif_fallback.models.named import matches_lmstudio
+from zwaif_fallback.models.names import program_of
 from zwaif_fallback.models.ollama_store import full_name
 from zwaif_fallback.models.places import LMSTUDIO, OLLAMA
 

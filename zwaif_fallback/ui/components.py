@@ -20,6 +20,8 @@ class Components:
     def __init__(self, gradio: Any, settings: SettingsStore) -> None:
         self.gradio = gradio
         self._setting = settings.setting
+        private = "api_visibility" in inspect.signature(gradio.on).parameters
+        self._hidden = {"api_visibility": "private"} if private else {"api_name": False}
 
     def label(self, name: str) -> str:
         return title(self._setting(name))
@@ -69,9 +71,7 @@ class Components:
         limit = (
             {"concurrency_limit": 1, "concurrency_id": shared_limit} if shared_limit else {"concurrency_limit": None}
         )
-        private = "api_visibility" in inspect.signature(self.gradio.on).parameters
-        hidden = {"api_visibility": "private"} if private else {"api_name": False}
-        event(function, inputs=inputs, outputs=outputs, show_progress="hidden", **limit, **hidden, **how)
+        event(function, inputs=inputs, outputs=outputs, show_progress="hidden", **limit, **self._hidden, **how)
 
 
 def title(setting: Setting) -> str:
