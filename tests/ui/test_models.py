@@ -115,6 +115,8 @@ def test_the_default_that_nobody_chose_names_the_model_that_answers(panel: ui.Pa
     service.instead = "companion:1b"
     answers = "Until then companion:1b answers, which was found on this computer."
     assert panel.models.info(DEFAULT_MODEL).endswith(f"The default, as none was chosen. {missing} {answers}")
+    service.instead = the_found_one(panel.shelf)
+    assert panel.models.info(DEFAULT_MODEL).endswith(answers), "a name, and no path of this machine"
     assert panel.models.info(PHI).endswith("Load Model downloads it (5.6 GB).")
 
 

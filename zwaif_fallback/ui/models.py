@@ -94,7 +94,7 @@ class Models:
         size = f" ({offer.download_gb:g} GB)" if offer and offer.download_gb else ""
         missing = f"Not on this computer yet: Load Model downloads it{size}."
         if chosen and (found := self._service.found_instead()):
-            answers = f"Until then {found} answers, which was found on this computer."
+            answers = f"Until then {self.shelf.shown(found)} answers, which was found on this computer."
             return f"The default, as none was chosen. {missing} {answers}"
         return f"{chosen}{missing}"
 
