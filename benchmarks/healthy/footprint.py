@@ -1,8 +1,8 @@
 """What the package adds to a host at rest: seconds until its controller is imported, and memory some seconds later.
 
 Every start is a process of its own, with and without the start-up line in turn. Site folders are added without their
-``.pth`` files, so that an installed line counts in neither. Everything is compiled beforehand, as pip does it for whoever
-installs the package: compiling a checkout anew at each start takes about as long as all else.
+``.pth`` files, so that an installed line counts in neither. Everything is compiled beforehand, as pip does it for
+whoever installs the package: compiling a checkout anew at each start takes about as long as all else.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,38 @@ from zwaif_fallback import catalogue, ui  # noqa: E402
 from zwaif_fallback.settings import SETTINGS  # noqa: E402
 from zwaif_fallback.ui import advanced, section  # noqa: E402
 from zwaif_fallback.ui.shelf import Shelf  # noqa: E402
+from zwaif_hooks import records  # noqa: E402
 from zwaif_hooks.host import webui  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
+BUILD_ALONE = """
+import sys
+import gradio
+from pathlib import Path
+from tests.ui.pages import page
+from zwaif_fallback import plugin
+from zwaif_hooks.host import Host, webui
+from zwaif_hooks.host.settings import SettingsStore
+from zwaif_hooks.plugins import PluginManager
+from zwaif_hooks.primary import PrimaryBook
+
+manager = PluginManager(lambda line, error: sys.exit(line))
+manager.register(plugin, "fallback")
+tree = Path(sys.argv[1])
+host = Host(tree, SettingsStore(env_path=tree / ".env", environ={}), PrimaryBook(lambda *_: None), manager)
+before = set(sys.modules)
+assert webui.add_to_settings_tab(page(), gradio, manager.builders(gradio, host)) == ["fallback"]
+print(*(set(sys.modules) - before))
+"""
+NEEDED_AFTER_A_CLICK = {
+    "psutil",
+    "torch",
+    "transformers",
+    *(f"zwaif_fallback.models.{name}" for name in ("fit", "found", "gguf_header", "instead", "listing", "named")),
+    *(f"zwaif_fallback.models.{name}" for name in ("memory", "ollama_store", "places", "served")),
+    "zwaif_fallback.engines.gguf_plan",
+    "zwaif_fallback.measured",
+}
 
 
 @pytest.fixture
@@ -47,6 +78,30 @@ def _within(block: Any, label: str) -> bool:
 
 def own_events(demo: Any) -> list[Any]:
     return [event for event in demo.fns.values() if "zwaif_fallback" in getattr(event.fn, "__module__", "")]
+
+
+def test_what_is_needed_after_a_click_is_not_imported_while_z_waif_waits_for_its_page(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", BUILD_ALONE, str(tmp_path)]
+    built = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT, check=True)
+    imported = set(built.stdout.split())
+    assert "zwaif_fallback.ui.models" in imported
+    assert not NEEDED_AFTER_A_CLICK & imported
+
+
+def test_building_the_section_neither_reads_earlier_replies_nor_looks_for_models(
+    host: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "read", lambda path: pytest.fail("Z-Waif's start waits for this"))
+    shelf = Shelf(host.settings, host.tree, lambda *_: pytest.fail("and for this"))
+    demo = page()
+    assert webui.add_to_settings_tab(demo, gr, [("a", lambda: ui.build(gr, host, ScriptedService(), shelf=shelf))])
+
+
+def test_earlier_replies_are_shown_when_the_page_is_looked_at(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    earlier = [records.TurnRecord(1.0, "127.0.0.1:5000", "oobabooga", records.BY_PRIMARY)]
+    monkeypatch.setattr(records, "read", lambda path: earlier)
+    panel = ui.Panel(host, ScriptedService())
+    assert "by the LLM server 127.0.0.1:5000" in panel.live.html()
 
 
 def test_order_of_the_section(demo: Any) -> None:

@@ -125,7 +125,7 @@ def test_web_application_is_not_made_again_and_serves_the_section(apps_made: lis
     app, make = demo.app, routes.App.create_app
     apps_made.clear()
     webui.add_to_settings_tab(demo, gr, [("a", section("A")), ("b", section("B"))])
-    assert apps_made == [], "that costs Z-Waif's start a third of what it waits for us"
+    assert apps_made == [], "no other step keeps Z-Waif's start waiting as long"
     assert demo.app is app
     assert routes.App.create_app is make
     served = TestClient(app).get("/config").text

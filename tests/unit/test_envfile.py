@@ -132,6 +132,13 @@ def test_writing_the_same_value_leaves_the_file_alone(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+@pytest.mark.parametrize("value", ["${ZWAIF_PLACE}/models", "${NONE:-there}", "'${A}'", "$A {A} $", "plain", '"a\\nb"'])
+def test_what_is_filled_in_is_filled_in_as_z_waif_has_it(tmp_path, monkeypatch, value):
+    monkeypatch.setenv("ZWAIF_PLACE", "/home/me")
+    path = put(tmp_path, f"A = 1\n{KEY} = {value}\n".encode())
+    assert envfile.read(path) == dotenv_values(path)
+
+
 def test_permissions_and_links_survive(tmp_path):
     (tmp_path / "real").mkdir()
     path = put(tmp_path / "real", b"A = 1\n")

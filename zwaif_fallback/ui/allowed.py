@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from zwaif_fallback import catalogue, model_files
 from zwaif_fallback.errors import ModelNotFound
-from zwaif_fallback.models.places import own_folders
 from zwaif_fallback.ui.changes import LONGEST_INPUT
 
 if TYPE_CHECKING:
@@ -41,6 +40,8 @@ def resolve(name: str, found: Iterable[FoundModel], tree: Path, model_dir: str, 
     Raises:
         ModelNotFound: it may not be named here, or is none; the text says what to write instead.
     """
+    from zwaif_fallback.models.places import own_folders  # late, as in model_files
+
     if not name or name == catalogue.CUSTOM or len(name) > LONGEST_INPUT or not name.isprintable():
         raise Refused(ASK)
     roots = [Path(os.path.normpath(folder.absolute())) for folder in own_folders(model_dir, tree)]

@@ -82,7 +82,7 @@ def _reopened(demo: Any, gradio: Any) -> Iterator[None]:
 
 @contextmanager
 def _app_made_once(demo: Any, gradio: Any) -> Iterator[None]:
-    """Leaving the page makes its web application anew, which takes a third of all that Z-Waif's start waits for here.
+    """Leaving the page makes its web application anew, and no other step would keep Z-Waif's start waiting as long.
 
     The one it has looks at the page when it is asked, and ``launch`` makes another in any case. Where Gradio is not as
     expected, it has its way.
