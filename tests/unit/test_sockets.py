@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
 
-from zwaif_hooks.guards.sockets import PatientSocket
+from zwaif_hooks.guards import sockets
+from zwaif_hooks.guards.sockets import OwnThread, PatientSocket, sockets_to
+from zwaif_hooks.pump import Closers
 
 
 class Patient:
@@ -45,8 +48,8 @@ def test_what_comes_after_several_slices_is_read_like_anything_else(pair: tuple[
     patient = Patient(until=3)
     patient.sender = right
     file = PatientSocket(left, patient).makefile("rb")
-    right.sendall(b"early\n")
-    assert file.readline() == b"early\n"
+    right.sendall(b"HTTP/1.1 early\n")
+    assert file.readline() == b"HTTP/1.1 early\n"
     assert patient.waited == 0
     assert file.readline() == b"late\n"
     assert patient.waited == 3
@@ -67,8 +70,83 @@ def test_the_socket_is_closed_when_its_file_is(pair: tuple[socket.socket, socket
     left, right = pair
     file = PatientSocket(left, Patient(0)).makefile("rb")
     left.close()
-    right.sendall(b"still there\n")
-    assert file.readline() == b"still there\n"
+    right.sendall(b"HTTP/1.1 still there\n")
+    assert file.readline() == b"HTTP/1.1 still there\n"
     file.close()
     right.settimeout(10)
     assert right.recv(1) == b""
+
+
+@pytest.mark.parametrize("banner", [b"SSH-2.0-OpenSSH_9.6", b"\x15\x03\x01", b"h"])
+def test_what_does_not_speak_http_is_not_read_to_its_end(
+    pair: tuple[socket.socket, socket.socket], banner: bytes
+) -> None:
+    left, right = pair
+    right.sendall(banner)
+    with pytest.raises(OSError, match="does not speak HTTP"):
+        PatientSocket(left, Patient(0)).makefile("rb").readline()
+
+
+def test_an_answer_is_read_as_far_as_any_reply_goes(
+    pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "MOST_BYTES", 100)
+    left, right = pair
+    file = PatientSocket(left, Patient(0)).makefile("rb")
+    right.sendall(b"HTTP/1.1 " + b"x" * 91)
+    assert len(file.read(100)) == 100
+    right.sendall(b"x")
+    with pytest.raises(OSError, match="not the end"):
+        file.read(1)
+
+
+def test_what_is_sent_waits_for_the_other_side_in_slices(pair: tuple[socket.socket, socket.socket]) -> None:
+    left, right = pair
+    data = bytes(range(256)) * 10_000
+    got: list[bytes] = []
+
+    class Reader(Patient):
+        """Begins to read when nothing more fits in between."""
+
+        def no_bytes(self) -> None:
+            self.waited += 1
+            if self.waited == 1:
+                threading.Thread(target=read, daemon=True).start()
+
+    def read() -> None:
+        while part := right.recv(65536):
+            got.append(part)
+        done.set()
+
+    done = threading.Event()
+    patient = Reader(0)
+    PatientSocket(left, patient).sendall(data)
+    left.shutdown(socket.SHUT_WR)
+    assert done.wait(10)
+    assert b"".join(got) == data
+    assert patient.waited
+
+
+def test_who_sends_may_give_up(pair: tuple[socket.socket, socket.socket]) -> None:
+    left, _ = pair
+    with pytest.raises(RuntimeError, match="nothing comes"):
+        PatientSocket(left, Patient(until=-1000)).sendall(b"x" * 10_000_000)
+
+
+def test_a_thread_of_ours_heeds_a_hurry_and_that_nobody_reads_any_more() -> None:
+    closers = Closers()
+    with sockets_to(closers):
+        assert sockets.asking() is closers
+    assert sockets.asking() is None
+    patience = closers.patience
+    assert isinstance(patience, OwnThread)
+    patience.no_bytes()
+    closers.close()
+    with pytest.raises(TimeoutError):
+        patience.no_bytes()
+    hurried = OwnThread(Closers())
+    hurried.hurry(100)
+    hurried.before_bytes()
+    hurried.hurry(0)
+    with pytest.raises(TimeoutError):
+        hurried.before_bytes()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
 from zwaif_hooks.messages import FailureKind
-from zwaif_hooks.pump import PrimaryError
+from zwaif_hooks.pump import Closers, PrimaryError
 
+EXPLANATION_SECONDS = 0.5
+"""How long the explanation of an error status is waited for."""
+EXPLANATION_BYTES = 65536
+"""How much of it is read."""
 MISCONFIGURED_STATUS = frozenset({401, 403, 404})
 WRONG_HOST = "host header"
 """In the 400 of a server that answers only to names it knows (text-generation-webui's): its owner must add this one."""
@@ -23,6 +27,24 @@ NO_REASONS = frozenset({"null", "none"})
 BROKEN_OFF = frozenset({"error", "abort", "aborted", "cancelled", "canceled", "failed"})
 """Reasons of a server (vLLM, SGLang, proxies) that gave up in the middle of the reply."""
 _NO_MODEL = re.compile(r"\bno (?:llm |llms )?models? (?:is |are )?(?:currently )?loaded\b", re.IGNORECASE)
+
+
+def explanation(parts: Iterable[bytes], closers: Closers, broken: tuple[type[BaseException], ...]) -> bytes:
+    """What the server says about its error, as far as that comes; the status alone says enough to go on.
+
+    ``broken`` is what a connection may raise that breaks off, or that is no longer waited for.
+    """
+    if closers.patience is not None:
+        closers.patience.hurry(EXPLANATION_SECONDS)
+    said = b""
+    try:
+        for part in parts:
+            said += part
+            if len(said) >= EXPLANATION_BYTES:
+                break
+    except broken:
+        pass
+    return said[:EXPLANATION_BYTES]
 
 
 def kind_of_status(status: int, said: str) -> FailureKind:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from zwaif_hooks.guards.answers import kind_of_status
+from zwaif_hooks.guards.sockets import sockets_to
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
+from zwaif_hooks.pump import Closers
 
 if TYPE_CHECKING:
     import requests
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 MODEL_INFO = "/v1/internal/model/info"
 """text-generation-webui's own; other servers answer 404."""
 SECONDS = 5.0
-"""A refusal comes at once. What takes longer is a reply, which is not wanted: it is hung up on."""
+"""A refusal comes at once, whole. What takes longer is a reply, which is not wanted: it is hung up on."""
 WORDS = 300
 """Characters of the server's own words that are told."""
 
@@ -32,10 +34,17 @@ def reason_of(send: Send, url: str, body: dict[str, Any], address: str) -> Prima
     """What is wrong, with what the user can do about it; None where the server does not say."""
     import requests
 
+    def in_time(*args: Any, **kwargs: Any) -> requests.Response:
+        closers = Closers()
+        with sockets_to(closers):
+            assert closers.patience is not None
+            closers.patience.hurry(SECONDS)
+            return send(*args, **kwargs)
+
     try:
-        if _has_no_model(send, url):
+        if _has_no_model(in_time, url):
             return PrimaryFailure(FailureKind.NO_MODEL, f"no model is loaded in the server at {address}")
-        return _refusal(send, url, body, address)
+        return _refusal(in_time, url, body, address)
     except (requests.RequestException, OSError):  # it is gone, or it is busy with a reply: both explain nothing
         return None
 

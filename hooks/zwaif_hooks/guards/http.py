@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from zwaif_hooks.deadlines import connect_seconds, is_numeric
 from zwaif_hooks.guards import diagnosis, sse
-from zwaif_hooks.guards.answers import kind_of_status, pause_asked_for
+from zwaif_hooks.guards.answers import explanation, kind_of_status, pause_asked_for
 from zwaif_hooks.guards.request import completed, newest_picture, plain_messages, prompt_chars, purpose_of_caller
 from zwaif_hooks.guards.sockets import sockets_to, watched_session
 from zwaif_hooks.guards.swap import swap
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 CHAT_PATH = "/chat/completions"
 PASS_HEADER = "X-ZWaif-Fallback"
 """A request or a session that carries it is our own (the remote tier, a plugin) and is not guarded."""
-ERROR_BODY_SECONDS = 0.5
-"""How long the explanation of an error status is waited for."""
 SAFETY_READ_TIMEOUT = 600.0
 """Seconds after which a silent socket that could not be closed from outside ends its thread by itself."""
 
@@ -191,7 +189,9 @@ class _Exchange:
         status = response.status_code
         if status < 400:
             return
-        said = " ".join(_body_of_error(response, closers)[:200].decode("utf-8", "replace").split())
+        # Also what Z-Waif finds in the response, where nobody else answers.
+        body = response._content = explanation(_parts(response), closers, _network_errors())
+        said = " ".join(body[:200].decode("utf-8", "replace").split())
         kind = kind_of_status(status, said)
         retry_after = pause_asked_for(response.headers) if kind is FailureKind.RATE_LIMITED else None
         cause = f"{self._address} answered {status} {response.reason or ''}".rstrip() + (f": {said}" if said else "")
@@ -255,17 +255,6 @@ def _events(turn: Turn, model: str, raised: Callable[[NobodyAnswered], BaseExcep
             yield chunk.native if chunk.native is not None else sse.event_bytes(chunk.text, model)
     except NobodyAnswered as nobody:
         raise raised(nobody) from None
-
-
-def _body_of_error(response: requests.Response, closers: Closers) -> bytes:
-    """What the server says about its error, where that comes; the status alone says enough to go on."""
-    if closers.patience is not None:
-        closers.patience.hurry(ERROR_BODY_SECONDS)
-    try:
-        return response.content
-    except _network_errors():
-        response._content = b""
-        return b""
 
 
 def _parts(response: requests.Response) -> Iterator[bytes]:

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from zwaif_hooks.deadlines import Reads, connect_seconds, is_numeric
-from zwaif_hooks.guards.answers import kind_of_error, kind_of_status, pause_asked_for
+from zwaif_hooks.guards.answers import broken_off, explanation, kind_of_error, kind_of_status, pause_asked_for
 from zwaif_hooks.guards.request import completed, newest_picture, plain_messages, prompt_chars, purpose_of_caller
-from zwaif_hooks.guards.sockets import sockets_to, watch_httpx
+from zwaif_hooks.guards.sockets import asking, sockets_to, watch_httpx
 from zwaif_hooks.guards.swap import MARK, swap
 from zwaif_hooks.host.sampling import sampling_from
 from zwaif_hooks.messages import ChatRequest, FailureKind, Purpose
@@ -148,7 +148,11 @@ class _Exchange:
             while part is not None:
                 if part.done:
                     done = True
-                    yield Chunk(part.message.content or "", part, part.done_reason or "stop", _usage_of(part))
+                    broken = broken_off(part.done_reason)
+                    reason = "" if broken is not None else part.done_reason or "stop"
+                    yield Chunk(part.message.content or "", part, reason, _usage_of(part))
+                    if broken is not None:
+                        raise broken
                 else:
                     yield Chunk(part.message.content or "", part)
                 part = next(parts, None)
@@ -213,7 +217,26 @@ def _server_of(client: Any, settings: Reads) -> _Server:
         address = _place(str(inner.base_url))
         named = not is_numeric(address.rpartition(":")[0])
         server = _known[inner] = _Server(inner.base_url, address, named, watch_httpx(inner))
+        if _stop_at_error not in inner.event_hooks["response"]:
+            inner.event_hooks["response"].append(_stop_at_error)
     return server
+
+
+def _stop_at_error(response: httpx.Response) -> None:
+    """The library reads an error's explanation to its end, and there may be none. Called behind the headers.
+
+    Raises:
+        PrimaryError: it is the answer to a request of ours, and an error.
+    """
+    closers = asking()
+    if closers is None or response.status_code < 400:
+        return
+    import httpx
+    from ollama import ResponseError
+
+    said = explanation(response.iter_bytes(), closers, (httpx.HTTPError, httpx.StreamError, OSError))
+    error = ResponseError(said.decode("utf-8", "replace"), response.status_code)
+    raise _answered(error, _place(str(response.url)), response.headers)
 
 
 def _limit_connecting(inner: httpx.Client, settings: Reads) -> None:
@@ -244,9 +267,7 @@ def failure_of(error: Exception, address: str) -> PrimaryError:
     from ollama import ResponseError
 
     if isinstance(error, ResponseError):
-        return _answered(error, address)
-    if (unread := _status_error(error)) is not None:
-        return _answered(_without_words(unread), address)
+        return _answered(error, address, {})
     if isinstance(error, httpx.DecodingError):
         return PrimaryError(FailureKind.UNREADABLE, f"the answer is not a chat reply: {_line(error)}", original=error)
     if isinstance(error, httpx.ConnectTimeout):
@@ -262,38 +283,14 @@ def failure_of(error: Exception, address: str) -> PrimaryError:
     return PrimaryError(FailureKind.UNKNOWN, _line(error), original=error)
 
 
-def _answered(error: Any, address: str) -> PrimaryError:
+def _answered(error: Any, address: str, headers: Mapping[str, str]) -> PrimaryError:
     status = error.status_code if error.status_code and error.status_code > 0 else None
     cause = f"{address} answered{f' {status}' if status else ''}: {_line(error)}"
     if status is None:
         return PrimaryError(kind_of_error(cause), cause, original=error)
     kind = kind_of_status(status, str(error))
-    retry_after = pause_asked_for(_headers(error)) if kind is FailureKind.RATE_LIMITED else None
+    retry_after = pause_asked_for(headers) if kind is FailureKind.RATE_LIMITED else None
     return PrimaryError(kind, cause, status=status, retry_after=retry_after, original=error)
-
-
-def _status_error(error: Exception) -> Exception | None:
-    """The error status whose explanation broke off while the library read it."""
-    import httpx
-
-    cause = error.__context__
-    while cause is not None and not isinstance(cause, httpx.HTTPStatusError):
-        cause = cause.__context__
-    return cause
-
-
-def _without_words(error: Any) -> Exception:
-    from ollama import ResponseError
-
-    told = ResponseError("", error.response.status_code)
-    told.__context__ = error
-    return told
-
-
-def _headers(error: Any) -> Mapping[str, str]:
-    """The library's error has none, but it is raised while the one of httpx is being handled."""
-    headers: Mapping[str, str] = getattr(getattr(error.__context__, "response", None), "headers", {})
-    return headers
 
 
 def _place(url: str) -> str:

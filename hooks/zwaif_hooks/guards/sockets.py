@@ -11,6 +11,7 @@ import io
 import os
 import socket
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -24,8 +25,34 @@ if TYPE_CHECKING:
 
 READ_AHEAD = 65536
 """Bytes asked of a socket at once."""
+MOST_BYTES = 64 * 1024 * 1024
+"""Of one answer: many times the longest reply. The libraries keep what they cannot make sense of, and a server that
+sends and sends (a header, a line, an error page without end) would fill the memory until its deadline is over."""
+HTTP = b"HTTP/"
+"""What an answer begins with. The libraries take anything else for a line, and wait for the end of it."""
+NOT_HTTP = "what listens there does not speak HTTP"
+FLOODED = f"{MOST_BYTES >> 20} MB came and it was not the end"
 
 _asking = threading.local()
+
+
+class OwnThread:
+    """The patience of a thread of ours, which may block: it heeds that nobody reads any more, and a hurry."""
+
+    slice = 0.25
+
+    def __init__(self, closers: Closers) -> None:
+        self._closers = closers
+        self._until = float("inf")
+
+    def before_bytes(self) -> None:
+        if self._closers.closed or time.monotonic() >= self._until:
+            raise TimeoutError("the rest is not waited for")
+
+    no_bytes = before_bytes
+
+    def hurry(self, seconds: float) -> None:
+        self._until = time.monotonic() + seconds
 
 
 class sockets_to:
@@ -33,12 +60,19 @@ class sockets_to:
 
     def __init__(self, closers: Closers) -> None:
         self._closers = closers
+        if closers.patience is None:
+            closers.patience = OwnThread(closers)
 
     def __enter__(self) -> None:
         _asking.closers = self._closers
 
     def __exit__(self, *_: object) -> None:
         _asking.closers = None
+
+
+def asking() -> Closers | None:
+    """Of the request of ours that this thread is sending or whose answer it waits for."""
+    return getattr(_asking, "closers", None)
 
 
 def hang_up(sock: Any) -> None:
@@ -50,7 +84,7 @@ def hang_up(sock: Any) -> None:
 
 
 class PatientSocket:
-    """A socket whose file waits for bytes in slices; all else is the socket's own.
+    """A socket that sends, and whose file waits for bytes, in slices; all else is the socket's own.
 
     A timeout of the socket itself would break the buffered file above it, from which there is no reading on.
     """
@@ -58,6 +92,9 @@ class PatientSocket:
     def __init__(self, sock: Any, patience: Patience) -> None:
         self._sock = sock
         self._patience = patience
+
+    def sendall(self, data: Any, *_: Any) -> None:
+        send_in_slices(self._sock, data, self._patience)
 
     def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
         self._sock.settimeout(self._patience.slice)
@@ -67,6 +104,17 @@ class PatientSocket:
         return getattr(self._sock, name)
 
 
+def send_in_slices(sock: Any, data: Any, patience: Patience) -> None:
+    """A server that reads nothing (it is stopped) takes what fits in between; a picture does not."""
+    sock.settimeout(patience.slice)
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[sock.send(rest) :]
+        except TimeoutError:
+            patience.no_bytes()
+
+
 class _PatientFile(io.RawIOBase):
     """``closed`` keeps the socket open as the file that it stands for would."""
 
@@ -74,6 +122,7 @@ class _PatientFile(io.RawIOBase):
         self._file = sock.makefile("rb", buffering=0)
         self._receive: Callable[[Any], int] = sock.recv_into
         self._patience = patience
+        self._left = MOST_BYTES
 
     def readable(self) -> bool:
         return True
@@ -82,9 +131,16 @@ class _PatientFile(io.RawIOBase):
         self._patience.before_bytes()
         while True:
             try:
-                return self._receive(buffer)
+                size = self._receive(buffer)
+                break
             except TimeoutError:
                 self._patience.no_bytes()
+        if self._left == MOST_BYTES and not HTTP.startswith(bytes(buffer[: min(size, len(HTTP))])):
+            raise OSError(NOT_HTTP)
+        self._left -= size
+        if self._left < 0:
+            raise OSError(FLOODED)
+        return size
 
     def close(self) -> None:
         if not self.closed:
@@ -137,10 +193,13 @@ class _WatchedStream:
     """A connection of httpcore, which may serve for several requests: each one's closers get it when it is written."""
 
     def __init__(self, stream: Any) -> None:
-        from httpcore import ReadTimeout
+        import httpcore
 
+        self._library = httpcore
         self._stream = stream
-        self._timeouts = ReadTimeout
+        self._plain = None if stream.get_extra_info("ssl_object") else stream.get_extra_info("socket")
+        self._left = MOST_BYTES
+        self._is_first = False
         self._closers: Closers | None = None
         self._patience: Patience | None = None
         self._report()
@@ -152,13 +211,30 @@ class _WatchedStream:
         patience.before_bytes()
         while True:
             try:
-                return bytes(self._stream.read(max_bytes, patience.slice))
-            except self._timeouts:
+                part = bytes(self._stream.read(max_bytes, patience.slice))
+                break
+            except self._library.ReadTimeout:
                 patience.no_bytes()
+        self._left -= len(part)
+        if self._left < 0:
+            raise self._library.ReadError(FLOODED)
+        if self._is_first:
+            self._is_first = False
+            if not part.startswith(HTTP[: len(part)]):
+                raise self._library.RemoteProtocolError(NOT_HTTP)
+        return part
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._report()
-        self._stream.write(buffer, timeout)
+        if self._patience is None or self._plain is None:
+            self._stream.write(buffer, timeout)
+            return
+        if buffer.startswith(b"POST "):
+            self._is_first = True
+        try:
+            send_in_slices(self._plain, buffer, self._patience)
+        except OSError as error:
+            raise self._library.WriteError(error) from error
 
     def start_tls(self, *args: Any, **kwargs: Any) -> _WatchedStream:
         return _WatchedStream(self._stream.start_tls(*args, **kwargs))
@@ -169,6 +245,7 @@ class _WatchedStream:
             return
         self._closers = closers
         self._patience = closers.patience if closers is not None else None
+        self._left = MOST_BYTES
         if closers is not None:
             closers.add(partial(hang_up, self._stream.get_extra_info("socket")))
 

@@ -1,0 +1,275 @@
+"""What is no chat server at all, or one that sends (or takes) without end: told at the level of bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import requests
+
+from tests.faults.conftest import Guarded
+from tests.faults.server import HALF, REPLY, WORDS, FaultServer, Talk
+from tests.faults.test_clients import LOCAL, PATIENT, Ask, ask, ask_http, ask_ollama
+from zwaif_hooks.guards import diagnosis, sockets, sse
+from zwaif_hooks.messages import FailureKind
+
+__all__ = ["ask", "ask_http", "ask_ollama"]
+STREAM = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+NOT_LONG = 10.0
+"""Seconds of real time: what would wait for a deadline here waits for hours."""
+SMALL = 1 << 20
+
+
+@pytest.fixture(autouse=True)
+def _no_deadline_helps(guarded: Guarded) -> None:
+    guarded.settings.update(API_FALLBACK_FIRST_TOKEN_TIMEOUT=1e7, API_FALLBACK_STALL_TIMEOUT=1e7)
+
+
+def flood(talk: Talk, data: bytes) -> None:
+    with contextlib.suppress(OSError):
+        while not talk.server.stopping.is_set():
+            talk.wfile.write(data * 100)
+    talk.server.hung_up.set()
+    talk.close_connection = True
+
+
+def explained_without_end(talk: Talk) -> None:
+    talk.send_response(503)
+    talk.end_headers()
+    flood(talk, b"busy ")
+
+
+def explained_slowly(talk: Talk) -> None:
+    talk.send_response(503)
+    talk.end_headers()
+    with contextlib.suppress(OSError):
+        while not talk.server.stopping.wait(0.005):
+            talk.wfile.write(b"busy ")
+    talk.close_connection = True
+
+
+def not_explained(talk: Talk) -> None:
+    talk.send_response(503)
+    talk.send_header("Content-Length", "100")
+    talk.end_headers()
+    talk.be_silent()
+
+
+@STREAM
+@pytest.mark.parametrize("play", [explained_without_end, explained_slowly, not_explained])
+def test_an_explanation_of_an_error_is_not_waited_for(
+    guarded: Guarded,
+    server: FaultServer,
+    ask: Ask,
+    play: Callable[[Talk], None],
+    stream: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "play", play)
+    began = time.monotonic()
+    assert ask(server.address, stream) == LOCAL
+    assert time.monotonic() - began < NOT_LONG
+    failure = guarded.plugin.asked[0][1]
+    assert (failure.kind, failure.status) == (FailureKind.HTTP_ERROR, 503)
+
+
+@STREAM
+def test_an_explanation_counts_as_far_as_it_comes(
+    guarded: Guarded, server: FaultServer, ask: Ask, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def play(talk: Talk) -> None:
+        talk.send_response(503)
+        talk.send_header("Content-Length", "1000")
+        talk.end_headers()
+        talk.wfile.write(b'{"error": "No model is loaded."}')
+        talk.be_silent()
+
+    monkeypatch.setattr(server, "play", play)
+    assert ask(server.address, stream) == LOCAL
+    assert guarded.plugin.asked[0][1].kind is FailureKind.NO_MODEL
+
+
+def test_a_probe_does_not_wait_for_an_explanation_either(
+    guarded: Guarded, server: FaultServer, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs in a thread that may block; a server that is well again would be hidden as long as it does."""
+
+    def play(talk: Talk) -> None:
+        not_explained(talk) if len(server.asked) < 3 else FaultServer.play(server, talk)
+
+    monkeypatch.setattr("zwaif_hooks.primary.PROBE_PATIENCE", (1e7,))
+    monkeypatch.setattr(server, "play", play)
+    for _ in range(2):
+        assert ask(server.address, False) == LOCAL
+    assert guarded.plugin.recovered.wait(20)
+
+
+HEADERS = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
+FLOODS = {
+    "a header": (HEADERS, b"X-More: of the same\r\n"),
+    "a header line": (HEADERS + b"X-More: ", b"of the same "),
+    "interim answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "spaces": (HEADERS + b"\r\n", b" " * 100),
+    "a body": (HEADERS + b"\r\n" + b'{"a": "', b"x" * 100),
+    "a line": (HEADERS + b"\r\n" + b'data: {"a": "', b"x" * 100),
+    "comments": (HEADERS + b"\r\n", b": ping\n\n"),
+    "redirections": (b"HTTP/1.1 302 Found\r\nLocation: /v1/chat/completions\r\n\r\n", b"x" * 100),
+}
+
+
+@STREAM
+@pytest.mark.parametrize("what", FLOODS)
+def test_what_never_ends_is_ended_before_it_fills_the_memory(
+    guarded: Guarded, server: FaultServer, ask: Ask, what: str, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def play(talk: Talk) -> None:
+        beginning, more = FLOODS[what]
+        talk.wfile.write(beginning)
+        flood(talk, more)
+
+    monkeypatch.setattr(sockets, "MOST_BYTES", SMALL)
+    monkeypatch.setattr(sse, "MOST_AT_ONCE", SMALL)
+    monkeypatch.setattr(server, "play", play)
+    assert ask(server.address, stream) == LOCAL
+    assert server.hung_up.wait(20)
+
+
+@STREAM
+def test_a_line_without_end_in_the_middle_is_a_cut(
+    guarded: Guarded, server: FaultServer, ask: Ask, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def play(talk: Talk) -> None:
+        talk.send_response(200)
+        talk.send_header("Transfer-Encoding", "chunked")
+        talk.end_headers()
+        talk.say(WORDS[:4])
+        talk.raw(b'{"a": "' if talk.ollama else b'data: {"a": "')
+        flood(talk, b"64\r\n" + b"x" * 100 + b"\r\n")
+
+    monkeypatch.setattr(sockets, "MOST_BYTES", SMALL)
+    monkeypatch.setattr(sse, "MOST_AT_ONCE", SMALL)
+    monkeypatch.setattr(server, "play", play)
+    assert ask(server.address, stream) == HALF + LOCAL
+    assert server.hung_up.wait(20)
+
+
+@contextlib.contextmanager
+def listening(greeting: bytes) -> Iterator[str]:
+    """Something else that took the port: it says what it is, and then waits for whoever does not hang up."""
+    over = threading.Event()
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while not over.is_set():
+                connection, _ = door.accept()
+                kept.append(connection)
+                connection.sendall(greeting)
+
+    kept: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{door.getsockname()[1]}"
+        finally:
+            over.set()
+            for sock in (door, *kept):
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+                sock.close()
+
+
+@STREAM
+@pytest.mark.parametrize("greeting", [b"SSH-2.0-OpenSSH_9.6\r\n", b"220 ready\r\n", b"\x15\x03\x01\x00\x02\x02\x46"])
+def test_something_else_at_the_port_is_known_at_its_first_word(
+    guarded: Guarded, ask: Ask, greeting: bytes, stream: bool
+) -> None:
+    with listening(greeting) as address:
+        began = time.monotonic()
+        assert ask(address, stream) == LOCAL
+        assert time.monotonic() - began < NOT_LONG
+    assert guarded.plugin.asked[0][1].kind is FailureKind.CUT
+
+
+@STREAM
+def test_an_answer_whose_first_bytes_come_one_by_one_is_an_answer(
+    guarded: Guarded, server: FaultServer, ask: Ask, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def play(talk: Talk) -> None:
+        for byte in b"HTTP/1.1 200 OK\r\n":
+            talk.wfile.write(bytes([byte]))
+        talk.send_header("Transfer-Encoding", "chunked")
+        talk.end_headers()
+        talk.say(WORDS)
+        talk.complete()
+
+    monkeypatch.setattr(server, "play", play)
+    assert ask(server.address, stream) == REPLY
+
+
+@STREAM
+def test_a_server_that_takes_no_more_of_the_question_meets_the_deadline(
+    guarded: Guarded, ask: Ask, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is stopped; what fits between the two is taken all the same, but a picture does not fit."""
+    guarded.settings["API_FALLBACK_FIRST_TOKEN_TIMEOUT"] = 15.0
+    monkeypatch.setattr("tests.faults.test_clients.MESSAGES", [{"role": "user", "content": "x" * 20_000_000}])
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        assert ask(f"127.0.0.1:{door.getsockname()[1]}", stream) == LOCAL
+    assert guarded.plugin.asked[0][1].kind is FailureKind.FIRST_TOKEN_TIMEOUT
+
+
+@STREAM
+def test_a_long_question_is_taken_by_a_server_that_reads(
+    guarded: Guarded, server: FaultServer, ask: Ask, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guarded.settings["API_FALLBACK_FIRST_TOKEN_TIMEOUT"] = PATIENT
+    long = "x" * 20_000_000
+    monkeypatch.setattr("tests.faults.test_clients.MESSAGES", [{"role": "user", "content": long}])
+    assert ask(server.address, stream) == REPLY
+    assert server.asked[0]["messages"][0]["content"] == long
+
+
+def test_an_explanation_that_is_asked_for_afterwards_may_not_end(
+    server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that asks why would stay for ever, and keep what it is told."""
+
+    def look(talk: Talk) -> None:
+        talk.send_response(200)
+        talk.end_headers()
+        flood(talk, b" ")
+
+    monkeypatch.setattr(sockets, "MOST_BYTES", SMALL)
+    monkeypatch.setattr(diagnosis, "SECONDS", 0.2)
+    monkeypatch.setattr(Talk, "do_GET", look)
+    monkeypatch.setattr(server, "play", explained_slowly)
+    with requests.Session() as session:
+        send = sockets.watched_session(session).request
+        url = f"http://{server.address}/v1/chat/completions"
+        assert diagnosis.reason_of(send, url, {"messages": []}, server.address) is None
+        assert server.hung_up.wait(20)
+
+
+@STREAM
+@pytest.mark.parametrize("reason", ["error", "abort"])
+def test_a_reply_that_the_server_broke_off_goes_on(
+    guarded: Guarded, server: FaultServer, ask: Ask, reason: str, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def play(talk: Talk) -> None:
+        talk.open_stream()
+        talk.say(WORDS[:4])
+        if talk.ollama:
+            last = {"role": "assistant", "content": ""}
+            talk.event({"model": "m", "done": True, "done_reason": reason, "message": last})
+        else:
+            talk.event({"choices": [{"delta": {}, "finish_reason": reason}]})
+            talk.raw(b"data: [DONE]\n\n")
+        talk.end()
+
+    monkeypatch.setattr(server, "play", play)
+    assert ask(server.address, stream) == HALF + LOCAL
