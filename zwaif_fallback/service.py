@@ -320,7 +320,7 @@ class FallbackService:
         if name not in _LOADS:
             return
         self._problem = ""
-        self._models.forget()
+        self._models.forget(name)
         with self._state:
             self._failed.clear()
         in_use = self._local.loaded is not None or self.is_loading()

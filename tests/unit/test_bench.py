@@ -16,6 +16,8 @@ from zwaif_fallback.demo import demo
 from zwaif_fallback.engines.base import LoadOptions
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.measured import Measurement
+from zwaif_fallback.models import unchosen
+from zwaif_fallback.models.unchosen import Answering
 from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.supervisor import LocalModel
 from zwaif_hooks.host.settings import SettingsStore
@@ -64,6 +66,22 @@ def test_a_model_that_is_not_here_is_refused_before_anything_is_loaded(
     assert not data.exists()
     with closing(LocalModel()) as local, pytest.raises(ModelNotFound, match="zwaif-fallback download"):
         bench.measure(local, LoadOptions("someone/absent"), lambda line: None)
+
+
+def test_without_a_choice_the_found_model_that_answers_is_measured(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured_model = list[str]()
+
+    def measure(local: object, options: LoadOptions, say: object) -> Measurement:
+        measured_model.append(options.model)
+        return Measurement(options.model, 1.0, "gguf", "cpu", "Q8_0", 1.0, 100, 1.0, 0.1, 30.0, 10**9)
+
+    answers = Answering("somewhere/companion", "companion", "companion answers, which was found on this computer.")
+    monkeypatch.setattr(bench, "measure", measure)
+    monkeypatch.setattr(unchosen, "answering", lambda setting, chosen, wishes: None if chosen else answers)
+    assert cli.main(["bench", "--json"]) == 0
+    assert measured_model == ["somewhere/companion"] and answers.notice in capsys.readouterr().err
 
 
 def test_the_options_are_those_of_the_settings() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Collection
 from dataclasses import replace
@@ -43,7 +44,8 @@ class ChosenModel:
         self._named = named or (lambda: is_chosen(env_values(self._tree())))
         self._say = say
         self._titles: dict[str, str] = {}
-        self._notice = ""
+        self.notice = ""
+        """Why another model answers than the default; empty where it does not, or nobody has looked."""
         self._told: set[str] = set()
         self._telling = threading.Lock()
         """Whoever chooses the same at that moment waits: the line comes before all others about the model."""
@@ -75,19 +77,19 @@ class ChosenModel:
 
         The first time it looks at the disks: some hundredths of a second, up to a second for hundreds of files.
         """
-        if not self.is_unchosen():
-            return ""
-        try:
-            found = self._auto.model()
-        except ModelNotFound:  # Nothing fits: the default's own line says how to bring it here.
-            self._notice = ""
+        found = ""
+        if self.is_unchosen():
+            with contextlib.suppress(ModelNotFound):  # Nothing fits: the default's own line says how to bring it here.
+                found = self._auto.model()
+        if not found:
+            self.notice = ""
             return ""
         title = self._titles[found] = self._auto.setting
-        self._notice = notice(title)
+        self.notice = notice(title)
         with self._telling:
             if title not in self._told:
                 self._told.add(title)
-                self._say(self._notice)
+                self._say(self.notice)
         return found
 
     def is_unchosen(self) -> bool:
@@ -96,11 +98,6 @@ class ChosenModel:
         if name != catalogue.DEFAULT or model_files.is_on_this_machine(self.resolve(name)):
             return False
         return not self._named()
-
-    @property
-    def notice(self) -> str:
-        """What :meth:`found_instead` said last, where that still holds."""
-        return self._notice if self._notice and self.is_unchosen() else ""
 
     def resolve(self, name: str) -> str:
         """As :func:`zwaif_fallback.model_files.resolve`; ``auto`` stays the same until it is chosen again."""
@@ -123,9 +120,11 @@ class ChosenModel:
             return loaded
         return replace(loaded, info=replace(loaded.info, name=self._titles[loaded.info.name]))
 
-    def forget(self) -> None:
+    def forget(self, name: str) -> None:
         """A setting changed: what is left to us is chosen afresh."""
         self._auto.forget()
+        if name == MODEL:
+            self.notice = ""
 
     def reject(self, model: str) -> bool:
         """It could not be loaded. True where it had been chosen here, and another is meant now."""

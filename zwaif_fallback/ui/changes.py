@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zwaif_fallback.models.auto import env_values
-from zwaif_fallback.models.unchosen import is_chosen
 from zwaif_fallback.ui.components import title
 from zwaif_hooks.host import envfile
 from zwaif_hooks.host.settings import NotSaved, SettingProblem, SettingsStore
@@ -153,6 +151,9 @@ class Changes:
 
     def _chosen(self, name: str) -> Any:
         """The value; None for a model that nobody chose, whose default gives way to one that is on this computer."""
+        from zwaif_fallback.models.auto import env_values
+        from zwaif_fallback.models.unchosen import is_chosen
+
         if name == MODEL and self._tree is not None and not is_chosen(env_values(self._tree)):
             return None
         return self.get(name)
