@@ -21,7 +21,7 @@ from zwaif_hooks.race import Race
 from zwaif_hooks.reading import Reading
 from zwaif_hooks.records import BY_PRIMARY, CHARS_A_TOKEN, TurnRecord
 from zwaif_hooks.speaker import Speaker
-from zwaif_hooks.truth import could_be_an_apology, is_an_apology, looks_unfinished
+from zwaif_hooks.truth import could_be_an_apology, is_an_apology, is_cut_to_nothing, looks_unfinished
 from zwaif_hooks.usage import Usage, unread
 
 if TYPE_CHECKING:
@@ -210,6 +210,8 @@ class Turn:
             yield from map(Chunk, by_sentence(held))
         if why == "stop":
             self._doubt_the_end()
+        elif why == "length" and is_cut_to_nothing(self._delivered, self._call.max_tokens):
+            raise PrimaryError(FailureKind.CUT, "the server had no room for more than a word of the reply")
         self._primary.succeeded()
         self._primary.pauses.observe(reading.longest_pause, self._primary_pieces)
         self._note = self._unread_part()

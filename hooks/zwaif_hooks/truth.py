@@ -32,7 +32,11 @@ LONGEST = 160
 
 
 FEWEST_WORDS = 6
-"""A shorter reply without a full stop is a way of talking, not a torn sentence."""
+"""A shorter reply without a full stop may be a way of talking (``Be right back``): more must speak for a torn one."""
+SHORT_FEWEST = 4
+"""The least of a short reply that may be told by its missing full stop alone."""
+SHORT_ENOUGH = 3
+"""Short replies of hers to have seen, each with its full stop, before one without is told."""
 USUAL_ENOUGH = 5
 """Replies of hers to have seen before her way of ending them is known."""
 OPEN_ENDED_SHARE = 0.1
@@ -43,6 +47,10 @@ DANGLING = frozenset(
      "with", "would", "your")
 )  # fmt: skip
 """Words that hardly ever end an English reply."""
+NEVER_LAST = frozenset(("a", "an", "and", "into", "its", "my", "our", "than", "the", "their", "your"))
+"""Those that do not end a short one either, as ``Of course I will``, ``What for`` or ``Guess who`` end."""
+FEWEST_ASKED = 16
+"""Tokens. Whoever asks for fewer may want a word."""
 
 
 def looks_unfinished(reply: str, recent_replies: Sequence[str], stop: Sequence[str]) -> bool:
@@ -54,14 +62,37 @@ def looks_unfinished(reply: str, recent_replies: Sequence[str], stop: Sequence[s
     """
     text = reply.rstrip()
     words = text.split()
-    if len(words) < FEWEST_WORDS or not (text[-1].isalnum() or text[-1] in ",-'’") or any(s in "\n*" for s in stop):
+    if not words or not (text[-1].isalnum() or text[-1] in ",-'’") or any(s in "\n*" for s in stop):
         return False
+    if len(words) < FEWEST_WORDS:
+        return _is_torn_though_short(words, recent_replies)
     if text[-1] in ",-" or words[-1].lower().strip("'’\"") in DANGLING:
         return True
     if len(recent_replies) < USUAL_ENOUGH:
         return False
-    open_ended = sum(1 for said in recent_replies if said.rstrip()[-1:].isalnum())
-    return open_ended / len(recent_replies) <= OPEN_ENDED_SHARE
+    return sum(map(_is_open_ended, recent_replies)) / len(recent_replies) <= OPEN_ENDED_SHARE
+
+
+def _is_torn_though_short(words: Sequence[str], recent_replies: Sequence[str]) -> bool:
+    if len(words) < SHORT_FEWEST - 1:
+        return False
+    if words[-1].endswith(",") or words[-1] in NEVER_LAST:
+        return True
+    if len(words) < SHORT_FEWEST or len(recent_replies) < USUAL_ENOUGH or any(map(_is_open_ended, recent_replies)):
+        return False
+    return sum(len(said.split()) < FEWEST_WORDS for said in recent_replies) >= SHORT_ENOUGH
+
+
+def _is_open_ended(said: str) -> bool:
+    return said.rstrip()[-1:].isalnum()
+
+
+def is_cut_to_nothing(reply: str, asked: int) -> bool:
+    """Did the server stop for length after a word or two, though many tokens were asked for?
+
+    So a server behaves whose context window is full: it says that the reply is as long as it may be.
+    """
+    return asked >= FEWEST_ASKED and len(reply.split()) <= 2
 
 
 def could_be_an_apology(begun: str) -> bool:

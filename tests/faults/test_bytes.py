@@ -256,6 +256,27 @@ def test_an_explanation_that_is_asked_for_afterwards_may_not_end(
 
 
 @STREAM
+def test_a_full_context_window_is_no_end_of_a_reply(
+    guarded: Guarded, server: FaultServer, ask: Ask, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fifty tokens were asked for, one came, and the server calls that long enough."""
+
+    def play(talk: Talk) -> None:
+        talk.open_stream()
+        talk.say(WORDS[:1])
+        if talk.ollama:
+            last = {"role": "assistant", "content": ""}
+            talk.event({"model": "m", "done": True, "done_reason": "length", "message": last})
+        else:
+            talk.event({"choices": [{"delta": {}, "finish_reason": "length"}]})
+        talk.end()
+
+    monkeypatch.setattr(server, "play", play)
+    assert ask(server.address, stream) == WORDS[0] + LOCAL
+    assert guarded.plugin.asked[0][1].kind is FailureKind.CUT
+
+
+@STREAM
 @pytest.mark.parametrize("reason", ["error", "abort"])
 def test_a_reply_that_the_server_broke_off_goes_on(
     guarded: Guarded, server: FaultServer, ask: Ask, reason: str, stream: bool, monkeypatch: pytest.MonkeyPatch
