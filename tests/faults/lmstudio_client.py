@@ -19,6 +19,7 @@ import lmstudio.sync_api as library  # noqa: E402
 from tests.faults.lmstudio_server import LMStudioServer  # noqa: E402
 from zwaif_hooks.guards import lmstudio as guard  # noqa: E402
 from zwaif_hooks.guards import swap  # noqa: E402
+from zwaif_hooks.guards.lmstudio_greeting import QUESTION  # noqa: E402
 
 READER = "zwaif-primary"
 """The name of a thread while it reads a reply."""
@@ -48,6 +49,7 @@ def installed(guarded: Guarded, studio: LMStudioServer) -> Iterator[None]:
     yield
     swap.restore(lms, "llm")
     swap.restore(lms, "prepare_image")
+    swap.restore(lms.Client, QUESTION)
     guarded.runtime.primaries.shut_down()
     studio.stop()
     _wait_for_the_last()

@@ -31,6 +31,12 @@ MODEL = {
     "maxContextLength": 4096,
 }
 PROMPT_TOKENS, REPLY_TOKENS = 21, 7
+WITHOUT_END = {
+    "503 without end": (b"HTTP/1.1 503 Busy\r\n\r\n", b"busy "),
+    "headers without end": (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
+    "text without end": (b"HTTP/1.1 200 OK\r\n\r\n", b'{"lmstudio": '),
+}
+"""What another program at LM Studio's port may answer to the library's look: how it begins, and goes on."""
 INSTANCE = {**MODEL, "identifier": "m", "instanceReference": "m-1", "contextLength": 4096}
 
 
@@ -75,11 +81,19 @@ class Talk(socketserver.BaseRequestHandler):
     def _greet(self) -> None:
         if self.server.greeting == "hang":
             return self.be_silent()
+        if self.server.greeting in WITHOUT_END:
+            return self._go_on(*WITHOUT_END[self.server.greeting])
         body = b'{"lmstudio": true}' if self.server.greeting == "ok" else b'{"error": "no"}'
         if self.server.greeting == "no, then ok":
             self.server.greeting = "ok"
         head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
         self.request.sendall(head % len(body) + body)
+
+    def _go_on(self, beginning: bytes, more: bytes) -> None:
+        """Until the client hangs up, which the server notes."""
+        self.request.sendall(beginning)
+        while not self.server.stopping.wait(0.001):
+            self.request.sendall(more)
 
     def _take(self, event: Any) -> bool:
         """One event of the websocket; True when the connection is over."""

@@ -20,7 +20,7 @@ import lmstudio.sync_api as library  # noqa: E402
 
 from tests.faults.lmstudio_client import CONFIG, HISTORY, ask, installed, studio  # noqa: E402
 from tests.faults.lmstudio_rows import BEFORE_TEXT, IN_THE_MIDDLE  # noqa: E402
-from tests.faults.lmstudio_server import REPLY_TOKENS, LMStudioServer  # noqa: E402
+from tests.faults.lmstudio_server import REPLY_TOKENS, WITHOUT_END, LMStudioServer  # noqa: E402
 from tests.faults.server import HALF, REPLY  # noqa: E402
 
 __all__ = ["installed", "studio"]
@@ -121,6 +121,18 @@ def test_a_connection_whose_other_end_went_away_is_not_asked_for_ever(guarded: G
     assert ask(True) == LOCAL
     assert guarded.plugin.recovered.wait(10)
     assert ask(True) == REPLY
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("greeting", WITHOUT_END)
+def test_something_else_at_that_port_that_never_ends(
+    guarded: Guarded, studio: LMStudioServer, greeting: str, stream: bool
+) -> None:
+    """The library would read on for ever, in a thread that nobody can stop."""
+    wait_for(guarded, 1e7)
+    studio.greeting = greeting
+    assert ask(stream) == LOCAL
+    assert studio.hung_up.wait(20)
 
 
 @BOTH_WAYS

@@ -14,6 +14,7 @@ from types import FrameType, ModuleType
 from typing import Any
 
 from zwaif_hooks.deadlines import Limits
+from zwaif_hooks.guards import lmstudio_greeting
 from zwaif_hooks.guards.answers import kind_of_error
 from zwaif_hooks.guards.lmstudio_client import DefaultClient, is_out_of_reach
 from zwaif_hooks.guards.request import completed, plain_messages, prompt_chars, purpose_of_caller
@@ -59,6 +60,7 @@ def install(module: ModuleType, runtime: Runtime) -> None:
 
     swap(module, "llm", make_llm, {"model_key"})
     swap(module, "prepare_image", make_prepare, {"src", "name"})
+    lmstudio_greeting.bound(module, runtime)
 
 
 class GuardedModel:
@@ -273,11 +275,11 @@ def failure_of(error: BaseException, begun: bool = False) -> PrimaryError:
     kind = kind_of_error(line)
     if is_out_of_reach(error):
         kind = FailureKind.CUT if begun else FailureKind.REFUSED
-    if name == "LMStudioTimeoutError":
+    if name in ("LMStudioTimeoutError", "ReadTimeout"):
         kind = FailureKind.FIRST_TOKEN_TIMEOUT
     if name in ("LMStudioModelNotFoundError", "LMStudioPresetNotFoundError") or line.startswith(NOT_AUTHORISED):
         kind = FailureKind.MISCONFIGURED
-    if name == "LMStudioChannelClosedError":
+    if name in ("LMStudioChannelClosedError", "ReadError", "RemoteProtocolError"):
         kind = FailureKind.CUT
     return PrimaryError(kind, f"LM Studio: {line or name}", original=error)
 

@@ -229,7 +229,7 @@ class _WatchedStream:
         if self._patience is None or self._plain is None:
             self._stream.write(buffer, timeout)
             return
-        if buffer.startswith(b"POST "):
+        if buffer.startswith((b"POST ", b"GET ")):
             self._is_first = True
         try:
             send_in_slices(self._plain, buffer, self._patience)

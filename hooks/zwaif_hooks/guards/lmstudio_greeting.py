@@ -1,0 +1,59 @@
+"""LM Studio's greeting, with which the ``lmstudio`` library looks whether LM Studio is there.
+
+The library waits a second for each piece of it and reads it to its end. Whatever else took the port may have no end:
+the message would wait for its deadline, and the thread that reads would go on behind it and keep all that comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from zwaif_hooks.guards.answers import explanation
+from zwaif_hooks.guards.sockets import sockets_to, watch_httpx
+from zwaif_hooks.guards.swap import swap
+from zwaif_hooks.pump import Closers
+from zwaif_hooks.runtime import Runtime
+
+if TYPE_CHECKING:
+    import httpx
+
+QUESTION = "_query_probe_url"
+SECONDS = 1.0
+"""As the library has it, but for all that comes before the greeting's own text."""
+
+
+def bound(module: ModuleType, runtime: Runtime) -> None:
+    """Give the look an end; ``module`` is ``lmstudio``. Where the library has it no longer, there is nothing to do."""
+    client: Any = getattr(module, "Client", None)
+    if not hasattr(client, QUESTION):
+        return
+
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda url: ask(url) if runtime.enabled else original(url)
+
+    swap(client, QUESTION, make, {"url"})
+
+
+def ask(url: str) -> httpx.Response:
+    """The answer, as far as it came in time.
+
+    Raises:
+        httpx.TransportError: as from ``httpx.get``.
+    """
+    import httpx
+
+    closers = Closers()
+    with httpx.Client(timeout=SECONDS) as client, sockets_to(closers):
+        watch_httpx(client)
+        if closers.patience is not None:
+            closers.patience.hurry(SECONDS)
+        try:
+            with client.stream("GET", url) as answer:
+                good = answer.status_code == httpx.codes.OK
+                broken = (httpx.HTTPError, httpx.StreamError, OSError)
+                said = explanation(answer.iter_bytes(), closers, broken) if good else b""
+                return httpx.Response(answer.status_code, content=said)
+        except TimeoutError as error:
+            raise httpx.ReadTimeout(f"no answer within {SECONDS:g} s") from error
