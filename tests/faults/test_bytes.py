@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import threading
 import time
@@ -294,3 +295,56 @@ def test_a_reply_that_the_server_broke_off_goes_on(
 
     monkeypatch.setattr(server, "play", play)
     assert ask(server.address, stream) == HALF + LOCAL
+
+
+@STREAM
+def test_what_came_of_a_chunk_that_breaks_off_is_text(
+    guarded: Guarded, server: FaultServer, ask: Ask, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy may put the whole reply into one chunk, which it announces first; its words come one by one all the
+    same, and those that came are said."""
+
+    def play(talk: Talk) -> None:
+        talk.open_stream()
+        talk.wfile.write(b"ffff\r\n")
+        monkeypatch.setattr(talk, "raw", talk.wfile.write)
+        talk.say(WORDS[:4])
+        talk.abort()
+
+    monkeypatch.setattr(server, "play", play)
+    assert ask(server.address, stream) == HALF + LOCAL
+
+
+def test_text_is_passed_on_while_its_chunk_is_still_arriving(
+    guarded: Guarded, server: FaultServer, ask_http: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def play(talk: Talk) -> None:
+        talk.open_stream()
+        talk.wfile.write(b"ffff\r\n")
+        monkeypatch.setattr(talk, "raw", talk.wfile.write)
+        talk.say(WORDS[:4])
+        talk.be_silent()
+
+    monkeypatch.setattr(server, "play", play)
+    body = {"messages": [{"role": "user", "content": "Hello"}], "stream": True}
+    with requests.post(f"http://{server.address}/v1/chat/completions", json=body, stream=True) as response:
+        pieces = response.raw.stream()
+        assert [json.loads(next(pieces)[6:])["choices"][0]["delta"]["content"] for _ in WORDS[:4]] == WORDS[:4]
+    assert server.hung_up.wait(20)
+
+
+@STREAM
+@pytest.mark.parametrize("size", [b"-5", b"zz", b"", b"0" * 100_000])
+def test_a_chunk_of_no_size_is_a_cut(
+    guarded: Guarded, server: FaultServer, ask: Ask, size: bytes, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def play(talk: Talk) -> None:
+        talk.open_stream()
+        talk.say(WORDS[:4])
+        talk.wfile.write(size + b"\r\n")
+        talk.say(WORDS[4:])
+        talk.be_silent()
+
+    monkeypatch.setattr(server, "play", play)
+    assert ask(server.address, stream) == HALF + LOCAL
+    assert guarded.plugin.asked[0][1].kind is FailureKind.CUT

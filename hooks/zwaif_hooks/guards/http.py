@@ -7,6 +7,7 @@ so one swap covers every release. Requests that are no chat (R4's start-up pings
 from __future__ import annotations
 
 import functools
+import http.client
 import json
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -258,8 +259,19 @@ def _events(turn: Turn, model: str, raised: Callable[[NobodyAnswered], BaseExcep
 
 
 def _parts(response: requests.Response) -> Iterator[bytes]:
-    """Bytes as soon as they arrive, chunked or not."""
+    """Bytes as soon as they arrive, chunked or not.
+
+    Where they are chunked, urllib3 waits for the end of each chunk, which may hold the whole reply; what is below it
+    does not (and costs less).
+    """
     raw = response.raw
+    below: Any = getattr(raw, "_fp", None)
+    if getattr(raw, "chunked", False) and hasattr(below, "read1") and "Content-Encoding" not in raw.headers:
+        while part := below.read1(65536):
+            if (below.chunk_left or 0) < 0:
+                raise http.client.IncompleteRead(part)
+            yield part
+        return
     if getattr(raw, "chunked", False) or not hasattr(raw, "read1"):
         yield from response.iter_content(None if getattr(raw, "chunked", False) else 1)
         return
@@ -271,7 +283,8 @@ def _network_errors() -> tuple[type[BaseException], ...]:
     import requests
     import urllib3
 
-    return (requests.RequestException, urllib3.exceptions.HTTPError, OSError, AttributeError)
+    broken = (http.client.HTTPException, urllib3.exceptions.HTTPError)
+    return (requests.RequestException, *broken, OSError, AttributeError)
 
 
 def _refused_or_reset(error: Exception, address: str) -> PrimaryError:
