@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import socket
 import threading
@@ -18,6 +19,7 @@ from tests.faults.test_clients import LOCAL, PATIENT, Ask, ask, ask_http, ask_ol
 from zwaif_hooks.guards import diagnosis, sockets, sse
 from zwaif_hooks.messages import FailureKind
 
+ollama = pytest.importorskip("ollama")
 __all__ = ["ask", "ask_http", "ask_ollama"]
 STREAM = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 NOT_LONG = 10.0
@@ -348,3 +350,26 @@ def test_a_chunk_of_no_size_is_a_cut(
     monkeypatch.setattr(server, "play", play)
     assert ask(server.address, stream) == HALF + LOCAL
     assert guarded.plugin.asked[0][1].kind is FailureKind.CUT
+
+
+def test_an_answer_that_nobody_asked_for_is_not_the_next_one(
+    guarded: Guarded, server: FaultServer, ask_ollama: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library keeps the connection, and with it what else came through it."""
+
+    def play(talk: Talk) -> None:
+        sent = io.BytesIO()
+        with monkeypatch.context() as patched:
+            patched.setattr(talk, "wfile", sent)
+            for words in (WORDS, ["OTHER."]):
+                talk.open_stream()
+                talk.say(words)
+                talk.complete()
+        talk.wfile.write(sent.getvalue())
+
+    monkeypatch.setattr(server, "play", play)
+    client = ollama.Client(host=f"http://{server.address}")
+    for _ in range(3):
+        reply = client.chat(model="m", messages=[{"role": "user", "content": "Hello"}])
+        assert reply.message.content == REPLY
+    assert len(server.asked) == 3

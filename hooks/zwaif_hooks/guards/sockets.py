@@ -30,6 +30,9 @@ MOST_BYTES = 64 * 1024 * 1024
 sends and sends (a header, a line, an error page without end) would fill the memory until its deadline is over."""
 HTTP = b"HTTP/"
 """What an answer begins with. The libraries take anything else for a line, and wait for the end of it."""
+LAST_CHUNK = b"\r\n0\r\n\r\n"
+NOT_ASKED = LAST_CHUNK + b"HTTP/"
+"""An answer behind the one that was asked for. In JSON there are no line ends of this kind."""
 NOT_HTTP = "what listens there does not speak HTTP"
 FLOODED = f"{MOST_BYTES >> 20} MB came and it was not the end"
 
@@ -222,6 +225,8 @@ class _WatchedStream:
             self._is_first = False
             if not part.startswith(HTTP[: len(part)]):
                 raise self._library.RemoteProtocolError(NOT_HTTP)
+        if NOT_ASKED in part:  # it would be taken for the answer to the next question
+            return part[: part.index(NOT_ASKED) + len(LAST_CHUNK)]
         return part
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
