@@ -26,9 +26,9 @@ def _(scene: Scene) -> object:
     return looking(scene).seen(request, "someone/absent").has_image
 
 
-says("API_FALLBACK_VISION_MODEL is …, which is not on this computer.")(lambda scene: eyes.find("someone/absent"))
+says("API_FALLBACK_VISION_MODEL is …, which is not on this computer.")(lambda scene: eyes.find("someone/absent", []))
 says("API_FALLBACK_VISION_MODEL is …, but there is no whole model with config.json and model*.safetensors in …")(
-    lambda scene: eyes.find(str(scene.model("*.safetensors")))
+    lambda scene: eyes.find("here", [scene.model("*.safetensors")])
 )
 
 

@@ -21,6 +21,7 @@ from zwaif_fallback.engines.remote import RemoteChat
 from zwaif_fallback.models import fit
 from zwaif_fallback.models.chosen import ChosenModel
 from zwaif_fallback.models.instead import instead
+from zwaif_fallback.models.unchosen import LEFT_BEHIND
 from zwaif_fallback.service import FallbackService
 from zwaif_fallback.standin import copy_tree
 from zwaif_fallback.supervisor import LocalModel
@@ -43,13 +44,25 @@ def _(scene: Scene) -> object:
     return FallbackService(store, local, lambda *_: None, scene.say, plugin.format_prompt).prepare()
 
 
-@says("API_FALLBACK_MODEL is not set and … is not here, so … answers, which was found on this computer.")
-def _(scene: Scene) -> object:
+def found_instead(scene: Scene, **settings: str) -> object:
     put_in_ollama(scene.folder / "store", "registry.ollama.ai/library/llama3.2/3b")
     scene.patch.setenv("OLLAMA_MODELS", str(scene.folder / "store"))
     scene.patch.setattr(fit, "abilities", fit.Abilities)
-    store = scene.store()
-    return ChosenModel(store.get, lambda: scene.folder, say=scene.say).current()
+    store = scene.store(**settings)
+    return ChosenModel(store.get, lambda: scene.folder, say=scene.say, named=lambda: False).current()
+
+
+@says("API_FALLBACK_MODEL is not set and … is not here, so … answers, which was found on this computer.")
+def _(scene: Scene) -> object:
+    return found_instead(scene)
+
+
+@says(
+    "API_FALLBACK_MODEL is …, as in an example file of Z-Waif's, and that is not here, so … answers, which was found "
+    "on this computer."
+)
+def _(scene: Scene) -> object:
+    return found_instead(scene, API_FALLBACK_MODEL=LEFT_BEHIND)
 
 
 @says("On this computer already: …. It needs one more package: pip install …")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.models_made import put_in_ollama
+from tests.unit.models_made import gguf, put_in_ollama
 from tests.unit.test_models_fit import EVERYTHING, memory, model
 from tests.unit.test_models_service import reconsidered
 from tests.unit.test_plugin_service import Desk
 from zwaif_fallback import catalogue, model_files, service
-from zwaif_fallback.errors import ModelError
+from zwaif_fallback.errors import ModelError, ModelNotFound
 from zwaif_fallback.hardware import Memory
 from zwaif_fallback.models import chosen, fit, unchosen
 from zwaif_fallback.models.auto import Wishes
@@ -102,6 +102,40 @@ def test_a_choice_that_is_not_here_is_not_overridden(tmp_path: Path, monkeypatch
         assert "speaks" not in desk.reply() and desk.local.loads == []
         assert desk.looks == [] and told(desk) == []
         assert any("not on this computer" in line for line in desk.said), name
+
+
+@pytest.mark.parametrize("default_is_here", [False, True])
+def test_what_an_example_file_said_is_no_choice(
+    default_is_here: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = UnchosenDesk(tmp_path, monkeypatch, API_FALLBACK_MODEL=unchosen.LEFT_BEHIND)
+    if not default_is_here:
+        assert desk.reply() == "8B speaks."
+        why = f"API_FALLBACK_MODEL is {unchosen.LEFT_BEHIND}, as in an example file of Z-Waif's, "
+        assert sum(line.startswith(why) for line in desk.said) == 1
+        return
+    monkeypatch.setattr(model_files, "is_on_this_machine", lambda model: model == DEFAULT)
+    assert desk.reply() == f"{DEFAULT.rpartition('/')[2]} speaks." and desk.looks == []
+
+
+def test_a_file_that_an_example_named_and_that_is_there_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = UnchosenDesk(tmp_path, monkeypatch, API_FALLBACK_MODEL=unchosen.LEFT_BEHIND)
+    (tmp_path / unchosen.LEFT_BEHIND).write_bytes(gguf())
+    assert desk.reply() == f"{Path(unchosen.LEFT_BEHIND).name} speaks." and desk.looks == []
+
+
+def test_the_commands_see_an_example_s_value_as_the_plugin_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not unchosen.is_chosen({"API_FALLBACK_MODEL": unchosen.LEFT_BEHIND})
+    monkeypatch.setattr(unchosen, "choose_here", lambda wishes: None)
+    monkeypatch.setattr(model_files, "is_on_this_machine", lambda model: False)
+    with pytest.raises(ModelNotFound, match="there is no model at that place"):
+        unchosen.answering(unchosen.LEFT_BEHIND, False, Wishes(tmp_path, ""))
+    monkeypatch.setattr(model_files, "is_on_this_machine", lambda model: model == DEFAULT)
+    assert unchosen.answering(unchosen.LEFT_BEHIND, False, Wishes(tmp_path, "")).model == DEFAULT
 
 
 def test_a_choice_in_the_environment_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from zwaif_fallback.engines.base import LoadedModel
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.hardware import Memory
 from zwaif_fallback.models.auto import AutoModel, Wishes, choose_here, env_values, is_auto
-from zwaif_fallback.models.unchosen import MODEL, is_chosen, notice
+from zwaif_fallback.models.unchosen import LEFT_BEHIND, MODEL, in_its_place, is_chosen, notice
 
 if TYPE_CHECKING:
     from zwaif_fallback.models.fit import Choice
@@ -67,10 +67,8 @@ class ChosenModel:
         name = str(self._setting(MODEL))
         try:
             return self.resolve(name)
-        except ModelNotFound:
-            if model_files.looks_like_path(name) and model_files.is_on_this_machine(catalogue.DEFAULT):
-                return catalogue.DEFAULT
-            raise
+        except ModelNotFound as error:
+            return in_its_place(name, error)
 
     def found_instead(self) -> str:
         """The best of the models here, where nobody chose and the default is missing; else empty. Says so once.
@@ -85,7 +83,7 @@ class ChosenModel:
             self.notice = ""
             return ""
         title = self._titles[found] = self._auto.setting
-        self.notice = notice(title)
+        self.notice = notice(title, str(self._setting(MODEL)))
         with self._telling:
             if title not in self._told:
                 self._told.add(title)
@@ -94,9 +92,11 @@ class ChosenModel:
 
     def is_unchosen(self) -> bool:
         """Whether nobody named a model, and the default, which counts then, is not on this computer."""
-        name = str(self._setting(MODEL))
-        if name != catalogue.DEFAULT or model_files.is_on_this_machine(self.resolve(name)):
+        if str(self._setting(MODEL)) not in (catalogue.DEFAULT, LEFT_BEHIND):
             return False
+        with contextlib.suppress(ModelNotFound):
+            if model_files.is_on_this_machine(self.wanted()):
+                return False
         return not self._named()
 
     def resolve(self, name: str) -> str:

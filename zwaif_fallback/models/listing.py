@@ -15,7 +15,7 @@ from zwaif_fallback.models.fit import Choice, Fit, fit
 from zwaif_fallback.models.found import FoundModel, find_models
 from zwaif_fallback.models.memory import MOST_WINDOW, NF4
 from zwaif_fallback.models.served import served_model
-from zwaif_fallback.models.unchosen import notice, takes_what_is_here
+from zwaif_fallback.models.unchosen import counts, notice, takes_what_is_here
 
 Row = dict[str, Any]
 
@@ -46,7 +46,7 @@ def model_list(chosen: str, wishes: Wishes, memory: Memory | None = None, named:
             "named": named,
             "resolved": resolved or None,
             "here": _is_here(resolved),
-            "notice": notice(instead.model.setting) if instead else "",
+            "notice": notice(instead.model.setting, chosen) if instead else "",
         },
         "auto": {"setting": choice.model.setting, "why": choice.why} if choice else None,
         "memory": asdict(memory),
@@ -60,7 +60,7 @@ def _resolved(chosen: str, wishes: Wishes, choice: Choice | None) -> str:
     if is_auto(chosen):
         return loadable(choice.model) if choice else ""
     try:
-        return model_files.resolve(chosen, wishes.tree, wishes.model_dir)
+        return counts(chosen, wishes)
     except ModelNotFound:
         return ""
 
