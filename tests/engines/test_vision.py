@@ -11,7 +11,9 @@ import psutil
 import pytest
 
 from tests.engines.vision_models import WORDS, in_base64, make_captioner, make_untrained, square
+from tests.unit.loopback_hub import running_hub
 from zwaif_fallback import eyes
+from zwaif_fallback.download import HuggingFace, download
 from zwaif_fallback.engines import vision
 from zwaif_fallback.errors import EngineError, ModelError
 from zwaif_hooks.messages import ChatRequest, Message, Picture, Purpose
@@ -46,6 +48,21 @@ def test_red_is_told_from_blue_in_a_process_of_its_own(sight: eyes.Eyes, caption
     file.write_bytes(square("blue", "JPEG"))
     assert sight.describe(Picture(path=str(file)), str(captioner)) == "a blue square on white"
     assert sight.pid == first, "the model stays loaded for the next picture"
+
+
+def test_a_downloaded_one_is_found_by_its_name(
+    captioner: Path, tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, name = tmp_path / "cache", "someone/captions"
+    with running_hub(name, {path.name: path.read_bytes() for path in captioner.iterdir()}) as hub:
+        source = HuggingFace(hub.address, str(cache), wait=lambda seconds: None)
+        download(name, told.append, source, cache_dir=str(cache))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    look = eyes.Eyes(lambda line, error: told.append(line), PATIENT, idle=PATIENT)
+    try:
+        assert look.describe(in_base64(square("red")), name) == "a red square on white"
+    finally:
+        look.close()
 
 
 def test_the_picture_becomes_a_line_of_the_conversation(sight: eyes.Eyes, captioner: Path) -> None:
