@@ -102,7 +102,7 @@ def test_a_probe_does_not_wait_for_an_explanation_either(
     """It runs in a thread that may block; a server that is well again would be hidden as long as it does."""
 
     def play(talk: Talk) -> None:
-        not_explained(talk) if len(server.asked) < 3 else FaultServer.play(server, talk)
+        not_explained(talk) if len(server.asked) < 5 else FaultServer.play(server, talk)
 
     monkeypatch.setattr("zwaif_hooks.primary.PROBE_PATIENCE", (1e7,))
     monkeypatch.setattr(server, "play", play)
