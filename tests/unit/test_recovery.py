@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from zwaif_hooks import primary as module
+from zwaif_hooks.deadlines import Limits
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
 from zwaif_hooks.primary import Primary
 from zwaif_hooks.pump import Chunk, PrimaryError
@@ -139,10 +140,10 @@ class _Request:
     def start(self) -> None:
         self._takes = self._first_word(self._run.time)
 
-    def take(self, first: float, between: float) -> Chunk:
-        self._run.time += min(first, self._takes)
-        if self._takes > first:
-            raise PrimaryError(FailureKind.FIRST_TOKEN_TIMEOUT, f"no text within {first:g} s")
+    def take(self, limits: Limits) -> Chunk:
+        self._run.time += min(limits.first, self._takes)
+        if self._takes > limits.first:
+            raise PrimaryError(FailureKind.FIRST_TOKEN_TIMEOUT, f"no text within {limits.first:g} s")
         return Chunk("Hi")
 
     def abandon(self) -> None:
