@@ -42,7 +42,6 @@ class Reading:
 
     def __init__(self, source: Source, clock: Clock, here: bool = True) -> None:
         self.slice = clock.real(SLICE_SECONDS)
-        self.changed = threading.Condition()
         self.had_content = False
         self.spoke_at = 0.0
         """When the first text was there, by the clock; somebody may have come for it later."""
@@ -115,15 +114,18 @@ class Reading:
         if self._ended and self._closers.closed:
             return
         self._closers.close()
-        with self.changed:
+        with _changed:
             self._ended = True
-            self.changed.notify_all()
+            _changed.notify_all()
         self._stop()
 
     def before_bytes(self) -> None:
         """Comments may come for ever, and are no text."""
         self._be_quick()
-        if self._is_mine and self._clock.now() >= max(self._last_content, self._back) + self._limit():
+        if not self._is_mine:
+            return
+        silent = self._clock.now() - max(self._last_content, self._back)
+        if silent >= SLICE_SECONDS and silent >= self._limit():  # at first there is no silence to look up a limit for
             self._overdue()
 
     def hurry(self, seconds: float) -> None:
@@ -211,8 +213,8 @@ class Reading:
         self._is_mine = True
 
     def _is_handed_over(self) -> bool:
-        with self.changed:
-            return self._clock.wait(self.changed, lambda: self._handed_over or self._ended, SLICE_SECONDS)
+        with _changed:
+            return self._clock.wait(_changed, lambda: self._handed_over or self._ended, SLICE_SECONDS)
 
     def _read_ahead(self) -> None:
         try:
@@ -227,9 +229,13 @@ class Reading:
             self._chunks = _failed(PrimaryError(FailureKind.UNKNOWN, repr(error), original=error))
         if self._closers.closed:
             self._stop()
-        with self.changed:
+        with _changed:
             self._handed_over = True
-            self.changed.notify_all()
+            _changed.notify_all()
+
+
+_changed = threading.Condition()
+"""One for all: to make one costs each message more than it costs to be woken for another, when one is handed over."""
 
 
 def _failed(error: PrimaryError) -> Iterator[Chunk]:

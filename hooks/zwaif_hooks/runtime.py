@@ -33,7 +33,8 @@ class Runtime:
         """Whether the guards take over at all; asked before every request.
 
         An edited ``.env`` counts at once, and to look for one would cost a healthy message more than most of what we
-        do: where the server will be asked anyway, that is done while it thinks, and when it failed (``still_enabled``).
+        do: where the server will be asked anyway, that is done while it thinks or afterwards, and when it failed
+        (``still_enabled``).
         """
         if self._is_on() and not self.primaries.one_is_open():
             return True

@@ -6,10 +6,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from zwaif_hooks.deadlines import Limits
+from zwaif_hooks.errands import errands
 from zwaif_hooks.explain import Why, explain
 from zwaif_hooks.host import log
 from zwaif_hooks.joining import SurrogateGate, by_sentence
@@ -48,7 +49,7 @@ class Call:
     describe: Callable[[], ChatRequest]
     """What was asked, in our words; only called when the primary failed or is late."""
     backend: str = ""
-    prompt_chars: int = 0
+    prompt_chars: Callable[[], int] = int
     """Length of what was asked, in characters: long prompts are given longer to the first token."""
     why: Why | None = None
     """Find out why a reply ended without a word and a reason, where the server can be asked."""
@@ -124,7 +125,9 @@ class Turn:
                 yield chunk
             answered = not self._abandoned
         finally:
+            self._learn()
             self._runtime.records.add(self._record(chars, answered))
+            errands.soon(self._runtime.settings.reload)
         if answered and self._failure is None:
             self._runtime.plugins.hook.primary_answered(
                 primary=self._primary.name, describe=self._call.describe, reply=self._delivered
@@ -187,10 +190,8 @@ class Turn:
             if not chunk.text and chunk.native is None:
                 continue
             held += whole.feed(chunk.text)
-            if not self._delivered:
-                if not held.strip() or could_be_an_apology(held):
-                    continue
-                self._primary.first_token.observe(self._call.prompt_chars, reading.spoke_at - self._began)
+            if not self._delivered and (not held.strip() or could_be_an_apology(held)):
+                continue
             self._primary_pieces += 1
             self._delivered += held
             if chunk.native is not None and held == chunk.text:
@@ -224,7 +225,7 @@ class Turn:
     def _unread_part(self) -> str:
         """What the server left out of the prompt, told to the user once."""
         try:
-            note = unread(self._usage, self._call.prompt_chars, self._call.describe)
+            note = unread(self._usage, self._prompt_chars, self._call.describe)
         except Exception as error:
             self._runtime.report(f"The length of the prompt could not be checked: {error!r}", error)
             return ""
@@ -245,10 +246,23 @@ class Turn:
         if looks_unfinished(self._delivered, request.recent_replies, request.stop):
             raise PrimaryError(FailureKind.CUT, "the reply says it is finished, in the middle of a sentence")
 
+    @cached_property
+    def _prompt_chars(self) -> int:
+        try:
+            return self._call.prompt_chars()
+        except Exception as error:  # only how long to wait depends on it
+            self._runtime.report(f"The length of the prompt could not be told: {error!r}", error)
+            return 0
+
+    def _learn(self) -> None:
+        """How long this server needed for its first word."""
+        if self._reading is not None and self._primary_pieces:
+            self._primary.first_token.observe(self._prompt_chars, self._reading.spoke_at - self._began)
+
     def _first_limit(self) -> float:
         self._runtime.settings.reload()
         setting = self._runtime.settings.get("API_FALLBACK_FIRST_TOKEN_TIMEOUT")
-        return self._primary.first_token.deadline(self._call.prompt_chars, setting)
+        return self._primary.first_token.deadline(self._prompt_chars, setting)
 
     def _stall_limit(self) -> float:
         return self._primary.pauses.deadline(self._runtime.settings.get("API_FALLBACK_STALL_TIMEOUT"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -12,6 +14,7 @@ import requests
 from tests.faults.conftest import Guarded
 from tests.faults.server import HEALTHY, FaultServer
 from tests.faults.test_clients import LOCAL, Ask, _free_address, ask, ask_http, ask_ollama
+from tests.unit.test_reading import Clock
 from zwaif_hooks.host import envfile
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.messages import ChatRequest
@@ -68,25 +71,52 @@ def test_switched_on(guarded: Guarded, ask: Ask, env: Path, stream: bool) -> Non
     assert ask(address, stream) == LOCAL
 
 
-def test_the_question_goes_out_first(guarded: Guarded, env: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done: list[str] = []
-    stamp = envfile.stamp
+class Looks:
+    """A server that thinks for ``thought`` seconds, and what came when: the question, a look at ``.env``, the reply."""
 
-    def look(path: Path) -> object:
-        done.append("looked at .env")
-        return stamp(path)
+    def __init__(self, guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.done: list[str] = []
+        self.looked = threading.Event()
+        self.thought = 0.0
+        self._clock = Clock()
+        self._runtime = replace(guarded.runtime, clock=self._clock)
+        self._stamp = envfile.stamp
+        monkeypatch.setattr(envfile, "stamp", self._look)
 
-    def server(closers: Closers) -> Iterator[Chunk]:
-        done.append("asked")
+    def _look(self, path: Path) -> object:
+        self.done.append("looked at .env")
+        self.looked.set()
+        return self._stamp(path)
+
+    def _server(self, closers: Closers) -> Iterator[Chunk]:
+        self.done.append("asked")
+        self._clock.time += self.thought
         assert closers.patience is not None
         closers.patience.before_bytes()
+        self.done.append("replied")
         yield Chunk("Hello.", reason="stop")
 
-    monkeypatch.setattr(envfile, "stamp", look)
-    assert guarded.runtime.enabled
-    call = Call("127.0.0.1:1", server, server, lambda: ChatRequest("oobabooga", ()), direct=True)
-    assert "".join(chunk.text for chunk in Turn(call, guarded.runtime).start(ahead=False).chunks()) == "Hello."
-    assert done == ["asked", "looked at .env"]
+    def reply(self) -> str:
+        assert self._runtime.enabled
+        call = Call("127.0.0.1:1", self._server, self._server, lambda: ChatRequest("oobabooga", ()), direct=True)
+        return "".join(chunk.text for chunk in Turn(call, self._runtime).start(ahead=False).chunks())
+
+
+@pytest.fixture
+def looks(guarded: Guarded, env: Path, monkeypatch: pytest.MonkeyPatch) -> Looks:
+    return Looks(guarded, monkeypatch)
+
+
+def test_the_question_goes_out_first(looks: Looks) -> None:
+    looks.thought = 0.1
+    assert looks.reply() == "Hello."
+    assert looks.done[:3] == ["asked", "looked at .env", "replied"]
+
+
+def test_where_nothing_is_waited_for_the_look_comes_afterwards(looks: Looks) -> None:
+    assert looks.reply() == "Hello."
+    assert looks.looked.wait(20)
+    assert looks.done[:3] == ["asked", "replied", "looked at .env"]
 
 
 @pytest.mark.parametrize(("stream", "error"), [(True, httpx.ConnectError), (False, ConnectionError)])

@@ -90,3 +90,15 @@ def test_a_stream_that_is_called_json_is_a_stream(
     monkeypatch.setattr(server, "play", play)
     assert ask_http(server.address, stream) == REPLY
     assert guarded.plugin.asked == []
+
+
+@STREAM
+def test_a_prompt_whose_length_cannot_be_told_is_sent_all_the_same(
+    guarded: Guarded, server: FaultServer, ask_http: Ask, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.faults.test_clients.MESSAGES", [{"role": "user", "content": [{"text": 5}]}])
+    assert ask_http(server.address, stream) == REPLY
+    assert guarded.lines and all(
+        line.startswith("The length of the prompt could not be told") for line in guarded.lines
+    )
+    assert guarded.plugin.asked == []

@@ -92,14 +92,13 @@ class _Exchange:
         self._purpose = purpose_of_caller()
 
     def respond(self) -> requests.Response:
-        size = prompt_chars(self._body["messages"])
         call = Call(
             self._address,
             self._read,
             self._probe,
             self._describe,
             "oobabooga",
-            size,
+            functools.partial(prompt_chars, self._body["messages"]),
             self._why,
             max_tokens=_asked_for(self._body),
             direct=True,

@@ -200,14 +200,11 @@ class _Exchange:
         return reply
 
     def _turn(self) -> Turn:
-        call = Call(self._address, self._read, self._probe, self._describe, "lmstudio", self._prompt_chars())
+        call = Call(self._address, self._read, self._probe, self._describe, "lmstudio", self._prompt_chars)
         return Turn(call, self._runtime).start()
 
     def _prompt_chars(self) -> int:
-        try:
-            return prompt_chars(_turns(self._history))
-        except Exception:  # only how long to wait depends on it
-            return 0
+        return prompt_chars(_turns(self._history))
 
     def _read(self, closers: Closers) -> Iterator[Chunk]:
         yield from self._ask(self._history, self._config, closers)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -84,7 +85,6 @@ class _Exchange:
         self._server = _server_of(client, runtime.settings)
 
     def respond(self) -> Any:
-        size = prompt_chars(self._messages)
         server = self._server
         call = Call(
             server.address,
@@ -92,7 +92,7 @@ class _Exchange:
             self._probe,
             self._describe,
             "ollama",
-            size,
+            partial(prompt_chars, self._messages),
             max_tokens=_asked_for(self._kwargs.get("options")),
             direct=server.direct,
             named=server.named,
