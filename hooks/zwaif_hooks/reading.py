@@ -121,7 +121,8 @@ class Reading:
 
     def before_bytes(self) -> None:
         """Comments may come for ever, and are no text."""
-        self._be_quick()
+        if self._hurried_until is not None:
+            self._be_quick()
         if not self._is_mine:
             return
         silent = self._clock.now() - max(self._last_content, self._back)

@@ -200,7 +200,8 @@ class _WatchedStream:
 
         self._library = httpcore
         self._stream = stream
-        self._plain = None if stream.get_extra_info("ssl_object") else stream.get_extra_info("socket")
+        self.get_extra_info = stream.get_extra_info
+        self._plain: Any = None if stream.get_extra_info("ssl_object") else stream.get_extra_info("socket")
         self._left = MOST_BYTES
         self._is_first = False
         self._closers: Closers | None = None
@@ -212,12 +213,7 @@ class _WatchedStream:
         if patience is None:
             return bytes(self._stream.read(max_bytes, timeout))
         patience.before_bytes()
-        while True:
-            try:
-                part = bytes(self._stream.read(max_bytes, patience.slice))
-                break
-            except self._library.ReadTimeout:
-                patience.no_bytes()
+        part = (self._received if self._plain is not None else self._deciphered)(max_bytes, patience)
         self._left -= len(part)
         if self._left < 0:
             raise self._library.ReadError(FLOODED)
@@ -229,7 +225,26 @@ class _WatchedStream:
             return part[: part.index(NOT_ASKED) + len(LAST_CHUNK)]
         return part
 
+    def _received(self, max_bytes: int, patience: Patience) -> bytes:
+        """Straight from the socket, which is in slices since the question was sent: each chunk comes this way."""
+        while True:
+            try:
+                return bytes(self._plain.recv(max_bytes))
+            except TimeoutError:
+                patience.no_bytes()
+            except OSError as error:
+                raise self._library.ReadError(error) from error
+
+    def _deciphered(self, max_bytes: int, patience: Patience) -> bytes:
+        while True:
+            try:
+                return bytes(self._stream.read(max_bytes, patience.slice))
+            except self._library.ReadTimeout:
+                patience.no_bytes()
+
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if not buffer:  # so ends each question
+            return
         self._report()
         if self._patience is None or self._plain is None:
             self._stream.write(buffer, timeout)
