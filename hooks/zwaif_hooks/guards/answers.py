@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -37,13 +38,11 @@ def explanation(parts: Iterable[bytes], closers: Closers, broken: tuple[type[Bas
     if closers.patience is not None:
         closers.patience.hurry(EXPLANATION_SECONDS)
     said = b""
-    try:
+    with contextlib.suppress(*broken):
         for part in parts:
             said += part
             if len(said) >= EXPLANATION_BYTES:
                 break
-    except broken:
-        pass
     return said[:EXPLANATION_BYTES]
 
 
