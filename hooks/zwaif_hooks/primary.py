@@ -86,7 +86,8 @@ class Primary:
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
-        self._open = False
+        self.is_open = False
+        """Whether no request of the user's may go to it now."""
         self._soft = 0
         self._changed_at = self._clock.now()
         self._last_failure: PrimaryFailure | None = None
@@ -104,10 +105,6 @@ class Primary:
         self.first_token = FirstTokenHistory(self._clock)
         self.pauses = PauseHistory()
 
-    def admit(self) -> bool:
-        """May a request of the user's go to the primary now?"""
-        return not self._open
-
     def open_failure(self) -> PrimaryFailure:
         """What to tell a plugin about a request that was not even asked."""
         last = self._last_failure
@@ -117,7 +114,7 @@ class Primary:
     def succeeded(self) -> None:
         """A reply came through, whole."""
         self._proven = True
-        if self._soft or self._open:
+        if self._soft or self.is_open:
             self._close_breaker()
 
     def failed(self, failure: PrimaryFailure, probe: Source | None = None) -> None:
@@ -131,9 +128,9 @@ class Primary:
                 self._not_before = self._clock.now() + failure.retry_after
             self._was_away = self._was_away or failure.kind in AWAY
             hard = failure.kind in HARD or not self._proven
-            if self._open or not (hard or self._soft >= SOFT_LIMIT):
+            if self.is_open or not (hard or self._soft >= SOFT_LIMIT):
                 return
-            self._open = True
+            self.is_open = True
             self._silences = LOADING if failure.kind in GONE else 0
             self._changed_at = self._clock.now()
             self._needed = self._confirmations_needed(failure.kind)
@@ -165,14 +162,14 @@ class Primary:
     def explained(self, reason: PrimaryFailure, still: Callable[[], PrimaryFailure | None]) -> bool:
         """Why it failed was found out later; ``still`` looks whether that is yet so. True where an outage begins."""
         with self._lock:
-            meanwhile_well = not (self._open or self._soft)
-            began, ask = not (self._open or meanwhile_well), self._probe
+            meanwhile_well = not (self.is_open or self._soft)
+            began, ask = not (self.is_open or meanwhile_well), self._probe
         if not meanwhile_well:
             self.failed(reason, _unless(still, ask))
         return began
 
     def status(self) -> PrimaryStatus:
-        state = "open" if self._open else "failing" if self._soft else "healthy"
+        state = "open" if self.is_open else "failing" if self._soft else "healthy"
         return PrimaryStatus(self.name, state, self._clock.now() - self._changed_at, self._last_failure)
 
     def shut_down(self) -> None:
@@ -182,8 +179,8 @@ class Primary:
 
     def _close_breaker(self) -> None:
         with self._lock:
-            was_open, lasted = self._open, self._clock.now() - self._changed_at
-            self._open, self._soft = False, 0
+            was_open, lasted = self.is_open, self._clock.now() - self._changed_at
+            self.is_open, self._soft = False, 0
             self._asked_why = self._was_away = False
             self._changed_at = self._recovered_at = self._clock.now()
             self._wake.notify_all()
@@ -207,8 +204,8 @@ class Primary:
             with self._lock:
                 confirm = CONFIRM_SECONDS if self._proven else UNPROVEN_SECONDS
                 pause = confirm if confirmed else self._pause()
-                self._clock.wait(self._wake, lambda: not self._open or self._closed_for_good, pause)
-                if not self._open or self._closed_for_good:
+                self._clock.wait(self._wake, lambda: not self.is_open or self._closed_for_good, pause)
+                if not self.is_open or self._closed_for_good:
                     self._prober = None
                     return
             confirmed = confirmed + 1 if self._is_well() else 0
@@ -288,7 +285,7 @@ class PrimaryBook:
     def one_is_open(self) -> bool:
         """Whether any of them is not to be asked now."""
         for primary in list(self._primaries.values()):  # noqa: SIM110 - before each message: any() is slower
-            if not primary.admit():
+            if primary.is_open:
                 return True
         return False
 

@@ -100,7 +100,7 @@ class Turn:
 
         ``ahead``: ask at once, so that it thinks while Z-Waif speaks its chatpop; otherwise when ``chunks`` is read.
         """
-        if not self._primary.admit():
+        if self._primary.is_open:
             return self
         if self._call.direct:
             self._reading = Reading(self._call.open, self._clock, here=not self._call.named)

@@ -48,7 +48,7 @@ def test_a_server_that_is_not_there_is_an_outage_from_the_start() -> None:
     primary = Primary(name, lambda _, failure, __: told.append(failure))
     line = check_at_start("Oobabooga", primary)
     assert "not there yet" in line and name in line
-    assert not primary.admit()
+    assert primary.is_open
     assert told[0] is not None and told[0].kind is FailureKind.REFUSED
     primary.shut_down()
 
@@ -58,7 +58,7 @@ def test_a_server_that_listens_is_left_alone() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         primary = Primary(f"127.0.0.1:{server.getsockname()[1]}", lambda *change: told.append(change))
         assert "accepts connections" in check_at_start("Ollama", primary)
-    assert primary.admit()
+    assert not primary.is_open
     assert told == []
 
 

@@ -139,7 +139,7 @@ class Probe:
 @pytest.mark.parametrize("kind", sorted(HARD))
 def test_a_hard_failure_opens_at_once(watched: Watched, kind: FailureKind) -> None:
     watched.primary.failed(failure(kind))
-    assert not watched.primary.admit()
+    assert watched.primary.is_open
     assert watched.primary.status().state == "open"
 
 
@@ -147,17 +147,17 @@ def test_a_hard_failure_opens_at_once(watched: Watched, kind: FailureKind) -> No
 def test_soft_failures_open_when_they_come_in_a_row(watched: Watched, kind: FailureKind) -> None:
     for _ in range(SOFT_LIMIT - 1):
         watched.primary.failed(failure(kind))
-        assert watched.primary.admit()
+        assert not watched.primary.is_open
         assert watched.primary.status().state == "failing"
     watched.primary.failed(failure(kind))
-    assert not watched.primary.admit()
+    assert watched.primary.is_open
 
 
 def test_a_good_reply_between_two_soft_failures_starts_the_count_afresh(watched: Watched) -> None:
     for _ in range(5):
         watched.primary.failed(failure(FailureKind.CUT))
         watched.primary.succeeded()
-    assert watched.primary.admit()
+    assert not watched.primary.is_open
     assert watched.primary.status().state == "healthy"
     assert watched.changes == []
 
@@ -173,7 +173,7 @@ def test_it_is_open_after_two_soft_failures_in_a_row_and_not_before(events: list
         else:
             watched.primary.failed(failure(event))
             in_a_row += 1
-        assert watched.primary.admit() == (in_a_row < SOFT_LIMIT)
+        assert watched.primary.is_open == (in_a_row >= SOFT_LIMIT)
     watched.primary.shut_down()
 
 
@@ -221,14 +221,14 @@ def test_nobody_is_admitted_until_a_probe_has_generated(watched: Watched, there:
     watched.primary.failed(failure(FailureKind.REFUSED), probe)
     for _ in range(3):
         watched.clock.next_wait()
-        assert not any(watched.primary.admit() for _ in range(100))
+        assert all(watched.primary.is_open for _ in range(100))
         watched.clock.move(1.0)
         assert probe.asked.acquire(timeout=WAIT)
     watched.clock.next_wait()
     probe.answer = "!"
     watched.clock.move(100.0)
     assert watched.back.wait(WAIT)
-    assert watched.primary.admit()
+    assert not watched.primary.is_open
     assert watched.primary.status().state == "healthy"
 
 
@@ -270,7 +270,7 @@ def test_a_probe_that_does_not_generate_is_no_recovery(watched: Watched, there: 
         watched.clock.next_wait()
         watched.clock.move(1.0)
         assert probe.asked.acquire(timeout=WAIT)
-    assert not watched.primary.admit()
+    assert watched.primary.is_open
     watched.clock.next_wait()
     probe.answer = "x"
     watched.clock.move(10.0)
@@ -293,7 +293,7 @@ def test_fifty_threads_at_the_moment_of_the_probe_start_only_one(watched: Watche
     assert probe.asked.acquire(timeout=WAIT)
 
     def use() -> None:
-        watched.primary.admit()
+        assert watched.primary.is_open
         watched.primary.failed(failure(FailureKind.REFUSED), slow)
 
     threads = [threading.Thread(target=use) for _ in range(50)]
@@ -345,7 +345,7 @@ def test_probing_begins_again_with_the_next_outage(watched: Watched, there: thre
         watched.back.clear()
         there.clear()
         watched.primary.failed(failure(FailureKind.REFUSED), Probe())
-        assert not watched.primary.admit()
+        assert watched.primary.is_open
         watched.clock.next_wait()
         there.set()
         watched.clock.move(2.0)
@@ -450,7 +450,7 @@ def test_that_it_is_there_must_do_where_the_model_is_not_loaded(
     assert watched.clock.next_wait() == module.UNPROVEN_SECONDS
     watched.clock.move(module.UNPROVEN_SECONDS)
     assert watched.back.wait(WAIT)
-    assert watched.primary.admit()
+    assert not watched.primary.is_open
 
 
 def test_what_came_back_without_proof_is_given_up_at_its_first_failure(
@@ -463,7 +463,7 @@ def test_what_came_back_without_proof_is_given_up_at_its_first_failure(
     watched.clock.move(1.0)
     assert watched.back.wait(WAIT)
     watched.primary.failed(failure(FailureKind.HTTP_ERROR))
-    assert not watched.primary.admit()
+    assert watched.primary.is_open
 
 
 def test_a_reply_is_proof(watched: Watched, there: threading.Event) -> None:
@@ -475,7 +475,7 @@ def test_a_reply_is_proof(watched: Watched, there: threading.Event) -> None:
     assert watched.back.wait(WAIT)
     watched.primary.succeeded()
     watched.primary.failed(failure(FailureKind.HTTP_ERROR))
-    assert watched.primary.admit()
+    assert not watched.primary.is_open
 
 
 # --- a reason that is found out later --------------------------------------------------------------------------------
@@ -505,7 +505,7 @@ def test_a_reason_that_comes_when_the_server_is_well_again_begins_none(watched: 
     watched.primary.failed(failure(FailureKind.CUT), Probe())
     watched.primary.succeeded()
     assert not watched.primary.explained(NO_MODEL, lambda: NO_MODEL)
-    assert watched.primary.admit()
+    assert not watched.primary.is_open
 
 
 def test_while_the_reason_lasts_nothing_is_generated(watched: Watched, there: threading.Event) -> None:
@@ -558,8 +558,8 @@ def test_after_shutting_down_no_prober_starts(watched: Watched) -> None:
 def test_each_address_has_one_state_of_its_own(clock: HandClock, there: threading.Event) -> None:
     book = PrimaryBook(lambda *_: None, clock)
     book.get("a:1").failed(failure(FailureKind.REFUSED))
-    assert not book.get("a:1").admit()
-    assert book.get("b:2").admit()
+    assert book.get("a:1").is_open
+    assert not book.get("b:2").is_open
     assert [(status.name, status.state) for status in book.statuses()] == [("a:1", "open"), ("b:2", "healthy")]
     clock.next_wait()
     book.shut_down()

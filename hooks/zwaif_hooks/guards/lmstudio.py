@@ -285,7 +285,7 @@ def _prepared(library: DefaultClient, prepare: Callable[[], Any], src: Any, runt
     """Hand a picture to the server, or a stand-in when it does not take it in time: the chat call then takes over."""
     unsent = {**UNSENT_IMAGE, "name": os.fspath(src)} if isinstance(src, (str, os.PathLike)) else UNSENT_IMAGE
     primary = runtime.primaries.get(library.address())
-    if not primary.admit() or not listens(primary.name):
+    if primary.is_open or not listens(primary.name):
         return unsent
 
     def source(_: Closers) -> Iterator[Chunk]:

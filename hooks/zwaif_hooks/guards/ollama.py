@@ -78,8 +78,8 @@ class _Exchange:
         self._client = client
         self._model = model
         self._messages = list(messages)
-        self._kwargs = {key: value for key, value in kwargs.items() if key != "stream"}
-        self._stream = bool(kwargs.get("stream"))
+        self._stream = bool(kwargs.pop("stream", False))
+        self._kwargs = kwargs
         self._runtime = runtime
         self._purpose = purpose_of_caller()
         self._server = _server_of(client, runtime.settings)
