@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from ipaddress import ip_address
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 LOOPBACK_CONNECT_SECONDS = 0.5
 """A loopback address accepts in microseconds or not at all, but Windows repeats the attempt for two seconds."""
@@ -15,26 +14,23 @@ class Reads(Protocol):
     def get(self, name: str) -> Any: ...
 
 
-class Limits:
-    """How much silence one reply may hold, in seconds. Found out once there is some, as the question goes out first."""
+class Limits(Protocol):
+    """How much silence one reply may hold, in seconds. Asked for once there is some, as the question goes out first."""
 
-    def __init__(self, first: Callable[[], float], stall: Callable[[], float]) -> None:
-        self._first, self._stall = first, stall
-
-    @classmethod
-    def of(cls, first: float, stall: float) -> Limits:
-        """The same where both are known."""
-        return cls(lambda: first, lambda: stall)
-
-    @cached_property
+    @property
     def first(self) -> float:
         """Before the first text."""
-        return self._first()
 
-    @cached_property
+    @property
     def stall(self) -> float:
         """Between two pieces of text."""
-        return self._stall()
+
+
+class Known(NamedTuple):
+    """Limits that are known beforehand."""
+
+    first: float
+    stall: float
 
 
 def connect_seconds(settings: Reads, host: str) -> float:

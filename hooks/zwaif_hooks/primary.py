@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from zwaif_hooks.clock import Clock, SystemClock
-from zwaif_hooks.deadlines import Limits, is_loopback
+from zwaif_hooks.deadlines import Known, is_loopback
 from zwaif_hooks.learned import FirstTokenHistory, PauseHistory
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
 from zwaif_hooks.pump import Chunk, Closers, PrimaryError, Pump, Source
@@ -235,7 +235,7 @@ class Primary:
         patience = PROBE_PATIENCE[self._silences % len(PROBE_PATIENCE)]
         self._silences += 1
         try:
-            while (chunk := pump.take(Limits.of(patience, patience))) is not None:
+            while (chunk := pump.take(Known(patience, patience))) is not None:
                 if chunk.text or chunk is NOT_LOADED:
                     self._proven, self._silences = bool(chunk.text), 0
                     return True

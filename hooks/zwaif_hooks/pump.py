@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 from zwaif_hooks.clock import Clock
-from zwaif_hooks.deadlines import Limits
+from zwaif_hooks.deadlines import Known, Limits
 from zwaif_hooks.messages import FailureKind
 from zwaif_hooks.threads import readers
 from zwaif_hooks.usage import Usage
@@ -53,7 +53,7 @@ class Chunk(NamedTuple):
     """What the server counted, on the chunk that says so."""
 
 
-FOREVER = Limits.of(3600.0, 3600.0)
+FOREVER = Known(3600.0, 3600.0)
 """Plugins have their own deadlines; this only keeps a lost wake-up from lasting for ever."""
 
 

@@ -60,7 +60,7 @@ class Reading:
         self._finished = False
         self._rivalry: Rivalry | None = None
         self._late: Late | None = None
-        self._limits = FOREVER
+        self._limits: Limits = FOREVER
         self._last_content = self._back = self._left = clock.now()
         self._hurried_until: float | None = None
 

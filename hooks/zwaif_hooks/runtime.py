@@ -36,14 +36,11 @@ class Runtime:
         do: where the server will be asked anyway, that is done while it thinks or afterwards, and when it failed
         (``still_enabled``).
         """
-        if self._is_on() and not self.primaries.one_is_open():
+        if self.settings.get("API_FALLBACK_ENABLED") and not self.primaries.one_is_open():
             return True
         return self.still_enabled()
 
     def still_enabled(self) -> bool:
         """The same, ``.env`` looked at."""
         self.settings.reload()
-        return self._is_on()
-
-    def _is_on(self) -> bool:
         return bool(self.settings.get("API_FALLBACK_ENABLED"))

@@ -6,10 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from zwaif_hooks.deadlines import Limits
 from zwaif_hooks.errands import errands
 from zwaif_hooks.explain import Why, explain
 from zwaif_hooks.host import log
@@ -88,7 +87,7 @@ class Turn:
         self._race: Race | None = None
         self._delivered = ""
         self._speaker: Speaker | None = None
-        self._abandoned = False
+        self._abandoned = self._over = False
         self._failure: PrimaryFailure | None = None
         self._answer: AnswerRecord | None = None
         self._usage: Usage | None = None
@@ -125,6 +124,7 @@ class Turn:
                 yield chunk
             answered = not self._abandoned
         finally:
+            self._over = True
             self._learn()
             self._runtime.records.add(self._record(chars, answered))
             errands.soon(self._runtime.settings.reload)
@@ -173,18 +173,16 @@ class Turn:
     def _leave_previous_turn(self) -> None:
         """Z-Waif never closes an iterator: a Reroll leaves the old one behind in the same thread and asks again."""
         previous = getattr(_this_thread, "turn", None)
-        if previous is not None and previous is not self:
+        if previous is not None and previous is not self and not previous._over:
             previous.abandon()
         _this_thread.turn = self
 
     def _from_primary(self, reading: Reading | Pump) -> Iterator[Chunk]:
-        limits = Limits(self._first_limit, self._stall_limit)
         limit = longest(self._call.max_tokens)
         whole = SurrogateGate()
         held = ""
         why = ""
-        begin_race = partial(self._begin_race, limits=limits)
-        while (chunk := reading.take(limits, begin_race)) is not None:
+        while (chunk := reading.take(self, self._begin_race)) is not None:
             why = chunk.reason or why
             self._usage = chunk.usage or self._usage
             if not chunk.text and chunk.native is None:
@@ -259,15 +257,19 @@ class Turn:
         if self._reading is not None and self._primary_pieces:
             self._primary.first_token.observe(self._prompt_chars, self._reading.spoke_at - self._began)
 
-    def _first_limit(self) -> float:
+    @cached_property
+    def first(self) -> float:
+        """Seconds to wait for the first text."""
         self._runtime.settings.reload()
         setting = self._runtime.settings.get("API_FALLBACK_FIRST_TOKEN_TIMEOUT")
         return self._primary.first_token.deadline(self._prompt_chars, setting)
 
-    def _stall_limit(self) -> float:
+    @cached_property
+    def stall(self) -> float:
+        """Seconds to wait between two pieces of text."""
         return self._primary.pauses.deadline(self._runtime.settings.get("API_FALLBACK_STALL_TIMEOUT"))
 
-    def _begin_race(self, late: PrimaryError, limits: Limits) -> Race:
+    def _begin_race(self, late: PrimaryError) -> Race:
         self._runtime.say(f"{self._primary.name}: {late.cause}; a local answer is begun, whoever speaks first is heard")
         failure = self._failure_of(late)
 
@@ -275,7 +277,7 @@ class Turn:
             yield from self._from_plugins(failure, late)
 
         rival = Pump(rivals, self._clock, capacity=AHEAD)
-        self._race = Race(late, failure, rival, self._clock, limits.first, self._end_race)
+        self._race = Race(late, failure, rival, self._clock, self.first, self._end_race)
         rival.start()
         if self._abandoned:
             rival.abandon()

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from zwaif_hooks.deadlines import LOOPBACK_CONNECT_SECONDS, Limits, connect_seconds, is_loopback
+from zwaif_hooks.deadlines import LOOPBACK_CONNECT_SECONDS, connect_seconds, is_loopback
 
 
 def connecting_to(host: str, setting: float) -> float:
@@ -31,16 +31,3 @@ def test_the_machine_itself_accepts_at_once_or_not_at_all(host: str) -> None:
 def test_another_machine_gets_the_time_it_was_given(host: str) -> None:
     assert not is_loopback(host)
     assert connecting_to(host, 5.0) == 5.0
-
-
-def test_how_long_a_silence_may_be_is_found_out_once_and_when_there_is_one() -> None:
-    asked: list[str] = []
-
-    def learned(name: str, seconds: float) -> float:
-        asked.append(name)
-        return seconds
-
-    limits = Limits(lambda: learned("first", 4.0), lambda: learned("stall", 2.0))
-    assert asked == []
-    assert (limits.first, limits.first, asked) == (4.0, 4.0, ["first"])
-    assert (limits.stall, limits.stall, asked) == (2.0, 2.0, ["first", "stall"])

@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from zwaif_hooks.clock import SystemClock
-from zwaif_hooks.deadlines import Limits
+from zwaif_hooks.deadlines import Known
 from zwaif_hooks.learned import (
     COLD_AFTER,
     ENOUGH,
@@ -176,7 +176,7 @@ def test_slow_replies_that_live_are_hardly_ever_taken_over(pace: float, held_up_
         source = partial(replay, server, clock, first=first, pieces=pieces)
         began = clock.time
         reading = Reading(source, clock)
-        limits = Limits(partial(first_token.deadline, chars, SETTING), partial(history.deadline, STALL_SETTING))
+        limits = Known(first_token.deadline(chars, SETTING), history.deadline(STALL_SETTING))
         try:
             while reading.take(limits) is not None:
                 continue

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from zwaif_hooks.clock import SystemClock
-from zwaif_hooks.deadlines import Limits
+from zwaif_hooks.deadlines import Known
 from zwaif_hooks.messages import FailureKind
 from zwaif_hooks.pump import FINISHED_SECONDS, Chunk, Closers, PrimaryError, Pump
 
 WAIT = 10.0
-PATIENT = Limits.of(WAIT, WAIT)
+PATIENT = Known(WAIT, WAIT)
 
 
 class Clock:
@@ -128,9 +128,9 @@ def test_no_text_within_the_limit() -> None:
     ended = threading.Event()
     pump = Pump(silent(threading.Event(), ended), Clock())
     pump.start()
-    assert pump.take(Limits.of(0.5, 0.1)) == Chunk("")
+    assert pump.take(Known(0.5, 0.1)) == Chunk("")
     with pytest.raises(PrimaryError, match=r"no text within 0\.5 s") as caught:
-        pump.take(Limits.of(0.5, 0.1))
+        pump.take(Known(0.5, 0.1))
     assert caught.value.kind is FailureKind.FIRST_TOKEN_TIMEOUT
     pump.abandon()
     assert ended.wait(WAIT)
@@ -146,9 +146,9 @@ def test_a_stop_in_the_middle_has_its_own_limit() -> None:
 
     pump = Pump(source, Clock())
     pump.start()
-    assert pump.take(Limits.of(15.0, 0.3)) == Chunk("word")
+    assert pump.take(Known(15.0, 0.3)) == Chunk("word")
     with pytest.raises(PrimaryError, match=r"stopped for 0\.3 s") as caught:
-        pump.take(Limits.of(15.0, 0.3))
+        pump.take(Known(15.0, 0.3))
     assert caught.value.kind is FailureKind.STALLED
     pump.abandon()
 
@@ -164,7 +164,7 @@ def test_chunks_without_text_do_not_move_the_deadline() -> None:
     pump = Pump(source, clock)
     pump._run()
     for _ in range(3):
-        pump.take(Limits.of(15.0, 10.0))
+        pump.take(Known(15.0, 10.0))
     assert not pump.had_content
     assert clock.limits == []
     assert pump._last_content == 0.0

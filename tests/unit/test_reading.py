@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from zwaif_hooks.clock import SystemClock
-from zwaif_hooks.deadlines import Limits
+from zwaif_hooks.deadlines import Known
 from zwaif_hooks.messages import FailureKind
 from zwaif_hooks.pump import FINISHED_SECONDS, Chunk, Closers, Patience, PrimaryError
 from zwaif_hooks.reading import Reading
 
 WAIT = 10.0
 FIRST, STALL = 15.0, 10.0
-LIMITS = Limits.of(FIRST, STALL)
+LIMITS = Known(FIRST, STALL)
 
 
 class Clock(SystemClock):

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-from zwaif_hooks.deadlines import Limits
+from zwaif_hooks.deadlines import Known
 from zwaif_hooks.guards import lmstudio_greeting
 from zwaif_hooks.guards.answers import kind_of_error
 from zwaif_hooks.guards.lmstudio_client import DefaultClient, is_out_of_reach
@@ -300,7 +300,7 @@ def _prepared(library: DefaultClient, prepare: Callable[[], Any], src: Any, runt
     pump.start()
     limit = runtime.settings.get("API_FALLBACK_FIRST_TOKEN_TIMEOUT")
     try:
-        chunk = pump.take(Limits.of(limit, limit))
+        chunk = pump.take(Known(limit, limit))
     except PrimaryError as error:
         runtime.say(f"LM Studio did not take the picture: {error.cause}")
         return unsent
