@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import re
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -89,6 +90,7 @@ class LoopbackHub(ThreadingHTTPServer):
         self.etags: dict[str, str] = {}
         self.begun_at: list[int] = []
         """Where each answer with a file began, in bytes."""
+        self._connections: set[socket.socket] = set()
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
 
@@ -96,10 +98,18 @@ class LoopbackHub(ThreadingHTTPServer):
     def address(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
 
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        self._connections.add(request)
+        super().finish_request(request, client_address)
+
     def stop(self) -> None:
+        """Hangs up, too: a client keeps its connection for the next question, and a thread here would wait for it."""
         if self._thread.is_alive():
             self.shutdown()
             self._thread.join()
+        for connection in self._connections:
+            with contextlib.suppress(OSError):  # its client was quicker
+                connection.shutdown(socket.SHUT_RDWR)
         self.server_close()
 
 

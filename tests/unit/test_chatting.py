@@ -216,7 +216,9 @@ def test_a_reply_that_the_console_cannot_show_is_no_crash(tmp_path: Path) -> Non
 
 @pytest.mark.skipif(os.name == "nt", reason="sends a signal as a POSIX terminal does")
 def test_a_real_ctrl_c_stops_the_reply_and_not_the_chat(tmp_path: Path) -> None:
-    code = CHAT.format(path=[str(ROOT), str(ROOT / "hooks")])
+    # As in a terminal: whoever runs the tests in the background of a shell has children that ignore it.
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code = listen + CHAT.format(path=[str(ROOT), str(ROOT / "hooks")])
     chat = subprocess.Popen(
         [sys.executable, "-c", code],
         stdin=subprocess.PIPE,
