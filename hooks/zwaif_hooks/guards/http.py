@@ -319,5 +319,5 @@ def _place(url: str) -> tuple[str, str]:
 
 
 def _short(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:160]}"
+    text, name = " ".join(str(error).split())[:160], type(error).__name__
+    return text if text.startswith(name) else f"{name}: {text}"
