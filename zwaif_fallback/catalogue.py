@@ -27,6 +27,8 @@ class Offer:
     name: str
     """Hub id, ``owner/name:file.gguf``, or ``Custom``."""
     title: str
+    short: str = ""
+    """What a person types: ``qwen2.5-1.5b``; accepted wherever a model is named."""
     parameters: float = 0.0
     """In 10^9; 0 where it depends."""
     context_window: int = 0
@@ -96,9 +98,10 @@ def choices() -> list[str]:
 
 
 def find(model: str) -> Offer | None:
-    """The offer of that name or title, whatever its case; ``None`` for anything else."""
+    """The offer of that name, short name or title, whatever its case; ``None`` for anything else."""
     wanted = model.strip().casefold()
-    return next((offer for offer in OFFERS if wanted in (offer.name.casefold(), offer.title.casefold())), None)
+    names = ((offer, (offer.name, offer.short or offer.name, offer.title)) for offer in OFFERS)
+    return next((offer for offer, known in names if wanted in map(str.casefold, known)), None)
 
 
 def family_of(model: str) -> str:

@@ -96,6 +96,7 @@ def _offered(offer: catalogue.Offer, memory: Memory, wishes: Wishes, resolved: s
     return {
         "name": offer.name,
         "title": offer.title,
+        "short": offer.short,
         "parameters": facts.parameters,
         "format": offer.format,
         "download_bytes": facts.size,

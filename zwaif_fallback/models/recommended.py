@@ -1,0 +1,101 @@
+"""The model to bring to a computer that has none: the best of the list that fits it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from zwaif_fallback import catalogue
+from zwaif_fallback.catalogue import Offer
+from zwaif_fallback.hardware import Memory, cpu_cores, memory_now
+from zwaif_fallback.models.auto import Wishes
+from zwaif_fallback.models.facts import GGUF
+from zwaif_fallback.models.fit import ON_CPU, TALKING_SPEED, Abilities, Fit, abilities, fit
+from zwaif_fallback.models.listing import planned_facts
+
+QUALITIES = ("Basic", "Good", "Very good", "Excellent")
+MOST_DOWNLOAD_GB = 6.0
+"""Half an hour on a line of 25 Mbit/s: who waits longer than that has chosen the model, and not been led to it."""
+PROMPT_TOKENS, PROMPT_SECONDS = 1000, 17.0
+"""The first reply of an outage reads the whole conversation, and this is how long that may take on a processor."""
+READING_RATE = 50e9
+"""Parameters times tokens a second that one core reads at (llama.cpp: 500 tokens by 110M in 549 ms on two cores)."""
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One offer, and why."""
+
+    offer: Offer
+    fit: Fit
+    better: Offer | None = None
+    """What would be recommended if GGUF files could be run here (``fit.NO_ENGINE`` says how); None where they can."""
+
+    @property
+    def text(self) -> str:
+        """For one line: ``Qwen2.5 1.5B Instruct (download 1 GB; CPU only, about 20 tokens/s)``."""
+        return f"{self.offer.title} (download {self.offer.download_gb:.2g} GB; {self.fit.text})"
+
+
+def recommended(
+    wishes: Wishes | None = None,
+    memory: Memory | None = None,
+    can: Abilities | None = None,
+    cores: int | None = None,
+) -> Recommendation | None:
+    """The best offer for this computer; None where not even the smallest fits.
+
+    It talks in time on the card, or on the processor (:data:`PROMPT_SECONDS`, ``fit.TALKING_SPEED``), needs no login,
+    and is no larger than :data:`MOST_DOWNLOAD_GB`. Of those the best quality, then GGUF, then the larger model. Where
+    nothing is quick enough, the quickest that fits.
+
+    Half of the computer's memory counts as free: what runs at this moment says little about the moment of an outage. A
+    card's memory counts as far as it is free, since a server that hangs keeps its own.
+
+    Args:
+        wishes: the settings that count (window, device, quantization).
+        memory: of this computer, by default as it is now.
+        can: what the installed libraries can do, by default what is seen.
+        cores: physical ones, by default this computer's.
+    """
+    wishes, memory, can = wishes or Wishes(), memory or memory_now(), can or abilities()
+    cores = cores or cpu_cores()
+    room = replace(memory, ram_free=max(memory.ram_free, memory.ram_total // 2))
+    best = _best(wishes, room, can, cores)
+    if can.gguf:
+        return best
+    with_engine = _best(wishes, room, replace(can, gguf=True), cores)
+    if best is None or with_engine is None or with_engine.offer == best.offer:
+        return best
+    return replace(best, better=with_engine.offer)
+
+
+def _best(wishes: Wishes, memory: Memory, can: Abilities, cores: int) -> Recommendation | None:
+    possible = []
+    for offer in catalogue.OFFERS:
+        if offer.parameters and offer.gated == "no" and offer.download_gb <= MOST_DOWNLOAD_GB:
+            how = fit(
+                planned_facts(offer),
+                memory,
+                window=wishes.window,
+                device=wishes.device,
+                quantization=wishes.quantization,
+                can=can,
+            )
+            if how.fits:
+                possible.append(Recommendation(offer, how))
+    return max(possible, key=lambda one: _rank(one, cores), default=None)
+
+
+def _rank(one: Recommendation, cores: int) -> tuple[float, ...]:
+    """The larger, the better."""
+    offer, how = one.offer, one.fit
+    if not _in_time(one, cores):
+        return (0, how.tokens_per_second)
+    return (1, QUALITIES.index(offer.quality), offer.format == GGUF, offer.parameters, -offer.download_gb)
+
+
+def _in_time(one: Recommendation, cores: int) -> bool:
+    if one.fit.verdict != ON_CPU:
+        return True
+    reading = PROMPT_TOKENS * one.offer.parameters * 1e9 / (READING_RATE * cores)
+    return reading <= PROMPT_SECONDS and one.fit.tokens_per_second >= TALKING_SPEED
