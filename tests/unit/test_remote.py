@@ -7,6 +7,7 @@ import shutil
 import ssl
 import subprocess
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -29,6 +30,8 @@ class Server:
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.release = threading.Event()
+        self.list: bytes | None = None
+        """Sent in place of the list of ``models``."""
         self.models: list[str] = ["text-embedding-1", "chatty"]
         self.answer: Callable[[BaseHTTPRequestHandler, dict[str, Any]], None] = lambda handler, body: stream(
             handler, *deltas("Hello", " there")
@@ -37,7 +40,8 @@ class Server:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                send_json(self, {"data": [{"id": name} for name in outer.models]})
+                listed = {"data": [{"id": name} for name in outer.models]}
+                send_json(self, listed if outer.list is None else outer.list)
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -60,7 +64,7 @@ class Server:
 
 
 def send_json(handler: BaseHTTPRequestHandler, value: Any, status: int = 200) -> None:
-    data = json.dumps(value).encode()
+    data = value if isinstance(value, bytes) else json.dumps(value).encode()
     handler.send_response(status)
     handler.send_header("Content-Type", "application/json")
     handler.send_header("Content-Length", str(len(data)))
@@ -170,7 +174,7 @@ def test_a_server_that_breaks_off_at_a_begun_reply_is_told_of_it_instead(server:
     assert "already said: I am" in server.bodies[1]["messages"][-1]["content"]
     assert server.bodies[1]["messages"][-1]["content"].startswith("Hi")
     server.answer = lambda handler, body: stream(handler)
-    with pytest.raises(EngineError, match="ended in the middle"):
+    with pytest.raises(EngineError, match="ended before the reply was finished"):
         list(RemoteChat(server.host).stream(HELLO))
     assert len(server.bodies) == 3, "a plain request that fails is not asked again"
 
@@ -188,10 +192,10 @@ FAILURES: dict[str, tuple[Callable[..., Any], str]] = {
     "redirect": (lambda h, b: send_json(h, {}, 302), "HTTP 302"),
     "error body": (lambda h, b: send_json(h, {"error": "model not loaded"}), "model not loaded"),
     "error event": (lambda h, b: stream(h, 'data: {"error": {"message": "boom"}}'), "boom"),
-    "html": (lambda h, b: stream(h, "<html>", "</html>"), "ended in the middle"),
-    "bad json": (lambda h, b: stream(h, "data: {"), "not readable"),
-    "not an object": (lambda h, b: stream(h, "data: [1]"), "no chat reply"),
-    "cut": (lambda h, b: stream(h, delta(content="Hel")), "ended in the middle"),
+    "html": (lambda h, b: stream(h, "<html>", "</html>"), "not a chat reply"),
+    "bad json": (lambda h, b: stream(h, "data: {"), "no readable event"),
+    "not an object": (lambda h, b: stream(h, "data: [1]"), "ended before the reply was finished"),
+    "cut": (lambda h, b: stream(h, delta(content="Hel")), "ended before the reply was finished"),
     "empty": (lambda h, b: stream(h, "data: [DONE]"), "the reply was empty"),
 }
 
@@ -212,7 +216,7 @@ def test_no_first_text_in_time_though_bytes_arrive(server: Server) -> None:
         server.release.wait(30)
 
     server.answer = keep_alive
-    with pytest.raises(EngineError, match=r"no text for 0\.5 s"):
+    with pytest.raises(EngineError, match=r"no text within 2\.5 s"):  # to connect, and from then on
         ask(server)
 
 
@@ -224,7 +228,7 @@ def test_stall_keeps_what_was_said(server: Server) -> None:
     server.answer = stall
     pieces = RemoteChat(server.host, deadlines=FAST).stream(HELLO)
     assert next(pieces) == "Hel"
-    with pytest.raises(EngineError, match=r"no text for 0\.5 s"):
+    with pytest.raises(EngineError, match=r"the reply stopped for 0\.5 s"):
         next(pieces)
 
 
@@ -278,3 +282,125 @@ def test_a_certificate_nobody_vouches_for_is_refused(
     with pytest.raises(EngineError, match="its certificate cannot be trusted"):
         list(RemoteChat(f"https://{server.host}", "m").stream(HELLO))
     assert server.headers == [], "nothing was sent, least of all the key"
+
+
+def repeated(handler: BaseHTTPRequestHandler, data: bytes, content_type: str = "text/event-stream") -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Type", content_type)
+    handler.end_headers()
+    for _ in range(2**40 // len(data)):
+        handler.wfile.write(data)
+
+
+def bomb(handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+    """200 MB of spaces in 200 KB."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS | 16)
+    packed = packer.compress(b"[") + b"".join(packer.compress(b" " * 2**20) for _ in range(200)) + packer.flush()
+    handler.send_response(200)
+    handler.send_header("Content-Type", "application/json")
+    handler.send_header("Content-Encoding", "gzip")
+    handler.end_headers()
+    handler.wfile.write(packed)
+
+
+ENDLESS: dict[str, tuple[Callable[..., Any], str]] = {
+    "pings": (lambda h, b: repeated(h, b": ping\n\n"), "no text within 1 s"),
+    "empty deltas": (lambda h, b: repeated(h, delta().encode() + b"\n\n"), "no text within 1 s"),
+    "one line": (lambda h, b: repeated(h, b"x" * 65536), "MB"),
+    "one body": (lambda h, b: repeated(h, b" " * 65536, "application/json"), "MB|no text within"),
+    "gzip": (bomb, "MB"),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_an_answer_without_end_is_given_up_and_hung_up_on(server: Server, name: str) -> None:
+    answer, message = ENDLESS[name]
+    gone = threading.Event()
+
+    def watched(handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+        try:
+            answer(handler, body)
+            handler.rfile.read(1)  # returns when the connection is closed
+        except OSError:
+            pass  # closed while we were sending
+        gone.set()
+
+    server.answer = watched
+    chat = RemoteChat(server.host, "m", deadlines=Deadlines(connect=0.5, first_token=0.5, stall=0.5))
+    with pytest.raises(EngineError, match=message):
+        list(chat.stream(HELLO, max_tokens=20))
+    assert gone.wait(5.0), "the server would go on for nobody"
+
+
+def test_a_reply_without_end_is_ended_behind_a_sentence(server: Server) -> None:
+    gone = threading.Event()
+
+    def talk(handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+        try:
+            repeated(handler, delta(content="And so on. ").encode() + b"\n\n")
+        except OSError:
+            gone.set()
+
+    server.answer = talk
+    said = "".join(RemoteChat(server.host, "m", deadlines=FAST).stream(HELLO, max_tokens=20))
+    assert len(said) < 2_100 and said.endswith(". ")
+    assert gone.wait(5.0)
+
+
+def test_a_server_that_never_speaks_is_hung_up_on(server: Server) -> None:
+    gone = threading.Event()
+
+    def silent(handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+        handler.rfile.read(1)
+        gone.set()
+
+    server.answer = silent
+    with pytest.raises(EngineError, match="no text within 1 s"):
+        list(RemoteChat(server.host, "m", deadlines=Deadlines(connect=0.5, first_token=0.5)).stream(HELLO))
+    assert gone.wait(1.0)
+
+
+def test_an_endless_list_of_models_is_given_up(server: Server) -> None:
+    server.models = ["m" * 100_000] * 20
+    with pytest.raises(EngineError, match="longer than"):
+        RemoteChat(server.host, deadlines=FAST).models()
+
+
+@pytest.mark.parametrize("written", ["[" * 100_000, "{}", "[1]", '{"data": [1]}'])
+def test_an_unreadable_list_of_models_is_one_line(server: Server, written: str) -> None:
+    server.list = written.encode()
+    with pytest.raises(EngineError, match="list of models is not readable"):
+        RemoteChat(server.host, deadlines=FAST).models()
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["\ufeff" + delta(content="Hello"), delta(content=" there"), "data: [DONE]"],
+        [
+            *(["data: " + json.dumps({"choices": [{"index": 1, "delta": {"content": "x"}}, None]})] * 2),
+            *deltas("Hello there"),
+        ],
+        [delta(content="Hello"), 'data: {"choices": [null]}', *deltas(" there")],
+        [delta(content="Hello"), 'data: {"usage": {"pro', *deltas(" there")],
+        [delta(reasoning_content="hm"), *deltas("Hello there")],
+    ],
+)
+def test_the_protections_of_the_primary_count_here_too(server: Server, lines: list[str]) -> None:
+    server.answer = lambda handler, body: stream(handler, *lines)
+    assert ask(server) == "Hello there"
+
+
+def test_halves_of_an_emoji_become_one(server: Server) -> None:
+    server.answer = lambda handler, body: stream(
+        handler, delta(content="Hi \ud83d"), delta(content="\ude00"), "data: [DONE]"
+    )
+    assert ask(server) == "Hi 😀"
+
+
+@pytest.mark.parametrize("reason", ["error", "abort"])
+def test_a_reply_that_the_server_broke_off_is_no_whole_one(server: Server, reason: str) -> None:
+    last = "data: " + json.dumps({"choices": [{"delta": {}, "finish_reason": reason}]})
+    server.answer = lambda handler, body: stream(handler, delta(content="Hello"), last, "data: [DONE]")
+    with pytest.raises(EngineError, match="broke the reply off"):
+        ask(server)

@@ -1,7 +1,7 @@
 """A second server as a source of replies: anything that speaks OpenAI's chat API, streamed.
 
-Reading happens on a thread of its own, so that each deadline is about text, not about bytes: a server that sends
-keep-alives, or empty deltas, without ever saying a word is given up on time too.
+It is read as the primary is, by the same reader: deadlines are about text, not about bytes, and a server that is given
+up is hung up on.
 """
 
 from __future__ import annotations
@@ -9,11 +9,9 @@ from __future__ import annotations
 import json
 import logging
 import os
-import queue
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,13 +19,24 @@ import requests
 
 from zwaif_fallback.errors import EngineError
 from zwaif_fallback.stops import StopFilter
-from zwaif_hooks.messages import Message, Sampling
+from zwaif_hooks.clock import SystemClock
+from zwaif_hooks.deadlines import Known
+from zwaif_hooks.guards.openai_client import read_reply, read_whole
+from zwaif_hooks.guards.sockets import OwnThread, watched_session
+from zwaif_hooks.joining import SurrogateGate
+from zwaif_hooks.length import is_to_end, longest
+from zwaif_hooks.messages import FailureKind, Message, Sampling
+from zwaif_hooks.pump import Chunk, Closers, PrimaryError, Pump
 
 logger = logging.getLogger(__name__)
 
 PASS_HEADER = {"X-ZWaif-Fallback": "1"}
 """Tells the guard in Z-Waif's process that this request is the fallback's own."""
 KEY_VARIABLE = "API_FALLBACK_API_KEY"
+AHEAD = 1024
+"""Pieces that may wait for whoever reads the reply, who may be speaking the one before."""
+LONGEST_LIST = 1_000_000
+"""Bytes of a list of models."""
 _EXTRA = ("top_k", "min_p", "repetition_penalty")
 """Sampling fields that local servers know and OpenAI refuses."""
 _REMEDIES = {
@@ -62,25 +71,24 @@ class RemoteChat:
     def __init__(self, host: str, model: str = "", *, deadlines: Deadlines | None = None, api_key: str = "") -> None:
         self.base_url = base_url(host)
         self.model = model
+        self._address = urlsplit(self.base_url).netloc
         self._deadlines = deadlines or Deadlines()
         self._api_key = api_key or os.environ.get(KEY_VARIABLE, "")
 
     def __repr__(self) -> str:
         return f"RemoteChat({self.base_url!r}, model={self.model!r})"
 
-    def models(self) -> list[str]:
-        """Names of the server's models.
+    def models(self, seconds: float | None = None) -> list[str]:
+        """Names of the server's models, within ``seconds`` (by default, what a reply's first text may take).
 
         Raises:
             EngineError: it cannot be asked, or answers something else.
         """
-        with self._session() as session:
-            try:
-                response = session.get(f"{self.base_url}/models", timeout=self._timeout(), allow_redirects=False)
-                self._check(response)
-                return [str(entry["id"]) for entry in response.json()["data"]]
-            except (requests.RequestException, ValueError, KeyError, TypeError) as error:
-                raise self._error(_cause(error)) from error
+        limits = self._deadlines
+        try:
+            return self._models(Closers(), limits.connect + limits.first_token if seconds is None else seconds)
+        except PrimaryError as error:
+            raise self._failure(error) from error
 
     def stream(
         self,
@@ -129,110 +137,87 @@ class RemoteChat:
 
     def _pieces(self, body: dict[str, Any]) -> Iterator[str]:
         """Pieces of text in time, from the thread that reads them."""
-        reader = _Reader(self, body)
-        limits = self._deadlines
-        deadline = time.monotonic() + limits.connect + limits.first_token
-        said = False
+        limits, limit = self._deadlines, longest(int(body["max_tokens"]))
+        patience = Known(limits.connect + limits.first_token, limits.stall)
+        whole, said = SurrogateGate(), 0
+        pump = Pump(partial(self._reply, body), SystemClock(), capacity=AHEAD)
+        pump.start()
         try:
-            while True:
-                try:
-                    item = reader.items.get(timeout=max(0.0, deadline - time.monotonic()))
-                except queue.Empty:
-                    raise self._error(f"no text for {limits.stall if said else limits.first_token:g} s") from None
-                if item is None:
-                    break
-                if isinstance(item, EngineError):
-                    raise item
-                said = True
-                yield item
-                deadline = time.monotonic() + limits.stall
+            while (chunk := pump.take(patience)) is not None:
+                if text := whole.feed(chunk.text):
+                    said += len(text)
+                    yield text
+                    if is_to_end(said, text, limit):
+                        logger.info("%r did not end its reply, which was ended after %d characters.", self, said)
+                        return
+        except PrimaryError as error:
+            raise self._failure(error) from error
         finally:
-            reader.stop()
+            pump.abandon()
         if not said:
             raise self._error("the reply was empty")
 
-    def open(self, body: dict[str, Any]) -> requests.Response:
-        """The response that will be streamed. Servers that refuse our extra sampling fields are asked without them."""
-        body = {**body, "model": self.model or self._first_model()}
-        response = self._post(body)
-        if response.status_code in (400, 422) and any(name in body for name in _EXTRA):
-            response.close()
-            response = self._post({name: value for name, value in body.items() if name not in _EXTRA})
-        self._check(response)
-        return response
-
-    def reply(self, body: dict[str, Any]) -> Iterator[str]:
-        """The pieces as they come. A server that breaks off before it has said a word of a reply that was begun is
-        asked once more with the beginning told in the user's turn: ``transformers serve`` (4.57) knows no other."""
+    def _reply(self, body: dict[str, Any], closers: Closers) -> Iterator[Chunk]:
+        """The reply as it comes. A server that breaks off before it has said a word of a reply that was begun is asked
+        once more with the beginning told in the user's turn: ``transformers serve`` (4.57) knows no other."""
         said = False
-        with self.open(body) as response:
-            try:
-                for piece in self.events(response):
-                    said = True
-                    yield piece
-                return
-            except (EngineError, requests.RequestException):
-                if said or body["messages"][-1]["role"] != "assistant":
-                    raise
-        logger.info("%r does not go on with a begun reply; it is told of it instead.", self)
-        with self.open({**body, "messages": _begun_told(body["messages"])}) as response:
-            yield from self.events(response)
-
-    def events(self, response: requests.Response) -> Iterator[str]:
-        """Text from a response, whether it streams or answers at once."""
-        if "json" in response.headers.get("Content-Type", ""):
-            yield from self._text_of(response.json())
+        try:
+            for chunk in self._asked(body, closers):
+                said = said or bool(chunk.text)
+                yield chunk
             return
-        finished = False
-        # Without chunks, only single bytes arrive as they are sent; larger reads wait until they are full.
-        size = None if "chunked" in response.headers.get("Transfer-Encoding", "") else 1
-        for raw in response.iter_lines(chunk_size=size):
-            line = raw.decode("utf-8", "replace")
-            if not line.startswith("data:"):
-                continue
-            data = line[5:].strip()
-            if data == "[DONE]":
-                return
-            event = json.loads(data)
-            finished = finished or _is_last(event)
-            yield from self._text_of(event)
-        if not finished:
-            raise self._error("the connection ended in the middle of the reply")
+        except PrimaryError:
+            if said or body["messages"][-1]["role"] != "assistant":
+                raise
+        logger.info("%r does not go on with a begun reply; it is told of it instead.", self)
+        yield from self._asked({**body, "messages": _begun_told(body["messages"])}, closers)
 
-    def describe(self, error: Exception) -> EngineError:
-        return error if isinstance(error, EngineError) else self._error(_cause(error))
+    def _asked(self, body: dict[str, Any], closers: Closers) -> Iterator[Chunk]:
+        """Servers that refuse our extra sampling fields are asked without them."""
+        body = {**body, "model": self.model or self._first_model(closers)}
+        try:
+            yield from self._streamed(body, closers)
+        except PrimaryError as error:
+            if error.status not in (400, 422) or not any(name in body for name in _EXTRA):
+                raise
+            yield from self._streamed({name: value for name, value in body.items() if name not in _EXTRA}, closers)
 
-    def _text_of(self, event: Any) -> Iterator[str]:
-        if not isinstance(event, dict):
-            raise self._error("the answer is no chat reply")
-        if error := event.get("error"):
-            raise self._error(_error_text(error))
-        for choice in event.get("choices") or ():
-            text = ((choice.get("delta") or choice.get("message")) or {}).get("content")
-            if isinstance(text, str) and text:
-                yield text
+    def _streamed(self, body: dict[str, Any], closers: Closers) -> Iterator[Chunk]:
+        return read_reply(partial(self._send, "POST", "/chat/completions", json=body), self._address, closers)
 
-    def _first_model(self) -> str:
-        names = self.models()
+    def _models(self, closers: Closers, seconds: float) -> list[str]:
+        closers.patience = patience = OwnThread(closers)
+        patience.hurry(seconds)
+        body = read_whole(partial(self._send, "GET", "/models"), self._address, closers, LONGEST_LIST)
+        try:
+            return [str(entry["id"]) for entry in json.loads(body)["data"]]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise PrimaryError(FailureKind.UNREADABLE, "its list of models is not readable") from error
+
+    def _first_model(self, closers: Closers) -> str:
+        listing = Closers()
+        closers.add(listing.close)
+        names = self._models(listing, self._deadlines.connect + self._deadlines.first_token)
         chat = [name for name in names if "embed" not in name.lower()]
         if not chat:
-            raise self._error("it has no chat model loaded")
+            raise PrimaryError(FailureKind.NO_MODEL, "it has no chat model loaded")
         self.model = chat[0]
         return self.model
 
-    def _post(self, body: dict[str, Any]) -> requests.Response:
-        session = self._session()
-        return session.post(
-            f"{self.base_url}/chat/completions",
-            json=body,
+    def _send(self, method: str, path: str, **more: Any) -> requests.Response:
+        return self._session().request(
+            method,
+            f"{self.base_url}{path}",
             stream=True,
-            timeout=self._timeout(),
+            timeout=(self._deadlines.connect, self._deadlines.first_token),
             allow_redirects=False,  # a key must not travel to where a redirect points
+            **more,
         )
 
     def _session(self) -> requests.Session:
-        session = requests.Session()
+        session = watched_session(requests.Session())
         session.headers.update(PASS_HEADER)
+        session.headers["Accept-Encoding"] = "identity"
         session.auth = self._authorize
         # A proxy set for the internet must not catch this machine's own servers.
         session.trust_env = not _is_local(self.base_url)
@@ -243,49 +228,18 @@ class RemoteChat:
             request.headers["Authorization"] = f"Bearer {self._api_key}"
         return request
 
-    def _timeout(self) -> tuple[float, float]:
-        """For the socket: the reading thread ends by it, a little after the reply's own deadline."""
-        limits = self._deadlines
-        return limits.connect, limits.connect + max(limits.first_token, limits.stall) + 1.0
-
-    def _check(self, response: requests.Response) -> None:
-        status = response.status_code
-        if 200 <= status < 300:
-            return
-        if status in _REMEDIES:
-            raise self._error(f"HTTP {status}: {_REMEDIES[status]}")
-        try:
-            said = _error_text(response.json().get("error") or response.reason)
-        except (ValueError, AttributeError):
-            said = str(response.reason or "")
-        raise self._error(f"HTTP {status} {said}".strip())
+    def _failure(self, error: PrimaryError) -> EngineError:
+        """In words for the user; never the request, which holds the key."""
+        if error.status in _REMEDIES:
+            return self._error(f"HTTP {error.status}: {_REMEDIES[error.status]}")
+        if error.status is not None:
+            return self._error(f"HTTP {error.status} {_said(error)}".strip())
+        if isinstance(error.original, requests.exceptions.SSLError):
+            return self._error("its certificate cannot be trusted")
+        return self._error(error.cause)
 
     def _error(self, cause: str) -> EngineError:
-        return EngineError(f"The fallback server {urlsplit(self.base_url).netloc} gave no reply: {cause}.")
-
-
-class _Reader:
-    """Reads one reply on a thread of its own and hands out pieces, then None or the error."""
-
-    def __init__(self, chat: RemoteChat, body: dict[str, Any]) -> None:
-        self.items: queue.SimpleQueue[str | EngineError | None] = queue.SimpleQueue()
-        self._stopped = threading.Event()
-        threading.Thread(target=self._run, args=(chat, body), name="zwaif-remote", daemon=True).start()
-
-    def stop(self) -> None:
-        """Nobody reads any more: hang up at the next line."""
-        self._stopped.set()
-
-    def _run(self, chat: RemoteChat, body: dict[str, Any]) -> None:
-        try:
-            for piece in chat.reply(body):
-                if self._stopped.is_set():
-                    return
-                self.items.put(piece)
-            self.items.put(None)
-        except Exception as error:  # whatever breaks in here is the reader's cause, in one line
-            logger.debug("%r failed", chat, exc_info=True)
-            self.items.put(chat.describe(error))
+        return EngineError(f"The fallback server {self._address} gave no reply: {cause}.")
 
 
 def base_url(host: str) -> str:
@@ -324,35 +278,10 @@ def _is_local(url: str) -> bool:
     return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
 
 
-def _is_last(event: Any) -> bool:
-    choices = event.get("choices") if isinstance(event, dict) else None
-    return any(choice.get("finish_reason") for choice in choices or ())
-
-
-def _error_text(error: Any) -> str:
-    text = error.get("message") if isinstance(error, dict) else error
-    return " ".join(str(text or error).split())[:200]
-
-
-def _cause(error: Exception) -> str:
-    """One plain line; never the request, which holds the key."""
-    causes = (
-        (requests.exceptions.SSLError, "its certificate cannot be trusted"),
-        (requests.exceptions.ConnectTimeout, "it did not accept the connection in time"),
-        (requests.exceptions.ReadTimeout, "it stopped answering"),
-        (requests.exceptions.ChunkedEncodingError, "the connection broke in the middle of the reply"),
-        (requests.exceptions.ConnectionError, _why_no_connection(error)),
-        (ValueError, "the answer is not readable"),
-    )
-    return next((text for kind, text in causes if isinstance(error, kind)), type(error).__name__)
-
-
-def _why_no_connection(error: Exception) -> str:
-    text = str(error).lower()
-    if "refused" in text or "10061" in text:
-        return "connection refused"
-    if "resolve" in text or "getaddrinfo" in text:
-        return "its name is not known"
-    if "timed out" in text:
-        return "it stopped answering"
-    return "the connection broke"
+def _said(error: PrimaryError) -> str:
+    """What the server says about an error status, or the status in words."""
+    try:
+        told = error.response.json()["error"]
+    except (ValueError, KeyError, TypeError):
+        return str(error.response.reason or "")
+    return " ".join(str(told.get("message") if isinstance(told, dict) else told).split())[:200]

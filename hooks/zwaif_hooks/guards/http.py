@@ -7,7 +7,6 @@ so one swap covers every release. Requests that are no chat (R4's start-up pings
 from __future__ import annotations
 
 import functools
-import http.client
 import json
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -16,13 +15,13 @@ from urllib.parse import urlsplit
 
 from zwaif_hooks.deadlines import connect_seconds, is_numeric
 from zwaif_hooks.guards import diagnosis, sse
-from zwaif_hooks.guards.answers import explanation, kind_of_status, pause_asked_for
+from zwaif_hooks.guards.openai_client import read_reply
 from zwaif_hooks.guards.request import completed, newest_picture, plain_messages, prompt_chars, purpose_of_caller
-from zwaif_hooks.guards.sockets import sockets_to, watched_session
+from zwaif_hooks.guards.sockets import watched_session
 from zwaif_hooks.guards.swap import swap
 from zwaif_hooks.host.sampling import sampling_from
-from zwaif_hooks.messages import ChatRequest, FailureKind, PrimaryFailure, Purpose
-from zwaif_hooks.pump import Chunk, Closers, PrimaryError
+from zwaif_hooks.messages import ChatRequest, PrimaryFailure, Purpose
+from zwaif_hooks.pump import Chunk, Closers
 from zwaif_hooks.runtime import Runtime
 from zwaif_hooks.takeover import Call, NobodyAnswered, Turn
 
@@ -161,41 +160,17 @@ class _Exchange:
         return diagnosis.reason_of(send, self._url, self._body, self._address)
 
     def _ask(self, body: dict[str, Any], closers: Closers) -> Iterator[Chunk]:
-        with self._sent(watched_session(self._session), body, closers) as response:
-            self._raise_for_status(response, closers)
-            try:
-                yield from sse.read_reply(_parts(response))
-            except _network_errors() as error:
-                raise PrimaryError(FailureKind.CUT, f"the connection broke: {_short(error)}", original=error) from error
-
-    def _sent(self, session: requests.Session, body: dict[str, Any], closers: Closers) -> requests.Response:
-        import requests
-
-        timeout = (connect_seconds(self._runtime.settings, self._host), SAFETY_READ_TIMEOUT)
-        try:
-            with sockets_to(closers):
-                return self._original(
-                    session, "POST", self._url, json=body, stream=True, timeout=timeout, **self._kwargs
-                )
-        except requests.Timeout as error:  # of the TLS handshake, where it is a read timeout
-            cause = f"{self._address} did not accept the connection"
-            raise PrimaryError(FailureKind.CONNECT_TIMEOUT, cause, original=error) from error
-        except requests.ConnectionError as error:
-            raise _refused_or_reset(error, self._address) from error
-        except requests.RequestException as error:
-            raise PrimaryError(FailureKind.UNKNOWN, _short(error), original=error) from error
-
-    def _raise_for_status(self, response: requests.Response, closers: Closers) -> None:
-        status = response.status_code
-        if status < 400:
-            return
-        # Also what Z-Waif finds in the response, where nobody else answers.
-        body = response._content = explanation(_parts(response), closers, _network_errors())
-        said = " ".join(body[:200].decode("utf-8", "replace").split())
-        kind = kind_of_status(status, said)
-        retry_after = pause_asked_for(response.headers) if kind is FailureKind.RATE_LIMITED else None
-        cause = f"{self._address} answered {status} {response.reason or ''}".rstrip() + (f": {said}" if said else "")
-        raise PrimaryError(kind, cause, status=status, retry_after=retry_after, response=response)
+        send = functools.partial(
+            self._original,
+            watched_session(self._session),
+            "POST",
+            self._url,
+            json=body,
+            stream=True,
+            timeout=(connect_seconds(self._runtime.settings, self._host), SAFETY_READ_TIMEOUT),
+            **self._kwargs,
+        )
+        return read_reply(send, self._address, closers)
 
     def _describe(self) -> ChatRequest:
         messages, pictured = plain_messages(self._body["messages"])
@@ -257,44 +232,6 @@ def _events(turn: Turn, model: str, raised: Callable[[NobodyAnswered], BaseExcep
         raise raised(nobody) from None
 
 
-def _parts(response: requests.Response) -> Iterator[bytes]:
-    """Bytes as soon as they arrive, chunked or not.
-
-    Where they are chunked, urllib3 waits for the end of each chunk, which may hold the whole reply; what is below it
-    does not (and costs less).
-    """
-    raw = response.raw
-    below: Any = getattr(raw, "_fp", None)
-    if getattr(raw, "chunked", False) and hasattr(below, "read1") and "Content-Encoding" not in raw.headers:
-        while part := below.read1(65536):
-            if (below.chunk_left or 0) < 0:
-                raise http.client.IncompleteRead(part)
-            yield part
-        return
-    if getattr(raw, "chunked", False) or not hasattr(raw, "read1"):
-        yield from response.iter_content(None if getattr(raw, "chunked", False) else 1)
-        return
-    while part := raw.read1(65536, decode_content=True):
-        yield part
-
-
-def _network_errors() -> tuple[type[BaseException], ...]:
-    import requests
-    import urllib3
-
-    broken = (http.client.HTTPException, urllib3.exceptions.HTTPError)
-    return (requests.RequestException, *broken, OSError, AttributeError)
-
-
-def _refused_or_reset(error: Exception, address: str) -> PrimaryError:
-    text = repr(error)
-    if "NameResolution" in text or "getaddrinfo" in text:
-        return PrimaryError(FailureKind.REFUSED, f"the name in {address} does not resolve", original=error)
-    if "NewConnectionError" in text or "refused" in text:
-        return PrimaryError(FailureKind.REFUSED, f"connection refused by {address}", original=error)
-    return PrimaryError(FailureKind.CUT, f"{address} closed the connection", original=error)
-
-
 def _stops(stop: Any) -> tuple[str, ...]:
     if isinstance(stop, str):
         return (stop,)
@@ -316,8 +253,3 @@ def _place(url: str) -> tuple[str, str]:
     except ValueError:  # a port that is none: requests will say so, and the breaker has a name for it
         return host, parts.netloc
     return host, f"{host}:{port or (443 if parts.scheme == 'https' else 80)}"
-
-
-def _short(error: BaseException) -> str:
-    text, name = " ".join(str(error).split())[:160], type(error).__name__
-    return text if text.startswith(name) else f"{name}: {text}"

@@ -1,0 +1,187 @@
+"""Asks an OpenAI-style server over ``requests`` and reads its answer.
+
+The guard of the primary and the fallback's second server share this reader, so both are bounded alike: in bytes, also
+while they are unpacked, and in time, because every wait heeds the ``Closers`` of the reply.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import zlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from zwaif_hooks.guards import sse
+from zwaif_hooks.guards.answers import explanation, kind_of_status, pause_asked_for
+from zwaif_hooks.guards.sockets import FLOODED, MOST_BYTES, sockets_to
+from zwaif_hooks.messages import FailureKind
+from zwaif_hooks.pump import Chunk, Closers, PrimaryError
+
+if TYPE_CHECKING:
+    import requests
+
+Send = Callable[[], "requests.Response"]
+"""Sends the request and returns at the headers of the answer."""
+
+UNPACKED_AT_ONCE = 65536
+"""Bytes. A compressed answer may be a thousand times as long as what arrives."""
+_EITHER_HEADER = zlib.MAX_WBITS | 32
+"""Tells zlib to find out by itself whether it is gzip or zlib."""
+
+
+def read_reply(send: Send, address: str, closers: Closers) -> Iterator[Chunk]:
+    """The pieces of a chat reply, streamed or not.
+
+    Raises:
+        PrimaryError: whatever goes wrong, at any ``next``.
+    """
+    with _answer_to(send, address, closers) as response, _reading(closers):
+        yield from sse.read_reply(parts_of(response))
+
+
+def read_whole(send: Send, address: str, closers: Closers, most: int) -> bytes:
+    """A whole answer of at most ``most`` bytes.
+
+    Raises:
+        PrimaryError: whatever goes wrong.
+    """
+    body = b""
+    with _answer_to(send, address, closers) as response, _reading(closers):
+        for part in parts_of(response):
+            body += part
+            if len(body) > most:
+                raise PrimaryError(FailureKind.UNREADABLE, f"the answer is longer than {most} bytes")
+    return body
+
+
+@contextlib.contextmanager
+def _reading(closers: Closers) -> Iterator[None]:
+    try:
+        yield
+    except network_errors() as error:
+        raise PrimaryError(FailureKind.CUT, f"the connection broke: {short(error)}", original=error) from error
+    except AttributeError as error:  # of urllib3, where another thread has hung up; else a bug of ours
+        if not closers.closed:
+            raise
+        raise PrimaryError(FailureKind.UNKNOWN, "the reply was given up", original=error) from error
+
+
+def _answer_to(send: Send, address: str, closers: Closers) -> requests.Response:
+    import requests
+
+    try:
+        with sockets_to(closers):
+            response = send()
+    except requests.Timeout as error:  # of the TLS handshake, where it is a read timeout
+        cause = f"{address} did not accept the connection"
+        raise PrimaryError(FailureKind.CONNECT_TIMEOUT, cause, original=error) from error
+    except requests.ConnectionError as error:
+        raise _refused_or_reset(error, address) from error
+    except requests.RequestException as error:
+        raise PrimaryError(FailureKind.UNKNOWN, short(error), original=error) from error
+    _raise_for_status(response, address, closers)
+    return response
+
+
+def _raise_for_status(response: requests.Response, address: str, closers: Closers) -> None:
+    status = response.status_code
+    if status < 300:
+        return
+    # Also what Z-Waif finds in the response, where nobody else answers.
+    body = response._content = explanation(parts_of(response), closers, network_errors())
+    said = " ".join(body[:200].decode("utf-8", "replace").split())
+    kind = kind_of_status(status, said)
+    retry_after = pause_asked_for(response.headers) if kind is FailureKind.RATE_LIMITED else None
+    cause = f"{address} answered {status} {response.reason or ''}".rstrip() + (f": {said}" if said else "")
+    raise PrimaryError(kind, cause, status=status, retry_after=retry_after, response=response)
+
+
+def parts_of(response: requests.Response) -> Iterator[bytes]:
+    """The body as it arrives, chunked or not, unpacked.
+
+    Raises:
+        PrimaryError: it cannot be unpacked, or is too long.
+    """
+    raw = response.raw
+    encoding = str(raw.headers.get("Content-Encoding", "")).strip().lower()
+    if not encoding or encoding == "identity":
+        return _received(raw)
+    if encoding in ("gzip", "x-gzip", "deflate"):
+        return _unpacked(_received(raw))
+    return _bounded(raw.stream(UNPACKED_AT_ONCE, decode_content=True))
+
+
+def _received(raw: Any) -> Iterator[bytes]:
+    """Bytes as soon as they arrive.
+
+    Where they are chunked, urllib3 waits for the end of each chunk, which may hold the whole reply; what is below it
+    does not (and costs less).
+    """
+    below: Any = getattr(raw, "_fp", None)
+    chunked = getattr(raw, "chunked", False)
+    if chunked and hasattr(below, "read1"):
+        while part := below.read1(65536):
+            if (below.chunk_left or 0) < 0:
+                raise http.client.IncompleteRead(part)
+            yield part
+        return
+    if chunked or not hasattr(raw, "read1"):
+        yield from raw.stream(None if chunked else 1, decode_content=False)
+        return
+    while part := raw.read1(65536, decode_content=False):
+        yield part
+
+
+def _unpacked(parts: Iterator[bytes]) -> Iterator[bytes]:
+    unpacker, begun = zlib.decompressobj(_EITHER_HEADER), False
+    left = MOST_BYTES
+    for part in parts:
+        while part and not unpacker.eof:
+            try:
+                text = unpacker.decompress(part, UNPACKED_AT_ONCE)
+            except zlib.error as error:
+                if begun:
+                    raise PrimaryError(FailureKind.UNREADABLE, f"the answer cannot be unpacked: {error}") from error
+                unpacker, begun = zlib.decompressobj(-zlib.MAX_WBITS), True  # "deflate" without a header is common
+                continue
+            begun = True
+            part = unpacker.unconsumed_tail
+            left -= len(text)
+            if left < 0:
+                raise PrimaryError(FailureKind.UNREADABLE, FLOODED)
+            if text:
+                yield text
+
+
+def _bounded(parts: Iterator[bytes]) -> Iterator[bytes]:
+    left = MOST_BYTES
+    for part in parts:
+        left -= len(part)
+        if left < 0:
+            raise PrimaryError(FailureKind.UNREADABLE, FLOODED)
+        yield part
+
+
+def network_errors() -> tuple[type[BaseException], ...]:
+    """What a connection raises that breaks."""
+    import requests
+    import urllib3
+
+    broken = (http.client.HTTPException, urllib3.exceptions.HTTPError)
+    return (requests.RequestException, *broken, OSError)
+
+
+def _refused_or_reset(error: Exception, address: str) -> PrimaryError:
+    text = repr(error)
+    if "NameResolution" in text or "getaddrinfo" in text:
+        return PrimaryError(FailureKind.REFUSED, f"the name in {address} does not resolve", original=error)
+    if "NewConnectionError" in text or "refused" in text:
+        return PrimaryError(FailureKind.REFUSED, f"connection refused by {address}", original=error)
+    return PrimaryError(FailureKind.CUT, f"{address} closed the connection", original=error)
+
+
+def short(error: BaseException) -> str:
+    """One line that names the class of ``error`` and what it says."""
+    text, name = " ".join(str(error).split())[:160], type(error).__name__
+    return text if text.startswith(name) else f"{name}: {text}"
