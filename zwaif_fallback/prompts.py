@@ -6,17 +6,11 @@ The tokenizer's own chat template comes first; without one, the format of the mo
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import lru_cache
-from typing import Any, NoReturn
 
-import jinja2
-import jinja2.ext
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
+from zwaif_fallback import sandbox
 from zwaif_fallback.errors import ModelError
 from zwaif_hooks.messages import Message, ModelInfo
 
@@ -192,44 +186,16 @@ def _by_template(turns: Sequence[Message], model: ModelInfo, partial: str) -> st
 
 def _fill(turns: Sequence[Message], model: ModelInfo, *, generation: bool) -> str:
     try:
-        return _compiled(model.chat_template).render(
-            messages=[{"role": m.role, "content": m.content} for m in turns],
-            tools=None,
-            documents=None,
-            add_generation_prompt=generation,
-            bos_token=model.bos_token,
-            eos_token=model.eos_token,
+        return sandbox.render(
+            model.chat_template,
+            {
+                "messages": [{"role": m.role, "content": m.content} for m in turns],
+                "tools": None,
+                "documents": None,
+                "add_generation_prompt": generation,
+                "bos_token": model.bos_token,
+                "eos_token": model.eos_token,
+            },
         )
     except Exception as error:  # A template is a stranger's program: it may raise anything.
         raise ModelError(f"The chat template of {model.name} does not accept this conversation: {error}") from error
-
-
-@lru_cache(maxsize=8)
-def _compiled(template: str) -> jinja2.Template:
-    """Templates get what they get in transformers (same filters, same whitespace rules), in a sandbox as there."""
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols]
-    )
-    environment.filters["tojson"] = _tojson
-    environment.globals["raise_exception"] = _raise
-    environment.globals["strftime_now"] = lambda pattern: datetime.now().strftime(pattern)
-    return environment.from_string(template)
-
-
-class _Generation(jinja2.ext.Extension):
-    """``{% generation %}`` marks training data in some templates; here its body simply counts."""
-
-    tags = {"generation"}  # noqa: RUF012 - declared like this by jinja2
-
-    def parse(self, parser: Any) -> Any:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
-def _raise(message: str) -> NoReturn:
-    raise jinja2.TemplateError(message)
-
-
-def _tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, **options: Any) -> str:
-    """Plain JSON: Jinja's own filter escapes for HTML."""
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **options)
