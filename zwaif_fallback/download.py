@@ -19,6 +19,7 @@ from zwaif_fallback.errors import FallbackError, ModelError
 from zwaif_fallback.hub import HuggingFace
 from zwaif_fallback.models.names import file_in_repository
 from zwaif_fallback.transfer import DownloadFailed, DownloadStopped, Progress, Report, Stop
+from zwaif_hooks.files import in_use, plain_name
 
 SPARE_BYTES = 500_000_000
 """What must stay free on the disk after a download, in bytes."""
@@ -113,7 +114,7 @@ class _Wanted:
         self._repository, self._pattern = file_in_repository(model)
         self._repository = self._repository or model
         self._cache_dir = cache_dir
-        self._folder = folder / model.partition(":")[0].rpartition("/")[2] if folder else None
+        self._folder = folder / plain_name(model.partition(":")[0].rpartition("/")[2]) if folder else None
         self._place = self._folder or _cache(cache_dir)
 
     def fetch(self, report: Report, stop: Stop, free_bytes: Callable[[Path], int]) -> Path:
@@ -256,6 +257,8 @@ def _meaning_on_disk(error: Exception) -> str:
     number = error.errno if isinstance(error, OSError) else None
     if number in (errno.ENOSPC, errno.EDQUOT):
         return "the disk is full. Free some space and try again; what is here already is kept."
+    if in_use(error):
+        return "another program has one of its files open. Close it and try again; what came so far is kept."
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"its folder cannot be written ({_first_line(error)}). Let HF_HOME name a folder that you own."
     return f"{type(error).__name__}: {_first_line(error)}. Try again; ZWAIF_DEBUG=1 shows the details."

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from zwaif_fallback.transfer import Meter, Remote, Report, Stop, transfer
-
-_PLAIN = re.compile(r"[\w.-]+")
+from zwaif_hooks.files import is_plain_name, is_plain_path, replace
 
 
 class HuggingFace:
@@ -47,6 +45,8 @@ class HuggingFace:
         meter = Meter(sum(files.values()), report)
         place = folder
         for name in files:
+            if not is_plain_path(name):
+                raise ValueError(f"{repository} has a file whose name means another place on some systems: {name!r}")
             if folder is not None:
                 self._into_folder(repository, name, folder, meter, stop)
             else:
@@ -58,14 +58,12 @@ class HuggingFace:
 
     def _into_folder(self, repository: str, name: str, folder: Path, meter: Meter, stop: Stop) -> None:
         """As a plain file, under its own name only when it is whole."""
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name:
-            raise ValueError(f"{repository} names a file outside of itself: {name}")
         target = folder / name
         if target.is_file():
             return meter.start(name, target.stat().st_size)
         part = target.with_name(f"{target.name}.part")
         self._carry(self._announced(repository, name), part, meter, stop)
-        part.replace(target)
+        replace(part, target)
         return None
 
     def _into_cache(self, repository: str, name: str, meter: Meter, stop: Stop) -> Path:
@@ -93,7 +91,7 @@ class HuggingFace:
         url = hf_hub_url(repository, name, endpoint=self._endpoint)
         metadata = get_hf_file_metadata(url)
         etag = metadata.etag or ""
-        if not _PLAIN.fullmatch(etag):  # It becomes a file's name.
+        if not is_plain_name(etag):  # It becomes a file's name.
             raise ValueError(f"{name} has no usable checksum")
         return Remote(name, url, metadata.size or 0, etag)
 

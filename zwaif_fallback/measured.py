@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
+
+from zwaif_hooks import files
 
 FILE = "benchmarks.json"
 
@@ -53,7 +53,7 @@ def path() -> Path:
 def read(place: Path | None = None) -> dict[str, Measurement]:
     """The last measurement of each model, by its name; those that cannot be understood are left out."""
     try:
-        stored = json.loads((place or path()).read_text(encoding="utf-8"))
+        stored = json.loads(files.patiently((place or path()).read_bytes))
     except (OSError, ValueError):  # none yet, or damaged: then it has nothing to tell
         return {}
     found = [_measurement(entry) for entry in stored] if isinstance(stored, list) else []
@@ -69,20 +69,13 @@ def remember(one: Measurement, place: Path | None = None) -> Path:
         OSError: it cannot be written.
     """
     target = place or path()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    known = read(target)
-    if not known and target.exists() and target.read_bytes().strip() not in (b"", b"[]"):
-        target.replace(target.with_name(target.name + ".damaged"))
-    known.pop(one.model, None)
-    entries = [asdict(entry) for entry in (*known.values(), one)]
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=FILE)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(entries, file, indent=1)
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with files.alone(target):
+        known = read(target)
+        if not known and target.exists() and target.read_bytes().strip() not in (b"", b"[]"):
+            files.replace(target, target.with_name(target.name + ".damaged"))
+        known.pop(one.model, None)
+        entries = [asdict(entry) for entry in (*known.values(), one)]
+        files.write_whole(target, json.dumps(entries, indent=1).encode("ascii"))
     return target
 
 

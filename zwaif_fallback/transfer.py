@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zwaif_fallback.errors import FallbackError
+from zwaif_hooks import files
 
 CHUNK = 64 * 1024
 """Bytes; as much is lost at most where a connection is cut."""
@@ -158,7 +159,7 @@ def check(remote: Remote, part: Path) -> None:
     """
     if part.stat().st_size == remote.size and _hash_is_right(remote, part):
         return
-    part.unlink()
+    files.remove(part)
     raise DownloadFailed(
         f"{remote.name} arrived damaged (its checksum is wrong) and was removed. Try again; if it stays so, "
         "something between here and Hugging Face changes what it sends (a proxy, a virus scanner)."

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from zwaif_hooks import files
 from zwaif_hooks.messages import ChatRequest, Message, Purpose
 
 KEPT = 400
@@ -42,12 +43,14 @@ class Unsaid:
         if not text:
             return
         with self._lock:
-            known = self._known()
-            known.pop(text, None)
-            known[text] = None
-            for old in list(known)[:-KEPT]:
-                del known[old]
-            self._write(list(known))
+            path = self._path()
+            self._texts = _newest([*self._known(), text])
+            try:
+                with files.alone(path):
+                    self._texts = _newest([*_read(path), *self._texts])  # another process may have said others
+                    files.write_whole(path, json.dumps(list(self._texts), indent=1).encode("ascii"))
+            except OSError as error:
+                _logger.debug("the last words could not be kept in %s: %s", path, error)
 
     def without(self, request: ChatRequest) -> ChatRequest:
         """The request as if they had not been said.
@@ -76,16 +79,6 @@ class Unsaid:
             self._texts = dict.fromkeys(_read(self._path()))
         return self._texts
 
-    def _write(self, texts: list[str]) -> None:
-        path = self._path()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            beside = path.with_suffix(".tmp")
-            beside.write_text(json.dumps(texts, indent=1), encoding="utf-8")
-            beside.replace(path)
-        except OSError as error:
-            _logger.debug("the last words could not be kept in %s: %s", path, error)
-
 
 def said_file() -> Path:
     """Beside the log, for all trees of this user: the same line means the same in each."""
@@ -96,10 +89,15 @@ def said_file() -> Path:
 
 def _read(path: Path) -> list[str]:
     try:
-        texts = json.loads(path.read_text(encoding="utf-8"))
+        texts = json.loads(files.patiently(path.read_bytes))
     except (OSError, ValueError):
         return []
     return [text for text in texts if isinstance(text, str)] if isinstance(texts, list) else []
+
+
+def _newest(texts: list[str]) -> dict[str, None]:
+    """Each once, where it was said last."""
+    return dict.fromkeys(reversed(list(dict.fromkeys(reversed(texts)))[:KEPT]))
 
 
 def _compared(text: str) -> str:

@@ -12,12 +12,13 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from zwaif_hooks import files
 from zwaif_hooks.errands import errands
 
 KEPT = 500
 """Records in memory."""
 LARGEST_FILE = 2_000_000
-"""Bytes after which the file is begun anew, the old one kept beside it."""
+"""Bytes after which the file is begun anew, what it held kept beside it."""
 BY_PRIMARY = "primary"
 CHARS_A_TOKEN = 4
 """Of English, about."""
@@ -131,13 +132,8 @@ def summary(records: Iterable[TurnRecord], now: float | None = None, window: flo
 
 
 def _append(path: Path, records: list[TurnRecord]) -> None:
-    lines = [json.dumps(asdict(record)) + "\n" for record in records]
+    lines = "".join(json.dumps(asdict(record)) + "\n" for record in records)
     try:
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-        elif path.stat().st_size > LARGEST_FILE:
-            path.replace(path.with_suffix(".old.jsonl"))
-        with path.open("a", encoding="utf-8") as file:
-            file.writelines(lines)
+        files.append(path, lines.encode("ascii"), LARGEST_FILE, [path.with_suffix(".old.jsonl")])
     except OSError as error:
         _logger.debug("turn records could not be written to %s: %s", path, error)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.unit.scenes import Scene, means, says
+from tests.unit.test_files import held
 from zwaif_fallback import download, transfer
 
 # --- downloads --------------------------------------------------------------------------------------------------------
@@ -74,6 +75,7 @@ downloads("Hugging Face asks for a pause (too many requests).", lambda: http(429
 downloads("Hugging Face has trouble of its own (…)", lambda: http(503))
 downloads("the disk is full.", lambda: OSError(28, "No space left on device"))
 downloads("its folder cannot be written (…)", lambda: PermissionError(13, "Permission denied"))
+downloads("another program has one of its files open. Close it and try again", lambda: held())
 downloads("…. Try again; ZWAIF_DEBUG=1 shows the details.", lambda: RuntimeError("unheard of"))
 says("… offers no safetensors weights")(lambda scene: fetch(scene, Hub(pytorch_model_bin=9)))
 says("… offers several files.")(lambda scene: fetch(scene, Hub(a_gguf=9, b_gguf=9)))

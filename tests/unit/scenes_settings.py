@@ -43,7 +43,7 @@ def _(scene: Scene) -> object:
     return envfile.write(path, "A", "2")
 
 
-@says("… cannot be written (…). Check the folder's permissions and free space.")
+@says("… cannot be written (…). Close other programs that have it open; check the folder's permissions and free space.")
 def _(scene: Scene) -> object:
     return envfile.write(scene.folder / "gone" / ".env", "A", "2")
 

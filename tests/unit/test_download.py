@@ -363,11 +363,32 @@ def test_into_a_chosen_folder(shelf: LoopbackHub, hub: LoopbackHub, tmp_path: Pa
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_repository_may_not_name_files_outside(shelf: LoopbackHub, tmp_path: Path, said: list[str]) -> None:
-    shelf.files["../../escaped-Q4_1.gguf"] = b"x"
-    with pytest.raises(DownloadFailed, match="names a file outside of itself"):
-        download(f"{GGUF_NAME}:Q4_1", said.append, real(shelf, tmp_path), folder=tmp_path / "a" / "b")
-    assert not list(tmp_path.rglob("escaped*"))
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../escaped-Q4_1.gguf",
+        "/tmp/escaped-Q4_1.gguf",
+        "..\\escaped-Q4_1.gguf",
+        "D:escaped-Q4_1.gguf",
+        "nul.Q4_1.gguf",
+    ],
+)
+@pytest.mark.parametrize("folder", ["a/b", None])
+def test_a_repository_may_not_name_files_that_lie_elsewhere_on_any_system(
+    shelf: LoopbackHub, tmp_path: Path, said: list[str], name: str, folder: str | None
+) -> None:
+    shelf.files[name] = b"x"
+    with pytest.raises(DownloadFailed, match="whose name means another place on some systems"):
+        download(f"{GGUF_NAME}:Q4_1", said.append, real(shelf, tmp_path), folder=tmp_path / folder if folder else None)
+    assert not list(tmp_path.rglob("*Q4_1*"))
+
+
+def test_a_model_called_like_a_device_gets_a_folder_of_another_name(
+    hub: LoopbackHub, tmp_path: Path, said: list[str]
+) -> None:
+    hub.repository = "someone/aux"
+    folder = download("someone/aux", said.append, real(hub, tmp_path), folder=tmp_path)
+    assert folder == tmp_path / "_aux"
 
 
 def test_progress_is_told_in_words_and_not_too_often() -> None:

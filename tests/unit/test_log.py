@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
+import re
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -18,11 +20,7 @@ from zwaif_hooks.host import log, tree
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch, tmp_path):
     monkeypatch.setattr(log, "_said", set())
-    monkeypatch.setattr(log, "_file", None)
     monkeypatch.setattr(platformdirs, "user_log_dir", lambda *_, **__: str(tmp_path / "logs"))
-    yield
-    if log._file is not None:
-        log._file.close()
 
 
 @pytest.fixture
@@ -129,14 +127,36 @@ def test_a_folder_that_cannot_be_made_costs_only_the_file(monkeypatch, tmp_path,
 
 
 def test_a_full_disk_reaches_nobody(monkeypatch, capsys):
-    log.report("first", failure())
-    assert log._file is not None
-    monkeypatch.setattr(log._file, "stream", None)
-    monkeypatch.setattr(log._file, "_open", lambda: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    log.report("second", failure())
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(log.files, "append", full)
+    log.report("It broke.", failure())
     captured = capsys.readouterr()
-    assert "[API] second" in captured.out
+    assert captured.out == "[API] It broke.\n"
     assert captured.err == ""
+
+
+REPORTING = """
+import sys
+import platformdirs
+platformdirs.user_log_dir = lambda *_, **__: sys.argv[1]
+from zwaif_hooks.host import log
+log.LARGEST_FILE = 30_000
+for number in range(200):
+    log.report(f"{sys.argv[2]} line {number}.", RuntimeError("x" * 60))
+"""
+
+
+def test_zwaif_and_a_command_write_at_once_and_every_entry_is_there(tmp_path):
+    commands = [[sys.executable, "-c", REPORTING, str(tmp_path), who] for who in ("zwaif", "chat")]
+    running = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for command in commands]
+    assert [process.wait(60) for process in running] == [0, 0]
+    text = "".join(file.read_text(encoding="utf-8") for file in tmp_path.glob("zwaif_fallback.log*"))
+    assert sorted(re.findall(r"(\w+ line \d+)\.\n", text)) == sorted(
+        f"{who} line {number}" for who in ("zwaif", "chat") for number in range(200)
+    )
+    assert log.log_path().name == "zwaif_fallback.log" and len(list(tmp_path.glob("zwaif_fallback.log*"))) > 1
 
 
 def test_lines_of_many_threads_stay_whole(capsys):

@@ -230,7 +230,7 @@ def _overheard(said: list[str]) -> Iterator[None]:
     """What native code writes to stderr goes into ``said``: it is the only place where llama.cpp gives its reasons."""
     sys.stderr.flush()
     real = os.dup(2)
-    with tempfile.TemporaryDirectory(prefix="zwaif-log-") as folder:
+    with tempfile.TemporaryDirectory(prefix="zwaif-log-", ignore_cleanup_errors=True) as folder:
         log = Path(folder) / "log"
         with log.open("wb") as file:
             os.dup2(file.fileno(), 2)

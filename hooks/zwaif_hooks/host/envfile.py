@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import io
 import logging
 import os
@@ -19,6 +17,8 @@ from typing import NamedTuple
 from dotenv import dotenv_values
 from dotenv.parser import Binding, parse_stream
 
+from zwaif_hooks import files
+
 _BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _TEMPORARY = ".zwaif-tmp"
@@ -32,8 +32,6 @@ _SPACED = re.compile(r"^[^\S\r\n]*[\w.]+[^\S\r\n]+=", re.M)
 _TIGHT = re.compile(r"^[^\S\r\n]*[\w.]+=", re.M)
 _MOST_TRIES = 20
 """How often a save is made again because somebody else has written meanwhile."""
-_PATIENCE_SECONDS = 5.0
-"""How long another program of ours may take to save."""
 _BUSY = "{path} was not changed: another program keeps writing it. Try again in a moment."
 _write_lock = threading.Lock()
 
@@ -88,46 +86,31 @@ def write(path: Path, key: str, value: str) -> None:
         EnvFileError: the file cannot be read or written, or its other lines make that impossible.
     """
     target = Path(os.path.realpath(path))
-    with _write_lock, _alone(target):
-        for _ in range(_MOST_TRIES):
-            bom, text = seen = _load(target)
-            changed = _changed(text, key, value)
-            if changed is None:
-                raise EnvFileError(
-                    f"{key} could not be saved: a line of {path} opens a quote and never closes it. Close it and try "
-                    "again."
-                )
-            if changed == text or _replace(target, bom + changed.encode("utf-8", "surrogateescape"), seen):
-                return
+    try:
+        with _write_lock, files.alone(target):
+            for _ in range(_MOST_TRIES):
+                if _write_once(target, key, value):
+                    return
+    except files.Busy as error:
+        raise EnvFileError(_BUSY.format(path=path)) from error
     raise EnvFileError(_BUSY.format(path=path))
 
 
-@contextlib.contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """No other process of ours saves meanwhile; the lock ends with its holder, however that is killed.
-
-    Without a place for the lock the save is made all the same: what others wrote is looked at again before it counts.
-    """
-    import filelock
-    import platformdirs
-
-    name = hashlib.sha256(os.fsencode(target)).hexdigest()[:24]
-    folder = Path(platformdirs.user_cache_dir("zwaif-fallback", appauthor=False)) / "locks"
-    with contextlib.ExitStack() as held:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            held.enter_context(filelock.FileLock(folder / f"{name}.lock", timeout=_PATIENCE_SECONDS))
-        except filelock.Timeout as error:
-            raise EnvFileError(_BUSY.format(path=target)) from error
-        except (OSError, NotImplementedError) as error:
-            logging.getLogger("zwaif").debug("Saving %s without a lock: %s", target, error)
-        yield
+def _write_once(path: Path, key: str, value: str) -> bool:
+    """False where somebody else, who knows no lock of ours, changed the file meanwhile."""
+    bom, text = seen = _load(path)
+    changed = _changed(text, key, value)
+    if changed is None:
+        raise EnvFileError(
+            f"{key} could not be saved: a line of {path} opens a quote and never closes it. Close it and try again."
+        )
+    return changed == text or _replace(path, bom + changed.encode("utf-8", "surrogateescape"), seen)
 
 
 def _load(path: Path) -> tuple[bytes, str]:
     """The byte order mark, where there is one, and the text; bytes that are not UTF-8 survive as surrogates."""
     try:
-        data = path.read_bytes()
+        data = files.patiently(path.read_bytes)
     except FileNotFoundError:
         return b"", ""
     except OSError as error:
@@ -224,17 +207,18 @@ def _replace(path: Path, data: bytes, seen: tuple[bytes, str]) -> bool:
                 os.fsync(file.fileno())
             _copy_permissions(path, name)
             if _load(path) != seen:
-                Path(name).unlink()
+                files.remove(Path(name))
                 return False
-            _swap(name, path)
+            files.replace(Path(name), path)
             return True
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            files.remove(Path(name))
             raise
     except OSError as error:
         reason = error.strerror or str(error)
         raise EnvFileError(
-            f"{path} cannot be written ({reason}). Check the folder's permissions and free space."
+            f"{path} cannot be written ({reason}). Close other programs that have it open; check the folder's "
+            "permissions and free space."
         ) from error
 
 
@@ -243,17 +227,6 @@ def _copy_permissions(path: Path, temporary: str) -> None:
         shutil.copymode(path, temporary)
     else:
         Path(temporary).chmod(0o644)  # mkstemp makes 0600; an ordinary new file is readable by its group
-
-
-def _swap(temporary: str, path: Path) -> None:
-    """``replace``, tried again for a moment on Windows, where a reader or a virus scanner may hold the file open."""
-    for pause in (0.02, 0.05, 0.1, 0.2) if os.name == "nt" else ():
-        try:
-            Path(temporary).replace(path)
-            return
-        except PermissionError:
-            time.sleep(pause)
-    Path(temporary).replace(path)
 
 
 def _remove_leftovers(path: Path) -> None:

@@ -5,27 +5,22 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
+from zwaif_hooks import files
 from zwaif_hooks.host.tree import find_tree
 
 PREFIX = "[API] "
 LOG_FILE = "zwaif_fallback.log"
+LARGEST_FILE = 512 * 1024
+"""Bytes; the two parts before are kept beside it, as ``zwaif_fallback.log.1`` and ``.2``."""
 
 _logger = logging.getLogger("zwaif")
 _lock = threading.RLock()
 _said: set[str] = set()
 _reply_on_line = False
-_file: _QuietFile | None = None
-
-
-class _QuietFile(RotatingFileHandler):
-    """A log file whose own troubles (disk full, file open elsewhere) never reach the console."""
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        _logger.debug("The log file %s could not be written", self.baseFilename, exc_info=True)
+_entry = logging.Formatter("%(asctime)s %(threadName)s %(message)s")
 
 
 def say(line: str) -> None:
@@ -67,31 +62,18 @@ def log_path() -> Path:
 
 
 def _write_details(line: str, exception: BaseException) -> Path | None:
-    """The log file, or ``None`` where it cannot be written."""
+    """The log file, or ``None`` where it cannot be written; what ails it never reaches the console."""
     details = (type(exception), exception, exception.__traceback__)
     _logger.debug("%s", line, exc_info=details)
-    with _lock:
-        handler = _file_handler()
-        if handler is None:
-            return None
-        handler.handle(_logger.makeRecord("zwaif", logging.ERROR, "", 0, line, (), details))
-        return Path(handler.baseFilename)
-
-
-def _file_handler() -> _QuietFile | None:
-    global _file
+    entry = _entry.format(_logger.makeRecord("zwaif", logging.ERROR, "", 0, line, (), details)) + "\n"
     path = log_path()
-    if _file is not None and Path(_file.baseFilename) == path:
-        return _file
+    older = [path.with_name(f"{path.name}.{number}") for number in (1, 2)]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handler = _QuietFile(path, maxBytes=512 * 1024, backupCount=2, encoding="utf-8", errors="backslashreplace")
+        files.append(path, entry.encode("utf-8", "backslashreplace"), LARGEST_FILE, older)
     except OSError as error:
-        _logger.debug("No log file at %s: %s", path, error)
+        _logger.debug("The log file %s could not be written: %s", path, error)
         return None
-    handler.setFormatter(logging.Formatter("%(asctime)s %(threadName)s %(message)s"))
-    _file = handler
-    return handler
+    return path
 
 
 def _print(line: str) -> None:

@@ -1,0 +1,170 @@
+"""Files that several programs use at once, and names that every system takes.
+
+On Windows a file cannot be replaced or removed while another program has it open, be it a virus scanner for a tenth of
+a second (https://learn.microsoft.com/windows/win32/fileio/creating-and-opening-files: sharing modes). And some names
+mean a device or another place there (https://learn.microsoft.com/windows/win32/fileio/naming-a-file).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TypeVar
+
+PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
+"""Seconds before each further try to replace, remove or read a file that another program holds."""
+LOCK_SECONDS = 5.0
+"""How long another program of ours may take to write."""
+_HELD = frozenset({5, 32, 33})
+"""ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION."""
+_POLL_SECONDS = 0.002
+_DEVICE = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³]) *(?:\..*)?", re.I | re.S)
+_NOT_IN_A_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
+_T = TypeVar("_T")
+_logger = logging.getLogger("zwaif")
+
+Wait = Callable[[float], object]
+
+
+class Busy(OSError):
+    """Another program of ours holds the lock of a file all the time."""
+
+
+def patiently(act: Callable[[], _T], wait: Wait = time.sleep) -> _T:
+    """Do ``act``; on Windows a few times where another program has the file open just now.
+
+    Raises:
+        OSError: what ``act`` raised, at once or the last time.
+    """
+    for pause in PAUSES:
+        try:
+            return act()
+        except OSError as error:
+            if getattr(error, "winerror", None) not in _HELD:
+                raise
+            wait(pause)
+    return act()
+
+
+def in_use(error: BaseException) -> bool:
+    """Whether Windows says that another program has the file open."""
+    return getattr(error, "winerror", None) in (32, 33)
+
+
+def replace(source: Path, target: Path, wait: Wait = time.sleep) -> None:
+    """Put ``source`` in the place of ``target`` in one step; a reader sees the old or the new file.
+
+    Raises:
+        OSError: not possible, or another program kept one of them open.
+    """
+    patiently(lambda: source.replace(target), wait)
+
+
+def remove(path: Path, wait: Wait = time.sleep) -> None:
+    """Remove a file, which may be gone already.
+
+    Raises:
+        OSError: not possible, or another program kept it open.
+    """
+    patiently(lambda: path.unlink(missing_ok=True), wait)
+
+
+def write_whole(path: Path, data: bytes, wait: Wait = time.sleep) -> None:
+    """Make ``data`` the content of a file, in a folder made if need be; a kill leaves the old or the new content.
+
+    Raises:
+        OSError: not possible; nothing half written is left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        replace(Path(name), path, wait)
+    except BaseException:
+        remove(Path(name), wait)
+        raise
+
+
+def append(path: Path, data: bytes, largest: int, older: Sequence[Path]) -> None:
+    """Add to a file that any number of processes write; no line is lost, and none is torn.
+
+    Args:
+        largest: bytes after which the content moves to the first of ``older``, that one's to the next, and so on.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(alone(path))
+            if path.exists() and path.stat().st_size + len(data) > largest:
+                _move_on(path, older)
+        except Busy as error:
+            _logger.debug("%s is written without its lock: %s", path, error)
+        with path.open("ab", buffering=0) as file:
+            file.write(data)
+
+
+def _move_on(path: Path, older: Sequence[Path]) -> None:
+    """Copied, then emptied: a file that a viewer has open could not be renamed on Windows, and would grow for ever."""
+    for source, target in reversed(list(pairwise([path, *older]))):
+        if source.exists():
+            shutil.copyfile(source, target)
+    path.open("wb").close()
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """No other process of ours changes the file meanwhile. The lock ends with its holder, however that is killed.
+
+    Without a place for the lock it goes on all the same.
+
+    Raises:
+        Busy: another one held it for :data:`LOCK_SECONDS`.
+    """
+    import filelock
+    import platformdirs
+
+    name = hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:24]
+    folder = Path(platformdirs.user_cache_dir("zwaif-fallback", appauthor=False)) / "locks"
+    with contextlib.ExitStack() as held:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(folder / f"{name}.lock")
+            held.enter_context(lock.acquire(timeout=LOCK_SECONDS, poll_interval=_POLL_SECONDS))
+        except filelock.Timeout as error:
+            raise Busy(f"another program holds {path}") from error
+        except (OSError, NotImplementedError) as error:
+            _logger.debug("Changing %s without a lock: %s", path, error)
+        yield
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether every system takes this as the name of one file, and as nothing else: a path, drive, stream or device."""
+    return bool(name) and not _NOT_IN_A_NAME.search(name) and name[-1] not in ". " and not _DEVICE.fullmatch(name)
+
+
+def is_plain_path(path: str) -> bool:
+    """Whether it leads into a folder on every system: plain names with ``/`` between them."""
+    return all(is_plain_name(part) for part in path.split("/"))
+
+
+def plain_name(text: str) -> str:
+    """A name for a file or folder that is called ``text``: the text itself where every system takes it.
+
+    ``"D:aux."`` becomes ``"D_aux_"``, ``"con"`` becomes ``"_con"``.
+    """
+    name = _NOT_IN_A_NAME.sub("_", text)
+    name = re.sub(r"[. ]+\Z", lambda end: "_" * len(end[0]), name) or "_"
+    return f"_{name}" if _DEVICE.fullmatch(name) else name
