@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from typing import Any, NamedTuple, Protocol
 
 LOOPBACK_CONNECT_SECONDS = 0.5
-"""A loopback address accepts in microseconds or not at all, but Windows repeats the attempt for two seconds."""
+"""A server on this machine accepts in microseconds, unless its queue is full."""
 
 
 class Reads(Protocol):

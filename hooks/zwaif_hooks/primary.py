@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from zwaif_hooks import loopback
 from zwaif_hooks.clock import Clock, SystemClock
 from zwaif_hooks.deadlines import Known, is_loopback
 from zwaif_hooks.learned import FirstTokenHistory, PauseHistory
@@ -312,8 +313,14 @@ def listens(name: str, timeout: float = 1.0) -> bool:
     host, _, port = name.rpartition(":")
     if not host or not port.isdigit():
         return True
+    host = host.strip("[]")
+    connect = loopback.connect if is_loopback(host) else _connect
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout):
+        with connect(host, int(port), timeout):
             return True
     except (OSError, ValueError, OverflowError):  # a name that cannot be encoded, a port above 65535
         return False
+
+
+def _connect(host: str, port: int, timeout: float) -> socket.socket:
+    return socket.create_connection((host, port), timeout)

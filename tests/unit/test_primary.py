@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zwaif_hooks import loopback
 from zwaif_hooks import primary as module
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
 from zwaif_hooks.primary import HARD, SOFT_LIMIT, Primary, PrimaryBook, listens
@@ -614,10 +615,10 @@ def test_an_impossible_address_is_nobody(name: str) -> None:
 def test_an_ipv6_address(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     asked: list[Any] = []
 
-    def refuse(address: Any, timeout: float) -> Any:
-        asked.append(address)
+    def refuse(host: str, port: int, timeout: float) -> Any:
+        asked.append((host, port))
         raise ConnectionRefusedError
 
-    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(loopback, "connect", refuse)
     assert not listens(name)
     assert asked == [("::1", 5000)]

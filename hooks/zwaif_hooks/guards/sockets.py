@@ -10,6 +10,7 @@ import contextlib
 import io
 import os
 import socket
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -17,6 +18,8 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
+from zwaif_hooks import loopback
+from zwaif_hooks.deadlines import is_loopback
 from zwaif_hooks.pump import Closers, Patience
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ LAST_CHUNK = b"\r\n0\r\n\r\n"
 NOT_ASKED = LAST_CHUNK + b"HTTP/"
 """An answer behind the one that was asked for. In JSON there are no line ends of this kind."""
 NOT_HTTP = "what listens there does not speak HTTP"
+NO_DELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 FLOODED = f"{MOST_BYTES >> 20} MB came and it was not the end"
 
 _asking = threading.local()
@@ -185,11 +189,29 @@ class _WatchedBackend:
     def __init__(self, backend: Any) -> None:
         self._backend = backend
 
-    def connect_tcp(self, *args: Any, **kwargs: Any) -> _WatchedStream:
-        return _WatchedStream(self._backend.connect_tcp(*args, **kwargs))
+    def connect_tcp(self, host: str, port: int, timeout: float | None = None, **kwargs: Any) -> _WatchedStream:
+        stream = getattr(sys.modules.get("httpcore._backends.sync"), "SyncStream", None)
+        if stream is None or timeout is None or not is_loopback(host) or kwargs.get("local_address"):
+            return _WatchedStream(self._backend.connect_tcp(host, port, timeout, **kwargs))
+        return _WatchedStream(stream(_connected(host, port, timeout, kwargs.get("socket_options"))))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)
+
+
+def _connected(host: str, port: int, timeout: float, options: Any) -> socket.socket:
+    """To this machine, with httpcore's exceptions."""
+    import httpcore
+
+    try:
+        sock = loopback.connect(host, port, timeout)
+    except TimeoutError as error:
+        raise httpcore.ConnectTimeout(error) from error
+    except OSError as error:
+        raise httpcore.ConnectError(error) from error
+    for option in (*(options or ()), NO_DELAY):
+        sock.setsockopt(*option)
+    return sock
 
 
 class _WatchedStream:
@@ -277,6 +299,7 @@ class _WatchedStream:
 def _adapters() -> Any:
     """For every session of ours: nothing of a request stays in them, as each connection serves for one."""
     from requests.adapters import HTTPAdapter
+    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
     def reported(connection: Any) -> None:
         closers: Closers | None = getattr(_asking, "closers", None)
@@ -286,9 +309,30 @@ def _adapters() -> Any:
                 connection.sock = PatientSocket(connection.sock, closers.patience)
 
     class Reported:
+        _dns_host: str
+        port: int
+        timeout: Any
+        source_address: Any
+        socket_options: Any
+
         def connect(self) -> None:
             super().connect()  # type: ignore[misc]
             reported(self)
+
+        def _new_conn(self) -> Any:
+            elsewhere = not is_loopback(self._dns_host) or self.source_address or hasattr(self, "_socks_options")
+            if elsewhere or not isinstance(self.timeout, (int, float)):
+                return super()._new_conn()  # type: ignore[misc]
+            connection: Any = self
+            try:
+                sock = loopback.connect(self._dns_host, self.port, self.timeout)
+            except TimeoutError as error:
+                raise ConnectTimeoutError(connection, str(error)) from error
+            except OSError as error:
+                raise NewConnectionError(connection, str(error)) from error
+            for option in self.socket_options or ():
+                sock.setsockopt(*option)
+            return sock
 
     class UsedOnce:
         """A pool that keeps nothing: an idle connection may be dead, and would hold a slot of the server."""

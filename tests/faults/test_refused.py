@@ -1,0 +1,54 @@
+"""Nobody listens, where the system does not say so for two seconds (Windows): what each client's guard makes of it."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.conftest import Guarded
+from tests.faults.test_clients import LOCAL, Ask, ask, ask_http, ask_ollama
+from zwaif_hooks import loopback
+from zwaif_hooks.deadlines import LOOPBACK_CONNECT_SECONDS
+from zwaif_hooks.messages import FailureKind
+
+__all__ = ["ask", "ask_http", "ask_ollama"]
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse where a queue is full")
+
+
+@pytest.fixture
+def full() -> Iterator[int]:
+    """A port whose queue is full, so that connections hang."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        clients = [socket.socket() for _ in range(4)]
+        for client in clients:
+            client.setblocking(False)
+            client.connect_ex(server.getsockname())
+        time.sleep(0.05)
+        yield int(server.getsockname()[1])
+        for client in clients:
+            client.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+def test_a_dead_server_is_refused_at_once(
+    guarded: Guarded, full: int, ask: Ask, stream: bool, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loopback, "somebody_listens", lambda address, port: False)
+    assert ask(f"{host}:{full}", stream) == LOCAL
+    (outage,) = guarded.plugin.outages
+    assert outage.elapsed / guarded.clock.speed < LOOPBACK_CONNECT_SECONDS
+    assert outage.kind is FailureKind.REFUSED
+
+
+def test_a_server_that_does_not_accept_is_late_and_not_refused(guarded: Guarded, full: int, ask: Ask) -> None:
+    assert ask(f"127.0.0.1:{full}", True) == LOCAL
+    (outage,) = guarded.plugin.outages
+    assert outage.kind is FailureKind.CONNECT_TIMEOUT
