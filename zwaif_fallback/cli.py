@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from zwaif_fallback import cli_bench, cli_chat, cli_doctor, cli_models, cli_settings
+from zwaif_fallback import cli_bench, cli_chat, cli_doctor, cli_download, cli_models, cli_settings
 from zwaif_fallback import cli_console as console
 from zwaif_fallback.cli_parts import (
     DEBUG,
@@ -65,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
     with_json(with_zwaif(command(commands, "status", _status, "what would happen if the LLM server failed now")))
     cli_chat.add(commands)
     cli_models.add(commands)
+    cli_download.add(commands)
     cli_bench.add(commands)
     cli_settings.add(commands)
     return top

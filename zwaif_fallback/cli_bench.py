@@ -18,21 +18,24 @@ if TYPE_CHECKING:
 def add(commands: Any) -> None:
     bench = command(commands, "bench", _bench, "measure a model on this computer; remembered for the list of models")
     bench.add_argument(
-        "model", metavar="MODEL", nargs="?", help="a name or folder; the chosen model where it is left out"
+        "model",
+        metavar="MODEL",
+        nargs="?",
+        help="a name or number that models shows, or a folder; the chosen model where it is left out",
     )
     with_json(with_zwaif(bench))
 
 
 def _bench(parsed: Arguments) -> int:
     from zwaif_fallback import bench, measured
-    from zwaif_fallback.cli_tree import env_values, store_of, zwaif_folder
+    from zwaif_fallback.cli_tree import env_values, model_named, store_of, zwaif_folder
     from zwaif_fallback.models.auto import Wishes
     from zwaif_fallback.models.unchosen import answering, is_chosen
     from zwaif_fallback.supervisor import LocalModel
 
     tree = zwaif_folder(parsed.zwaif)
     store = store_of(tree, os.environ)
-    name = parsed.model or str(store.get("API_FALLBACK_MODEL"))
+    name = model_named(parsed.model, tree, os.environ) if parsed.model else str(store.get("API_FALLBACK_MODEL"))
     named = bool(parsed.model) or is_chosen(env_values(tree, os.environ))
     found = answering(name, named, Wishes.of(store.get, tree))
     if found.notice:

@@ -35,7 +35,8 @@ def _chat(parsed: Arguments) -> int:
 
     tree = zwaif_folder(parsed.zwaif)
     persona = persona_of(tree)
-    service = _service(tree, parsed.model)
+    model = _named(parsed.model, tree) if parsed.model else None
+    service = _service(tree, model)
     with contextlib.closing(service):
         talk = Conversation(service, persona)
         name = persona.char_name or "Fallback"
@@ -46,9 +47,23 @@ def _chat(parsed: Arguments) -> int:
         reply: Reply | None = None
         for text in [parsed.message] if parsed.message is not None else _typed(persona.user_name or "You"):
             reply = _exchange(talk, text, name, parsed.json)
-    if reply is not None and reply.answered_by == _LAST_WORDS and (hint := _other_model(tree, parsed.model)):
+    if reply is not None and reply.answered_by == _LAST_WORDS and (hint := _other_model(tree, model)):
         _news(hint)
     return WELL if reply is None or (reply.text.strip() and reply.answered_by != _LAST_WORDS) else NOT_WELL
+
+
+def _named(name: str, tree: Path | None) -> str:
+    """A model of the command line as a setting.
+
+    Raises:
+        FallbackError: it means none.
+    """
+    from zwaif_fallback.cli_tree import model_named, store_of
+    from zwaif_fallback.model_files import resolve
+
+    model = model_named(name, tree, os.environ)
+    resolve(model, tree, str(store_of(tree, os.environ).get("FALLBACK_MODEL_DIR")))
+    return model
 
 
 def _service(tree: Path | None, model: str | None) -> FallbackService:

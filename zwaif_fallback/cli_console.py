@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 _DRAWN = "─│…•"
 """What rich draws tables and lists with: an encoding that lacks one of these gets plain text."""
+
+_INDENT = " " * 4
 
 
 def survive_any_console() -> None:
@@ -53,21 +57,47 @@ def say_json(data: Any) -> None:
     print(json.dumps(data, indent=2, ensure_ascii=True), flush=True)
 
 
-def table(heading: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str] = ()) -> None:
-    """Columns under their names; ``styles`` are one for each column."""
+def table(heading: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str] = (), names: int = 1) -> None:
+    """Columns under their names, or a block for each row where the console is too narrow: no name is ever cut.
+
+    Args:
+        styles: one for each column.
+        names: how many of the first columns say what a row is about.
+    """
+    lines = columns([heading, *rows])
+    width = _width(sys.stdout)
+    if width and max(map(len, lines)) > width:
+        for row in rows:
+            say("  ".join(cell for cell in row[:names] if cell), "bold")
+            for line in _described(heading[names:], row[names:], width - len(_INDENT)):
+                say(f"{_INDENT}{line}")
+        return
     if is_plain(sys.stdout):
-        for line in columns([heading, *rows]):
+        for line in lines:
             say(line)
         return
     from rich.table import Table
 
     drawn = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for index, name in enumerate(heading):
-        style = styles[index] if index < len(styles) else ""
-        drawn.add_column(name, style=style, overflow="fold", no_wrap=index == 0)  # names are copied out of the first
+        drawn.add_column(name, style=styles[index] if index < len(styles) else "", no_wrap=True)
     for row in rows:
         drawn.add_row(*row)
     _rich(sys.stdout).print(drawn)
+
+
+def _described(heading: Sequence[str], row: Sequence[str], width: int) -> list[str]:
+    """The cells of a row under their columns' names, as lines of at most ``width``."""
+    parts = [f"{name} {cell}" for name, cell in zip(heading, row, strict=True) if cell]
+    return textwrap.wrap("; ".join(parts), max(width, 20), break_long_words=False, break_on_hyphens=False)
+
+
+def _width(stream: TextIO) -> int:
+    """Columns of a console; 0 where there is none, as for pipes and files."""
+    try:
+        return shutil.get_terminal_size().columns if stream.isatty() else 0
+    except ValueError:  # a closed stream
+        return 0
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:

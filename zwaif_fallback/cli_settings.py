@@ -88,11 +88,14 @@ def change(tree: Path, name: str, raw: str) -> dict[str, Any]:
     Raises:
         SettingProblem, FallbackError, EnvFileError: with the remedy; nothing was changed.
     """
-    from zwaif_fallback.cli_tree import env_values, store_of
+    from zwaif_fallback.cli_tree import env_values, model_named, store_of
+    from zwaif_fallback.models.unchosen import MODEL
     from zwaif_hooks.host import envfile
 
     store = store_of(tree, {})
     setting = store.setting(name.upper())
+    if setting.name == MODEL and raw.strip():
+        raw = model_named(raw, tree, os.environ)
     value = setting.parse(raw)
     _refuse_nonsense(setting.name, str(value), tree, str(store.get("FALLBACK_MODEL_DIR")))
     before = env_values(tree, {}).get(setting.name)

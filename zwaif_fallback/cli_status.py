@@ -14,7 +14,8 @@ from zwaif_fallback.cli_tree import env_values, source_of, store_of
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.models.auto import Wishes
 from zwaif_fallback.models.instead import instead
-from zwaif_fallback.models.unchosen import MODEL, answering, is_chosen
+from zwaif_fallback.models.recommended import nothing_here
+from zwaif_fallback.models.unchosen import MODEL, answering, is_chosen, wrong
 from zwaif_hooks import records
 from zwaif_hooks.host.health import configured_primary
 from zwaif_hooks.primary import listens
@@ -141,10 +142,11 @@ def model_facts(setting: Callable[[str], Any], tree: Path | None, named: bool) -
     try:
         found = answering(name, named, wishes)
     except ModelNotFound as error:
-        return {**facts, "line": str(error), "instead": instead(tree, wishes.model_dir)}
+        return {**facts, "line": wrong(name, error), "instead": instead(tree, wishes.model_dir)}
     facts |= {"resolved": found.model, "notice": found.notice}
     if not model_files.is_on_this_machine(found.model):
-        return {**facts, "line": _missing(found.model), "instead": instead(tree, wishes.model_dir)}
+        line = _missing(found.model) if named else str(nothing_here(wishes))
+        return {**facts, "line": line, "instead": instead(tree, wishes.model_dir)}
     return {**facts, "here": True, "line": f"{found.title or name}: on this computer"}
 
 

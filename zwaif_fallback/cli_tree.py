@@ -66,3 +66,35 @@ def source_of(setting: Setting, tree: Path | None, environ: Mapping[str, str]) -
     if setting.name in environ:
         return "environment" if environ[setting.name].strip() else "default"
     return ".env" if env_values(tree, {}).get(setting.name, "").strip() else "default"
+
+
+def model_named(text: str, tree: Path | None, environ: Mapping[str, str]) -> str:
+    """What a user calls a model, as a setting: a row number of ``zwaif-fallback models``, a short name of an offer, or
+    the name of a model on this computer. Any other text stays as it is.
+
+    Raises:
+        Misuse: the list has no such row.
+        ModelNotFound: several models are called so.
+    """
+    from zwaif_fallback import catalogue  # late: most commands name no model
+    from zwaif_fallback.models.called import find_called
+    from zwaif_fallback.models.found import find_models
+
+    get = store_of(tree, environ).get
+    if text.strip().isdigit():
+        return _row_named(int(text), tree, environ)
+    offer = catalogue.find(text)
+    if offer is not None:
+        return offer.name
+    found = find_called(text, find_models(tree, str(get("FALLBACK_MODEL_DIR"))).usable())
+    return found.setting if found else text
+
+
+def _row_named(number: int, tree: Path | None, environ: Mapping[str, str]) -> str:
+    from zwaif_fallback.models.listing import listed_now
+
+    listed = listed_now(store_of(tree, environ).get, tree, env_values(tree, environ))
+    for row in (*listed["found"], *listed["offered"]):
+        if row.get("number") == number:
+            return str(row.get("setting") or row["name"])
+    raise Misuse(f"The list of models has no number {number}. zwaif-fallback models shows it.")

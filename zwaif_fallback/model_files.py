@@ -6,6 +6,7 @@ it is asked, as Z-Waif's start waits for this module.
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from pathlib import Path
@@ -18,7 +19,7 @@ from zwaif_fallback.models.names import file_in_repository, program_of
 
 _HUB_ID = re.compile(r"(?=.{3,96}\Z)[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?<![.-])", re.ASCII)
 _PATH_LIKE = re.compile(r"[A-Za-z]:[\\/]|[\\/.~]|.*\\|.*/.*/|.*\.gguf$", re.IGNORECASE)
-_REMEDY = f"Choose a model in Z-Waif's Settings tab, or write API_FALLBACK_MODEL = {catalogue.DEFAULT} into .env."
+_REMEDY = "zwaif-fallback models lists what there is."
 
 
 def resolve(name: str, tree: Path | None = None, model_dir: str = "") -> str:
@@ -27,7 +28,8 @@ def resolve(name: str, tree: Path | None = None, model_dir: str = "") -> str:
     A folder (or ``.gguf`` file) goes first: as it stands, then inside Z-Waif's ``tree``, then inside the folders of
     ``model_dir`` (``FALLBACK_MODEL_DIR``, relative to ``tree``). Then names: ``ollama:llama3.2:3b``,
     ``lmstudio:publisher/repo/file.gguf`` and ``owner/name:file.gguf`` for files that others brought; the model list,
-    in full or without the owner; any ``owner/name`` of the hub. ``auto`` is the best that fits at this moment.
+    in full, in short or without the owner; any ``owner/name`` of the hub; what a model found on this computer is called
+    (:mod:`zwaif_fallback.models.called`). ``auto`` is the best that fits at this moment.
 
     Returns:
         An absolute path; or a hub id or ``owner/name:file.gguf`` that is not here yet.
@@ -37,7 +39,7 @@ def resolve(name: str, tree: Path | None = None, model_dir: str = "") -> str:
     """
     wanted = name.strip().strip("\"'").strip()
     if not wanted or wanted.casefold() == catalogue.CUSTOM.casefold():
-        raise ModelNotFound(f"API_FALLBACK_MODEL names no model ({wanted or 'it is empty'}). {_REMEDY}")
+        raise ModelNotFound(f"No model is named{f' by {wanted}' if wanted else ''}. {_REMEDY}")
     if is_auto(wanted):
         choice = choose_here(Wishes(tree, model_dir))
         if choice is None:
@@ -48,7 +50,11 @@ def resolve(name: str, tree: Path | None = None, model_dir: str = "") -> str:
         return str(found.resolve())
     if program_of(wanted)[0]:
         return _of_another_program(wanted)
-    return _in_cache(wanted if file_in_repository(wanted)[0] else _hub_id(wanted))
+    if not file_in_repository(wanted)[0] and (listed := _listed(wanted)):
+        wanted = listed
+    if file_in_repository(wanted)[0]:
+        return _in_cache(wanted)
+    return wanted if _is_hub_id(wanted) else _called(wanted, tree, model_dir)
 
 
 def looks_like_path(name: str) -> bool:
@@ -83,7 +89,7 @@ def not_here(model: str) -> ModelNotFound:
     size = f" (about {offer.download_gb:g} GB)" if offer and offer.download_gb else ""
     return ModelNotFound(
         f"{model} is not on this computer yet{size}. Press Load Model in Z-Waif's Settings tab, "
-        f"or run: zwaif-fallback download {model}"
+        f"or run: zwaif-fallback download {offer.short if offer else model}"
     )
 
 
@@ -121,32 +127,43 @@ def _of_another_program(wanted: str) -> str:
     program, name = program_of(wanted)
     remedy = f"Bring it with: ollama pull {name}" if program == "ollama" else "Download it in LM Studio"
     raise ModelNotFound(
-        f"API_FALLBACK_MODEL is {wanted!r}, but that model is not on this computer. {remedy}, or choose one of those "
-        "that zwaif-fallback models lists."
+        f"{wanted} is not on this computer. {remedy}, or choose one of those that zwaif-fallback models lists."
     )
 
 
 def _in_cache(name: str) -> str:
-    """``owner/name:file.gguf`` as a path where it is here; any other name as it is."""
-    place = _named(name) if file_in_repository(name)[0] else None
+    """``owner/name:file.gguf`` as a path where it is here, else as it is."""
+    place = _named(name)
     # Not resolved: in the Hugging Face cache the link has the file's name, and the blob behind it has none.
     return str(place.absolute()) if place else name
 
 
-def _hub_id(wanted: str) -> str:
-    listed = catalogue.find(wanted) or next(
+def _listed(wanted: str) -> str:
+    """The name of the offer that is meant; empty where none is."""
+    offer = catalogue.find(wanted) or next(
         (offer for offer in catalogue.OFFERS if offer.name.rpartition("/")[2].casefold() == wanted.casefold()), None
     )
-    if listed:
-        return listed.name
+    return offer.name if offer else ""
+
+
+def _is_hub_id(wanted: str) -> bool:
+    return bool(_HUB_ID.fullmatch(wanted)) and not looks_like_path(wanted) and "--" not in wanted and ".." not in wanted
+
+
+def _called(wanted: str, tree: Path | None, model_dir: str) -> str:
+    """A model on this computer by what it is called: the last thing a text can mean, as all disks are looked at."""
+    from zwaif_fallback.models.called import find_called, short_names
+    from zwaif_fallback.models.found import find_models
+
+    models = find_models(tree, model_dir).usable()
+    if model := find_called(wanted, models):
+        return loadable(model)
     if looks_like_path(wanted):
-        raise ModelNotFound(f"API_FALLBACK_MODEL is {wanted!r}, but there is no model at that place. {_REMEDY}")
-    if not _HUB_ID.fullmatch(wanted) or "--" in wanted or ".." in wanted:
-        raise ModelNotFound(
-            f"API_FALLBACK_MODEL is {wanted!r}, which is neither a folder nor a model name like {catalogue.DEFAULT}. "
-            f"{_REMEDY}"
-        )
-    return wanted
+        raise ModelNotFound(f"There is no model at {wanted}. {_REMEDY}")
+    known = [*(offer.short for offer in catalogue.OFFERS if offer.short), *short_names(models)]
+    near = difflib.get_close_matches(wanted.casefold(), known, n=1)
+    meant = f"Did you mean {near[0]}? " if near else ""
+    raise ModelNotFound(f"There is no model called {wanted!r}, here or in the list. {meant}{_REMEDY}")
 
 
 def _has_weights(folder: Path) -> bool:

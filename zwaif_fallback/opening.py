@@ -11,6 +11,7 @@ from zwaif_fallback import model_files
 from zwaif_fallback.chain import Say
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.models.chosen import ChosenModel
+from zwaif_fallback.models.unchosen import MODEL, wrong
 
 
 class Opening:
@@ -39,32 +40,32 @@ class Opening:
         try:
             model = self._models.wanted()
         except ModelNotFound as error:
-            return self._not_ready(error)
+            return self._not_ready(wrong(str(self._setting(MODEL)), error))
         if model_files.is_on_this_machine(model):
             return self._ready(model)
         if self._setting("API_FALLBACK_DOWNLOAD"):
             return self._load(model, True)
-        self._not_ready(model_files.not_here(model))
+        self._not_ready(str(model_files.not_here(model)))
 
     def _ready(self, model: str) -> None:
         if self._setting("API_FALLBACK_PRELOAD") == "start":
             return self._load(model, False)
         self._say(f"Fallback ready: {self._models.title(model)} is on this computer and is loaded when it is needed")
 
-    def _not_ready(self, error: ModelNotFound) -> None:
+    def _not_ready(self, why: str) -> None:
         if self._models.is_unchosen():
-            return self._look(lambda: self._take_what_is_here(error))
-        self._say(f"Fallback not ready: {error}")
+            return self._look(self._take_what_is_here)
+        self._say(f"Fallback not ready: {why}")
         self._look(self._tell_what_is_here)
 
     def _look(self, look: Callable[[], None]) -> None:
         threading.Thread(target=look, name="zwaif-fallback-instead", daemon=True).start()
 
-    def _take_what_is_here(self, error: ModelNotFound) -> None:
+    def _take_what_is_here(self) -> None:
         if found := self._models.found_instead():
             self._ready(found)
         else:
-            self._say(f"Fallback not ready: {error}")
+            self._say(f"Fallback not ready: {self._models.not_here('')}")
             self._tell_what_is_here()
 
     def _tell_what_is_here(self) -> None:

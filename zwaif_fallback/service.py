@@ -418,7 +418,7 @@ class FallbackService:
                 raise self._failed[options][0]
             try:
                 if options.offline and not self._is_here(options.model):
-                    raise _missing(options.model)
+                    raise self._models.not_here(options.model)
                 self._say(f"Loading {self._models.title(options.model)} …")
                 loaded = self._local.load(place or options, self._set_progress)
                 loaded = self._models.titled(loaded) or loaded
@@ -473,14 +473,6 @@ class FallbackService:
 def _offline(options: LoadOptions) -> LoadOptions:
     """Options as replies ask for them: how a model came here does not matter once it is loaded."""
     return replace(options, offline=True)
-
-
-def _missing(model: str) -> ModelNotFound:
-    if Path(model).is_absolute():
-        return ModelNotFound(
-            f"There are no complete weights (*.safetensors) in {model}. Download the model again, with all its files."
-        )
-    return model_files.not_here(model)
 
 
 def _summary(loaded: LoadedModel) -> str:

@@ -15,6 +15,10 @@ from zwaif_fallback.engines import model_files as engine_files
 from zwaif_fallback.engines.base import LoadOptions
 from zwaif_fallback.engines.explain import explain
 from zwaif_fallback.hardware import Estimate, Memory
+from zwaif_fallback.models import called, recommended
+from zwaif_fallback.models.auto import Wishes
+from zwaif_fallback.models.facts import ModelFacts
+from zwaif_fallback.models.found import FoundModel
 from zwaif_fallback.service import FallbackService
 from zwaif_fallback.ui import allowed
 from zwaif_hooks.messages import Message, ModelInfo
@@ -26,10 +30,31 @@ def resolve(name: str) -> Producer:
     return lambda scene: model_files.resolve(name, scene.folder)
 
 
-says("API_FALLBACK_MODEL is …, which is neither a folder nor a model name like …")(resolve("two words"))
-says("API_FALLBACK_MODEL names no model (…)")(resolve("  "))
-says("API_FALLBACK_MODEL is …, but there is no model at that place")(resolve("C:\\models\\old.gguf"))
-says("API_FALLBACK_MODEL is …, but that model is not on this computer.")(resolve("ollama:no-such-model"))
+says("There is no model called …, here or in the list.")(resolve("two words"))
+says("No model is named")(resolve("  "))
+says("There is no model at …")(resolve("C:\\models\\old.gguf"))
+says("… is not on this computer. …, or choose one of those that zwaif-fallback models lists.")(
+    resolve("ollama:no-such-model")
+)
+
+
+@says("Several models are called …")
+def _(scene: Scene) -> object:
+    return called.find_called("twin", [_twin(scene, "one"), _twin(scene, "two")])
+
+
+def _twin(scene: Scene, folder: str) -> FoundModel:
+    path = scene.folder / folder / "twin.gguf"
+    return FoundModel("twin", folder, str(path), path, ModelFacts("GGUF"))
+
+
+says("No model that can answer is on this computer yet.")(lambda scene: recommended.nothing_here(Wishes()))
+
+
+@says("No model that can answer is on this computer, and none of the list fits its memory.")
+def _(scene: Scene) -> object:
+    scene.patch.setattr(recommended, "memory_now", lambda: Memory(10**9, 10**8))
+    return recommended.nothing_here(Wishes())
 
 
 @says("API_FALLBACK_MODEL is auto, but no model on this computer fits the memory that is free.")

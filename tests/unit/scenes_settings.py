@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.unit.scenes import Scene, says
 from zwaif_fallback import cli, plugin, settings, ui
-from zwaif_fallback.cli_tree import needed_folder, zwaif_folder
+from zwaif_fallback.cli_tree import model_named, needed_folder, zwaif_folder
 from zwaif_fallback.demo import demo, real_tree
 from zwaif_fallback.engines.remote import RemoteChat
 from zwaif_fallback.service import FallbackService
@@ -89,6 +89,15 @@ def _(scene: Scene) -> object:
     local: Any = SimpleNamespace(loaded=None)
     service = FallbackService(scene.store(), local, lambda *_: None, scene.say, plugin.format_prompt)
     return list(service._or_problem([]))
+
+
+says("The list of models has no number …")(lambda scene: model_named("99", None, {}))
+
+
+@says("To bring it here: zwaif-fallback download --yes. The others: zwaif-fallback models")
+def _(scene: Scene) -> object:
+    scene.patch.setattr("zwaif_fallback.cli_download._is_asked", lambda: False)
+    return cli.main(["download"])
 
 
 @says("Unexpected …: …. --debug shows the details.")

@@ -62,7 +62,7 @@ def test_a_model_that_is_not_here_is_refused_before_anything_is_loaded(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["bench", "two words"]) == 1
-    assert "neither a folder nor a model name" in capsys.readouterr().err
+    assert "There is no model called" in capsys.readouterr().err
     assert not data.exists()
     with closing(LocalModel()) as local, pytest.raises(ModelNotFound, match="zwaif-fallback download"):
         bench.measure(local, LoadOptions("someone/absent"), lambda line: None)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.unit.models_made import put_in_ollama, write_gguf
-from zwaif_fallback import catalogue, cli, cli_models, selfcheck
+from zwaif_fallback import catalogue, cli, cli_download, selfcheck
 from zwaif_fallback.demo import demo
 from zwaif_fallback.errors import FallbackError
 from zwaif_fallback.models import fit
@@ -70,7 +70,7 @@ def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert "show" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [["nonsense"], ["download"], ["settings", "set", "ONE"], ["status", "--yes"]])
+@pytest.mark.parametrize("arguments", [["nonsense"], ["settings", "set", "ONE"], ["status", "--yes"]])
 def test_misuse_is_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         run(*arguments)
@@ -149,7 +149,7 @@ def test_status_of_a_fallback_that_has_nothing_to_answer_with(
     assert run("status", "--zwaif", zwaif(tmp_path, HOST_PORT=dead)) == 1
     said = capsys.readouterr().out
     assert f"Oobabooga at {dead} is not there: start it" in said
-    assert f"zwaif-fallback download {catalogue.DEFAULT}" in said
+    assert "Run: zwaif-fallback download (it brings the best for this computer, " in said
     assert "All settings are at their default." in said
 
 
@@ -232,9 +232,9 @@ def test_models(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     tree = zwaif(tmp_path, API_TYPE="Ollama", ZW_OLLAMA_MODEL="llama3.2:3b", API_FALLBACK_MODEL=catalogue.DEFAULT)
     assert run("models", "--zwaif", tree) == 0
     table = capsys.readouterr().out.splitlines()
-    assert [line for line in table if line.startswith("=  ollama:llama3.2:3b") and "Q4_K_M" in line and "CPU" in line]
-    assert [line for line in table if line.startswith("*  " + catalogue.DEFAULT)]
-    assert all(any(offer.name in line for line in table) for offer in catalogue.OFFERS[:-1])
+    assert [line for line in table if re.match(r"1=  llama3\.2:3b .*Q4_K_M .*CPU", line)]
+    assert [line for line in table if re.match(r"2\*  tinyllama ", line)]
+    assert all(any(f"  {offer.short} " in line for line in table) for offer in catalogue.OFFERS[:-1])
     assert [line for line in table if line.startswith("API_FALLBACK_MODEL = auto would take ollama:llama3.2:3b: ")]
 
 
@@ -293,8 +293,8 @@ def test_whoever_chose_nothing_is_told_everywhere_that_a_found_model_answers(
     assert "Local model      ollama:llama3.2:3b: on this computer" in capsys.readouterr().out
     run("models", "--zwaif", tree)
     lines = capsys.readouterr().out.splitlines()
-    assert next(line for line in lines if line.startswith("*")).startswith("*  ollama:llama3.2:3b")
-    assert "* answers, = is what Z-Waif's server runs." in lines
+    assert [line for line in lines if re.match(r"\d\*", line)] == [line for line in lines if "llama3.2:3b  " in line]
+    assert "* answers, = is what Z-Waif's server runs, + is the best for this computer." in lines
     run("doctor", "--zwaif", tree)
     assert re.search("ok +Model files +ollama:llama3.2:3b is on this computer", capsys.readouterr().out)
 
@@ -330,7 +330,7 @@ def test_chat_goes_to_the_next_and_tells_what_is_missing_in_the_end(
     assert run("chat", "Hello", "--zwaif", zwaif(tmp_path)) == 1
     said = capsys.readouterr().err
     assert f"[{NOTICE}]" in said and "Another model is tried" in said
-    assert f"{catalogue.DEFAULT} is not on this computer yet" in said
+    assert "No model that can answer is on this computer yet. Run: zwaif-fallback download" in said
 
 
 def test_a_model_named_on_the_command_line_is_never_another(
@@ -372,16 +372,16 @@ def test_auto_may_be_chosen(home: Path, tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_a_download_without_a_bar_tells_its_progress_in_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    with cli_models._progress() as report:
+    with cli_download._progress() as report:
         for done in range(0, 1001, 5):
             report(Progress("a.gguf", done, 1000, 10.0))
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == cli_models.PLAIN_STEPS + 1 and lines[0].startswith("a.gguf: ")
+    assert len(lines) == cli_download.PLAIN_STEPS + 1 and lines[0].startswith("a.gguf: ")
 
 
 def test_a_download_with_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("zwaif_fallback.cli_console.is_plain", lambda stream: False)
-    with cli_models._progress() as report:
+    with cli_download._progress() as report:
         report(Progress("a.gguf", 500, 1000, 10.0))
     assert capsys.readouterr().err == ""
 
@@ -453,7 +453,7 @@ def test_a_setting_is_changed_and_nothing_else(tmp_path: Path, capsys: pytest.Ca
     [
         ("API_FALLBACK_STALL_TIMEOUT", "soon", "must be a number from 1 to 600"),
         ("API_FALLBACK_ENABLD", "ON", "Did you mean API_FALLBACK_ENABLED?"),
-        ("API_FALLBACK_MODEL", "hello world", f"API_FALLBACK_MODEL = {catalogue.DEFAULT}"),
+        ("API_FALLBACK_MODEL", "hello world", "There is no model called 'hello world', here or in the list."),
         ("API_FALLBACK_HOST", "some where", "must look like 127.0.0.1:5000"),
     ],
 )

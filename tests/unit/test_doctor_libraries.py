@@ -163,7 +163,8 @@ def test_a_name_that_is_none(tmp_path: Path) -> None:
     here = situation(z_waif(tmp_path, API_FALLBACK_MODEL="two words"))
     finding = machine.check_model_name(here)
     assert finding.state == "problem" and "'two words'" in finding.found
-    assert f"API_FALLBACK_MODEL = {catalogue.DEFAULT}" in finding.remedy
+    assert "API_FALLBACK_MODEL is 'two words': there is no model called" in finding.found
+    assert "zwaif-fallback models" in finding.remedy
     assert_useful(finding)
     assert machine.check_model_files(here).state == "skipped"
     assert machine.check_memory(here).state == "skipped"
@@ -173,7 +174,7 @@ def test_a_model_that_was_not_downloaded(tmp_path: Path) -> None:
     here = situation(z_waif(tmp_path, API_FALLBACK_MODEL=catalogue.DEFAULT))
     finding = machine.check_model_files(here)
     assert finding.state == "problem" and "not on this computer yet (about 2.2 GB)" in finding.found
-    assert f"zwaif-fallback download {catalogue.DEFAULT}" in finding.remedy
+    assert "zwaif-fallback download tinyllama" in finding.remedy
     assert_useful(finding)
 
 

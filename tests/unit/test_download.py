@@ -119,7 +119,7 @@ def test_a_model_without_safetensors(tmp_path: Path, said: list[str]) -> None:
 
 def test_nonsense_is_told_before_anybody_is_asked(said: list[str]) -> None:
     hub = ScriptedHub(TINY)
-    with pytest.raises(ModelNotFound, match="neither a folder nor a model name"):
+    with pytest.raises(ModelNotFound, match="There is no model called"):
         download("two words", said.append, hub)
     assert hub.fetched == []
 

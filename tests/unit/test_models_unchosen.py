@@ -19,6 +19,7 @@ from zwaif_fallback.models import chosen, fit, unchosen
 from zwaif_fallback.models.auto import Wishes
 from zwaif_fallback.models.fit import Choice, choose
 from zwaif_fallback.models.found import FoundModel
+from zwaif_fallback.models.recommended import nothing_here
 
 DEFAULT = catalogue.DEFAULT
 NOT_SET = f"API_FALLBACK_MODEL is not set and {DEFAULT} is not here, so {{}} answers, which was found on this computer."
@@ -132,7 +133,7 @@ def test_the_commands_see_an_example_s_value_as_the_plugin_does(
     assert not unchosen.is_chosen({"API_FALLBACK_MODEL": unchosen.LEFT_BEHIND})
     monkeypatch.setattr(unchosen, "choose_here", lambda wishes: None)
     monkeypatch.setattr(model_files, "is_on_this_machine", lambda model: False)
-    with pytest.raises(ModelNotFound, match="there is no model at that place"):
+    with pytest.raises(ModelNotFound, match="There is no model at "):
         unchosen.answering(unchosen.LEFT_BEHIND, False, Wishes(tmp_path, ""))
     monkeypatch.setattr(model_files, "is_on_this_machine", lambda model: model == DEFAULT)
     assert unchosen.answering(unchosen.LEFT_BEHIND, False, Wishes(tmp_path, "")).model == DEFAULT
@@ -185,7 +186,7 @@ def test_the_next_best_is_tried_and_at_last_the_clear_line_comes(desk: UnchosenD
     desk.local.problems["3B"] = ModelError("3B is broken too.")
     desk.service._failed.clear()
     assert "speaks" not in desk.reply(), "last words, and no endless search"
-    assert any(f"{DEFAULT} is not on this computer yet" in line for line in desk.said)
+    assert any("No model that can answer is on this computer yet" in line for line in desk.said)
 
 
 def test_a_better_one_is_taken_when_the_server_s_memory_is_free(
@@ -220,7 +221,8 @@ def test_a_start_without_any_model_says_what_to_do(
     monkeypatch.delenv("OLLAMA_MODELS", raising=False)
     desk.models.clear()
     desk.opened()
-    assert desk.said[0] == f"Fallback not ready: {model_files.not_here(DEFAULT)}"
+    assert desk.said[0] == f"Fallback not ready: {nothing_here(Wishes())}"
+    assert "Run: zwaif-fallback download (it brings the best for this computer" in desk.said[0]
 
 
 def test_a_start_names_a_model_that_needs_one_more_package(

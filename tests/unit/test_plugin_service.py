@@ -197,7 +197,7 @@ def test_load_model_may_download(desk: Desk) -> None:
 
 
 def test_load_model_with_nonsense_is_refused_at_once(desk: Desk) -> None:
-    with pytest.raises(ModelNotFound, match="API_FALLBACK_MODEL"):
+    with pytest.raises(ModelNotFound, match="There is no model called"):
         desk.service.load_model("no such thing", allow_download=True)
     assert not desk.service.is_loading()
 
@@ -229,7 +229,11 @@ def test_the_fallback_host_goes_first(desk: Desk) -> None:
         ({"API_FALLBACK_MODEL": "???"}, "Fallback not ready: API_FALLBACK_MODEL is '???'", 0),
         ({"API_FALLBACK_MODEL": "someone/tiny"}, "Fallback not ready: someone/tiny is not on this computer yet", 0),
         ({"API_FALLBACK_MODEL": "someone/tiny", "API_FALLBACK_DOWNLOAD": "ON"}, "Fallback ready: tiny", 1),
-        ({"API_FALLBACK_MODEL": "models/old-r4.gguf"}, "there is no model at that place", 0),
+        (
+            {"API_FALLBACK_MODEL": "models/old-r4.gguf"},
+            "API_FALLBACK_MODEL is 'models/old-r4.gguf'. There is no model at ",
+            0,
+        ),
     ],
 )
 def test_at_start(

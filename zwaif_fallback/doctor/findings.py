@@ -91,12 +91,16 @@ class Situation:
         """NVIDIA graphics cards."""
         return self.memory().gpus
 
+    @property
+    def wishes(self) -> Wishes:
+        """The settings that count where a model is chosen."""
+        return Wishes.of(self.store.get, self.tree)
+
     @cached_property
     def answering(self) -> Answering | ModelNotFound:
         """Which model answers, or why ``API_FALLBACK_MODEL`` means none. Asked once: that may look at every model."""
         try:
-            wishes = Wishes.of(self.store.get, self.tree)
-            return answering(self.text(MODEL), is_chosen(self.env), wishes)
+            return answering(self.text(MODEL), is_chosen(self.env), self.wishes)
         except ModelNotFound as error:
             return error
 

@@ -13,6 +13,8 @@ from zwaif_fallback.models.fit import ON_CPU, ON_GPU, PARTLY, TALKING_SPEED, TOO
 from zwaif_fallback.models.folder_facts import read_folder
 from zwaif_fallback.models.gguf_facts import read_gguf
 from zwaif_fallback.models.instead import instead
+from zwaif_fallback.models.recommended import nothing_here
+from zwaif_fallback.models.unchosen import MODEL, is_chosen
 
 _GB = 1e9
 _ROOM = 2 * _GB
@@ -24,7 +26,8 @@ _NO_VOICE = "Without it, and without a fallback host, an outage is answered with
 def check_model_name(here: Situation) -> Finding:
     if isinstance(here.model, ModelNotFound):
         text, _, remedy = str(here.model).partition(". ")
-        return Finding("problem", f"{text}.", _NO_VOICE, remedy or _CHOOSE)
+        setting = f"{MODEL} is {here.text(MODEL)!r}: "
+        return Finding("problem", f"{setting}{text[0].lower()}{text[1:]}.", _NO_VOICE, remedy or _CHOOSE)
     if here.notice:
         return ok(here.notice)
     wanted = here.text("API_FALLBACK_MODEL")
@@ -37,7 +40,7 @@ def check_model_files(here: Situation) -> Finding:
     facts = None
     try:
         if here.place is None:
-            raise model_files.not_here(here.model)
+            raise model_files.not_here(here.model) if is_chosen(here.env) else nothing_here(here.wishes)
         if file := gguf_in(here.place):
             facts = read_facts(file)
         else:

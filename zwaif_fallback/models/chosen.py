@@ -99,6 +99,19 @@ class ChosenModel:
                 return False
         return not self._named()
 
+    def not_here(self, model: str) -> ModelNotFound:
+        """The error for a model that is not on this computer; who chose none is led to the best for it."""
+        if self.is_unchosen():
+            from zwaif_fallback.models.recommended import nothing_here  # late: Z-Waif's start waits for this module
+
+            return nothing_here(Wishes.of(self._setting, self._tree()))
+        if Path(model).is_absolute():
+            return ModelNotFound(
+                f"There are no complete weights (*.safetensors) in {model}. Download the model again, with all its "
+                "files."
+            )
+        return model_files.not_here(model)
+
     def resolve(self, name: str) -> str:
         """As :func:`zwaif_fallback.model_files.resolve`; ``auto`` stays the same until it is chosen again."""
         if is_auto(name):

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from zwaif_fallback import catalogue, model_files
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.hardware import Memory, memory_now
 from zwaif_fallback.models.auto import Wishes, env_values, is_auto, loadable, pick
+from zwaif_fallback.models.called import short_names
 from zwaif_fallback.models.facts import GGUF, ModelFacts, Shape
 from zwaif_fallback.models.fit import Choice, Fit, fit
 from zwaif_fallback.models.found import FoundModel, find_models
 from zwaif_fallback.models.memory import MOST_WINDOW, NF4
 from zwaif_fallback.models.served import served_model
-from zwaif_fallback.models.unchosen import counts, notice, takes_what_is_here
+from zwaif_fallback.models.unchosen import MODEL, counts, is_chosen, notice, takes_what_is_here
 
 Row = dict[str, Any]
+
+
+def listed_now(setting: Callable[[str], Any], tree: Path | None, values: Mapping[str, str]) -> Row:
+    """The list for a Z-Waif, by a way to ask for a setting's value and what its ``.env`` and the environment say."""
+    return model_list(str(setting(MODEL)), Wishes.of(setting, tree), named=is_chosen(values))
 
 
 def model_list(chosen: str, wishes: Wishes, memory: Memory | None = None, named: bool = True) -> Row:
@@ -29,7 +36,8 @@ def model_list(chosen: str, wishes: Wishes, memory: Memory | None = None, named:
 
     Returns:
         ``found`` and ``offered`` (rows), ``auto`` (what it would choose), ``chosen``, ``memory`` and ``skipped``. In
-        the rows that model is the ``chosen`` one which answers.
+        the rows that model is the ``chosen`` one which answers; ``short`` and ``number`` are how a user may call it,
+        the number only where it can be used, or brought here.
     """
     memory = memory or memory_now()
     findings = find_models(wishes.tree, wishes.model_dir)
@@ -38,8 +46,15 @@ def model_list(chosen: str, wishes: Wishes, memory: Memory | None = None, named:
     instead = choice if choice and takes_what_is_here(resolved, named) else None
     resolved = loadable(instead.model) if instead else resolved
     served = served_model(env_values(wishes.tree), findings.models)
-    found = [_found(model, memory, wishes, resolved, served) for model in findings.models]
+    usable = findings.usable()
+    short = {model.setting: name for model, name in zip(usable, short_names(usable), strict=True)}
+    found = [
+        {"short": short.get(model.setting, model.setting), **_found(model, memory, wishes, resolved, served)}
+        for model in findings.models
+    ]
     offered = [_offered(offer, memory, wishes, resolved) for offer in catalogue.OFFERS if offer.parameters]
+    found.sort(key=lambda row: (not row["usable"], row["source"], row["name"].casefold()))
+    _number([row for row in found if row["usable"]] + [row for row in offered if not row["here"]])
     return {
         "chosen": {
             "setting": chosen,
@@ -50,10 +65,16 @@ def model_list(chosen: str, wishes: Wishes, memory: Memory | None = None, named:
         },
         "auto": {"setting": choice.model.setting, "why": choice.why} if choice else None,
         "memory": asdict(memory),
-        "found": sorted(found, key=lambda row: (not row["usable"], row["source"], row["name"].casefold())),
+        "found": found,
         "offered": offered,
         "skipped": findings.skipped,
     }
+
+
+def _number(rows: list[Row]) -> None:
+    """What a row may be named by on the command line; only rows of models that can be used have one."""
+    for number, row in enumerate(rows, 1):
+        row["number"] = number
 
 
 def _resolved(chosen: str, wishes: Wishes, choice: Choice | None) -> str:

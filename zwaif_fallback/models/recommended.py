@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from zwaif_fallback import catalogue
 from zwaif_fallback.catalogue import Offer
+from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.hardware import Memory, cpu_cores, memory_now
 from zwaif_fallback.models.auto import Wishes
 from zwaif_fallback.models.facts import GGUF
@@ -67,6 +68,20 @@ def recommended(
     if best is None or with_engine is None or with_engine.offer == best.offer:
         return best
     return replace(best, better=with_engine.offer)
+
+
+def nothing_here(wishes: Wishes) -> ModelNotFound:
+    """The error for who has chosen no model and has none that could answer: it leads to the best for the computer."""
+    found = recommended(wishes)
+    if found is None:
+        return ModelNotFound(
+            "No model that can answer is on this computer, and none of the list fits its memory. An LLM server on "
+            "another computer can answer: zwaif-fallback settings set API_FALLBACK_HOST ADDRESS:PORT"
+        )
+    return ModelNotFound(
+        f"No model that can answer is on this computer yet. Run: zwaif-fallback download (it brings the best for this "
+        f"computer, {found.offer.title}, {found.offer.download_gb:.2g} GB), or choose one in Z-Waif's Settings tab."
+    )
 
 
 def _best(wishes: Wishes, memory: Memory, can: Abilities, cores: int) -> Recommendation | None:

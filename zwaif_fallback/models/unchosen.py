@@ -38,6 +38,11 @@ def is_chosen(values: Mapping[str, str]) -> bool:
     return values.get(MODEL, "").strip() not in ("", LEFT_BEHIND)
 
 
+def wrong(setting: str, error: ModelNotFound) -> str:
+    """One line for a value that means no model."""
+    return str(error) if is_auto(setting) else f"{MODEL} is {setting!r}. {error}"
+
+
 def notice(title: str, setting: str) -> str:
     """One line for the user."""
     missing = f"is not set and {catalogue.DEFAULT} is not here"
