@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 LOWEST = 19
 """``nice`` on Linux: a hundredth of the share of a program at 0."""
-_EACH_THREAD = platform.system() == "Linux"
+_EACH_THREAD = sys.platform == "linux"
 """Whether a thread has a priority of its own."""
 
 
@@ -49,10 +49,12 @@ class IdlePriority:
 
 
 def _lower_this_thread() -> None:
-    try:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST)
-    except OSError as error:  # it is a courtesy, no need
-        logger.debug("This thread keeps its priority: %s", error)
+    """On Linux only."""
+    if sys.platform != "win32":
+        try:
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST)
+        except OSError as error:  # it is a courtesy, no need
+            logger.debug("This thread keeps its priority: %s", error)
 
 
 def _set_class(name: str) -> None:

@@ -15,7 +15,6 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import sys
 import tempfile
 import time
@@ -128,9 +127,7 @@ class _UnixConnection(http.client.HTTPConnection):
         self._path = path
 
     def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
+        self.sock = private_sockets.connect(self._path, _PATIENCE)
 
 
 class LlamaServer:

@@ -19,7 +19,7 @@ _LONGEST = 100
 
 def available() -> bool:
     """Python on Windows has none."""
-    return sys.platform != "win32" and hasattr(socket, "AF_UNIX")
+    return sys.platform != "win32"
 
 
 def new_folder() -> Path | None:
@@ -36,20 +36,38 @@ def new_folder() -> Path | None:
 
 def remove_leftovers() -> None:
     """Take away folders of workers that were killed: nobody listens on their sockets any more."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*") if available() else ():
-        with contextlib.suppress(OSError):  # another user's, or gone by now
-            if folder.stat().st_uid == os.getuid() and not _somebody_listens(folder / NAME):
-                shutil.rmtree(folder, ignore_errors=True)
+    if sys.platform != "win32":
+        for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+            with contextlib.suppress(OSError):  # another user's, or gone by now
+                if folder.stat().st_uid == os.getuid() and not _somebody_listens(folder / NAME):
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+def connect(path: str, timeout: float) -> socket.socket:
+    """A socket connected to the one at ``path``; ``timeout`` is in seconds, for this and for what follows.
+
+    Raises:
+        OSError: nobody listens there, or there are no such sockets.
+    """
+    if sys.platform != "win32":
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(timeout)
+        try:
+            connection.connect(path)
+        except OSError:
+            connection.close()
+            raise
+        return connection
+    else:
+        raise OSError("Python on Windows has no sockets with a path")
 
 
 def _somebody_listens(path: Path) -> bool:
     """Also True while a server is only about to listen there."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            return False
-        except OSError:
-            return True
+    try:
+        connect(str(path), timeout=1.0).close()
+    except ConnectionRefusedError:
+        return False
+    except OSError:
+        return True
     return True
