@@ -1,0 +1,2 @@
+@rem Style, formatting, and types for Linux, macOS and Windows. `lint fix` mends what can be mended first.
+@"%~dp0task.bat" lint %*

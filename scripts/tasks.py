@@ -1,0 +1,133 @@
+"""What the scripts beside this file do, the same on every system.
+
+The start scripts (``task`` and ``task.bat``) find a Python and run this file with it, before anything is installed:
+so only the standard library is imported here.
+
+Environment variables:
+    ZWAIF_VENV: another place for the environment than ``.venv``.
+    ZWAIF_EXTRAS: what to install beside the package: ``test`` unless told otherwise, ``test,browser`` for the browser
+        tests.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / (os.environ.get("ZWAIF_VENV") or ".venv")
+EXTRAS = os.environ.get("ZWAIF_EXTRAS") or "test"
+PYTHON = VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+
+OLDEST, NEWEST = (3, 10), (3, 13)
+TORCH = "torch==2.13.0"
+"""Known to work; where it cannot be had (another Python, say), any that the package takes will do."""
+PLATFORMS = ("linux", "darwin", "win32")
+TYPED = ("zwaif_fallback", "hooks/zwaif_hooks", "test_api_fallback.py", "scripts/tasks.py")
+
+
+def suits() -> bool:
+    """Whether this Python can run the package: PyTorch is made for these versions, and for 64 bits only."""
+    return OLDEST <= sys.version_info[:2] <= NEWEST and sys.maxsize > 2**32
+
+
+def setup() -> None:
+    """Make the environment and install this checkout into it, editable. Does nothing when that is done."""
+    ready = VENV / f".ready-for-{EXTRAS}"
+    if ready.is_file() and ready.stat().st_mtime > (ROOT / "setup.cfg").stat().st_mtime:
+        return
+    print(f"Setting up {VENV} (once; a few minutes, most of them for PyTorch) ...", flush=True)
+    if not PYTHON.is_file():
+        _must([sys.executable, "-m", "venv", str(VENV)])
+    if _status([str(PYTHON), "-c", "import torch"], stderr=subprocess.DEVNULL) and _status(_pip(TORCH)):
+        _must(_pip("torch"))
+    if status := _status(_pip("--editable", f".[{EXTRAS}]")):
+        if EXTRAS == "test":
+            sys.exit(status)
+        print(f'Not all of "{EXTRAS}" could be installed; going on with what the other tests need.', file=sys.stderr)
+        _must(_pip("--editable", ".[test]"))
+    ready.touch()
+
+
+def lint(*options: str) -> None:
+    """Style, formatting, and types for each system. ``fix`` mends what can be mended first."""
+    setup()
+    if options == ("fix",):
+        _status(_module("ruff", "check", "--fix", "."))  # what is left is said below
+        _must(_module("ruff", "format", "."))
+    _must(_module("ruff", "check", "."))
+    _must(_module("ruff", "format", "--check", "."))
+    for name in PLATFORMS:
+        print(f"mypy for {name}: ", end="", flush=True)
+        _must(_module("mypy", "--platform", name, "--cache-dir", f".mypy_cache/{name}", *TYPED))
+
+
+def test(*options: str) -> None:
+    """Style, types and everything that pytest finds."""
+    lint()
+    _become(_module("pytest", *options))
+
+
+def docs() -> None:
+    """Write the pages that come from the code."""
+    setup()
+    for page, module in (("settings.md", "zwaif_fallback.settings"), ("cli.md", "zwaif_fallback.cli")):
+        code = f"from {module} import as_markdown; import sys; sys.stdout.buffer.write(as_markdown().encode())"
+        written = subprocess.run([PYTHON, "-c", code], check=True, stdout=subprocess.PIPE)
+        (ROOT / "docs" / page).write_bytes(written.stdout)
+
+
+def demo(*options: str) -> None:
+    """The outage, played before your eyes."""
+    setup()
+    _become(_module("zwaif_fallback", "demo", *options))
+
+
+TASKS: dict[str, Callable[..., None]] = {task.__name__: task for task in (setup, lint, test, docs, demo)}
+
+
+def _pip(*what: str) -> list[str]:
+    return _module("pip", "--disable-pip-version-check", "install", "--quiet", *what)
+
+
+def _module(*words: str) -> list[str]:
+    return [str(PYTHON), "-m", *words]
+
+
+def _status(command: list[str], stderr: int | None = None) -> int:
+    """Run it and return its exit status. It hears of Ctrl+C itself and is waited for."""
+    with subprocess.Popen(command, stderr=stderr) as child:
+        while True:
+            try:
+                return child.wait()
+            except KeyboardInterrupt:
+                continue
+
+
+def _must(command: list[str]) -> None:
+    if status := _status(command):
+        sys.exit(status)
+
+
+def _become(command: list[str]) -> None:
+    """Run it as the last thing. Windows cannot replace a process by another."""
+    if sys.platform == "win32":
+        sys.exit(_status(command))
+    os.execv(command[0], command)
+
+
+def main(name: str, *options: str) -> None:
+    """Run one task, or answer to ``suits`` with the exit status."""
+    if name == "suits":
+        sys.exit(not suits())
+    if not suits():
+        sys.exit(f"{VENV} holds a Python that is too old or too new. Delete that folder and start again.")
+    os.chdir(ROOT)
+    TASKS[name](*options)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
