@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
-import struct
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 logger = logging.getLogger(__name__)
 
@@ -122,17 +118,15 @@ def read_weights(folder: Path) -> Weights:
         ValueError: a file is not a safetensors file.
         OSError: a file cannot be read.
     """
-    parameters = quantizable = stored = 0
-    for file in sorted(folder.glob("model*.safetensors")):
-        for name, shape, size in _tensors(file):
-            count = 1
-            for side in shape:
-                count *= side
-            parameters += count
-            stored += size
-            if len(shape) == 2 and not any(part in name for part in ("embed", "lm_head", "wte", "wpe")):
-                quantizable += count
-    return Weights(parameters, quantizable, stored)
+    from zwaif_fallback.models.folder_facts import is_shrunk  # late: Z-Waif's start waits for this module
+    from zwaif_fallback.models.safetensors_header import read_tensors
+
+    tensors = [tensor for file in sorted(folder.glob("model*.safetensors")) for tensor in read_tensors(file)]
+    return Weights(
+        sum(tensor.elements for tensor in tensors),
+        sum(tensor.elements for tensor in tensors if is_shrunk(tensor)),
+        sum(tensor.size for tensor in tensors),
+    )
 
 
 def estimate_memory(
@@ -151,28 +145,8 @@ def estimate_memory(
     return Estimate(weights=int(size), kv_cache=_kv_cache(folder, context_window, min(width, 4.0)))
 
 
-def _tensors(file: Path) -> Iterator[tuple[str, list[int], int]]:
-    """Name, shape and size in bytes of each tensor: an 8-byte length, then a JSON header."""
-    with file.open("rb") as stream:
-        length = stream.read(8)
-        if len(length) < 8 or struct.unpack("<Q", length)[0] > file.stat().st_size:
-            raise ValueError(f"{file.name} is no safetensors file")
-        header: dict[str, Any] = json.loads(stream.read(struct.unpack("<Q", length)[0]))
-    for name, entry in header.items():
-        if name != "__metadata__":
-            start, end = entry["data_offsets"]
-            yield name, entry["shape"], end - start
-
-
 def _kv_cache(folder: Path, context_window: int, width: float) -> int:
     """Two vectors per layer, key-value head and token."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    config = config.get("text_config", config)
-    heads = config.get("num_attention_heads") or config.get("n_head") or 0
-    layers = config.get("num_hidden_layers") or config.get("n_layer") or 0
-    hidden = config.get("hidden_size") or config.get("n_embd") or 0
-    if not heads:
-        return 0
-    head_size = config.get("head_dim") or hidden // heads
-    groups = config.get("num_key_value_heads") or heads
-    return int(2 * layers * groups * head_size * context_window * width)
+    from zwaif_fallback.models.folder_facts import cached_numbers, read_json  # late, as above
+
+    return int(cached_numbers(read_json(folder / "config.json")) * context_window * width)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from importlib import resources
 from pathlib import Path
 
+from zwaif_hooks.host import bounded
 from zwaif_hooks.messages import Purpose
 
 APART = 20
@@ -85,7 +86,7 @@ class LastWords:
     def _own(self) -> tuple[list[str], list[str]]:
         path = Path(self._own_file().strip()).expanduser()
         try:
-            lines, endings = parse(path.read_text(encoding="utf-8-sig"))
+            lines, endings = parse(bounded.read_text(path))
         except (OSError, ValueError) as error:
             self._complain(path, str(getattr(error, "strerror", None) or "it is not UTF-8 text"))
             return [], []

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from zwaif_hooks import files
+from zwaif_hooks.host import bounded
 
 FILE = "benchmarks.json"
 
@@ -53,7 +54,7 @@ def path() -> Path:
 def read(place: Path | None = None) -> dict[str, Measurement]:
     """The last measurement of each model, by its name; those that cannot be understood are left out."""
     try:
-        stored = json.loads(files.patiently((place or path()).read_bytes))
+        stored = bounded.read_json(place or path())
     except (OSError, ValueError):  # none yet, or damaged: then it has nothing to tell
         return {}
     found = [_measurement(entry) for entry in stored] if isinstance(stored, list) else []

@@ -7,7 +7,6 @@ it is asked, as Z-Waif's start waits for this module.
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from zwaif_fallback.engines.model_files import find_in_cache
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.models.auto import Wishes, choose_here, is_auto, loadable, nothing_fits
 from zwaif_fallback.models.names import file_in_repository, program_of
+from zwaif_hooks.host import bounded
 
 _HUB_ID = re.compile(r"(?=.{3,96}\Z)[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?<![.-])", re.ASCII)
 _PATH_LIKE = re.compile(r"[A-Za-z]:[\\/]|[\\/.~]|.*\\|.*/.*/|.*\.gguf$", re.IGNORECASE)
@@ -171,7 +171,7 @@ def _has_weights(folder: Path) -> bool:
         return True
     index = folder / "model.safetensors.index.json"
     try:
-        parts = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        parts = set(bounded.read_json(index)["weight_map"].values())
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return False  # No index, or a broken one: there is nothing complete to load.
     return bool(parts) and all((folder / str(part)).is_file() for part in parts)

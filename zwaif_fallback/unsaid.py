@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from zwaif_hooks import files
+from zwaif_hooks.host import bounded
 from zwaif_hooks.messages import ChatRequest, Message, Purpose
 
 KEPT = 400
@@ -89,7 +90,7 @@ def said_file() -> Path:
 
 def _read(path: Path) -> list[str]:
     try:
-        texts = json.loads(files.patiently(path.read_bytes))
+        texts = bounded.read_json(path)
     except (OSError, ValueError):
         return []
     return [text for text in texts if isinstance(text, str)] if isinstance(texts, list) else []

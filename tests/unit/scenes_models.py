@@ -157,7 +157,7 @@ def _(scene: Scene) -> object:
     def refuse(path: Path) -> object:
         raise PermissionError(13, "Permission denied")
 
-    scene.patch.setattr(gguf_plan, "read_gguf", refuse)
+    scene.patch.setattr(gguf_plan, "gguf_facts_of", refuse)
     return gguf_plan.read_facts(damaged_gguf(scene.folder))
 
 

@@ -80,7 +80,7 @@ def test_a_key_across_two_chunks_is_found(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(gguf_header._Source, "walk_strings", lambda source, count: walked.append(count))
     for chunk in range(4_000, 4_060):
         monkeypatch.setattr(gguf_header, "_CHUNK", chunk)
-        source = gguf_header._Source(io.BytesIO(data), len(data))
+        source = gguf_header._Source(io.BytesIO(data), len(data), gguf_header.Work())
         assert gguf_header._read(source, jump=True).number("tokenizer.ggml.bos_token_id") == 7
     assert set(walked) <= {3}
 
@@ -98,6 +98,10 @@ def test_names_that_are_no_utf_8_are_marked() -> None:
     assert read(gguf({**LLAMA, "general.name": "T\udcffiny"})).text("general.name") == "T�iny"
 
 
+def one_key(value: bytes) -> bytes:
+    return b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + text("k") + value
+
+
 @pytest.mark.parametrize(
     ("data", "why"),
     [
@@ -109,9 +113,9 @@ def test_names_that_are_no_utf_8_are_marked() -> None:
         (b"GGUF" + struct.pack("<IQQ", 3, 0, 1 << 60), "announces"),
         (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1 << 62), "a text of"),
         (b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + text("k") + struct.pack("<I", 77), "unknown type 77"),
-        (b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + text("k") + struct.pack("<IIQ", 9, STRING, 1 << 50), "an array of"),
-        (b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + text("k") + struct.pack("<IIQ", 9, 4, 1 << 50), "ends in the middle"),
-        (b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + text("k") + struct.pack("<IIQ", 9, 9, 1) * 9, "an array of"),
+        (one_key(struct.pack("<IIQ", 9, STRING, 1 << 50)), "ends in the middle"),
+        (one_key(struct.pack("<IIQ", 9, 4, 1 << 50)), "ends in the middle"),
+        (one_key(struct.pack("<I", 9) + struct.pack("<IQ", 9, 1) * 9), "an array of"),
         (gguf(tensors={"t": ((1 << 40, 1 << 40), 0)}), "impossibly large"),
         (gguf({**LLAMA, "general.alignment": 0}), "alignment"),
         (gguf({**LLAMA, "general.alignment": "x"}), "alignment"),
@@ -180,12 +184,12 @@ def test_a_good_file_with_one_length_changed(place: int, number: int) -> None:
 def test_a_file_of_empty_words_is_soon_given_up(tmp_path: Path) -> None:
     """Eight zero bytes are a word: a hole in a file looks like as many words as one likes."""
     path = tmp_path / "hole.gguf"
-    words = gguf_header.MAX_WORDS + 1
+    words = 3_000_000
     start = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + text("k") + struct.pack("<IIQ", 9, STRING, words)
     with path.open("wb") as file:
         file.write(start)
         file.truncate(len(start) + 8 * words)
-    with pytest.raises(BadHeader, match=f"an array of {words}"):
+    with pytest.raises(BadHeader, match="too long to look through"):
         read_header(path)
 
 

@@ -122,6 +122,6 @@ def test_a_file_that_may_not_be_read(file: Path, monkeypatch: pytest.MonkeyPatch
     def refuse(path: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("zwaif_fallback.engines.gguf_plan.read_gguf", refuse)
+    monkeypatch.setattr("zwaif_fallback.engines.gguf_plan.gguf_facts_of", refuse)
     with pytest.raises(ModelError, match=r"cannot be read \(Permission denied\)\. Check the disk and who may read"):
         read_facts(file)

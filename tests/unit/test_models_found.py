@@ -21,10 +21,10 @@ from tests.unit.models_made import (
     write_gguf,
     write_safetensors,
 )
-from zwaif_fallback.models import found, places, walk
-from zwaif_fallback.models.facts import GGUF, SAFETENSORS
+from zwaif_fallback.models import found, known, places, walk
+from zwaif_fallback.models.facts import GGUF, SAFETENSORS, ModelFacts
 from zwaif_fallback.models.found import Findings, FoundModel, find_models
-from zwaif_fallback.models.gguf_header import GgufHeader, read_header
+from zwaif_fallback.models.gguf_facts import read_gguf
 from zwaif_fallback.models.places import Machine, own_folders
 from zwaif_fallback.models.served import served_model, served_name
 
@@ -358,21 +358,23 @@ def test_a_whole_disk_named_as_a_model_folder(home: Path, monkeypatch: pytest.Mo
 # --- quick, and read-only ---------------------------------------------------------------------------------------------
 
 
-def test_each_file_is_read_once_for_as_long_as_it_stays_as_it_is(home: Path) -> None:
+def test_each_file_is_read_once_for_as_long_as_it_stays_as_it_is(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[Path] = []
 
-    def counted(path: Path) -> GgufHeader:
+    def counted(path: Path) -> ModelFacts:
         reads.append(path)
-        return read_header(path)
+        return read_gguf(path)
 
+    monkeypatch.setattr(known, "read_gguf", counted)
     for number in range(5):
         write_gguf(home / "m" / f"{number}.gguf")
+    (home / "m" / "damaged.gguf").write_bytes(b"GGUF" + bytes(50))
     for _ in range(3):
-        find_models(None, str(home / "m"), machine(home), counted)
-    assert len(reads) == 5
-    write_gguf(home / "m" / "0.gguf", {**LLAMA, "general.name": "Another"})
-    find_models(None, str(home / "m"), machine(home), counted)
+        assert len(find_models(None, str(home / "m"), machine(home)).skipped) == 1
     assert len(reads) == 6
+    write_gguf(home / "m" / "0.gguf", {**LLAMA, "general.name": "Another"})
+    find_models(None, str(home / "m"), machine(home))
+    assert len(reads) == 7
 
 
 def test_nothing_is_changed(home: Path) -> None:

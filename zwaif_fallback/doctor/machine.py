@@ -10,9 +10,9 @@ from zwaif_fallback.engines.gguf_plan import gguf_in, read_facts
 from zwaif_fallback.engines.model_files import check_folder
 from zwaif_fallback.errors import FallbackError, ModelNotFound
 from zwaif_fallback.models.fit import ON_CPU, ON_GPU, PARTLY, TALKING_SPEED, TOO_BIG, Fit, fit
-from zwaif_fallback.models.folder_facts import read_folder
-from zwaif_fallback.models.gguf_facts import read_gguf
+from zwaif_fallback.models.found import find_models
 from zwaif_fallback.models.instead import instead
+from zwaif_fallback.models.known import folder_facts_of, gguf_facts_of
 from zwaif_fallback.models.recommended import nothing_here
 from zwaif_fallback.models.unchosen import MODEL, is_chosen
 
@@ -20,6 +20,8 @@ _GB = 1e9
 _ROOM = 2 * _GB
 """Bytes on the disk below which it is worth a word, even when nothing is to be downloaded."""
 _CHOOSE = "Choose another model: zwaif-fallback models lists some. Then: zwaif-fallback settings set API_FALLBACK_MODEL"
+_LINES = 20
+"""At most for files that were left out."""
 _NO_VOICE = "Without it, and without a fallback host, an outage is answered with a last word only."
 
 
@@ -55,12 +57,22 @@ def check_model_files(here: Situation) -> Finding:
     )
 
 
+def check_found_models(here: Situation) -> Finding:
+    """What the list of models is made of; a file that cannot be read is no problem, as nobody chose it."""
+    findings = find_models(here.tree, here.text("FALLBACK_MODEL_DIR"))
+    left_out = len(findings.skipped)
+    found = f"{len(findings.usable())} models on this computer can be used" + (
+        f"; {left_out} {'file was' if left_out == 1 else 'files were'} left out:" if left_out else ""
+    )
+    return Finding("ok", found, details=tuple(findings.skipped[:_LINES]))
+
+
 def _fit(here: Situation) -> Fit | None:
     """How the model fits into what is free now; ``None`` where it is not here, or cannot be read."""
     if here.place is None:
         return None
     try:
-        facts = read_gguf(here.gguf) if here.gguf else read_folder(here.place)
+        facts = gguf_facts_of(here.gguf) if here.gguf else folder_facts_of(here.place)
     except (OSError, ValueError, FallbackError):  # Broken files; check_model_files says which.
         return None
     if facts.problem:

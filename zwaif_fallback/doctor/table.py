@@ -31,6 +31,7 @@ CHECKS: tuple[Check, ...] = (
     Check("fallback_host", "Fallback host", servers.check_fallback_host),
     Check("model_name", "Model name", machine.check_model_name),
     Check("model_files", "Model files", machine.check_model_files),
+    Check("found_models", "Found models", machine.check_found_models),
     Check("pictures", "Pictures", pictures.check_pictures),
     Check("memory", "Memory", machine.check_memory),
     Check("speed", "Speed", machine.check_speed),

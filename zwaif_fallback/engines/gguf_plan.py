@@ -10,8 +10,9 @@ from zwaif_fallback.engines.base import LoadOptions
 from zwaif_fallback.engines.model_files import CHECK_SETTING
 from zwaif_fallback.errors import ModelError, ModelNotFound, ModelTooBig
 from zwaif_fallback.models.facts import ModelFacts
-from zwaif_fallback.models.gguf_facts import is_later_part, read_gguf
-from zwaif_fallback.models.gguf_header import BadHeader, is_gguf
+from zwaif_fallback.models.gguf_facts import is_later_part
+from zwaif_fallback.models.gguf_header import is_gguf
+from zwaif_fallback.models.known import gguf_facts_of
 from zwaif_fallback.models.memory import GGUF_PROGRAM, planned_window
 
 LEAST_WINDOW = 512
@@ -77,8 +78,8 @@ def read_facts(path: Path) -> ModelFacts:
     if not path.is_file():
         raise ModelNotFound(f"There is no file {path}. {CHECK_SETTING}")
     try:
-        facts = read_gguf(path)
-    except BadHeader as error:
+        facts = gguf_facts_of(path)
+    except ValueError as error:
         raise ModelError(f"{path} cannot be used: {error}. Download the model again.") from error
     except OSError as error:
         raise ModelError(
@@ -187,6 +188,6 @@ def _window_in_ram(
 
 def _problem(file: Path) -> str:
     try:
-        return read_gguf(file).problem
-    except (BadHeader, OSError) as error:
+        return gguf_facts_of(file).problem
+    except (ValueError, OSError) as error:
         return str(error)

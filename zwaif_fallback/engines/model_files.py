@@ -5,7 +5,6 @@ What the user wrote was made a hub id or a path before, by :mod:`zwaif_fallback.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from zwaif_fallback.catalogue import DEFAULT as DEFAULT_MODEL
 from zwaif_fallback.engines.base import LoadOptions
 from zwaif_fallback.errors import ModelError, ModelNotFound
+from zwaif_hooks.host import bounded
 
 CHECK_SETTING = f"Check that API_FALLBACK_MODEL is set correctly; the default is {DEFAULT_MODEL}."
 WEIGHT_FILES = "model*.safetensors"
@@ -87,10 +87,10 @@ def missing_shards(folder: Path) -> list[str]:
     if (folder / "model.safetensors").exists() or not index.exists():
         return []
     try:
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (ValueError, KeyError, AttributeError) as error:
+        shards = {str(name) for name in bounded.read_json(index)["weight_map"].values()}
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise ModelError(f"{index} cannot be read ({error}). Download the model again.") from error
-    return sorted(name for name in shards if not (folder / name).exists())
+    return sorted(shards - {file.name for file in folder.iterdir()})
 
 
 def _no_weights(folder: Path, names: list[str]) -> ModelError:

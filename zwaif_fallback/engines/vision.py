@@ -7,12 +7,12 @@ needed, in the process that looks at pictures.
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
 from typing import Any
 
 from zwaif_fallback.engines.explain import first_line
 from zwaif_fallback.errors import EngineError, ModelError
+from zwaif_hooks.host import bounded
 
 MOST_PIXELS = 50_000_000
 """Of a picture, by its header: a small file can unpack to any size. A large camera has 24 million."""
@@ -113,7 +113,7 @@ def opened(data: bytes) -> Any:
 def check_kind(folder: Path, name: str) -> None:
     """Raise unless the model in ``folder`` is of a kind that describes pictures; only its config is read."""
     try:
-        kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+        kind = bounded.read_json(folder / "config.json")["model_type"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _unfit(name, _described(error)) from error
     if kind not in CAPTIONERS:

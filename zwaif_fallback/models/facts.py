@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from zwaif_fallback.models.walk import printable
+
 GGUF, SAFETENSORS = "GGUF", "safetensors"
+_LONGEST_TEXT = 300
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,11 @@ class ModelFacts:
     shape: Shape = Shape()
     title: str = ""
     """The name it gives itself."""
+
+    def __post_init__(self) -> None:
+        """Texts are from the file: one line each, that no console or page takes for something else."""
+        for name in ("architecture", "quantization", "problem", "title"):
+            object.__setattr__(self, name, printable(getattr(self, name)[:_LONGEST_TEXT]))
 
     @property
     def usable(self) -> bool:

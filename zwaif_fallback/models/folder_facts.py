@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import importlib.util
-import json
+import math
+import os
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from zwaif_fallback.models.facts import SAFETENSORS, ModelFacts, Shape
-from zwaif_fallback.models.safetensors_header import BadSafetensors, StoredTensor, read_tensors
+from zwaif_fallback.models.safetensors_header import MOST_TENSORS, BadSafetensors, StoredTensor, read_tensors
+from zwaif_hooks.host import bounded
 
 WEIGHTS = "model*.safetensors"
 _DTYPES = {"F32": "fp32", "F16": "fp16", "BF16": "bf16", "F8_E4M3": "fp8", "F8_E5M2": "fp8"}
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _NO_LIMIT = 1_000_000_000
 """Tokenizers without a limit of their own name an absurd one."""
-_LONGEST_JSON = 64 * 1024 * 1024
+_MOST_NUMBER = 10**12
+MOST_FILES = 2000
+"""In one folder: a model in 163 parts has 180."""
+_KIND = re.compile(r"\w[\w.-]{0,80}", re.ASCII)
 _NOT_SHRUNK = ("embed", "lm_head", "wte", "wpe")
 
 
@@ -33,23 +39,23 @@ def read_folder(folder: Path) -> ModelFacts:
         ValueError: a file in it is damaged; the text is one line.
         OSError: it cannot be read.
     """
-    names = sorted(file.name for file in folder.iterdir())
-    config = read_json(folder / "config.json") if "config.json" in names else {}
+    sizes = _files(folder)
+    names = sorted(sizes)
+    config = read_json(folder / "config.json") if "config.json" in sizes else {}
     if not config:
-        problem = "is an adapter (LoRA), which needs its base model" if "adapter_config.json" in names else ""
+        problem = "is an adapter (LoRA), which needs its base model" if "adapter_config.json" in sizes else ""
         return ModelFacts(SAFETENSORS, problem=problem or "has an empty config.json")
-    inner = config.get("text_config")
-    text: Mapping[str, Any] = inner if isinstance(inner, dict) else config
-    tokenizer = read_json(folder / "tokenizer_config.json") if "tokenizer_config.json" in names else {}
+    text = _text_config(config)
+    tokenizer = read_json(folder / "tokenizer_config.json") if "tokenizer_config.json" in sizes else {}
     tensors, problem = _weights(folder, names)
     return ModelFacts(
         SAFETENSORS,
-        architecture=str(config.get("model_type") or ""),
+        architecture=_text(config.get("model_type")),
         parameters=sum(tensor.elements for tensor in tensors),
         quantization=_quantization(config, tensors),
         window=_window(text, tokenizer),
         weights=sum(tensor.size for tensor in tensors),
-        size=sum((folder / name).stat().st_size for name in names if (folder / name).is_file()),
+        size=sum(sizes.values()),
         has_template=_has_template(tokenizer, names),
         problem=_problem(config, names) or problem,
         shape=_shape(text, tensors),
@@ -61,16 +67,23 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises:
         ValueError: it is too long, damaged, or no object.
+        OSError: it cannot be read.
     """
-    if path.stat().st_size > _LONGEST_JSON:
-        raise ValueError(f"{path.name} is far too long")
-    try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path.name} is damaged") from error
+    found = bounded.read_json(path)
     if not isinstance(found, dict):
         raise ValueError(f"{path.name} is damaged")
     return found
+
+
+def _files(folder: Path) -> dict[str, int]:
+    """Name and size of everything in the folder."""
+    sizes: dict[str, int] = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            sizes[entry.name] = entry.stat().st_size if entry.is_file() else 0
+            if len(sizes) > MOST_FILES:
+                raise ValueError(f"it holds more than {MOST_FILES} files")
+    return sizes
 
 
 def _weights(folder: Path, names: list[str]) -> tuple[list[StoredTensor], str]:
@@ -80,17 +93,22 @@ def _weights(folder: Path, names: list[str]) -> tuple[list[StoredTensor], str]:
         files = [folder / "model.safetensors"]
     elif index.name in names:
         parts = read_json(index).get("weight_map")
-        wanted = {str(part) for part in parts.values()} if isinstance(parts, dict) else set()
+        wanted = {_text(part) for part in parts.values()} if isinstance(parts, dict) else set()
         missing = sorted(wanted - set(names))
         if missing:
             return [], f"is not complete: {missing[0]} is missing ({len(missing)} in all)"
         files = [folder / name for name in sorted(wanted)]
     if not files:
         return [], _no_weights(names)
+    tensors: list[StoredTensor] = []
     try:
-        return [tensor for file in files for tensor in read_tensors(file)], ""
+        for file in files:
+            tensors += read_tensors(file)
+            if len(tensors) > MOST_TENSORS:
+                return [], f"cannot be used: it has more than {MOST_TENSORS:,} tensors"
     except BadSafetensors as error:
         return [], f"cannot be used: {error}"
+    return tensors, ""
 
 
 def _no_weights(names: list[str]) -> str:
@@ -102,7 +120,7 @@ def _no_weights(names: list[str]) -> str:
 
 def _problem(config: Mapping[str, Any], names: list[str]) -> str:
     quantized = config.get("quantization_config")
-    method = str(quantized.get("quant_method") or "") if isinstance(quantized, dict) else ""
+    method = _text(quantized.get("quant_method")) if isinstance(quantized, dict) else ""
     if "modules.json" in names or "config_sentence_transformers.json" in names:
         return "is an embedding model: it cannot chat"
     if "quantization" in config and not method:
@@ -114,7 +132,7 @@ def _problem(config: Mapping[str, Any], names: list[str]) -> str:
 
 def _not_for_chat(config: Mapping[str, Any]) -> str:
     listed = config.get("architectures")
-    architectures = [str(name) for name in listed] if isinstance(listed, list) else []
+    architectures = [_text(name) for name in listed] if isinstance(listed, list) else []
     if any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in architectures):
         return ""
     if "vision_config" in config or any("Vision" in name or "ImageText" in name for name in architectures):
@@ -125,8 +143,8 @@ def _not_for_chat(config: Mapping[str, Any]) -> str:
 
 
 def _too_new(config: Mapping[str, Any]) -> str:
-    kind = str(config.get("model_type") or "")
-    if not kind or is_known(kind):
+    kind = _text(config.get("model_type"))
+    if not kind or (_KIND.fullmatch(kind) and is_known(kind)):
         return ""
     if "auto_map" in config:
         return f"brings program code of its own ({kind}), which is never run"
@@ -142,9 +160,9 @@ def is_known(kind: str) -> bool:
 
 def _quantization(config: Mapping[str, Any], tensors: list[StoredTensor]) -> str:
     quantized = config.get("quantization_config")
-    if isinstance(quantized, dict) and quantized.get("quant_method"):
+    if isinstance(quantized, dict) and (method := _text(quantized.get("quant_method"))):
         bits = "4-bit" if quantized.get("load_in_4bit") or quantized.get("bits") == 4 else ""
-        return f"{quantized['quant_method']} {bits}".strip()
+        return f"{method} {bits}".strip()
     sizes: Counter[str] = Counter()
     for tensor in tensors:
         sizes[tensor.dtype] += tensor.elements
@@ -153,28 +171,51 @@ def _quantization(config: Mapping[str, Any], tensors: list[StoredTensor]) -> str
 
 
 def _window(text: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> int:
-    limits = [text.get(key) for key in ("max_position_embeddings", "n_positions", "max_seq_len")]
-    limits.append(tokenizer.get("model_max_length"))
-    return min((int(one) for one in limits if isinstance(one, (int, float)) and 0 < one < _NO_LIMIT), default=0)
+    limits = [_count(text.get(key)) for key in ("max_position_embeddings", "n_positions", "max_seq_len")]
+    limits.append(_count(tokenizer.get("model_max_length")))
+    return min((one for one in limits if 0 < one < _NO_LIMIT), default=0)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _count(value: Any) -> int:
+    """A count as a file states it; 0 where that is no number, or one that no model can have."""
+    is_number = isinstance(value, (int, float)) and math.isfinite(value) and 0 < value < _MOST_NUMBER
+    return int(value) if is_number else 0
 
 
 def _has_template(tokenizer: Mapping[str, Any], names: list[str]) -> bool:
     return bool({"chat_template.jinja", "chat_template.json"} & set(names) or tokenizer.get("chat_template"))
 
 
+def is_shrunk(tensor: StoredTensor) -> bool:
+    """Whether loading in 4 bits shrinks it: a matrix, but no embedding and no output head."""
+    return len(tensor.shape) == 2 and not any(part in tensor.name for part in _NOT_SHRUNK)
+
+
+def cached_numbers(config: Mapping[str, Any]) -> int:
+    """Numbers in the KV cache for each token, by ``config.json``: two vectors per layer and key-value head."""
+    return _shape(_text_config(config), []).cached_numbers
+
+
+def _text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    inner = config.get("text_config")
+    return inner if isinstance(inner, dict) else config
+
+
 def _shape(text: Mapping[str, Any], tensors: list[StoredTensor]) -> Shape:
     def number(*keys: str) -> int:
-        values = (text.get(key) for key in keys)
-        return next((int(value) for value in values if isinstance(value, (int, float)) and 0 < value < 1e12), 0)
+        return next((value for key in keys if (value := _count(text.get(key)))), 0)
 
     layers, heads = number("num_hidden_layers", "n_layer"), number("num_attention_heads", "n_head")
     hidden = number("hidden_size", "n_embd")
     head = number("head_dim") or (hidden // heads if heads else 0)
-    shrunk = [one for one in tensors if len(one.shape) == 2 and not any(part in one.name for part in _NOT_SHRUNK)]
     return Shape(
         layers=layers,
         cached_numbers=2 * layers * (number("num_key_value_heads") or heads) * head,
         hidden=hidden,
         vocabulary=number("vocab_size"),
-        quantizable=sum(one.elements for one in shrunk),
+        quantizable=sum(one.elements for one in tensors if is_shrunk(one)),
     )

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zwaif_fallback.models import folder_facts, gguf_facts, hub_cache, ollama_store
+from zwaif_fallback.models import folder_facts, gguf_facts, hub_cache, known, ollama_store
 from zwaif_fallback.models.facts import ModelFacts
-from zwaif_fallback.models.gguf_header import GgufHeader, read_header
 from zwaif_fallback.models.places import DOWNLOADS, HUB, JAN, LMSTUDIO, OLLAMA, OWN, Machine, Place, places
 from zwaif_fallback.models.walk import printable, real_file, reason, walk
+
+MOST_SECONDS = 2.0
+"""Of processor time for files that were not read before, in one look through all places: enough for 400 good models, or
+for 40 files made to take long. The next look goes on where this one ended."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,28 +52,38 @@ def find_models(
     tree: Path | None = None,
     model_dir: str = "",
     machine: Machine | None = None,
-    read: Callable[[Path], GgufHeader] = read_header,
+    now: Callable[[], float] = time.thread_time,
 ) -> Findings:
-    """Every model in every place, each file once. Reads headers only; a file that cannot be read is one line."""
-    return _Search(read).run(places(machine or Machine(), tree, model_dir))
+    """Every model in every place, each file once. Reads headers only; never raises: what cannot be read is one line.
 
-
-_KNOWN: dict[tuple[str, int, int], ModelFacts] = {}
-"""Facts by path, size and time of change."""
+    Args:
+        now: seconds of processor time, for :data:`MOST_SECONDS`.
+    """
+    return _Search(now).run(machine or Machine(), tree, model_dir)
 
 
 class _Search:
     """One look through all places."""
 
-    def __init__(self, read: Callable[[Path], GgufHeader]) -> None:
-        self._read = read
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._spent = 0.0
+        self._postponed = 0
         self._findings = Findings()
         self._seen: set[Path] = set()
 
-    def run(self, all_places: list[Place]) -> Findings:
+    def run(self, machine: Machine, tree: Path | None, model_dir: str) -> Findings:
         layouts: dict[str, Callable[[Place], None]] = {HUB: self._hub, OLLAMA: self._ollama}
-        for place in all_places:
-            layouts.get(place.source, self._folder)(place)
+        for place in places(machine, tree, model_dir, self._skip):
+            try:
+                layouts.get(place.source, self._folder)(place)
+            except Exception as error:  # one program's folder must not cost the models of all others
+                logger.debug("%s cannot be looked through", place.folder, exc_info=True)
+                self._skip(place.folder, f"it cannot be looked through ({type(error).__name__})")
+        if self._postponed:
+            self._findings.skipped.append(
+                f"{self._postponed} more files were not read yet, as the others took long: look again for them"
+            )
         return self._findings
 
     def _hub(self, place: Place) -> None:
@@ -100,12 +117,8 @@ class _Search:
         if folder in self._seen:
             return
         self._seen.add(folder)
-        try:
-            self._take(FoundModel(name, source, setting, folder, folder_facts.read_folder(folder)))
-        except OSError as error:
-            self._skip(folder, reason(error))
-        except ValueError as error:
-            self._skip(folder, str(error))
+        if (facts := self._facts(folder, known.folder_facts_of)) is not None:
+            self._take(FoundModel(name, source, setting, folder, facts))
 
     def _add_gguf(
         self,
@@ -123,25 +136,25 @@ class _Search:
         if real in self._seen and not again:
             return None
         self._seen.add(real)
-        try:
-            # The link's own name: split models are parts by their names, and a blob's name says nothing.
-            facts = self._facts(path)
-        except OSError as error:
-            return self._skip(path, reason(error))
-        except gguf_facts.BadHeader as error:
-            return self._skip(path, str(error))
-        return self._take(FoundModel(name, source, setting, path, facts, extras or {}))
+        # The link's own name: split models are parts by their names, and a blob's name says nothing.
+        if (facts := self._facts(path, known.gguf_facts_of)) is not None:
+            self._take(FoundModel(name, source, setting, path, facts, extras or {}))
+        return None
 
-    def _facts(self, path: Path) -> ModelFacts:
-        """Read once for as long as the file stays as it is: a list that is shown again costs next to nothing."""
-        about = path.stat()
-        key = (str(path.resolve()), about.st_size, about.st_mtime_ns)
-        if key not in _KNOWN:
-            facts = gguf_facts.read_gguf(path, self._read)
-            if gguf_facts.parts_of(path) != [path]:
-                return facts  # Its other parts may change, too.
-            _KNOWN[key] = facts
-        return _KNOWN[key]
+    def _facts(self, path: Path, facts_of: Callable[[Path], ModelFacts]) -> ModelFacts | None:
+        if self._spent > MOST_SECONDS and not known.is_known(path):
+            self._postponed += 1
+            return None
+        begun = self._now()
+        try:
+            return facts_of(path)
+        except OSError as error:
+            self._skip(path, reason(error))
+        except ValueError as error:
+            self._skip(path, str(error))
+        finally:
+            self._spent += self._now() - begun
+        return None
 
     def _take(self, model: FoundModel) -> None:
         if printable(model.setting) != model.setting:
@@ -150,7 +163,7 @@ class _Search:
         return None
 
     def _skip(self, path: Path, why: str) -> None:
-        self._findings.skipped.append(f"{printable(path)}: {why}")
+        self._findings.skipped.append(f"{printable(path)}: {printable(why)}")
 
 
 def _gguf_name(place: Place, path: Path) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from zwaif_fallback.models.facts import GGUF, ModelFacts, Shape
-from zwaif_fallback.models.gguf_header import BadHeader, GgufHeader, Tensor, read_header
+from zwaif_fallback.models.gguf_header import BadHeader, GgufHeader, Tensor, Work, read_header
 from zwaif_fallback.models.gguf_types import BLOCKS, FILE_TYPES
 
 _PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
@@ -21,6 +20,8 @@ _EYES = ("v.", "mm.", "a.")
 (https://github.com/ggml-org/llama.cpp/issues/27349); everybody else keeps them in a file of their own."""
 _SORTED_ANEW = (2, 10, 12, 20)
 """Q4_0, Q2_K, Q4_K and IQ4_NL: https://github.com/ggml-org/llama.cpp/blob/master/ggml/src/ggml-cpu/repack.cpp."""
+_PART_WORK = 100
+"""Of :class:`Work`, to see whether a part is there."""
 _ONLY_OLLAMA = ("mllama", "gptoss", "qwen25vl")
 """Architectures under a name that only Ollama's own engine knows."""
 
@@ -55,15 +56,17 @@ def quantization_in(stem: str) -> str:
     return match[1].upper() if match else ""
 
 
-def read_gguf(path: Path, read: Callable[[Path], GgufHeader] = read_header) -> ModelFacts:
-    """Facts of a GGUF file, all its parts together.
+def read_gguf(path: Path, work: Work | None = None) -> ModelFacts:
+    """Facts of one model, of all its parts where it is split; they share one budget of work.
 
     Raises:
-        BadHeader: it is no GGUF file, or its header is damaged.
+        BadHeader: it is no GGUF file, its header is damaged, or takes too long to look through.
         OSError: it cannot be read.
     """
+    work = work or Work()
     parts = parts_of(path)
-    headers = list(_headers(parts, read))
+    work.spend(_PART_WORK * len(parts))
+    headers = [read_header(part, work) for number, part in enumerate(parts) if number == 0 or part.is_file()]
     first = headers[0]
     facts = replace(
         _facts(first),
@@ -73,13 +76,6 @@ def read_gguf(path: Path, read: Callable[[Path], GgufHeader] = read_header) -> M
         shape=_shape(first, headers),
     )
     return replace(facts, problem=facts.problem or _incomplete(parts, headers))
-
-
-def _headers(parts: list[Path], read: Callable[[Path], GgufHeader]) -> Iterator[GgufHeader]:
-    yield read(parts[0])
-    for part in parts[1:]:
-        if part.is_file():
-            yield read(part)
 
 
 def _facts(header: GgufHeader) -> ModelFacts:
@@ -150,13 +146,10 @@ def _sorted_anew(tensor: Tensor) -> int:
 
 def _cached_heads(header: GgufHeader, architecture: str, layers: int) -> int:
     """Key-value heads of all layers; a list has one number for each layer, zero for those without a cache."""
-    heads = header.metadata.get(f"{architecture}.attention.head_count_kv")
-    if isinstance(heads, tuple):
-        return int(sum(heads))
-    return layers * (
-        header.number(f"{architecture}.attention.head_count_kv")
-        or header.number(f"{architecture}.attention.head_count")
-    )
+    key = f"{architecture}.attention.head_count_kv"
+    if isinstance(header.metadata.get(key), tuple):
+        return sum(header.numbers(key))
+    return layers * (header.number(key) or header.number(f"{architecture}.attention.head_count"))
 
 
 def _incomplete(parts: list[Path], headers: list[GgufHeader]) -> str:

@@ -1,32 +1,42 @@
 """The header of a GGUF file: what it says about itself and which tensors it holds. Nothing is loaded.
 
 The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. A file is data from anywhere, so every number is
-checked before it is used: whatever the bytes are, the answer is a header or :class:`BadHeader`, soon, in little memory.
+checked before it is used, and all work is paid for from a :class:`Work`: whatever the bytes are, the answer is a header
+or :class:`BadHeader` within about 50 ms, in little memory.
 
 Long arrays (a vocabulary has hundreds of thousands of words) are not built. Arrays of numbers are stepped over. Arrays
 of words can only be walked, which takes ten times as long as all the rest, so their end is looked for first: the key
-behind them begins with a prefix that is known. A wrong guess shows at once, as nothing behind it makes sense; then they
-are walked.
+or the tensor behind them begins with a prefix that is known. A wrong guess shows at once, as nothing behind it makes
+sense; then they are walked.
 """
 
 from __future__ import annotations
 
+import math
 import struct
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from zwaif_fallback.models.gguf_types import BLOCKS, stored_bytes
+from zwaif_hooks.host.bounded import open_plain
 
 MAGIC = b"GGUF"
-MAX_HEADER = 256 * 1024 * 1024
+MAX_HEADER = 32 * 1024 * 1024
 """Bytes. The largest vocabularies in use make headers of about 20 MB."""
-MAX_KEYS = 65_536
-MAX_TENSORS = 1_000_000
-MAX_WORDS = 8_000_000
-"""Words in one array that are walked: a second of work. A vocabulary has a quarter of a million."""
-MAX_STRING = 16 * 1024 * 1024
+MAX_KEYS = 4096
+"""Files in use have about 50."""
+MAX_TENSORS = 8192
+"""Files in use have up to 2,000."""
+MAX_STRING = 1024 * 1024
+MOST_NUMBER = 10**12
+"""No count in a header is larger; what is, or is no number at all, counts as not stated."""
+MOST_WORK = 500_000
+"""Units of about 0.1 µs of processor time: one word walked over, one number kept."""
+MOST_SECONDS = 0.25
+"""Of processor time, on however slow a machine."""
 MAX_KEY = 65_535
 """Bytes, by the specification."""
 KEPT_ELEMENTS = 1024
@@ -36,12 +46,37 @@ _CHUNK = 256 * 1024
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
 _MAX_DEPTH = 4
-_NEXT_KEYS = tuple(bytes(7) + prefix for prefix in (b"tokenizer.", b"general.", b"quantize."))
-"""How the key behind a vocabulary begins, with the upper bytes of its length: a key is shorter than 256 bytes."""
+_KEY_WORK, _TENSOR_WORK, _OPEN_WORK = 40, 50, 300
+_READ, _SEARCHED, _DECODED = 128, 64, 16
+"""Bytes for one unit of work: read, searched for the end of an array, made into text."""
+_NEXT_NAMES = (b"tokenizer.", b"general.", b"token_embd.", b"blk.0.")
+"""How the key, or the tensor's name, behind a vocabulary begins."""
+_LENGTH_ZEROS = bytes(7)
+"""The upper bytes of the length in front of such a name, which is shorter than 256 bytes."""
 
 
 class BadHeader(ValueError):
     """The file is not GGUF, is cut off, or says what cannot be; ``str(error)`` is one line."""
+
+
+class Work:
+    """What looking at one model may cost.
+
+    Args:
+        most: units, see :data:`MOST_WORK`.
+        now: seconds of processor time.
+    """
+
+    def __init__(self, most: int = MOST_WORK, now: Callable[[], float] = time.thread_time) -> None:
+        self._left = most
+        self._now = now
+        self._end = now() + MOST_SECONDS
+
+    def spend(self, units: int) -> None:
+        """Raises BadHeader when more was spent than there was."""
+        self._left -= units
+        if self._left < 0 or self._now() > self._end:
+            raise BadHeader("it would take too long to look through")
 
 
 @dataclass(frozen=True)
@@ -99,11 +134,14 @@ class GgufHeader:
         return value if isinstance(value, str) else ""
 
     def number(self, key: str) -> int:
-        """A number of the metadata (the largest, where there is one for each layer); 0 where there is none."""
+        """A count of the metadata (the largest, where there is one for each layer); 0 where none is stated."""
+        return max(self.numbers(key), default=0)
+
+    def numbers(self, key: str) -> list[int]:
+        """The counts of an array, or the only one; those that no model can have are 0."""
         value = self.metadata.get(key)
-        if isinstance(value, tuple):
-            return int(max(value, default=0))
-        return int(value) if isinstance(value, (int, float)) and abs(value) < 1e18 else 0
+        found = value if isinstance(value, tuple) else (value,) if isinstance(value, (int, float)) else ()
+        return [int(one) if math.isfinite(one) and 0 < one < MOST_NUMBER else 0 for one in found]
 
     def count(self, key: str) -> int:
         """The length of an array, 0 where there is none."""
@@ -116,43 +154,50 @@ def is_gguf(path: Path) -> bool:
     if path.suffix.lower() == ".gguf":
         return True
     try:
-        with path.open("rb") as stream:
+        with open_plain(path) as stream:
             return stream.read(4) == MAGIC
     except OSError:
         return False
 
 
-def read_header(path: Path) -> GgufHeader:
+def read_header(path: Path, work: Work | None = None) -> GgufHeader:
     """The header of one file.
+
+    Args:
+        work: what is left of the work for a model of several files.
 
     Raises:
         BadHeader: it is no usable GGUF file.
         OSError: it cannot be read.
     """
-    with path.open("rb", buffering=0) as stream:
-        return read_stream(stream, path.stat().st_size)
+    with open_plain(path, buffering=0) as stream:
+        return read_stream(stream, path.stat().st_size, work)
 
 
-def read_stream(stream: BinaryIO, size: int) -> GgufHeader:
+def read_stream(stream: BinaryIO, size: int, work: Work | None = None) -> GgufHeader:
     """As :func:`read_header`, from an open file of ``size`` bytes."""
+    work = work or Work()
+    work.spend(_OPEN_WORK)
     try:
-        return _read(_Source(stream, size), jump=True)
+        return _read(_Source(stream, size, work), jump=True)
     except BadHeader:
         # Perhaps the end of an array was guessed wrong.
         stream.seek(0)
-        return _read(_Source(stream, size), jump=False)
+        return _read(_Source(stream, size, work), jump=False)
 
 
 def _read(source: _Source, jump: bool) -> GgufHeader:
     version, tensor_count, key_count = _opening(source)
     metadata: dict[str, Value] = {}
     for _ in range(key_count):
+        source.work.spend(_KEY_WORK)
         key = source.string(MAX_KEY)
         metadata[key] = _value(source, source.unpack("I", 4), jump)
+    source.work.spend(_TENSOR_WORK * tensor_count)
     tensors = tuple(_tensor(source) for _ in range(tensor_count))
     alignment = metadata.get("general.alignment", 32)
     if not isinstance(alignment, int) or not 0 < alignment <= 1 << 20:
-        raise BadHeader(f"its alignment is {alignment!r}")
+        raise BadHeader(f"its alignment is {str(alignment)[:40]!r}")
     data_start = -(-source.position // alignment) * alignment
     return GgufHeader(version, metadata, tensors, data_start, source.size)
 
@@ -187,12 +232,13 @@ def _array(source: _Source, jump: bool, depth: int = 0) -> Value:
     kind, length = source.unpack("I", 4), source.unpack("Q", 8)
     if kind in _SCALARS:
         return _numbers(source, _SCALARS[kind], length)
-    if length > MAX_WORDS or kind not in (_STRING, _ARRAY) or depth >= _MAX_DEPTH:
+    if kind not in (_STRING, _ARRAY) or depth >= _MAX_DEPTH:
         raise BadHeader(f"it has an array of {length} values of type {kind}")
     if kind == _ARRAY:
         for _ in range(length):
+            source.work.spend(_KEY_WORK)
             _array(source, jump, depth + 1)
-    elif not (jump and length > KEPT_ELEMENTS and source.skip_to_next_key(8 * length)):
+    elif not (jump and length > KEPT_ELEMENTS and source.skip_to_next_name(8 * length)):
         source.walk_strings(length)
     return Skipped(length)
 
@@ -202,6 +248,7 @@ def _numbers(source: _Source, code: str, length: int) -> Value:
     if length > KEPT_ELEMENTS:
         source.skip(length * width)
         return Skipped(length)
+    source.work.spend(length)
     return struct.unpack(f"<{length}{code}", source.take(length * width))
 
 
@@ -224,9 +271,10 @@ def _tensor(source: _Source) -> Tensor:
 class _Source:
     """A file read forward in chunks, never past :data:`MAX_HEADER` nor its end."""
 
-    def __init__(self, stream: BinaryIO, size: int) -> None:
+    def __init__(self, stream: BinaryIO, size: int, work: Work) -> None:
         self._stream = stream
         self.size = size
+        self.work = work
         self._limit = min(size, MAX_HEADER)
         self._chunk = b""
         self._at = 0
@@ -258,6 +306,7 @@ class _Source:
         length = self.unpack("Q", 8)
         if length > longest:
             raise BadHeader(f"it has a text of {length} bytes where {longest} are the most")
+        self.work.spend(length // _DECODED)
         return self.take(length).decode("utf-8", "replace")
 
     def skip(self, count: int) -> None:
@@ -273,6 +322,7 @@ class _Source:
         """Step over strings one by one."""
         if self.position + 8 * count > self._limit:
             raise BadHeader("it ends in the middle of its header")
+        self.work.spend(count)
         unpack = struct.Struct("<Q").unpack_from
         while count:
             self._need(8)
@@ -283,17 +333,18 @@ class _Source:
             self._at = min(at, len(chunk))
             self.skip(at - self._at)
 
-    def skip_to_next_key(self, at_least: int) -> bool:
-        """Go on where the next known key seems to begin; False, and nothing moved, where none is near enough."""
+    def skip_to_next_name(self, at_least: int) -> bool:
+        """Go on where the next known name seems to begin; False, and nothing moved, where none is near enough."""
         start, chunk, at = self._start, self._chunk, self._at
         self.skip(at_least)
         overlap = b""
         while True:
             self._need(1)
             seen = overlap + self._chunk[self._at :]
-            places = [place for key in _NEXT_KEYS if (place := seen.find(key)) > 0]
+            self.work.spend(len(seen) // _SEARCHED)
+            places = [place for name in _NEXT_NAMES if (place := self._name_in(seen, name)) > 0]
             if places:
-                self._at += min(places) - 1 - len(overlap)
+                self._at += min(places) - 8 - len(overlap)
                 self._step_back()
                 return True
             overlap = seen[-20:]
@@ -302,6 +353,14 @@ class _Source:
                 self._start, self._chunk, self._at = start, chunk, at
                 self._stream.seek(start + len(chunk))
                 return False
+
+    def _name_in(self, seen: bytes, name: bytes) -> int:
+        """Where the name begins, behind its length; -1 where it does not."""
+        place = seen.find(name)
+        while place >= 0 and (place < 8 or seen[place - 7 : place] != _LENGTH_ZEROS):
+            self.work.spend(4)
+            place = seen.find(name, place + 1)
+        return place
 
     def _step_back(self) -> None:
         if self._at < 0:
@@ -322,5 +381,6 @@ class _Source:
             parts.append(part)
             wanted -= len(part)
         self._chunk = b"".join(parts)
+        self.work.spend(len(self._chunk) // _READ)
         if len(self._chunk) < count:
             raise BadHeader("it ends in the middle of its header")

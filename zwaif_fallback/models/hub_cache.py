@@ -6,12 +6,18 @@ would measure every file of every revision.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from zwaif_fallback.models.gguf_facts import is_later_part
 from zwaif_fallback.models.walk import Skip, reason, walk
+from zwaif_hooks.host import bounded
+
+_LONGEST_REF = 200
+_COMMIT = re.compile(r"\w+", re.ASCII)
+"""One folder's name: a ref must not lead elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +54,8 @@ def snapshot_of(repository: Path) -> Path | None:
     """The folder of the revision ``main``, of the newest one where there is no such name, None without any."""
     folders = repository / "snapshots"
     try:
-        main = (repository / "refs" / "main").read_text(encoding="utf-8").strip()
-        if main and (folders / main).is_dir():
+        main = bounded.read_text(repository / "refs" / "main", _LONGEST_REF).strip()
+        if _COMMIT.fullmatch(main) and (folders / main).is_dir():
             return folders / main
     except (OSError, ValueError):  # Fetched by a commit's own name: there is no main.
         main = ""

@@ -6,13 +6,14 @@ https://github.com/ollama/ollama/blob/main/server/manifest.go (their content).
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from zwaif_fallback.models.walk import Skip, reason, walk
+from zwaif_hooks.host import bounded
 
 MODEL_LAYER = "application/vnd.ollama.image.model"
 _LAYER = "application/vnd.ollama.image."
@@ -42,7 +43,7 @@ def entries(store: Path, skip: Skip) -> Iterator[Entry]:
                 entry = read_manifest(store, place)
             except OSError as error:
                 skip(place, reason(error))
-            except (ValueError, RecursionError) as error:
+            except ValueError as error:
                 skip(place, str(error).splitlines()[0] or "is damaged")
             else:
                 yield entry
@@ -55,11 +56,9 @@ def read_manifest(store: Path, place: Path) -> Entry:
         ValueError: it is none, or names no model of its own.
         OSError: it cannot be read.
     """
-    if place.stat().st_size > _LONGEST_MANIFEST:
-        raise ValueError("is no Ollama manifest")
     try:
-        layers = json.loads(place.read_text(encoding="utf-8"))["layers"]
-        found = {str(layer["mediaType"]).removeprefix(_LAYER): _blob(store, layer) for layer in layers}
+        layers = bounded.read_json(place, _LONGEST_MANIFEST)["layers"]
+        found = {_kind(layer): _blob(store, layer) for layer in layers}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError("is no Ollama manifest") from error
     model = found.pop("model", None)
@@ -84,6 +83,13 @@ def full_name(name: str) -> str:
     for default in (f"{DEFAULT_HOST}/", f"{DEFAULT_OWNER}/"):
         wanted = wanted.removeprefix(default)
     return wanted if ":" in wanted.rpartition("/")[2] else f"{wanted}:{DEFAULT_TAG}"
+
+
+def _kind(layer: dict[str, Any]) -> str:
+    kind = layer["mediaType"]
+    if not isinstance(kind, str):
+        raise TypeError("a layer's kind is no text")
+    return kind.removeprefix(_LAYER)
 
 
 def _blob(store: Path, layer: dict[str, str]) -> Path:

@@ -10,18 +10,24 @@ the usual places are looked at.
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from zwaif_fallback.models.folder_facts import read_json
+from zwaif_fallback.models.walk import Skip
+from zwaif_hooks.host import bounded
 
 OWN, HUB, OLLAMA, LMSTUDIO = "Model folder", "Hugging Face", "Ollama", "LM Studio"
 TEXTGEN, GPT4ALL, JAN, KOBOLD, DOWNLOADS = "text-generation-webui", "GPT4All", "Jan", "KoboldCpp", "Downloads"
+_LONGEST_SETTINGS = 64 * 1024
 _TEXTGEN_FOLDERS = ("text-generation-webui*", "textgen*", "oobabooga*")
 _KOBOLD_FOLDERS = ("koboldcpp*", "KoboldCpp*", "KoboldCPP*")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -53,15 +59,20 @@ class Place:
     """How many folders deep models lie in it."""
 
 
-def places(machine: Machine, tree: Path | None = None, model_dir: str = "") -> list[Place]:
+def _unsaid(folder: Path, why: str) -> None:
+    """Nobody wants to know."""
+
+
+def places(machine: Machine, tree: Path | None = None, model_dir: str = "", skip: Skip = _unsaid) -> list[Place]:
     """Every folder to look into, those that are not there left out.
 
     Args:
         tree: Z-Waif's folder; programs unpacked beside it are found.
         model_dir: ``FALLBACK_MODEL_DIR``: folders separated as in PATH, relative ones inside ``tree``.
+        skip: told of a program whose own settings cannot be understood.
     """
     found: dict[Path, Place] = {}
-    for place in _all(machine, tree, model_dir):
+    for place in _all(machine, tree, model_dir, skip):
         try:
             real = place.folder.resolve()
             if real.is_dir():
@@ -77,7 +88,14 @@ def own_folders(model_dir: str, tree: Path | None = None) -> list[Path]:
     """The folders of ``FALLBACK_MODEL_DIR``, there or not."""
     base = tree or Path.cwd()
     parts = [part.strip().strip("\"'") for part in model_dir.split(os.pathsep)]
-    return [base / Path(part).expanduser() for part in parts if part]
+    return [base / _expanded(part) for part in parts if part]
+
+
+def _expanded(part: str) -> Path:
+    try:
+        return Path(part).expanduser()
+    except RuntimeError:  # the home of a user that this computer does not have
+        return Path(part)
 
 
 def hub_cache(machine: Machine) -> Path:
@@ -90,17 +108,24 @@ def hub_cache(machine: Machine) -> Path:
     return (machine.variable("XDG_CACHE_HOME") or machine.home / ".cache") / "huggingface" / "hub"
 
 
-def _all(machine: Machine, tree: Path | None, model_dir: str) -> Iterator[Place]:
-    for folder in own_folders(model_dir, tree):
-        yield Place(OWN, folder, 3)
-    yield Place(HUB, hub_cache(machine))
-    yield from (Place(OLLAMA, folder) for folder in _ollama(machine))
-    yield from (Place(LMSTUDIO, folder, 3) for folder in _lmstudio(machine))
+def _all(machine: Machine, tree: Path | None, model_dir: str, skip: Skip) -> Iterator[Place]:
     roots = _roots(machine, tree)
-    yield from _textgen(roots)
-    yield from (Place(GPT4ALL, folder, 1) for folder in _gpt4all(machine))
-    yield from (Place(JAN, folder, 4) for folder in _jan(machine))
-    yield from (Place(KOBOLD, folder, 2) for root in roots for folder in _glob(root, _KOBOLD_FOLDERS))
+    programs: list[tuple[str, Callable[[], Iterator[Place]]]] = [
+        (OWN, lambda: (Place(OWN, folder, 3) for folder in own_folders(model_dir, tree))),
+        (HUB, lambda: iter([Place(HUB, hub_cache(machine))])),
+        (OLLAMA, lambda: (Place(OLLAMA, folder) for folder in _ollama(machine))),
+        (LMSTUDIO, lambda: (Place(LMSTUDIO, folder, 3) for folder in _lmstudio(machine))),
+        (TEXTGEN, lambda: _textgen(roots)),
+        (GPT4ALL, lambda: (Place(GPT4ALL, folder, 1) for folder in _gpt4all(machine))),
+        (JAN, lambda: (Place(JAN, folder, 4) for folder in _jan(machine))),
+        (KOBOLD, lambda: (Place(KOBOLD, folder, 2) for root in roots for folder in _glob(root, _KOBOLD_FOLDERS))),
+    ]
+    for program, find in programs:
+        try:
+            yield from find()
+        except Exception as error:  # one program's settings must not cost the models of all others
+            logger.debug("The folders of %s are not known", program, exc_info=True)
+            skip(Path(program), f"where its models lie cannot be understood ({type(error).__name__})")
     if machine.system != "Darwin":
         yield Place(DOWNLOADS, machine.home / "Downloads", 0)
 
@@ -120,7 +145,7 @@ def _lmstudio(machine: Machine) -> Iterator[Path]:
     homes = [machine.home / ".lmstudio", machine.home / ".cache" / "lm-studio"]
     pointer = machine.home / ".lmstudio-home-pointer"
     try:
-        homes.insert(0, machine.expanded(pointer.read_text(encoding="utf-8").strip()))
+        homes.insert(0, machine.expanded(bounded.read_text(pointer, _LONGEST_SETTINGS).strip()))
     except (OSError, ValueError):  # Most have none: then it is in one of the usual two.
         homes = homes[:]
     for home in homes:
@@ -190,8 +215,8 @@ def _glob(root: Path, patterns: Iterable[str]) -> list[Path]:
 
 def _ini_value(path: Path, key: str) -> str:
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
+        lines = bounded.read_text(path, _LONGEST_SETTINGS, errors="replace").splitlines()
+    except (OSError, ValueError):
         return ""
     values = (line.partition("=")[2].strip() for line in lines if line.partition("=")[0].strip() == key)
     return next(values, "")

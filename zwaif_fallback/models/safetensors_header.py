@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import json
+import math
 import struct
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-MAX_HEADER = 100_000_000
-"""Bytes; the limit of the safetensors library itself."""
+from zwaif_hooks.host.bounded import MOST_BYTES, loads, open_plain
+
+MOST_TENSORS = 20_000
+"""In all files of one model. A mixture of 128 experts that is not packed has 18,000."""
+_MOST_SIDES = 8
+_MOST_ELEMENTS = 1 << 48
 
 
 class BadSafetensors(ValueError):
-    """No safetensors file, or cut off; ``str(error)`` is one line."""
+    """No safetensors file, cut off, or too much to look through; ``str(error)`` is one line."""
 
 
-@dataclass(frozen=True)
-class StoredTensor:
+class StoredTensor(NamedTuple):
     name: str
     dtype: str
     """As in the file: ``BF16``, ``F32`` …"""
     shape: tuple[int, ...]
+    elements: int
     size: int
     """Bytes."""
-
-    @property
-    def elements(self) -> int:
-        count = 1
-        for side in self.shape:
-            count *= side
-        return count
 
 
 def read_tensors(path: Path) -> list[StoredTensor]:
@@ -41,17 +37,20 @@ def read_tensors(path: Path) -> list[StoredTensor]:
         OSError: it cannot be read.
     """
     file_size = path.stat().st_size
-    with path.open("rb") as stream:
+    with open_plain(path) as stream:
         start = stream.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else file_size + 1
-        if length > min(file_size - 8, MAX_HEADER):
+        if length > file_size - 8:
             raise BadSafetensors(f"{path.name} is no safetensors file, or it is not complete")
+        if length > MOST_BYTES:
+            raise BadSafetensors(f"{path.name} has a header of {length / 1e6:.0f} MB, far too long")
         raw = stream.read(length)
     try:
-        header = json.loads(raw)
-        tensors = [_tensor(name, entry) for name, entry in header.items() if name != "__metadata__"]
-        end = max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        header = loads(raw)
+        header.pop("__metadata__", None)
+        tensors = [_tensor(name, entry) for name, entry in header.items()]
+        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadSafetensors(f"{path.name} has a damaged header ({type(error).__name__})") from error
     if 8 + length + end > file_size:
         raise BadSafetensors(f"{path.name} is not complete: {file_size / 1e9:.2f} of {(8 + length + end) / 1e9:.2f} GB")
@@ -60,7 +59,10 @@ def read_tensors(path: Path) -> list[StoredTensor]:
 
 def _tensor(name: str, entry: Any) -> StoredTensor:
     start, end = entry["data_offsets"]
-    shape = tuple(int(side) for side in entry["shape"])
-    if not 0 <= start <= end or any(side < 0 for side in shape):
-        raise ValueError("negative sizes")
-    return StoredTensor(name, str(entry["dtype"]), shape, int(end) - int(start))
+    shape = tuple(entry["shape"])
+    if len(shape) > _MOST_SIDES or not all(type(number) is int and number >= 0 for number in (start, end, *shape)):
+        raise ValueError("sizes that are none")
+    elements = math.prod(shape)
+    if start > end or elements > _MOST_ELEMENTS:
+        raise ValueError("sizes that cannot be")
+    return StoredTensor(name, str(entry["dtype"])[:40], shape, elements, end - start)

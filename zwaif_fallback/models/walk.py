@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 MOST_ENTRIES = 20_000
@@ -24,7 +25,7 @@ def walk(root: Path, depth: int, skip: Skip) -> Iterator[tuple[Path, list[str]]]
         folder, level = waiting.pop(0)
         try:
             with os.scandir(folder) as entries:
-                listed = sorted(entries, key=lambda entry: entry.name)
+                listed = sorted(islice(entries, MOST_ENTRIES + 1), key=lambda entry: entry.name)
         except OSError as error:
             skip(folder, reason(error))
             continue
@@ -52,8 +53,12 @@ def reason(error: OSError) -> str:
 
 
 def printable(path: object) -> str:
-    """A path on one line that any console and JSON take."""
-    text = os.fsencode(str(path)).decode("utf-8", "replace") if os.name == "posix" else str(path)
+    """A path, or another text from a file, on one line that any console and JSON take."""
+    text = str(path)
+    try:
+        text = os.fsencode(text).decode("utf-8", "replace") if os.name == "posix" else text
+    except UnicodeEncodeError:  # half a character that no file system made
+        text = text.encode("utf-8", "replace").decode()
     return "".join(character if character.isprintable() else "�" for character in text)
 
 

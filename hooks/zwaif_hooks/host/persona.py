@@ -5,7 +5,6 @@ Nothing here calls a function of Z-Waif's: several of them write files when they
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
-from zwaif_hooks.host import log, yamlfile
+from zwaif_hooks.host import bounded, log, yamlfile
 from zwaif_hooks.messages import Persona
 
 _T = TypeVar("_T")
@@ -141,7 +140,7 @@ def _relationship(modules: Mapping[str, ModuleType], tree: Path | None, platform
     if not path.is_file():
         return ""
     try:
-        stored = json.loads(path.read_text(encoding="utf-8-sig"))
+        stored = bounded.read_json(path)
     except (OSError, ValueError) as error:
         log.say_once(f"json {path}", f"{path} cannot be read ({type(error).__name__}). The reply is made without it.")
         return ""
