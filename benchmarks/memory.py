@@ -99,7 +99,7 @@ def peak(pid: int) -> int:
     """Bytes of memory that a process held at most."""
     if sys.platform == "win32":
         return int(psutil.Process(pid).memory_info().peak_wset)
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     raise SystemExit("this system does not tell a process's peak")

@@ -93,7 +93,13 @@ def gpus_now() -> tuple[Gpu, ...]:
         return ()
     try:
         answer = subprocess.run(
-            [program, *_QUERY], capture_output=True, text=True, timeout=5, check=True, creationflags=NO_WINDOW
+            [program, *_QUERY],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=5,
+            check=True,
+            creationflags=NO_WINDOW,
         )
     except (OSError, subprocess.SubprocessError) as error:
         logger.debug("nvidia-smi gave no answer: %s", error)

@@ -9,6 +9,7 @@ the process around it (:mod:`zwaif_fallback.templates`).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
@@ -133,7 +134,17 @@ def _raise(message: object) -> NoReturn:
 
 
 def _strftime_now(pattern: str) -> str:
-    return datetime.now().strftime(pattern)
+    return _date(pattern, datetime.now())
+
+
+def _date(pattern: str, when: datetime) -> str:
+    """``strftime``, the same on every system: Windows knows no ``%-d`` (the number without a zero before it)."""
+
+    def one(directive: re.Match[str]) -> str:
+        text = when.strftime(f"%{directive[2]}")
+        return text.lstrip("0 ") or "0" if directive[1] else text
+
+    return re.sub("%(-?)([A-Za-z%])", one, pattern)
 
 
 def _tojson(

@@ -94,7 +94,7 @@ class Host:
     def state(self, error: str) -> dict[str, Any]:
         return {
             "error": error,
-            "history": json.loads(Path("LiveLog.json").read_text()),
+            "history": json.loads(Path("LiveLog.json").read_text(encoding="utf-8")),
             "flags": [self.controller.is_in_api_request, self.controller.currently_sending_message],
             "received": self.controller.receive_via_oogabooga(),
             "summary": self.controller.receive_summary_via_oogabooga(),

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.links import link_or_copy
+
 DIGEST = "a" * 64
 UINT32, FLOAT32, STRING, ARRAY = 4, 6, 8, 9
 LLAMA: Mapping[str, Any] = {
@@ -144,12 +146,12 @@ def put_in_hub(cache: Path, repository: str, file: str = "") -> Path:
     if file:
         write_gguf(base / "blobs" / "1234")
         (snapshot / file).parent.mkdir(parents=True, exist_ok=True)
-        (snapshot / file).symlink_to(os.path.relpath(base / "blobs" / "1234", (snapshot / file).parent))
+        link_or_copy(snapshot / file, Path(os.path.relpath(base / "blobs" / "1234", (snapshot / file).parent)))
         return snapshot / file
     made = write_safetensors(base / "blobs" / "made")
     for number, name in enumerate(sorted(entry.name for entry in made.iterdir())):
         (made / name).rename(base / "blobs" / str(number))
-        (snapshot / name).symlink_to(Path("../../blobs") / str(number))
+        link_or_copy(snapshot / name, Path("../../blobs") / str(number))
     made.rmdir()
     return snapshot
 

@@ -368,6 +368,13 @@ def test_the_log_folder(own_log: Path) -> None:
     assert_useful(finding)
 
 
+def test_a_log_with_the_line_ends_of_windows(own_log: Path) -> None:
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+    own_log.parent.mkdir(exist_ok=True)
+    own_log.write_bytes(f"{stamp},123 MainThread It failed.\r\nTraceback\r\n".encode())
+    assert [line for _, line in files.entries(own_log)] == ["It failed."]
+
+
 def test_the_last_errors(own_log: Path) -> None:
     assert files.check_last_errors(situation(None)).state == "ok"
     for line in ("First failed", "Second failed", "Second failed"):

@@ -6,11 +6,13 @@ import errno
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.links import link
 from tests.unit.models_made import (
     CONFIG,
     LLAMA,
@@ -63,7 +65,7 @@ def test_a_model_of_ollama_has_its_own_name_and_layers(home: Path) -> None:
     facts = model.facts
     assert (facts.format, facts.quantization, facts.window, facts.has_template) == (GGUF, "Q4_K_M", 4096, True)
     assert facts.usable and facts.parameters == 256 * 13 and facts.size == blob.stat().st_size
-    assert Path(model.extras["template"]).read_text() == "{{ .Prompt }}"
+    assert Path(model.extras["template"]).read_text(encoding="utf-8") == "{{ .Prompt }}"
 
 
 @pytest.mark.parametrize(
@@ -172,7 +174,7 @@ def test_gpt4all_s_chosen_folder_and_variables(home: Path) -> None:
     write_gguf(home / "elsewhere" / "Tiny.gguf")
     settings = home / ".config/nomic.ai/GPT4All.ini"
     settings.parent.mkdir(parents=True)
-    settings.write_text(f"[General]\nmodelPath={home / 'elsewhere'}\n")
+    settings.write_text(f"[General]\nmodelPath={home / 'elsewhere'}\n", encoding="utf-8")
     assert only(look(home)).source == "GPT4All"
     put_in_ollama(home / "mine", "registry.ollama.ai/library/x/1b")
     assert {model.source for model in look(home, OLLAMA_MODELS=str(home / "mine")).models} == {"GPT4All", "Ollama"}
@@ -288,14 +290,14 @@ def test_links_in_circles_to_folders_and_to_pipes(home: Path) -> None:
     folder = home / "m"
     write_gguf(folder / "a" / "Tiny.gguf")
     write_gguf(home / "secret" / "Hidden.gguf")
-    (folder / "loop").symlink_to(folder)
-    (folder / "outside").symlink_to(home / "secret")
-    (folder / "self.gguf").symlink_to(folder / "self.gguf")
-    (folder / "gone.gguf").symlink_to(home / "nowhere")
-    (folder / "plain.gguf").symlink_to(home / "secret" / "Hidden.gguf")
+    link(folder / "loop", folder)
+    link(folder / "outside", home / "secret")
+    link(folder / "self.gguf", folder / "self.gguf")
+    link(folder / "gone.gguf", home / "nowhere")
+    link(folder / "plain.gguf", home / "secret" / "Hidden.gguf")
     if hasattr(os, "mkfifo"):
         os.mkfifo(folder / "pipe")
-        (folder / "pipe.gguf").symlink_to(folder / "pipe")
+        link(folder / "pipe.gguf", folder / "pipe")
     names = [model.name for model in look(home, None, str(folder)).models]
     assert names == ["plain", "a/Tiny"]
 
@@ -313,7 +315,7 @@ def test_junk_is_one_line_each_and_the_rest_is_found(home: Path) -> None:
     (write_safetensors(folder / "deep") / "config.json").write_text("[" * 100_000)
     findings = look(home, None, str(folder))
     assert [model.name for model in findings.models] == ["Good"]
-    assert sorted(line.split(": ")[0].rpartition("/")[2] for line in findings.skipped) == sorted(
+    assert sorted(Path(line.split(": ")[0]).name for line in findings.skipped) == sorted(
         ["empty.gguf", "text.gguf", "half.gguf", "huge.gguf", "damaged", "deep"]
     )
     assert all("\n" not in line for line in findings.skipped)
@@ -423,8 +425,33 @@ def test_the_very_model_of_a_dead_lm_studio(wanted: str, home: Path) -> None:
     assert served_model({"API_TYPE": "LMStudio", "ZW_LMSTUDIO_MODEL": f"{wanted}-else"}, models) is None
 
 
+@pytest.mark.parametrize("system", ["Windows", "Linux"])
+def test_models_lie_in_folders_that_were_moved(home: Path, system: str) -> None:
+    """Documents in OneDrive, Downloads on another disk."""
+    moved = {"Documents": home / "OneDrive" / "Dokumente", "Downloads": home.parent / "D" / "Heruntergeladen"}
+    there = write_gguf(moved["Downloads"] / "a-Q4_0.gguf")
+    write_gguf(home / "Downloads" / "b-Q4_0.gguf")
+    write_gguf(moved["Documents"] / "koboldcpp" / "models" / "c-Q4_0.gguf")
+    models = find_models(None, "", Machine(system, home, {}, moved)).models
+    names = sorted(model.path.name for model in models if home.parent in model.path.parents)
+    assert names == ["a-Q4_0.gguf", "b-Q4_0.gguf", "c-Q4_0.gguf"]
+    assert there.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the file of XDG's folders")
+def test_the_system_is_asked_for_moved_folders(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / ".config").mkdir(parents=True)
+    (home / ".config" / "user-dirs.dirs").write_text('XDG_DOWNLOAD_DIR="$HOME/Téléchargements"\n', encoding="utf-8")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.delenv("XDG_DOWNLOAD_DIR", raising=False)
+    here = places.this_machine()
+    assert here.folders("Downloads") == [home / "Téléchargements", home / "Downloads"]
+    assert here.folders("Desktop") == [home / "Desktop"]
+
+
 def test_a_machine_is_this_one_unless_told_otherwise() -> None:
-    here = Machine()
+    here = places.this_machine()
     assert here.home == Path.home() and here.environ is os.environ
     assert here.expanded("~/x") == Path.home() / "x"
     assert places.hub_cache(Machine("Linux", Path("/h"), {"HF_HOME": "~/hf"})) == Path("/h/hf/hub")

@@ -6,6 +6,7 @@ Holds with the Jinja2 that Z-Waif pins (3.1.4) as with newer ones.
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +117,19 @@ def test_a_part_for_tools_may_use_what_is_not_there_as_long_as_it_does_not_run()
     assert sandbox.render("{% if tools %}{{ tools|pprint }}{% endif %}x", variables()) == "x"
     with pytest.raises(Exception, match="pprint"):
         sandbox.render("{% if tools %}{{ tools|pprint }}{% endif %}x", variables(tools=[1]))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        ("%d %b %Y", "05 Mar 2026"),
+        ("%-d %B %Y", "5 March 2026"),
+        ("%-m/%-d, %-I:%M %p", "3/5, 7:08 AM"),
+        ("%-H", "0"),
+        ("%Y年%m月%d日, 100%%-d", "2026年03月05日, 100%-d"),
+        ("50% off", "50% off"),
+    ],
+)
+def test_a_date_is_written_alike_on_every_system(pattern: str, text: str) -> None:
+    """Windows knows no ``%-d``, which Llama's and others' templates use."""
+    assert sandbox._date(pattern, datetime(2026, 3, 5, 0 if pattern == "%-H" else 7, 8)) == text

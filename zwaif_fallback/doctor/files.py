@@ -111,7 +111,7 @@ def entries(path: Path) -> list[tuple[float, str]]:
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - _LOOKED_AT))
-            text = file.read().decode("utf-8", "replace")
+            text = file.read().decode("utf-8", "replace").replace("\r\n", "\n")
     except OSError:
         return []
     found = []

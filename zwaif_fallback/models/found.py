@@ -10,7 +10,18 @@ from pathlib import Path
 
 from zwaif_fallback.models import folder_facts, gguf_facts, hub_cache, known, ollama_store
 from zwaif_fallback.models.facts import ModelFacts
-from zwaif_fallback.models.places import DOWNLOADS, HUB, JAN, LMSTUDIO, OLLAMA, OWN, Machine, Place, places
+from zwaif_fallback.models.places import (
+    DOWNLOADS,
+    HUB,
+    JAN,
+    LMSTUDIO,
+    OLLAMA,
+    OWN,
+    Machine,
+    Place,
+    places,
+    this_machine,
+)
 from zwaif_fallback.models.walk import printable, real_file, reason, walk
 
 MOST_SECONDS = 2.0
@@ -59,7 +70,7 @@ def find_models(
     Args:
         now: seconds of processor time, for :data:`MOST_SECONDS`.
     """
-    return _Search(now).run(machine or Machine(), tree, model_dir)
+    return _Search(now).run(machine or this_machine(), tree, model_dir)
 
 
 class _Search:

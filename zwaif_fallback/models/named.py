@@ -9,14 +9,14 @@ from pathlib import Path
 from zwaif_fallback.models import hub_cache, ollama_store
 from zwaif_fallback.models.gguf_facts import is_later_part, quantization_in, stem_of
 from zwaif_fallback.models.names import file_in_repository, program_of
-from zwaif_fallback.models.places import LMSTUDIO, OLLAMA, Machine, Place, places
+from zwaif_fallback.models.places import LMSTUDIO, OLLAMA, Machine, Place, places, this_machine
 from zwaif_fallback.models.places import hub_cache as hub_folder
 from zwaif_fallback.models.walk import walk
 
 
 def find_named(name: str, machine: Machine | None = None, cache_dir: str = "") -> Path | None:
     """The file or folder of a readable name; None where it is not on this computer."""
-    machine = machine or Machine()
+    machine = machine or this_machine()
     program, wanted = program_of(name)
     if program == "ollama":
         return _in_ollama(wanted, machine)

@@ -21,6 +21,8 @@ from zwaif_fallback.models.folder_facts import read_json
 from zwaif_fallback.models.walk import Skip
 from zwaif_hooks.host import bounded
 
+logger = logging.getLogger(__name__)
+
 OWN, HUB, OLLAMA, LMSTUDIO = "Model folder", "Hugging Face", "Ollama", "LM Studio"
 TEXTGEN, GPT4ALL, JAN, KOBOLD, DOWNLOADS = "text-generation-webui", "GPT4All", "Jan", "KoboldCpp", "Downloads"
 _LONGEST_SETTINGS = 64 * 1024
@@ -34,19 +36,39 @@ logger = logging.getLogger(__name__)
 class Machine:
     """What decides where programs keep their files."""
 
-    system: str = field(default_factory=platform.system)
+    system: str
     """``Windows``, ``Darwin`` or ``Linux``."""
-    home: Path = field(default_factory=lambda: Path.home())
-    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    home: Path
+    environ: Mapping[str, str]
+    moved: Mapping[str, Path] = field(default_factory=dict)
+    """Where ``Desktop``, ``Documents`` and ``Downloads`` are, as the system says: on another disk, in OneDrive."""
 
     def variable(self, name: str) -> Path | None:
         """A folder that a variable names."""
         value = self.environ.get(name, "").strip().strip("\"'")
         return self.expanded(value) if value else None
 
+    def folders(self, name: str) -> list[Path]:
+        """``Desktop``, ``Documents`` or ``Downloads``: where the system says, and where it lay before it was moved."""
+        usual = self.home / name
+        return list(dict.fromkeys([self.moved.get(name, usual), usual]))
+
     def expanded(self, path: str) -> Path:
         """``~`` is this machine's home."""
         return self.home / path[1:].lstrip("/\\") if path[:1] == "~" else Path(path)
+
+
+def this_machine() -> Machine:
+    """The computer and the user that this program runs for."""
+    import platformdirs
+
+    moved = {}
+    for name in ("desktop", "documents", "downloads"):
+        try:
+            moved[name.title()] = Path(getattr(platformdirs, f"user_{name}_dir")())
+        except (OSError, ValueError) as error:  # Windows knows none for some users, such as services.
+            logger.debug("The system names no folder %s: %s", name, error)
+    return Machine(platform.system(), Path.home(), os.environ, moved)
 
 
 @dataclass(frozen=True)
@@ -127,7 +149,7 @@ def _all(machine: Machine, tree: Path | None, model_dir: str, skip: Skip) -> Ite
             logger.debug("The folders of %s are not known", program, exc_info=True)
             skip(Path(program), f"where its models lie cannot be understood ({type(error).__name__})")
     if machine.system != "Darwin":
-        yield Place(DOWNLOADS, machine.home / "Downloads", 0)
+        yield from (Place(DOWNLOADS, folder, 0) for folder in machine.folders("Downloads"))
 
 
 def _ollama(machine: Machine) -> Iterator[Path]:
@@ -193,7 +215,7 @@ def _roots(machine: Machine, tree: Path | None) -> list[Path]:
     near = [tree.absolute().parent, tree.absolute().parent.parent] if tree else []
     usual = [machine.home, *(machine.home / name for name in ("AI", "ai"))]
     if machine.system != "Darwin":  # There the system asks the user before a program may look into these three.
-        usual += [machine.home / name for name in ("Desktop", "Documents", "Downloads")]
+        usual += [folder for name in ("Desktop", "Documents", "Downloads") for folder in machine.folders(name)]
     drives = [Path(f"{letter}:\\") for letter in "CDE"] if machine.system == "Windows" else [Path("/opt")]
     return [*near, *usual, *drives]
 

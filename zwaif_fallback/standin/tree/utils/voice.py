@@ -5,7 +5,7 @@ import re
 import time
 from pathlib import Path
 
-import API.api_controller  # noqa: F401  -- speaking pulls in the controller, and that pulls in main once more
+import API.api_controller  # speaking pulls in the controller, and that pulls in main once more
 
 is_speaking = False
 cut_voice = False
