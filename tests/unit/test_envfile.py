@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import struct
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -154,6 +157,110 @@ def test_permissions_survive(tmp_path):
     path.chmod(0o640)
     envfile.write(path, KEY, "x")
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+def test_a_new_file_is_its_owner_s_alone(tmp_path):
+    envfile.write(tmp_path / ".env", KEY, "x")
+    assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
+
+
+def test_a_second_hard_link_is_changed_too(tmp_path):
+    path = put(tmp_path, b"A = 1\nLONG = " + b"x" * 100 + b"\n")
+    other = tmp_path / "other"
+    os.link(path, other)
+    envfile.write(path, KEY, "long enough to grow the file")
+    envfile.write(path, KEY, "x")
+    envfile.write(path, "LONG", "")
+    assert other.read_bytes() == path.read_bytes() == b"A = 1\nLONG = \n" + KEY.encode() + b" = x\n"
+    assert path.stat().st_nlink == 2
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".env", "other"]
+
+
+@pytest.mark.skipif(not hasattr(os, "setxattr"), reason="this system has no such attributes")
+def test_attributes_and_acls_stay(tmp_path):
+    path = put(tmp_path, b"A = 1\n")
+    path.chmod(0o600)
+    # One more user may read it: https://man7.org/linux/man-pages/man5/acl.5.html, in the kernel's own form.
+    entries = [(0x01, 6, -1), (0x02, 4, 1), (0x04, 0, -1), (0x10, 4, -1), (0x20, 0, -1)]
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+    attributes = {"user.note": b"mine"}
+    try:
+        os.setxattr(path, "user.note", b"mine")
+        os.setxattr(path, "system.posix_acl_access", acl)
+        attributes["system.posix_acl_access"] = acl
+    except OSError as error:
+        if not os.listxattr(path):
+            pytest.skip(f"this file system keeps none ({error})")
+    envfile.write(path, KEY, "x")
+    assert {name: os.getxattr(path, name) for name in os.listxattr(path)} == attributes
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may give files away")
+def test_the_owner_stays(tmp_path):
+    path = put(tmp_path, b"A = 1\n")
+    os.chown(path, 1234, 4321)
+    path.chmod(0o640)
+    envfile.write(path, KEY, "x")
+    status = path.stat()
+    assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (1234, 4321, 0o640)
+
+
+@pytest.mark.skipif(os.name != "nt", reason="such attributes are Windows's")
+def test_a_hidden_file_stays_hidden(tmp_path):
+    path = put(tmp_path, b"A = 1\n")
+    subprocess.run(["attrib", "+h", str(path)], check=True)
+    envfile.write(path, KEY, "x")
+    assert path.stat().st_file_attributes & stat.FILE_ATTRIBUTE_HIDDEN and envfile.read(path)[KEY] == "x"
+
+
+@pytest.mark.skipif(not hasattr(os, "chown"), reason="POSIX permissions")
+def test_what_may_not_be_given_to_a_new_file_stays_as_the_old_one_is_written_over(tmp_path, monkeypatch):
+    def refuse(path, *owner):
+        raise PermissionError(1, "Operation not permitted")
+
+    path = put(tmp_path, b"A = 1\n")
+    number = path.stat().st_ino
+    monkeypatch.setattr(shutil, "copymode", refuse)
+    envfile.write(path, KEY, "x")
+    assert path.stat().st_ino == number and envfile.read(path) == {"A": "1", KEY: "x"}
+
+
+def test_a_full_disk_leaves_a_file_that_is_written_over_as_it_was(tmp_path, monkeypatch):
+    path = put(tmp_path, b"A = 1\n")
+    os.link(path, tmp_path / "other")
+    write, room = os.write, [3]
+
+    def write_little(descriptor, data):
+        if not room[0]:
+            room[0] = 1000
+            raise OSError(28, "No space left on device")
+        written = write(descriptor, bytes(data)[: room[0]])
+        room[0] -= written
+        return written
+
+    monkeypatch.setattr(os, "write", write_little)
+    with pytest.raises(envfile.EnvFileError, match="No space left"):
+        envfile.write(path, "A", "2")
+    assert path.read_bytes() == b"A = 1\n"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".env", "other"]
+
+
+def test_a_write_that_was_killed_half_way_is_finished_by_the_next_one(tmp_path):
+    path = put(tmp_path, b"A = 2\nB = \n\n")  # new beginning, old end
+    (tmp_path / ".env.zwaif-unfinished").write_bytes(b"A = 2\nB = 3\n")
+    envfile.write(path, KEY, "x")
+    assert envfile.read(path) == {"A": "2", "B": "3", KEY: "x"}
+    assert [entry.name for entry in tmp_path.iterdir()] == [".env"]
+
+
+def test_what_a_hand_has_edited_since_is_not_finished_any_more(tmp_path):
+    path = put(tmp_path, b"A = mine\n")
+    copy = tmp_path / ".env.zwaif-unfinished"
+    copy.write_bytes(b"A = 2\n")
+    os.utime(copy, (path.stat().st_mtime - 10,) * 2)
+    envfile.write(path, KEY, "x")
+    assert envfile.read(path)["A"] == "mine" and [entry.name for entry in tmp_path.iterdir()] == [".env"]
 
 
 def test_a_read_only_file_is_refused_in_plain_words(tmp_path):

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
+from zwaif_hooks.rewrite import finish
+
 TRIES = 1000
 LONGER, SHORTER = 1.06, 0.9
 """How the time a saver is given changes after one that saved nothing, and after one that saved: however busy the
@@ -105,18 +107,25 @@ class Nursery:
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="fork and kill -9 are POSIX")
 @pytest.mark.timeout(600)
-def test_a_thousand_savers_killed_at_any_moment(tmp_path: Path) -> None:
+@pytest.mark.parametrize("linked", [False, True], ids=["replaced", "written over"])
+def test_a_thousand_savers_killed_at_any_moment(tmp_path: Path, linked: bool) -> None:
+    """A file with a second hard link is written over: there a later save finishes what was cut."""
     chance, nursery, longest, saved, half_way = random.Random(20261124), Nursery(), 0.01, 0, 0
     try:
         for number, (name, content) in enumerate(FILES.items()):
             path = tmp_path / str(number) / ".env"
             path.parent.mkdir()
             path.write_bytes(content.replace(b"@", b"1000"))
+            if linked:
+                os.link(path, path.with_name("link"))
             last = 1000
             for _ in range(TRIES // len(FILES) + 1):
                 reported = nursery.kill_a_saver(path, last, chance.random() * longest)
                 longest *= SHORTER if reported > last else LONGER
                 saved += reported - last
+                if linked:
+                    finish(path)
+                    assert path.stat().st_nlink == 2
                 last = check(path, content, reported, name)
                 half_way += remove_leftovers(path)
     finally:
@@ -126,7 +135,7 @@ def test_a_thousand_savers_killed_at_any_moment(tmp_path: Path) -> None:
 
 def remove_leftovers(path: Path) -> int:
     """Each is a save that was cut in the middle; a later save would remove them when they are a minute old."""
-    leftovers = [entry for entry in path.parent.iterdir() if entry.name != path.name]
+    leftovers = [entry for entry in path.parent.iterdir() if entry.name not in (path.name, "link")]
     for leftover in leftovers:
         leftover.unlink()
     return len(leftovers)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
 import re
-import shutil
-import tempfile
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,10 +16,10 @@ from dotenv import dotenv_values
 from dotenv.parser import Binding, parse_stream
 
 from zwaif_hooks import files
+from zwaif_hooks.rewrite import finish, rewrite
 
 _BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
-_TEMPORARY = ".zwaif-tmp"
 _UNQUOTED_SAFE = re.compile(r"[\w./:\\@+,~%()*=-]*\Z", re.ASCII)
 _ASSIGNMENT = re.compile(
     r"(?P<head>\s*(?:export[^\S\r\n]+)?(?:'[^']+'|[^=#\s]+)[^\S\r\n]*=[^\S\r\n]*)(?P<rest>.*)\Z", re.S
@@ -98,6 +96,8 @@ def write(path: Path, key: str, value: str) -> None:
 
 def _write_once(path: Path, key: str, value: str) -> bool:
     """False where somebody else, who knows no lock of ours, changed the file meanwhile."""
+    with _explained(path):
+        finish(path)
     bom, text = seen = _load(path)
     changed = _changed(text, key, value)
     if changed is None:
@@ -191,49 +191,23 @@ def _spellings(value: str) -> Iterator[str]:
 
 
 def _replace(path: Path, data: bytes, seen: tuple[bytes, str]) -> bool:
-    """Put ``data`` in the place of the file in one step, permissions kept; a reader sees the old or the new file.
+    """Make ``data`` the content of the file, of which everything else stays.
 
     ``seen`` is what the change was made from: False where the file holds something else by now, and was left alone.
     """
     if path.exists() and not path.stat().st_mode & 0o222:
         raise EnvFileError(f"{path} is read-only. Allow writing to it, or change the line in it by hand.")
+    with _explained(path):
+        return rewrite(path, data, lambda: _load(path) == seen)
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
     try:
-        _remove_leftovers(path)
-        descriptor, name = tempfile.mkstemp(prefix=path.name, suffix=_TEMPORARY, dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            _copy_permissions(path, name)
-            if _load(path) != seen:
-                files.remove(Path(name))
-                return False
-            files.replace(Path(name), path)
-            return True
-        except BaseException:
-            files.remove(Path(name))
-            raise
+        yield
     except OSError as error:
         reason = error.strerror or str(error)
         raise EnvFileError(
             f"{path} cannot be written ({reason}). Close other programs that have it open; check the folder's "
             "permissions and free space."
         ) from error
-
-
-def _copy_permissions(path: Path, temporary: str) -> None:
-    if path.exists():
-        shutil.copymode(path, temporary)
-    else:
-        Path(temporary).chmod(0o644)  # mkstemp makes 0600; an ordinary new file is readable by its group
-
-
-def _remove_leftovers(path: Path) -> None:
-    """Temporary files of a process that was killed while it wrote (older than a minute, so nobody is writing them)."""
-    for leftover in path.parent.glob(f"{path.name}*{_TEMPORARY}"):
-        try:
-            if time.time() - leftover.stat().st_mtime > 60:
-                leftover.unlink()
-        except OSError as error:
-            logging.getLogger("zwaif").debug("Could not remove %s: %s", leftover, error)
