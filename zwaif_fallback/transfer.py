@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import stat
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from zwaif_fallback.errors import FallbackError
 from zwaif_hooks import files
@@ -113,7 +115,7 @@ class Remote:
     url: str
     size: int
     etag: str
-    """SHA-256 of the content for large files, git's SHA-1 for small ones; anything else is not checked."""
+    """SHA-256 of the content for large files, git's SHA-1 for small ones."""
 
 
 def transfer(
@@ -130,10 +132,11 @@ def transfer(
 
     Raises:
         DownloadStopped: ``stop`` said so.
-        DownloadFailed: what came is not what was announced; ``part`` is gone.
+        DownloadFailed: what came is not what was announced, or more; ``part`` is gone.
         Exception: whatever the session raises, after :data:`TRIES` attempts that brought nothing.
     """
     part.parent.mkdir(parents=True, exist_ok=True)
+    _refuse_odd(remote, part)
     meter.start(remote.name, min(_size(part), remote.size))
     failures = 0
     while (before := _size(part)) < remote.size:
@@ -147,12 +150,13 @@ def transfer(
             if failures >= TRIES:
                 raise
             wait(min(2.0**failures, 30.0))
-    part.touch()
+    if not remote.size:
+        _open(part, "wb").close()
     check(remote, part)
 
 
 def check(remote: Remote, part: Path) -> None:
-    """Compare with the announced size and hash.
+    """Compare with the announced size and hash; a file without a hash is never right.
 
     Raises:
         DownloadFailed: they differ. The file is removed: going on behind a wrong beginning would never end well.
@@ -187,15 +191,46 @@ def _attempt(remote: Remote, part: Path, meter: Meter, session: Any, headers: Ma
     asked = {**headers, "Accept-Encoding": "identity", **({"Range": f"bytes={here}-"} if here else {})}
     with session.get(remote.url, headers=asked, stream=True, timeout=TIMEOUT) as response:
         hf_raise_for_status(response)
+        # Packed, a few bytes may be any number.
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            raise DownloadFailed(
+                f"{remote.name} came compressed, which was not asked for. Look for a proxy that does that, try again."
+            )
         goes_on = here > 0 and response.status_code == 206
         if here and not goes_on:
             meter.lose(here)
-        with part.open("ab" if goes_on else "wb") as file:
+        room = remote.size - (here if goes_on else 0)
+        with _open(part, "ab" if goes_on else "wb") as file:
             for chunk in response.iter_content(CHUNK):
                 if stop():
                     raise DownloadStopped
+                room -= len(chunk)
+                if room < 0:
+                    break
                 file.write(chunk)
                 meter.add(len(chunk))
+    if room < 0:
+        files.remove(part)
+        raise DownloadFailed(f"{remote.name} is longer than was announced, so it was removed. Try again later.")
+
+
+def _refuse_odd(remote: Remote, part: Path) -> None:
+    """What came earlier counts only where it is a file of our own: through a link another file would be written."""
+    try:
+        status = part.lstat()
+    except OSError:
+        return
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1 or status.st_size > remote.size:
+        files.remove(part)
+
+
+def _open(part: Path, mode: str) -> BinaryIO:
+    """To write; never through a link that somebody has made meanwhile."""
+
+    def plain(path: str, flags: int) -> int:
+        return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+    return cast(BinaryIO, open(part, mode, opener=plain))
 
 
 def _passing_errors() -> tuple[type[Exception], ...]:
@@ -205,13 +240,18 @@ def _passing_errors() -> tuple[type[Exception], ...]:
     return (exceptions.ConnectionError, exceptions.Timeout, exceptions.ChunkedEncodingError)
 
 
+def has_hash(remote: Remote) -> bool:
+    """Whether what comes can be checked."""
+    return bool(_SHA256.fullmatch(remote.etag) or _SHA1.fullmatch(remote.etag))
+
+
 def _hash_is_right(remote: Remote, part: Path) -> bool:
     if _SHA256.fullmatch(remote.etag):
         return _hash(part, hashlib.sha256()) == remote.etag
     if _SHA1.fullmatch(remote.etag):
         # As git names a file: https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
         return _hash(part, hashlib.sha1(b"blob %d\0" % remote.size, usedforsecurity=False)) == remote.etag
-    return True
+    return False
 
 
 def _hash(part: Path, digest: Any) -> str:

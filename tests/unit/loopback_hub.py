@@ -34,7 +34,8 @@ class _Handler(BaseHTTPRequestHandler):
         if hub.refuse_with:
             self._send(hub.refuse_with, b"{}", {"X-Error-Code": hub.error_code}, with_body)
         elif self.path.startswith(f"/api/models/{hub.repository}"):
-            siblings = [{"rfilename": name, "size": len(data)} for name, data in hub.files.items()]
+            sizes = {name: hub.listed.get(name, len(data)) for name, data in hub.files.items()}
+            siblings = [{"rfilename": name, "size": size} for name, size in sizes.items()]
             model = {"id": hub.repository, "sha": COMMIT, "siblings": siblings}
             self._send(200, json.dumps(model).encode(), {"Content-Type": "application/json"}, with_body)
         else:
@@ -50,11 +51,25 @@ class _Handler(BaseHTTPRequestHandler):
         start = int(match[1]) if match and hub.takes_ranges else 0
         if start:
             headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+        if hub.packed:
+            headers["Content-Encoding"] = "gzip"
+        if with_body and hub.endless:
+            return self._send_without_end(headers)
         cut = None
         if with_body:
             hub.begun_at.append(start)
             cut = hub.cuts.pop(0) if hub.cuts else None
-        self._send(206 if start else 200, data[start:], headers, with_body, cut)
+        return self._send(206 if start else 200, data[start:], headers, with_body, cut)
+
+    def _send_without_end(self, headers: Mapping[str, str]) -> None:
+        self.send_response(200)
+        for key, value in {**headers, "Transfer-Encoding": "chunked"}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        with contextlib.suppress(OSError):  # until the client hangs up
+            while True:
+                self.wfile.write(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+        self.close_connection = True
 
     def _send(
         self, status: int, body: bytes, headers: Mapping[str, str], with_body: bool, cut: int | None = None
@@ -88,6 +103,11 @@ class LoopbackHub(ThreadingHTTPServer):
         self.sent: dict[str, bytes] = {}
         """What is sent instead of what was announced."""
         self.etags: dict[str, str] = {}
+        self.listed: dict[str, int] = {}
+        """Sizes that the list of files tells instead of the right ones."""
+        self.endless = False
+        """Whether files never end."""
+        self.packed = False
         self.begun_at: list[int] = []
         """Where each answer with a file began, in bytes."""
         self._connections: set[socket.socket] = set()

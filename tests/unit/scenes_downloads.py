@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.unit.loopback_hub import LoopbackHub, running_hub
 from tests.unit.scenes import Scene, means, says
 from tests.unit.test_files import held
 from zwaif_fallback import download, transfer
+from zwaif_fallback.hub import HuggingFace
 
 # --- downloads --------------------------------------------------------------------------------------------------------
 
@@ -91,6 +93,33 @@ def _(scene: Scene) -> object:
     remote = transfer.Remote("model.safetensors", "", 10, "")
     meter = transfer.Meter(10, lambda progress: None)
     return transfer.transfer(remote, scene.folder / "part", meter, session=None, headers={}, wait=lambda seconds: None)
+
+
+@says("… came compressed, which was not asked for.")
+def _(scene: Scene) -> object:
+    return from_loopback(scene, lambda hub: setattr(hub, "packed", True))
+
+
+@says("… is longer than was announced, so it was removed.")
+def _(scene: Scene) -> object:
+    return from_loopback(scene, lambda hub: setattr(hub, "endless", True))
+
+
+@says("… is not as it was listed: … bytes instead of …")
+def _(scene: Scene) -> object:
+    return from_loopback(scene, lambda hub: hub.listed.update({"model.gguf": 9}))
+
+
+@says("… has no checksum to know it by, so it was left where it is.")
+def _(scene: Scene) -> object:
+    return from_loopback(scene, lambda hub: hub.etags.update({"model.gguf": "none"}))
+
+
+def from_loopback(scene: Scene, prepare: Callable[[LoopbackHub], object]) -> object:
+    with running_hub("owner/model", {"model.gguf": b"GGUF"}) as hub:
+        prepare(hub)
+        cache = str(scene.folder / "cache")
+        return download.download("owner/model:model.gguf", scene.say, HuggingFace(hub.address, cache), cache_dir=cache)
 
 
 @says("… arrived damaged (its checksum is wrong) and was removed.")

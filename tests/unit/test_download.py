@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import requests
-from huggingface_hub import errors
+from huggingface_hub import errors, hf_hub_download, scan_cache_dir
 
 from tests.unit.loopback_hub import COMMIT, LoopbackHub, running_hub
 from zwaif_fallback import cli, cli_parts, model_files, transfer
@@ -323,6 +324,89 @@ def test_small_files_are_checked_by_git_s_hash(hub: LoopbackHub, tmp_path: Path,
     hub.etags["config.json"] = "0" * 40
     with pytest.raises(DownloadFailed, match=r"config\.json arrived damaged"):
         download(NAME, said.append, real(hub, tmp_path / "2"), cache_dir=str(tmp_path / "2"))
+
+
+@pytest.mark.parametrize("etag", ["not-a-hash", "..", "A" * 64, "0" * 39])
+def test_what_nobody_can_check_is_not_fetched(etag: str, shelf: LoopbackHub, tmp_path: Path, said: list[str]) -> None:
+    shelf.etags["Tiny-Q4_K_M.gguf"] = etag
+    with pytest.raises(DownloadFailed, match="gguf has no checksum to know it by"):
+        download(f"{GGUF_NAME}:Q4_K_M", said.append, real(shelf, tmp_path), cache_dir=str(tmp_path))
+    assert not list(tmp_path.rglob("*.incomplete")) and not shelf.begun_at
+
+
+def test_a_file_of_another_size_than_listed_is_not_fetched(shelf: LoopbackHub, tmp_path: Path, said: list[str]) -> None:
+    shelf.listed["Tiny-Q4_K_M.gguf"] = 10
+    with pytest.raises(DownloadFailed, match=f"is not as it was listed: {len(BIG):,} bytes instead of 10"):
+        download(f"{GGUF_NAME}:Q4_K_M", said.append, real(shelf, tmp_path), cache_dir=str(tmp_path))
+    assert not shelf.begun_at
+
+
+@pytest.mark.parametrize("into", ["cache", "folder"])
+def test_a_server_that_never_stops_sending_is_given_up_at_what_it_announced(
+    shelf: LoopbackHub, tmp_path: Path, said: list[str], into: str
+) -> None:
+    shelf.endless = True
+    folder = tmp_path / "folder" if into == "folder" else None
+    seen: list[Progress] = []
+    with pytest.raises(DownloadFailed, match="is longer than was announced, so it was removed"):
+        download(
+            f"{GGUF_NAME}:Q4_K_M",
+            said.append,
+            real(shelf, tmp_path),
+            cache_dir=str(tmp_path / "cache"),
+            folder=folder,
+            report=seen.append,
+        )
+    assert max(progress.done for progress in seen) <= len(BIG)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix in (".incomplete", ".part")]
+
+
+def test_a_server_that_packs_what_it_sends_is_refused(shelf: LoopbackHub, tmp_path: Path, said: list[str]) -> None:
+    shelf.packed = True
+    with pytest.raises(DownloadFailed, match="came compressed, which was not asked for"):
+        download(f"{GGUF_NAME}:Q4_K_M", said.append, real(shelf, tmp_path), cache_dir=str(tmp_path))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows makes links for developers only")
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_a_download_is_not_written_through_a_link(
+    link: Callable[[Path, Path], None], shelf: LoopbackHub, tmp_path: Path, said: list[str]
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"important")
+    blobs = tmp_path / f"models--{GGUF_NAME.replace('/', '--')}" / "blobs"
+    blobs.mkdir(parents=True)
+    link(victim, blobs / f"{hashlib.sha256(BIG).hexdigest()}.incomplete")
+    place = download(f"{GGUF_NAME}:Q4_K_M", said.append, real(shelf, tmp_path), cache_dir=str(tmp_path))
+    assert victim.read_bytes() == b"important" and place.read_bytes() == BIG
+
+
+def test_a_part_that_is_longer_than_the_file_is_begun_anew(shelf: LoopbackHub, tmp_path: Path, said: list[str]) -> None:
+    blobs = tmp_path / f"models--{GGUF_NAME.replace('/', '--')}" / "blobs"
+    blobs.mkdir(parents=True)
+    (blobs / f"{hashlib.sha256(BIG).hexdigest()}.incomplete").write_bytes(BIG + b"more")
+    place = download(f"{GGUF_NAME}:Q4_K_M", said.append, real(shelf, tmp_path), cache_dir=str(tmp_path))
+    assert place.read_bytes() == BIG
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_the_hub_s_own_library_finds_what_was_brought(
+    links: bool, hub: LoopbackHub, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(1314, "A privilege is missing")
+
+    if not links:
+        monkeypatch.setattr(Path, "symlink_to", refuse)
+    folder = download(NAME, said.append, real(hub, tmp_path), cache_dir=str(tmp_path))
+    asked, names = len(hub.begun_at), sorted(hub.fetched)
+    for name in names:
+        found = hf_hub_download(NAME, name, cache_dir=tmp_path, endpoint=hub.address)
+        assert Path(found) == folder / name and Path(found).read_bytes() == hub.files[name]
+    assert len(hub.begun_at) == asked, "nothing was fetched again"
+    (repository,) = scan_cache_dir(tmp_path).repos
+    assert (repository.repo_id, repository.nb_files) == (NAME, len(names))
+    assert [sorted(revision.refs) for revision in repository.revisions] == [["main"]]
 
 
 def test_a_stopped_download_keeps_what_came(shelf: LoopbackHub, tmp_path: Path, said: list[str]) -> None:
