@@ -33,6 +33,11 @@ def test_the_engine_loads_a_real_model_and_speaks(tmp_path: Path) -> None:
     _check(selfcheck.check_engine, tmp_path)
 
 
+def test_the_model_that_would_answer_is_loaded_and_speaks(tmp_path: Path) -> None:
+    """The one of the settings, or the best on this computer; skipped where there is none."""
+    _check(selfcheck.check_own_model, tmp_path)
+
+
 def test_z_waif_answers_while_its_server_is_dead(tmp_path: Path) -> None:
     """A real host process, its server's address dead: the reply comes from the fallback and is remembered."""
     _check(selfcheck.check_controller, tmp_path)

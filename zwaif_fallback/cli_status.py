@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from zwaif_fallback import model_files
+from zwaif_fallback.chain import same_server
 from zwaif_fallback.cli_tree import env_values, source_of, store_of
+from zwaif_fallback.doctor.findings import Situation
+from zwaif_fallback.doctor.servers import find_lmstudio
+from zwaif_fallback.doctor.zwaif import check_environment, check_switches
+from zwaif_fallback.engines.remote import base_url
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.models.auto import Wishes
 from zwaif_fallback.models.instead import instead
 from zwaif_fallback.models.recommended import nothing_here
 from zwaif_fallback.models.unchosen import MODEL, answering, is_chosen, wrong
+from zwaif_fallback.models.usable import why_not
 from zwaif_hooks import records
 from zwaif_hooks.host.health import configured_primary
 from zwaif_hooks.primary import listens
@@ -23,6 +31,9 @@ from zwaif_hooks.records import TurnRecord
 
 Facts = dict[str, Any]
 SHOWN_TURNS = 5
+SHOWN_LINES = 3
+_LOOKED_AT = 64 * 1024
+"""Bytes at the end of the console's file."""
 
 
 def version() -> str:
@@ -58,24 +69,29 @@ def status_facts(tree: Path | None, environ: Mapping[str, str]) -> Facts:
     store = store_of(tree, environ)
     host = str(store.get("API_FALLBACK_HOST")).strip()
     model = model_facts(store.get, tree, is_chosen(env_values(tree, environ)))
+    primary = _primary(tree, environ) if tree else None
+    here = Situation(tree, environ)
+    switches, environment = check_switches(here), check_environment(here)
     return {
         "version": version(),
         "zwaif": str(tree) if tree else None,
-        "plugins_off": environ.get("ZWAIF_PLUGINS", "").strip().upper() == "OFF",
+        "environment": "" if environment.state != "warning" else f"{environment.found}. {environment.remedy}",
+        "switched_off": "" if switches.state == "ok" else f"{switches.found}. {switches.remedy}",
         "enabled": bool(store.get("API_FALLBACK_ENABLED")),
-        "primary": _primary(tree, environ) if tree else None,
-        "fallback_host": {"address": host, "reachable": listens(_address(host))} if host else None,
+        "primary": primary,
+        "fallback_host": _host(host, primary) if host else None,
         "model": model,
         "turns": [asdict(record) for record in _turns(tree)],
         "settings": settings_facts(tree, environ, model["notice"]),
         "problems": store.problems(),
+        "console": _console(tree),
     }
 
 
 def can_answer(facts: Facts) -> bool:
     """Whether an outage now would be answered by more than a last word, or is not wanted to be."""
     host = facts["fallback_host"]
-    return not facts["enabled"] or facts["model"]["here"] or bool(host and host["reachable"])
+    return not facts["enabled"] or facts["model"]["usable"] or bool(host and host["reachable"])
 
 
 def status_lines(facts: Facts) -> list[str]:
@@ -83,7 +99,8 @@ def status_lines(facts: Facts) -> list[str]:
     lines = [
         f"zwaif-fallback   {facts['version']}",
         f"Z-Waif           {facts['zwaif'] or 'not here (run this in its folder, or add --zwaif FOLDER)'}",
-        f"Fallback         {_switch(facts)}",
+        *([f"Environment      {facts['environment']}"] if facts["environment"] else []),
+        f"Fallback         {'off: ' + facts['switched_off'] if facts['switched_off'] else 'on'}",
         f"LLM server       {_server(facts['primary'])}",
         f"Fallback host    {_fallback_host(facts['fallback_host'])}",
         f"Local model      {facts['model']['line']}",
@@ -91,16 +108,13 @@ def status_lines(facts: Facts) -> list[str]:
         f"Replies          {records.summary(TurnRecord(**turn) for turn in facts['turns'])}",
         *(_turn_row(turn) for turn in facts["turns"][-SHOWN_TURNS:]),
     ]
-    changed = [row for row in facts["settings"] if row["source"] != "default"]
-    lines += (
-        ["", "Settings that are not left at their default:"] if changed else ["", "All settings are at their default."]
-    )
+    changed = [row for row in facts["settings"] if row["value"] != row["default"]]
+    lines += ["", "Settings that are not at their default:"] if changed else ["", "All settings are at their default."]
     lines += _setting_rows(changed)
-    return [*lines, *(f"Problem: {problem}" for problem in facts["problems"])]
-
-
-def settings_lines(rows: Sequence[Facts]) -> list[str]:
-    return _setting_rows(rows)
+    lines += [f"Problem: {problem}" for problem in facts["problems"]]
+    if facts["console"]:
+        lines += ["", f"Z-Waif's console is in {Path(facts['zwaif']) / 'log.txt'}. The last lines there:"]
+    return [*lines, *facts["console"]]
 
 
 def _turns(tree: Path | None) -> list[TurnRecord]:
@@ -125,9 +139,22 @@ def _tokens(turn: Facts) -> str:
 def _primary(tree: Path, environ: Mapping[str, str]) -> Facts:
     kind, address = configured_primary(env_values(tree, environ))
     if kind == "LMStudio":
-        # Its library looks for the port by itself; there is none to read anywhere.
-        return {"kind": kind, "address": None, "reachable": None}
+        found = find_lmstudio()
+        return {"kind": kind, "address": found or None, "reachable": bool(found)}
     return {"kind": kind, "address": address, "reachable": listens(address)}
+
+
+def _host(host: str, primary: Facts | None) -> Facts:
+    """The second server: whether it would be asked at all, and whether it is there."""
+    from zwaif_fallback.ui import host_problem  # late: the page's modules
+
+    problem = host_problem(host)
+    if not problem and primary and primary["address"] and same_server(host, primary["address"]):
+        problem = f"{host} is Z-Waif's own LLM server, which is not asked in its own place. Name another one."
+    parts = urlsplit(base_url(host)) if not problem else None
+    port = (parts.port or (443 if parts.scheme == "https" else 80)) if parts else 0
+    reachable = parts is not None and listens(f"{parts.hostname}:{port}")
+    return {"address": host, "reachable": reachable, "problem": problem}
 
 
 def model_facts(setting: Callable[[str], Any], tree: Path | None, named: bool) -> Facts:
@@ -138,7 +165,16 @@ def model_facts(setting: Callable[[str], Any], tree: Path | None, named: bool) -
         named: whether the user chose a model; else one that is here may answer, which the ``notice`` says.
     """
     name, wishes = str(setting(MODEL)), Wishes.of(setting, tree)
-    facts = {"setting": name, "named": named, "resolved": None, "here": False, "notice": "", "instead": ""}
+    facts = {
+        "setting": name,
+        "title": name,
+        "named": named,
+        "resolved": None,
+        "here": False,
+        "usable": False,
+        "notice": "",
+        "instead": "",
+    }
     try:
         found = answering(name, named, wishes)
     except ModelNotFound as error:
@@ -147,18 +183,17 @@ def model_facts(setting: Callable[[str], Any], tree: Path | None, named: bool) -
     if not model_files.is_on_this_machine(found.model):
         line = _missing(found.model) if named else str(nothing_here(wishes))
         return {**facts, "line": line, "instead": instead(tree, wishes.model_dir)}
-    return {**facts, "here": True, "line": f"{found.title or name}: on this computer"}
+    title, problem = found.title or name, why_not(found.model, wishes)
+    line = (
+        f"{title} is on this computer, but cannot be loaded now. {problem}" if problem else f"{title}: on this computer"
+    )
+    return {**facts, "title": title, "here": True, "usable": not problem, "line": line}
 
 
 def _missing(resolved: str) -> str:
     if Path(resolved).is_absolute():
         return f"{resolved} holds no complete weights (*.safetensors): download the model again, with all its files"
     return str(model_files.not_here(resolved))
-
-
-def _address(host: str) -> str:
-    """``host:port`` of an address that may be a URL."""
-    return host.partition("://")[2].partition("/")[0] if "://" in host else host
 
 
 def _columns(table: Sequence[Sequence[str]]) -> list[str]:
@@ -171,23 +206,33 @@ def _setting_rows(rows: Iterable[Facts]) -> list[str]:
     return _columns(cells) if cells else []
 
 
-def _switch(facts: Facts) -> str:
-    if facts["plugins_off"]:
-        return "off: ZWAIF_PLUGINS=OFF is set in this environment"
-    return "on" if facts["enabled"] else "off: API_FALLBACK_ENABLED = OFF"
+def _console(tree: Path | None) -> list[str]:
+    """Our last lines in the file to which Z-Waif's startup.sh sends the console."""
+    if tree is None:
+        return []
+    try:
+        with (tree / "log.txt").open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _LOOKED_AT))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []
+    return [line.strip() for line in lines if "[API] " in line][-SHOWN_LINES:]
 
 
 def _server(primary: Facts | None) -> str:
     if primary is None:
         return "unknown without Z-Waif's .env"
-    if primary["address"] is None:
-        return f"{primary['kind']}: its own library finds it when Z-Waif starts"
+    where = f"{primary['kind']} at {primary['address']}" if primary["address"] else "LM Studio"
     if primary["reachable"]:
-        return f"{primary['kind']} at {primary['address']} accepts connections"
-    return f"{primary['kind']} at {primary['address']} is not there: start it, or correct its address in Z-Waif's .env"
+        return f"{where} accepts connections"
+    return f"{where} is down: start it" + (", or correct its address in Z-Waif's .env" if primary["address"] else "")
 
 
 def _fallback_host(host: Facts | None) -> str:
     if host is None:
         return "none"
-    return f"{host['address']} {'accepts connections' if host['reachable'] else 'is not there: start it'}"
+    if host["problem"]:
+        return str(host["problem"])
+    return (
+        f"{host['address']} {'accepts connections' if host['reachable'] else 'is down: start it, or correct the port'}"
+    )

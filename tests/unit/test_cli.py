@@ -148,7 +148,7 @@ def test_status_of_a_fallback_that_has_nothing_to_answer_with(
 ) -> None:
     assert run("status", "--zwaif", zwaif(tmp_path, HOST_PORT=dead)) == 1
     said = capsys.readouterr().out
-    assert f"Oobabooga at {dead} is not there: start it" in said
+    assert f"Oobabooga at {dead} is down: start it" in said
     assert "Run: zwaif-fallback download (it brings the best for this computer, " in said
     assert "All settings are at their default." in said
 
@@ -175,7 +175,7 @@ def test_another_server_is_something_to_answer_with(
     assert f"{form.format(server)} accepts connections" in capsys.readouterr().out
     tree = zwaif(tmp_path, API_FALLBACK_HOST=form.format(dead))
     assert run("status", "--zwaif", tree) == 1
-    assert f"{form.format(dead)} is not there" in capsys.readouterr().out
+    assert f"{form.format(dead)} is down" in capsys.readouterr().out
 
 
 def test_switched_off_is_well(
@@ -183,10 +183,10 @@ def test_switched_off_is_well(
 ) -> None:
     tree = zwaif(tmp_path, API_FALLBACK_ENABLED="OFF")
     assert run("status", "--zwaif", tree) == 0
-    assert "off: API_FALLBACK_ENABLED = OFF" in capsys.readouterr().out
+    assert "off: API_FALLBACK_ENABLED is OFF. zwaif-fallback enable" in capsys.readouterr().out
     monkeypatch.setenv("ZWAIF_PLUGINS", "OFF")
     run("status", "--zwaif", tree)
-    assert "ZWAIF_PLUGINS=OFF is set" in capsys.readouterr().out
+    assert "off: ZWAIF_PLUGINS is OFF in this environment. Remove the variable" in capsys.readouterr().out
 
 
 def test_status_for_programs(tmp_path: Path, dead: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -200,9 +200,13 @@ def test_status_for_programs(tmp_path: Path, dead: str, capsys: pytest.CaptureFi
     assert {row["name"] for row in facts["settings"]} == {setting.name for setting in SETTINGS}
 
 
-def test_lm_studio_has_no_address_in_env(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("found", "said"), [("", "LM Studio is down"), ("127.0.0.1:1234", "1234 accepts connections")])
+def test_lm_studio_has_no_address_in_env(
+    found: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("zwaif_fallback.cli_status.find_lmstudio", lambda: found)
     run("status", "--zwaif", zwaif(tmp_path, API_TYPE="LMStudio"))
-    assert "LMStudio: its own library finds it" in capsys.readouterr().out
+    assert said in capsys.readouterr().out
 
 
 def test_status_without_a_z_waif(capsys: pytest.CaptureFixture[str]) -> None:
@@ -257,8 +261,8 @@ def test_whoever_chose_what_is_not_here_hears_of_the_model_that_is(
     home: Path, tmp_path: Path, dead: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tree = zwaif(tmp_path, OLLAMA_HOST=dead, API_FALLBACK_MODEL=catalogue.DEFAULT)
-    monkeypatch.setattr(selfcheck, "CHECKS", ())
-    for command, status in (("status", 1), ("chat", 1), ("test", 0)):
+    monkeypatch.setattr(selfcheck, "CHECKS", (("your model", selfcheck.check_own_model),))
+    for command, status in (("status", 1), ("chat", 1), ("test", 1)):
         assert run(command, "--zwaif", tree, *(["Hello"] if command == "chat" else [])) == status
         said = "".join(capsys.readouterr())
         assert f"{catalogue.DEFAULT} is not on this computer yet" in said and HINT in said, command
@@ -284,8 +288,7 @@ def test_whoever_chose_nothing_is_told_everywhere_that_a_found_model_answers(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     tree = zwaif(tmp_path, **({} if value is None else {"API_FALLBACK_MODEL": value}))
-    monkeypatch.setattr(selfcheck, "CHECKS", ())
-    for command in ("status", "models", "settings show", "test", "doctor"):
+    for command in ("status", "models", "settings show", "doctor"):
         run(*command.split(), "--zwaif", tree)
         said = capsys.readouterr().out
         assert NOTICE in said and HINT not in said and "not on this computer yet" not in said, command
@@ -303,7 +306,6 @@ def test_whoever_chose_nothing_programs_are_told_the_same(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tree = zwaif(tmp_path)
-    monkeypatch.setattr(selfcheck, "CHECKS", ())
 
     def told(*command: str) -> Any:
         run(*command, "--json", "--zwaif", tree)
@@ -318,7 +320,6 @@ def test_whoever_chose_nothing_programs_are_told_the_same(
     for rows in (status["settings"], told("settings", "show")):
         assert {row["name"]: row["note"] for row in rows if row["note"]} == {"API_FALLBACK_MODEL": NOTICE}
         assert next(row["source"] for row in rows if row["note"]) == "default"
-    assert told("test")["model_note"] == NOTICE
     (name,) = (row for row in told("doctor")["checks"] if row["name"] == "model_name")
     assert (name["state"], name["found"]) == ("ok", NOTICE)
 

@@ -52,7 +52,7 @@ def test_one_line_each_and_the_exit_status(monkeypatch: pytest.MonkeyPatch) -> N
     facts = json.loads(out.getvalue())
     assert [row["state"] for row in facts["checks"]] == ["ok", "fail", "fail", "skipped"]
     assert facts["checks"][1] == {"check": "b", "state": "fail", "text": "The engine stopped. Start it again."}
-    assert (facts["zwaif"], facts["model_note"], facts["failed"]) == (None, "", 2)
+    assert (facts["zwaif"], facts["can_answer"], facts["failed"]) == (None, False, 2)
     monkeypatch.setattr(selfcheck, "CHECKS", (("a", well), ("d", absent)))
     assert selfcheck.run(None, io.StringIO()) == 0
 
@@ -66,23 +66,38 @@ def test_an_unusable_value_in_env_fails_with_the_line_to_correct(tmp_path: Path)
 def test_z_waif_itself_is_only_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tree = copy_tree(tmp_path / "z-waif", {"API_FALLBACK_MODEL": str(demo.MODEL)})
     before = contents(tree)
-    checks = tuple(check for check in selfcheck.CHECKS if check[0] in ("settings", "controller integration"))
+    checks = tuple(
+        check for check in selfcheck.CHECKS if check[0] in ("settings", "your model", "controller integration")
+    )
     monkeypatch.setattr(selfcheck, "CHECKS", checks)
     out = io.StringIO()
     assert selfcheck.run(tree, out) == 0, out.getvalue()
     assert contents(tree) == before
     assert f"a copy of {tree}" in out.getvalue()
-    assert "your model" not in out.getvalue(), "a model that is here needs no note"
+    assert f"ok       your model: {demo.MODEL} was loaded in " in out.getvalue()
+    assert out.getvalue().endswith("\nThe fallback works here.\n")
 
 
-def test_a_model_that_is_not_here_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selfcheck, "CHECKS", ())
+@pytest.mark.parametrize(
+    ("model", "line"),
+    [
+        ("", "No model that can answer is on this computer yet. Run: zwaif-fallback download"),
+        ("someone/absent", "someone/absent is not on this computer yet"),
+        ("two words", "API_FALLBACK_MODEL is 'two words'. There is no model called 'two words'"),
+    ],
+)
+def test_without_a_model_nobody_is_told_that_the_fallback_works(
+    model: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selfcheck, "CHECKS", (("your model", selfcheck.check_own_model),))
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     out = io.StringIO()
-    assert selfcheck.run(copy_tree(tmp_path / "z-waif", {"API_FALLBACK_MODEL": "someone/absent"}), out) == 0
-    assert "note     your model: someone/absent is not on this computer yet" in out.getvalue()
-    out = io.StringIO()
-    selfcheck.run(copy_tree(tmp_path / "z-waif", {"API_FALLBACK_MODEL": "two words"}), out)
-    assert "note     your model: API_FALLBACK_MODEL is 'two words'" in out.getvalue()
+    assert selfcheck.run(copy_tree(tmp_path / "z-waif", {"API_FALLBACK_MODEL": model}), out) == 1
+    said, last = out.getvalue().splitlines()
+    assert said.startswith(f"skipped  your model: {line}")
+    assert last.startswith("Everything works, but no model can answer yet")
+    assert selfcheck.run(None, io.StringIO()) == 0, "the package itself works"
 
 
 @pytest.mark.parametrize(

@@ -264,7 +264,7 @@ def test_a_primary_that_generates(
 ) -> None:
     asked: list[tuple[str, Any]] = []
     with llm_server(200, answer, asked) as address:
-        monkeypatch.setattr(servers, "_find_lmstudio", lambda: address)
+        monkeypatch.setattr(servers, "find_lmstudio", lambda: address)
         tree = z_waif(tmp_path, HOST_PORT=address, OLLAMA_HOST=address, **env)
         finding = servers.check_primary(situation(tree))
     assert finding == ok(f"{env['API_TYPE']} at {address} generates")
@@ -277,7 +277,7 @@ def test_a_primary_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyP
     finding = servers.check_primary(situation(z_waif(tmp_path, HOST_PORT=dead)))
     assert finding.state == "warning" and f"Oobabooga at {dead} is not there" in finding.found
     assert_useful(finding)
-    monkeypatch.setattr(servers, "_find_lmstudio", lambda: "")
+    monkeypatch.setattr(servers, "find_lmstudio", lambda: "")
     finding = servers.check_primary(situation(z_waif(tmp_path / "lm", API_TYPE="LMStudio")))
     assert finding.state == "warning" and finding.found == "LM Studio is not there"
 

@@ -136,8 +136,8 @@ def check_disk(here: Situation) -> Finding:
 def check_speed(here: Situation) -> Finding:
     """Safetensors on a processor: a GGUF of the same model is several times as fast."""
     how = _fit(here)
-    if how is None:
-        return skipped("how fast depends on the model, which is not on this computer or cannot be read")
+    if how is None or not how.fits:
+        return skipped("how fast depends on the model, which cannot be loaded here now")
     if how.verdict != ON_CPU:
         return ok(how.text)
     if here.gguf is None:

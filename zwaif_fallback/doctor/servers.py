@@ -8,6 +8,7 @@ from typing import Any
 
 import requests
 
+from zwaif_fallback.chain import same_server
 from zwaif_fallback.doctor.findings import Finding, Situation, ok, skipped
 from zwaif_fallback.engines.remote import PASS_HEADER, Deadlines, RemoteChat
 from zwaif_fallback.errors import EngineError
@@ -24,7 +25,7 @@ def check_primary(here: Situation) -> Finding:
         return skipped("which server depends on Z-Waif's .env")
     kind, address = configured_primary(here.env)
     if kind == "LMStudio":
-        address = _find_lmstudio()
+        address = find_lmstudio()
     if not address or not listens(address):
         where = f"{kind} at {address}" if address else "LM Studio"
         return Finding(
@@ -53,10 +54,10 @@ def _spoken(name: str, address: str, kind: str, env: Mapping[str, str], seconds:
             "A local answer is begun beside it whenever it is that slow.",
             "If it was loading its model, run this again; else raise API_FALLBACK_FIRST_TOKEN_TIMEOUT.",
         )
-    except requests.RequestException as error:
+    except requests.RequestException:
         return Finding(
             "warning",
-            f"{name} accepts connections, but broke this one off ({type(error).__name__})",
+            f"{name} accepts connections, but broke this one off",
             _FROM_FALLBACK,
             "Look at that server's own window for its reason, and restart it.",
         )
@@ -98,7 +99,7 @@ def _refused(name: str, status: int, text: str, kind: str) -> Finding:
     )
 
 
-def _find_lmstudio() -> str:
+def find_lmstudio() -> str:
     """Its address, empty where it is not there: its library knows the ports it may listen on."""
     try:
         from lmstudio import Client
@@ -111,6 +112,14 @@ def check_fallback_host(here: Situation) -> Finding:
     host = here.text("API_FALLBACK_HOST")
     if not host:
         return skipped("no fallback host is set, the local model answers")
+    kind, primary = configured_primary(here.env)
+    if here.tree is not None and kind != "LMStudio" and same_server(host, primary):
+        return Finding(
+            "warning",
+            f"{host} is Z-Waif's own LLM server",
+            "It is not asked in its own place: the local model answers.",
+            'Name another server, or none: zwaif-fallback settings set API_FALLBACK_HOST ""',
+        )
     mend = 'Start it, or take it out: zwaif-fallback settings set API_FALLBACK_HOST ""'
     meaning = "The local model answers in its place, a little later."
     try:
