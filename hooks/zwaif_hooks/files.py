@@ -96,7 +96,7 @@ def write_whole(path: Path, data: bytes, wait: Wait = time.sleep) -> None:
 
 
 def append(path: Path, data: bytes, largest: int, older: Sequence[Path]) -> None:
-    """Add to a file that any number of processes write; no line is lost, and none is torn.
+    """Add to a file that any number of processes write; no line is lost, and none is torn. Only its owner may read it.
 
     Args:
         largest: bytes after which the content moves to the first of ``older``, that one's to the next, and so on.
@@ -112,15 +112,20 @@ def append(path: Path, data: bytes, largest: int, older: Sequence[Path]) -> None
                 _move_on(path, older)
         except Busy as error:
             _logger.debug("%s is written without its lock: %s", path, error)
-        with path.open("ab", buffering=0) as file:
+        with open(path, "ab", buffering=0, opener=_private) as file:
             file.write(data)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _move_on(path: Path, older: Sequence[Path]) -> None:
     """Copied, then emptied: a file that a viewer has open could not be renamed on Windows, and would grow for ever."""
     for source, target in reversed(list(pairwise([path, *older]))):
         if source.exists():
-            shutil.copyfile(source, target)
+            with source.open("rb") as read, open(target, "wb", opener=_private) as written:
+                shutil.copyfileobj(read, written)
     path.open("wb").close()
 
 

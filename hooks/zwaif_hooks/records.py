@@ -1,4 +1,7 @@
-"""Who answered each turn, and why: one structured record a turn, in memory and in a file that other programs read."""
+"""Who answered each turn, and why: one structured record a turn, in memory and in a file that other programs read.
+
+No word of a conversation is in the file: what a server said of its failure is left out, as it may quote one.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 from zwaif_hooks import files
 from zwaif_hooks.errands import errands
+from zwaif_hooks.host import bounded
+from zwaif_hooks.messages import FailureKind
 
 KEPT = 500
 """Records in memory."""
@@ -61,8 +67,22 @@ class TurnRecord:
     """What the user should know though the reply came, for example that the server did not read the whole prompt."""
 
 
-_FIELDS = frozenset(field.name for field in fields(TurnRecord))
+_TYPES: dict[str, Any] = {"float": (int, float), "int": int, "str": str, "bool": bool}
+_FIELDS = {field.name: _TYPES[str(field.type)] for field in fields(TurnRecord)}
 """Other versions of ours may have written others."""
+_QUOTING = frozenset(
+    kind.value
+    for kind in FailureKind
+    if kind
+    not in (
+        FailureKind.REFUSED,
+        FailureKind.CONNECT_TIMEOUT,
+        FailureKind.FIRST_TOKEN_TIMEOUT,
+        FailureKind.STALLED,
+        FailureKind.EMPTY,
+    )
+)
+"""Failures whose detail may go on, behind a colon, with words of the server's."""
 
 
 class TurnLog:
@@ -107,14 +127,15 @@ def path_for(tree: Path) -> Path:
 def read(path: Path) -> list[TurnRecord]:
     """Records of a file, oldest first; lines that are none are passed over."""
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
+        lines = bounded.read_bytes(path, LARGEST_FILE + 2_000_000).splitlines()
+    except (OSError, ValueError):
         return []
     found = []
     for line in lines[-KEPT:]:
         try:
-            told = json.loads(line)
-            found.append(TurnRecord(**{name: value for name, value in told.items() if name in _FIELDS}))
+            told = bounded.loads(line)
+            known = {name: told[name] for name, kind in _FIELDS.items() if isinstance(told.get(name), kind)}
+            found.append(TurnRecord(**known))
         except (ValueError, TypeError, AttributeError):
             continue
     return found
@@ -132,8 +153,12 @@ def summary(records: Iterable[TurnRecord], now: float | None = None, window: flo
 
 
 def _append(path: Path, records: list[TurnRecord]) -> None:
-    lines = "".join(json.dumps(asdict(record)) + "\n" for record in records)
+    lines = "".join(json.dumps(asdict(_without_quotes(record))) + "\n" for record in records)
     try:
         files.append(path, lines.encode("ascii"), LARGEST_FILE, [path.with_suffix(".old.jsonl")])
     except OSError as error:
         _logger.debug("turn records could not be written to %s: %s", path, error)
+
+
+def _without_quotes(record: TurnRecord) -> TurnRecord:
+    return replace(record, detail=record.detail.partition(": ")[0]) if record.cause in _QUOTING else record

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,3 +70,44 @@ def test_the_summary_counts_the_last_hour() -> None:
     turns = [record(at=0.0), record(at=5000.0), record(at=5001.0, by="tiny")]
     assert summary(turns, now=5100.0) == "2 replies in the last hour, 1 of them by the fallback; last by tiny."
     assert summary([], now=0.0) == "No replies in the last hour."
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+def test_only_their_owner_may_read_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "LARGEST_FILE", 10)
+    log = TurnLog(tmp_path / "turns.jsonl")
+    for at in (1.0, 2.0):
+        log.add(record(at))
+        log.flush()
+    assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {
+        "turns.jsonl": 0o600,
+        "turns.old.jsonl": 0o600,
+    }
+
+
+@pytest.mark.parametrize(
+    ("cause", "detail", "kept"),
+    [
+        ("error body", "the reply was only an apology: Sorry, my dear", "the reply was only an apology"),
+        ("unreadable", "the stream broke off: it begins with 'I love you'", "the stream broke off"),
+        ("http error", "127.0.0.1:5000 answered 500: you said: hello", "127.0.0.1:5000 answered 500"),
+        ("refused", "connection refused by 127.0.0.1:5000", "connection refused by 127.0.0.1:5000"),
+        ("stalled", "the reply stopped for 5 s in the middle", "the reply stopped for 5 s in the middle"),
+    ],
+)
+def test_no_word_of_a_conversation_is_in_the_file(cause: str, detail: str, kept: str, tmp_path: Path) -> None:
+    log = TurnLog(tmp_path / "turns.jsonl")
+    log.add(replace(record(), cause=cause, detail=detail))
+    log.flush()
+    assert log.recent()[0].detail == detail, "the page of this very Z-Waif may say it"
+    assert read(tmp_path / "turns.jsonl")[0].detail == kept
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, '{"at": "now"}', '{"at": null}', '{"at": [1]}', "9" * 10_000, '"x"'])
+def test_a_line_that_is_no_record_harms_nothing(line: str, tmp_path: Path) -> None:
+    log = TurnLog(tmp_path / "turns.jsonl")
+    (tmp_path / "turns.jsonl").write_text(line + "\n", encoding="ascii")
+    log.add(record())
+    log.flush()
+    assert read(tmp_path / "turns.jsonl") == [record()]
+    summary(read(tmp_path / "turns.jsonl"))

@@ -120,7 +120,8 @@ def _from_yaml(tree: Path | None, parts: tuple[str, ...], key: str) -> str:
     except yamlfile.Unreadable as problem:
         log.say_once(f"yaml {path}", f"{problem} The reply is made without it.")
         return ""
-    return value.strip() if isinstance(value, str) else ""
+    text = value.strip() if isinstance(value, str) else ""
+    return "" if text in ("~", "null") else text  # YAML's ways to say that there is none
 
 
 def _platform(message_text: str) -> str:

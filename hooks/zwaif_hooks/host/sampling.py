@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import contextlib
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -26,6 +26,9 @@ _LMSTUDIO = {
 }
 _NAMES: dict[Backend, dict[str, str]] = {"oobabooga": _OOBABOOGA, "ollama": _OLLAMA, "lmstudio": _LMSTUDIO}
 """Name on the wire → name of ours."""
+_LONGEST_NUMBER = 40
+_LARGEST = 2.0**63
+"""No sampler takes more: seeds are signed, and have 64 bits at most."""
 _WHOLE = frozenset({"top_k", "repetition_range", "seed"})
 
 
@@ -65,14 +68,24 @@ def _preset(name: object, tree: Path | None) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return yamlfile.read(path)
+        return {key: _as_number(value) for key, value in yamlfile.read(path).items()}
     except yamlfile.Unreadable as problem:
         log.say_once(f"preset {path}", f"{problem} The model's own way of picking words is used.")
         return {}
 
 
+def _as_number(value: Any) -> Any:
+    """A number where a text of YAML is one."""
+    if not isinstance(value, str) or len(value) > _LONGEST_NUMBER:
+        return value
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(value)
+    return value
+
+
 def _number(value: object, *, whole: bool) -> float | int | None:
-    """A finite number, or ``None``."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    """A number that a sampler can take, or ``None``."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -_LARGEST < value < _LARGEST:
         return None
     return int(value) if whole else float(value)
