@@ -83,7 +83,7 @@ class Chain:
 
     def answer(self, request: ChatRequest, failure: PrimaryFailure) -> Answer:
         """The answer, made while its ``pieces`` are read; they end after at least some text."""
-        answer = Answer((), exact=True)
+        answer = Answer((), exact=True, keeps_time=True)
         answer.pieces = self._pieces(request, failure.delivered, answer)
         return answer
 

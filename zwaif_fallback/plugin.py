@@ -51,6 +51,11 @@ def on_primary_failure(request: ChatRequest, failure: PrimaryFailure) -> Answer:
 
 
 @hookimpl(trylast=True)
+def say_while_waiting(request: ChatRequest) -> str | None:
+    return service().while_waiting(request)
+
+
+@hookimpl(trylast=True)
 def format_prompt(messages: Sequence[Message], model: ModelInfo, partial: str) -> str:
     """The tokenizer's template, or the family's format where the template does not take this conversation."""
     from zwaif_fallback import prompts

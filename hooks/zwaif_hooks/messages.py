@@ -170,7 +170,7 @@ class Answer:
     """A plugin's answer to ``on_primary_failure``, where it wants to say more than the text."""
 
     pieces: Iterable[str]
-    """The reply, piece by piece as it is made; iterated in the thread of Z-Waif that waits for the reply."""
+    """The reply, piece by piece as it is made; iterated in the thread in which the hook was called."""
     answered_by: str = ""
     """Who speaks, for example a model's name; may still change while ``pieces`` is being iterated."""
     tokens: int | None = None
@@ -178,6 +178,10 @@ class Answer:
     exact: bool = False
     """True where the speaker was given ``failure.delivered`` as the beginning of its own turn and goes on from its last
     character; otherwise what it says again is looked for and taken out."""
+    keeps_time: bool = False
+    """True where the pieces end, or raise, by themselves when they take too long: loading a model may take minutes. All
+    other answers are given up after ``API_FALLBACK_FIRST_TOKEN_TIMEOUT`` seconds without a first text, and
+    ``API_FALLBACK_STALL_TIMEOUT`` without more."""
 
 
 @dataclass(frozen=True)
