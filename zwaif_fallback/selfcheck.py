@@ -30,6 +30,7 @@ from zwaif_fallback.cli_tree import env_values, store_of
 from zwaif_fallback.demo import demo, real_tree
 from zwaif_fallback.engines.base import Generation, GenerationStats, LoadOptions
 from zwaif_fallback.errors import FallbackError
+from zwaif_fallback.installing import remedy_for
 from zwaif_fallback.models.unchosen import is_chosen
 from zwaif_fallback.service import FallbackService
 from zwaif_fallback.settings import SETTINGS
@@ -180,7 +181,8 @@ def _host(place: Place) -> Iterator[tuple[demo.Chat, Path]]:
         chat.event("ready")
         yield chat, tree
     except demo.DemoError as error:
-        raise CheckFailed(f"{_in_one_line(str(error))} {_HOST_PYTHON}") from error
+        died_of = _in_one_line(str(error))
+        raise CheckFailed(f"{died_of} {remedy_for(died_of, _HOST_PYTHON)}") from error
     finally:
         chat.close()
 
@@ -285,7 +287,8 @@ def _gradio() -> Any:
     try:
         import gradio
     except Exception as error:  # whatever a mismatch of versions ends in
-        raise CheckFailed(f"Gradio cannot be imported ({error}). Run: pip check") from error
+        remedy = remedy_for(f"{type(error).__name__}: {error}", "Run: pip check")
+        raise CheckFailed(f"Gradio cannot be imported ({error}). {remedy}") from error
     return gradio
 
 
@@ -364,7 +367,8 @@ def _outcome(check: Callable[[Place], str], place: Place) -> tuple[str, str]:
     except Exception as error:  # a check must not end the others, whatever it met
         if os.environ.get("ZWAIF_DEBUG"):
             raise
-        return "FAIL", f"{type(error).__name__}: {error}. {_REPORT}"
+        cause = f"{type(error).__name__}: {error}"
+        return "FAIL", f"{cause}. {remedy_for(cause, _REPORT)}"
 
 
 def _demand(condition: bool, otherwise: str) -> None:

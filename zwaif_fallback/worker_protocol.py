@@ -15,6 +15,7 @@ from typing import Any
 
 from zwaif_fallback import errors
 from zwaif_fallback.engines.base import Generation, LoadedModel, LoadOptions
+from zwaif_fallback.installing import remedy_for
 from zwaif_hooks.messages import ModelInfo, Sampling
 
 FINAL_EVENTS = frozenset({"loaded", "counts", "done", "unloaded", "pong", "error"})
@@ -51,7 +52,8 @@ def pack_error(error: BaseException) -> dict[str, Any]:
     """Ours keep their class; any other exception becomes an EngineError with its type in the text."""
     if isinstance(error, errors.FallbackError):
         return {"kind": type(error).__name__, "message": str(error)}
-    return {"kind": "EngineError", "message": f"The local model failed ({type(error).__name__}: {error})."}
+    cause = f"{type(error).__name__}: {error}"
+    return {"kind": "EngineError", "message": f"The local model failed ({cause}). {remedy_for(cause, '')}".rstrip()}
 
 
 def unpack_error(fields: Mapping[str, Any]) -> errors.FallbackError:
