@@ -204,7 +204,7 @@ class RemoteTier:
             sampling=request.sampling,
             stop=request.stop,
             max_tokens=request.max_tokens or LONGEST_REPLY,
-            partial=partial,
+            partial=prompts.plain(partial, conversation.ANY_MODEL),
         )
 
     def _continued(self, request: ChatRequest, begun: str) -> Iterator[str]:
@@ -348,7 +348,7 @@ class LocalTier:
             return prompts.render(messages, model, partial)
         except ModelError as error:
             self._say(f"{error} Using the format of its family instead.")
-            return prompts.render(messages, prompts.without_template(model), partial)
+            return prompts.by_family(messages, model, partial)
 
 
 class LastTier:

@@ -64,7 +64,7 @@ def format_prompt(messages: Sequence[Message], model: ModelInfo, partial: str) -
         return prompts.render(messages, model, partial)
     except ModelError as error:
         log.say_once(model.name, f"{error} Using the format of its family instead.")
-        return prompts.render(messages, prompts.without_template(model), partial)
+        return prompts.by_family(messages, model, partial)
 
 
 @hookimpl

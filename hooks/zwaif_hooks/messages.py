@@ -163,6 +163,9 @@ class ModelInfo:
     """The tokenizer's own Jinja template, empty where it has none."""
     bos_token: str = ""
     eos_token: str = ""
+    control_tokens: tuple[str, ...] = ()
+    """Texts that the tokenizer reads as one token with a meaning of its own. They never stand in a message's content:
+    there a zero-width space is put into them."""
 
 
 @dataclass
