@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # Z-Waif's start waits for this module; what does the work is
 
 REFUSED_AS_ASKED = frozenset({400, 422})
 """What a server answers to a request that it cannot take as it is."""
+_STATES = {"healthy": "is well", "failing": "did not answer last time", "open": "is down"}
 _lock = threading.RLock()
 _service: FallbackService | None = None
 _host: Host | None = None
@@ -132,7 +133,7 @@ def service(host: Host | None = None) -> FallbackService:
 
 def _watched(host: Host) -> list[str]:
     """The state of each server that was asked, and who gave the last replies."""
-    servers = [f"{status.name} is {status.state}, for {status.since:.0f} s" for status in host.primaries.statuses()]
+    servers = [f"{one.name} {_STATES[one.state]}, for {one.since:.0f} s" for one in host.primaries.statuses()]
     return [*servers, summary(host.records.recent())]
 
 

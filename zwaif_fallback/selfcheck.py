@@ -191,7 +191,8 @@ def _in_one_line(report: str) -> str:
     """What the host died of, out of a report that ends with its last lines."""
     first, *last = [line.strip() for line in report.splitlines() if line.strip()]
     errors = [line for line in last if re.match(r"[\w.]*(Error|Exception|Exit|Interrupt)\b", line)]
-    return f"{first} {(errors or last or ['It left no word.'])[-1].rstrip('.')}."
+    said = re.sub(r"^[\w.]+: ", "", errors[-1]) if errors else (last or ["It left no word."])[-1]
+    return f"{first} {said.rstrip('.')}."
 
 
 def _tree(place: Place, values: dict[str, str], env: dict[str, str]) -> Path:

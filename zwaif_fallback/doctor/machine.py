@@ -33,7 +33,9 @@ def check_model_name(here: Situation) -> Finding:
         return Finding("problem", f"{setting}{text[0].lower()}{text[1:]}.", _NO_VOICE, remedy or _CHOOSE)
     if here.notice:
         return ok(here.notice)
-    wanted = here.text("API_FALLBACK_MODEL")
+    wanted = here.text(MODEL)
+    if not is_chosen(here.env):
+        return ok(f"{MODEL} is not set: the default counts, or the best of the models that are here")
     return ok(f"API_FALLBACK_MODEL is {wanted}" + (f": {here.model}" if here.model != wanted else ""))
 
 
