@@ -83,7 +83,7 @@ class Chain:
 
     def answer(self, request: ChatRequest, failure: PrimaryFailure) -> Answer:
         """The answer, made while its ``pieces`` are read; they end after at least some text."""
-        answer = Answer((), exact=True, keeps_time=True)
+        answer = Answer((), exact=True)
         answer.pieces = self._pieces(request, failure.delivered, answer)
         return answer
 
@@ -204,7 +204,7 @@ class RemoteTier:
             sampling=request.sampling,
             stop=request.stop,
             max_tokens=request.max_tokens or LONGEST_REPLY,
-            partial=prompts.plain(partial, conversation.ANY_MODEL),
+            partial=partial,
         )
 
     def _continued(self, request: ChatRequest, begun: str) -> Iterator[str]:
@@ -348,7 +348,7 @@ class LocalTier:
             return prompts.render(messages, model, partial)
         except ModelError as error:
             self._say(f"{error} Using the format of its family instead.")
-            return prompts.by_family(messages, model, partial)
+            return prompts.render(messages, prompts.without_template(model), partial)
 
 
 class LastTier:
