@@ -144,7 +144,7 @@ def test_no_page_names_a_setting_that_does_not_exist() -> None:
 def test_the_readme_has_the_models_of_the_catalogue() -> None:
     rows = [line for line in text_of("README.md").splitlines() if line.startswith("| `")]
     for offer in catalogue.OFFERS[:-1]:
-        (row,) = (row for row in rows if f"`{offer.name}`" in row)
+        (row,) = (row for row in rows if row.startswith(f"| `{offer.short}` |"))
         for figure in (offer.memory_gb, offer.weights_gb["none"], offer.parameters):
             assert f"{figure:g}" in row, offer.name
         assert offer.licence in row
