@@ -8,7 +8,8 @@ from collections import deque
 from zwaif_hooks.clock import Clock
 
 ENOUGH = 5
-"""Replies to have seen before anything is concluded from them."""
+"""Replies after which what was learned counts in full. After fewer the deadline is longer: five times after the first
+one."""
 PATIENCE = 4.0
 """Times the slowest recent reply, scaled to this prompt's length, before silence is suspicious."""
 SHORTEST = 3.0
@@ -25,18 +26,25 @@ class FirstTokenHistory:
         self._seconds: deque[float] = deque(maxlen=keep)
         self._seconds_a_char: deque[float] = deque(maxlen=keep)
         self._last = 0.0
+        self._missed = 0
 
     def observe(self, prompt_chars: int, seconds: float) -> None:
         self._seconds.append(seconds)
         self._seconds_a_char.append(seconds / max(1, prompt_chars))
         self._last = self._clock.now()
+        self._missed = 0
+
+    def missed(self) -> None:
+        """A deadline passed in silence. The next is twice as long: another model, or a busier machine, may need it."""
+        self._missed += 1
 
     def deadline(self, prompt_chars: int, longest: float) -> float:
         """Seconds of silence to accept for a prompt of this length; never more than ``longest`` (the setting)."""
-        if len(self._seconds) < ENOUGH or self._clock.now() - self._last > COLD_AFTER:
+        if not self._seconds or self._clock.now() - self._last > COLD_AFTER:
             return longest
-        slowest = max(*self._seconds.copy(), prompt_chars * max(self._seconds_a_char.copy()))
-        return min(longest, max(SHORTEST, PATIENCE * slowest))
+        seconds = self._seconds.copy()
+        slowest = max(*seconds, prompt_chars * max(self._seconds_a_char.copy()))
+        return min(longest, max(SHORTEST, PATIENCE * slowest) * _caution(len(seconds)) * 2.0**self._missed)
 
 
 PAUSE_PATIENCE = 8.0
@@ -60,6 +68,12 @@ class PauseHistory:
 
     def deadline(self, longest: float) -> float:
         """Seconds without text to accept in the middle of a reply; never more than ``longest`` (the setting)."""
-        if len(self._longest) < ENOUGH:
+        seen = self._longest.copy()
+        if not seen:
             return longest
-        return min(longest, max(SHORTEST_PAUSE, PAUSE_PATIENCE * max(self._longest.copy())))
+        return min(longest, max(SHORTEST_PAUSE, PAUSE_PATIENCE * max(seen)) * _caution(len(seen)))
+
+
+def _caution(seen: int) -> float:
+    """How many times longer to wait because so few replies were seen."""
+    return max(1.0, ENOUGH / seen)

@@ -138,7 +138,7 @@ class PrimaryFailure:
 
     kind: FailureKind
     cause: str
-    """One line a user can read, for example ``connection refused by 127.0.0.1:5000``."""
+    """One line for the log, for example ``connection refused by 127.0.0.1:5000``; the user reads ``words``."""
     delivered: str = ""
     """Text of this reply that Z-Waif already has and may have spoken: go on from its last character."""
     status: int | None = None
@@ -147,6 +147,8 @@ class PrimaryFailure:
     exception: BaseException | None = field(default=None, compare=False)
     elapsed: float = 0.0
     """Seconds between the question and the detection of the failure."""
+    said: str = ""
+    """The server's own words about it, where it gave some."""
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,14 @@ from zwaif_hooks.pump import Chunk, Closers, PrimaryError, Pump, Source
 
 FOR_THE_USER = frozenset({FailureKind.MISCONFIGURED, FailureKind.NO_MODEL})
 """Failures that waiting will not mend, but the user can."""
-HARD = FOR_THE_USER | {FailureKind.REFUSED, FailureKind.CONNECT_TIMEOUT, FailureKind.RATE_LIMITED}
+SILENT = frozenset({FailureKind.FIRST_TOKEN_TIMEOUT, FailureKind.STALLED})
+"""Failures of a server that hangs: the next message would wait as long, and a probe finds out without one."""
+HARD = FOR_THE_USER | SILENT | {FailureKind.REFUSED, FailureKind.CONNECT_TIMEOUT, FailureKind.RATE_LIMITED}
 """Failures that say at once that the next request would fail too."""
 STEADY = FOR_THE_USER | {FailureKind.RATE_LIMITED}
 """Failures of a server that is there and knows what it says: no sign that it comes and goes."""
 SOFT_LIMIT = 2
-"""Soft failures in a row (a cut, a stall, a blank reply, a 500) before the breaker opens."""
+"""Soft failures in a row (a cut, a blank reply, a 500) before the breaker opens."""
 PROBE_SECONDS = 0.8
 """Between two probes of a server that may be back at any moment: people want their own model back at once."""
 CONFIRM_SECONDS = 0.5
@@ -123,6 +125,8 @@ class Primary:
         with self._lock:
             self._last_failure = failure
             self._soft += 1
+            if failure.kind is FailureKind.FIRST_TOKEN_TIMEOUT:
+                self.first_token.missed()
             if probe is not None:
                 self._probe = probe
             if failure.retry_after:
@@ -245,7 +249,7 @@ class Primary:
         except PrimaryError as error:
             if error.kind is not FailureKind.FIRST_TOKEN_TIMEOUT:
                 self._silences = 0
-            self._last_failure = PrimaryFailure(error.kind, error.cause, status=error.status)
+            self._last_failure = PrimaryFailure(error.kind, error.cause, status=error.status, said=error.said)
             self._not_before = self._clock.now() + (error.retry_after or 0.0)
             return False
         finally:
@@ -258,7 +262,7 @@ def _unless(still: Callable[[], PrimaryFailure | None], ask: Source | None) -> S
     def probe(closers: Closers) -> Iterator[Chunk]:
         reason = still()
         if reason is not None:
-            raise PrimaryError(reason.kind, reason.cause, status=reason.status)
+            raise PrimaryError(reason.kind, reason.cause, status=reason.status, said=reason.said)
         if ask is None:
             yield NOT_LOADED
         else:

@@ -31,6 +31,7 @@ class PrimaryError(Exception):
         retry_after: float | None = None,
         original: BaseException | None = None,
         response: Any = None,
+        said: str = "",
     ) -> None:
         super().__init__(cause)
         self.kind = kind
@@ -40,6 +41,8 @@ class PrimaryError(Exception):
         self.original = original
         self.response = response
         """The primary's own answer, where Z-Waif should see it if nobody else answers."""
+        self.said = said
+        """The primary's own words."""
 
 
 class Chunk(NamedTuple):

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.faults.server import FaultServer
+from zwaif_hooks import learned
 from zwaif_hooks.messages import AnswerRecord, ChatRequest, PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.primary import PrimaryBook
@@ -74,8 +75,10 @@ def server() -> Iterator[FaultServer]:
 
 
 @pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[Guarded]:
+def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guarded]:
     lines: list[str] = []
+    for name in ("SHORTEST", "SHORTEST_PAUSE"):  # for the machine's own hiccups, which the quick clock does not shorten
+        monkeypatch.setattr(learned, name, getattr(learned, name) * QuickClock().speed)
 
     def report(line: str, _: BaseException | None = None) -> None:
         lines.append(line)

@@ -156,7 +156,8 @@ def one_takeover(guarded: Guarded, server: FaultServer, clients: Clients, number
     assert text.endswith(LOCAL)
     assert text == LOCAL or middle
     guarded.runtime.primaries.get(server.address).succeeded()
-    for seen in (server.asked, server.headers_seen, guarded.plugin.asked, guarded.plugin.records, guarded.lines):
+    plugin = guarded.plugin
+    for seen in (server.asked, server.headers_seen, plugin.asked, plugin.records, plugin.outages, guarded.lines):
         seen.clear()
 
 

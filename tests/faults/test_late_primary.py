@@ -50,7 +50,12 @@ def test_the_local_model_wins_when_it_speaks_first(
     assert ask(server.address, stream) == LOCAL
     ((_, failure),) = guarded.plugin.asked
     assert failure.kind is FailureKind.FIRST_TOKEN_TIMEOUT
-    assert not guarded.runtime.primaries.get(server.address).is_open, "late once is no reason to stop asking"
+    assert ask(server.address, stream) == LOCAL
+    assert guarded.plugin.asked[1][1].kind is FailureKind.OPEN, "the next message does not wait again"
+    server.fault = "healthy"
+    server.release.set()
+    assert guarded.plugin.recovered.wait(20.0), "a word to the probe is enough"
+    assert ask(server.address, stream) == REPLY
 
 
 def test_a_local_answer_that_says_nothing_leaves_the_primary_its_chance(

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from zwaif_hooks.clock import SystemClock
 from zwaif_hooks.deadlines import Known
@@ -48,9 +50,43 @@ def history(*seen: tuple[int, float]) -> tuple[FirstTokenHistory, StillClock]:
     return made, clock
 
 
-def test_until_enough_was_seen_the_setting_counts() -> None:
-    made, _ = history(*[(1000, 0.1)] * (ENOUGH - 1))
+def test_before_the_first_reply_the_setting_counts() -> None:
+    made, _ = history()
     assert made.deadline(1000, SETTING) == SETTING
+
+
+@pytest.mark.parametrize(("replies", "seconds"), [(1, 15.0), (2, 7.5), (3, 5.0), (5, 3.0), (20, 3.0)])
+def test_the_more_replies_were_quick_the_sooner_silence_is_late(replies: int, seconds: float) -> None:
+    made, _ = history(*[(1000, 0.2)] * replies)
+    assert made.deadline(1000, 60.0) == seconds
+
+
+@given(seen=st.lists(st.floats(0.001, 120.0), min_size=1, max_size=64), missed=st.integers(0, 3))
+def test_no_server_is_late_before_four_times_its_slowest(seen: list[float], missed: int) -> None:
+    made, _ = history(*[(1000, seconds) for seconds in seen])
+    for _ in range(missed):
+        made.missed()
+    assert made.deadline(1000, SETTING) >= min(SETTING, 4 * max(seen))
+    assert made.deadline(1000, SETTING) <= SETTING
+
+
+def test_a_server_that_has_become_slower_is_given_longer_each_time_until_it_is_heard() -> None:
+    """Its user has loaded a larger model, and the local answer is quick: the first word never comes in time."""
+    made, _ = history(*[(1000, 0.2)] * ENOUGH)
+    deadlines = []
+    while made.deadline(1000, SETTING) < 10.0:
+        deadlines.append(made.deadline(1000, SETTING))
+        made.missed()
+    assert deadlines == [3.0, 6.0]
+    made.observe(1000, 10.0)
+    assert made.deadline(1000, SETTING) == SETTING
+
+
+def test_a_server_that_only_hung_is_given_no_longer_afterwards() -> None:
+    made, _ = history(*[(1000, 0.2)] * ENOUGH)
+    made.missed()
+    made.observe(1000, 0.2)
+    assert made.deadline(1000, SETTING) == SHORTEST
 
 
 def test_a_quick_server_is_given_less() -> None:
@@ -101,8 +137,9 @@ def pauses(*seen: float) -> PauseHistory:
     return made
 
 
-def test_the_setting_counts_until_enough_pauses_were_seen() -> None:
-    assert pauses(*[0.1] * (ENOUGH - 1)).deadline(SETTING) == SETTING
+def test_the_setting_counts_until_pauses_were_seen() -> None:
+    assert pauses().deadline(SETTING) == SETTING
+    assert pauses(0.1).deadline(60.0) == 5 * SHORTEST_PAUSE
 
 
 def test_a_fluent_server_is_given_less_but_never_less_than_a_few_seconds() -> None:
