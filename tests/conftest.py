@@ -1,7 +1,8 @@
-"""For every test: nothing that one test said to the user changes how the next one's lines look."""
+"""For every test: what one said to the user changes no line of the next, and the user's own log stays as it is."""
 
 from __future__ import annotations
 
+import platformdirs
 import pytest
 
 from zwaif_hooks.host import log
@@ -9,4 +10,12 @@ from zwaif_hooks.host import log
 
 @pytest.fixture(autouse=True)
 def fresh_console(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log, "_reply_on_line", False)
+    monkeypatch.setattr(log, "_within_line", False)
+
+
+@pytest.fixture(autouse=True)
+def own_log(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.getbasetemp() / "logs"
+    folder.mkdir(exist_ok=True)
+    (folder / log.LOG_FILE).unlink(missing_ok=True)
+    monkeypatch.setattr(platformdirs, "user_log_dir", lambda *_, **__: str(folder))

@@ -21,6 +21,7 @@ from zwaif_fallback.errors import EngineError, FallbackError, ModelError
 from zwaif_fallback.history import History
 from zwaif_fallback.last_words import LastWords
 from zwaif_fallback.stops import StopFilter
+from zwaif_hooks.host import log
 from zwaif_hooks.joining import Joiner, LastWordJoiner, split_at_last_word
 from zwaif_hooks.messages import Answer, ChatRequest, Message, ModelInfo, PrimaryFailure, Purpose, Sampling
 
@@ -80,6 +81,11 @@ class Chain:
     def __init__(self, tiers: Callable[[ChatRequest], Iterable[Tier]], say: Say) -> None:
         self._tiers = tiers
         self._say = say
+        self._told: set[str] = set()
+
+    def begin_anew(self) -> None:
+        """The outage is over: in the next one its problems are told again."""
+        self._told.clear()
 
     def answer(self, request: ChatRequest, failure: PrimaryFailure) -> Answer:
         """The answer, made while its ``pieces`` are read; they end after at least some text."""
@@ -103,17 +109,29 @@ class Chain:
                         yield piece
                 if said.strip() or _had_nothing_to_add(tier, begun):
                     return
-                self._say(f"{name} gave an empty reply; trying the next.")
+                self._tell(f"{name} gave an empty reply; trying the next.")
             except FallbackError as error:
-                self._say(str(error))
+                self._tell(str(error))
             except Exception as error:  # Whatever one tier dies of, the next must get its chance.
-                self._say(f"The fallback failed and the next is tried: {type(error).__name__}: {error}")
+                self._tell(f"The fallback failed in an unexpected way and the next is tried.{details(error)}")
             finally:
                 if said:
                     counts.append(getattr(pieces, "tokens", None))
                     known = [count for count in counts if count is not None]
                     answer.tokens = sum(known) if len(known) == len(counts) else None
             begun += said
+
+    def _tell(self, problem: str) -> None:
+        """Once an outage: with each message it would be the same."""
+        if problem not in self._told:
+            self._told.add(problem)
+            self._say(problem)
+
+
+def details(error: BaseException) -> str:
+    """Where the log has them, as the end of a line; empty where it cannot be written."""
+    place = log.note("The fallback failed", error)
+    return f" (Details: {place})" if place is not None else ""
 
 
 class Counted:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from zwaif_fallback.errors import ModelError
 from zwaif_fallback.outages import Outages
 from zwaif_fallback.settings import SETTINGS
+from zwaif_hooks import words
 from zwaif_hooks.host import Host, log
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
@@ -27,8 +28,6 @@ if TYPE_CHECKING:  # Z-Waif's start waits for this module; what does the work is
     from zwaif_fallback.chain import Remote
     from zwaif_fallback.service import FallbackService
 
-REFUSED_AS_ASKED = frozenset({400, 422})
-"""What a server answers to a request that it cannot take as it is."""
 _lock = threading.RLock()
 _service: FallbackService | None = None
 _host: Host | None = None
@@ -74,12 +73,13 @@ def register_settings_ui(gradio: Any, host: Host) -> None:
 def fallback_answered(record: AnswerRecord) -> None:
     failure = record.failure
     line = (
-        f"Successfully used fallback API: {record.answered_by} answered because of {failure.kind.value} "
-        f"({failure.cause}); first text after {record.first_text_after:.1f} s, all after {record.finished_after:.1f} s"
+        f"Successfully used fallback API: {record.answered_by} answered, as {record.request.primary} "
+        f"{words.what(failure)} (first words after {record.first_text_after:.1f} s)"
     )
     service().remember(line)
     service().answered(record)
     log.say(line)
+    _note(record.request.primary, failure)
     service().turn_over(record.request, failure.delivered + record.text)
 
 
@@ -90,8 +90,10 @@ def primary_answered(describe: Callable[[], ChatRequest], reply: str) -> None:
 
 @hookimpl
 def primary_failed(primary: str, failure: PrimaryFailure) -> None:
-    _outages.began(primary, failure.cause)
-    log.say(f"{primary} failed ({failure.cause}): replies come from the fallback until it is back{_remedy(failure)}")
+    _outages.began(primary, words.what(failure))
+    remedy = f". {words.remedy(failure)}" if words.remedy(failure) else ""
+    log.say(f"{primary} {words.what(failure)}: replies come from the fallback until it is back{remedy}")
+    _note(primary, failure)
     service().preload()
 
 
@@ -99,17 +101,12 @@ def primary_failed(primary: str, failure: PrimaryFailure) -> None:
 def primary_recovered(primary: str, outage_seconds: float) -> None:
     _outages.ended(primary, outage_seconds)
     log.say(f"{primary} is back after {outage_seconds:.0f} s and gets the next message")
+    service().outage_over()
 
 
-def _remedy(failure: PrimaryFailure) -> str:
-    """What only the user can do, where waiting will not help."""
-    if failure.kind is FailureKind.NO_MODEL:
-        return ". Load a model there (text-generation-webui: its Model tab; LM Studio: Developer tab or `lms load`)"
-    if failure.kind is not FailureKind.MISCONFIGURED:
-        return ""
-    if failure.status in REFUSED_AS_ASKED:
-        return ". Waiting will not mend that: its words say what to change (a preset, a character, an address)"
-    return ". Waiting will not mend that: check the address, the model's name and the key in Z-Waif's .env"
+def _note(primary: str, failure: PrimaryFailure) -> None:
+    if failure.kind is not FailureKind.OPEN:
+        log.note(f"{primary}: {failure.kind.value} after {failure.elapsed:.1f} s: {failure.cause}")
 
 
 def service(host: Host | None = None) -> FallbackService:

@@ -22,6 +22,7 @@ from zwaif_fallback.chain import (
     Say,
     Speaker,
     Tier,
+    details,
     is_this_machine,
     same_server,
 )
@@ -174,9 +175,14 @@ class FallbackService:
         if self._local.loaded is not None:
             self._ahead.after(lambda: request, reply)
 
+    def outage_over(self) -> None:
+        """The primary is back."""
+        self._chain.begin_anew()
+
     def primary_answered(self, describe: Describe, reply: str) -> None:
         """The primary has given a whole reply. Returns within microseconds; with ``API_FALLBACK_PRELOAD = warm`` the
         local model is then loaded where there is room, and reads what it would have to go on from."""
+        self._chain.begin_anew()
         if self._settings.get("API_FALLBACK_PRELOAD") == "warm":
             self._ahead.after(lambda: self._kept_warm(describe()), reply)
 
@@ -381,8 +387,9 @@ class FallbackService:
                 self._note(f"{error}{kept}")
                 self._say(f"Fallback not loaded: {error}{kept}")
             except Exception as error:  # This thread has no caller who could say it.
-                self._note(f"{model or 'The local model'} could not be loaded: {error!r}")
-                self._say(f"Fallback not loaded: {model or 'the local model'}: {error!r}")
+                problem = f"{model or 'The local model'} could not be loaded.{details(error)}"
+                self._note(problem)
+                self._say(f"Fallback not loaded: {problem}")
 
     def _do(self, model: str | None, download: bool) -> None:
         """One job of :meth:`_work`."""

@@ -63,7 +63,8 @@ class Bridge:
             log.say("Fallback is switched off (API_FALLBACK_ENABLED = OFF): Z-Waif runs as if it were not installed")
             return
         kind, name = configured_primary(dict(dotenv_values(self.host.tree / ".env")) | dict(os.environ))
-        log.say(find_lmstudio() if kind == "LMStudio" else check_at_start(kind, self.primaries.get(name)))
+        if line := find_lmstudio() if kind == "LMStudio" else check_at_start(kind, self.primaries.get(name)):
+            log.say(line)
 
     def _primary_changed(self, name: str, failure: PrimaryFailure | None, seconds: float) -> None:
         if failure is not None:
@@ -74,6 +75,7 @@ class Bridge:
 
 def open_bridge(tree: str, watcher: ImportWatcher) -> Bridge:
     """Called by the start-up watcher when the first module of a Z-Waif tree is about to be imported."""
+    log.watch_console()
     bridge = Bridge(Path(tree))
     bridge.plugins.discover()
     for target in TARGETS:

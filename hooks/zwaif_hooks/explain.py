@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from zwaif_hooks import words
 from zwaif_hooks.messages import PrimaryFailure
 from zwaif_hooks.primary import Primary
 from zwaif_hooks.threads import readers
@@ -25,8 +26,8 @@ def explain(runtime: Runtime, primary: Primary, failure: PrimaryFailure, why: Wh
         try:
             reason = why()
             if reason is not None and not primary.explained(reason, why):
-                runtime.say(f"{primary.name} failed because: {reason.cause}")
+                runtime.say(f"{primary.name} {words.what(reason)}. {words.remedy(reason)}")
         except Exception as error:
-            runtime.report(f"Why {primary.name} failed could not be found out: {error!r}", error)
+            runtime.report(f"Why {primary.name} failed could not be found out", error)
 
     readers.run(learn)

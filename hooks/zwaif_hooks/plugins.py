@@ -55,7 +55,7 @@ class PluginManager:
             try:
                 plugin = entry_point.load()
             except (Exception, SystemExit) as error:
-                self._report(f"Plugin {entry_point.name!r} could not be loaded and is left out: {error!r}", error)
+                self._report(f"Plugin {entry_point.name!r} could not be loaded and is left out: {_line(error)}", error)
                 continue
             self.register(plugin, entry_point.name)
 
@@ -69,7 +69,7 @@ class PluginManager:
         except Exception as error:
             if self._pm.get_plugin(name) is plugin:
                 self._pm.unregister(name=name)
-            self._report(f"Plugin {name!r} is left out: {' '.join(str(error).split())}", error)
+            self._report(f"Plugin {name!r} is left out: {_line(error)}", error)
             return False
         for caller in self._pm.get_hookcallers(plugin) or ():
             self._check_spelling(caller, plugin, name)
@@ -128,11 +128,17 @@ class PluginManager:
                 result = function(*args, **kwargs)
                 return check(result, name) if check and result is not None else result
             except (Exception, SystemExit) as error:
-                self._report(f"Plugin {name!r} failed in {hook} and is passed over: {error!r}", error)
+                self._report(f"Plugin {name!r} failed in {hook} and is passed over: {_line(error)}", error)
                 return None
 
         guarded.raw = function  # type: ignore[attr-defined]
         return guarded
+
+
+def _line(error: BaseException) -> str:
+    """What it says, or its class where that is no sentence (``KeyError('x')``)."""
+    text = " ".join(str(error).split())
+    return text if " " in text else f"{type(error).__name__} {text}".strip()
 
 
 def _raw(function: Any) -> Callable[..., Any]:

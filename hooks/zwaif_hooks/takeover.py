@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from zwaif_hooks.errands import errands
 from zwaif_hooks.explain import Why, explain
-from zwaif_hooks.host import log
 from zwaif_hooks.joining import SurrogateGate, by_sentence
 from zwaif_hooks.length import is_to_end, longest
 from zwaif_hooks.messages import AnswerRecord, ChatRequest, FailureKind, PrimaryFailure
@@ -225,7 +224,7 @@ class Turn:
         try:
             note = unread(self._usage, self._prompt_chars, self._call.describe)
         except Exception as error:
-            self._runtime.report(f"The length of the prompt could not be checked: {error!r}", error)
+            self._runtime.report("The length of the prompt could not be checked", error)
             return ""
         if note and self._primary.first_time("unread"):
             self._runtime.say(f"{self._primary.name}: {note} of the prompt and dropped the oldest. {MORE_ROOM}")
@@ -239,7 +238,7 @@ class Turn:
         try:
             request = self._call.describe()
         except Exception as error:
-            self._runtime.report(f"The end of the reply could not be checked: {error!r}", error)
+            self._runtime.report("The end of the reply could not be checked", error)
             return
         if looks_unfinished(self._delivered, request.recent_replies, request.stop):
             raise PrimaryError(FailureKind.CUT, "the reply says it is finished, in the middle of a sentence")
@@ -249,7 +248,7 @@ class Turn:
         try:
             return self._call.prompt_chars()
         except Exception as error:  # only how long to wait depends on it
-            self._runtime.report(f"The length of the prompt could not be told: {error!r}", error)
+            self._runtime.report("The length of the prompt could not be told", error)
             return 0
 
     def _learn(self) -> None:
@@ -270,7 +269,9 @@ class Turn:
         return self._primary.pauses.deadline(self._runtime.settings.get("API_FALLBACK_STALL_TIMEOUT"))
 
     def _begin_race(self, late: PrimaryError) -> Race:
-        self._runtime.say(f"{self._primary.name}: {late.cause}; a local answer is begun, whoever speaks first is heard")
+        self._runtime.say(
+            f"{self._primary.name} has said nothing for {self.first:g} s: a local answer is begun as well"
+        )
         failure = self._failure_of(late)
 
         def rivals(_: Closers) -> Iterator[Chunk]:
@@ -303,14 +304,13 @@ class Turn:
             status=error.status,
             retry_after=error.retry_after,
             exception=error.original or error,
+            said=error.said,
             elapsed=self._clock.now() - self._began,
         )
 
     def _from_plugins(self, failure: PrimaryFailure, error: PrimaryError | None) -> Iterator[Chunk]:
         request = self._described(failure, error)
         asked: list[str] = []
-        if request.stream and failure.delivered:
-            log.reply_on_line()
         while (answered := self._runtime.plugins.answer(request, failure, asked)) is not None:
             plugin, answer = answered
             asked.append(plugin)
@@ -319,12 +319,10 @@ class Turn:
             try:
                 for text in speaker.speak():
                     yield Chunk(text)
-                    if request.stream:
-                        log.reply_on_line()
                     if self._abandoned:
                         return
             except Exception as caught:
-                self._runtime.report(f"Plugin {plugin!r} failed in the middle of its answer: {caught!r}", caught)
+                self._runtime.report(f"Plugin {plugin!r} failed in the middle of its answer", caught)
                 failure = replace(failure, delivered=failure.delivered + speaker.said)
                 continue
             finally:
@@ -366,7 +364,7 @@ class Turn:
         try:
             return self._call.describe()
         except Exception as caught:
-            self._runtime.report(f"The request could not be read, so nobody can answer it: {caught!r}", caught)
+            self._runtime.report("The request could not be read, so nobody can answer it", caught)
             raise NobodyAnswered(failure, error) from caught
 
 

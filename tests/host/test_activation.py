@@ -123,8 +123,8 @@ def test_the_user_is_told_at_once_that_the_server_is_not_there(tree: Path, env: 
         "import threading\nfor t in threading.enumerate():\n    t.name == 'zwaif-plugins' and t.join(30)\n",
     )
     out = python("main.py", cwd=tree, env=env)
-    (line,) = [line for line in out.splitlines() if "not there yet" in line]
-    assert "127.0.0.1:9" in line
+    (line,) = [line for line in out.splitlines() if "127.0.0.1:9 " in line]
+    assert "is down" in line
 
 
 def test_a_plugin_that_breaks_at_import_does_not_break_z_waif(tree: Path, env: dict[str, str], tmp_path: Path) -> None:

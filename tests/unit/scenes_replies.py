@@ -27,7 +27,7 @@ from zwaif_fallback.standin import copy_tree
 from zwaif_fallback.supervisor import LocalModel
 from zwaif_hooks import bridge, startup
 from zwaif_hooks.host import health
-from zwaif_hooks.messages import FailureKind, ModelInfo, PrimaryFailure
+from zwaif_hooks.messages import ModelInfo
 from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.primary import PrimaryBook
 from zwaif_hooks.pump import Chunk
@@ -203,18 +203,13 @@ def _(scene: Scene) -> object:
 # --- replies ----------------------------------------------------------------------------------------------------------
 
 
-@says("… failed (…): replies come from the fallback until it is back")
+@says("… replies come from the fallback until it is back. …")
 def _(scene: Scene) -> object:
     scene.patch.setattr(plugin, "service", lambda: SimpleNamespace(preload=lambda: None))
     return plugin.primary_failed("127.0.0.1:5000", REFUSED)
 
 
-@says(". Waiting will not mend that: check the address, the model's name and the key in Z-Waif's .env")
-def _(scene: Scene) -> object:
-    return plugin._remedy(PrimaryFailure(FailureKind.MISCONFIGURED, "HTTP 404"))
-
-
-@says("…; a local answer is begun, whoever speaks first is heard")
+@says("… has said nothing for … s: a local answer is begun as well")
 def _(scene: Scene) -> object:
     over, clock = threading.Event(), QuickClock()
 
@@ -231,6 +226,7 @@ def _(scene: Scene) -> object:
         return "".join(chunk.text for chunk in turn.start().chunks())
     finally:
         over.set()
+        book.shut_down()
 
 
 @says("The fallback server … gave no reply: …")

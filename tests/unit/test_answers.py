@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from zwaif_hooks.guards.answers import (
@@ -10,6 +12,7 @@ from zwaif_hooks.guards.answers import (
     kind_of_error,
     kind_of_status,
     pause_asked_for,
+    words_in,
 )
 from zwaif_hooks.messages import FailureKind
 
@@ -60,3 +63,24 @@ def test_a_server_without_a_model(said: str) -> None:
 )
 def test_the_other_answers(status: int, said: str, kind: FailureKind) -> None:
     assert kind_of_status(status, said) is kind
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ('{"error": {"message": "no such preset", "code": 1}}', "no such preset"),
+        ('{"error": "no\\n such   preset"}', "no such preset"),
+        ('{"detail": "no such preset"}', "no such preset"),
+        (b'{"message": "no such preset"}', "no such preset"),
+        (b"no such preset", "no such preset"),
+        ('{"error": {"code": 1}}', ""),
+        (b"x" * 1000, "x" * 300),
+        ({"message": "no such preset"}, "no such preset"),
+        ({"code": 1}, ""),
+        (None, ""),
+        ("503", "503"),
+        ("<html><body>502 Bad Gateway</body></html>", ""),
+    ],
+)
+def test_the_servers_own_words(body: Any, words: str) -> None:
+    assert words_in(body) == words

@@ -12,6 +12,7 @@ from zwaif_fallback.chain import LAST_WORDS, Chain, LastTier, LocalTier, RemoteT
 from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel
 from zwaif_fallback.errors import ModelNotFound, WorkerDied
 from zwaif_fallback.last_words import LastWords, built_in_text, parse
+from zwaif_hooks.host import log
 from zwaif_hooks.messages import (
     Answer,
     ChatRequest,
@@ -149,7 +150,8 @@ def test_a_host_that_breaks_off_is_followed_by_the_model_from_that_character() -
     assert table.text() == "I am fine and you?"
     assert model.generations[0].prompt.endswith("<|assistant|>\nI am fine")
     assert table.answer.answered_by == "10.0.0.9:5000, then tiny"
-    assert len(table.said) == 1 and "gone" in table.said[0]
+    assert len(table.said) == 1 and "the next is tried" in table.said[0]
+    assert "gone" not in table.said[0] and "gone" in log.log_path().read_text(encoding="utf-8")
 
 
 def test_what_a_server_says_again_is_taken_out() -> None:
@@ -274,7 +276,8 @@ def test_an_address_that_is_none_is_said_and_passed_over() -> None:
     local = LocalTier(model, model.ready, prompts.render, lambda: 0, said.append)
     answer = Chain(lambda request: [RemoteTier("nowhere:x", connect), local], said.append).answer(HELLO, failure())
     assert "".join(answer.pieces) == "Hi."
-    assert len(said) == 1 and "port must be a number" in said[0]
+    assert len(said) == 1 and "the next is tried" in said[0]
+    assert "port must be a number" in log.log_path().read_text(encoding="utf-8")
 
 
 def test_another_server_gets_the_persona_too() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from zwaif_hooks.guards.diagnosis import MODEL_INFO, reason_of, words_of
+from zwaif_hooks.guards.diagnosis import MODEL_INFO, reason_of
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
 
 URL = "http://127.0.0.1:5000/v1/chat/completions?x=1"
@@ -76,19 +76,3 @@ def test_what_it_refuses_is_for_the_user_and_what_it_fails_at_is_not(status: int
 )
 def test_nothing_is_concluded_from_anything_else(info: Any, reply: Any) -> None:
     assert reason(info, reply) is None
-
-
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        ({"error": {"message": "no such preset", "code": 1}}, "no such preset"),
-        ({"error": "no\n such   preset"}, "no such preset"),
-        ({"detail": "no such preset"}, "no such preset"),
-        ({"message": "no such preset"}, "no such preset"),
-        (b"no such preset", "no such preset"),
-        ({"error": {"code": 1}}, '{"error": {"code": 1}}'),
-        (b"x" * 1000, "x" * 300),
-    ],
-)
-def test_the_servers_own_words(body: Any, words: str) -> None:
-    assert words_of(response(400, body)) == words

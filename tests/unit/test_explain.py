@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from zwaif_hooks import words
 from zwaif_hooks.explain import explain
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
 from zwaif_hooks.primary import Primary
@@ -49,7 +50,7 @@ def test_in_an_outage_that_has_begun_it_is_a_line_of_its_own(told: Told, monkeyp
     told.primary.failed(CUT)
     learn(told, lambda: REFUSES, monkeypatch)
     assert told.outages == [CUT]
-    assert told.lines == ["127.0.0.1:5000 failed because: refuses the request: no such preset"]
+    assert told.lines == [f"127.0.0.1:5000 {words.what(REFUSES)}. {words.remedy(REFUSES)}"]
 
 
 def test_a_second_failure_asks_nothing(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +72,7 @@ def test_a_fault_of_ours_is_reported(told: Told, monkeypatch: pytest.MonkeyPatch
         raise ValueError("bug")
 
     learn(told, why, monkeypatch)
-    assert told.reports == ["Why 127.0.0.1:5000 failed could not be found out: ValueError('bug')"]
+    assert told.reports == ["Why 127.0.0.1:5000 failed could not be found out"]
 
 
 def test_nobody_waits_for_it(told: Told) -> None:

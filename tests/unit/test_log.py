@@ -41,7 +41,7 @@ def host_log(monkeypatch, name: str, folder: Path) -> list[str]:
 
 
 def test_a_line_reaches_the_console_and_logging(capsys, caplog):
-    caplog.set_level(logging.INFO, "zwaif")
+    caplog.set_level(logging.DEBUG, "zwaif")
     log.say("The server is back.")
     assert capsys.readouterr().out == "[API] The server is back.\n"
     assert caplog.messages == ["The server is back."]
@@ -166,3 +166,53 @@ def test_lines_of_many_threads_stay_whole(capsys):
     for thread in threads:
         thread.join(timeout=30)
     assert capsys.readouterr().out == ("[API] " + "x" * 50 + "\n") * 200
+
+
+# --- lines of their own ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("before", ["You (mic) >", "Hello, how ", "\x1b[32mYou \x1b[39m", "a\nb"])
+def test_a_line_is_never_glued_behind_what_was_printed(capsys, before):
+    log.watch_console()
+    print(before, end="")
+    log.say("The server is back.")
+    assert capsys.readouterr().out == f"{before}\n[API] The server is back.\n"
+
+
+@pytest.mark.parametrize("before", ["", "Hello.\n", "Hello.\n\x1b[39m", "\n\n"])
+def test_no_line_is_left_empty_before_it(capsys, before):
+    log.watch_console()
+    print(before, end="")
+    log.say("The server is back.")
+    log.say("And answers.")
+    assert capsys.readouterr().out == f"{before}[API] The server is back.\n[API] And answers.\n"
+
+
+def test_a_console_that_cannot_be_watched_is_written_to_all_the_same(monkeypatch):
+    class Fixed:
+        __slots__ = ("lines",)
+        encoding = "utf-8"
+
+        def __init__(self) -> None:
+            self.lines: list[str] = []
+
+        def write(self, text: str) -> None:
+            self.lines.append(text)
+
+        def flush(self) -> None:
+            pass
+
+    console = Fixed()
+    monkeypatch.setattr(sys, "stdout", console)
+    log.say("hello")
+    assert console.lines == ["[API] hello\n"]
+
+
+def test_a_host_whose_logging_prints_shows_each_line_once():
+    """As Z-Waif v1.14-R4 does."""
+    code = (
+        "import logging, sys; logging.basicConfig(level=logging.INFO, stream=sys.stdout); "
+        "from zwaif_hooks.host import log; log.say('hello')"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True).stdout
+    assert shown == "[API] hello\n"

@@ -108,9 +108,12 @@ def test_localhost_does_not_wait_for_the_family_where_nobody_listens(hanging: An
         localhost_is(monkeypatch, "::1", "127.0.0.1")
         tried: list[int] = []
         begin = loopback._Attempts._begun
-        monkeypatch.setattr(
-            loopback._Attempts, "_begun", lambda self, place, s: (tried.append(place[0]), begin(self, place, s))[1]
-        )
+
+        def begun(self: Any, place: Any, seconds: float) -> Any:
+            tried.append(place[0])
+            return begin(self, place, seconds)
+
+        monkeypatch.setattr(loopback._Attempts, "_begun", begun)
         began = time.monotonic()
         for _ in range(2):
             with loopback.connect("localhost", port, PATIENT) as connected:

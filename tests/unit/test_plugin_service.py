@@ -16,6 +16,7 @@ from zwaif_fallback.errors import FallbackError, ModelError, ModelNotFound, Mode
 from zwaif_fallback.service import TRY_AGAIN_SECONDS, FallbackService
 from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.transfer import Progress, Report
+from zwaif_hooks.host import log
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.messages import ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
 
@@ -206,7 +207,9 @@ def test_an_unexpected_error_while_loading_is_said(desk: Desk) -> None:
     desk.local.problems["one"] = ZeroDivisionError("oops")
     desk.service.load_model("one", allow_download=False)
     desk.settle()
-    assert any("oops" in line for line in desk.said)
+    (line,) = (line for line in desk.said if "could not be loaded" in line)
+    assert "oops" not in line and str(log.log_path()) in line
+    assert "ZeroDivisionError: oops" in log.log_path().read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("host", ["http://localhost:5000", "", "  "])

@@ -187,7 +187,10 @@ def test_the_beginning_of_the_reply_is_given_as_the_assistants_turn(server: Serv
 
 
 FAILURES: dict[str, tuple[Callable[..., Any], str]] = {
-    "500": (lambda h, b: send_json(h, {"error": {"message": "no\nmemory"}}, 500), "HTTP 500 no memory"),
+    "500": (
+        lambda h, b: send_json(h, {"error": {"message": "no\nmemory"}}, 500),
+        "with an error \\(no memory\\)",
+    ),
     "404": (lambda h, b: send_json(h, {}, 404), "HTTP 404: check API_FALLBACK_HOST"),
     "redirect": (lambda h, b: send_json(h, {}, 302), "HTTP 302"),
     "error body": (lambda h, b: send_json(h, {"error": "model not loaded"}), "model not loaded"),
@@ -234,7 +237,7 @@ def test_stall_keeps_what_was_said(server: Server) -> None:
 
 def test_refused_connection(server: Server) -> None:
     server.close()
-    with pytest.raises(EngineError, match="connection refused"):
+    with pytest.raises(EngineError, match="it is down"):
         ask(server)
 
 
@@ -307,7 +310,7 @@ ENDLESS: dict[str, tuple[Callable[..., Any], str]] = {
     "pings": (lambda h, b: repeated(h, b": ping\n\n"), "no text within 1 s"),
     "empty deltas": (lambda h, b: repeated(h, delta().encode() + b"\n\n"), "no text within 1 s"),
     "one line": (lambda h, b: repeated(h, b"x" * 65536), "MB"),
-    "one body": (lambda h, b: repeated(h, b" " * 65536, "application/json"), "MB|no text within"),
+    "one body": (lambda h, b: repeated(h, b" " * 65536, "application/json"), "MB|no text within|broke off"),
     "gzip": (bomb, "MB"),
 }
 

@@ -19,6 +19,7 @@ import requests
 
 from zwaif_fallback.errors import EngineError
 from zwaif_fallback.stops import StopFilter
+from zwaif_hooks import words
 from zwaif_hooks.clock import SystemClock
 from zwaif_hooks.deadlines import Known
 from zwaif_hooks.guards.openai_client import read_reply, read_whole
@@ -232,11 +233,10 @@ class RemoteChat:
         """In words for the user; never the request, which holds the key."""
         if error.status in _REMEDIES:
             return self._error(f"HTTP {error.status}: {_REMEDIES[error.status]}")
-        if error.status is not None:
-            return self._error(f"HTTP {error.status} {_said(error)}".strip())
         if isinstance(error.original, requests.exceptions.SSLError):
             return self._error("its certificate cannot be trusted")
-        return self._error(error.cause)
+        is_a_library_s = error.original is not None or error.status is not None
+        return self._error(f"it {words.what(error)}" if is_a_library_s else error.cause)
 
     def _error(self, cause: str) -> EngineError:
         return EngineError(f"The fallback server {self._address} gave no reply: {cause}.")
@@ -276,12 +276,3 @@ def _begun_told(messages: list[dict[str, str]]) -> list[dict[str, str]]:
 
 def _is_local(url: str) -> bool:
     return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
-
-
-def _said(error: PrimaryError) -> str:
-    """What the server says about an error status, or the status in words."""
-    try:
-        told = error.response.json()["error"]
-    except (ValueError, KeyError, TypeError):
-        return str(error.response.reason or "")
-    return " ".join(str(told.get("message") if isinstance(told, dict) else told).split())[:200]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from zwaif_hooks.messages import FailureKind
 from zwaif_hooks.pump import Closers, PrimaryError
@@ -16,6 +18,8 @@ EXPLANATION_SECONDS = 0.5
 """How long the explanation of an error status is waited for."""
 EXPLANATION_BYTES = 65536
 """How much of it is read."""
+WORDS = 300
+"""Characters of a server's own words that are told."""
 MISCONFIGURED_STATUS = frozenset({401, 403, 404})
 WRONG_HOST = "host header"
 """In the 400 of a server that answers only to names it knows (text-generation-webui's): its owner must add this one."""
@@ -44,6 +48,23 @@ def explanation(parts: Iterable[bytes], closers: Closers, broken: tuple[type[Bas
             if len(said) >= EXPLANATION_BYTES:
                 break
     return said[:EXPLANATION_BYTES]
+
+
+def words_in(told: Any) -> str:
+    """What an error answer (its body, or the object in it) says, whatever the words are wrapped in.
+
+    Empty for a web page, and for an object without a message.
+    """
+    if isinstance(told, bytes):
+        told = told.decode("utf-8", "replace")
+    if isinstance(told, str):
+        with contextlib.suppress(ValueError):
+            told = json.loads(told)
+    for name in ("error", "detail", "message"):
+        if isinstance(told, dict) and told.get(name):
+            told = told[name]
+    text = "" if told is None or isinstance(told, (dict, list)) else str(told)
+    return "" if text.lstrip().startswith("<") else " ".join(text.split())[:WORDS]
 
 
 def kind_of_status(status: int, said: str) -> FailureKind:

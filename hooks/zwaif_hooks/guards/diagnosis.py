@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from zwaif_hooks.guards.answers import kind_of_status
+from zwaif_hooks.guards.answers import WORDS, kind_of_status, words_in
 from zwaif_hooks.guards.sockets import sockets_to
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
 from zwaif_hooks.pump import Closers
@@ -23,8 +23,6 @@ MODEL_INFO = "/v1/internal/model/info"
 """text-generation-webui's own; other servers answer 404."""
 SECONDS = 5.0
 """A refusal comes at once, whole. What takes longer is a reply, which is not wanted: it is hung up on."""
-WORDS = 300
-"""Characters of the server's own words that are told."""
 
 Send = Callable[..., "requests.Response"]
 """``send(method, url, **of requests)``, past the guard."""
@@ -61,21 +59,12 @@ def _refusal(send: Send, url: str, body: dict[str, Any], address: str) -> Primar
     with send("POST", url, json={**body, "stream": False}, timeout=SECONDS, stream=True) as response:
         if response.status_code < 400:
             return None
-        said = words_of(response)
+        said = words_in(response.content)
     kind = kind_of_status(response.status_code, said)
     if kind is FailureKind.HTTP_ERROR and response.status_code < 500:
         kind = FailureKind.MISCONFIGURED
-    return PrimaryFailure(kind, f"{address} refuses the request: {said}", status=response.status_code)
-
-
-def words_of(response: requests.Response) -> str:
-    """The message of an error answer, whatever it is wrapped in."""
-    told = _json_of(response)
-    for name in ("error", "detail", "message"):
-        if isinstance(told, dict) and told.get(name):
-            told = told[name]
-    text = told if isinstance(told, str) else response.text
-    return " ".join(text.split())[:WORDS]
+    cause = f"{address} refuses the request: {said or response.text[:WORDS]}"
+    return PrimaryFailure(kind, cause, status=response.status_code, said=said)
 
 
 def _json_of(response: requests.Response) -> Any:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
+from zwaif_hooks import words
 from zwaif_hooks.deadlines import Known
 from zwaif_hooks.guards import lmstudio_greeting
 from zwaif_hooks.guards.answers import kind_of_error
@@ -278,7 +279,7 @@ def failure_of(error: BaseException, begun: bool = False) -> PrimaryError:
         kind = FailureKind.MISCONFIGURED
     if name in ("LMStudioChannelClosedError", "ReadError", "RemoteProtocolError"):
         kind = FailureKind.CUT
-    return PrimaryError(kind, f"LM Studio: {line or name}", original=error)
+    return PrimaryError(kind, f"LM Studio: {line or name}", original=error, said=line)
 
 
 def _prepared(library: DefaultClient, prepare: Callable[[], Any], src: Any, runtime: Runtime) -> Any:
@@ -302,7 +303,7 @@ def _prepared(library: DefaultClient, prepare: Callable[[], Any], src: Any, runt
     try:
         chunk = pump.take(Known(limit, limit))
     except PrimaryError as error:
-        runtime.say(f"LM Studio did not take the picture: {error.cause}")
+        runtime.say(f"LM Studio did not take the picture: it {words.what(error)}")
         return unsent
     return unsent if chunk is None else chunk.native
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from zwaif_hooks.deadlines import Reads, connect_seconds, is_numeric
-from zwaif_hooks.guards.answers import broken_off, explanation, kind_of_error, kind_of_status, pause_asked_for
+from zwaif_hooks.guards.answers import broken_off, explanation, kind_of_error, kind_of_status, pause_asked_for, words_in
 from zwaif_hooks.guards.request import completed, newest_picture, plain_messages, prompt_chars, purpose_of_caller
 from zwaif_hooks.guards.sockets import asking, sockets_to, watch_httpx
 from zwaif_hooks.guards.swap import MARK, swap
@@ -287,10 +287,10 @@ def _answered(error: Any, address: str, headers: Mapping[str, str]) -> PrimaryEr
     status = error.status_code if error.status_code and error.status_code > 0 else None
     cause = f"{address} answered{f' {status}' if status else ''}: {_line(error)}"
     if status is None:
-        return PrimaryError(kind_of_error(cause), cause, original=error)
+        return PrimaryError(kind_of_error(cause), cause, original=error, said=words_in(error.error))
     kind = kind_of_status(status, str(error))
     retry_after = pause_asked_for(headers) if kind is FailureKind.RATE_LIMITED else None
-    return PrimaryError(kind, cause, status=status, retry_after=retry_after, original=error)
+    return PrimaryError(kind, cause, status=status, retry_after=retry_after, original=error, said=words_in(error.error))
 
 
 def _place(url: str) -> str:

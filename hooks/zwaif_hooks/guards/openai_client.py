@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from zwaif_hooks.guards import sse
-from zwaif_hooks.guards.answers import explanation, kind_of_status, pause_asked_for
+from zwaif_hooks.guards.answers import explanation, kind_of_status, pause_asked_for, words_in
 from zwaif_hooks.guards.sockets import FLOODED, MOST_BYTES, sockets_to
 from zwaif_hooks.messages import FailureKind
 from zwaif_hooks.pump import Chunk, Closers, PrimaryError
@@ -94,7 +94,7 @@ def _raise_for_status(response: requests.Response, address: str, closers: Closer
     kind = kind_of_status(status, said)
     retry_after = pause_asked_for(response.headers) if kind is FailureKind.RATE_LIMITED else None
     cause = f"{address} answered {status} {response.reason or ''}".rstrip() + (f": {said}" if said else "")
-    raise PrimaryError(kind, cause, status=status, retry_after=retry_after, response=response)
+    raise PrimaryError(kind, cause, status=status, retry_after=retry_after, response=response, said=words_in(body))
 
 
 def parts_of(response: requests.Response) -> Iterator[bytes]:

@@ -45,7 +45,7 @@ def _answer(messages: Any, image_path: str, kwargs: dict[str, Any], runtime: Run
                 runtime.plugins.hook.fallback_answered(record=speaker.record())
                 return text
         except Exception as error:
-            runtime.report(f"Plugin {answered[0]!r} failed in the middle of its answer: {error!r}", error)
+            runtime.report(f"Plugin {answered[0]!r} failed in the middle of its answer", error)
     return ""
 
 

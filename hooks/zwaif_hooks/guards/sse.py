@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from zwaif_hooks.guards.answers import broken_off, is_no_reason, kind_of_error
+from zwaif_hooks.guards.answers import broken_off, is_no_reason, kind_of_error, words_in
 from zwaif_hooks.messages import FailureKind
 from zwaif_hooks.pump import Chunk, PrimaryError
 from zwaif_hooks.usage import usage_of
@@ -133,17 +133,13 @@ def raise_for_error(reply: Any) -> None:
     if not error and reply.get("object") != "error":
         return
     message = error.get("message") if isinstance(error, dict) else error or reply.get("message")
-    raise PrimaryError(kind_of_error(str(message)), f"the server reported: {str(message)[:200]}")
+    raise _reported(str(message))
 
 
-def _reported(payload: bytes) -> PrimaryError:
+def _reported(payload: bytes | str) -> PrimaryError:
     """What is sent under the name of an error, in whatever form."""
-    told = _loads(payload)
-    for name in ("error", "message", "detail"):
-        if isinstance(told, dict) and told.get(name):
-            told = told[name]
-    said = told if isinstance(told, str) else payload.decode("utf-8", "replace")
-    return PrimaryError(kind_of_error(said), f"the server reported: {said[:200]}")
+    said = words_in(payload)
+    return PrimaryError(kind_of_error(said), f"the server reported: {said[:200]}", said=said)
 
 
 def delta_of(event: Any) -> tuple[str | None, str, bool]:

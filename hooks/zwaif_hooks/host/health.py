@@ -22,14 +22,14 @@ def configured_primary(environ: Mapping[str, str | None]) -> tuple[str, str]:
 
 
 def check_at_start(kind: str, primary: Primary) -> str:
-    """One line for the user. A server that is not there counts as an outage from now on, until it accepts connections.
+    """One line for the user; empty for a server that is not there, as the outage that then begins has its own.
 
     Only a connection is tried: the first real message shows whether it can speak.
     """
     if listens(primary.name):
         return f"{kind} at {primary.name} accepts connections"
     primary.failed(PrimaryFailure(FailureKind.REFUSED, f"nothing listens at {primary.name}"))
-    return f"{kind} at {primary.name} is not there yet; start it when you like, it is noticed within two seconds"
+    return ""
 
 
 def find_lmstudio() -> str:

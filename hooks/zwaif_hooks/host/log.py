@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import re
 import sys
 import threading
 from pathlib import Path
@@ -19,24 +21,39 @@ LARGEST_FILE = 512 * 1024
 _logger = logging.getLogger("zwaif")
 _lock = threading.RLock()
 _said: set[str] = set()
-_reply_on_line = False
+_within_line = False
+"""Whether what was printed last left its line open: a streamed reply, Z-Waif's prompt."""
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _entry = logging.Formatter("%(asctime)s %(threadName)s %(message)s")
 
 
 def say(line: str) -> None:
     """Tell the user one line. Never raises; thread-safe."""
-    global _reply_on_line
     with _lock:
-        _print(("\n" if _reply_on_line else "") + PREFIX + line)
-        _reply_on_line = False
+        watch_console()
+        _print(("\n" if _within_line else "") + PREFIX + line)
         _debug_tab(PREFIX + line)
-    _logger.info("%s", line)
+    # Z-Waif v1.14-R4 shows what is INFO on the same console, where it would stand twice.
+    _logger.debug("%s", line)
 
 
-def reply_on_line() -> None:
-    """Z-Waif has begun to print a streamed reply: what we say next belongs on a line of its own."""
-    global _reply_on_line
-    _reply_on_line = True
+def watch_console() -> None:
+    """From now on see whether what is printed leaves its line open, so that what we say begins a line of its own."""
+    stream: Any = sys.stdout
+    write = getattr(stream, "write", None)
+    if write is None or getattr(write, "watched", False):
+        return
+
+    def watched(text: str) -> Any:
+        global _within_line
+        shown = _COLOUR.sub("", text) if "\x1b" in text else text
+        if shown:
+            _within_line = shown[-1] != "\n"
+        return write(text)
+
+    watched.watched = True  # type: ignore[attr-defined]
+    with contextlib.suppress(AttributeError):  # a console that takes no attribute is written to as it is
+        stream.write = watched
 
 
 def say_once(key: str, line: str) -> None:
@@ -50,7 +67,7 @@ def say_once(key: str, line: str) -> None:
 
 def report(line: str, exception: BaseException | None = None) -> None:
     """Tell the user one line, and put the traceback into the log file, whose place the line names."""
-    where = _write_details(line, exception) if exception is not None else None
+    where = note(line, exception) if exception is not None else None
     say(f"{line} (Details: {where})" if where else line)
 
 
@@ -61,9 +78,12 @@ def log_path() -> Path:
     return Path(platformdirs.user_log_dir("zwaif-fallback", appauthor=False)) / LOG_FILE
 
 
-def _write_details(line: str, exception: BaseException) -> Path | None:
-    """The log file, or ``None`` where it cannot be written; what ails it never reaches the console."""
-    details = (type(exception), exception, exception.__traceback__)
+def note(line: str, exception: BaseException | None = None) -> Path | None:
+    """Put what is too technical for the console into the log file.
+
+    Returns its place, or ``None`` where it cannot be written; what ails it never reaches the console.
+    """
+    details = (type(exception), exception, exception.__traceback__) if exception is not None else None
     _logger.debug("%s", line, exc_info=details)
     entry = _entry.format(_logger.makeRecord("zwaif", logging.ERROR, "", 0, line, (), details)) + "\n"
     path = log_path()

@@ -1,0 +1,78 @@
+"""A failure of the LLM server in words that its user understands, and what can be done about it.
+
+``PrimaryFailure.cause`` is for the log, for the turn records and for whoever debugs; these are for the console.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from zwaif_hooks.messages import FailureKind
+
+
+class Failure(Protocol):
+    """Of ``PrimaryFailure`` and ``PrimaryError``, what the words depend on."""
+
+    @property
+    def kind(self) -> FailureKind: ...
+
+    @property
+    def said(self) -> str: ...
+
+    @property
+    def status(self) -> int | None: ...
+
+
+WHAT = {
+    FailureKind.REFUSED: "is down",
+    FailureKind.CONNECT_TIMEOUT: "did not accept the connection in time",
+    FailureKind.FIRST_TOKEN_TIMEOUT: "did not answer in time",
+    FailureKind.STALLED: "stopped in the middle of its reply",
+    FailureKind.CUT: "broke off its reply",
+    FailureKind.HTTP_ERROR: "answered with an error",
+    FailureKind.RATE_LIMITED: "asks for a pause",
+    FailureKind.MISCONFIGURED: "refused the request",
+    FailureKind.NO_MODEL: "has no model loaded",
+    FailureKind.ERROR_BODY: "answered with an error",
+    FailureKind.UNREADABLE: "sent something that is not a reply",
+    FailureKind.EMPTY: "sent an empty reply",
+    FailureKind.OPEN: "is not back yet",
+    FailureKind.UNKNOWN: "failed",
+}
+"""What it did, behind its name."""
+
+_CHECK_WINDOW = "Its own window says more"
+REMEDY = {
+    FailureKind.REFUSED: "Start it, or check its address in Z-Waif's .env",
+    FailureKind.CONNECT_TIMEOUT: "If it stays so, restart it, or check its address in Z-Waif's .env",
+    FailureKind.FIRST_TOKEN_TIMEOUT: "If it stays so, restart it",
+    FailureKind.STALLED: "If it stays so, restart it",
+    FailureKind.CUT: _CHECK_WINDOW,
+    FailureKind.HTTP_ERROR: _CHECK_WINDOW,
+    FailureKind.RATE_LIMITED: "It is asked again when the pause is over",
+    FailureKind.MISCONFIGURED: "Check the address, the model's name and the key in Z-Waif's .env",
+    FailureKind.NO_MODEL: "Load one there (text-generation-webui: Model tab; LM Studio: Developer tab or `lms load`)",
+    FailureKind.ERROR_BODY: _CHECK_WINDOW,
+    FailureKind.UNREADABLE: "Another program may be listening there: check the address in Z-Waif's .env",
+    FailureKind.EMPTY: _CHECK_WINDOW,
+    FailureKind.UNKNOWN: "The log has the details",
+}
+"""What the user can do."""
+
+QUOTED = frozenset({FailureKind.HTTP_ERROR, FailureKind.ERROR_BODY, FailureKind.MISCONFIGURED})
+"""Where the server's own words tell the user more than ours."""
+REFUSED_AS_ASKED = frozenset({400, 422})
+"""What a server answers to a request that it cannot take as it is."""
+
+
+def what(failure: Failure) -> str:
+    """``is down``, ``answered with an error (CUDA out of memory)`` …, to be put behind the server's name."""
+    said = failure.said or (f"HTTP {failure.status}" if failure.status else "")
+    return f"{WHAT[failure.kind]} ({said})" if said and failure.kind in QUOTED else WHAT[failure.kind]
+
+
+def remedy(failure: Failure) -> str:
+    """A sentence without its full stop; empty where there is nothing to do."""
+    if failure.kind is FailureKind.MISCONFIGURED and failure.status in REFUSED_AS_ASKED:
+        return "Its words say what to change (a preset, a character, an address)"
+    return REMEDY.get(failure.kind, "")
