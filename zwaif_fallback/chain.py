@@ -89,7 +89,7 @@ class Chain:
 
     def answer(self, request: ChatRequest, failure: PrimaryFailure) -> Answer:
         """The answer, made while its ``pieces`` are read; they end after at least some text."""
-        answer = Answer((), exact=True)
+        answer = Answer((), exact=True, keeps_time=True)
         answer.pieces = self._pieces(request, failure.delivered, answer)
         return answer
 
@@ -222,7 +222,7 @@ class RemoteTier:
             sampling=request.sampling,
             stop=request.stop,
             max_tokens=request.max_tokens or LONGEST_REPLY,
-            partial=partial,
+            partial=prompts.plain(partial, conversation.ANY_MODEL),
         )
 
     def _continued(self, request: ChatRequest, begun: str) -> Iterator[str]:
@@ -366,7 +366,7 @@ class LocalTier:
             return prompts.render(messages, model, partial)
         except ModelError as error:
             self._say(f"{error} Using the format of its family instead.")
-            return prompts.render(messages, prompts.without_template(model), partial)
+            return prompts.by_family(messages, model, partial)
 
 
 class LastTier:

@@ -29,7 +29,9 @@ def add(commands: Any) -> None:
 def _bench(parsed: Arguments) -> int:
     from zwaif_fallback import bench, measured
     from zwaif_fallback.cli_tree import env_values, model_named, store_of, zwaif_folder
+    from zwaif_fallback.model_files import is_on_this_machine
     from zwaif_fallback.models.auto import Wishes
+    from zwaif_fallback.models.recommended import nothing_here
     from zwaif_fallback.models.unchosen import answering, is_chosen
     from zwaif_fallback.supervisor import LocalModel
 
@@ -38,6 +40,8 @@ def _bench(parsed: Arguments) -> int:
     name = model_named(parsed.model, tree, os.environ) if parsed.model else str(store.get("API_FALLBACK_MODEL"))
     named = bool(parsed.model) or is_chosen(env_values(tree, os.environ))
     found = answering(name, named, Wishes.of(store.get, tree))
+    if not named and not found.notice and not is_on_this_machine(found.model):
+        raise nothing_here(Wishes.of(store.get, tree))
     if found.notice:
         _news(found.notice)
     with closing(LocalModel(hang_timeout=float(store.get("API_FALLBACK_ENGINE_TIMEOUT")))) as local:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +21,52 @@ if TYPE_CHECKING:
     from zwaif_hooks.host.settings import SettingsStore
 
 _LAST_WORDS = "last words"
+
+
+class _Screen:
+    """News come from other threads at any moment: on a terminal they get a line of their own, and what stood there (a
+    prompt with what was typed, the beginning of a reply) is not glued to them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._prompt = ""
+        self._is_mid_line = False
+
+    def ask(self, prompt: str) -> str:
+        """What the user types behind ``prompt``."""
+        with self._lock:
+            self._prompt, self._is_mid_line = prompt, bool(prompt)
+        try:
+            return input(prompt)
+        finally:
+            with self._lock:
+                self._prompt, self._is_mid_line = "", False
+
+    def write(self, text: str) -> None:
+        """A piece of a reply."""
+        with self._lock:
+            print(text, end="", flush=True)
+            self._is_mid_line = not text.endswith("\n")
+
+    def news(self, line: str) -> None:
+        """What the fallback has to say about itself, beside the conversation."""
+        with self._lock:
+            shared = self._is_mid_line and sys.stdout.isatty()
+            if shared:
+                print(flush=True)
+            console.say(f"[{line}]", "dim", sys.stderr)
+            if shared and self._prompt:
+                print(self._prompt + _typed_so_far(), end="", flush=True)
+            elif shared:
+                self._is_mid_line = False
+
+
+def _typed_so_far() -> str:
+    readline = sys.modules.get("readline")
+    return str(readline.get_line_buffer()) if readline else ""
+
+
+_screen = _Screen()
 
 
 def add(commands: Any) -> None:
@@ -48,7 +95,7 @@ def _chat(parsed: Arguments) -> int:
         for text in [parsed.message] if parsed.message is not None else _typed(persona.user_name or "You"):
             reply = _exchange(talk, text, name, parsed.json)
     if reply is not None and reply.answered_by == _LAST_WORDS and (hint := _other_model(tree, model)):
-        _news(hint)
+        _screen.news(hint)
     return WELL if reply is None or (reply.text.strip() and reply.answered_by != _LAST_WORDS) else NOT_WELL
 
 
@@ -79,8 +126,8 @@ def _service(tree: Path | None, model: str | None) -> FallbackService:
     def remote(address: str, name: str) -> Remote:
         return RemoteChat(address, name, deadlines=Deadlines(connect=float(store.get("API_FALLBACK_CONNECT_TIMEOUT"))))
 
-    local = LocalModel(hang_timeout=float(store.get("API_FALLBACK_ENGINE_TIMEOUT")), say=_news)
-    service = FallbackService(store, local, remote, _news, plugin.format_prompt, tree, named=named)
+    local = LocalModel(hang_timeout=float(store.get("API_FALLBACK_ENGINE_TIMEOUT")), say=_screen.news)
+    service = FallbackService(store, local, remote, _screen.news, plugin.format_prompt, tree, named=named)
     if not str(store.get("API_FALLBACK_HOST")).strip():
         service.preload()
     return service
@@ -109,9 +156,9 @@ def _exchange(talk: Conversation, text: str, name: str, as_json: bool) -> Reply:
         print(json.dumps({"message": text, **asdict(reply)}), flush=True)
         return reply
     label = [f"{name}: "]
-    reply = talk.say(text, lambda piece: print((label.pop() if label else "") + piece, end="", flush=True))
+    reply = talk.say(text, lambda piece: _screen.write((label.pop() if label else "") + piece))
     if reply.text:
-        print(flush=True)
+        _screen.write("\n")
     console.say(signature(reply), "dim", sys.stderr)
     return reply
 
@@ -133,15 +180,10 @@ def _typed(user: str) -> Iterator[str]:
             import readline  # noqa: F401  (arrow keys and history while typing; Windows' console has its own)
     while True:
         try:
-            line = input(shown).strip()
+            line = _screen.ask(shown).strip()
         except (EOFError, KeyboardInterrupt):
             if shown:
                 print(flush=True)
             return
         if line:
             yield line
-
-
-def _news(line: str) -> None:
-    """What the fallback has to say about itself, beside the conversation."""
-    console.say(f"[{line}]", "dim", sys.stderr)

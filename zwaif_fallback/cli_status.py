@@ -124,7 +124,7 @@ def _turns(tree: Path | None) -> list[TurnRecord]:
 
 def _turn_row(turn: Facts) -> str:
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(turn["at"]))
-    why = f" ({turn['cause']}: {turn['detail']})" if turn["cause"] else ""
+    why = f" ({turn['detail'] or turn['cause']})" if turn["cause"] else ""
     note = f"; {turn['note']}" if turn["note"] else ""
     return f"  {when}  {turn['answered_by'] or 'nobody'}, {turn['seconds']:.1f} s, {_tokens(turn)}{why}{note}"
 

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 CountTokens = Callable[[Sequence[str]], list[int]]
 """Tokens of each text, without special tokens."""
 
+ANY_MODEL = ModelInfo("")
+"""Behind a server: nobody knows which it is, so what any widespread one reads as a mark is broken up."""
 SMALLEST_REPLY = 16
 """Tokens a reply always gets."""
 _SILENCE = "(says nothing and waits for you to go on)"
@@ -78,7 +80,7 @@ def fit(
     always get as much as fits.
     """
     room = reply_room(request.max_tokens, model.context_window)
-    partial = _end_of(partial, max(1, model.context_window // 4), count_tokens)
+    partial = _end_of(prompts.plain(partial, model), max(1, model.context_window // 4), count_tokens)
     spoken = count_tokens([partial])[0] if partial else 0
     left = max(room - spoken, min(room, SMALLEST_REPLY))
     space = max(1, model.context_window - left)
@@ -115,7 +117,7 @@ def ahead(
 
 def whole(request: ChatRequest) -> list[Message]:
     """The conversation with nothing left out, for a server that fits it to its model itself."""
-    draft = _draft(request, ModelInfo(""))
+    draft = _draft(request, ANY_MODEL)
     return _assemble(_joined(draft.system, draft.summary), draft.notes, draft.history, draft.newest)
 
 
@@ -146,12 +148,13 @@ def _draft(request: ChatRequest, model: ModelInfo) -> _Draft:
     ends_with_user = bool(turns) and turns[-1].role == "user"
     newest = turns.pop().content if ends_with_user else _SHOWS_PICTURE if request.has_image else _SILENCE
     own = "" if request.persona_in_messages else describe_persona(request.persona, request.purpose)
-    system = _joined(own, _cleaned(parted.system, model))
+    system = _joined(prompts.plain(own, model), _cleaned(parted.system, model))
     told = [_cleaned(text, model) for text in parted.summaries]
     summary = "\n\n".join(f"What you said earlier: {text}" for text in told if text)
     notes = [text for text in (_cleaned(note, model) for note in parted.notes) if text]
     timed = any(is_time(text) for text in notes)
-    return _Draft(system, summary, [*notes, *_circumstances(request, timed)], turns, newest)
+    now = [prompts.plain(text, model) for text in _circumstances(request, timed)]
+    return _Draft(system, summary, [*notes, *now], turns, newest)
 
 
 def _circumstances(request: ChatRequest, timed: bool) -> list[str]:
@@ -198,22 +201,22 @@ def _named(text: str, persona: Persona) -> str:
 
 _IMAGE_TAG = re.compile(r"<img\b[^<>]*\bdata:[^<>]*>?", re.IGNORECASE)
 _DATA_URI = re.compile(r"data:[a-z]+/[\w.+-]+(?:;[\w=.+-]+)*;base64,[A-Za-z0-9+/=_-]*", re.IGNORECASE)
+_THOUGHTS = re.compile(r"\s*<think>.*?</think>\s*", re.DOTALL)
+"""What a reasoning model wrote before its reply; templates of such models leave it out of earlier turns."""
 _PLATFORM = re.compile(r"\[Platform: ([^\]\n]{1,80})\][ \t]*")
 _HEADER = re.compile(r"\[System [A-Z]\];?[ \t]*")
 """Z-Waif's notes to itself, for example ``[System C]`` before a picture; the text after one is for the model."""
 
 
 def _clean(message: Message, model: ModelInfo) -> Message:
-    return Message(message.role, _cleaned(message.content, model))
+    thought = _THOUGHTS.match(message.content) if message.role == "assistant" else None
+    return Message(message.role, _cleaned(message.content[thought.end() if thought else 0 :], model))
 
 
 def _cleaned(text: str, model: ModelInfo) -> str:
-    """Without pictures, Z-Waif's markers and the model's own special tokens (which would end the turn early)."""
+    """Without pictures and Z-Waif's markers, and with nothing in it that a model reads as more than words."""
     text = _DATA_URI.sub("", _IMAGE_TAG.sub("", text))
-    text = _HEADER.sub("", _PLATFORM.sub("", text))
-    for token in (model.bos_token, model.eos_token):
-        text = text.replace(token, "") if token else text
-    return text.strip()
+    return prompts.plain(_HEADER.sub("", _PLATFORM.sub("", text)).strip(), model)
 
 
 def _platform_in(text: str) -> str:
@@ -302,7 +305,7 @@ class _Fitter:
         try:
             prompt = prompts.render(messages, self.model, self.partial)
         except ModelError:  # The template is unusable; the prompt will be the family's, so measure that.
-            prompt = prompts.render(messages, prompts.without_template(self.model), self.partial)
+            prompt = prompts.by_family(messages, self.model, self.partial)
         return self.count([prompt])[0]
 
     def _fits(self, messages: Sequence[Message]) -> bool:

@@ -177,7 +177,7 @@ class Eyes:
         folder = find(model, self._places(model))
         check_room(folder, model)
         self._worker, self._model = WorkerProcess(self._command, whose="The picture model"), model
-        self._loading = self._worker.ask("load", folder=str(folder), model=model)
+        self._loading = self._worker.ask("open", folder=str(folder), model=model)
         return self._worker
 
     def _ask(self, worker: WorkerProcess, data: bytes, model: str, until: float) -> str:

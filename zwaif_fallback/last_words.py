@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import NamedTuple
 
 from zwaif_hooks.host import bounded
 from zwaif_hooks.messages import Purpose
@@ -16,6 +17,7 @@ from zwaif_hooks.messages import Purpose
 APART = 20
 """Two lines alike are at least this far apart, as Z-Waif compares a reply with its last 20."""
 _ENDING_MARKS = ("…", "—", "...")
+_WAITING_MARKS = ("…", "...")
 _SENTENCE_ENDS = tuple(".!?…\"'”’)*~。!?」")
 
 # A summary goes into the companion's memory, so it must claim nothing; no two alike, or Z-Waif asks again for ever.
@@ -33,6 +35,17 @@ _SUMMARY_ENDS = (
     "what exactly was said is not noted here.",
     "no notes were kept of it.",
 )
+
+
+class Lines(NamedTuple):
+    """What a file of last words holds."""
+
+    whole: list[str]
+    """Whole replies."""
+    endings: list[str]
+    """Ends of a sentence that broke off."""
+    meanwhile: list[str]
+    """What is said while the answer is being prepared."""
 
 
 class LastWords:
@@ -56,14 +69,18 @@ class LastWords:
         """A whole reply, in none of the last ones given and, where possible, not in ``avoid``."""
         if purpose is Purpose.SUMMARY:
             return self._pick([f"{a}; {b}" for a, b in itertools.product(_SUMMARY_STARTS, _SUMMARY_ENDS)], avoid)
-        return self._pick(self._lines()[0], avoid)
+        return self._pick(self._lines().whole, avoid)
+
+    def meanwhile(self) -> str:
+        """What to say while the answer is being prepared."""
+        return self._pick(self._lines().meanwhile, ())
 
     def ending(self, begun: str) -> str:
         """What to say after ``begun``, the text that was delivered before everything failed."""
-        lines, endings = self._lines()
+        lines = self._lines()
         if begun.rstrip().endswith(_SENTENCE_ENDS):
-            return ("" if begun[-1].isspace() else " ") + self._pick(lines, ())
-        ending = self._pick(endings, ())
+            return ("" if begun[-1].isspace() else " ") + self._pick(lines.whole, ())
+        ending = self._pick(lines.endings, ())
         return (" " if ending.startswith("—") and not begun[-1:].isspace() else "") + ending
 
     def _pick(self, lines: Sequence[str], avoid: Collection[str]) -> str:
@@ -77,22 +94,22 @@ class LastWords:
             self._recent.append(picked)
             return picked
 
-    def _lines(self) -> tuple[list[str], list[str]]:
-        """Whole lines and endings."""
-        lines, endings = self._own() if self._own_file().strip() else ([], [])
+    def _lines(self) -> Lines:
+        own = self._own() if self._own_file().strip() else Lines([], [], [])
         built_in = parse(built_in_text())
-        return lines or built_in[0], endings or built_in[1]
+        return Lines(*(mine or theirs for mine, theirs in zip(own, built_in, strict=True)))
 
-    def _own(self) -> tuple[list[str], list[str]]:
+    def _own(self) -> Lines:
         path = Path(self._own_file().strip()).expanduser()
         try:
-            lines, endings = parse(bounded.read_text(path))
+            lines = parse(bounded.read_text(path))
         except (OSError, ValueError) as error:
             self._complain(path, str(getattr(error, "strerror", None) or "it is not UTF-8 text"))
-            return [], []
-        if not lines:
+            return Lines([], [], [])
+        if not lines.whole:
             self._complain(path, "it holds no lines")
-        return lines, endings
+            return Lines([], [], [])
+        return lines
 
     def _complain(self, path: Path, why: str) -> None:
         with self._lock:
@@ -102,12 +119,13 @@ class LastWords:
         self._say(f"API_FALLBACK_LAST_WORDS: {path} cannot be used ({why}); using the built-in lines.")
 
 
-def parse(text: str) -> tuple[list[str], list[str]]:
-    """The lines of a file: whole ones, and endings of a broken-off sentence. Too short ones count as blank replies."""
+def parse(text: str) -> Lines:
+    """The lines of a file. Too short ones count as blank replies and are left out."""
     lines = [line.strip() for line in text.splitlines()]
     kept = [line for line in dict.fromkeys(lines) if len(line) >= 3 and not line.startswith("#")]
     endings = [line for line in kept if line.startswith(_ENDING_MARKS)]
-    return [line for line in kept if line not in endings], endings
+    meanwhile = [line for line in kept if line.endswith(_WAITING_MARKS) and line not in endings]
+    return Lines([line for line in kept if line not in (*endings, *meanwhile)], endings, meanwhile)
 
 
 def built_in_text() -> str:

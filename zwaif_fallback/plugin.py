@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # Z-Waif's start waits for this module; what does the work is
     from zwaif_fallback.chain import Remote
     from zwaif_fallback.service import FallbackService
 
+_STATES = {"healthy": "is well", "failing": "did not answer last time", "open": "is down"}
 _lock = threading.RLock()
 _service: FallbackService | None = None
 _host: Host | None = None
@@ -50,6 +51,11 @@ def on_primary_failure(request: ChatRequest, failure: PrimaryFailure) -> Answer:
 
 
 @hookimpl(trylast=True)
+def say_while_waiting(request: ChatRequest) -> str | None:
+    return service().while_waiting(request)
+
+
+@hookimpl(trylast=True)
 def format_prompt(messages: Sequence[Message], model: ModelInfo, partial: str) -> str:
     """The tokenizer's template, or the family's format where the template does not take this conversation."""
     from zwaif_fallback import prompts
@@ -58,7 +64,7 @@ def format_prompt(messages: Sequence[Message], model: ModelInfo, partial: str) -
         return prompts.render(messages, model, partial)
     except ModelError as error:
         log.say_once(model.name, f"{error} Using the format of its family instead.")
-        return prompts.render(messages, prompts.without_template(model), partial)
+        return prompts.by_family(messages, model, partial)
 
 
 @hookimpl
@@ -124,7 +130,7 @@ def service(host: Host | None = None) -> FallbackService:
 
 def _watched(host: Host) -> list[str]:
     """The state of each server that was asked, and who gave the last replies."""
-    servers = [f"{status.name} is {status.state}, for {status.since:.0f} s" for status in host.primaries.statuses()]
+    servers = [f"{one.name} {_STATES[one.state]}, for {one.since:.0f} s" for one in host.primaries.statuses()]
     return [*servers, summary(host.records.recent())]
 
 

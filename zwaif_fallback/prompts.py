@@ -6,16 +6,20 @@ The tokenizer's own chat template comes first; without one, the format of the mo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from zwaif_fallback import sandbox
+from zwaif_fallback import sandbox, words
 from zwaif_fallback.errors import ModelError
-from zwaif_hooks.messages import Message, ModelInfo
+from zwaif_hooks.messages import Message, ModelInfo, Role
 
 _MARK = "\u2063zwaif\u2063"
 """Stands for the point where the model goes on; invisible separators keep it apart from anything a user types."""
+
+
+_A_TALK: tuple[Role, ...] = ("system", "user", "assistant", "user")
 
 
 @dataclass(frozen=True)
@@ -115,9 +119,11 @@ def format_of(model: ModelInfo) -> Format:
     return FORMATS.get(model.family, _GENERIC)
 
 
-def without_template(model: ModelInfo) -> ModelInfo:
-    """The same model with its family's format, for when its template cannot be used."""
-    return replace(model, chat_template="")
+def by_family(messages: Sequence[Message], model: ModelInfo, partial: str = "") -> str:
+    """As :func:`render`, in the format of the model's family: for when its template cannot be used."""
+    bare = replace(model, chat_template="")
+    # The contents were made plain for the template, and the family has other marks.
+    return render([Message(m.role, plain(m.content, bare)) for m in messages], bare, partial)
 
 
 def fold_system(messages: Sequence[Message]) -> list[Message]:
@@ -143,6 +149,22 @@ def has_system_role(model: ModelInfo) -> bool:
         return _MARK in _fill(probe, model, generation=True)
     except ModelError:
         return False
+
+
+def plain(text: str, model: ModelInfo) -> str:
+    """``text`` as words: nothing in it reads as a control token of the model's, or as the beginning of a turn."""
+    return _marks_of(model).plain(text)
+
+
+@lru_cache(maxsize=32)
+def _marks_of(model: ModelInfo) -> words.Marks:
+    talk = [Message(role, f"{_MARK}{number}") for number, role in enumerate(_A_TALK)]
+    try:
+        prompt = render(talk, model)
+    except ModelError:
+        prompt = render(talk, replace(model, chat_template=""))
+    tokens = [model.bos_token, model.eos_token, *model.control_tokens]
+    return words.marks(tokens, re.split(rf"{_MARK}\d", prompt))
 
 
 # --- families -------------------------------------------------------------------------------------------------------

@@ -33,7 +33,16 @@ from zwaif_fallback.last_words import LastWords
 from zwaif_fallback.models.chosen import ChosenModel
 from zwaif_fallback.opening import Opening
 from zwaif_fallback.unsaid import Unsaid, said_file
-from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, Message, PrimaryFailure, Sampling
+from zwaif_hooks.messages import (
+    Answer,
+    AnswerRecord,
+    ChatRequest,
+    FailureKind,
+    Message,
+    PrimaryFailure,
+    Purpose,
+    Sampling,
+)
 
 RECONSIDER_SECONDS = (10.0, 30.0, 120.0)
 """After the primary went down, how long ``auto`` waits before it looks whether its memory became free."""
@@ -132,7 +141,8 @@ class FallbackService:
         self._problem = ""
         self._last_answer = ""
         self._unsaid = Unsaid(said_file)
-        self._last = LastTier(LastWords(lambda: str(self._settings.get("API_FALLBACK_LAST_WORDS")), say))
+        self._last_words = LastWords(lambda: str(self._settings.get("API_FALLBACK_LAST_WORDS")), say)
+        self._last = LastTier(self._last_words)
         self._speaker = LocalTier(
             local,
             self.ready,
@@ -169,6 +179,14 @@ class FallbackService:
         """A reply is complete; one that was nothing but last words is to leave no trace in what comes."""
         if record.answered_by == LAST_WORDS and not record.failure.delivered:
             self._unsaid.add(record.text)
+
+    def while_waiting(self, request: ChatRequest) -> str | None:
+        """A short line for whoever has waited long; nothing for a summary, which nobody listens to."""
+        if request.purpose is Purpose.SUMMARY:
+            return None
+        line = self._last_words.meanwhile()
+        self._unsaid.add(line)
+        return line
 
     def turn_over(self, request: ChatRequest, reply: str) -> None:
         """The fallback has answered: what the next prompt begins with is read while the user thinks."""

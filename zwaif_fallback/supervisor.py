@@ -254,7 +254,7 @@ class LocalModel:
 
     def _load_into(self, worker: WorkerProcess, options: LoadOptions, progress: Progress) -> LoadedModel:
         exchange = worker.ask("load", options=pack(options))
-        watch = _Busy(worker.pid)
+        watch = _Busy(lambda: worker.pid)
         waited = 0.0
         step = min(5.0, self._hang_timeout)
         while True:
@@ -267,6 +267,7 @@ class LocalModel:
                 continue
             if event["event"] == "loaded":
                 return unpack_loaded(event["loaded"])
+            watch.stirred()
             progress(event["line"])
 
     def _install(self, options: LoadOptions, worker: WorkerProcess, loaded: LoadedModel) -> None:
@@ -412,8 +413,8 @@ class _Busy:
     A file mapped from a slow disk comes in without CPU time, and llama.cpp lets no thread of Python's speak meanwhile.
     """
 
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
+    def __init__(self, pid: Callable[[], int]) -> None:
+        self._pid = pid  # asked each time: a worker tells its own once it runs
         self._seen, self._memory = self._now()
         self._idle = 0.0
 
@@ -424,12 +425,16 @@ class _Busy:
         self._seen, self._memory = now, memory
         return self._idle
 
+    def stirred(self) -> None:
+        """It gave a sign of life by itself."""
+        self._idle = 0.0
+
     def _now(self) -> tuple[float, int]:
         """Seconds of CPU time, bytes of memory."""
         import psutil  # late, as in hardware
 
         try:
-            process = psutil.Process(self._pid)
+            process = psutil.Process(self._pid())
             times = process.cpu_times()
             return float(times.user + times.system), int(process.memory_info().rss)
         except psutil.Error:

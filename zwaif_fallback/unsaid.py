@@ -57,7 +57,8 @@ class Unsaid:
         """The request as if they had not been said.
 
         In a chat the user's words before them stay: nobody has answered them yet. A summary is to remember what
-        happened between the two, so there the whole exchange goes. Memories that Z-Waif quotes lose the line.
+        happened between the two, so there the whole exchange goes. Memories that Z-Waif quotes lose the line, and so
+        does a reply that began with one.
         """
         with self._lock:
             known = dict(self._known())
@@ -69,7 +70,7 @@ class Unsaid:
             if message.role != "assistant":
                 kept.append(_without_quoted(message, known))
             elif not _is_known(message.content, known):
-                kept.append(message)
+                kept.append(_without_start(message, known))
             elif request.purpose is Purpose.SUMMARY and kept and kept[-1].role == "user":
                 kept.pop()
         messages = (*kept, newest)
@@ -110,6 +111,15 @@ def _is_known(reply: str, known: Iterable[str]) -> bool:
     """v1.14-R4 puts a phrase to bridge the wait before each reply."""
     text = _compared(reply)
     return any(text == said or (len(said) >= LONG_ENOUGH and text.endswith(f" {said}")) for said in known)
+
+
+def _without_start(message: Message, known: Iterable[str]) -> Message:
+    """A reply without the line that was said while it was being prepared."""
+    text = message.content.lstrip()
+    for said in known:
+        if len(said) >= LONG_ENOUGH and text.startswith(f"{said} "):
+            return replace(message, content=text[len(said) :].lstrip())
+    return message
 
 
 def _without_quoted(message: Message, known: Iterable[str]) -> Message:

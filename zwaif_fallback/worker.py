@@ -1,6 +1,6 @@
 """The process that holds a local model: ``python -m zwaif_fallback.worker``, spoken to as in ``worker_protocol``.
 
-It ends as soon as its stdin does, whatever it is doing: Z-Waif may have been closed or killed.
+It ends as soon as the parent's end of its pipe is gone, whatever it is doing: Z-Waif may have been closed or killed.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, BinaryIO
 
 from zwaif_fallback.engines.base import Engine, GenerationStats, LoadOptions
 from zwaif_fallback.engines.leaving import leave
 from zwaif_fallback.engines.loading import make_engine
 from zwaif_fallback.errors import EngineError
 from zwaif_fallback.idle import IdlePriority
-from zwaif_fallback.worker_protocol import decode, encode, pack, pack_error, unpack_generation, unpack_options
+from zwaif_fallback.lifeline import hold_on
+from zwaif_fallback.worker_protocol import decode_request, encode, pack, pack_error, unpack_generation, unpack_options
 
 logger = logging.getLogger(__name__)
 
@@ -73,17 +74,23 @@ class Worker:
         self._cancelled_early: set[int] = set()
         self._idle = IdlePriority()
 
-    def serve(self, input_stream: Any) -> None:
+    def serve(self, input_stream: BinaryIO) -> None:
         """Work for ever: the reading thread ends the process at the end of ``input_stream``."""
+        self._send(0, "hello", pid=os.getpid())
         for target in (lambda: self._read(input_stream), self._beat):
             threading.Thread(target=target, daemon=True).start()
         while True:
             self._run(self._jobs.get())
 
-    def _read(self, input_stream: Any) -> None:
+    def _read(self, input_stream: BinaryIO) -> None:
         try:
             for line in input_stream:
-                self._receive(decode(line))
+                try:
+                    message = decode_request(line)
+                except ValueError as error:
+                    logger.warning("The parent sent a line that is not ours (%s): %.200r", error, line)
+                else:
+                    self._receive(message)
         finally:
             # Not sys.exit: nothing may outlive the parent, and native code may be busy for minutes.
             leave()
@@ -96,8 +103,10 @@ class Worker:
             self._cancel(message["id"])
         elif op == "ack":
             self._acknowledge(message["id"], message["pieces"])
-        else:
+        elif op in ("count", "ping"):
             self._guarded(self._count if op == "count" else self._pong, message)
+        else:
+            logger.warning("This worker cannot %s.", op)
 
     def _run(self, message: dict[str, Any]) -> None:
         work = {"load": self._load, "generate": self._generate, "unload": self._unload}[message["op"]]
@@ -201,25 +210,53 @@ class Worker:
                 self._send(reply.request, "beat", prefilled=now[1], generated=now[2])
 
 
-def take_stdout() -> int:
-    """Keep the real stdout for the protocol; what libraries print goes to stderr."""
-    output = os.dup(1)
+def take_pipes() -> tuple[BinaryIO, int]:
+    """The protocol's two pipes, moved off the standard handles, on which nothing is left for a library to disturb.
+
+    Whoever reads stdin then finds its end, and what is printed goes to stderr.
+    """
+    source, output = os.fdopen(os.dup(0), "rb"), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
     os.dup2(2, 1)
+    if sys.platform == "win32":
+        _set_standard_handles()
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
-    return output
+    return source, output
 
 
-def main(engine_maker: EngineMaker = make_engine) -> None:
-    """Serve until the parent closes the pipe."""
-    output = take_stdout()
+if sys.platform == "win32":
+
+    def _set_standard_handles() -> None:
+        """Python's C runtime does it by itself in ``python.exe``, but not in ``pythonw.exe``."""
+        import ctypes
+        import msvcrt
+        from ctypes import wintypes
+
+        set_handle = ctypes.WinDLL("kernel32").SetStdHandle
+        set_handle.argtypes = [wintypes.DWORD, wintypes.HANDLE]
+        for name, descriptor in ((-10, 0), (-11, 1), (-12, 2)):
+            set_handle(name & 0xFFFFFFFF, msvcrt.get_osfhandle(descriptor))
+
+
+def run(make_worker: Callable[[int], Worker]) -> None:
+    """Serve until the parent is gone."""
+    source, output = take_pipes()
+    hold_on()
     # Ctrl+C in Z-Waif's console reaches this process too; Z-Waif decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    Worker(output, engine_maker).serve(sys.stdin.buffer)
+    make_worker(output).serve(source)
+
+
+def main(engine_maker: EngineMaker = make_engine) -> None:
+    """The worker for text models."""
+    run(lambda output: Worker(output, engine_maker))
 
 
 if __name__ == "__main__":

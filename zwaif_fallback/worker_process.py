@@ -22,7 +22,8 @@ import zwaif_hooks
 from zwaif_fallback.engines.private_sockets import remove_leftovers
 from zwaif_fallback.errors import WorkerDied
 from zwaif_fallback.hardware import NO_WINDOW
-from zwaif_fallback.worker_protocol import FINAL_EVENTS, decode, encode, unpack_error
+from zwaif_fallback.lifeline import Lifeline
+from zwaif_fallback.worker_protocol import FINAL_EVENTS, decode_event, encode, unpack_error
 
 logger = logging.getLogger(__name__)
 stderr_logger = logging.getLogger("zwaif_fallback.worker.stderr")
@@ -82,15 +83,19 @@ class WorkerProcess:
     ) -> None:
         """``whose`` process it is, for the line that tells of its end."""
         self._whose = whose
+        self._lifeline = Lifeline()
         self._process = subprocess.Popen(
             list(command),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=neutral_folder(),
-            env=worker_environment(os.environ if environment is None else environment),
+            env=worker_environment(os.environ if environment is None else environment) | self._lifeline.environment,
             creationflags=NO_WINDOW,
+            **self._lifeline.popen,
         )
+        self._lifeline.hold(self._process)
+        self._told_pid = 0
         self._requests = itertools.count(1)
         self._exchanges: dict[int, Exchange] = {}
         self._exchanges_lock = threading.Lock()
@@ -103,7 +108,9 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        return self._process.pid
+        """The process that computes, once it has told; before that the one that was started, which on Windows, in a
+        virtual environment, is only a redirector."""
+        return self._told_pid or self._process.pid
 
     @property
     def alive(self) -> bool:
@@ -133,6 +140,7 @@ class WorkerProcess:
 
     def kill(self) -> None:
         self._process.kill()
+        self._lifeline.cut()  # a redirector's child, too
         self._process.wait()
         remove_leftovers()
 
@@ -170,20 +178,26 @@ class WorkerProcess:
         assert pipe is not None
         for line in pipe:
             try:
-                yield decode(line)
-            except ValueError:
-                logger.warning("The worker sent a line that is not ours: %.200r", line)
+                yield decode_event(line)
+            except ValueError as error:
+                logger.warning("The worker sent a line that is not ours (%s): %.200r", error, line)
 
     def _deliver(self, message: dict[str, Any]) -> None:
+        if message["event"] == "hello":
+            self._told_pid = message["pid"]
+            return
         with self._exchanges_lock:
             exchange = self._exchanges.get(message["id"])
             if message["event"] in FINAL_EVENTS:
                 self._exchanges.pop(message["id"], None)
-        if exchange is not None:
+        if exchange is None:
+            logger.info("The worker answers a request that nobody waits for: %.200r", message)
+        else:
             exchange.deliver(message)
 
     def _announce_end(self) -> None:
         self._process.wait()
+        self._lifeline.cut()
         self._threads[0].join(1.0)  # stderr's last words belong into the cause
         with self._exchanges_lock:
             self._ended = True

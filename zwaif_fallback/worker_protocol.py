@@ -1,9 +1,12 @@
-"""The lines that parent and worker exchange over the worker's stdin and stdout: one JSON object each, ASCII only.
+"""The lines that parent and worker exchange over two pipes: one JSON object each, ASCII only.
 
-Parent to worker: ``op`` is ``load``, ``count``, ``generate``, ``ack``, ``cancel``, ``unload`` or ``ping``.
-Worker to parent: ``event`` is ``progress``, ``loaded``, ``counts``, ``started``, ``piece``, ``beat``, ``done``,
-``unloaded``, ``pong`` or ``error``. Every line carries the ``id`` of the request it belongs to. A ``generate``
-with ``idle`` set runs at the lowest priority. The worker ends when its stdin does.
+Parent to worker: ``op`` is one of ``OPS``. Worker to parent: ``event`` is one of ``EVENTS``; the first is ``hello``
+with the worker's own ``pid``. Every line carries the ``id`` of the request it belongs to (0 for ``hello``). A
+``generate`` with ``idle`` set runs at the lowest priority. A line that is none of these is skipped, with a line in the
+log. The worker ends when its pipe does.
+
+The pipes are started as the worker's stdin and stdout, and moved away first thing (``worker.take_pipes``): Windows lets
+nobody ask what kind of handle stdin is while a thread reads from it, and each C runtime that comes with a library asks.
 """
 
 from __future__ import annotations
@@ -15,9 +18,41 @@ from typing import Any
 
 from zwaif_fallback import errors
 from zwaif_fallback.engines.base import Generation, LoadedModel, LoadOptions
+from zwaif_fallback.installing import remedy_for
 from zwaif_hooks.messages import ModelInfo, Sampling
 
-FINAL_EVENTS = frozenset({"loaded", "counts", "done", "unloaded", "pong", "error"})
+_Fields = Mapping[str, type]
+
+OPS: Mapping[str, _Fields] = {
+    "load": {"options": dict},
+    "count": {"texts": list},
+    "generate": {"generation": dict},
+    "ack": {"pieces": int},
+    "cancel": {},
+    "unload": {},
+    "ping": {},
+    # Of the process that looks at pictures:
+    "open": {"folder": str, "model": str},
+    "describe": {"picture": str},
+}
+"""What the parent asks, with the fields that must be there."""
+EVENTS: Mapping[str, _Fields] = {
+    "hello": {"pid": int},
+    "progress": {"line": str},
+    "loaded": {"loaded": dict},
+    "counts": {"counts": list},
+    "started": {},
+    "piece": {"text": str},
+    "beat": {"prefilled": int, "generated": int},
+    "done": {"stats": dict},
+    "unloaded": {},
+    "pong": {},
+    "error": {"kind": str, "message": str},
+    "opened": {},
+    "described": {"text": str},
+}
+"""What the worker tells, with the fields that must be there."""
+FINAL_EVENTS = frozenset({"loaded", "counts", "done", "unloaded", "pong", "error", "opened", "described"})
 """The last line that belongs to a request."""
 
 
@@ -26,11 +61,30 @@ def encode(message: Mapping[str, Any]) -> bytes:
     return json.dumps(message, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n"
 
 
-def decode(line: bytes) -> dict[str, Any]:
+def decode_request(line: bytes) -> dict[str, Any]:
     """Raises ValueError for a line that is not one of ours."""
-    message = json.loads(line)
+    return _decode(line, "op", OPS)
+
+
+def decode_event(line: bytes) -> dict[str, Any]:
+    """Raises ValueError for a line that is not one of ours."""
+    return _decode(line, "event", EVENTS)
+
+
+def _decode(line: bytes, kind: str, known: Mapping[str, _Fields]) -> dict[str, Any]:
+    try:
+        message = json.loads(line)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
     if not isinstance(message, dict):
         raise ValueError("not an object")
+    name = message.get(kind)
+    fields = known.get(name) if isinstance(name, str) else None
+    if fields is None:
+        raise ValueError(f"unknown {kind}")
+    wrong = [key for key, wanted in {"id": int, **fields}.items() if not isinstance(message.get(key), wanted)]
+    if wrong:
+        raise ValueError(f"missing or of another type: {', '.join(wrong)}")
     return message
 
 
@@ -44,14 +98,16 @@ def unpack_generation(fields: Mapping[str, Any]) -> Generation:
 
 
 def unpack_loaded(fields: Mapping[str, Any]) -> LoadedModel:
-    return LoadedModel(**{**fields, "info": ModelInfo(**fields["info"]), "notes": tuple(fields["notes"])})
+    info = ModelInfo(**{**fields["info"], "control_tokens": tuple(fields["info"]["control_tokens"])})
+    return LoadedModel(**{**fields, "info": info, "notes": tuple(fields["notes"])})
 
 
 def pack_error(error: BaseException) -> dict[str, Any]:
     """Ours keep their class; any other exception becomes an EngineError with its type in the text."""
     if isinstance(error, errors.FallbackError):
         return {"kind": type(error).__name__, "message": str(error)}
-    return {"kind": "EngineError", "message": f"The local model failed ({type(error).__name__}: {error})."}
+    cause = f"{type(error).__name__}: {error}"
+    return {"kind": "EngineError", "message": f"The local model failed ({cause}). {remedy_for(cause, '')}".rstrip()}
 
 
 def unpack_error(fields: Mapping[str, Any]) -> errors.FallbackError:

@@ -44,6 +44,7 @@ SETTINGS = {
     "API_FALLBACK_CONNECT_TIMEOUT": 0.5,
     "API_FALLBACK_FIRST_TOKEN_TIMEOUT": 1.0,
     "API_FALLBACK_STALL_TIMEOUT": 0.8,
+    "API_FALLBACK_SILENCE_LIMIT": 12.0,
 }
 LONGEST_RUN = 1800.0
 """Seconds after which no further turn is begun."""

@@ -58,7 +58,7 @@ class Bridge:
 
     def _start(self) -> None:
         self.settings.reload()
-        self.plugins.hook.zwaif_started(host=self.host)
+        self.plugins.start(self.host)
         if not self.runtime.enabled:
             log.say("Fallback is switched off (API_FALLBACK_ENABLED = OFF): Z-Waif runs as if it were not installed")
             return

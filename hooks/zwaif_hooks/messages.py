@@ -165,6 +165,9 @@ class ModelInfo:
     """The tokenizer's own Jinja template, empty where it has none."""
     bos_token: str = ""
     eos_token: str = ""
+    control_tokens: tuple[str, ...] = ()
+    """Texts that the tokenizer reads as one token with a meaning of its own. They never stand in a message's content:
+    there a zero-width space is put into them."""
 
 
 @dataclass
@@ -172,7 +175,7 @@ class Answer:
     """A plugin's answer to ``on_primary_failure``, where it wants to say more than the text."""
 
     pieces: Iterable[str]
-    """The reply, piece by piece as it is made; iterated in the thread of Z-Waif that waits for the reply."""
+    """The reply, piece by piece as it is made; iterated in the thread in which the hook was called."""
     answered_by: str = ""
     """Who speaks, for example a model's name; may still change while ``pieces`` is being iterated."""
     tokens: int | None = None
@@ -180,6 +183,10 @@ class Answer:
     exact: bool = False
     """True where the speaker was given ``failure.delivered`` as the beginning of its own turn and goes on from its last
     character; otherwise what it says again is looked for and taken out."""
+    keeps_time: bool = False
+    """True where the pieces end, or raise, by themselves when they take too long: loading a model may take minutes. All
+    other answers are given up after ``API_FALLBACK_FIRST_TOKEN_TIMEOUT`` seconds without a first text, and
+    ``API_FALLBACK_STALL_TIMEOUT`` without more."""
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from contextvars import copy_context
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from zwaif_hooks import specs
 from zwaif_hooks.messages import Answer, ChatRequest, Message, ModelInfo, PrimaryFailure
+from zwaif_hooks.threads import Courier, begun, in_time
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from zwaif_hooks.host.handle import Host
 
 ENTRY_POINT_GROUP = "zwaif"
 BLOCK_VARIABLE = "ZWAIF_BLOCK_PLUGINS"
 TRACE_VARIABLE = "ZWAIF_TRACE_PLUGINS"
+OURS = "zwaif_fallback."
+"""The package's own plugin: it keeps its time, and a thread between it and Z-Waif would only cost some."""
+LINE_SECONDS = 1.0
+"""How long a plugin may look for something to say while an answer is awaited."""
+PROMPT_SECONDS = 2.0
+"""How long one may take to write a prompt."""
+START_SECONDS = 5.0
+"""How long one may take to be imported, to start, or to build its part of the page. Z-Waif's start waits for that."""
+TOLD = frozenset({"primary_answered", "fallback_answered", "primary_failed", "primary_recovered"})
+"""Hooks that only tell something: they are called in a thread of the plugin's own, in their order."""
+AWAITED = {"zwaif_started": START_SECONDS, "format_prompt": PROMPT_SECONDS}
+"""Hooks whose end is waited for, so long. ``on_primary_failure`` has the deadlines of a reply (``rescue``)."""
 
 Report = Callable[[str, BaseException | None], None]
 
@@ -27,9 +48,12 @@ class PluginManager:
 
     def __init__(self, report: Report) -> None:
         self._report = report
+        self._host: Host | None = None
         self._pm = pluggy.PluginManager(specs.PROJECT)
         self._pm.add_hookspecs(specs)
+        self._trace: Callable[[str], object] = bool
         if os.environ.get(TRACE_VARIABLE):
+            self._trace = lambda text: report(f"[trace] {text}", None)
             self._pm.trace.root.setwriter(lambda text: report("[trace] " + text.rstrip(), None))
             self._pm.enable_tracing()
 
@@ -44,7 +68,8 @@ class PluginManager:
     def discover(self) -> None:
         """Register every plugin that declares an entry point in the group ``zwaif``.
 
-        Names listed in ``ZWAIF_BLOCK_PLUGINS`` (comma-separated) are left out without being imported.
+        Names listed in ``ZWAIF_BLOCK_PLUGINS`` (comma-separated) are left out without being imported. One that takes
+        longer than ``START_SECONDS`` to be imported joins when it is ready.
         """
         from importlib.metadata import entry_points
 
@@ -52,15 +77,31 @@ class PluginManager:
         for entry_point in entry_points(group=ENTRY_POINT_GROUP):
             if entry_point.name in blocked or self._pm.has_plugin(entry_point.name):
                 continue
-            try:
-                plugin = entry_point.load()
-            except (Exception, SystemExit) as error:
-                self._report(f"Plugin {entry_point.name!r} could not be loaded and is left out: {_line(error)}", error)
+            if entry_point.value.startswith(OURS):
+                self._join(entry_point.name, entry_point.load, guarded=False)
                 continue
-            self.register(plugin, entry_point.name)
+            loading = begun(entry_point.load)
+            try:
+                loading.exception(START_SECONDS)
+            except Exception:  # of the wait: what the import raised is told by _join
+                self._report(
+                    f"Plugin {entry_point.name!r} is not imported after {START_SECONDS:g} s; it is not waited for",
+                    None,
+                )
+                loading.add_done_callback(partial(self._come_late, entry_point.name))
+                continue
+            self._join(entry_point.name, loading.result)
 
-    def register(self, plugin: object, name: str) -> bool:
-        """Add one plugin; False (and one line) when it does not fit the specifications."""
+    def start(self, host: Host) -> None:
+        """Z-Waif is up: every plugin is told, and one that joins later as well."""
+        self._host = host
+        self._pm.hook.zwaif_started(host=host)
+
+    def register(self, plugin: object, name: str, guarded: bool = False) -> bool:
+        """Add one plugin; False (and one line) when it does not fit the specifications.
+
+        ``guarded``: it may be slow or hang, so its hooks get threads and deadlines of their own.
+        """
         try:
             if self._pm.has_plugin(name) or self._pm.is_registered(plugin):
                 raise ValueError("it is registered already")
@@ -73,22 +114,65 @@ class PluginManager:
             return False
         for caller in self._pm.get_hookcallers(plugin) or ():
             self._check_spelling(caller, plugin, name)
+        courier = Courier(lambda: self._report(f"Plugin {name!r} does not keep up and misses some calls", None))
         for hook, impl in self._implementations(plugin):
             impl.function = self._guarded(impl.function, name, hook)
+            if guarded:
+                impl.function = self._in_its_own_time(impl.function, name, hook, courier)
         return True
+
+    def _join(self, name: str, load: Callable[[], object], guarded: bool = True) -> bool:
+        try:
+            plugin = load()
+        except BaseException as error:
+            if _is_ctrl_c(error):
+                raise
+            self._report(f"Plugin {name!r} could not be loaded and is left out: {_line(error)}", error)
+            return False
+        return self.register(plugin, name, guarded)
+
+    def _come_late(self, name: str, loading: Future[object]) -> None:
+        if not self._join(name, loading.result):
+            return
+        self._report(f"Plugin {name!r} is imported now and joins in", None)
+        for impl in self._pm.hook.zwaif_started.get_hookimpls():
+            if impl.plugin_name == name and self._host is not None:
+                impl.function(*[self._host for _ in impl.argnames])
 
     def unregister(self, name: str) -> None:
         if self._pm.has_plugin(name):
             self._pm.unregister(name=name)
 
+    def answerers(self) -> list[str]:
+        """Names of the plugins that may answer a request, in the order in which they are asked."""
+        return [impl.plugin_name for impl in self._answering()]
+
+    def ask(self, name: str, request: ChatRequest, failure: PrimaryFailure) -> Answer | None:
+        """The answer of one plugin; None where it does not want to answer, or is gone."""
+        arguments = {"request": request, "failure": failure}
+        for impl in self._answering():
+            if impl.plugin_name == name:
+                self._trace(f"on_primary_failure of {name} [hook]")
+                answer: Answer | None = impl.function(*(arguments[name] for name in impl.argnames))
+                return answer
+        return None
+
     def answer(
         self, request: ChatRequest, failure: PrimaryFailure, skip: Sequence[str] = ()
     ) -> tuple[str, Answer] | None:
-        """Ask for a reply, leaving out the plugins named in ``skip``; None when nobody wants to answer."""
-        left_out = [plugin for name in skip if (plugin := self._pm.get_plugin(name)) is not None]
-        caller = self._pm.subset_hook_caller("on_primary_failure", remove_plugins=left_out)
-        answered: tuple[str, Answer] | None = caller(request=request, failure=failure)
-        return answered
+        """Ask all plugins but those named in ``skip``, in this thread; None when nobody wants to answer."""
+        for name in self.answerers():
+            if name not in skip and (answer := self.ask(name, request, failure)) is not None:
+                return name, answer
+        return None
+
+    def line_while_waiting(self, request: ChatRequest, failure: PrimaryFailure) -> str:
+        """Something short to say when no answer has begun; empty when no plugin has it ready at once."""
+        try:
+            line = in_time(lambda: self._pm.hook.say_while_waiting(request=request, failure=failure), LINE_SECONDS)
+        except TimeoutError:
+            return ""
+        return line.strip() if isinstance(line, str) else ""
 
     def format_prompt(self, messages: Sequence[Message], model: ModelInfo, partial: str) -> str | None:
         written: str | None = self._pm.hook.format_prompt(messages=messages, model=model, partial=partial)
@@ -100,8 +184,30 @@ class PluginManager:
         for impl in self._pm.hook.register_settings_ui.get_hookimpls():
             arguments = {"gradio": gradio, "host": host}
             call = _bound(_raw(impl.function), [arguments[name] for name in impl.argnames])
-            found.append((impl.plugin_name, call))
+            found.append((impl.plugin_name, _built_in_time(call) if _is_timed(impl.function) else call))
         return found
+
+    def _in_its_own_time(
+        self, function: Callable[..., Any], name: str, hook: str, courier: Courier
+    ) -> Callable[..., Any]:
+        def told(*args: Any) -> None:
+            courier.send(partial(function, *args))
+
+        def awaited(*args: Any) -> Any:
+            try:
+                return in_time(partial(function, *args), AWAITED[hook])
+            except TimeoutError:
+                seconds = f"{AWAITED[hook]:g} s"
+                self._report(f"Plugin {name!r} is not done with {hook} after {seconds}; it is not waited for", None)
+                return None
+
+        timed = told if hook in TOLD else awaited if hook in AWAITED else partial(function)
+        timed.raw, timed.timed = _raw(function), True  # type: ignore[union-attr]
+        return timed
+
+    def _answering(self) -> list[Any]:
+        """Not pluggy's own loop, which knows no deadline for one plugin."""
+        return self._pm.hook.on_primary_failure.get_hookimpls()[::-1]
 
     def _implementations(self, plugin: object) -> Iterator[tuple[str, Any]]:
         for caller in self._pm.get_hookcallers(plugin) or ():
@@ -127,7 +233,9 @@ class PluginManager:
             try:
                 result = function(*args, **kwargs)
                 return check(result, name) if check and result is not None else result
-            except (Exception, SystemExit) as error:
+            except BaseException as error:
+                if _is_ctrl_c(error):
+                    raise
                 self._report(f"Plugin {name!r} failed in {hook} and is passed over: {_line(error)}", error)
                 return None
 
@@ -141,6 +249,29 @@ def _line(error: BaseException) -> str:
     return text if " " in text else f"{type(error).__name__} {text}".strip()
 
 
+def _is_timed(function: Any) -> bool:
+    return getattr(function, "timed", False)
+
+
+def _built_in_time(build: Callable[[], None]) -> Callable[[], None]:
+    """Gradio keeps what is being built in context variables, which a thread does not inherit."""
+
+    def built() -> None:
+        try:
+            in_time(partial(copy_context().run, build), START_SECONDS)
+        except Exception:
+            raise
+        except BaseException as error:  # not the user's: that one would be raised in this thread
+            raise RuntimeError(f"{error!r}") from error
+
+    return built
+
+
+def _is_ctrl_c(error: BaseException) -> bool:
+    """Python raises the user's Ctrl+C in the main thread and nowhere else."""
+    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
+
+
 def _raw(function: Any) -> Callable[..., Any]:
     raw: Callable[..., Any] = getattr(function, "raw", function)
     return raw
@@ -150,26 +281,27 @@ def _bound(function: Callable[..., Any], arguments: list[Any]) -> Callable[[], N
     return lambda: function(*arguments)
 
 
-def _checked_answer(result: Any, name: str) -> tuple[str, Answer]:
+def _checked_answer(result: Any, name: str) -> Answer:
     """A text becomes one piece; anything that is not text or an iterable of it is refused."""
     if isinstance(result, Answer):
-        return name, result
+        return result
     if isinstance(result, str):
         if not result.strip():
             raise ValueError("an empty reply; return None to pass")
-        return name, Answer([result], name)
+        return Answer([result], name)
     if isinstance(result, Iterable) and not isinstance(result, (bytes, bytearray, dict)):
-        return name, Answer(result, name)
+        return Answer(result, name)
     raise TypeError(f"expected text, pieces of text, Answer or None, got {type(result).__name__}")
 
 
-def _checked_prompt(result: Any, name: str) -> str:
+def _checked_text(result: Any, name: str) -> str:
     if isinstance(result, str):
         return result
-    raise TypeError(f"expected the prompt as text or None, got {type(result).__name__}")
+    raise TypeError(f"expected text or None, got {type(result).__name__}")
 
 
 _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "on_primary_failure": _checked_answer,
-    "format_prompt": _checked_prompt,
+    "format_prompt": _checked_text,
+    "say_while_waiting": _checked_text,
 }

@@ -200,6 +200,11 @@ class Pump:
                 raise self._error
             return None
 
+    def wait(self, seconds: float) -> bool:
+        """Whether there is something to take, or the end, within ``seconds``."""
+        with self._changed:
+            return self._clock.wait(self._changed, self._ready, seconds)
+
     def abandon(self) -> None:
         """Nobody reads any more: close the connection so that the server's slot becomes free."""
         self._closers.close()

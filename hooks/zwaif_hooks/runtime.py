@@ -11,6 +11,7 @@ from zwaif_hooks.clock import Clock, SystemClock
 from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.primary import PrimaryBook
 from zwaif_hooks.records import TurnLog
+from zwaif_hooks.rescue import is_a_plugins_thread
 
 
 @dataclass
@@ -34,8 +35,10 @@ class Runtime:
 
         An edited ``.env`` counts at once, and to look for one would cost a healthy message more than most of what we
         do: where the server will be asked anyway, that is done while it thinks or afterwards, and when it failed
-        (``still_enabled``).
+        (``still_enabled``). What a plugin asks while it answers is its own business.
         """
+        if is_a_plugins_thread():
+            return False
         if self.settings.get("API_FALLBACK_ENABLED") and not self.primaries.one_is_open():
             return True
         return self.still_enabled()

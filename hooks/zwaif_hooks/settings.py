@@ -40,4 +40,14 @@ GUARD_SETTINGS: tuple[Setting, ...] = (
         maximum=600,
         advanced=True,
     ),
+    Setting(
+        "API_FALLBACK_SILENCE_LIMIT",
+        12.0,
+        "Seconds of silence, once the LLM server was given up, before the companion says a short line such as "
+        '"give me a moment"; the answer follows when it is ready in time.',
+        label="Seconds of silence",
+        minimum=3,
+        maximum=600,
+        advanced=True,
+    ),
 )

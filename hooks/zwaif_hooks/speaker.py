@@ -31,8 +31,9 @@ class Speaker:
     """No repetition at the seam, never blank, never a repeated reply."""
 
     def __init__(
-        self, plugin: str, answer: Answer, request: ChatRequest, failure: PrimaryFailure, clock: Clock
+        self, plugin: str, answer: Answer, request: ChatRequest, failure: PrimaryFailure, clock: Clock, began: float
     ) -> None:
+        """``began`` is when the failure was detected, by ``clock``: times are told from there."""
         self.plugin = plugin
         self.answer = answer
         self.pieces = iter([answer.pieces] if isinstance(answer.pieces, str) else answer.pieces)
@@ -41,7 +42,7 @@ class Speaker:
         self._failure = failure
         self._joiner = Joiner(failure.delivered, exact=answer.exact)
         self._clock = clock
-        self._began = clock.now()
+        self._began = began
         self._first = 0.0
 
     def speak(self) -> Iterator[str]:

@@ -34,15 +34,25 @@ def zwaif_started(host: Host) -> None:
 def on_primary_failure(request: ChatRequest, failure: PrimaryFailure) -> str | Iterable[str] | Answer | None:
     """Answer a request that the primary LLM server could not.
 
-    Runs when a request failed or was not worth asking, in the thread of Z-Waif that waits for the reply; in a thread of
-    ours while the primary is only late and still has its chance (it may yet win: the pieces are closed then). Also
-    when a stream broke off, with what Z-Waif already has in ``failure.delivered``. Return the reply as a whole, as an
+    Runs in a thread of ours when a request failed or was not worth asking; also while the primary is only late and
+    still has its chance (it may yet win: the pieces are closed then), and when a stream broke off, with what Z-Waif
+    already has in ``failure.delivered``. Return the reply as a whole, as an
     iterable of pieces (spoken sentence by sentence while you make them), or as an
     :class:`~zwaif_hooks.messages.Answer`; when something was delivered, the text that follows it.
 
     ``None`` or a reply without text means "not me": the next plugin is asked. The first that answers wins. One that
     raises in the middle of its answer is followed by the next, which gets the longer ``delivered``. If nobody answers,
     Z-Waif sees the primary's own failure.
+    """
+
+
+@hookspec(firstresult=True)
+def say_while_waiting(request: ChatRequest, failure: PrimaryFailure) -> str | None:
+    """Give a short line to say while an answer is awaited.
+
+    Runs at most once a reply, in a thread of ours, when no plugin has begun to answer for
+    ``API_FALLBACK_SILENCE_LIMIT`` seconds. The first line wins; ``None`` means "nothing". The answer follows it
+    if it begins within the same time again; otherwise the line is the whole reply. Return at once.
     """
 
 
@@ -69,16 +79,15 @@ def register_settings_ui(gradio: Any, host: Host) -> None:
 
 @hookspec
 def fallback_answered(record: AnswerRecord) -> None:
-    """A reply by a plugin is complete. Runs after each one, in the thread that waited for it; be quick."""
+    """A reply by a plugin was heard to its end. Runs after each one, never where the primary spoke first after all."""
 
 
 @hookspec
 def primary_answered(primary: str, describe: Callable[[], ChatRequest], reply: str) -> None:
     """The primary gave a whole reply itself.
 
-    Runs after each one, in the thread of Z-Waif that read it and before Z-Waif goes on: return within microseconds and
-    do what takes longer in a thread of your own. ``describe`` puts the request into words; call it there, once, and let
-    go of it, as it holds the request. ``primary`` is ``host:port``.
+    Runs after each one. ``describe`` puts the request into words; call it once, and let go of it, as it holds the
+    request. ``primary`` is ``host:port``.
     """
 
 

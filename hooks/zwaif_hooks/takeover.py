@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -19,15 +19,13 @@ from zwaif_hooks.pump import FOREVER, Chunk, Closers, PrimaryError, Pump, Source
 from zwaif_hooks.race import Race
 from zwaif_hooks.reading import Reading
 from zwaif_hooks.records import BY_PRIMARY, CHARS_A_TOKEN, TurnRecord
-from zwaif_hooks.speaker import Speaker
+from zwaif_hooks.rescue import AHEAD, Rescue
 from zwaif_hooks.truth import could_be_an_apology, is_an_apology, is_cut_to_nothing, looks_unfinished
 from zwaif_hooks.usage import Usage, unread
 
 if TYPE_CHECKING:
     from zwaif_hooks.runtime import Runtime
 
-AHEAD = 16
-"""Pieces a rival may be ahead of its reader; a local engine waits then instead of working for nobody."""
 MORE_ROOM = (
     "Give the server a larger context window (Ollama: num_ctx or OLLAMA_CONTEXT_LENGTH), or lower MESSAGE_PAIR_LIMIT "
     "or TOKEN_LIMIT in Z-Waif's .env"
@@ -85,10 +83,9 @@ class Turn:
         self._reading: Reading | Pump | None = None
         self._race: Race | None = None
         self._delivered = ""
-        self._speaker: Speaker | None = None
+        self._rescue: Rescue | None = None
         self._abandoned = self._over = False
         self._failure: PrimaryFailure | None = None
-        self._answer: AnswerRecord | None = None
         self._usage: Usage | None = None
         self._primary_pieces = 0
         self._note = ""
@@ -131,6 +128,12 @@ class Turn:
             self._runtime.plugins.hook.primary_answered(
                 primary=self._primary.name, describe=self._call.describe, reply=self._delivered
             )
+        elif answered and (record := self._answered()) is not None:
+            self._runtime.plugins.hook.fallback_answered(record=record)
+
+    def _answered(self) -> AnswerRecord | None:
+        """Who answered in the primary's place, once that reply is complete; nobody where the primary was heard."""
+        return self._rescue.record if self._failure is not None and self._rescue is not None else None
 
     def _speakers(self) -> Iterator[Chunk]:
         if self._reading is None:
@@ -165,9 +168,9 @@ class Turn:
             self._reading.abandon()
         if race is not None:
             race.rival.abandon()
-        speaker = self._speaker
-        if speaker is not None:
-            speaker.close()  # where it is being read at this very moment, the reader sees the flag and closes it
+        rescue = self._rescue
+        if rescue is not None:
+            rescue.stop()
 
     def _leave_previous_turn(self) -> None:
         """Z-Waif never closes an iterator: a Reroll leaves the old one behind in the same thread and asks again."""
@@ -310,33 +313,19 @@ class Turn:
 
     def _from_plugins(self, failure: PrimaryFailure, error: PrimaryError | None) -> Iterator[Chunk]:
         request = self._described(failure, error)
-        asked: list[str] = []
-        while (answered := self._runtime.plugins.answer(request, failure, asked)) is not None:
-            plugin, answer = answered
-            asked.append(plugin)
-            speaker = Speaker(plugin, answer, request, failure, self._clock)
-            self._speaker = speaker
-            try:
-                for text in speaker.speak():
-                    yield Chunk(text)
-                    if self._abandoned:
-                        return
-            except Exception as caught:
-                self._runtime.report(f"Plugin {plugin!r} failed in the middle of its answer", caught)
-                failure = replace(failure, delivered=failure.delivered + speaker.said)
-                continue
-            finally:
-                self._speaker = None
-                speaker.close()
-            if speaker.said:
-                self._answer = speaker.record()
-                self._runtime.plugins.hook.fallback_answered(record=self._answer)
-                return
-        if not (asked and failure.delivered):
+        rescue = self._rescue = Rescue(self._runtime, request, failure)
+        try:
+            for text in rescue.texts():
+                yield Chunk(text)
+                if self._abandoned:
+                    return
+        finally:
+            rescue.stop()
+        if rescue.record is None and not (rescue.asked and failure.delivered):
             raise NobodyAnswered(failure, error)
 
     def _record(self, chars: int, answered: bool) -> TurnRecord:
-        failure, answer = self._failure, self._answer
+        failure, answer = self._failure, self._answered()
         counted = self._usage.reply_tokens if self._usage is not None else None
         made = answer.tokens if answer is not None else None
         by = BY_PRIMARY if failure is None else answer.answered_by if answer is not None else ""

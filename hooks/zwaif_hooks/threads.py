@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+T = TypeVar("T")
 
 KEPT = 4
 """Idle threads that are kept."""
@@ -64,3 +71,72 @@ class ThreadCache:
 
 readers = ThreadCache("zwaif-primary")
 """The threads in which replies are read."""
+
+
+def begun(work: Callable[[], T]) -> Future[T]:
+    """``work`` going on in a thread of ours."""
+    from concurrent.futures import Future  # late: only a plugin of somebody else's needs it, and Z-Waif's start waits
+
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    readers.run(run)
+    return future
+
+
+def in_time(work: Callable[[], T], seconds: float) -> T:
+    """What ``work`` returns, done in a thread of ours that is left alone when it takes longer.
+
+    Raises:
+        TimeoutError: it took longer than ``seconds``.
+        BaseException: whatever ``work`` raises.
+    """
+    future = begun(work)
+    try:
+        return future.result(seconds)
+    except Exception:
+        if future.done():
+            raise
+        raise TimeoutError(f"not done within {seconds:g} s") from None
+
+
+class Courier:
+    """Does small jobs one after the other in a thread of its own, for somebody who may be slow or hang.
+
+    ``late`` is called once when more than ``most`` of them wait; the newest are then dropped until there is room.
+    """
+
+    def __init__(self, late: Callable[[], object], most: int = 100) -> None:
+        self._late = late
+        self._most = most
+        self._lock = threading.Lock()
+        self._waiting: deque[Job] = deque()
+        self._running = self._complained = False
+
+    def send(self, job: Job) -> None:
+        """Returns at once. ``job`` must not raise."""
+        with self._lock:
+            if len(self._waiting) >= self._most:
+                complain, self._complained = not self._complained, True
+            else:
+                complain = False
+                self._waiting.append(job)
+            start, self._running = not self._running, True
+        if start:
+            readers.run(self._run)
+        if complain:
+            self._late()
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._running = False
+                    return
+                job = self._waiting.popleft()
+            job()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 SENTENCE = " a\U0001f600b\u00e9."
@@ -24,15 +26,17 @@ def convert_companion(target: Path, file_type: str = "F16") -> Path:
     return target
 
 
-def make_parrot(target: Path, layers: int = 1) -> Path:
+def make_parrot(target: Path, layers: int = 1, control: Mapping[str, int] = MappingProxyType({})) -> Path:
     """A model with Mistral's kind of tokenizer, begin token included, that says :data:`SENTENCE` and ends.
 
     Its layers add nothing, so what follows a token depends on that token alone: each has one row in the output.
+    ``control`` are more tokens, each with its kind.
     """
     import gguf
     import numpy as np
 
     texts, kinds = _vocabulary(gguf)
+    texts, kinds = [*texts, *control], [*kinds, *control.values()]
     writer = gguf.GGUFWriter(target, "llama")
     _write_shape(writer, layers, len(texts))
     _write_tokenizer(writer, texts, kinds)

@@ -25,7 +25,7 @@ from zwaif_fallback.engines.private_sockets import remove_leftovers
 from zwaif_fallback.errors import EngineError, ModelError, WorkerDied
 from zwaif_fallback.supervisor import LocalModel, fits_beside
 from zwaif_fallback.worker_process import COMMAND, worker_environment
-from zwaif_fallback.worker_protocol import decode, encode, pack
+from zwaif_fallback.worker_protocol import decode_event, encode, pack
 from zwaif_hooks.messages import Sampling
 
 pytest.importorskip("xllamacpp")
@@ -130,7 +130,7 @@ def begun_worker(model: Path) -> subprocess.Popen[bytes]:
     worker.stdin.write(encode({"op": "generate", "id": 2, "generation": pack(LONG), "ahead": 10_000}))
     worker.stdin.flush()
     for line in worker.stdout:
-        if decode(line)["event"] == "piece":
+        if decode_event(line)["event"] == "piece":
             return worker
     raise AssertionError("the worker said nothing")
 

@@ -165,6 +165,10 @@ def test_a_model_in_a_format_of_another_library(copy: Path, published: dict[str,
         (OSError(28, "No space left on device"), ModelError, "The disk is full"),
         (ConnectionError("x"), ModelNotFound, "cannot be reached"),
         (KeyError("odd"), ModelError, "KeyError"),
+        (ModuleNotFoundError("No module named 'torch'"), ModelError, "zwaif-fallback doctor"),
+        (OSError("[WinError 126] x Error loading 'torch\\lib\\c10.dll'"), ModelError, "Visual C++ Redistributable"),
+        (ImportError("DLL load failed while importing tokenizers: x"), ModelError, "Visual C++ Redistributable"),
+        (RuntimeError("Failed to import llama:\nDLL load failed while importing x"), ModelError, "Visual C++"),
     ],
 )
 def test_library_errors_become_remedies(error: Exception, kind: type[FallbackError], message: str) -> None:

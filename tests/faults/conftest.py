@@ -88,6 +88,7 @@ def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guarded
         "API_FALLBACK_CONNECT_TIMEOUT": 2.0,
         "API_FALLBACK_FIRST_TOKEN_TIMEOUT": 15.0,
         "API_FALLBACK_STALL_TIMEOUT": 10.0,
+        "API_FALLBACK_SILENCE_LIMIT": 12.0,
     }
     store = SimpleNamespace(get=settings.__getitem__, reload=lambda: None)
     plugins = PluginManager(report)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -190,11 +191,11 @@ def test_when_nobody_answers_the_host_sees_the_failure(
 
 
 def test_the_first_text_arrives_before_the_answer_is_complete(guarded: Guarded, ask_http: Ask) -> None:
-    seen: list[str] = []
+    heard = threading.Event()
 
     def slowly() -> Iterator[str]:
         yield "One. "
-        seen.append("one more step")
+        assert heard.wait(10.0), "the first text waits for the second"
         yield "Two."
 
     guarded.plugin.pieces = slowly
@@ -202,7 +203,7 @@ def test_the_first_text_arrives_before_the_answer_is_complete(guarded: Guarded, 
     response = requests.post(f"http://{_free_address()}/v1/chat/completions", json=body, stream=True)
     events = sseclient.SSEClient(response).events()
     assert '"One. "' in next(events).data
-    assert seen == []
+    heard.set()
     assert "Two." in next(events).data
 
 

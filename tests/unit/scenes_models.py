@@ -207,6 +207,16 @@ means(
     "Transformers does not recognize this architecture",
     ValueError,
 )
+means(
+    "… cannot be loaded (…). Install Microsoft's Visual C++ Redistributable (2015-2022, x64)",
+    "[WinError 126] The specified module could not be found. Error loading c10.dll or one of its dependencies.",
+    OSError,
+)
+means(
+    "… cannot be loaded (…). What is missing and how to get it: zwaif-fallback doctor",
+    "No module named 'torch'",
+    ModuleNotFoundError,
+)
 means("… cannot be loaded (…). Check that API_FALLBACK_MODEL is set correctly", "something unheard of", KeyError)
 
 

@@ -32,7 +32,7 @@ says("API_FALLBACK_VISION_MODEL is …, but there is no whole model with config.
 )
 
 
-@says("… cannot describe pictures here (…). Choose a captioning model")
+@says("… cannot describe pictures here (…).")
 def _(scene: Scene) -> object:
     return vision.VisionEngine().load(str(scene.model()), "owner/model")
 
@@ -83,7 +83,7 @@ def _(scene: Scene) -> object:
     return vision.opened(square("red"))
 
 
-@says("Pictures need Pillow (…). Run: pip install pillow")
+@says("Pictures need Pillow (…).")
 def _(scene: Scene) -> object:
     missing: Any = None
     scene.patch.setitem(sys.modules, "PIL", missing)

@@ -13,7 +13,7 @@ from unittest.mock import MagicMock
 from tests.faults.conftest import QuickClock, ScriptedPlugin
 from tests.unit.models_made import put_in_ollama
 from tests.unit.scenes import CHAT, REFUSED, WORKER, Producer, Scene, says
-from zwaif_fallback import plugin, prompts
+from zwaif_fallback import plugin, prompts, worker_protocol
 from zwaif_fallback.chain import Chain
 from zwaif_fallback.engines import gguf_server
 from zwaif_fallback.engines.base import Generation, LoadOptions
@@ -169,6 +169,13 @@ def fails_while_speaking(error: Exception) -> Producer:
 
 
 says("The local model ran out of memory while it wrote.")(fails_while_speaking(RuntimeError("CUDA out of memory")))
+
+
+@says("The local model failed (…). Install Microsoft's Visual C++ Redistributable (2015-2022, x64)")
+def _(scene: Scene) -> object:
+    return worker_protocol.unpack_error(worker_protocol.pack_error(ImportError("DLL load failed while importing _C")))
+
+
 says("The local model failed while it wrote (…).")(fails_while_speaking(RuntimeError("shapes do not fit")))
 
 

@@ -5,7 +5,9 @@ The model's name says how loading goes, the prompt says how a reply goes.
 
 from __future__ import annotations
 
+import ctypes
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -33,14 +35,31 @@ def hang() -> Iterator[str]:
     threading.Event().wait()
 
 
+def hold_the_interpreter() -> None:
+    """As llama.cpp does while it loads: no thread of Python's runs meanwhile."""
+    if sys.platform == "win32":
+        ctypes.PyDLL("kernel32").Sleep(60_000)
+    else:
+        ctypes.PyDLL(None).sleep(60)
+
+
 class Engine(ScriptedEngine):
     def __init__(self, name: str) -> None:
         super().__init__(lambda generation: self.answer(generation))
         self.name = name
 
     def load(self, options: LoadOptions, progress: Callable[[str], None] = print) -> LoadedModel:
+        if self.name in ("never", "native"):
+            progress("It begins.")
         if self.name == "never":
             threading.Event().wait()
+        if self.name == "native":
+            hold_the_interpreter()
+        if self.name == "curious":
+            print("a library prints to stdout", flush=True)
+            os.write(1, b"and so does native code\n")
+            progress(repr((sys.stdin.read(), os.read(0, 1))))
+            subprocess.run([sys.executable, "-c", "import sys; print(sys.stdin.read(), 'a child prints')"], check=True)
         if self.name == "broken":
             raise ModelError("This model is broken. Choose another.")
         if self.name == "folder":

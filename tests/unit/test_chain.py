@@ -27,7 +27,7 @@ from zwaif_hooks.messages import (
 
 Script = Sequence[str | BaseException]
 HELLO = ChatRequest("oobabooga", (Message("user", "Hello"),), max_tokens=50)
-LINES, ENDINGS = parse(built_in_text())
+LINES, ENDINGS, _ = parse(built_in_text())
 
 
 def failure(delivered: str = "") -> PrimaryFailure:

@@ -240,3 +240,60 @@ def test_a_real_ctrl_c_stops_the_reply_and_not_the_chat(tmp_path: Path) -> None:
     assert chat.returncode == 0
     assert out.endswith("Fallback: short.\n")
     assert err.splitlines()[-1] == "closed" and "Traceback" not in err
+
+
+# --- lines that come at any moment ------------------------------------------------------------------------------------
+
+
+class Terminal(io.StringIO):
+    """Both sides of a console: one picture, as on a screen."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def screen_of(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """No fixture: pytest puts its own streams in place between fixtures and test."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    shown = Terminal()
+    monkeypatch.setattr(sys, "stdout", shown)
+    monkeypatch.setattr(sys, "stderr", shown)
+    return shown
+
+
+def test_news_are_not_glued_to_a_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = screen_of(monkeypatch)
+    talk = cli_chat._Screen()
+
+    def typed(prompt: str) -> str:
+        print(prompt + "Hel", end="")
+        talk.news("Loading tiny …")
+        return "Hello"
+
+    monkeypatch.setattr("builtins.input", typed)
+    monkeypatch.setattr(cli_chat, "_typed_so_far", lambda: "Hel")
+    assert talk.ask("You: ") == "Hello"
+    assert screen.getvalue() == "You: Hel\n[Loading tiny …]\nYou: Hel"
+
+
+def test_news_are_not_glued_to_a_reply(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = screen_of(monkeypatch)
+    talk = cli_chat._Screen()
+    talk.write("Mia: Hello the")
+    talk.news("Starting it again.")
+    talk.news("Loading tiny …")
+    talk.write("re.")
+    talk.write("\n")
+    talk.news("Ready")
+    assert screen.getvalue() == "Mia: Hello the\n[Starting it again.]\n[Loading tiny …]\nre.\n[Ready]\n"
+
+
+def test_nothing_is_added_to_a_reply_that_goes_into_a_pipe(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    talk = cli_chat._Screen()
+    talk.write("Mia: Hello the")
+    talk.news("Loading tiny …")
+    talk.write("re.\n")
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("Mia: Hello there.\n", "[Loading tiny …]\n")

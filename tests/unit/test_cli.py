@@ -347,7 +347,7 @@ def test_a_gguf_model_without_its_engine_is_named_with_what_it_needs(
 ) -> None:
     monkeypatch.setattr(fit, "abilities", lambda: Abilities(gguf=False))
     assert run("status", "--zwaif", zwaif(tmp_path)) == 1
-    needs = 'ollama:llama3.2:3b. It needs one more package: pip install "zwaif-fallback[gguf]"'
+    needs = "ollama:llama3.2:3b. It needs one more package: pip install xllamacpp"
     assert f"On this computer already: {needs}" in capsys.readouterr().out
 
 

@@ -95,8 +95,14 @@ def test_host_markers_are_taken_out_and_the_platform_is_told() -> None:
     assert user.content == "(Keep in mind: The user writes from: Discord.)\n\nHi [b]"
 
 
-def test_special_tokens_typed_by_a_user_do_not_end_the_turn() -> None:
-    assert ask(("user", "a</s><s>b"))[-1].content == "ab"
+def test_special_tokens_typed_by_a_user_stay_to_be_seen_and_do_not_end_the_turn() -> None:
+    assert ask(("user", "a</s><s>b"))[-1].content == "a<\u200b/s><\u200bs>b"
+
+
+def test_what_a_model_thought_before_an_earlier_reply_is_left_out() -> None:
+    talk = ask(("user", "a"), ("assistant", "<think>\nHm.\n</think>\n\nHi."), ("user", "b <think>c</think>"))
+    assert talk[1].content == "Hi."
+    assert "c" in talk[2].content
 
 
 def test_oldest_turns_go_first_and_persona_and_newest_stay() -> None:

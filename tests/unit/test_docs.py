@@ -118,13 +118,15 @@ def test_a_misspelt_hook_in_an_example_would_be_noticed() -> None:
 def test_the_first_hooks_of_the_manual_answer_as_they_say() -> None:
     manager = PluginManager(lambda line, error: pytest.fail(line))
     manager.register(module_of("clock", dict(examples())["hooks.md 2"]), "clock")
-    manager.register(module_of("format", dict(examples())["hooks.md 3"]), "format")
+    manager.register(module_of("waiting", dict(examples())["hooks.md 3"]), "waiting")
+    manager.register(module_of("format", dict(examples())["hooks.md 4"]), "format")
     found = manager.answer(REQUEST, FAILURE)
     assert found is not None and "".join(found[1].pieces) == "It is late."
     assert manager.format_prompt((Message("user", "Hi"),), ModelInfo("my-own-model"), "Well") == (
         "<user>Hi</user>\n<assistant>Well"
     )
     assert manager.format_prompt((Message("user", "Hi"),), ModelInfo("another"), "") is None
+    assert manager.line_while_waiting(REQUEST, FAILURE) == "Arr, one moment …"
 
 
 # --- settings, models, failures --------------------------------------------------------------------------------------

@@ -275,11 +275,11 @@ def test_a_primary_that_generates(
 def test_a_primary_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dead = f"127.0.0.1:{_nobody_listens()}"
     finding = servers.check_primary(situation(z_waif(tmp_path, HOST_PORT=dead)))
-    assert finding.state == "warning" and f"Oobabooga at {dead} is not there" in finding.found
+    assert finding.state == "warning" and f"Oobabooga at {dead} is down" in finding.found
     assert_useful(finding)
     monkeypatch.setattr(servers, "find_lmstudio", lambda: "")
     finding = servers.check_primary(situation(z_waif(tmp_path / "lm", API_TYPE="LMStudio")))
-    assert finding.state == "warning" and finding.found == "LM Studio is not there"
+    assert finding.state == "warning" and finding.found == "LM Studio is down"
 
 
 def test_a_primary_that_answers_but_does_not_generate(tmp_path: Path) -> None:

@@ -42,14 +42,14 @@ def tree(tmp_path: Path) -> Path:
     ("check", "changes", "state", "found", "remedy"),
     [
         (libraries.check_torch, {}, "ok", "sees the NVIDIA card", ""),
-        (libraries.check_torch, {"versions": {"torch": None}}, "problem", "is not installed", "pip install -r"),
+        (libraries.check_torch, {"versions": {"torch": None}}, "problem", "is not installed", "startup-Install.bat"),
         (libraries.check_torch, {"imports": {"torch": BROKEN}}, "problem", "cannot be imported", "pip uninstall"),
         (
             libraries.check_torch,
             {"imports": {"torch": Imported({"cuda": None})}},
             "warning",
             "built without CUDA, but there is an NVIDIA card (RTX 3060)",
-            "requirements.txt",
+            "startup-Install.bat",
         ),
         (
             libraries.check_torch,
@@ -85,7 +85,7 @@ def tree(tmp_path: Path) -> Path:
             {"imports": {"bitsandbytes": Imported(error="RuntimeError: CUDA Setup failed")}},
             "warning",
             "does not work with this card: RuntimeError: CUDA Setup failed",
-            "--force-reinstall",
+            "pip uninstall -y bitsandbytes",
         ),
         (
             libraries.check_bitsandbytes,
@@ -126,6 +126,28 @@ def test_a_library(check: Any, changes: dict[str, Any], state: str, found: str, 
     finding = check(situation(tree, **changes))
     assert finding.state == state
     assert found in finding.found and remedy in finding.remedy
+    assert_useful(finding)
+
+
+MISSING_DLL = Imported(error='OSError: [WinError 126] Error loading "C:\\venv\\torch\\lib\\c10.dll" or one of its')
+
+
+@pytest.mark.parametrize(
+    ("check", "library"),
+    [
+        (libraries.check_torch, "torch"),
+        (libraries.check_transformers, "transformers"),
+        (libraries.check_bitsandbytes, "bitsandbytes"),
+        (libraries.check_gradio, "gradio"),
+        (libraries.check_llama, "xllamacpp"),
+    ],
+)
+def test_a_missing_runtime_of_windows_is_named(check: Any, library: str, tmp_path: Path) -> None:
+    write_gguf(tmp_path / "model.gguf")
+    tree = z_waif(tmp_path, API_FALLBACK_MODEL=str(tmp_path / "model.gguf"))
+    finding = check(situation(tree, imports={library: MISSING_DLL}))
+    assert finding.state in ("problem", "warning") and "c10.dll" in finding.found
+    assert "Visual C++ Redistributable" in finding.remedy and "aka.ms/vs/17/release/vc_redist.x64.exe" in finding.remedy
     assert_useful(finding)
 
 
@@ -250,7 +272,7 @@ def test_a_gguf_is_suggested_where_safetensors_would_run_on_the_processor(tmp_pa
     assert slow.state == "warning" and "processor" in slow.found and "pip install" not in slow.remedy
     assert_useful(slow)
     without_engine = speed(tree, memory=lambda: NO_CARD, versions={"xllamacpp": None})
-    assert 'pip install "zwaif-fallback[gguf]"' in without_engine.remedy
+    assert "pip install xllamacpp" in without_engine.remedy
     forced = z_waif(tmp_path / "forced", API_FALLBACK_DEVICE="cpu")
     assert speed(forced).state == "warning", "kept off the card on purpose"
 
@@ -274,7 +296,7 @@ def test_what_runs_a_gguf(tmp_path: Path, tree: Path) -> None:
     absent = libraries.check_llama(situation(gguf, versions={"xllamacpp": None}))
     broken = libraries.check_llama(situation(gguf, imports={"xllamacpp": Imported(error="ImportError: libgomp")}))
     for finding, found in ((absent, "is not installed"), (broken, "cannot be imported: ImportError: libgomp")):
-        assert finding.state == "problem" and found in finding.found and "zwaif-fallback[gguf]" in finding.remedy
+        assert finding.state == "problem" and found in finding.found and "pip install xllamacpp" in finding.remedy
         assert_useful(finding)
 
 

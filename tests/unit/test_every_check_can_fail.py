@@ -74,7 +74,7 @@ DOCTOR: Mapping[str, tuple[Callable[[Path], Made], str]] = {
     "environment": (_own_venv, "this command runs in"),
     "hook": (lambda _: ({}, {"hook": lambda tree, environ: HookState(False)}), "start-up line is not active"),
     "switches": (lambda _: ({"API_FALLBACK_ENABLED": "OFF"}, {}), "API_FALLBACK_ENABLED is OFF"),
-    "primary": (lambda _: ({"HOST_PORT": DEAD.format(_nobody_listens())}, {}), "is not there"),
+    "primary": (lambda _: ({"HOST_PORT": DEAD.format(_nobody_listens())}, {}), "is down"),
     "fallback_host": (lambda _: ({"API_FALLBACK_HOST": DEAD.format(_nobody_listens())}, {}), "refused"),
     "model_name": (lambda _: ({"API_FALLBACK_MODEL": "two words"}, {}), "there is no model called 'two words'"),
     "model_files": (lambda _: ({"API_FALLBACK_MODEL": "someone/absent"}, {}), "is not on this computer yet"),
@@ -96,8 +96,12 @@ DOCTOR: Mapping[str, tuple[Callable[[Path], Made], str]] = {
 }
 
 
+TELLS_ONLY = {"found_models"}
+"""A count, which judges nothing: nobody chose those files."""
+
+
 def test_the_table_has_every_check_of_doctor() -> None:
-    assert list(DOCTOR) == [check.name for check in CHECKS]
+    assert list(DOCTOR) == [check.name for check in CHECKS if check.name not in TELLS_ONLY]
 
 
 @pytest.mark.parametrize("name", DOCTOR)

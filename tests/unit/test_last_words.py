@@ -12,10 +12,11 @@ FORBIDDEN = ("Sorry,", "connection issues", "having trouble", "Error", "somethin
 
 
 def test_the_built_in_lines_are_many_and_in_character() -> None:
-    lines, endings = parse(built_in_text())
+    lines, endings, meanwhile = parse(built_in_text())
     assert len(lines) >= 40
     assert len(endings) >= APART
-    for line in [*lines, *endings]:
+    assert len(meanwhile) >= APART
+    for line in [*lines, *endings, *meanwhile]:
         assert not [text for text in FORBIDDEN if text.lower() in line.lower()]
         assert not re.search(r"[()/#*:\[\]]", line), "Z-Waif reads these as commands or as another speaker"
         assert 10 <= len(line) <= 100
@@ -34,9 +35,16 @@ def test_no_two_endings_alike_within_twenty() -> None:
     assert all(len(set(said[i : i + APART])) == APART for i in range(len(said) - APART))
 
 
+def test_no_two_lines_while_waiting_alike_within_twenty() -> None:
+    words = LastWords(seed=1)
+    said = [words.meanwhile() for _ in range(400)]
+    assert all(len(set(said[i : i + APART])) == APART for i in range(len(said) - APART))
+    assert all(line.endswith("…") for line in said)
+
+
 def test_what_was_just_said_is_avoided() -> None:
     words = LastWords(seed=2)
-    lines, _ = parse(built_in_text())
+    lines, _, _ = parse(built_in_text())
     assert words.line(avoid=lines[:-1]) == lines[-1]
 
 

@@ -106,7 +106,7 @@ def test_what_cannot_be_used_fits_nowhere() -> None:
 
 def test_a_gguf_file_needs_its_engine() -> None:
     found = fit(model("m", 1).facts, memory(64, 24), can=Abilities(gguf=False))
-    assert not found.fits and 'pip install "zwaif-fallback[gguf]"' in found.text
+    assert not found.fits and "pip install xllamacpp" in found.text
     assert fit(model("m", 1, format=SAFETENSORS).facts, memory(64), can=Abilities(gguf=False)).fits
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zwaif_hooks import plugins
 from zwaif_hooks.messages import Answer, ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.specs import hookimpl
@@ -351,6 +354,126 @@ def test_one_that_cannot_be_imported_is_named_and_the_others_load(install: Any, 
     assert managed.manager.names() == ["found"]
     (line,) = managed.lines
     assert "'broken'" in line
+
+
+HOOKS = """
+import threading
+from zwaif_hooks.specs import hookimpl
+
+go_on = threading.Event()
+called = []
+
+
+def hang(what):
+    go_on.wait(30)
+    called.append(what)
+
+
+@hookimpl
+def zwaif_started(host):
+    hang("zwaif_started")
+
+
+@hookimpl
+def primary_answered(reply):
+    hang(reply)
+
+
+@hookimpl
+def format_prompt():
+    hang("format_prompt")
+    return "mine"
+
+
+@hookimpl
+def register_settings_ui(gradio):
+    hang("register_settings_ui")
+"""
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "START_SECONDS", 0.1)
+    monkeypatch.setattr(plugins, "AWAITED", dict.fromkeys(plugins.AWAITED, 0.1))
+
+
+def test_one_that_hangs_while_it_is_imported_is_named_and_joins_later(
+    install: Any, impatient: None, wait_until: Any
+) -> None:
+    install("slow", "import threading\nnever = threading.Event()\nnever.wait(1.0)\n" + HOOKS)
+    install("found", GOOD)
+    managed = make()
+    managed.manager.discover()
+    assert managed.manager.names() == ["found"]
+    assert "'slow' is not imported after 0.1 s" in managed.lines[0]
+    managed.manager.start(object())  # type: ignore[arg-type]
+    assert wait_until(lambda: "slow" in managed.manager.names())
+    slow = sys.modules["zwaif_test_slow"]
+    slow.go_on.set()
+    assert wait_until(lambda: slow.called == ["zwaif_started"]), "it is told that Z-Waif is up, when it is there"
+    assert "'slow' is imported now" in managed.lines[1]
+
+
+def test_one_that_hangs_in_any_hook_holds_up_nobody(install: Any, impatient: None, wait_until: Any) -> None:
+    install("hangs", HOOKS)
+    install("found", GOOD)
+    managed = make()
+    managed.manager.discover()
+    began = time.monotonic()
+    managed.manager.start(object())  # type: ignore[arg-type]
+    for number in range(3):
+        managed.manager.hook.primary_answered(primary="x:1", describe=lambda: REQUEST, reply=f"reply {number}")
+    assert managed.manager.format_prompt((), ModelInfo("m"), "") is None
+    ((name, build),) = managed.manager.builders(object(), object())
+    with pytest.raises(TimeoutError):
+        build()
+    assert time.monotonic() - began < 3.0
+    assert name == "hangs"
+    for hook in ("zwaif_started", "format_prompt"):
+        assert any("'hangs'" in line and hook in line for line in managed.lines)
+    hangs = sys.modules["zwaif_test_hangs"]
+    hangs.go_on.set()
+    replies = ["reply 0", "reply 1", "reply 2"]
+    assert wait_until(lambda: [what for what in hangs.called if what.startswith("reply")] == replies), "in their order"
+
+
+def test_one_that_does_not_keep_up_is_named_once(install: Any, impatient: None) -> None:
+    install("hangs", HOOKS)
+    managed = make()
+    managed.manager.discover()
+    for number in range(300):
+        managed.manager.hook.primary_answered(primary="x:1", describe=lambda: REQUEST, reply=f"reply {number}")
+    assert [line for line in managed.lines if "does not keep up" in line] == [
+        "Plugin 'hangs' does not keep up and misses some calls"
+    ]
+    sys.modules["zwaif_test_hangs"].go_on.set()
+
+
+def test_a_part_of_the_page_is_built_in_gradios_context(install: Any) -> None:
+    install(
+        "builds",
+        "import contextvars\nfrom zwaif_hooks.specs import hookimpl\nbuilt = []\n"
+        "@hookimpl\ndef register_settings_ui(gradio):\n    built.append(gradio.get())\n",
+    )
+    managed = make()
+    managed.manager.discover()
+    open_block: ContextVar[str] = ContextVar("open_block")
+    open_block.set("the Settings tab")
+    ((_, build),) = managed.manager.builders(open_block, object())
+    build()
+    assert sys.modules["zwaif_test_builds"].built == ["the Settings tab"]
+
+
+@pytest.fixture
+def wait_until() -> Callable[[Callable[[], object]], bool]:
+    def wait(condition: Callable[[], object]) -> bool:
+        for _ in range(500):
+            if condition():
+                return True
+            time.sleep(0.01)
+        return False
+
+    return wait
 
 
 def test_a_blocked_plugin_is_not_even_imported(install: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from benchmarks.prefix.shapes import SHAPES, Shape, Talk, lmstudio, ollama, ooba
 from zwaif_fallback import conversation, prompts
 from zwaif_fallback.history import History
 from zwaif_fallback.notes import part
+from zwaif_fallback.words import BREAK
 from zwaif_hooks.messages import ChatRequest, Message, ModelInfo, Purpose
 
 ZEPHYR = ModelInfo("tiny", "tinyllama", 4096, "", "<s>", "</s>")
@@ -48,7 +49,7 @@ def facts(text: str) -> list[str]:
 @pytest.mark.parametrize("model", [ZEPHYR, MISTRAL, GENERIC], ids=lambda model: model.name)
 def test_every_fact_of_a_request_is_in_the_prompt(shape: Shape, turns: int, model: ModelInfo) -> None:
     request = shape(Talk(rag=True).grown_to(turns))
-    prompt = prompt_of(request, replace(model, context_window=20_000), History())
+    prompt = prompt_of(request, replace(model, context_window=20_000), History()).replace(BREAK, "")
     sent = [fact for message in request.messages for fact in facts(message.content)]
     assert len(sent) > 3
     for fact in sent:

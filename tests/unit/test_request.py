@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from zwaif_hooks.clock import SystemClock
 from zwaif_hooks.guards import r4_pictures
 from zwaif_hooks.guards.request import completed, newest_picture, plain_messages, purpose_of_caller
 from zwaif_hooks.messages import ChatRequest, Message, Picture, Purpose
@@ -168,8 +169,10 @@ def test_whether_the_request_says_who_she_is(tmp_path: Path, messages: tuple[Mes
 
 def test_the_picture_that_r4_cannot_send_is_kept_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = list[ChatRequest]()
-    plugins = SimpleNamespace(answer=lambda request, failure, names: asked.append(request))
-    runtime = cast(Runtime, SimpleNamespace(tree=tmp_path, enabled=True, plugins=plugins))
+    plugins = SimpleNamespace(answerers=lambda: ["p"], ask=lambda name, request, failure: asked.append(request))
+    settings = SimpleNamespace(get=lambda name: 10.0)
+    told = {"tree": tmp_path, "enabled": True, "plugins": plugins, "settings": settings, "clock": SystemClock()}
+    runtime = cast(Runtime, SimpleNamespace(**told))
     api = ModuleType("API.fallback_api")
     monkeypatch.setattr(api, r4_pictures.FUNCTION, lambda messages, image_path, **kwargs: "R4's own", raising=False)
     r4_pictures.install(api, runtime)

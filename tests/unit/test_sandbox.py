@@ -7,19 +7,13 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.chat_templates import TEMPLATES, WITHOUT_SYSTEM
 from zwaif_fallback import sandbox
 
-TEMPLATES = {
-    file.stem: file.read_text(encoding="utf-8")
-    for file in sorted((Path(__file__).parents[1] / "chat_templates").glob("*.jinja"))
-}
-"""As widely used models have them: written for these tests, with the constructs of the models they are named after."""
-WITHOUT_SYSTEM = ("gemma-2", "mistral-0.1")
 TALK = [
     {"role": "system", "content": "You are Mia.\n{{user}} likes <b>tea</b> & 你好 /no_think"},
     {"role": "user", "content": "  Hello {you}! </think>"},
@@ -52,7 +46,18 @@ def test_what_a_template_refuses_it_refuses(name: str) -> None:
 
 _ENVIRONMENT = "{0.__globals__[json].codecs.sys.modules[os].environ}"
 _LIBRARY = "{0.__globals__[json].codecs.sys.modules[ctypes].cdll[x.so]}"
-_FUNCTIONS = ["raise_exception", "strftime_now", "range", "dict", "namespace", "cycler", "joiner", "lipsum", "self"]
+_FUNCTIONS = [
+    "raise_exception",
+    "strftime_now",
+    "range",
+    "dict",
+    "namespace",
+    "cycler",
+    "joiner",
+    "lipsum",
+    "f",
+    "self",
+]
 ESCAPES = [
     *("{% macro f() %}{% endmacro %}{{ " + name + ".__globals__ }}" for name in _FUNCTIONS),
     *("{% macro f() %}{% endmacro %}{{ " + name + ".__init__.__globals__ }}" for name in _FUNCTIONS),

@@ -12,7 +12,7 @@ SAME = "Take your time, I am listening."
 def said(recent: tuple[str, ...]) -> str:
     request = ChatRequest("ollama", (Message("user", "Hi"),), recent_replies=recent)
     failure = PrimaryFailure(FailureKind.REFUSED, "refused")
-    return "".join(Speaker("stubborn", Answer([SAME]), request, failure, SystemClock()).speak())
+    return "".join(Speaker("stubborn", Answer([SAME]), request, failure, SystemClock(), 0.0).speak())
 
 
 def test_a_plugin_that_always_says_the_same_is_never_a_repeat() -> None:
@@ -27,5 +27,5 @@ def test_a_plugin_that_always_says_the_same_is_never_a_repeat() -> None:
 def test_html_that_unescapes_to_a_recent_reply_is_a_repeat() -> None:
     request = ChatRequest("ollama", (Message("user", "Hi"),), recent_replies=("Tea & cake.",))
     failure = PrimaryFailure(FailureKind.REFUSED, "refused")
-    speaker = Speaker("p", Answer(["Tea &amp; cake."]), request, failure, SystemClock())
+    speaker = Speaker("p", Answer(["Tea &amp; cake."]), request, failure, SystemClock(), 0.0)
     assert "".join(speaker.speak()) != "Tea &amp; cake."

@@ -39,7 +39,7 @@ def test_status_tells_the_last_turns_of_this_tree(tmp_path: Path, monkeypatch: p
     assert facts["turns"][0]["answered_by"] == "tiny"
     text = "\n".join(cli_status.status_lines(facts))
     assert "1 replies in the last hour, 1 of them by the fallback; last by tiny." in text
-    assert "tiny, 1.2 s, about 5 + 24 tokens (cut: the connection broke)" in text
+    assert "tiny, 1.2 s, about 5 + 24 tokens (the connection broke)" in text
     assert facts["turns"][0]["fallback_tokens"] == 24
 
 
@@ -66,5 +66,5 @@ def test_the_settings_tab_sees_servers_and_turns() -> None:
     log = TurnLog()
     log.add(TURN)
     lines = plugin._watched(SimpleNamespace(primaries=book, records=log))  # type: ignore[arg-type]
-    assert lines[0].startswith("127.0.0.1:5000 is failing, for ")
+    assert lines[0].startswith("127.0.0.1:5000 did not answer last time, for ")
     assert lines[1].startswith("1 replies in the last hour")

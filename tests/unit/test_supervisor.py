@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +23,7 @@ from zwaif_fallback.supervisor import LocalModel, _Busy
 from zwaif_fallback.worker_process import WorkerProcess, describe_exit, worker_environment
 
 SCRIPT = Path(__file__).with_name("scripted_worker.py")
+REDIRECTOR = Path(__file__).with_name("redirector.py")
 COMMAND = (sys.executable, str(SCRIPT))
 WAIT = 30.0
 """Seconds after which a test has failed; nothing takes this long."""
@@ -90,6 +91,27 @@ def test_pieces_arrive_with_stats(make_model: MakeModel) -> None:
 
 def test_what_libraries_print_does_not_reach_the_protocol(make_model: MakeModel) -> None:
     assert "".join(make_model().generate(Generation("print"))) == "printed 😀 \ud83d"
+
+
+def test_the_protocol_is_on_no_standard_handle(make_model: MakeModel) -> None:
+    lines: list[str] = []
+    model = make_model("")
+    model.load(LoadOptions("curious"), lines.append)
+    assert lines[0] == "('', b'')", "a library that reads stdin takes nothing of ours, and does not wait"
+    assert "".join(model.generate(count(2))) == numbers("curious", 2)
+
+
+def test_the_process_that_computes_is_known_behind_a_redirector() -> None:
+    model = LocalModel(command=(sys.executable, str(REDIRECTOR), str(SCRIPT)))
+    model.load(LoadOptions("a"))
+    worker = model._worker
+    assert worker is not None
+    started, computes = worker._process.pid, model.pid
+    assert computes is not None
+    assert computes != started
+    assert [child.pid for child in psutil.Process(started).children()] == [computes]
+    model.close()
+    assert wait_until(lambda: is_gone(computes), SOON)
 
 
 def test_an_exception_in_the_engine_leaves_the_worker_alive(make_model: MakeModel) -> None:
@@ -366,32 +388,43 @@ PARENT = """
 import sys, threading
 from zwaif_fallback.engines.base import Generation, LoadOptions
 from zwaif_fallback.supervisor import LocalModel, _Busy
-model = LocalModel(command=(sys.executable, sys.argv[1]))
+model = LocalModel(command=(sys.executable, *sys.argv[1:]))
 {what}
 print("ready", flush=True)
 threading.Event().wait()
 """
+IDLE = "model.load(LoadOptions('a'))"
 SPEAKING = "model.load(LoadOptions('a')); pieces = model.generate(Generation('hang')); next(pieces)"
 LOADING = (
-    "threading.Thread(target=model.load, args=(LoadOptions('never'),), daemon=True).start()\n"
-    "while model._loading is None: threading.Event().wait(0.01)"
+    "lines = []\n"
+    "threading.Thread(target=model.load, args=(LoadOptions('{}'), lines.append), daemon=True).start()\n"
+    "while not lines: threading.Event().wait(0.01)"
 )
+STATES = {
+    "idle": IDLE,
+    "speaking": SPEAKING,
+    "loading": LOADING.format("never"),
+    "loading, the interpreter held by native code": LOADING.format("native"),
+}
+SOON = 2.0
+"""Seconds after which everything that Z-Waif started has ended."""
 
 
-@pytest.mark.parametrize("what", [SPEAKING, LOADING], ids=["speaking", "loading"])
-def test_worker_ends_when_its_parent_is_killed(what: str) -> None:
+@pytest.mark.parametrize("what", STATES.values(), ids=STATES)
+@pytest.mark.parametrize("command", [(str(SCRIPT),), (str(REDIRECTOR), str(SCRIPT))], ids=["direct", "redirected"])
+def test_all_that_was_started_ends_when_the_parent_is_killed(what: str, command: Sequence[str]) -> None:
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT.format(what=what), str(SCRIPT)],
+        [sys.executable, "-c", PARENT.format(what=what), *command],
         stdout=subprocess.PIPE,
         env=worker_environment(os.environ),
     )
     assert parent.stdout is not None
     assert parent.stdout.readline().strip() == b"ready"
-    workers = psutil.Process(parent.pid).children()
-    assert workers
+    started = psutil.Process(parent.pid).children(recursive=True)
+    assert len(started) >= len(command)
     parent.kill()
     parent.wait(WAIT)
-    assert not psutil.wait_procs(workers, timeout=WAIT)[1]
+    assert not psutil.wait_procs(started, timeout=SOON)[1]
 
 
 def test_worker_ends_when_its_parent_leaves_normally() -> None:
@@ -431,6 +464,43 @@ def test_ping(make_model: MakeModel) -> None:
     assert not worker.alive
 
 
+STRAY = [
+    b"{}",
+    b"null",
+    b"[1]",
+    b"a library's own words",
+    b"\xff\xfe\x00",
+    b"[" * 100_000,
+    b'{"id":1,"event":["pong"]}',
+    b'{"id":1,"event":"pang"}',
+    b'{"id":"1","event":"pong"}',
+    b'{"id":1,"event":"counts"}',
+    b'{"id":1,"event":"error","kind":"ModelError"}',
+    b'{"id":99,"event":"pong"}',
+    b'{"id":0,"event":"hello","pid":"me"}',
+]
+
+
+def test_a_stray_line_from_the_worker_is_skipped(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "zwaif_fallback")
+    code = f"import sys\nsys.stdin.readline()\nfor line in {STRAY}: sys.stdout.buffer.write(line + b'\\n')\n"
+    worker = WorkerProcess((sys.executable, "-c", code + 'print(\'{"id":1,"event":"pong"}\', flush=True); input()'))
+    try:
+        assert worker.ask("ping").next_event(WAIT)["event"] == "pong"
+        assert worker.alive
+    finally:
+        worker.kill()
+    assert sum("worker" in record.message for record in caplog.records) >= len(STRAY)
+
+
+def test_a_stray_line_from_the_parent_is_skipped() -> None:
+    worker = WorkerProcess(COMMAND)
+    for line in (*STRAY, b'{"id":1,"op":"load"}', b'{"id":1,"op":"describe","picture":""}'):
+        worker._outbox.put(line + b"\n")
+    assert worker.ask("ping").next_event(WAIT)["event"] == "pong"
+    worker.end()
+
+
 def test_every_exit_status_has_words() -> None:
     assert "memory" in describe_exit(-9)
     assert "SIGSEGV" in describe_exit(-11)
@@ -466,6 +536,17 @@ def test_a_process_works_while_its_time_or_its_memory_moves(
     now = SimpleNamespace(user=1.0, system=0.0, rss=10)
     seen = SimpleNamespace(cpu_times=lambda: now, memory_info=lambda: now)
     monkeypatch.setattr("psutil.Process", lambda pid: seen)
-    busy = _Busy(1)
+    busy = _Busy(lambda: 1)
     now.user, now.rss = cpu, memory
     assert busy.idle_for(5.0) == (5.0 if idle else 0.0)
+
+
+def test_progress_of_a_load_starts_the_clock_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    still = SimpleNamespace(user=1.0, system=0.0, rss=10)
+    monkeypatch.setattr(
+        "psutil.Process", lambda pid: SimpleNamespace(cpu_times=lambda: still, memory_info=lambda: still)
+    )
+    busy = _Busy(lambda: 1)
+    assert busy.idle_for(5.0) == 5.0
+    busy.stirred()
+    assert busy.idle_for(5.0) == 5.0

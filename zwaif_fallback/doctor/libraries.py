@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from zwaif_fallback.doctor.findings import Finding, Situation, numbers, ok, skipped
+from zwaif_fallback.installing import GGUF_ENGINE, Z_WAIF_AGAIN, remedy_for
 
 
 class Bounds(NamedTuple):
@@ -29,7 +30,6 @@ BOUNDS = {
     "bitsandbytes": Bounds((0, 43), (1,)),
 }
 """The same as in ``setup.cfg``."""
-_REINSTALL = "In Z-Waif's folder, with its environment active: pip install -r requirements.txt"
 _NOT_LOADED = "The chosen model cannot be loaded."
 _SLOW = "The local model runs on the processor, many times slower than on the card."
 
@@ -38,7 +38,10 @@ def check_torch(here: Situation) -> Finding:
     version = here.version_of("torch")
     if version is None:
         return Finding(
-            "problem", "PyTorch is not installed", "No local model can be loaded from safetensors.", _REINSTALL
+            "problem",
+            "PyTorch is not installed",
+            "No local model can be loaded from safetensors.",
+            f"{Z_WAIF_AGAIN[0].upper()}{Z_WAIF_AGAIN[1:]}.",
         )
     torch = here.imported("torch")
     if torch.error:
@@ -46,14 +49,14 @@ def check_torch(here: Situation) -> Finding:
             "problem",
             f"PyTorch {version} cannot be imported: {torch.error}",
             "No local model can be loaded from safetensors.",
-            f"pip uninstall -y torch. Then: {_REINSTALL}",
+            remedy_for(torch.error, f"pip uninstall -y torch. Then {Z_WAIF_AGAIN}."),
         )
     if here.cards and not torch.facts.get("cuda") and not torch.facts.get("hip"):
         return Finding(
             "warning",
             f"PyTorch {version} is built without CUDA, but there is an NVIDIA card ({here.cards[0].name})",
             _SLOW,
-            f"pip uninstall -y torch. Then: {_REINSTALL} (it names the build for CUDA)",
+            f"pip uninstall -y torch. Then {Z_WAIF_AGAIN}: it names the build for CUDA.",
         )
     if here.cards and not torch.facts.get("available"):
         return Finding(
@@ -72,7 +75,8 @@ def check_transformers(here: Situation) -> Finding:
     if version is None:
         return Finding("problem", "transformers is not installed", without, install)
     if error := here.imported("transformers").error:
-        return Finding("problem", f"transformers {version} cannot be imported: {error}", without, install)
+        remedy = remedy_for(error, f"pip uninstall -y transformers. Then: {install}")
+        return Finding("problem", f"transformers {version} cannot be imported: {error}", without, remedy)
     if not bounds.hold(version):
         return Finding(
             "warning",
@@ -109,7 +113,7 @@ def check_bitsandbytes(here: Situation) -> Finding:
             "warning",
             f"bitsandbytes {version} does not work with this card: {error}",
             meaning,
-            f"pip install --force-reinstall --no-deps {bounds.requirement('bitsandbytes')}",
+            remedy_for(error, f"pip uninstall -y bitsandbytes. Then: {install}"),
         )
     return ok(f"bitsandbytes {version}, works with the card")
 
@@ -119,15 +123,15 @@ def check_llama(here: Situation) -> Finding:
     if here.gguf is None:
         return skipped("only a GGUF model would need llama.cpp")
     version = here.version_of("xllamacpp")
-    install = 'pip install "zwaif-fallback[gguf]"'
     if version is None:
-        return Finding("problem", "xllamacpp, which runs GGUF models, is not installed", _NOT_LOADED, install)
+        return Finding("problem", "xllamacpp, which runs GGUF models, is not installed", _NOT_LOADED, GGUF_ENGINE)
     if error := here.imported("xllamacpp").error:
         return Finding(
             "problem",
             f"xllamacpp {version} cannot be imported: {error}",
             _NOT_LOADED,
-            f"{install} --force-reinstall --no-deps. If that is not enough, choose a model with safetensors weights.",
+            remedy_for(error, f"pip uninstall -y xllamacpp. Then: {GGUF_ENGINE}")
+            + " If that is not enough, choose a model with safetensors weights.",
         )
     return ok(f"xllamacpp {version}")
 
@@ -150,7 +154,7 @@ def check_gradio(here: Situation) -> Finding:
             "problem",
             f"Gradio {version} cannot be imported (huggingface_hub {hub}): {error}",
             "Z-Waif cannot open its page, and ends at its start.",
-            f"{mend}. If that is not enough: {_REINSTALL}",
+            remedy_for(error, f"{mend}. If that is not enough, {Z_WAIF_AGAIN}."),
         )
     return ok(f"Gradio {version}")
 

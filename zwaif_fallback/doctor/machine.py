@@ -9,6 +9,7 @@ from zwaif_fallback.doctor.findings import Finding, Situation, ok, skipped
 from zwaif_fallback.engines.gguf_plan import gguf_in, read_facts
 from zwaif_fallback.engines.model_files import check_folder
 from zwaif_fallback.errors import FallbackError, ModelNotFound
+from zwaif_fallback.installing import GGUF_ENGINE
 from zwaif_fallback.models.fit import ON_CPU, ON_GPU, PARTLY, TALKING_SPEED, TOO_BIG, Fit, fit
 from zwaif_fallback.models.found import find_models
 from zwaif_fallback.models.instead import instead
@@ -32,7 +33,9 @@ def check_model_name(here: Situation) -> Finding:
         return Finding("problem", f"{setting}{text[0].lower()}{text[1:]}.", _NO_VOICE, remedy or _CHOOSE)
     if here.notice:
         return ok(here.notice)
-    wanted = here.text("API_FALLBACK_MODEL")
+    wanted = here.text(MODEL)
+    if not is_chosen(here.env):
+        return ok(f"{MODEL} is not set: the default counts, or the best of the models that are here")
     return ok(f"API_FALLBACK_MODEL is {wanted}" + (f": {here.model}" if here.model != wanted else ""))
 
 
@@ -141,7 +144,7 @@ def check_speed(here: Situation) -> Finding:
     if how.verdict != ON_CPU:
         return ok(how.text)
     if here.gguf is None:
-        install = "" if here.version_of("xllamacpp") else 'pip install "zwaif-fallback[gguf]", then '
+        install = "" if here.version_of("xllamacpp") else f"{GGUF_ENGINE}, then "
         return Finding(
             "warning",
             f"a safetensors model will run on the processor ({how.text})",

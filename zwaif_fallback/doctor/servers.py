@@ -17,7 +17,7 @@ from zwaif_hooks.messages import Message, Sampling
 from zwaif_hooks.primary import listens
 
 _GREETING = [{"role": "user", "content": "Hi"}]
-_FROM_FALLBACK = "Replies come from the fallback until it is there."
+_FROM_FALLBACK = "Replies come from the fallback until it is back."
 
 
 def check_primary(here: Situation) -> Finding:
@@ -30,7 +30,7 @@ def check_primary(here: Situation) -> Finding:
         where = f"{kind} at {address}" if address else "LM Studio"
         return Finding(
             "warning",
-            f"{where} is not there",
+            f"{where} is down",
             _FROM_FALLBACK,
             f"Start it, or correct its address in {here.tree / '.env'}.",
         )

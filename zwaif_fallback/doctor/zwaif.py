@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from zwaif_fallback.doctor.findings import Finding, Situation, ok, skipped
+from zwaif_fallback.installing import this_package
 
 _OFF = ("OFF", "0", "FALSE", "NO")
 _RELEASE = re.compile(r"^\s*v(\d+(?:\.\d+)*(?:-R\d+)?)\s*$", re.IGNORECASE | re.MULTILINE)
@@ -17,7 +18,6 @@ TRIED = (
 )
 # fmt: on
 """Releases, as they name themselves, that outages were played through with (CHANGELOG.md)."""
-_INSTALL = "Activate Z-Waif's own environment (venv), then: pip install zwaif-fallback"
 
 
 def release(tree: Path) -> str:
@@ -69,23 +69,22 @@ def check_environment(here: Situation) -> Finding:
 def check_hook(here: Situation) -> Finding:
     state = here.hook(here.tree, here.environ)
     nothing = "Z-Waif starts without the plugin: there is no fallback."
+    install = f"Activate Z-Waif's own environment (venv), then: {this_package()}"
     if state.error:
-        return Finding(
-            "problem", f"a Python of this environment could not be started: {state.error}", nothing, _INSTALL
-        )
+        return Finding("problem", f"a Python of this environment could not be started: {state.error}", nothing, install)
     if not state.active:
         return Finding(
             "problem",
             "the start-up line is not active in this environment",
             nothing,
-            f"{_INSTALL} (a checkout that is only on PYTHONPATH has no start-up line)",
+            f"{install} (a checkout that is only on PYTHONPATH has no start-up line)",
         )
     if "fallback" not in state.plugins:
         return Finding(
             "problem",
             "the start-up line is active, but the plugin is not registered",
             "Z-Waif is watched, and nobody answers in its server's place.",
-            "pip install --force-reinstall --no-deps zwaif-fallback",
+            f"pip uninstall -y zwaif-fallback. Then: {this_package()}",
         )
     if here.tree is not None and not state.tree:
         return Finding(

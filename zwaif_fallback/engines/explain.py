@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from zwaif_fallback.engines.base import LoadOptions
 from zwaif_fallback.engines.model_files import CHECK_SETTING
 from zwaif_fallback.errors import FallbackError, ModelError, ModelNotFound, ModelTooBig
+from zwaif_fallback.installing import NO_VC_RUNTIME, VC_RUNTIME
 
 _TOO_BIG = (
     "{model} does not fit the memory that is free now ({cause}). Close other programs, or choose a smaller model, "
@@ -30,6 +31,12 @@ _MEANINGS = (
         r"out of memory|OutOfMemoryError|not enough memory|can't allocate memory|MemoryError",
         ModelTooBig,
         _TOO_BIG,
+    ),
+    _Meaning(NO_VC_RUNTIME, ModelError, "{model} cannot be loaded ({cause}). " + VC_RUNTIME),
+    _Meaning(
+        r"ModuleNotFoundError",
+        ModelError,
+        "{model} cannot be loaded ({cause}). What is missing and how to get it: zwaif-fallback doctor",
     ),
     _Meaning(
         r"GatedRepoError|gated repo",

@@ -24,7 +24,9 @@ from zwaif_fallback.engines.healing import torn_end
 from zwaif_fallback.errors import EngineError, ModelTooBig
 from zwaif_fallback.hardware import memory_now
 from zwaif_fallback.models.gguf_header import read_header
+from zwaif_fallback.models.gguf_tokens import control_tokens
 from zwaif_fallback.stops import StopFilter
+from zwaif_fallback.words import representatives
 from zwaif_hooks.messages import ModelInfo
 
 logger = logging.getLogger(__name__)
@@ -103,6 +105,7 @@ class GgufEngine:
             chat_template=read_header(plan.path).text("tokenizer.chat_template"),
             bos_token=begin,
             eos_token=str(properties.get("eos_token", "")),
+            control_tokens=representatives(control_tokens(plan.path)),
         )
 
     def _loaded(self) -> LlamaServer:

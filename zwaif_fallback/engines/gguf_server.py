@@ -27,6 +27,7 @@ from zwaif_fallback.engines.base import LoadOptions
 from zwaif_fallback.engines.gguf_plan import Card, GgufPlan
 from zwaif_fallback.engines.leaving import before_leaving
 from zwaif_fallback.errors import EngineError, ModelError, ModelTooBig
+from zwaif_fallback.installing import GGUF_ENGINE, remedy_for
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,6 @@ OTHER_PROMPTS_MIB = 256
 """RAM for the KV caches of other prompts, a summary's beside the chat's. llama.cpp's own default is 8 GiB."""
 OTHER_STATES = 8
 """Copies of the state that models with a sliding window need for going back; each is a few percent of their cache."""
-INSTALL = 'Run: pip install "zwaif-fallback[gguf]"'
 _PATIENCE = 60.0
 """Seconds for an answer of the tokenizer, which needs milliseconds."""
 _LOG_SECONDS = 2.0
@@ -56,9 +56,10 @@ def library() -> Any:
     try:
         import xllamacpp
     except ModuleNotFoundError as error:
-        raise ModelError(f"GGUF models need one more package. {INSTALL}") from error
+        raise ModelError(f"GGUF models need one more package. Run: {GGUF_ENGINE}") from error
     except ImportError as error:  # a library of the system is missing, or the wheel is for another one
-        raise ModelError(f"xllamacpp, which runs GGUF models, cannot be loaded ({error}). {INSTALL}") from error
+        remedy = remedy_for(str(error), f"Run: pip uninstall -y xllamacpp. Then: {GGUF_ENGINE}")
+        raise ModelError(f"xllamacpp, which runs GGUF models, cannot be loaded ({error}). {remedy}") from error
     return xllamacpp
 
 

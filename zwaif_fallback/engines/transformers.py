@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,12 +27,14 @@ from zwaif_fallback.engines.sampling import Sampler, decide
 from zwaif_fallback.engines.weights import Loaded, free_memory, load_weights
 from zwaif_fallback.errors import EngineError
 from zwaif_fallback.stops import StopFilter
+from zwaif_fallback.words import BREAK, representatives
 from zwaif_hooks.messages import ModelInfo
 
 logger = logging.getLogger(__name__)
 
 _NO_LIMIT = 1_000_000
 """Tokenizers without a limit say 10**30; anything this large means "did not say"."""
+_SIGN = re.compile(r"[^\w\s]")
 _TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>")
 """Tokens that end a chat turn, missing from the end tokens of some published models."""
 
@@ -62,6 +65,8 @@ class TransformersEngine:
         self._end_tokens: frozenset[int] = frozenset()
         self._vocabulary = Vocabulary(())
         self._window = 0
+        self._drops_breaks = False
+        """Whether the tokenizer reads over what keeps words from being control tokens."""
         self._cancelled = threading.Event()
 
     def load(self, options: LoadOptions, progress: Callable[[str], None] = _quiet) -> LoadedModel:
@@ -79,6 +84,7 @@ class TransformersEngine:
 
     def _take(self, model: Any, tokenizer: Any) -> None:
         self._model, self._tokenizer = model, tokenizer
+        self._drops_breaks = self._encode(f"a{BREAK}b") == self._encode("ab")
         self._reader = _Reader(model)
         self._end_tokens = end_tokens(model, tokenizer)
         self._vocabulary = vocabulary_of(tokenizer, self._decode_many)
@@ -213,6 +219,8 @@ class TransformersEngine:
             raise EngineError("No model is loaded.")
         # A lone surrogate (half of an emoji, cut by some program) cannot be encoded; the rest of the text can.
         clean = text.encode("utf-8", "replace").decode("utf-8")
+        if self._drops_breaks:
+            clean = clean.replace(BREAK, " ")
         with self._tokenizer_lock:
             return list(self._tokenizer(clean, add_special_tokens=False, verbose=False).input_ids)
 
@@ -291,7 +299,15 @@ def model_info(options: LoadOptions, config: Any, tokenizer: Any) -> ModelInfo:
         chat_template=chat_template(tokenizer),
         bos_token=str(tokenizer.bos_token or ""),
         eos_token=str(tokenizer.eos_token or ""),
+        control_tokens=control_tokens(tokenizer),
     )
+
+
+def control_tokens(tokenizer: Any) -> tuple[str, ...]:
+    """Texts that the tokenizer looks for before it reads words: its special tokens and other added ones. Added tokens
+    that are plain words (some fine-tuned models have names and emotes there) mean no more than what they say."""
+    added = [token for token in tokenizer.added_tokens_decoder.values() if token.special or _SIGN.search(token.content)]
+    return representatives([*tokenizer.all_special_tokens, *(token.content for token in added)])
 
 
 def chat_template(tokenizer: Any) -> str:

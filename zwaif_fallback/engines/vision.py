@@ -12,6 +12,7 @@ from typing import Any
 
 from zwaif_fallback.engines.explain import first_line
 from zwaif_fallback.errors import EngineError, ModelError
+from zwaif_fallback.installing import remedy_for
 from zwaif_hooks.host import bounded
 
 MOST_PIXELS = 50_000_000
@@ -82,7 +83,9 @@ def check_pillow() -> None:
     try:
         import PIL.Image  # noqa: F401
     except ImportError as error:
-        raise EngineError(f"Pictures need Pillow ({first_line(error)}). Run: pip install pillow") from error
+        cause = first_line(error)
+        remedy = remedy_for(cause, "Run: pip install pillow")
+        raise EngineError(f"Pictures need Pillow ({cause}). {remedy}") from error
 
 
 def opened(data: bytes) -> Any:
@@ -121,11 +124,13 @@ def check_kind(folder: Path, name: str) -> None:
 
 
 def _described(error: BaseException) -> str:
-    return f"{type(error).__name__}: {first_line(error)}"
+    """In one line; transformers says only in a later one that a library of Windows is missing."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def _unfit(name: str, cause: str) -> ModelError:
-    return ModelError(
-        f"{name} cannot describe pictures here ({cause}). Choose a captioning "
-        "model, for example API_FALLBACK_VISION_MODEL = Salesforce/blip-image-captioning-large"
+    remedy = remedy_for(
+        cause,
+        "Choose a captioning model, for example API_FALLBACK_VISION_MODEL = Salesforce/blip-image-captioning-large",
     )
+    return ModelError(f"{name} cannot describe pictures here ({cause}). {remedy}")

@@ -10,12 +10,13 @@ from functools import cache
 from pathlib import Path
 
 from zwaif_fallback.hardware import Memory
+from zwaif_fallback.installing import GGUF_ENGINE
 from zwaif_fallback.models.facts import GGUF, ModelFacts
 from zwaif_fallback.models.found import FoundModel
 from zwaif_fallback.models.memory import Need, Plan, need, planned_window
 
 ON_GPU, PARTLY, ON_CPU, TOO_BIG, UNUSABLE = "fits on GPU", "fits partly on GPU", "CPU only", "too big", "cannot be used"
-NO_ENGINE = 'needs one more package: pip install "zwaif-fallback[gguf]"'
+NO_ENGINE = f"needs one more package: {GGUF_ENGINE}"
 
 LEFT_FREE = 700_000_000
 """Bytes of RAM that stay free for Z-Waif's own speech recognition and for the system."""

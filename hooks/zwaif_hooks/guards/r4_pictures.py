@@ -13,8 +13,8 @@ from typing import Any
 from zwaif_hooks.guards.request import completed, plain_messages
 from zwaif_hooks.guards.swap import swap
 from zwaif_hooks.messages import ChatRequest, FailureKind, Picture, PrimaryFailure, Purpose, Sampling
+from zwaif_hooks.rescue import Rescue
 from zwaif_hooks.runtime import Runtime
-from zwaif_hooks.speaker import Speaker
 
 FUNCTION = "generate_image_response"
 
@@ -35,18 +35,11 @@ def install(module: ModuleType, runtime: Runtime) -> None:
 
 def _answer(messages: Any, image_path: str, kwargs: dict[str, Any], runtime: Runtime) -> str:
     request = _described(messages, image_path, kwargs, runtime)
-    failure = PrimaryFailure(FailureKind.UNKNOWN, "Z-Waif could not send the picture")
-    asked: list[str] = []
-    while (answered := runtime.plugins.answer(request, failure, asked)) is not None:
-        asked.append(answered[0])
-        speaker = Speaker(*answered, request, failure, runtime.clock)
-        try:
-            if text := "".join(speaker.speak()):
-                runtime.plugins.hook.fallback_answered(record=speaker.record())
-                return text
-        except Exception as error:
-            runtime.report(f"Plugin {answered[0]!r} failed in the middle of its answer", error)
-    return ""
+    rescue = Rescue(runtime, request, PrimaryFailure(FailureKind.UNKNOWN, "Z-Waif could not send the picture"))
+    text = "".join(rescue.texts())
+    if rescue.record is not None:
+        runtime.plugins.hook.fallback_answered(record=rescue.record)
+    return text
 
 
 def _described(messages: Any, image_path: str, kwargs: dict[str, Any], runtime: Runtime) -> ChatRequest:

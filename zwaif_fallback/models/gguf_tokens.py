@@ -1,0 +1,73 @@
+"""The control tokens of a GGUF file, by its vocabulary: read by the worker once llama.cpp has loaded the file, and so
+has found it sound."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from pathlib import Path
+from typing import Any
+
+_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+"""Bytes of each scalar type."""
+_STRING, _ARRAY = 8, 9
+_TEXTS, _KINDS = b"tokenizer.ggml.tokens", b"tokenizer.ggml.token_type"
+_MORE_THAN_WORDS = (2, 3, 4)
+"""Kinds of tokens that llama.cpp looks for before it reads words: unknown, control and user-defined ones."""
+
+
+def control_tokens(path: Path) -> list[str]:
+    """Texts of the tokens that mean more than words; empty where the file does not say which those are.
+
+    Raises:
+        struct.error, KeyError: the file is damaged.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        walk, places = _Walk(data), dict[bytes, int]()
+        keys = walk.take("4sIQQ")[3]
+        for _ in range(keys):
+            key, (kind,) = walk.text(), walk.take("I")
+            places[key] = walk.at
+            walk.skip(kind)
+        if not {_TEXTS, _KINDS} <= places.keys():
+            return []
+        walk.at = places[_KINDS]
+        count = walk.take("IQ")[1]
+        kinds = walk.take(f"{count}i")
+        walk.at = places[_TEXTS]
+        texts = [walk.text() for _ in range(min(count, walk.take("IQ")[1]))]
+    return [
+        text.decode("utf-8", "replace") for text, kind in zip(texts, kinds, strict=False) if kind in _MORE_THAN_WORDS
+    ]
+
+
+class _Walk:
+    """Little-endian values, one behind the other."""
+
+    def __init__(self, data: mmap.mmap) -> None:
+        self._data = data
+        self.at = 0
+
+    def take(self, form: str) -> tuple[Any, ...]:
+        values = struct.unpack_from(f"<{form}", self._data, self.at)
+        self.at += struct.calcsize(f"<{form}")
+        return values
+
+    def text(self) -> bytes:
+        (length,) = self.take("Q")
+        self.at += length
+        return self._data[self.at - length : self.at]
+
+    def skip(self, kind: int) -> None:
+        if kind == _ARRAY:
+            inner, length = self.take("IQ")
+            if inner in _SIZES:
+                self.at += length * _SIZES[inner]
+            else:
+                for _ in range(length):
+                    self.skip(inner)
+        elif kind == _STRING:
+            self.text()
+        else:
+            self.at += _SIZES[kind]

@@ -1,0 +1,118 @@
+"""Words are words: what people write never reads as a control token or as the beginning of a turn.
+
+A chat partner who types ``<|im_start|>system`` or ``System:`` would otherwise speak as somebody else. Such a mark gets
+a zero-width space behind its first letter: to the eye it stays what it was, to a tokenizer it is ordinary text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+BREAK = "\u200b"
+"""Zero-width space: nobody sees it and no voice speaks it, but no tokenizer reads over it."""
+
+_BRACKETED = (
+    r"<\|",
+    r"<｜",
+    r"</?(?:s|bos|eos|pad|unk|sep|cls|mask|eod|eot|think|thinking|(?:start|end)_of_(?:turn|image|utterance))>",
+    r"</?(?:tools?|tool_(?:calls?|list|response)|function_call|observation)>",
+    r"<(?:fim[_-]\w{1,20}|PRE|SUF|MID|EOT|END|extra_id_\d+|unused_?\d+|SPECIAL_\d+|reserved_\w{1,40})>",
+    r"<</?SYS>>",
+    r"\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|IMG|gMASK|SYS|THINK)\]",
+)
+"""Marks of widespread models, for a server whose model nobody knows and for tokenizers that do not name all of theirs.
+Each pattern begins with one literal letter. ``<|`` is one even alone: some templates take words out of a content."""
+_SPEAKERS = ("system", "user", "human", "assistant", "instruction", "input", "response", "question", "answer", "model",
+             "ai", "bot")  # fmt: skip
+_NAME = re.compile(r"[#*\s]{0,9}([^\W\d_][\w .-]{0,40}?)\s{0,9}(:?)\s{0,9}")
+_IN_BRACKETS = re.compile(r"<[^<>\n]{1,60}>>?|\[/?\w{1,40}\]")
+_COLON = r"[*_\s]{0,3}[:：]"
+_WORD_ENDS = r"\b"
+_LONGEST_GAP = 4000
+"""Characters of what a format writes between two contents that are looked at, at each end."""
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What one format reads as more than words. Each pattern ends with the first letter of a mark."""
+
+    anywhere: re.Pattern[str]
+    """Control tokens, and names that open a turn in the middle of a line; marks within marks are found as well."""
+    line: re.Pattern[str] | None
+    """The beginning of a line that opens a turn."""
+
+    def plain(self, text: str) -> str:
+        """``text`` with every mark in it made ordinary text. To do it twice changes nothing more."""
+        text = self.anywhere.sub(rf"\g<0>{BREAK}", text)
+        return "".join(map(self._plain_line, text.splitlines(keepends=True))) if self.line else text
+
+    def _plain_line(self, line: str) -> str:
+        found = self.line.match(line) if self.line else None
+        return line if found is None else f"{line[: found.end()]}{BREAK}{line[found.end() :]}"
+
+
+def marks(tokens: Iterable[str], gaps: Iterable[str]) -> Marks:
+    """The marks of one format.
+
+    Args:
+        tokens: control tokens of the tokenizer.
+        gaps: what the format writes before, between and behind the contents of a conversation.
+    """
+    known = [_pattern(token) for token in representatives(tokens)]
+    apart = re.compile("|".join([*known, _IN_BRACKETS.pattern]))
+    found: set[str] = set()
+    names: set[str] = set()
+    within: set[str] = set()
+    for place, gap in enumerate(gaps):
+        lines = f"{gap[:_LONGEST_GAP]}\n{gap[-_LONGEST_GAP:]}".split("\n")
+        for number, line in enumerate(lines):
+            found.update(map(_pattern, filter(is_mark, _IN_BRACKETS.findall(line))))
+            for piece in apart.split(line):
+                name = _NAME.fullmatch(piece) if len(piece) < 80 else None
+                if name and (name[2] or "#" in piece):
+                    names.add(name[1])
+                    if place and not number and len(gap) < _LONGEST_GAP:
+                        within.add(name[1])
+    anywhere = [_first_letters({*_BRACKETED, *known, *found}, "")]
+    if within:
+        anywhere.append(rf"(?<!\w)(?:{_first_letters(map(re.escape, within), _COLON)})")
+    return Marks(re.compile("|".join(anywhere)), _line(names) if names else None)
+
+
+def is_mark(token: str) -> bool:
+    """Whether a token is more than one letter and more than blanks, of which some tokenizers name whole runs."""
+    return len(token) > 1 and bool(token.strip(" ▁\t\r\n"))
+
+
+def representatives(tokens: Iterable[str]) -> tuple[str, ...]:
+    """The tokens that are marks; of those that differ only in a number (``<unused17>``) one stands for all."""
+    by_shape: dict[str, str] = {}
+    for token in filter(is_mark, tokens):
+        by_shape.setdefault(re.sub(r"\d+", "0", token), token)
+    return tuple(by_shape.values())
+
+
+def _pattern(token: str) -> str:
+    """This token with any number in the place of its own; SentencePiece writes a space as ``▁``."""
+    return re.sub(r"(?<!^)\d+", r"\\d+", re.escape(token)).replace("▁", "[▁ ]")
+
+
+def _line(names: set[str]) -> re.Pattern[str]:
+    """A format that opens turns with these names reads other usual names so, too."""
+    usual = {*_SPEAKERS, *(re.escape(name) for name in names)}
+    named, headed = (_first_letters(usual, behind) for behind in (_COLON, _WORD_ENDS))
+    # Blanks are taken all at once: a million of them must not be tried one by one.
+    blanks = r"(?=(?P<blanks>\s*))(?P=blanks)"
+    return re.compile(rf"{blanks}(?:[#*>_ \t-]{{0,20}}(?:{named})|##[#*>_ \t-]{{0,20}}(?:{headed}))", re.IGNORECASE)
+
+
+def _first_letters(patterns: Iterable[str], behind: str) -> str:
+    """A pattern for the first letter of what any of ``patterns`` matches, ``behind`` following."""
+    by_first: dict[str, list[str]] = {}
+    for pattern in patterns:
+        first = re.match(r"\[▁ \]|\\?.", pattern, re.DOTALL)
+        assert first is not None, "no pattern is empty"
+        by_first.setdefault(first.group(), []).append(pattern[first.end() :])
+    return "|".join(f"{first}(?=(?:{'|'.join(sorted(rests))}){behind})" for first, rests in sorted(by_first.items()))
