@@ -14,10 +14,9 @@ from zwaif_fallback import catalogue
 from zwaif_fallback.engines.model_files import find_in_cache
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.models.auto import Wishes, choose_here, is_auto, loadable, nothing_fits
-from zwaif_fallback.models.names import file_in_repository, program_of
+from zwaif_fallback.models.names import file_in_repository, is_repository, program_of
 from zwaif_hooks.host import bounded
 
-_HUB_ID = re.compile(r"(?=.{3,96}\Z)[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?<![.-])", re.ASCII)
 _PATH_LIKE = re.compile(r"[A-Za-z]:[\\/]|[\\/.~]|.*\\|.*/.*/|.*\.gguf$", re.IGNORECASE)
 _REMEDY = "zwaif-fallback models lists what there is."
 
@@ -147,7 +146,7 @@ def _listed(wanted: str) -> str:
 
 
 def _is_hub_id(wanted: str) -> bool:
-    return bool(_HUB_ID.fullmatch(wanted)) and not looks_like_path(wanted) and "--" not in wanted and ".." not in wanted
+    return is_repository(wanted) and not looks_like_path(wanted)
 
 
 def _called(wanted: str, tree: Path | None, model_dir: str) -> str:

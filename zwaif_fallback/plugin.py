@@ -19,7 +19,6 @@ from zwaif_hooks import words
 from zwaif_hooks.host import Host, log
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
-from zwaif_hooks.records import summary
 from zwaif_hooks.specs import hookimpl
 
 if TYPE_CHECKING:  # Z-Waif's start waits for this module; what does the work is imported in a thread of ours
@@ -82,7 +81,6 @@ def fallback_answered(record: AnswerRecord) -> None:
         f"Successfully used fallback API: {record.answered_by} answered, as {record.request.primary} "
         f"{words.what(failure)} (first words after {record.first_text_after:.1f} s)"
     )
-    service().remember(line)
     service().answered(record)
     log.say(line)
     _note(record.request.primary, failure)
@@ -124,14 +122,8 @@ def service(host: Host | None = None) -> FallbackService:
             _service = _make()
             atexit.register(_service.close)
         if host is not None:
-            _service.attach(host.settings, host.tree, lambda: _watched(host))
+            _service.attach(host.settings, host.tree)
         return _service
-
-
-def _watched(host: Host) -> list[str]:
-    """The state of each server that was asked, and who gave the last replies."""
-    servers = [f"{one.name} {_STATES[one.state]}, for {one.since:.0f} s" for one in host.primaries.statuses()]
-    return [*servers, summary(host.records.recent())]
 
 
 def forget() -> None:

@@ -121,7 +121,6 @@ class FallbackService:
         self._local = local
         self._remote = remote
         self._say = say
-        self._watched: Callable[[], list[str]] = list
         self._tree = tree
         self._now = now
         self._models = ChosenModel(lambda name: self._settings.get(name), lambda: self._tree, named=named, say=say)
@@ -139,31 +138,20 @@ class FallbackService:
         self._worker: threading.Thread | None = None
         self._progress = ""
         self._problem = ""
-        self._last_answer = ""
         self._unsaid = Unsaid(said_file)
         self._last_words = LastWords(lambda: str(self._settings.get("API_FALLBACK_LAST_WORDS")), say)
         self._last = LastTier(self._last_words)
-        self._speaker = LocalTier(
-            local,
-            self.ready,
-            format_prompt,
-            longest=lambda: int(self._settings.get("API_FALLBACK_MAX_TOKENS")),
-            say=say,
-            temperature=lambda: float(self._settings.get("API_FALLBACK_TEMPERATURE")),
-            see=self._see,
-        )
+        self._format_prompt = format_prompt
+        self._speaker = self._speaker_with(self.ready)
         self._chain = Chain(self._tiers, say)
         self._ahead = ReadAhead(self._read_ahead)
         self._beside = False
         """Whether the model was loaded while the primary was well, and must make room when memory gets short."""
         self._why_cold = ""
 
-    def attach(self, settings: Settings, tree: Path, watched: Callable[[], list[str]] = list) -> None:
-        """Z-Waif is there now: its settings count, and relative paths start in its folder.
-
-        ``watched`` gives lines for the status that only the running Z-Waif knows: its servers, its last replies.
-        """
-        self._settings, self._tree, self._watched = settings, tree, watched
+    def attach(self, settings: Settings, tree: Path) -> None:
+        """Z-Waif is there now: its settings count, and relative paths start in its folder."""
+        self._settings, self._tree = settings, tree
 
     def setting(self, name: str) -> Any:
         """A value that counts now."""
@@ -235,19 +223,43 @@ class FallbackService:
         if serving is not None:
             self._speaker.read_ahead(self._unsaid.without(request), reply, serving.info, self._local.read_ahead)
 
-    def test_reply(self, prompt: str) -> Answer:
-        """A real reply to a text box, through the same tiers but the last: a test must not pass on an apology."""
+    def test_reply(self, prompt: str, model: str = "") -> Answer:
+        """A real reply to a text box, through the same tiers but the last: a test must not pass on an apology.
+
+        With ``model``, as a setting names it, that one alone is asked; the one before comes back afterwards.
+        """
         request = ChatRequest("oobabooga", (Message("user", prompt),), max_tokens=120, sampling=Sampling())
-        chain = Chain(lambda asked: [tier for tier in self._tiers(asked) if tier is not self._last], self._note)
+        tried = [self._speaker_with(lambda: self._tried(model))] if model else []
+        chain = Chain(
+            lambda asked: tried or [tier for tier in self._tiers(asked) if tier is not self._last], self._note
+        )
         answer = chain.answer(request, PrimaryFailure(FailureKind.UNKNOWN, "a test"))
-        answer.pieces = self._or_problem(answer.pieces)
+        answer.pieces = self._or_problem(answer.pieces, self._served if model and self._local.loaded else None)
         return answer
 
-    def _or_problem(self, pieces: Iterable[str]) -> Iterable[str]:
+    def _tried(self, model: str) -> LoadedModel:
+        return self._load(self._load_options(self._models.resolve(model), offline=True))
+
+    def _speaker_with(self, ready: Callable[[], LoadedModel]) -> LocalTier:
+        return LocalTier(
+            self._local,
+            ready,
+            self._format_prompt,
+            longest=lambda: int(self._settings.get("API_FALLBACK_MAX_TOKENS")),
+            say=self._say,
+            temperature=lambda: float(self._settings.get("API_FALLBACK_TEMPERATURE")),
+            see=self._see,
+        )
+
+    def _or_problem(self, pieces: Iterable[str], before: LoadOptions | None) -> Iterable[str]:
         self._problem, said = "", ""
-        for piece in pieces:
-            said += piece
-            yield piece
+        try:
+            for piece in pieces:
+                said += piece
+                yield piece
+        finally:
+            if before is not None and before != self._served:
+                self._begin(before.model)
         if not said.strip():
             raise FallbackError(self._problem or "Neither the fallback host nor the local model gave a reply.")
 
@@ -264,10 +276,6 @@ class FallbackService:
             return request
         model = str(self._settings.get("API_FALLBACK_VISION_MODEL")).strip()
         return self._eyes.seen(request, model) if model else request
-
-    def remember(self, line: str) -> None:
-        """The last answer, for the status."""
-        self._last_answer = line
 
     # --- loading ----------------------------------------------------------------------------------------------------
 
@@ -301,16 +309,8 @@ class FallbackService:
     def _serving(self) -> LoadedModel | None:
         return self._models.titled(self._local.loaded)
 
-    def found_instead(self) -> str:
-        """The model on this computer that answers while none is chosen and the default is missing; empty otherwise.
-
-        May look at the disks.
-        """
-        found = self._models.found_instead()
-        return self._models.title(found) if found else ""
-
     def load_model(self, name: str, allow_download: bool) -> None:
-        """Begin to load in the background; progress and outcome appear in ``status_lines``.
+        """Begin to load in the background; progress and outcome appear in ``local_news``.
 
         Raises:
             ModelNotFound: the name means nothing.
@@ -319,6 +319,17 @@ class FallbackService:
         with self._state:
             self._failed.clear()
         self._begin(resolved, allow_download)
+
+    def unload(self) -> str:
+        """Give the local model's memory back, after a reply that is being made; what came of it, in one line."""
+        serving = self._serving()
+        if self.is_loading():
+            return "A model is being loaded. Unload it when it is there."
+        if serving is None:
+            return "No local model is loaded."
+        self._local.unload()
+        self._served = None
+        return f"Unloaded: {serving.memory_bytes / 1e9:.1f} GB are free again. It is loaded again when it is needed."
 
     def _begin(self, model: str | None, download: bool = False) -> None:
         with self._state:
@@ -344,7 +355,7 @@ class FallbackService:
         if name not in _LOADS:
             return
         self._problem = ""
-        self._models.forget(name)
+        self._models.forget()
         with self._state:
             self._failed.clear()
         in_use = self._local.loaded is not None or self.is_loading()
@@ -486,13 +497,23 @@ class FallbackService:
 
     # --- telling ----------------------------------------------------------------------------------------------------
 
-    def status_lines(self) -> list[str]:
-        """What the user should know now; from memory, at once."""
+    def loaded(self) -> LoadedModel | None:
+        """The local model that is loaded, under the name that its owner knows it by; from memory, at once."""
+        return self._serving()
+
+    def is_automatic(self) -> bool:
+        """Whether the choice of the model is ours: ``auto``, or nobody chose and the default is not here."""
+        return self._models.is_ours_to_choose()
+
+    def taken(self) -> str:
+        """The model that was chosen by itself; empty before that was necessary."""
+        return self._models.taken
+
+    def local_news(self) -> list[str]:
+        """What the user should know of the local model now: progress, what is wrong, steps down that were taken."""
         serving = self._serving()
-        lines = [f"Loaded: {_summary(serving)}" if serving else "No local model is loaded."]
-        lines += list(serving.notes) if serving else []
-        lines += [self._models.notice, *self._watched()]
-        return [line for line in [*lines, self._progress, self._problem, self._last_answer] if line]
+        lines = [self._progress, self._problem, *(serving.notes if serving else ())]
+        return [line for line in lines if line]
 
 
 def _offline(options: LoadOptions) -> LoadOptions:

@@ -43,8 +43,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "API_FALLBACK_DEVICE",
         "auto",
-        "Where the local model runs: auto, cpu, cuda, or one card such as cuda:1.",
+        "Where the local model runs. auto takes the graphics card where there is one; cuda:1 means the second card.",
         label="Device",
+        pattern=r"auto|cpu|mps|cuda(:\d{1,2})?",
+        looks="auto, cpu, cuda, or one card such as cuda:1",
         advanced=True,
     ),
     Setting(

@@ -11,6 +11,7 @@ def page(*, nested_settings: bool = False, settings: str = "Settings") -> Any:
     """``nested_settings`` puts another Settings tab inside Chat, as v1.14-R4 does."""
     with gr.Blocks(analytics_enabled=False) as demo:
         with gr.Tab("Chat"):
+            gr.Chatbot(label="Conversation")
             message = gr.Textbox(label="Message")
             message.submit(lambda text: text, message, message)
             if nested_settings:

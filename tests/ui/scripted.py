@@ -6,10 +6,11 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from zwaif_fallback.engines.base import LoadedModel
 from zwaif_fallback.models.facts import GGUF, ModelFacts, Shape
 from zwaif_fallback.models.found import FoundModel
 from zwaif_fallback.transfer import DownloadStopped, Progress, Report, Stop
-from zwaif_hooks.messages import Answer
+from zwaif_hooks.messages import Answer, ModelInfo
 
 ENV = "# my settings\nCHAR_NAME = Waif\nAPI_FALLBACK_ENABLED = ON\n"
 
@@ -34,35 +35,54 @@ def found(folder: Path) -> FoundModel:
     return FoundModel("companion:1b", "Ollama", str(path), path, facts)
 
 
+def loaded(name: str) -> LoadedModel:
+    return LoadedModel(ModelInfo(name), "scripted", memory_bytes=300_000_000)
+
+
 class ScriptedService:
     """Stands in for the plugin: loads as far as it is told to, and says what it is given to say."""
 
     def __init__(self) -> None:
         self.loads: list[tuple[str, bool]] = []
         self.progress: list[str] = []
-        self.lines = ["Ready."]
+        self.news: list[str] = []
         self.refusal: Exception | None = None
         self.pieces: list[str | Exception] = ["Yes, ", "loud and clear."]
         self.asked: list[str] = []
+        self.tried: list[str] = []
         self.released = threading.Event()
-        self.instead = ""
+        self.speaks: LoadedModel | None = None
+        self.automatic = False
+        self.own_choice = ""
+        self.unloads = 0
 
-    def status_lines(self) -> list[str]:
-        return [self.progress[0]] if self.progress else self.lines
+    def loaded(self) -> LoadedModel | None:
+        return self.speaks
+
+    def is_automatic(self) -> bool:
+        return self.automatic
+
+    def taken(self) -> str:
+        return self.own_choice
+
+    def local_news(self) -> list[str]:
+        return [*self.progress[:1], *self.news]
 
     def is_loading(self) -> bool:
         return bool(self.progress)
-
-    def found_instead(self) -> str:
-        return self.instead
 
     def load_model(self, name: str, allow_download: bool) -> None:
         if self.refusal:
             raise self.refusal
         self.loads.append((name, allow_download))
 
-    def test_reply(self, prompt: str) -> Answer:
+    def unload(self) -> str:
+        self.unloads += 1
+        return "Unloaded."
+
+    def test_reply(self, prompt: str, model: str = "") -> Answer:
         self.asked.append(prompt)
+        self.tried.append(model)
         answer = Answer(())
         answer.pieces = self._speak(answer)
         return answer
@@ -73,7 +93,7 @@ class ScriptedService:
                 if isinstance(piece, Exception):
                     raise piece
                 yield piece
-            answer.answered_by = "Scripted 1B on cpu"
+            answer.answered_by = "Scripted 1B"
         finally:
             self.released.set()
 

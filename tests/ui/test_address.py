@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import threading
 from collections.abc import Iterator
@@ -71,12 +72,20 @@ def server() -> Iterator[Server]:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "127.0.0.1:5000", "localhost:1", "http://10.0.0.7:8080", "https://llm.example/v1", "[::1]:5000", "gpu-box"],
+    [
+        "",
+        "127.0.0.1:8080",
+        "localhost:1",
+        "http://10.0.0.7:8080",
+        "https://llm.example/v1",
+        "[::1]:8080",
+        "gpu-box:5000",
+    ],
 )
 def test_host_is_taken(panel: ui.Panel, host: Any, text: str) -> None:
     host.settings.set(ui.HOST, "before:1")
     shown, status, _ = panel.address.change(f"  {text} ")
-    assert (shown, status) == (text, f"Saved: Fallback Host is {text or 'empty'}.\nReady.")
+    assert (shown, status) == (text, f"<p>Saved: Fallback Host is {text or 'empty'}.</p>")
     assert host.settings.get(ui.HOST) == text
 
 
@@ -84,6 +93,8 @@ def test_host_is_taken(panel: ui.Panel, host: Any, text: str) -> None:
     "text",
     [
         "two words",
+        "banana",
+        "127.0.0.1",
         "127.0.0.1:99999",
         "127.0.0.1:0",
         "127.0.0.1:port",
@@ -106,13 +117,31 @@ def test_host_is_taken(panel: ui.Panel, host: Any, text: str) -> None:
 def test_host_that_is_none_changes_nothing_and_says_why(panel: ui.Panel, env_file: Path, text: str) -> None:
     shown, status, _ = panel.address.change(text)
     assert shown == ""
-    assert "127.0.0.1:5000" in status.splitlines()[0]
+    assert "but it must look like 127.0.0.1:8080" in status
+    assert 'role="alert"' in status
     assert env_file.read_text(encoding="utf-8") == ENV
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:5000", "http://localhost:5000/v1", "10.0.0.9:7000"])
+def test_main_server_is_no_fallback_host(panel: ui.Panel, host: Any, env_file: Path, text: str) -> None:
+    """As ``.env`` names it, in any spelling, and as it was asked."""
+    host.primaries.get("10.0.0.9:7000")
+    shown, said, _ = panel.address.change(text)
+    assert shown == ""
+    assert f"{text} is your main server. The fallback host must be another one" in said
+    assert env_file.read_text(encoding="utf-8") == ENV
+
+
+def test_lm_studio_is_found_by_its_own_library_so_that_the_usual_port_is_free(
+    panel: ui.Panel, host: Any, env_file: Path
+) -> None:
+    env_file.write_text(ENV + "API_TYPE = LMStudio\n", encoding="utf-8")
+    assert "Saved" in panel.address.change("127.0.0.1:5000")[1]
 
 
 def check(panel: ui.Panel, text: str) -> str:
     panel.address.change(text)
-    return panel.address.check(text).splitlines()[0]
+    return html.unescape(panel.address.check(text).partition(">")[2].removesuffix("</p>"))
 
 
 def test_check_lists_the_models_and_the_time(panel: ui.Panel, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,17 +11,20 @@ from typing import Any
 import pytest
 
 from tests.links import link
-from tests.ui.scripted import ScriptedDownload, ScriptedService
+from tests.ui.scripted import ScriptedDownload, ScriptedService, loaded
 from zwaif_fallback import catalogue, measured, model_files, ui
 from zwaif_fallback.errors import FallbackError, ModelNotFound
 from zwaif_fallback.hardware import Memory
 from zwaif_fallback.measured import Measurement
 from zwaif_fallback.models.facts import ModelFacts
+from zwaif_fallback.models.fit import Abilities
 from zwaif_fallback.models.found import Findings, FoundModel
 from zwaif_fallback.settings import DEFAULT_MODEL
+from zwaif_fallback.ui.allowed import REFUSED
 from zwaif_fallback.ui.shelf import Shelf
 
 PHI = "microsoft/phi-2"
+OFFERS = [offer for offer in catalogue.OFFERS if offer.name != catalogue.CUSTOM]
 
 
 @pytest.fixture(autouse=True)
@@ -31,14 +36,12 @@ def empty_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def panel(host: Any, service: ScriptedService, shelf: Shelf, download: ScriptedDownload) -> ui.Panel:
-    return ui.Panel(
-        host,
-        service,
-        unchanged=lambda: "unchanged",
-        wait=lambda seconds: service.progress.pop(0) if service.progress else download.go_on.set(),
-        shelf=shelf,
-        download=download,
-    )
+    return ui.Panel(host, service, unchanged=lambda: "unchanged", shelf=shelf, download=download)
+
+
+def lines(told: str) -> list[str]:
+    """What a person reads."""
+    return [html.unescape(re.sub("<[^>]*>", "", part)) for part in told.split("</p>") if part]
 
 
 @pytest.fixture
@@ -57,143 +60,120 @@ def the_found_one(shelf: Shelf) -> str:
     return shelf.found()[0].setting
 
 
-def test_list_has_auto_found_offered_and_custom(shelf: Shelf) -> None:
-    labels, settings = zip(*shelf.choices(), strict=True)
-    assert labels[0] == "auto (the best that fits: companion:1b)"
-    assert labels[1] == "companion:1b (Ollama, 0.7 GB, CPU only, about 29 tokens/s)"
-    assert list(settings) == ["auto", the_found_one(shelf), *catalogue.choices()]
-    assert all("fit" in label or "CPU only" in label or "too big" in label for label in labels[:-1])
-    assert "download 2.2 GB" in labels[2]
+# --- the list -------------------------------------------------------------------------------------------------------
 
 
-def test_no_label_shows_a_folder_of_this_machine(shelf: Shelf, host: Any, tmp_path: Path) -> None:
+def test_list_is_grouped_and_readable(shelf: Shelf, service: ScriptedService) -> None:
+    labels, settings = zip(*shelf.choices(service), strict=True)
+    assert labels[:2] == (
+        "Automatic: companion:1b (Ollama)",
+        "On this computer: companion:1b (Ollama), Basic, about 29 tokens/s",
+    )
+    assert [label.partition(":")[0] for label in labels[2:]] == ["Recommended", *["Other"] * (len(OFFERS) - 1)]
+    assert "Other: Phi-2, Good, about 2 tokens/s, 5.6 GB to download" in labels
+    assert settings[:2] == (labels[0], the_found_one(shelf))
+    assert shelf.meant(settings[0]) == "auto"
+    assert set(settings[2:]) == {offer.name for offer in OFFERS}
+    assert not [label for label in labels if "/" in label.replace("tokens/s", "").replace("token/s", "")]
+
+
+def test_speed_is_as_measured_where_it_was(shelf: Shelf, service: ScriptedService) -> None:
+    path = str(shelf.found()[0].path)
+    measured.remember(Measurement(path, 1.8e9, "gguf", "cpu", "Q4_K_M", 2.0, 500, 3.0, 0.25, 31.0, 1_200_000_000))
+    assert shelf.choices(service)[1][0].endswith("Basic, 31 tokens/s measured here")
+
+
+def test_two_models_of_one_name_are_told_apart(host: Any, service: ScriptedService, tmp_path: Path) -> None:
+    facts = ModelFacts("GGUF", parameters=10**9, size=16, weights=16)
+    models = [
+        FoundModel(f"Tiny-{form}", "LM Studio", f"lmstudio:{at}/Tiny-{form}.gguf", tmp_path / f"{at}-{form}", facts)
+        for at, form in (("a", "Q4_0"), ("b", "Q4_0"))
+    ]
+    shelf = Shelf(host.settings, host.tree, lambda *_: Findings(models), lambda: Memory(1, 1), Abilities)
+    labels = [label for label, _ in shelf.choices(service)]
+    assert len(set(labels)) == len(labels)
+    assert sum("On this computer: Tiny (LM Studio)" in label for label in labels) == 2
+
+
+def test_automatic_names_who_answers(shelf: Shelf, service: ScriptedService, host: Any) -> None:
+    assert shelf.picked(service) == ("TinyLlama 1.1B Chat", DEFAULT_MODEL), "it is chosen"
+    service.automatic = True
+    assert shelf.picked(service) == ("Automatic: companion:1b (Ollama)",) * 2
+    service.own_choice = "ollama:other:2b"
+    assert shelf.picked(service) == ("Automatic: other:2b",) * 2
+    service.speaks = loaded("lmstudio:publisher/SmolLM2-135M-Instruct.Q4_1.gguf")
+    assert shelf.picked(service) == ("Automatic: SmolLM2 135M Instruct",) * 2
+
+
+def test_automatic_with_nothing_here(host: Any, service: ScriptedService) -> None:
+    shelf = Shelf(host.settings, host.tree, lambda *_: Findings(), lambda: Memory(16 * 10**9, 8 * 10**9), Abilities)
+    service.automatic = True
+    assert shelf.picked(service) == ("Automatic: no model on this computer yet",) * 2
+
+
+def test_no_label_shows_a_folder_of_this_machine(
+    shelf: Shelf, service: ScriptedService, host: Any, tmp_path: Path
+) -> None:
     host.settings.set(ui.MODEL, str(tmp_path / "private" / "my-model"))
-    labels = [label for label, _ in shelf.choices()]
-    assert labels[-1] == "my-model"
+    labels = [label for label, _ in shelf.choices(service)]
+    assert labels[-1] == "my model"
     assert not [label for label in labels if str(tmp_path) in label]
 
 
-def test_row_stays_where_it_was(shelf: Shelf, host: Any) -> None:
-    before = [setting for _, setting in shelf.choices()]
-    host.settings.set(ui.MODEL, "owner/typed")
-    assert [setting for _, setting in shelf.choices()] == [*before, "owner/typed"]
-    host.settings.set(ui.MODEL, PHI)
-    assert [setting for _, setting in shelf.choices()] == before
-
-
-def test_label_of_a_list_that_changed_since_is_understood(shelf: Shelf) -> None:
-    label, setting = shelf.choices()[1]
-    assert shelf.meant(label) == setting
-    assert shelf.meant("owner/typed") == "owner/typed"
-
-
-def test_information_on_a_found_model(panel: ui.Panel, shelf: Shelf) -> None:
-    text = panel.models.info(the_found_one(shelf))
-    assert text.startswith("Tiny Companion (found: Ollama, GGUF, 0.7 GB)\nSize: 1.1B parameters, Q4_K_M.")
-    assert "Fit: CPU only, about 29 tokens/s. It needs about 0.8 GB with a window of 2,048 tokens; 8.0 GB" in text
-    assert text.endswith("On this computer.")
-    assert "sha256" not in text
-
-
-def test_information_remembers_the_benchmark(panel: ui.Panel, shelf: Shelf) -> None:
-    assert "Measured" not in panel.models.info(the_found_one(shelf))
-    path = str(shelf.found()[0].path)
-    measured.remember(Measurement(path, 1.8e9, "gguf", "cpu", "Q4_K_M", 2.0, 500, 3.0, 0.25, 31.0, 1_200_000_000))
-    text = panel.models.info(the_found_one(shelf))
-    assert "loads in 2.0 s, first words after 3.0 s (0.2 s in a conversation), 31 tokens/s, 1.2 GB" in text
-
-
-def test_information_on_an_offer_and_on_a_typed_name(panel: ui.Panel) -> None:
-    assert panel.models.info(PHI).endswith("Not on this computer yet: Load Model downloads it (5.6 GB).")
-    assert "Fit: " in panel.models.info(PHI)
-    assert "owner/own-model (custom)" in panel.models.info("owner/own-model")
-    assert "type the name" in panel.models.info("Custom")
-
-
-def test_the_default_that_nobody_chose_names_the_model_that_answers(panel: ui.Panel, service: ScriptedService) -> None:
-    missing = "Not on this computer yet: Load Model downloads it (2.2 GB)."
-    assert panel.models.info(DEFAULT_MODEL).endswith(f"Chosen now. {missing}")
-    service.instead = "companion:1b"
-    answers = "Until then companion:1b answers, which was found on this computer."
-    assert panel.models.info(DEFAULT_MODEL).endswith(f"The default, as none was chosen. {missing} {answers}")
-    service.instead = the_found_one(panel.shelf)
-    assert panel.models.info(DEFAULT_MODEL).endswith(answers), "a name, and no path of this machine"
-    assert panel.models.info(PHI).endswith("Load Model downloads it (5.6 GB).")
-
-
-def test_auto_tells_what_it_takes_and_loads_it(panel: ui.Panel, shelf: Shelf, service: ScriptedService) -> None:
-    assert panel.models.info("auto") == "auto: companion:1b is the best that fits (CPU only, about 29 tokens/s)."
-    list(panel.models.load("auto"))
-    assert (service.loads, shelf.chosen) == ([("auto", False)], "auto")
-
-
-def test_model_that_is_here_is_chosen_and_loaded(panel: ui.Panel, shelf: Shelf, service: ScriptedService) -> None:
-    service.progress = ["Loading: 10 %", "Loading: 90 %"]
-    seen = list(panel.models.load(shelf.choices()[1][0]))
-    assert service.loads == [(the_found_one(shelf), False)]
-    assert shelf.chosen == the_found_one(shelf)
-    assert {model for model, _ in seen} == {"unchanged"}, "a later step overwrote what the user chose meanwhile"
-    assert [status for _, status in seen[1:]] == ["Loading: 10 %", "Loading: 90 %", "Ready."]
-
-
-@pytest.mark.parametrize("name", ["", "   ", None, "Custom", ["x"], 7, "a\nb", "x" * 1001])
-def test_load_without_a_name_asks_for_one(panel: ui.Panel, service: ScriptedService, name: object) -> None:
-    model, status = list(panel.models.load(name))[-2]
-    assert (model, service.loads) == (DEFAULT_MODEL, [])
-    assert "owner/model" in status
-
-
-def test_load_that_is_refused_says_so(panel: ui.Panel, shelf: Shelf, service: ScriptedService) -> None:
-    service.refusal = ModelNotFound("It has no weights. Put .safetensors files there.")
-    assert list(panel.models.load(the_found_one(shelf)))[-1][1].splitlines()[0] == str(service.refusal)
-
-
-def test_missing_model_is_downloaded_then_chosen(
-    panel: ui.Panel, download: ScriptedDownload, service: ScriptedService, shelf: Shelf
+@pytest.mark.parametrize("written", ["microsoft/phi-2", "phi-2", "Phi-2", "MICROSOFT/phi-2"])
+def test_model_of_the_settings_is_one_row_however_it_is_written(
+    shelf: Shelf, service: ScriptedService, host: Any, written: str
 ) -> None:
-    loading = panel.models.load(PHI)
-    assert next(loading)[0] == "unchanged"
-    assert shelf.chosen == DEFAULT_MODEL, "the old model serves until the new one is here"
-    assert download.told.wait(10)
-    assert "Downloading microsoft/phi-2: 0.50 of 2.00 GB (25" in panel.status.text()
-    assert "width:25.0%" in panel.live.html()
+    host.settings.set(ui.MODEL, written)
+    assert shelf.picked(service) == ("Phi-2", PHI)
+    assert [value for _, value in shelf.choices(service)].count(PHI) == 1
+
+
+# --- everything that is listed can be chosen, and nothing else ------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", range(len(OFFERS) + 1))
+def test_every_row_of_the_list_is_taken(
+    panel: ui.Panel,
+    shelf: Shelf,
+    service: ScriptedService,
+    download: ScriptedDownload,
+    number: int,
+) -> None:
+    """By its value and by its label, as Gradio sends one or the other."""
     download.go_on.set()
-    assert panel.fetching.wait(10)
-    assert (download.asked, service.loads, shelf.chosen) == ([PHI], [(PHI, False)], PHI)
-    assert list(loading)[-1][1] == "Downloaded: microsoft/phi-2.\nReady."
+    label, value = shelf.choices(service)[1 + number]
+    for sent in (value, label):
+        _, said, _ = panel.models.load(sent)
+        assert said == ""
+        assert panel.fetching.wait(10)
+        assert "\u26a0" not in panel.models.info(sent) and "&#9888;" not in panel.models.info(sent)
+    assert [name for name, _ in service.loads] == [value, value]
+    assert shelf.chosen == value
 
 
-def test_cancelled_download_changes_nothing(
-    panel: ui.Panel, download: ScriptedDownload, service: ScriptedService, shelf: Shelf
-) -> None:
-    assert panel.models.cancel() == "Nothing is being downloaded.\nReady."
-    next(panel.models.load(PHI))
+def test_found_model_is_taken_by_all_its_names(panel: ui.Panel, shelf: Shelf, service: ScriptedService) -> None:
+    for name in (
+        "companion:1b",
+        the_found_one(shelf),
+        "On this computer: companion:1b (Ollama), Basic, about 29 tokens/s",
+    ):
+        shelf.choices(service)
+        assert panel.models.load(name)[1] == ""
+    assert {name for name, _ in service.loads} == {the_found_one(shelf)}
+
+
+def test_short_name_of_an_offer_is_taken(panel: ui.Panel, download: ScriptedDownload) -> None:
+    assert panel.models.load("qwen2.5-1.5b")[1] == ""
     assert download.told.wait(10)
-    assert "What came so far is kept" in panel.models.cancel()
-    assert panel.fetching.wait(10)
-    assert "goes on where this one ended" in panel.status.text()
-    assert (service.loads, shelf.chosen) == ([], DEFAULT_MODEL)
+    assert download.asked == ["bartowski/Qwen2.5-1.5B-Instruct-GGUF:Qwen2.5-1.5B-Instruct-Q4_K_M.gguf"]
 
 
-def test_second_download_waits_for_the_first(panel: ui.Panel, download: ScriptedDownload) -> None:
-    next(panel.models.load(PHI))
-    assert "still being downloaded" in next(panel.models.load("owner/other"))[1]
-    download.go_on.set()
-    assert panel.fetching.wait(10)
-    assert download.asked == [PHI]
-
-
-@pytest.mark.parametrize("problem", [FallbackError("The disk is full."), ZeroDivisionError("oops")])
-def test_download_that_fails_says_why(
-    panel: ui.Panel, download: ScriptedDownload, problem: Exception, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from zwaif_hooks.host import log
-
-    monkeypatch.setattr(log, "report", lambda line, error=None: None)
-    download.problem = problem
-    next(panel.models.load(PHI))
-    assert panel.fetching.wait(10)
-    assert str(problem) in panel.status.text()
+@pytest.mark.parametrize("name", ["owner/name", "owner/name:file.gguf", "owner/name:folder/file.gguf"])
+def test_name_of_the_hub_may_be_typed(panel: ui.Panel, download: ScriptedDownload, name: str) -> None:
+    assert panel.models.load(name)[1] == ""
+    assert download.told.wait(10)
+    assert download.asked == [name]
 
 
 OUTSIDE = [
@@ -210,48 +190,61 @@ OUTSIDE = [
     "file:///etc/passwd",
     "secret.gguf",
     ".",
+    "' /x:y'",
+    "Configurables/x:y",
+    "D:folder",
+    " C:/folder",
+    "' C:/folder'",
+    "owner/name:../x.gguf",
+    "owner/name:/x.gguf",
+    "owner/name:C:x.gguf",
+    "ollama:not-here",
+    "lmstudio:not/here.gguf",
+    "banana",
 ]
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
-def test_no_place_outside_the_model_folders_is_loaded_looked_at_or_told_of(
+def test_no_place_is_loaded_looked_at_or_told_of(
     panel: ui.Panel, service: ScriptedService, shelf: Shelf, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[object] = []
     monkeypatch.setattr(model_files, "_is_model", looked.append)
-    list(panel.models.load(name))
-    panel.models.info(name)
-    assert (service.loads, shelf.chosen) == ([], DEFAULT_MODEL)
-    assert [place for place in looked if "server" in str(place)] == []
+    _, said, _ = panel.models.load(name)
+    assert lines(said) == [f"\u26a0 {REFUSED}"]
+    assert lines(panel.models.info(name)) == [f"\u26a0 {REFUSED}"]
+    assert (service.loads, shelf.chosen, looked) == ([], DEFAULT_MODEL, [])
 
 
-def test_folder_of_z_waif_itself_is_no_model_folder(
-    panel: ui.Panel, service: ScriptedService, own_folder: Callable[[str], Path]
+@pytest.mark.parametrize("name", ["Configurables/mine", "owner/name"])
+def test_folder_of_z_waif_itself_is_no_model(
+    panel: ui.Panel, service: ScriptedService, own_folder: Callable[[str], Path], name: str
 ) -> None:
-    own_folder("Configurables")
-    (own_folder("owner/name")).joinpath("x").touch()
-    for name in ("Configurables", "owner/name"):
-        status = list(panel.models.load(name))[-1][1]
-        assert "FALLBACK_MODEL_DIR" in status
+    """It has the form of a name on the hub; on the disk it would be found first."""
+    own_folder(name)
+    assert lines(panel.models.load(name)[1]) == [f"\u26a0 {REFUSED}"]
     assert service.loads == []
 
 
-def test_model_folder_may_be_named_in_every_way(
-    panel: ui.Panel, service: ScriptedService, own_folder: Callable[[str], Path]
+@pytest.mark.parametrize("name", ["", "   ", None, "Custom", ["x"], 7, "a\nb", "x" * 1001])
+def test_load_without_a_name_asks_for_one(panel: ui.Panel, service: ScriptedService, name: object) -> None:
+    model, said, _ = panel.models.load(name)
+    assert (model, service.loads) == (DEFAULT_MODEL, [])
+    assert lines(said) == [f"\u26a0 {REFUSED}"]
+
+
+def test_model_in_a_model_folder_is_chosen_by_its_name(
+    host: Any, service: ScriptedService, own_folder: Callable[[str], Path]
 ) -> None:
-    folder = own_folder("models/mine")
-    names = ["mine", "models/mine", "./models/mine", str(folder)]
-    for name in names:
-        list(panel.models.load(name))
-    assert [name for name, _ in service.loads] == names
-
-
-def test_model_in_a_model_folder_is_chosen_by_its_name(host: Any, own_folder: Callable[[str], Path]) -> None:
     folder = own_folder("models/mine")
     facts = ModelFacts("safetensors", size=16, weights=16)
     findings = Findings([FoundModel("mine", "Model folder", str(folder), folder, facts)])
     shelf = Shelf(host.settings, host.tree, lambda *_: findings, lambda: Memory(1, 1))
+    panel = ui.Panel(host, service, shelf=shelf)
     assert [(one.name, one.setting) for one in shelf.found()] == [("mine", "mine")]
+    for name in ("mine", "models/mine"):
+        assert panel.models.load(name)[1] == ""
+    assert [name for name, _ in service.loads] == ["mine", "models/mine"]
 
 
 def test_link_out_of_the_model_folder_is_not_followed(
@@ -260,7 +253,8 @@ def test_link_out_of_the_model_folder_is_not_followed(
     secret = own_folder("elsewhere/secret")
     (host.tree / "models").mkdir()
     link(host.tree / "models" / "link", secret)
-    assert "FALLBACK_MODEL_DIR" in list(panel.models.load("link"))[-1][1]
+    for name in ("link", "models/link"):
+        assert lines(panel.models.load(name)[1]) == [f"\u26a0 {REFUSED}"]
     assert service.loads == []
 
 
@@ -269,5 +263,153 @@ def test_what_the_owner_wrote_into_env_may_be_loaded_again(
 ) -> None:
     elsewhere = str(own_folder("elsewhere/mine"))
     host.settings.set(ui.MODEL, elsewhere)
-    list(panel.models.load(elsewhere))
+    panel.models.load(elsewhere)
     assert service.loads == [(elsewhere, False)]
+
+
+# --- what is told of a model ----------------------------------------------------------------------------------------
+
+
+def test_information_on_a_found_model(panel: ui.Panel, shelf: Shelf) -> None:
+    told = lines(panel.models.info(the_found_one(shelf)))
+    assert told[0] == "Tiny Companion (from Ollama, GGUF, 0.7 GB)"
+    assert told[1].startswith("Quality: Basic, by its size. Size: 1.1B parameters, Q4_K_M.")
+    assert told[2].startswith("Fit: CPU only, about 29 tokens/s. It needs about 0.8 GB with a window of 2,048 tokens")
+    assert told[-1] == "It is on this computer."
+    assert "sha256" not in "".join(told)
+
+
+def test_information_remembers_the_benchmark(panel: ui.Panel, shelf: Shelf) -> None:
+    assert "Measured" not in panel.models.info(the_found_one(shelf))
+    path = str(shelf.found()[0].path)
+    measured.remember(Measurement(path, 1.8e9, "gguf", "cpu", "Q4_K_M", 2.0, 500, 3.0, 0.25, 31.0, 1_200_000_000))
+    text = panel.models.info(the_found_one(shelf))
+    assert "loads in 2.0 s, first words after 3.0 s (0.2 s in a conversation), 31 tokens/s, 1.2 GB" in text
+
+
+def test_information_on_an_offer_and_on_a_typed_name(panel: ui.Panel) -> None:
+    told = lines(panel.models.info(PHI))
+    assert told[-1] == "It is not on this computer yet. Load Model downloads it (5.6 GB)."
+    assert any(line.startswith("Fit: ") for line in told)
+    assert lines(panel.models.info("owner/own-model"))[0] == "owner/own-model"
+
+
+def test_information_on_automatic(panel: ui.Panel) -> None:
+    assert lines(panel.models.info("auto"))[0] == "The best model on this computer is taken: companion:1b (Ollama)."
+
+
+def test_what_a_model_calls_itself_is_no_markup(host: Any, service: ScriptedService, tmp_path: Path) -> None:
+    nasty = "<img src=x onerror=alert(1)>"
+    facts = ModelFacts("GGUF", parameters=10**9, size=16, weights=16, title=nasty)
+    model = FoundModel(nasty, nasty, nasty, tmp_path / "x", facts)
+    shelf = Shelf(host.settings, host.tree, lambda *_: Findings([model]), lambda: Memory(1, 1), Abilities)
+    panel = ui.Panel(host, service, shelf=shelf)
+    service.speaks, service.news = loaded(nasty), [nasty]
+    for told in (panel.models.info("auto"), panel.models.state(), panel.live.html()):
+        assert "<img" not in told
+
+
+# --- Load, Unload, download -----------------------------------------------------------------------------------------
+
+
+def test_load_while_automatic_loads_what_answers(
+    panel: ui.Panel, shelf: Shelf, service: ScriptedService, download: ScriptedDownload
+) -> None:
+    service.automatic = True
+    panel.models.load(shelf.picked(service)[1])
+    assert (service.loads, shelf.chosen, download.asked) == ([("auto", False)], "auto", [])
+
+
+def test_load_while_automatic_with_nothing_here_brings_what_suits(
+    host: Any, service: ScriptedService, download: ScriptedDownload
+) -> None:
+    shelf = Shelf(host.settings, host.tree, lambda *_: Findings(), lambda: Memory(16 * 10**9, 8 * 10**9), Abilities)
+    panel = ui.Panel(host, service, shelf=shelf, download=download)
+    best = shelf.recommended()
+    assert best is not None and best.name != DEFAULT_MODEL
+    assert best.title in panel.models.info("auto")
+    download.go_on.set()
+    panel.models.load("auto")
+    assert panel.fetching.wait(10)
+    assert (download.asked, service.loads, shelf.chosen) == ([best.name], [(best.name, False)], "auto")
+
+
+def test_load_that_is_refused_says_so(panel: ui.Panel, shelf: Shelf, service: ScriptedService) -> None:
+    service.refusal = ModelNotFound("It has no weights. Put .safetensors files there.")
+    assert lines(panel.models.load(the_found_one(shelf))[1]) == [f"\u26a0 {service.refusal}"]
+
+
+def test_state_follows_a_load(panel: ui.Panel, service: ScriptedService) -> None:
+    assert lines(panel.models.state()) == ["No model is loaded now: one is as soon as it is needed."]
+    service.progress = ["Loading: 10 %"]
+    assert lines(panel.models.state()) == ["Loading: 10 %"]
+    service.progress, service.speaks = [], loaded("owner/Tiny-1B")
+    assert lines(panel.models.state()) == ["Loaded now: Tiny 1B, on the processor, 0.3 GB."]
+    service.news = ["4-bit was not possible."]
+    assert lines(panel.models.state())[0] == "\u26a0 4-bit was not possible."
+
+
+def test_unload(panel: ui.Panel, service: ScriptedService) -> None:
+    assert lines(panel.models.unload()[0]) == ["Unloaded."]
+    assert service.unloads == 1
+
+
+def test_missing_model_is_downloaded_then_chosen(
+    panel: ui.Panel, download: ScriptedDownload, service: ScriptedService, shelf: Shelf
+) -> None:
+    assert panel.models.load(PHI)[0] == "unchanged"
+    assert shelf.chosen == DEFAULT_MODEL, "the old model serves until the new one is here"
+    assert download.told.wait(10)
+    assert "Downloading Phi-2: 0.50 of 2.00 GB (25" in panel.models.state()
+    assert "width:25.0%" in panel.models.state()
+    download.go_on.set()
+    assert panel.fetching.wait(10)
+    assert (download.asked, service.loads, shelf.chosen) == ([PHI], [(PHI, False)], PHI)
+    assert lines(panel.models.state())[0] == "Downloaded: Phi-2."
+
+
+def test_model_that_was_just_downloaded_is_on_the_list_at_once(
+    host: Any, service: ScriptedService, download: ScriptedDownload, tmp_path: Path
+) -> None:
+    findings = Findings()
+    shelf = Shelf(host.settings, host.tree, lambda *_: findings, lambda: Memory(16 * 10**9, 8 * 10**9), Abilities)
+    panel = ui.Panel(host, service, shelf=shelf, download=download)
+    panel.models.load("owner/mine")
+    facts = ModelFacts("safetensors", size=16, weights=16)
+    findings.models.append(FoundModel("owner/mine", "Hugging Face", "owner/mine", tmp_path, facts))
+    download.go_on.set()
+    assert panel.fetching.wait(10)
+    assert [value for _, value in shelf.choices(service)][1] == "owner/mine"
+
+
+def test_cancelled_download_changes_nothing(
+    panel: ui.Panel, download: ScriptedDownload, service: ScriptedService, shelf: Shelf
+) -> None:
+    assert lines(panel.models.cancel()[0]) == ["Nothing is being downloaded."]
+    panel.models.load(PHI)
+    assert download.told.wait(10)
+    assert "What came so far is kept" in panel.models.cancel()[0]
+    assert panel.fetching.wait(10)
+    assert "goes on where this one ended" in panel.models.state()
+    assert (service.loads, shelf.chosen) == ([], DEFAULT_MODEL)
+
+
+def test_second_download_waits_for_the_first(panel: ui.Panel, download: ScriptedDownload) -> None:
+    panel.models.load(PHI)
+    assert "Phi-2 is still being downloaded" in panel.models.load("owner/other")[1]
+    download.go_on.set()
+    assert panel.fetching.wait(10)
+    assert download.asked == [PHI]
+
+
+@pytest.mark.parametrize("problem", [FallbackError("The disk is full."), ZeroDivisionError("oops")])
+def test_download_that_fails_says_why(
+    panel: ui.Panel, download: ScriptedDownload, problem: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from zwaif_hooks.host import log
+
+    monkeypatch.setattr(log, "report", lambda line, error=None: None)
+    download.problem = problem
+    panel.models.load(PHI)
+    assert panel.fetching.wait(10)
+    assert str(problem) in panel.models.state()

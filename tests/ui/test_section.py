@@ -14,9 +14,9 @@ gr: Any = pytest.importorskip("gradio", reason="gradio is not installed here")
 
 from tests.ui.pages import labels_in, page, tab  # noqa: E402  (after the skip)
 from tests.ui.scripted import ScriptedDownload, ScriptedService  # noqa: E402
-from zwaif_fallback import catalogue, ui  # noqa: E402
+from zwaif_fallback import ui  # noqa: E402
 from zwaif_fallback.settings import SETTINGS  # noqa: E402
-from zwaif_fallback.ui import advanced, section  # noqa: E402
+from zwaif_fallback.ui import advanced, chat, section  # noqa: E402
 from zwaif_fallback.ui.shelf import Shelf  # noqa: E402
 from zwaif_hooks import records  # noqa: E402
 from zwaif_hooks.host import webui  # noqa: E402
@@ -47,6 +47,7 @@ NEEDED_AFTER_A_CLICK = {
     "transformers",
     *(f"zwaif_fallback.models.{name}" for name in ("fit", "found", "gguf_header", "instead", "listing", "named")),
     *(f"zwaif_fallback.models.{name}" for name in ("memory", "ollama_store", "places", "served")),
+    *(f"zwaif_fallback.models.{name}" for name in ("readable", "recommended")),
     "zwaif_fallback.engines.gguf_plan",
     "zwaif_fallback.measured",
 }
@@ -101,7 +102,7 @@ def test_earlier_replies_are_shown_when_the_page_is_looked_at(host: Any, monkeyp
     earlier = [records.TurnRecord(1.0, "127.0.0.1:5000", "oobabooga", records.BY_PRIMARY)]
     monkeypatch.setattr(records, "read", lambda path: earlier)
     panel = ui.Panel(host, ScriptedService())
-    assert "by the LLM server 127.0.0.1:5000" in panel.live.html()
+    assert "by Oobabooga." in panel.live.html()
 
 
 def test_order_of_the_section(demo: Any) -> None:
@@ -109,11 +110,9 @@ def test_order_of_the_section(demo: Any) -> None:
         "API Fallback",
         "Enable API Fallback",
         "Fallback Model",
-        "Model Information",
-        "Fallback Host",
         "Test Message",
         "Test Reply",
-        "Fallback Status",
+        "Fallback Host",
         "Advanced",
         "Seconds to Connect",
         "Seconds to the First Word",
@@ -157,7 +156,7 @@ def test_settings_that_name_files_are_not_on_the_page(demo: Any) -> None:
 def test_what_can_be_typed_into_and_what_cannot(demo: Any) -> None:
     labels = labels_in(by_label(demo, "API Fallback"))
     locked = {label for label in labels if getattr(by_label(demo, label), "interactive", True) is False}
-    assert locked == {"Enable API Fallback", "Model Information", "Test Reply", "Fallback Status"}
+    assert locked == {"Enable API Fallback", "Test Reply"}
     assert all(getattr(by_label(demo, label), "interactive", True) is not None for label in labels)
 
 
@@ -166,7 +165,7 @@ def test_values_come_from_the_settings(host: Any, build: Any) -> None:
     host.settings.set("API_FALLBACK_FIRST_TOKEN_TIMEOUT", 400)
     demo = page()
     webui.add_to_settings_tab(demo, gr, [("fallback", build)])
-    assert [name for name, _ in by_label(demo, "Fallback Model").choices] == ["auto", *catalogue.choices()]
+    assert by_label(demo, "Fallback Model").value is None, "it comes with its list when the page is loaded"
     assert by_label(demo, "Fallback Host").value == "10.0.0.7:5000"
     slider = by_label(demo, "Seconds to the First Word")
     assert (slider.value, slider.maximum) == (400, 400), "a value beyond the slider's end must not be cut"
@@ -196,10 +195,11 @@ def test_gradio_polls_nothing_of_ours(demo: Any) -> None:
     """The browser presses Refresh, and only where somebody sees it."""
     assert not [event for event in own_events(demo) if getattr(event, "every", None)]
     assert not [block for block in demo.blocks.values() if type(block).__name__ == "Timer"]
-    (script,) = [event for event in demo.fns.values() if event.js == section.EVERY_SECOND]
-    assert script.fn is None
-    (button,) = [block for block in demo.blocks.values() if getattr(block, "elem_id", "") == section.REFRESH_ID]
-    assert button.value == "Refresh"
+    scripts = [event for event in demo.fns.values() if event.js in (section.EVERY_SECOND, chat.LOOK_WHILE_SEEN)]
+    assert [script.fn for script in scripts] == [None] * 2
+    for name, label in ((section.REFRESH_ID, "Refresh"), (chat.BUTTON_ID, "Look who answers")):
+        (button,) = [block for block in demo.blocks.values() if getattr(block, "elem_id", "") == name]
+        assert button.value == label
 
 
 def test_long_load_in_one_window_keeps_no_other_waiting(demo: Any) -> None:
@@ -214,14 +214,31 @@ def test_page_shows_current_values_when_it_loads(demo: Any, host: Any) -> None:
     host.settings.set(ui.ENABLED, False)
     shown = dict(zip((getattr(block, "label", None) for block in refresh.outputs), refresh.fn(), strict=True))
     assert shown["Enable API Fallback"] is False
-    assert shown["Fallback Model"]["choices"][1][0].startswith("companion:1b (Ollama")
+    assert shown["Fallback Model"]["choices"][1][0].startswith("On this computer: companion:1b (Ollama")
     assert shown["Fallback Model"]["value"] == host.settings.get(ui.MODEL)
 
 
 def test_section_needs_no_settings_tab(build: Any) -> None:
     with gr.Blocks(analytics_enabled=False) as demo:
         build()
-    assert by_label(demo, "Fallback Status").value == "Ready."
+    assert by_label(demo, "Test Reply").value == ""
+
+
+def test_chat_page_has_its_line_right_below_the_conversation(demo: Any) -> None:
+    (conversation,) = [block for block in demo.blocks.values() if isinstance(block, gr.Chatbot)]
+    column = conversation.parent.children
+    line, button = column[column.index(conversation) + 1 : column.index(conversation) + 3]
+    assert (line.elem_id, button.elem_id) == (chat.LINE_ID, chat.BUTTON_ID)
+    assert not line.visible and not button.visible
+    rest = [label for block in column for label in labels_in(block)]
+    assert rest == ["Conversation", "Message", "Voice", "inner", "Settings", "nested"], "and the rest is as it was"
+
+
+def test_page_without_a_conversation_has_no_line(build: Any) -> None:
+    with gr.Blocks(analytics_enabled=False) as demo, gr.Tab("Settings"):
+        pass
+    assert webui.add_to_settings_tab(demo, gr, [("fallback", build)]) == ["fallback"]
+    assert not [block for block in demo.blocks.values() if getattr(block, "elem_id", "") == chat.LINE_ID]
 
 
 def test_older_switch_of_the_host_is_followed_and_never_written(build: Any) -> None:

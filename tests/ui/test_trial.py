@@ -8,8 +8,9 @@ import pytest
 
 from tests.ui.scripted import ScriptedDownload, ScriptedService
 from zwaif_fallback import ui
-from zwaif_fallback.errors import ModelNotFound, WorkerDied
+from zwaif_fallback.errors import WorkerDied
 from zwaif_fallback.ui import trial
+from zwaif_fallback.ui.allowed import REFUSED
 from zwaif_fallback.ui.shelf import Shelf
 from zwaif_hooks.host import log
 
@@ -20,10 +21,10 @@ def panel(host: Any, service: ScriptedService, shelf: Shelf, download: ScriptedD
 
 
 def test_it_streams_and_names_who_answered(panel: ui.Panel, service: ScriptedService) -> None:
-    replies = [reply for reply, _ in panel.trial.test("Are you there?")]
+    replies = list(panel.trial.test("Are you there?"))
     assert service.asked == ["Are you there?"]
-    assert replies[:2] == ["", "Yes, "]
-    assert replies[-1].startswith("Yes, loud and clear.\n\n[Scripted 1B on cpu: first words after ")
+    assert replies[:2] == [trial.WAITING, "Yes, "]
+    assert replies[-1].startswith("Yes, loud and clear.\n\n[Scripted 1B: first words after ")
 
 
 @pytest.mark.parametrize("message", ["  ", None, ["x"], 7])
@@ -39,14 +40,12 @@ def test_endless_message_is_cut(panel: ui.Panel, service: ScriptedService) -> No
 
 def test_reply_without_text_is_called_so(panel: ui.Panel, service: ScriptedService) -> None:
     service.pieces = [" ", ""]
-    assert list(panel.trial.test("hi"))[-1][0].startswith("No text came from Scripted 1B on cpu")
+    assert list(panel.trial.test("hi"))[-1].startswith("No text came from Scripted 1B")
 
 
 def test_failure_in_the_middle_is_shown(panel: ui.Panel, service: ScriptedService) -> None:
     service.pieces = ["Well", WorkerDied("The worker ended. It starts again by itself.")]
-    *_, (reply, status) = panel.trial.test("hi")
-    assert reply == "No reply."
-    assert status.splitlines()[0] == "The worker ended. It starts again by itself."
+    assert list(panel.trial.test("hi"))[-1] == "No reply. The worker ended. It starts again by itself."
 
 
 def test_unexpected_failure_is_shown_and_reported(
@@ -55,7 +54,7 @@ def test_unexpected_failure_is_shown_and_reported(
     lines: list[str] = []
     monkeypatch.setattr(log, "report", lambda line, exception=None: lines.append(line))
     service.pieces = [ZeroDivisionError("oops")]
-    assert "ZeroDivisionError: oops" in list(panel.trial.test("hi"))[-1][1]
+    assert "ZeroDivisionError: oops" in list(panel.trial.test("hi"))[-1]
     assert len(lines) == 1
 
 
@@ -66,7 +65,16 @@ def test_closing_the_page_stops_the_reply(panel: ui.Panel, service: ScriptedServ
     assert service.released.is_set()
 
 
-def test_problem_the_service_repeats_is_said_once(panel: ui.Panel, service: ScriptedService) -> None:
-    service.pieces = [ModelNotFound("Not on this computer.")]
-    service.lines = ["No local model is loaded.", "Not on this computer."]
-    assert list(panel.trial.test("hi"))[-1][1] == "Not on this computer.\nNo local model is loaded."
+def test_it_tries_what_is_picked(panel: ui.Panel, service: ScriptedService, shelf: Shelf) -> None:
+    here = shelf.found()[0].setting
+    for picked in (here, "companion:1b", shelf.picked(service)[1], "auto"):
+        list(panel.trial.test("hi", picked))
+    assert service.tried == [here, here, "", ""]
+
+
+def test_model_that_is_not_here_is_not_tried(panel: ui.Panel, service: ScriptedService) -> None:
+    assert list(panel.trial.test("hi", "microsoft/phi-2"))[-1] == (
+        "No reply. Phi-2 is not on this computer. Press Load Model first."
+    )
+    assert list(panel.trial.test("hi", "/etc/passwd"))[-1] == f"No reply. {REFUSED}"
+    assert service.asked == []

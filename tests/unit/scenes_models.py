@@ -18,9 +18,11 @@ from zwaif_fallback.hardware import Estimate, Memory
 from zwaif_fallback.models import called, recommended
 from zwaif_fallback.models.auto import Wishes
 from zwaif_fallback.models.facts import ModelFacts
-from zwaif_fallback.models.found import FoundModel
+from zwaif_fallback.models.found import Findings, FoundModel
 from zwaif_fallback.service import FallbackService
 from zwaif_fallback.ui import allowed
+from zwaif_fallback.ui.models import Models
+from zwaif_fallback.ui.shelf import Shelf
 from zwaif_hooks.messages import Message, ModelInfo
 
 # --- the model --------------------------------------------------------------------------------------------------------
@@ -67,15 +69,22 @@ says("… is not on this computer yet")(lambda scene: model_files.not_here(catal
 
 
 def name_on_the_page(name: str) -> Producer:
-    return lambda scene: allowed.resolve(name, [], scene.folder, "models/", catalogue.DEFAULT)
+    return lambda scene: allowed.resolve(name, [catalogue.DEFAULT], [], scene.folder, "models/")
 
 
-says("Type the model's Hugging Face name (owner/model), or pick one of the list, then press Load Model.")(
-    name_on_the_page("Custom")
-)
-says("Only models in the list and those in the folders of FALLBACK_MODEL_DIR can be chosen on this page.")(
-    name_on_the_page("/somewhere/else")
-)
+says(
+    "There is no such model in the list. Pick one from it, or type a name from huggingface.co, as owner/name or "
+    "owner/name:file.gguf."
+)(name_on_the_page("/somewhere/else"))
+
+
+@says("… is not on this computer. Press Load Model first.")
+def _(scene: Scene) -> object:
+    store = scene.store()
+    service: Any = SimpleNamespace(is_automatic=lambda: False, loaded=lambda: None, taken=str)
+    shelf = Shelf(store, scene.folder, lambda *_: Findings())
+    changes: Any = None
+    return Models(service, shelf, changes, changes, lambda: None).tried("microsoft/phi-2")
 
 
 def find(name: str) -> Producer:

@@ -19,8 +19,11 @@ from zwaif_hooks.host.settings import SettingsStore
 
 says("…, but it must be …")(lambda scene: scene.store().set("API_FALLBACK_STALL_TIMEOUT", "soon"))
 says("There is no setting …")(lambda scene: scene.store().setting("API_FALLBACK_ENABLD"))
-says("Fallback Host is …, but it must look like 127.0.0.1:5000 or http://127.0.0.1:5000.")(
+says("Fallback Host is …, but it must look like 127.0.0.1:8080 or http://127.0.0.1:8080.")(
     lambda scene: ui.host_problem("some where")
+)
+says("… is your main server. The fallback host must be another one, which answers when that is down.")(
+    lambda scene: ui.host_problem("localhost:5000", ["127.0.0.1:5000"])
 )
 says("API_FALLBACK_HOST … is no address.")(lambda scene: RemoteChat("some where"))
 
@@ -88,7 +91,7 @@ def _(scene: Scene) -> object:
 def _(scene: Scene) -> object:
     local: Any = SimpleNamespace(loaded=None)
     service = FallbackService(scene.store(), local, lambda *_: None, scene.say, plugin.format_prompt)
-    return list(service._or_problem([]))
+    return list(service._or_problem([], None))
 
 
 says("The list of models has no number …")(lambda scene: model_named("99", None, {}))

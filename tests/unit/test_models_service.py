@@ -37,7 +37,6 @@ def test_the_user_s_name_is_shown_and_not_a_blob_s(home: Path, tmp_path: Path, m
     (options,) = desk.local.loads
     assert options.model == str(blob)
     assert desk.said[:2] == ["Loading ollama:llama3.2:3b …", "Fallback ready: ollama:llama3.2:3b on cpu"]
-    assert desk.service.status_lines()[0] == "Loaded: ollama:llama3.2:3b on cpu"
     assert desk.service.ready().info.name == "ollama:llama3.2:3b"
 
 
@@ -63,7 +62,7 @@ def test_a_download_in_the_background_tells_how_far_it_is(tmp_path: Path, monkey
 
     def watched(name: str, say: Any, report: Any, stop: Any) -> None:
         bring(name, say, report, stop)
-        seen.extend(desk.service.status_lines())
+        seen.extend(desk.service.local_news())
 
     desk.service._fetch = watched
     desk.service.load_model("someone/tiny", allow_download=True)

@@ -86,15 +86,13 @@ def test_the_best_that_is_here_answers_and_one_line_says_so_once(desk: UnchosenD
     assert len(desk.local.loads) == 1 and len(desk.looks) == 1, "chosen once, not for every reply"
 
 
-def test_the_status_says_so_too(desk: UnchosenDesk) -> None:
-    assert not any(line.startswith("API_FALLBACK_MODEL") for line in desk.service.status_lines()), "not looked yet"
+def test_the_page_is_told_so_too(desk: UnchosenDesk) -> None:
+    assert (desk.service.is_automatic(), desk.service.taken()) == (True, ""), "not looked yet"
     desk.reply()
-    assert any(line.startswith(NOT_SET.format("8B")) for line in desk.service.status_lines())
-    assert desk.service.found_instead() == "8B"
+    assert (desk.service.is_automatic(), desk.service.taken()) == (True, "8B")
     desk.settings.set("API_FALLBACK_MODEL", "one")
     desk.settle()
-    assert not any(line.startswith("API_FALLBACK_MODEL") for line in desk.service.status_lines())
-    assert desk.service.found_instead() == ""
+    assert not desk.service.is_automatic()
 
 
 def test_a_choice_that_is_not_here_is_not_overridden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +153,7 @@ def test_the_default_is_used_once_it_has_come(desk: UnchosenDesk) -> None:
     assert desk.reply() == "8B speaks."
     desk.bring_the_default()
     assert desk.reply() == "TinyLlama-1.1B-Chat-v1.0 speaks."
-    assert not any(line.startswith("API_FALLBACK_MODEL") for line in desk.service.status_lines())
+    assert not desk.service.is_automatic()
 
 
 def test_what_is_here_answers_while_the_default_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,8 @@ def another(setting: Setting) -> Value:
         return not setting.default
     if setting.choices:
         return next(choice for choice in setting.choices if choice != setting.default)
+    if setting.pattern:
+        return "cpu"
     if isinstance(setting.default, str):
         return "127.0.0.1:5001" if setting.name == "API_FALLBACK_HOST" else "owner/another"
     wanted = setting.default + 1

@@ -129,9 +129,9 @@ def test_the_first_reply_loads_offline_and_the_second_does_not(desk: Desk) -> No
     assert desk.reply() == "one speaks." == desk.reply()
     assert [(Path(o.model).name, o.offline) for o in desk.local.loads] == [("one", True)]
     assert any(line.startswith("Fallback ready: one") for line in desk.said)
-    assert desk.service.status_lines() == ["Loaded: one on cpu", "4-bit was not possible."], (
-        "no progress is left standing"
-    )
+    loaded = desk.service.loaded()
+    assert loaded is not None and loaded.info.name == "one"
+    assert desk.service.local_news() == ["4-bit was not possible."], "no progress is left standing"
 
 
 def test_several_threads_load_once(desk: Desk) -> None:
@@ -153,7 +153,7 @@ def test_a_change_of_the_setting_switches_in_the_background(desk: Desk) -> None:
     desk.settings.set("API_FALLBACK_MODEL", "two")
     assert desk.service.is_loading()
     assert desk.reply() == "one speaks.", "the old model serves meanwhile"
-    assert any("Reading two" in line or "Loading" in line for line in desk.service.status_lines())
+    assert any("Reading two" in line or "Loading" in line for line in desk.service.local_news())
     desk.local.gate.set()
     desk.settle()
     assert desk.reply() == "two speaks."
@@ -168,7 +168,7 @@ def test_a_failed_switch_leaves_the_old_model_serving_and_says_so(desk: Desk) ->
     assert desk.reply() == "one speaks."
     assert len(desk.local.loads) == 2, "not tried again for every reply"
     assert "Fallback not loaded: two needs 9 GB, 2 GB are free. one goes on serving." in desk.said
-    assert any("two needs 9 GB" in line for line in desk.service.status_lines())
+    assert any("two needs 9 GB" in line for line in desk.service.local_news())
 
 
 def test_a_model_that_failed_is_tried_again_after_a_while(desk: Desk) -> None:
@@ -194,7 +194,7 @@ def test_load_model_may_download(desk: Desk) -> None:
     assert [(Path(o.model).name, o.offline) for o in desk.local.loads] == [("tiny", True)]
     desk.settings.set("API_FALLBACK_MODEL", "someone/tiny")
     assert desk.reply() == "tiny speaks." and len(desk.local.loads) == 1
-    assert desk.service.status_lines()[1] == "4-bit was not possible."
+    assert desk.service.local_news()[0] == "4-bit was not possible."
 
 
 def test_load_model_with_nonsense_is_refused_at_once(desk: Desk) -> None:
@@ -284,10 +284,38 @@ def test_a_folder_without_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert any("no complete weights" in line for line in desk.said) and desk.local.loads == []
 
 
-def test_status_without_a_model(desk: Desk) -> None:
-    assert desk.service.status_lines() == ["No local model is loaded."]
-    desk.service.remember("Successfully used fallback API: x")
-    assert desk.service.status_lines()[-1].endswith(": x")
+def test_without_a_model_there_is_nothing_to_tell(desk: Desk) -> None:
+    assert (desk.service.loaded(), desk.service.local_news()) == (None, [])
+
+
+def test_unloading_gives_the_memory_back_and_the_next_reply_loads_again(desk: Desk) -> None:
+    assert desk.service.unload() == "No local model is loaded."
+    desk.reply()
+    assert desk.service.unload().startswith("Unloaded: ")
+    assert desk.service.loaded() is None
+    assert desk.reply() == "one speaks." and len(desk.local.loads) == 2
+
+
+def test_a_load_that_is_under_way_is_not_unloaded(desk: Desk) -> None:
+    desk.local.gate.clear()
+    desk.service.load_model("one", allow_download=False)
+    assert desk.local.begun.wait(20)
+    assert "being loaded" in desk.service.unload()
+    desk.local.gate.set()
+    desk.settle()
+    assert desk.service.loaded() is not None
+
+
+def test_a_test_tries_the_model_it_is_given_and_the_one_before_comes_back(desk: Desk) -> None:
+    assert desk.reply() == "one speaks."
+    desk.settings.set("API_FALLBACK_HOST", "10.0.0.1:5000")
+    answer = desk.service.test_reply("Hi?", "two")
+    assert "".join(answer.pieces) == "two speaks."
+    assert answer.answered_by == "two"
+    desk.settle()
+    loaded = desk.service.loaded()
+    assert loaded is not None and loaded.info.name == "one"
+    assert [Path(options.model).name for options in desk.local.loads] == ["one", "two", "one"]
 
 
 def test_settings_are_read_anew(desk: Desk) -> None:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from zwaif_fallback import cli_status, plugin
+from zwaif_fallback import cli_status
 from zwaif_hooks import records
-from zwaif_hooks.messages import FailureKind, PrimaryFailure
-from zwaif_hooks.primary import PrimaryBook
 from zwaif_hooks.records import TurnLog, TurnRecord
 
 TURN = TurnRecord(
@@ -58,13 +55,3 @@ def test_tokens_are_told_as_counted_or_as_estimated(told: dict[str, Any], text: 
 
 def test_another_tree_has_turns_of_its_own(tmp_path: Path) -> None:
     assert records.path_for(tmp_path / "a") != records.path_for(tmp_path / "b")
-
-
-def test_the_settings_tab_sees_servers_and_turns() -> None:
-    book = PrimaryBook(lambda *change: None)
-    book.get("127.0.0.1:5000").failed(PrimaryFailure(FailureKind.CUT, "cut"))
-    log = TurnLog()
-    log.add(TURN)
-    lines = plugin._watched(SimpleNamespace(primaries=book, records=log))  # type: ignore[arg-type]
-    assert lines[0].startswith("127.0.0.1:5000 did not answer last time, for ")
-    assert lines[1].startswith("1 replies in the last hour")

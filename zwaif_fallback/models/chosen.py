@@ -44,8 +44,6 @@ class ChosenModel:
         self._named = named or (lambda: is_chosen(env_values(self._tree())))
         self._say = say
         self._titles: dict[str, str] = {}
-        self.notice = ""
-        """Why another model answers than the default; empty where it does not, or nobody has looked."""
         self._told: set[str] = set()
         self._telling = threading.Lock()
         """Whoever chooses the same at that moment waits: the line comes before all others about the model."""
@@ -80,14 +78,12 @@ class ChosenModel:
             with contextlib.suppress(ModelNotFound):  # Nothing fits: the default's own line says how to bring it here.
                 found = self._auto.model()
         if not found:
-            self.notice = ""
             return ""
         title = self._titles[found] = self._auto.setting
-        self.notice = notice(title, str(self._setting(MODEL)))
         with self._telling:
             if title not in self._told:
                 self._told.add(title)
-                self._say(self.notice)
+                self._say(notice(title, str(self._setting(MODEL))))
         return found
 
     def is_unchosen(self) -> bool:
@@ -133,15 +129,18 @@ class ChosenModel:
             return loaded
         return replace(loaded, info=replace(loaded.info, name=self._titles[loaded.info.name]))
 
-    def forget(self, name: str) -> None:
+    def forget(self) -> None:
         """A setting changed: what is left to us is chosen afresh."""
         self._auto.forget()
-        if name == MODEL:
-            self.notice = ""
 
     def reject(self, model: str) -> bool:
         """It could not be loaded. True where it had been chosen here, and another is meant now."""
         return self.is_ours_to_choose() and self._auto.reject(model)
+
+    @property
+    def taken(self) -> str:
+        """What was chosen here, as one would write it; empty before the first choice."""
+        return self._auto.setting
 
     def is_ours_to_choose(self) -> bool:
         """Whether the user left the choice to us: ``auto``, or nothing was chosen and the default is not here."""

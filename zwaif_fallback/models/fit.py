@@ -152,7 +152,7 @@ def choose(
         for model in models
     }
     fitting = [model for model in models if fits[id(model)].fits]
-    if served is not None and (own := fits.get(id(served))) and own.fits and _in_time(own):
+    if served is not None and (own := fits.get(id(served))) and own.fits and is_in_time(own):
         return Choice(served, own, f"{served.name} is the very model of the server and {own.text}", True)
     best = max(fitting, key=lambda model: rank(model, fits[id(model)]), default=None)
     if best is None:
@@ -164,24 +164,25 @@ def rank(model: FoundModel, how: Fit) -> tuple[float, ...]:
     """The larger, the better a choice."""
     facts = model.facts
     return (
-        _in_time(how),
+        is_in_time(how),
         _is_for_talk(model.name),
         facts.has_template,
-        _worth(facts) if _in_time(how) else -facts.weights,
+        _worth(facts) if is_in_time(how) else -facts.weights,
         -how.need.total,
     )
 
 
 def is_clearly_better(new: Choice, old: Choice) -> bool:
     """Whether a switch is worth the seconds it takes: small differences would make the choice go to and fro."""
-    if _in_time(new.fit) != _in_time(old.fit):
-        return _in_time(new.fit)
+    if is_in_time(new.fit) != is_in_time(old.fit):
+        return is_in_time(new.fit)
     if new.same_voice != old.same_voice:
         return new.same_voice
     return _worth(new.model.facts) > 1.3 * _worth(old.model.facts)
 
 
-def _in_time(how: Fit) -> bool:
+def is_in_time(how: Fit) -> bool:
+    """Whether speech need not wait for its next sentence."""
     return how.verdict in (ON_GPU, PARTLY) or how.tokens_per_second >= TALKING_SPEED
 
 

@@ -9,6 +9,8 @@ import re
 
 _SCHEME = re.compile(r"(ollama|lmstudio):(.+)", re.IGNORECASE)
 _IN_REPOSITORY = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*):(?P<file>[^:\\]+)", re.ASCII)
+_REPOSITORY = re.compile(r"(?=.{3,96}\Z)[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?<![.-])", re.ASCII)
+_FILE = re.compile(r"(?:[A-Za-z0-9][\w.-]*/){0,3}[A-Za-z0-9][\w.-]*\.gguf", re.ASCII | re.IGNORECASE)
 _QUANTIZED = re.compile(r"\.?(?:I?Q\d\w*|TQ\d_\d|MXFP4\w*|B?F16|F32)", re.IGNORECASE)
 
 
@@ -30,3 +32,15 @@ def file_in_repository(name: str) -> tuple[str, str]:
     if _QUANTIZED.fullmatch(wanted):
         wanted = f"*{wanted}*.gguf"
     return match["repo"], wanted
+
+
+def is_repository(name: str) -> bool:
+    """Whether the Hugging Face hub could have a repository ``owner/name`` of this name."""
+    forbidden = "--" in name or ".." in name or name.endswith(".git")
+    return _REPOSITORY.fullmatch(name) is not None and not forbidden
+
+
+def is_hub_name(name: str) -> bool:
+    """Whether it is ``owner/name`` or ``owner/name:file.gguf``, letter by letter as the hub writes it."""
+    repository, colon, file = name.partition(":")
+    return is_repository(repository) and (not colon or (_FILE.fullmatch(file) is not None and ".." not in file))

@@ -13,16 +13,16 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 
+from zwaif_fallback.chain import same_server
 from zwaif_fallback.engines.remote import KEY_VARIABLE, PASS_HEADER, base_url
 from zwaif_fallback.ui.changes import HOST, Changes, Seen
-from zwaif_fallback.ui.components import Components, text_of
-from zwaif_fallback.ui.status import Status
+from zwaif_fallback.ui.components import Components, paragraph, problem, text_of
 
 CONNECT_SECONDS, WHOLE_SECONDS = 3.0, 6.0
 LONGEST_ANSWER = 1_000_000
@@ -44,59 +44,69 @@ class CheckFailed(Exception):
 class Address:
     """What Change Host and Check Host do."""
 
-    def __init__(self, changes: Changes, status: Status, ask: Callable[[str], list[str]] | None = None) -> None:
-        self._changes, self._status = changes, status
+    def __init__(
+        self,
+        changes: Changes,
+        main: Callable[[], list[str]] = list,
+        ask: Callable[[str], list[str]] | None = None,
+    ) -> None:
+        """``main`` gives the addresses of Z-Waif's own server."""
+        self._changes, self._main = changes, main
         self._ask = ask or list_models
 
     def change(self, text: object, seen: Seen = "") -> tuple[str, str, Seen]:
-        """Host, status, and what the window has seen now; the previous host where the new one cannot be used."""
+        """Host, outcome, and what the window has seen now; the previous host where the new one cannot be used."""
         address = text_of(text)
-        problem = host_problem(address) or self._changes.set(HOST, address)
-        status = self._status.text(problem or self._changes.saved(HOST))
-        return self._changes.get(HOST), status, self._changes.noted(seen, HOST)
+        wrong = host_problem(address, self._main()) or self._changes.set(HOST, address)
+        said = problem(wrong) or paragraph(self._changes.saved(HOST))
+        return self._changes.get(HOST), said, self._changes.noted(seen, HOST)
 
     def check(self, text: object) -> str:
         """Whether the saved address answers, in what time, and with which models."""
         saved = str(self._changes.get(HOST))
         if text_of(text) != saved:
-            return self._status.text("The address in the box is not saved yet: press Change Host, then Check Host.")
+            return problem("The address in the box is not saved yet: press Change Host, then Check Host.")
         if not saved:
-            return self._status.text("There is no fallback host to check: the local model answers alone.")
-        problem = host_problem(saved)
-        return self._status.text(problem or self._checked(saved))
+            return problem("There is no fallback host to check: the local model answers alone.")
+        wrong = host_problem(saved, self._main())
+        return problem(wrong) or self._checked(saved)
 
     def _checked(self, saved: str) -> str:
         shown, started = urlsplit(base_url(saved)).netloc, time.monotonic()
         try:
             names = self._ask(saved)
         except CheckFailed as error:
-            return f"{shown}: {error}."
+            return problem(f"{shown}: {error}.")
         seconds = time.monotonic() - started
         if not names:
-            return f"{shown} answered in {seconds:.2f} s, but has no model loaded. Load one there."
+            return problem(f"{shown} answered in {seconds:.2f} s, but has no model loaded. Load one there.")
         rest = f" and {len(names) - SHOWN_MODELS} more" if len(names) > SHOWN_MODELS else ""
         listed = ", ".join(_harmless(name) for name in names[:SHOWN_MODELS])
-        return f"{shown} answered in {seconds:.2f} s. Models: {listed}{rest}."
+        return paragraph(f"{shown} answered in {seconds:.2f} s. Models: {listed}{rest}.")
 
 
 class AddressControls:
     """The address, Change Host and Check Host."""
 
-    def __init__(self, make: Components, address: Address, label: str, value: str) -> None:
+    def __init__(self, make: Components, address: Address, label: str, value: str, help: str) -> None:
         self._address = address
         with make.row():
-            self.box = make.text(label, value, placeholder="127.0.0.1:5000")
+            self.box = make.text(label, value, placeholder="127.0.0.1:8080", info=help, scale=2)
             self.save = make.button("Change Host")
             self.look = make.button("Check Host")
+        self.said = make.words()
 
-    def wire(self, make: Components, status: Any, seen: Any) -> None:
+    def wire(self, make: Components, seen: Any) -> None:
         for event in (self.save.click, self.box.submit):
-            make.on(event, self._address.change, [self.box, seen], [self.box, status, seen])
-        make.on(self.look.click, self._address.check, self.box, status, shared_limit="zwaif_fallback_check")
+            make.on(event, self._address.change, [self.box, seen], [self.box, self.said, seen])
+        make.on(self.look.click, self._address.check, self.box, self.said, shared_limit="zwaif_fallback_check")
 
 
-def host_problem(text: str) -> str:
-    """Why ``text`` is no address of a server, empty where it is one (or empty, which means none)."""
+def host_problem(text: str, main: Iterable[str] = ()) -> str:
+    """Why ``text`` is no address of a second server, empty where it is one (or empty, which means none).
+
+    ``main`` are the addresses of Z-Waif's own server.
+    """
     if not text:
         return ""
     try:
@@ -104,7 +114,7 @@ def host_problem(text: str) -> str:
         good = (
             parts.scheme in ("http", "https")
             and bool(parts.hostname)
-            and parts.port != 0
+            and (parts.port or ("://" in text and parts.port is None))
             and text.isprintable()
             and not any(char.isspace() or char in "\\@?#" for char in text)
             and _PATH.fullmatch(parts.path) is not None
@@ -112,7 +122,11 @@ def host_problem(text: str) -> str:
         good = good and not _is_link_local(parts.hostname or "")
     except ValueError:
         good = False
-    return "" if good else f"Fallback Host is {text!r}, but it must look like 127.0.0.1:5000 or http://127.0.0.1:5000."
+    if not good:
+        return f"Fallback Host is {text!r}, but it must look like 127.0.0.1:8080 or http://127.0.0.1:8080."
+    if any(same_server(text, one) for one in main):
+        return f"{text} is your main server. The fallback host must be another one, which answers when that is down."
+    return ""
 
 
 def list_models(address: str, seconds: float = WHOLE_SECONDS) -> list[str]:

@@ -8,7 +8,6 @@ from typing import Any
 from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.ui.changes import ENABLED, HOST, MODEL, Changes, Seen
 from zwaif_fallback.ui.components import Components
-from zwaif_fallback.ui.status import Status
 from zwaif_hooks.host.settings import Setting
 
 FILE_SETTINGS = frozenset({"FALLBACK_MODEL_DIR", "API_FALLBACK_LAST_WORDS", "API_FALLBACK_VISION_MODEL"})
@@ -26,20 +25,23 @@ def names() -> list[str]:
 class Advanced:
     """What a change of one of them does."""
 
-    def __init__(self, changes: Changes, status: Status, unchanged: Callable[[], Any]) -> None:
-        self._changes, self._status, self._unchanged = changes, status, unchanged
+    def __init__(self, changes: Changes, update: Callable[..., Any]) -> None:
+        """``update`` makes the change of a component."""
+        self._changes, self._update = changes, update
+        self._help = {setting.name: setting.help for setting in SETTINGS}
 
-    def change(self, name: str, value: object, seen: Seen = "") -> tuple[Any, str, Seen]:
-        """The component's value, the status, and what the window has seen now.
+    def change(self, name: str, value: object, seen: Seen = "") -> tuple[Any, Seen]:
+        """The component, and what the window has seen now.
 
-        The previous value where the new one cannot be used.
+        A value that cannot be used gives way to the one before, and the component's own line says why.
         """
         before = self._changes.get(name)
-        problem = self._changes.set(name, round(value, 2) if isinstance(value, float) else value)
-        shown = self._changes.get(name) if problem else self._unchanged()
-        if not problem and self._changes.get(name) == before:
-            return shown, self._unchanged(), seen  # a box that was left as it was is no news
-        return shown, self._status.text(problem or self._changes.saved(name)), self._changes.noted(seen, name)
+        wrong = self._changes.set(name, round(value, 2) if isinstance(value, float) else value)
+        if wrong:
+            shown = self._update(value=self._changes.get(name), info=f"\u26a0 {wrong}")
+            return shown, self._changes.noted(seen, name)
+        said = "" if self._changes.get(name) == before else "\u2713 Saved. "
+        return self._update(info=f"{said}{self._help[name]}"), self._changes.noted(seen, name)
 
 
 class AdvancedControls:
@@ -51,13 +53,13 @@ class AdvancedControls:
         with make.gradio.Accordion("Advanced", open=False):
             self.by_name = {name: _component(make, table[name], changes.get(name)) for name in names()}
 
-    def wire(self, make: Components, status: Any, seen: Any) -> None:
+    def wire(self, make: Components, seen: Any) -> None:
         for name, component in self.by_name.items():
             change = _change(self._advanced, name)
             # A text counts when it is finished: half a number could load a model anew with half the window.
             finished = (component.submit, component.blur) if hasattr(component, "submit") else (component.input,)
             for event in finished:
-                make.on(event, change, [component, seen], [component, status, seen], trigger_mode="always_last")
+                make.on(event, change, [component, seen], [component, seen], trigger_mode="always_last")
 
 
 def _component(make: Components, setting: Setting, value: Any) -> Any:
@@ -70,8 +72,8 @@ def _component(make: Components, setting: Setting, value: Any) -> Any:
     return make.line(setting.name, setting.text(value))
 
 
-def _change(advanced: Advanced, name: str) -> Callable[[Any, Seen], tuple[Any, str, Seen]]:
-    def change(value: Any, seen: Seen) -> tuple[Any, str, Seen]:
+def _change(advanced: Advanced, name: str) -> Callable[[Any, Seen], tuple[Any, Seen]]:
+    def change(value: Any, seen: Seen) -> tuple[Any, Seen]:
         return advanced.change(name, value, seen)
 
     return change

@@ -1,69 +1,49 @@
-"""Which models the page may name.
+"""Which models the page may name: those of its own list, and repositories of the Hugging Face hub. No place on a disk.
 
-Whoever reaches the page reaches its functions too: Gradio's are open to any program that can connect. So a name from
-there is a model that was found on this computer, one on the Hugging Face hub, or a place inside the folders of
-``FALLBACK_MODEL_DIR``; any other place has to be written into ``.env``, by somebody who may write there. What looks
-like a path is judged by its letters before the disk is touched: on Windows a look at ``\\\\server\\share`` is a login.
+Whoever reaches the page reaches its functions too: Gradio's are open to any program that can connect. Any other place
+has to be written into ``.env``, by somebody who may write there. A name is judged by its letters before the disk is
+touched: on Windows a look at ``\\\\server\\share`` is a login.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zwaif_fallback import catalogue, model_files
+from zwaif_fallback import model_files
 from zwaif_fallback.errors import ModelNotFound
-from zwaif_fallback.ui.changes import LONGEST_INPUT
+from zwaif_fallback.models.names import is_hub_name
 
 if TYPE_CHECKING:
     from zwaif_fallback.models.found import FoundModel
 
-ASK = "Type the model's Hugging Face name (owner/model), or pick one of the list, then press Load Model."
-OUTSIDE = (
-    "Only models in the list and those in the folders of FALLBACK_MODEL_DIR can be chosen on this page. For any other "
-    "place, write API_FALLBACK_MODEL into Z-Waif's .env."
+REFUSED = (
+    "There is no such model in the list. Pick one from it, or type a name from huggingface.co, as owner/name or "
+    "owner/name:file.gguf."
 )
 
 
 class Refused(ModelNotFound):
-    """``str(error)`` is one line for the status box."""
+    """``str(error)`` is one line, to be shown at the list."""
 
 
-def resolve(name: str, found: Iterable[FoundModel], tree: Path, model_dir: str, chosen: str) -> str:
+def resolve(name: str, listed: Collection[str], found: Iterable[FoundModel], tree: Path, model_dir: str) -> str:
     """What to load for a name from the page: an absolute path, or a name on the hub.
 
     Args:
-        chosen: the model of the settings, which may be anywhere: its owner wrote it into ``.env``.
+        listed: the values of the list as it is now; the model of the settings is one, wherever its owner has it.
 
     Raises:
-        ModelNotFound: it may not be named here, or is none; the text says what to write instead.
+        ModelNotFound: it is neither in the list nor a name on the hub, or a place on this computer has that name.
     """
-    from zwaif_fallback.models.places import own_folders  # late, as in model_files
-
-    if not name or name == catalogue.CUSTOM or len(name) > LONGEST_INPUT or not name.isprintable():
-        raise Refused(ASK)
-    roots = [Path(os.path.normpath(folder.absolute())) for folder in own_folders(model_dir, tree)]
-    known = {str(model.path) for model in found} | {str(model.path.resolve()) for model in found}
-    is_listed = name == chosen or name in known or any(name == model.setting for model in found)
-    if not is_listed and model_files.looks_like_path(name) and not _is_inside(_lexical(name, tree), roots):
-        raise Refused(OUTSIDE)
+    if name not in listed and not is_hub_name(name):
+        raise Refused(REFUSED)
     resolved = model_files.resolve(name, tree, model_dir)
-    place = Path(resolved)
-    real = [root.resolve() for root in roots]
-    if is_listed or not place.is_absolute() or resolved in known or _is_inside(place.resolve(), real):
+    if name in listed or not Path(resolved).is_absolute() or resolved in _places(found):
         return resolved
-    # The readable names (ollama:…, owner/name:file) lead to files that others brought; a plain one must not.
-    if ":" in name and not model_files.looks_like_path(name):
-        return resolved
-    raise Refused(OUTSIDE)
+    raise Refused(REFUSED)
 
 
-def _lexical(name: str, tree: Path) -> Path:
-    text = name.strip().strip("\"'").strip()
-    return Path(os.path.normpath(tree.absolute() / text))
-
-
-def _is_inside(place: Path, roots: Iterable[Path]) -> bool:
-    return any(place == root or root in place.parents for root in roots)
+def _places(found: Iterable[FoundModel]) -> set[str]:
+    return {str(place) for model in found for place in (model.path, model.path.resolve(), model.path.absolute())}

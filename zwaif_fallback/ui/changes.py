@@ -13,7 +13,7 @@ from typing import Any
 
 from zwaif_fallback.ui.components import title
 from zwaif_hooks.host import envfile
-from zwaif_hooks.host.settings import NotSaved, SettingProblem, SettingsStore
+from zwaif_hooks.host.settings import SettingProblem, SettingsStore
 
 ENABLED = "API_FALLBACK_ENABLED"
 MODEL = "API_FALLBACK_MODEL"
@@ -48,6 +48,7 @@ class Changes:
     Args:
         names: the settings that the page may touch; no other can be changed through it.
         tree: Z-Waif's folder, whose ``.env`` tells whether a model was chosen at all.
+        picked: label and value of the model in the list, where that is more than the setting.
     """
 
     def __init__(
@@ -56,8 +57,9 @@ class Changes:
         names: Iterable[str],
         now: Callable[[], float] = time.monotonic,
         tree: Path | None = None,
+        picked: Callable[[], Iterable[str]] | None = None,
     ) -> None:
-        self._settings, self._tree = settings, tree
+        self._settings, self._tree, self._picked = settings, tree, picked
         self.names = tuple(names)
         self._now = now
         self._made: deque[_Change] = deque(maxlen=REMEMBERED)
@@ -68,7 +70,11 @@ class Changes:
 
     def values(self) -> list[Any]:
         """What the components for :attr:`names` show."""
-        return [self._settings.get(name) for name in self.names]
+        return [self.shown(name) for name in self.names]
+
+    def shown(self, name: str) -> Any:
+        """What its component shows, as JSON has it."""
+        return list(self._picked()) if name == MODEL and self._picked else self.get(name)
 
     def told(self) -> Seen:
         """What a window has seen once it is told every value."""
@@ -77,7 +83,7 @@ class Changes:
     def noted(self, seen: Seen, name: str) -> Seen:
         """What a window has seen once it is told the new value of ``name``."""
         known = self.seen(seen)
-        return json.dumps(list({**known, name: self.get(name)}.values())) if known else ""
+        return json.dumps(list({**known, name: self.shown(name)}.values())) if known else ""
 
     def seen(self, text: object) -> dict[str, Any]:
         """The values of :attr:`names` as a window has them; empty where it does not say."""
@@ -136,10 +142,11 @@ class Changes:
     def _unusable(self, name: str, value: object) -> str:
         if name not in self.names:
             return f"{name} cannot be changed on this page."
+        label = title(self._settings.setting(name))
         if not isinstance(value, (str, int, float)):
-            return f"{name} must be a text or a number, not {type(value).__name__}."
+            return f"{label} must be a text or a number, not {type(value).__name__}."
         if isinstance(value, str) and len(value) > LONGEST_INPUT:
-            return f"That is too long for {name}: {len(value)} characters, {LONGEST_INPUT} are allowed."
+            return f"That is too long for {label}: {len(value)} characters, {LONGEST_INPUT} are allowed."
         return ""
 
     def _means(self, name: str, value: object) -> object:
@@ -166,10 +173,8 @@ class Changes:
             return self._unset(name)
         try:
             self._settings.set(name, value)
-        except NotSaved as problem:  # it acts all the same
-            return str(problem)
-        except SettingProblem as problem:
-            return str(problem)
+        except SettingProblem as problem:  # one that was only not saved acts all the same
+            return str(problem).replace(name, title(self._settings.setting(name)))
         return ""
 
     def _unset(self, name: str) -> str:

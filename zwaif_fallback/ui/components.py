@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from html import escape
 from typing import Any
 
 from zwaif_hooks.host.settings import Setting, SettingsStore
@@ -26,6 +27,9 @@ class Components:
     def label(self, name: str) -> str:
         return title(self._setting(name))
 
+    def help(self, name: str) -> str:
+        return self._setting(name).help
+
     def row(self) -> Any:
         return self.gradio.Row()
 
@@ -34,7 +38,11 @@ class Components:
 
     def view(self, label: str, text: str, lines: int) -> Any:
         """A box that only shows."""
-        return self.gradio.Textbox(value=text, label=label, lines=lines, max_lines=12, interactive=False)
+        return self.gradio.Textbox(value=text, label=label, lines=lines, max_lines=40, interactive=False)
+
+    def words(self, html: str = "", **how: Any) -> Any:
+        """Lines that are as high as what they hold, on a phone too; a text box would hide the rest of them."""
+        return self.gradio.HTML(value=html, elem_classes=["zwaif-fallback-words"], **how)
 
     def text(self, label: str, value: str, **how: Any) -> Any:
         return self.gradio.Textbox(value=value, label=label, interactive=True, **how)
@@ -72,6 +80,16 @@ class Components:
             {"concurrency_limit": 1, "concurrency_id": shared_limit} if shared_limit else {"concurrency_limit": None}
         )
         event(function, inputs=inputs, outputs=outputs, show_progress="hidden", **limit, **self._hidden, **how)
+
+
+def paragraph(text: str) -> str:
+    """One line of ours; whatever it holds is text, never markup."""
+    return f"<p>{escape(text)}</p>" if text else ""
+
+
+def problem(text: str) -> str:
+    """The same for what went wrong, to be shown at the control that it concerns."""
+    return f'<p role="alert" style="color:#c2670c;font-weight:600">&#9888; {escape(text)}</p>' if text else ""
 
 
 def title(setting: Setting) -> str:

@@ -26,22 +26,25 @@ class Fetching:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._name = ""
+        self._name = self._shown = ""
         self.progress: Progress | None = None
         self.line = ""
-        """What the status box shows: how far it is, or how it ended."""
+        """How far it is, or how it ended."""
 
     @property
     def active(self) -> bool:
         return self._thread is not None
 
-    def start(self, name: str, then: Callable[[str], str]) -> str:
-        """Begin, and call ``then`` with the name when it is here; it returns a problem. The line for the status."""
+    def start(self, name: str, then: Callable[[str], str], shown: str = "") -> str:
+        """Begin, and call ``then`` with the name when it is here; it returns a problem. What is wrong, in one line.
+
+        ``shown`` is the name for people.
+        """
         with self._lock:
             if self._thread is not None:
-                return f"{self._name} is still being downloaded. Wait for it, or press Cancel Download first."
-            self._name, self.progress = name, None
-            self.line = f"Downloading {name}: asking for its size …"
+                return f"{self._shown} is still being downloaded. Wait for it, or press Cancel Download first."
+            self._name, self._shown, self.progress = name, shown or name, None
+            self.line = f"Downloading {self._shown}: asking for its size …"
             self._stop = threading.Event()
             self._thread = threading.Thread(target=self._run, args=(then,), name="zwaif-fallback-download", daemon=True)
             self._thread.start()
@@ -52,7 +55,7 @@ class Fetching:
         if self._thread is None:
             return "Nothing is being downloaded."
         self._stop.set()
-        return f"The download of {self._name} is being stopped. What came so far is kept."
+        return f"The download of {self._shown} is being stopped. What came so far is kept."
 
     def wait(self, timeout: float | None = None) -> bool:
         """Until nothing is being downloaded; False when it took longer than ``timeout`` seconds."""
@@ -65,16 +68,16 @@ class Fetching:
         name = self._name
         try:
             self._download(name, log.say, report=self._report, stop=self._stop.is_set)
-            ended = f"Downloaded: {name}."
+            ended = f"Downloaded: {self._shown}."
             ended = then(name) or ended
         except FallbackError as error:
             ended = str(error)
         except Exception as error:  # this thread has no caller who could say it
-            ended = f"{name} was not downloaded: {type(error).__name__}: {error}"
+            ended = f"{self._shown} was not downloaded: {type(error).__name__}: {error}"
             log.report(ended, error)
         self.line, self.progress = ended, None
         self._thread = None
 
     def _report(self, progress: Progress) -> None:
         self.progress = progress
-        self.line = f"Downloading {self._name}: {progress.line}"
+        self.line = f"Downloading {self._shown}: {progress.line}"

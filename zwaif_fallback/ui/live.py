@@ -1,27 +1,30 @@
-"""The live state: how the LLM server is, what answered last, what is under way, and the last hour as a picture."""
+"""The live state, the only place where it is told: how the LLM server is, who answers now, and the last hour.
+
+Made from memory in about a millisecond: every open window asks for it once a second.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from html import escape
 
+from zwaif_fallback import speaking
+from zwaif_fallback.chain import LAST_WORDS
 from zwaif_fallback.outages import Outages
 from zwaif_fallback.ui import timeline
-from zwaif_fallback.ui.fetching import Fetching
-from zwaif_fallback.ui.status import Service
+from zwaif_fallback.ui.needs import Service
+from zwaif_fallback.ui.shelf import Shelf
 from zwaif_hooks.primary import PrimaryBook, PrimaryStatus
 from zwaif_hooks.records import BY_PRIMARY, TurnLog, TurnRecord
 
 LIVE_ID = "zwaif-fallback-live"
-_STEADY = f"<style>#{LIVE_ID} .pending, #{LIVE_ID}.pending {{opacity: 1 !important}}</style>"
-"""Gradio pales HTML while it asks for new; once a second, that would be a flicker."""
 _DOTS = {"healthy": timeline.GREEN, "failing": timeline.ORANGE, "open": timeline.RED}
 
 
 class Live:
-    """Makes the HTML, from memory, in about a millisecond: it is asked for once a second by every open window."""
+    """What the page tells by itself."""
 
     def __init__(
         self,
@@ -29,14 +32,20 @@ class Live:
         records: TurnLog,
         outages: Outages,
         service: Service,
-        fetching: Fetching,
-        is_enabled: Callable[[], bool],
+        shelf: Shelf,
+        setting: Callable[[str], object],
+        environ: Callable[[], Mapping[str, str]],
         earlier: Callable[[], Iterable[TurnRecord]] = tuple,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """``earlier`` gives the replies from before this start of Z-Waif, asked when they are shown first."""
+        """
+        Args:
+            setting: a setting's value.
+            environ: Z-Waif's own settings, for the name of its server.
+            earlier: the replies from before this start of Z-Waif, asked when they are shown first.
+        """
         self._primaries, self._records, self._outages = primaries, records, outages
-        self._service, self._fetching, self._is_enabled = service, fetching, is_enabled
+        self._service, self._shelf, self._setting, self._environ = service, shelf, setting, environ
         self._earlier = cache(lambda: tuple(earlier()))
         self._now = now
 
@@ -44,57 +53,85 @@ class Live:
         now = self._now()
         records = [*self._earlier(), *self._records.recent()]
         outages = self._outages.since(now - 3600)
-        rows = [*self._servers(), self._last(records), *self._under_way()]
-        body = "".join(f"<div>{row}</div>" for row in rows if row)
-        hour = escape(timeline.last_hour(records, outages, now))
+        rows = [*self._servers(), self._answers(), self._last(records), timeline.last_hour(records, outages, now)]
+        body = "".join(f"<p>{row}</p>" for row in rows if row)
         picture = timeline.picture(records, outages, now)
-        return (
-            f'{_STEADY}<div class="zwaif-fallback-live" style="line-height:1.6">{body}<div>{hour}</div>{picture}'
-            f'<div style="font-size:85%">{timeline.legend()}</div></div>'
-        )
+        return f'<div class="zwaif-fallback-live">{body}{picture}{timeline.legend()}</div>'
+
+    def chat_line(self) -> str:
+        """Who answers in the server's place, while somebody does; empty otherwise. Plain text."""
+        recent = self._records.recent()
+        by = recent[-1].answered_by if recent else ""
+        if not self._is_on() or by in ("", BY_PRIMARY) or all(one.state == "healthy" for one in self._statuses()):
+            return ""
+        return speaking.while_down(by, self._program(), self._host(), self._shelf.shown)
 
     def _servers(self) -> list[str]:
-        if not self._is_enabled():
-            return [_dot(timeline.GREY) + "API Fallback is off: only the LLM server answers."]
-        statuses = self._primaries.statuses()
+        statuses = self._statuses()
+        if not self._is_on():
+            gone = [_row(one, self._program()) for one in statuses if one.state == "open"]
+            return [_dot(timeline.GREY) + "API Fallback is off: only your LLM server answers.", *gone]
         if not statuses:
-            return [_dot(timeline.GREY) + "The LLM server was not asked for a reply yet."]
-        return [_dot(_DOTS.get(one.state, timeline.GREY)) + escape(_state(one)) for one in statuses]
+            program = escape(self._program())
+            return [_dot(timeline.GREY) + f"{program} was not asked for a reply yet since Z-Waif started."]
+        return [_row(one, self._program()) for one in statuses]
+
+    def _answers(self) -> str:
+        if not self._is_on():
+            return ""
+        down, who = any(one.state == "open" for one in self._statuses()), escape(self._substitute())
+        if not who:
+            nobody = "Nobody answers now" if down else "If it goes down, nobody answers"
+            return f"{nobody}: no model is on this computer yet. Press Load Model to bring one."
+        return f"Answers now: <b>{who}</b>." if down else f"If it goes down, <b>{who}</b> answers."
+
+    def _substitute(self) -> str:
+        """Who answers where the server does not: in an outage, whoever did last; empty where nobody can."""
+        recent = self._records.recent()
+        by = recent[-1].answered_by if recent else ""
+        if by not in ("", BY_PRIMARY, LAST_WORDS) and any(one.state == "open" for one in self._statuses()):
+            return speaking.stand_in(by, self._host(), self._shelf.shown)
+        if self._host():
+            return f"the fallback host {self._host()}"
+        name = self._shelf.answering(self._service)
+        return f"{self._shelf.shown(name)} on this computer" if name else ""
 
     def _last(self, records: list[TurnRecord]) -> str:
         if not records:
             return ""
         last = records[-1]
         when = time.strftime("%H:%M:%S", time.localtime(last.at))
-        who = f"the LLM server {last.primary}" if last.answered_by == BY_PRIMARY else last.answered_by or "nobody"
-        why = f" Why: {last.detail or last.cause}." if last.cause else ""
-        return escape(f"Last reply at {when} by {who}, in {last.seconds:.1f} s.{why}")
+        who = self._program() if last.answered_by == BY_PRIMARY else "nobody"
+        if last.answered_by not in (BY_PRIMARY, ""):
+            who = speaking.stand_in(last.answered_by, self._host(), self._shelf.shown)
+        told = any(one.state == "open" for one in self._statuses())
+        why = f" Why: {last.detail or last.cause}." if last.cause and not told else ""
+        return escape(f"Last reply at {when}, after {last.seconds:.1f} s, by {who}.{why}")
 
-    def _under_way(self) -> list[str]:
-        rows = []
-        if self._fetching.active:
-            progress = self._fetching.progress
-            share = progress.share * 100 if progress else 0.0
-            rows.append(
-                f'{escape(self._fetching.line)}<div style="background:{timeline.GREY}55;height:6px;max-width:60rem">'
-                f'<div style="background:{timeline.GREEN};height:6px;width:{share:.1f}%"></div></div>'
-            )
-        if self._service.is_loading():
-            rows.append("A local model is being loaded; until it is there, the old one answers if there is one.")
-        return rows
+    def _is_on(self) -> bool:
+        return bool(self._setting("API_FALLBACK_ENABLED"))
+
+    def _host(self) -> str:
+        return str(self._setting("API_FALLBACK_HOST")).strip()
+
+    def _program(self) -> str:
+        return speaking.server_program(self._environ())
+
+    def _statuses(self) -> list[PrimaryStatus]:
+        return self._primaries.statuses()
 
 
-def _state(one: PrimaryStatus) -> str:
-    since = timeline.duration(one.since)
-    why = f" Last failure: {one.last_failure.cause}." if one.last_failure and one.state != "healthy" else ""
+def _row(one: PrimaryStatus, program: str) -> str:
+    return _dot(_DOTS.get(one.state, timeline.GREY)) + escape(_state(one, f"{program} ({one.name})"))
+
+
+def _state(one: PrimaryStatus, who: str) -> str:
+    why = f" Reason: {one.last_failure.cause}." if one.last_failure and one.state != "healthy" else ""
     if one.state == "open":
-        return (
-            f"{one.name} is open (not asked) for {since}, until it answers again: a probe looks for it about once a "
-            f"second, and the fallback answers meanwhile.{why}"
-        )
+        return f"{who} is down for {timeline.duration(one.since)}. It is used again as soon as it can answer.{why}"
     if one.state == "failing":
-        return f"{one.name} is failing: it is still asked, and the fallback goes on where it stops.{why}"
-    return f"{one.name} is healthy, for {since}."
+        return f"{who} failed the last time. It is asked again with the next message.{why}"
+    return f"{who} answers."
 
 
 def _dot(colour: str) -> str:

@@ -1,140 +1,209 @@
-"""Fallback Model: the list, what is known of each model, Load Model, and the download where one is needed."""
+"""Fallback Model: the list, what is known of each model, Load and Unload, and the download where one is needed."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from zwaif_fallback import catalogue, model_files
 from zwaif_fallback.errors import FallbackError
 from zwaif_fallback.models.auto import AUTO, is_auto
-from zwaif_fallback.ui.changes import MODEL, Changes
-from zwaif_fallback.ui.components import Components, text_of
+from zwaif_fallback.ui import timeline
+from zwaif_fallback.ui.allowed import REFUSED, Refused
+from zwaif_fallback.ui.changes import LONGEST_INPUT, MODEL, Changes
+from zwaif_fallback.ui.components import Components, paragraph, problem, text_of
 from zwaif_fallback.ui.fetching import Fetching
+from zwaif_fallback.ui.needs import Service
 from zwaif_fallback.ui.shelf import Shelf, gigabytes
-from zwaif_fallback.ui.status import Service, Status
 
 if TYPE_CHECKING:
     from zwaif_fallback.measured import Measurement
     from zwaif_fallback.models.fit import Fit
     from zwaif_fallback.models.found import FoundModel
 
+NOTHING_HERE = (
+    "No model is on this computer yet, and none of the list fits it. Free some memory, or type a model's name."
+)
+_INFO = "Pick one, or type a name from huggingface.co (owner/name), then press Load Model."
+
 
 class Models:
     """What the model list and its buttons do."""
 
     def __init__(
-        self,
-        service: Service,
-        shelf: Shelf,
-        changes: Changes,
-        fetching: Fetching,
-        status: Status,
-        unchanged: Callable[[], Any],
+        self, service: Service, shelf: Shelf, changes: Changes, fetching: Fetching, unchanged: Callable[[], Any]
     ) -> None:
         self._service, self.shelf, self._changes = service, shelf, changes
-        self._fetching, self._status, self._unchanged = fetching, status, unchanged
+        self._fetching, self._unchanged = fetching, unchanged
 
-    def load(self, text: object) -> Iterator[tuple[Any, str]]:
-        """Make a model the chosen one and load it. One that is not here is downloaded first, and chosen when it is
-        whole: until then the old one answers."""
-        problem = self._begin(self.shelf.meant(text_of(text)))
-        yield self.shelf.chosen if problem else self._unchanged(), self._status.text(problem)
-        for status in self._status.watch(problem):
-            yield self._unchanged(), status
+    def load(self, text: object) -> tuple[Any, str, str]:
+        """Make a model the chosen one and load it: the list's value, the click's outcome, the state.
 
-    def cancel(self) -> str:
-        return self._status.text(self._fetching.cancel())
+        One that is not here is downloaded first, and chosen when it is whole: until then the old one answers.
+        """
+        wrong = self._begin(self.shelf.meant(text_of(text)))
+        value = self.shelf.picked(self._service)[1] if wrong else self._unchanged()
+        return value, problem(wrong), self.state()
+
+    def unload(self) -> tuple[str, str]:
+        return paragraph(self._service.unload()), self.state()
+
+    def cancel(self) -> tuple[str, str]:
+        return paragraph(self._fetching.cancel()), self.state()
+
+    def state(self) -> str:
+        """How far a download or a load is, how the last one ended, and what is loaded; asked for once a second."""
+        loaded = self._service.loaded()
+        parts = [_bar(self._fetching)] if self._fetching.active else [paragraph(self._fetching.line)]
+        parts += [problem(line) for line in self._service.local_news() if not self._service.is_loading()]
+        if self._service.is_loading():
+            parts += [paragraph(line) for line in self._service.local_news()[:1]]
+        elif loaded is not None:
+            memory = f", {gigabytes(loaded.memory_bytes)}" if loaded.memory_bytes else ""
+            where = "the processor" if loaded.device == "cpu" else loaded.device
+            parts.append(paragraph(f"Loaded now: {self.shelf.shown(loaded.info.name)}, on {where}{memory}."))
+        else:
+            parts.append(paragraph("No model is loaded now: one is as soon as it is needed."))
+        return "".join(parts)
 
     def info(self, text: object) -> str:
         """What is known of a model, in a few lines."""
         name = self.shelf.meant(text_of(text))
-        if not name or name == catalogue.CUSTOM:
-            return catalogue.describe(catalogue.CUSTOM)
-        if is_auto(name):
-            best = self.shelf.best()
-            return f"auto: {best.why if best else 'none of the models on this computer fits now'}."
         try:
-            resolved = self.shelf.resolve(name)
+            return "".join(paragraph(line) for line in self._facts(name) if line)
         except FallbackError as error:
-            return str(error)
-        model = self.shelf.model(name) or self.shelf.model(resolved)
-        about = _found_lines(model) if model else catalogue.describe(name).splitlines()
-        measurement = self.shelf.measurement(name)
-        lines = [*about, _fit_line(self.shelf.fit(model.setting if model else name), self.shelf.free_memory().ram_free)]
-        lines += [_measured_line(measurement)] if measurement else []
-        return "\n".join(line for line in [*lines, self._state(name, resolved)] if line)
+            return problem(str(error))
+
+    def tried(self, text: object) -> str:
+        """The model to test for what the list shows: empty for whoever would answer.
+
+        Raises:
+            FallbackError: it is not on this computer, or may not be named here.
+        """
+        name = self.shelf.meant(text_of(text))
+        if not name or is_auto(name) or name == self.shelf.picked(self._service)[1]:
+            return ""
+        if not model_files.is_on_this_machine(self._resolved(name)):
+            raise Refused(f"{self.shelf.shown(name)} is not on this computer. Press Load Model first.")
+        return name
 
     def _begin(self, name: str) -> str:
         """Start the load or the download; the problem where there is one."""
+        try:
+            if is_auto(name):
+                return self._automatic()
+            if not model_files.is_on_this_machine(self._resolved(name)):
+                return self._fetching.start(name, lambda here: self._choose(here, here), self.shelf.shown(name))
+        except FallbackError as error:
+            return str(error)
+        return self._choose(name, name)
+
+    def _automatic(self) -> str:
+        """What is here answers; where nothing is, what suits this computer best is brought."""
+        if self.shelf.best() is not None:
+            return self._choose(AUTO, AUTO)
+        offer = self.shelf.recommended()
+        if offer is None:
+            return NOTHING_HERE
+        return self._fetching.start(offer.name, lambda here: self._choose(AUTO, here), offer.title)
+
+    def _choose(self, setting: str, model: str) -> str:
+        self.shelf.look_again()
+        wrong = self._changes.set(MODEL, setting)
+        try:
+            self._service.load_model(model, allow_download=False)
+        except FallbackError as error:
+            return str(error)
+        return wrong
+
+    def _resolved(self, name: str) -> str:
+        if not name or len(name) > LONGEST_INPUT or not name.isprintable():
+            raise Refused(REFUSED)
+        return self.shelf.resolve(name)
+
+    def _facts(self, name: str) -> list[str]:
         if is_auto(name):
-            return self._choose(name)
-        try:
-            resolved = self.shelf.resolve(name)
-            if not model_files.is_on_this_machine(resolved):
-                return self._fetching.start(name, self._choose)
-        except FallbackError as error:
-            return str(error)
-        return self._choose(name)
-
-    def _choose(self, name: str) -> str:
-        problem = self._changes.set(MODEL, name)
-        try:
-            self._service.load_model(name, allow_download=False)
-        except FallbackError as error:
-            return str(error)
-        return problem
-
-    def _state(self, name: str, resolved: str) -> str:
-        chosen = "Chosen now. " if name == self.shelf.chosen else ""
-        if model_files.is_on_this_machine(resolved):
-            return f"{chosen}On this computer."
+            return self._automatic_facts()
+        resolved = self._resolved(name)
+        model = self.shelf.model(name) or self.shelf.model(resolved)
+        if model is not None:
+            return [*_found_lines(model), *self._how(model.setting), "It is on this computer."]
         offer = catalogue.find(name)
-        size = f" ({offer.download_gb:g} GB)" if offer and offer.download_gb else ""
-        missing = f"Not on this computer yet: Load Model downloads it{size}."
-        if chosen and (found := self._service.found_instead()):
-            answers = f"Until then {self.shelf.shown(found)} answers, which was found on this computer."
-            return f"The default, as none was chosen. {missing} {answers}"
-        return f"{chosen}{missing}"
+        if model_files.is_on_this_machine(resolved):
+            return [self.shelf.shown(name), *self._how(name), "It is on this computer."]
+        size = f" ({offer.download_gb:.1f} GB)" if offer else ""
+        about = catalogue.describe(offer.name).splitlines() if offer else [name]
+        return [*about, *self._how(name), f"It is not on this computer yet. Load Model downloads it{size}."]
+
+    def _automatic_facts(self) -> list[str]:
+        name = self.shelf.answering(self._service) if self._service.is_automatic() else ""
+        best = self.shelf.best()
+        model = self.shelf.model(name) or (best.model if best else None)
+        if model is not None:
+            taken = f"The best model on this computer is taken: {self.shelf.shown_with_source(model.setting)}."
+            return [taken, *_found_lines(model)[1:], *self._how(model.setting)]
+        offer = self.shelf.recommended()
+        if offer is None:
+            return [NOTHING_HERE]
+        size = f"{offer.download_gb:.1f} GB"
+        said = f"No model is on this computer yet. Load Model brings the one that suits it best ({size}):"
+        return [said, *catalogue.describe(offer.name).splitlines(), *self._how(offer.name)]
+
+    def _how(self, name: str) -> list[str]:
+        how, measurement = self.shelf.fit(name), self.shelf.measurement(name)
+        told = [_fit_line(how, self.shelf.free_memory().ram_free)] if how else []
+        return [*told, _measured_line(measurement)] if measurement else told
 
 
 class ModelControls:
-    """The row of the list, the buttons under it, the information."""
+    """The row of the list, the buttons under it, their outcome, the information."""
 
     def __init__(self, make: Components, models: Models, label: str) -> None:
         self._models = models
         # Empty until the page is loaded: Gradio 4.36 shows labels, and marks the right row, for a value that comes
         # together with its list, and only then.
         self.list = make.gradio.Dropdown(
-            choices=[AUTO, *catalogue.choices()], value=None, label=label, allow_custom_value=True, interactive=True
+            choices=[AUTO], value=None, label=label, info=_INFO, allow_custom_value=True, interactive=True
         )
         with make.row():
             self.load = make.button("Load Model")
+            self.unload = make.button("Unload Model")
             self.cancel = make.button("Cancel Download")
-        self.info = make.view("Model Information", "", lines=6)
+        self.said, self.state = make.words(), make.words()
+        self.info = make.words()
 
-    def wire(self, make: Components, status: Any) -> None:
-        models = self._models
+    def wire(self, make: Components) -> None:
+        models, outcome = self._models, [self.said, self.state]
         make.on(self.list.change, models.info, self.list, self.info)
-        make.on(self.load.click, models.load, self.list, [self.list, status])
-        make.on(self.cancel.click, models.cancel, None, status)
+        make.on(self.load.click, models.load, self.list, [self.list, *outcome])
+        make.on(self.unload.click, models.unload, None, outcome)
+        make.on(self.cancel.click, models.cancel, None, outcome)
+
+
+def _bar(fetching: Fetching) -> str:
+    share = fetching.progress.share * 100 if fetching.progress else 0.0
+    return (
+        f'{paragraph(fetching.line)}<div style="background:{timeline.GREY}55;height:6px">'
+        f'<div style="background:{timeline.GREEN};height:6px;width:{share:.1f}%"></div></div>'
+    )
 
 
 def _found_lines(model: FoundModel) -> list[str]:
+    from zwaif_fallback.models.readable import quality
+
     facts = model.facts
     size = f"{facts.parameters / 1e9:.2g}B parameters" if facts.parameters else "unknown"
     window = f"{facts.window:,} tokens" if facts.window else "not said"
     template = "" if facts.has_template else " It brings no chat format: one is chosen by its name."
+    good = f"Quality: {quality(facts.parameters)}, by its size. " if facts.parameters else ""
     return [
-        f"{facts.title or model.name} (found: {model.source}, {facts.format}, {gigabytes(facts.size)})",
-        f"Size: {size}, {facts.quantization or 'as published'}. Context window: {window}.{template}",
+        f"{facts.title or model.name} (from {model.source}, {facts.format}, {gigabytes(facts.size)})",
+        f"{good}Size: {size}, {facts.quantization or 'as published'}. Context window: {window}.{template}",
     ]
 
 
-def _fit_line(fit: Fit | None, free: int) -> str:
-    if fit is None:
-        return ""
+def _fit_line(fit: Fit, free: int) -> str:
     return (
         f"Fit: {fit.text}. It needs about {gigabytes(fit.need.total)} with a window of {fit.window:,} tokens; "
         f"{gigabytes(free)} of memory are free now."

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from zwaif_fallback.models.auto import env_values, is_auto
 from zwaif_fallback.outages import Outages
 from zwaif_fallback.ui import advanced
 from zwaif_fallback.ui.address import Address, AddressControls
 from zwaif_fallback.ui.advanced import Advanced, AdvancedControls
 from zwaif_fallback.ui.changes import ENABLED, HOST, MODEL, Changes, Seen
-from zwaif_fallback.ui.components import Components
+from zwaif_fallback.ui.chat import ChatLine
+from zwaif_fallback.ui.components import Components, paragraph, problem, text_of
 from zwaif_fallback.ui.fetching import Download, Fetching
 from zwaif_fallback.ui.live import LIVE_ID, Live
 from zwaif_fallback.ui.models import ModelControls, Models
+from zwaif_fallback.ui.needs import Service
 from zwaif_fallback.ui.shelf import Shelf
-from zwaif_fallback.ui.status import Service, Status
 from zwaif_fallback.ui.trial import Trial, TrialControls
 from zwaif_hooks import records
 from zwaif_hooks.host import Host
+from zwaif_hooks.host.health import configured_primary
 
 REFRESH_ID = "zwaif-fallback-refresh"
 EVERY_SECOND = f"""() => {{
@@ -34,10 +36,21 @@ EVERY_SECOND = f"""() => {{
 }}"""
 """Presses Refresh once a second, where somebody can see it: Gradio's own timers go on in hidden tabs, and the ``every``
 of older ones runs on the server's event loop, where it slows Z-Waif down."""
+PURPOSE = (
+    "When your LLM server stops answering, your companion goes on talking: a model on this computer answers until the "
+    "server is back."
+)
+STYLE = """<style>
+.zwaif-fallback-words, .zwaif-fallback-words .pending, .zwaif-fallback-words.pending {opacity: 1 !important}
+.zwaif-fallback-words .min, .zwaif-fallback-words.min {min-height: 0 !important}
+.zwaif-fallback-words p {margin: 0; line-height: 1.6; overflow-wrap: anywhere}
+.zwaif-fallback-words:not(:has(p)) {display: none}
+</style>"""
+"""Gradio pales and stretches HTML while it asks for new: once a second, a flicker. What says nothing takes no room."""
 
 
 class Panel:
-    """What each control does. A problem becomes a line in the status box, never an exception in Z-Waif's console."""
+    """What each control does. A problem becomes a line at the control, never an exception in Z-Waif's console."""
 
     def __init__(
         self,
@@ -47,66 +60,60 @@ class Panel:
         *,
         unchanged: Callable[[], Any] = lambda: None,
         update: Callable[..., Any] = dict,
-        wait: Callable[[float], object] = time.sleep,
         download: Download | None = None,
         shelf: Shelf | None = None,
     ) -> None:
         """``unchanged`` makes the value that leaves a component as it is, so that nobody's typing is overwritten;
-        ``update`` one that changes its choices, too."""
-        self._unchanged, self._update = unchanged, update
-        self.changes = Changes(host.settings, [ENABLED, MODEL, HOST, *advanced.names()], tree=host.tree)
-        self._built = self.changes.values()
-        """What the page shows that was built with this panel."""
+        ``update`` one that changes its choices or its line of help, too."""
+        self._unchanged, self._update, self._service = unchanged, update, service
         self.shelf = shelf or Shelf(host.settings, host.tree)
+        names = [ENABLED, MODEL, HOST, *advanced.names()]
+        picked = lambda: self.shelf.picked(service)  # noqa: E731
+        self.changes = Changes(host.settings, names, tree=host.tree, picked=picked)
+        self._built = {name: self.changes.get(name) for name in names}
+        """What the page shows that was built with this panel."""
         self.fetching = Fetching(download or _downloader(host))
-        self.status = Status(service, self.fetching, wait)
-        self.models = Models(service, self.shelf, self.changes, self.fetching, self.status, unchanged)
-        self.address = Address(self.changes, self.status)
-        self.built_status = self.status.text()
-        self.trial = Trial(service, self.status)
-        self.advanced = Advanced(self.changes, self.status, unchanged)
+        self.models = Models(service, self.shelf, self.changes, self.fetching, unchanged)
+        self.address = Address(self.changes, lambda: _main_servers(host))
+        self.trial = Trial(service, self.models.tried, self.shelf.shown)
+        self.advanced = Advanced(self.changes, update)
         self.live = Live(
             host.primaries,
             host.records,
             outages or Outages(),
             service,
-            self.fetching,
-            lambda: bool(self.changes.get(ENABLED)),
+            self.shelf,
+            self.changes.get,
+            lambda: env_values(host.tree),
             lambda: records.read(records.path_for(host.tree)),
         )
 
-    def toggle(self, seen: Seen = "") -> tuple[bool, str, Seen]:
-        """The switch, the status, and what the window has seen now."""
-        problem = self.changes.set(ENABLED, not self.changes.get(ENABLED))
-        return self.changes.get(ENABLED), self.status.text(problem), self.changes.noted(seen, ENABLED)
+    def toggle(self, seen: Seen = "") -> tuple[bool, str, Seen, str]:
+        """The switch, what went wrong, what the window has seen now, and the live state."""
+        wrong = self.changes.set(ENABLED, not self.changes.get(ENABLED))
+        return self.changes.get(ENABLED), problem(wrong), self.changes.noted(seen, ENABLED), self.live.html()
 
     def undo(self) -> list[Any]:
-        """Every value, what the window has seen now, and the status."""
+        """Every value, what the window has seen now, and the outcome."""
         said = self.changes.undo()
-        return [*self._shown(), self.changes.told(), self.status.text(said)]
+        return [*self._shown(), self.changes.told(), paragraph(said)]
 
     def reset(self) -> list[Any]:
         said = self.changes.reset()
-        return [*self._shown(), self.changes.told(), self.status.text(said)]
+        return [*self._shown(), self.changes.told(), paragraph(said)]
 
     def opened(self) -> list[Any]:
-        """A page was loaded: the values that changed since it was built, what it has seen now, the live state,
-        and what is known of the chosen model.
+        """A page was loaded: the values that changed since it was built, what it has seen now, the live state, the
+        model's, and what is known of the model in the list.
 
         The others are there already, and somebody may be typing by now.
         """
-        built = zip(self.changes.names, self.changes.values(), self._built, strict=True)
         values = [
-            self._unchanged() if value == before and name != MODEL else self._value(name, value)
-            for name, value, before in built
+            self._unchanged() if self.changes.get(name) == before and name != MODEL else self._shown_of(name)
+            for name, before in self._built.items()
         ]
-        return [*values, self.changes.told(), self.live.html(), self.models.info(self.shelf.chosen)]
-
-    def opened_status(self) -> Iterator[Any]:
-        """The status where the page was built with another, and for as long as a model is coming."""
-        text = self.status.text()
-        yield self._unchanged() if text == self.built_status else text
-        yield from self._coming()
+        picked = self.shelf.picked(self._service)[1]
+        return [*values, self.changes.told(), self.live.html(), self.models.state(), self.models.info(picked)]
 
     def refresh(self, seen: Seen) -> list[Any]:
         """The values that changed since this window saw them, elsewhere; the others stay as somebody is typing them.
@@ -115,30 +122,29 @@ class Panel:
         """
         known, now = self.changes.seen(seen), dict(zip(self.changes.names, self.changes.values(), strict=True))
         updates = [
-            self._value(name, value) if known and value != known[name] else self._unchanged()
-            for name, value in now.items()
+            self._shown_of(name) if known and value != known[name] else self._unchanged() for name, value in now.items()
         ]
         told = json.dumps(list(now.values())) if known else ""
-        return [*updates, told if told != seen else self._unchanged(), self.live.html()]
+        news = told if told != seen else self._unchanged()
+        return [*updates, news, self.live.html(), self.models.state()]
 
-    def look(self, seen: Seen = "") -> Iterator[tuple[Any, Any]]:
-        """The tab was opened: the models that are there now, and the status for as long as one is coming.
+    def look(self, model: object, seen: Seen = "") -> Any:
+        """The tab was opened: the models that are there now, with the row that this window has marked.
 
-        Otherwise the status stays, as it may tell what came of a click that was quicker.
+        A window that is still being opened gets them from there.
         """
-        yield (self._update(choices=self.shelf.choices()) if seen else self._unchanged()), self._unchanged()
-        for status in self._coming():
-            yield self._unchanged(), status
-
-    def _coming(self) -> Iterator[str]:
-        if self.status.is_waiting:
-            yield from self.status.watch()
+        if not seen:
+            return self._unchanged()
+        choices, picked = self.shelf.choices(self._service), self.shelf.meant(text_of(model))
+        return self._update(choices=choices, value=choices[0][1] if is_auto(picked) else picked)
 
     def _shown(self) -> list[Any]:
-        return [self._value(name, self.changes.get(name)) for name in self.changes.names]
+        return [self._shown_of(name) for name in self.changes.names]
 
-    def _value(self, name: str, value: Any) -> Any:
-        return self._update(choices=self.shelf.choices(), value=value) if name == MODEL else value
+    def _shown_of(self, name: str) -> Any:
+        if name != MODEL:
+            return self.changes.get(name)
+        return self._update(choices=self.shelf.choices(self._service), value=self.shelf.picked(self._service)[1])
 
 
 def build(
@@ -163,47 +169,51 @@ class _Section:
     def __init__(self, make: Components, panel: Panel) -> None:
         self._make, self._panel = make, panel
         get = panel.changes.get
+        make.words(f"{STYLE}<p>{PURPOSE}</p>")
+        # Empty until the page is loaded: Z-Waif's start need not wait for what nobody sees yet.
+        self.live = make.words(elem_id=LIVE_ID)
         with make.row():
             self.toggle = make.button("Check/Uncheck")
             self.enabled = make.gradio.Checkbox(value=get(ENABLED), label=make.label(ENABLED), interactive=False)
+        self.toggled = make.words()
         self.models = ModelControls(make, panel.models, make.label(MODEL))
-        self.address = AddressControls(make, panel.address, make.label(HOST), get(HOST))
         self.trial = TrialControls(make, panel.trial)
-        self.status = make.view("Fallback Status", panel.built_status, lines=3)
+        self.address = AddressControls(make, panel.address, make.label(HOST), get(HOST), make.help(HOST))
+        self.advanced = AdvancedControls(make, panel.advanced, panel.changes)
         with make.row():
             self.refresh = make.button("Refresh", elem_id=REFRESH_ID)
             self.undo = make.button("Undo Last Change")
             self.reset = make.button("Reset to Defaults")
-        # Empty until the page is loaded: Z-Waif's start need not wait for what nobody sees yet.
-        self.live = make.gradio.HTML(value="", elem_id=LIVE_ID)
-        self.advanced = AdvancedControls(make, panel.advanced, panel.changes)
+        self.said = make.words()
         self.seen = make.gradio.Textbox(value="", visible=False, interactive=True)
+        self.chat = ChatLine(make, panel.live.chat_line)
 
     def wire(self) -> None:
-        make, panel, status = self._make, self._panel, self.status
+        make, panel = self._make, self._panel
         values = [self.enabled, self.models.list, self.address.box, *self.advanced.by_name.values()]
-        make.on(self.toggle.click, panel.toggle, self.seen, [self.enabled, status, self.seen])
-        self.models.wire(make, status)
-        self.address.wire(make, status, self.seen)
-        self.trial.wire(make, status)
-        self.advanced.wire(make, status, self.seen)
-        make.on(self.undo.click, panel.undo, None, [*values, self.seen, status])
-        make.on(self.reset.click, panel.reset, None, [*values, self.seen, status])
-        make.on(self.refresh.click, panel.refresh, self.seen, [*values, self.seen, self.live], queue=False)
-        self._follow_the_page(values)
+        make.on(self.toggle.click, panel.toggle, self.seen, [self.enabled, self.toggled, self.seen, self.live])
+        self.models.wire(make)
+        self.address.wire(make, self.seen)
+        self.trial.wire(make, self.models.list)
+        self.advanced.wire(make, self.seen)
+        make.on(self.undo.click, panel.undo, None, [*values, self.seen, self.said])
+        make.on(self.reset.click, panel.reset, None, [*values, self.seen, self.said])
+        told = [*values, self.seen, self.live, self.models.state]
+        make.on(self.refresh.click, panel.refresh, self.seen, told, queue=False)
+        self._follow_the_page(values, told)
 
-    def _follow_the_page(self, values: list[Any]) -> None:
+    def _follow_the_page(self, values: list[Any], told: list[Any]) -> None:
         make, panel, context = self._make, self._panel, import_module(f"{self._make.gradio.__name__}.context").Context
         page, tab = context.root_block, context.block
         for twin in self._older_switches(page):
             make.on(twin.change, bool, twin, self.enabled)
-        make.on(page.load, panel.opened, None, [*values, self.seen, self.live, self.models.info])
-        make.on(page.load, panel.opened_status, None, self.status)
+        make.on(page.load, panel.opened, None, [*told, self.models.info])
         make.on(page.load, None, None, None, js=EVERY_SECOND)
+        self.chat.wire(make, page)
         while tab is not None and not hasattr(tab, "select"):
             tab = tab.parent
         if tab is not None:
-            make.on(tab.select, panel.look, self.seen, [self.models.list, self.status])
+            make.on(tab.select, panel.look, [self.models.list, self.seen], self.models.list)
 
     def _older_switches(self, page: Any) -> list[Any]:
         """v1.14-R4 has switches of its own for the same flag; ours follows their clicks.
@@ -212,6 +222,13 @@ class _Section:
         """
         boxes = [block for block in page.blocks.values() if isinstance(block, self._make.gradio.Checkbox)]
         return [box for box in boxes if box is not self.enabled and box.label == self.enabled.label]
+
+
+def _main_servers(host: Host) -> list[str]:
+    """Every address of Z-Waif's own LLM server: as ``.env`` has it, and as it was asked."""
+    kind, address = configured_primary(env_values(host.tree))
+    named = [] if kind == "LMStudio" else [address]  # LM Studio's own library finds it, wherever it listens
+    return [*named, *(one.name for one in host.primaries.statuses())]
 
 
 def _downloader(host: Host) -> Download:

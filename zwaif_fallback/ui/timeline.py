@@ -18,27 +18,27 @@ _FULL = 4
 
 
 def picture(records: Iterable[TurnRecord], outages: Iterable[Outage], now: float) -> str:
-    """An SVG whose every text is escaped. ``now`` is in seconds since 1970."""
+    """An SVG whose every text is escaped, and the times under it. ``now`` is in seconds since 1970."""
     columns = _columns(records, now)
     away = [one for one in outages if one.ended is None or one.ended > now - 3600]
     most = max([_FULL, *(sum(column) for column in columns)])
-    parts = _marks(now)
+    parts = [_floor()]
     parts += [_bars(minute, column, most, now) for minute, column in enumerate(columns)]
     parts += [_band(one, now) for one in away]
     told = escape(summary(columns, away, now), quote=True)
-    return (
-        f'<svg viewBox="0 0 {_WIDTH} 66" role="img" aria-label="{told}" style="width:100%;max-width:60rem;'
-        f'display:block" xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
+    # Stretched to any width, so what must not be stretched, the times, stands under it.
+    svg = (
+        f'<svg viewBox="0 0 {_WIDTH} {_FLOOR}" preserveAspectRatio="none" role="img" aria-label="{told}" '
+        f'style="width:100%;height:{_FLOOR}px;display:block" xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
     )
+    return svg + _times(now)
 
 
 def legend() -> str:
     """What the colours mean."""
-    words = ((GREEN, "reply by the LLM server"), (ORANGE, "by the fallback"), (GREY, "by nobody"), (RED, "outage"))
-    return "".join(
-        f'<span style="margin-right:1em;white-space:nowrap"><span style="color:{colour}">&#9632;</span> {word}</span>'
-        for colour, word in words
-    )
+    words = ((GREEN, "your LLM server"), (ORANGE, "the fallback"), (GREY, "nobody"), (RED, "server down"))
+    marks = "".join(f'<span><span style="color:{colour}">&#9632;</span> {word}</span>' for colour, word in words)
+    return f'<div style="font-size:85%;display:flex;flex-wrap:wrap;gap:0 1em">{marks}</div>'
 
 
 def summary(columns: list[list[int]], outages: list[Outage], now: float) -> str:
@@ -99,19 +99,17 @@ def _band(one: Outage, now: float) -> str:
     when = time.strftime("%H:%M:%S", time.localtime(one.began))
     title = f"{one.primary} was away from {when}, {duration(one.seconds(now))}: {one.cause}"
     return (
-        f'<rect x="{left:.1f}" y="2" width="{max(3.0, right - left):.1f}" height="{_FLOOR - 2}" fill="{RED}" '
+        f'<rect x="{left:.1f}" y="2" width="{max(5.0, right - left):.1f}" height="{_FLOOR - 2}" fill="{RED}" '
         f'fill-opacity="0.3"><title>{escape(title)}</title></rect>'
     )
 
 
-def _marks(now: float) -> list[str]:
-    """The floor, and the time at each quarter."""
-    marks = [f'<line x1="0" y1="{_FLOOR}" x2="{_WIDTH}" y2="{_FLOOR}" stroke="currentColor" stroke-opacity="0.4"/>']
-    for quarter in range(5):
-        x, anchor = quarter * _WIDTH / 4, ("start", "middle", "middle", "middle", "end")[quarter]
-        when = time.strftime("%H:%M", time.localtime(now - (4 - quarter) * 900))
-        marks.append(
-            f'<text x="{x:.0f}" y="62" font-size="13" text-anchor="{anchor}" fill="currentColor" '
-            f'fill-opacity="0.7">{when}</text>'
-        )
-    return marks
+def _floor() -> str:
+    return f'<line x1="0" y1="{_FLOOR}" x2="{_WIDTH}" y2="{_FLOOR}" stroke="currentColor" stroke-opacity="0.4"/>'
+
+
+def _times(now: float) -> str:
+    """The time at each quarter of an hour."""
+    times = [time.strftime("%H:%M", time.localtime(now - quarter * 900)) for quarter in (4, 3, 2, 1, 0)]
+    spans = "".join(f"<span>{when}</span>" for when in times)
+    return f'<div style="display:flex;justify-content:space-between;font-size:85%;opacity:0.7">{spans}</div>'

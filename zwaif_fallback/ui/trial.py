@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from zwaif_fallback.errors import FallbackError
 from zwaif_fallback.ui.changes import LONGEST_INPUT
 from zwaif_fallback.ui.components import Components, text_of
-from zwaif_fallback.ui.status import Service, Status
+from zwaif_fallback.ui.needs import Service
 from zwaif_hooks.host import log
 
 MESSAGE = "Hello! Can you hear me?"
 NO_REPLY = "No reply."
+WAITING = "Waiting for the first words \u2026"
 _SHOW_AGAIN = 0.1
 """Seconds between two states of a reply: sending each piece to the page takes longer than a small model does."""
 
@@ -21,24 +22,27 @@ _SHOW_AGAIN = 0.1
 class Trial:
     """The test button."""
 
-    def __init__(self, service: Service, status: Status) -> None:
-        self._service, self._status = service, status
+    def __init__(self, service: Service, tried: Callable[[object], str], shown: Callable[[str], str]) -> None:
+        """``tried`` gives the model to test for a row of the list, ``shown`` its name for people."""
+        self._service, self._tried, self._shown = service, tried, shown
 
-    def test(self, message: object) -> Iterator[tuple[str, str]]:
-        """A reply as it grows, at its end who gave it and how fast; and the status."""
+    def test(self, message: object, model: object = "") -> Iterator[str]:
+        """A reply as it grows, at its end who gave it and how fast; where there is none, why.
+
+        ``model`` is the row of the list that is marked.
+        """
         started = time.monotonic()
-        yield "", self._status.text()
+        yield WAITING
         try:
-            for reply in self._reply(text_of(message)[:LONGEST_INPUT] or MESSAGE, started):
-                yield reply, self._status.text()
+            yield from self._reply(text_of(message)[:LONGEST_INPUT] or MESSAGE, self._tried(model), started)
         except FallbackError as error:
-            yield NO_REPLY, self._status.text(str(error))
+            yield f"{NO_REPLY} {error}"
         except Exception as error:  # the test is there to show what fails, whatever it is
             log.report(f"The test of the fallback failed: {type(error).__name__}: {error}", error)
-            yield NO_REPLY, self._status.text(f"The test failed: {type(error).__name__}: {error}")
+            yield f"{NO_REPLY} The test failed: {type(error).__name__}: {error}"
 
-    def _reply(self, message: str, started: float) -> Iterator[str]:
-        answer, text, first, shown = self._service.test_reply(message), "", None, 0.0
+    def _reply(self, message: str, model: str, started: float) -> Iterator[str]:
+        answer, text, first, shown = self._service.test_reply(message, model), "", None, 0.0
         pieces = iter(answer.pieces)
         try:
             for piece in pieces:
@@ -50,7 +54,7 @@ class Trial:
                     yield text.lstrip()
         finally:
             getattr(pieces, "close", lambda: None)()  # the page was closed: stop generating
-        yield _signed(text.strip(), answer.answered_by, first, time.monotonic() - started)
+        yield _signed(text.strip(), self._shown(answer.answered_by), first, time.monotonic() - started)
 
 
 class TrialControls:
@@ -63,9 +67,9 @@ class TrialControls:
             self.button = make.button("Test Fallback")
         self.reply = make.view("Test Reply", "", lines=3)
 
-    def wire(self, make: Components, status: Any) -> None:
+    def wire(self, make: Components, model: Any) -> None:
         for event in (self.button.click, self.message.submit):
-            make.on(event, self._trial.test, self.message, [self.reply, status], shared_limit="zwaif_fallback_test")
+            make.on(event, self._trial.test, [self.message, model], self.reply, shared_limit="zwaif_fallback_test")
 
 
 def _signed(text: str, who: str, first: float | None, whole: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 Value = bool | int | float | str
@@ -36,6 +37,10 @@ class Setting:
     """Short name for the Settings tab."""
     choices: tuple[str, ...] = ()
     """The only texts allowed, where not empty (any case)."""
+    pattern: str = ""
+    """Regular expression that a text must match as a whole (any case); empty where every text will do."""
+    looks: str = ""
+    """What such a text looks like, to end the sentence "it must be …"."""
     minimum: float | None = None
     maximum: float | None = None
     advanced: bool = False
@@ -72,7 +77,7 @@ class Setting:
         if self.choices:
             return "one of: " + ", ".join(self.choices)
         if isinstance(self.default, str):
-            return "one line of text"
+            return self.looks or "one line of text"
         return ("a whole number" if isinstance(self.default, int) else "a number") + self._range()
 
     def _range(self) -> str:
@@ -92,6 +97,8 @@ class Setting:
 
     def _one_line(self, text: str) -> str | None:
         if any(ord(char) < 32 or 0xD800 <= ord(char) <= 0xDFFF for char in text):
+            return None
+        if self.pattern and not re.fullmatch(self.pattern, text, re.IGNORECASE):
             return None
         if not self.choices:
             return text

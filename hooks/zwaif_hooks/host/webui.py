@@ -44,6 +44,30 @@ def find_settings_tab(demo: Any, gradio: Any) -> Any | None:
     return _tab(demo, gradio, SETTINGS_LABEL)
 
 
+@contextmanager
+def below(gradio: Any, label: str, kind: type) -> Iterator[Any | None]:
+    """For a part of a plugin's that belongs to another tab: what is created inside stands right below a component of
+    Z-Waif's.
+
+    To be used while the Settings tab is open. Gives the component: the first of ``kind`` in the outermost tab of that
+    label; or None, and then nothing should be created, as there is no such place.
+    """
+    demo = import_module(f"{gradio.__name__}.context").Context.root_block
+    tab = _tab(demo, gradio, label)
+    above = next((block for block in _blocks(demo, kind) if tab is not None and tab in _around(block)), None)
+    if above is None:
+        yield None
+        return
+    column = above.parent
+    before = len(column.children)
+    with _entered(column):
+        yield above
+    added = column.children[before:]
+    del column.children[before:]
+    place = column.children.index(above) + 1
+    column.children[place:place] = added
+
+
 def _tab(demo: Any, gradio: Any, label: str) -> Any | None:
     return _outermost((tab for tab in _blocks(demo, gradio.Tab) if _plain(tab.label) == _plain(label)), gradio)
 

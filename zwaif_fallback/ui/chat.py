@@ -1,0 +1,47 @@
+"""One small line on the Chat tab, under the conversation, while somebody else than the LLM server answers.
+
+It is on the page only, never in the history. A tab that nobody sees asks for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+from zwaif_fallback.ui.components import Components
+from zwaif_hooks.host import webui
+
+CHAT_LABEL = "Chat"
+LINE_ID, BUTTON_ID = "zwaif-fallback-chat", "zwaif-fallback-chat-refresh"
+LOOK_WHILE_SEEN = f"""() => {{
+    if (window.zwaifFallbackChat) return;
+    window.zwaifFallbackChat = setInterval(() => {{
+        const button = document.getElementById("{BUTTON_ID}");
+        const tab = button && button.closest('[role="tabpanel"]');
+        if (tab && tab.offsetParent !== null && !document.hidden) button.click();
+    }}, 1000);
+}}"""
+
+
+class ChatLine:
+    """The line and what keeps it up to date; nothing where Z-Waif's page has no conversation in a Chat tab."""
+
+    def __init__(self, make: Components, line: Callable[[], str]) -> None:
+        self._line, self._update = line, make.gradio.update
+        with webui.below(make.gradio, CHAT_LABEL, make.gradio.Chatbot) as place:
+            self.is_there = place is not None
+            if self.is_there:
+                self.words = make.words(elem_id=LINE_ID, visible=False)
+                self.button = make.button("Look who answers", elem_id=BUTTON_ID, visible=False)
+
+    def wire(self, make: Components, page: Any) -> None:
+        if self.is_there:
+            make.on(self.button.click, self.look, self.words, self.words, queue=False)
+            make.on(page.load, None, None, None, js=LOOK_WHILE_SEEN)
+
+    def look(self, shown: object) -> Any:
+        """The line where it is another than the window shows."""
+        line = self._line()
+        html = f'<p style="font-size:85%;opacity:0.75">{escape(line)}</p>' if line else ""
+        return self._update() if html == (shown or "") else self._update(value=html, visible=bool(html))
