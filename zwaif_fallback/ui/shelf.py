@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -135,13 +136,15 @@ class Shelf:
 
     def meant(self, text: str) -> str:
         """The value that a text from the list means: a row's label, or what the model is called anywhere here."""
+        from zwaif_fallback.models.called import find_called
+
         if text in self._labels:
             return self._labels[text]
-        named = [model.setting for model in self.found() if text in (model.name, self._names[model.setting])]
-        if named or not text:
-            return named[0] if named else text
+        named = next((one.setting for one in self.found() if text == self._names[one.setting]), "")
+        with suppress(ModelNotFound):  # several are called so: the text stands for none of them
+            named = named or getattr(find_called(text, self.found()), "setting", "")
         offer = catalogue.find(text)
-        return offer.name if offer and offer.name != CUSTOM else AUTO if is_auto(text) else text
+        return named or (offer.name if offer and offer.name != CUSTOM else AUTO if is_auto(text) else text)
 
     def shown(self, name: str) -> str:
         """A model's name for people, which is never the path of a folder on this machine."""
