@@ -27,7 +27,6 @@ if TYPE_CHECKING:  # Z-Waif's start waits for this module; what does the work is
     from zwaif_fallback.chain import Remote
     from zwaif_fallback.service import FallbackService
 
-_STATES = {"healthy": "is well", "failing": "did not answer last time", "open": "is down"}
 _lock = threading.RLock()
 _service: FallbackService | None = None
 _host: Host | None = None
