@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from zwaif_fallback import sandbox, words
+from zwaif_fallback import words
 from zwaif_fallback.errors import ModelError
+from zwaif_fallback.templates import SHARED
 from zwaif_hooks.messages import Message, ModelInfo, Role
 
 _MARK = "\u2063zwaif\u2063"
@@ -98,6 +99,23 @@ def render(messages: Sequence[Message], model: ModelInfo, partial: str = "") -> 
     if not model.chat_template:
         return _by_family(turns, model) + _seam(model, partial)
     return _by_template(turns, model, partial)
+
+
+def get_ready() -> None:
+    """Start what renders templates, so that the first reply need not wait for it."""
+    SHARED.start()
+
+
+def close() -> None:
+    """End what renders templates; it starts again when it is needed."""
+    SHARED.close()
+
+
+def try_again() -> None:
+    """Give templates that took too long another chance."""
+    SHARED.forgive()
+    has_system_role.cache_clear()
+    _marks_of.cache_clear()
 
 
 def up_to_newest(messages: Sequence[Message], write: Callable[[Sequence[Message]], str]) -> str:
@@ -208,16 +226,22 @@ def _by_template(turns: Sequence[Message], model: ModelInfo, partial: str) -> st
 
 def _fill(turns: Sequence[Message], model: ModelInfo, *, generation: bool) -> str:
     try:
-        return sandbox.render(
-            model.chat_template,
-            {
-                "messages": [{"role": m.role, "content": m.content} for m in turns],
-                "tools": None,
-                "documents": None,
-                "add_generation_prompt": generation,
-                "bos_token": model.bos_token,
-                "eos_token": model.eos_token,
-            },
-        )
-    except Exception as error:  # A template is a stranger's program: it may raise anything.
+        return _rendered(tuple(turns), model.chat_template, model.bos_token, model.eos_token, generation)
+    except ModelError as error:
         raise ModelError(f"The chat template of {model.name} does not accept this conversation: {error}") from error
+
+
+@lru_cache(maxsize=8)
+def _rendered(turns: tuple[Message, ...], template: str, bos: str, eos: str, generation: bool) -> str:
+    """Remembered for a moment: what a reply is made from has just been measured."""
+    return SHARED.render(
+        template,
+        {
+            "messages": [{"role": m.role, "content": m.content} for m in turns],
+            "tools": None,
+            "documents": None,
+            "add_generation_prompt": generation,
+            "bos_token": bos,
+            "eos_token": eos,
+        },
+    )

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from zwaif_fallback import model_files, warmup
+from zwaif_fallback import model_files, prompts, warmup
 from zwaif_fallback.ahead import Describe, ReadAhead
 from zwaif_fallback.chain import (
     LAST_WORDS,
@@ -316,6 +316,7 @@ class FallbackService:
             ModelNotFound: the name means nothing.
         """
         resolved = self._models.resolve(name)
+        prompts.try_again()
         with self._state:
             self._failed.clear()
         self._begin(resolved, allow_download)
@@ -383,6 +384,7 @@ class FallbackService:
         """End the worker processes."""
         self._closed.set()
         self._local.close()
+        prompts.close()
         if self._eyes is not None:
             self._eyes.close()
 
@@ -456,6 +458,7 @@ class FallbackService:
                 if options.offline and not self._is_here(options.model):
                     raise self._models.not_here(options.model)
                 self._say(f"Loading {self._models.title(options.model)} …")
+                prompts.get_ready()
                 loaded = self._local.load(place or options, self._set_progress)
                 loaded = self._models.titled(loaded) or loaded
             except FallbackError as error:

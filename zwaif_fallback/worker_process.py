@@ -7,6 +7,7 @@ import itertools
 import logging
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -215,8 +216,25 @@ class WorkerProcess:
             stderr_logger.debug("%s", line)
 
 
+_NEEDED = re.compile(
+    r"PATH|HOME|USER(?:NAME|PROFILE)?|LOGNAME|HOMEDRIVE|HOMEPATH|TE?MP(?:DIR)?|LANG(?:UAGE)?|TZ|OS|PATHEXT|COMSPEC|WINDIR"
+    r"|SYSTEM(?:ROOT|DRIVE)|(?:LOCAL)?APPDATA|ALLUSERSPROFILE|PROGRAMDATA|(?:COMMON)?PROGRAM(?:FILES|W6432)(?:\(X86\))?"
+    r"|NUMBER_OF_PROCESSORS|(?:LD_LIBRARY|LD_PRELOAD|DYLD_|LC_|XDG_|PROCESSOR_|PYTHON|VIRTUAL_ENV|CONDA_|COVERAGE_).*"
+    r"|(?:CUDA|NVIDIA|NCCL|CUBLAS|HIP|HSA|ROC|ROCR|AMD|MIOPEN|GPU|VK|VULKAN|MESA|RADV|DISABLE_LAYER|ZE|SYCL|ONEAPI|MTL).*"
+    r"|(?:OMP|KMP|MKL|GOMP|OPENBLAS|BLIS|VECLIB|NUMEXPR|TORCH|PYTORCH|TRITON|TOKENIZERS|TRANSFORMERS|SAFETENSORS|BNB).*"
+    r"|(?:HF_|HUGGINGFACE_HUB_CACHE|GGML|LLAMA|XLLAMACPP|ZWAIF_).*",
+    re.IGNORECASE,
+)
+"""Names of what Python, the file systems, graphics drivers and the libraries of a model look up."""
+_SECRET = re.compile(r"KEY|TOKEN(?!IZERS)|SECRET|PASS|CREDENTIAL|AUTH", re.IGNORECASE)
+
+
 def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The parent's environment, with our packages importable and Z-Waif's plugins off."""
+    """What a worker needs of the parent's environment, with our packages importable and Z-Waif's plugins off. A worker
+    reads files of strangers, so nothing that opens a door is handed to it."""
+    environment = {
+        name: value for name, value in environment.items() if _NEEDED.fullmatch(name) and not _SECRET.search(name)
+    }
     roots = [str(Path(package).resolve().parents[1]) for package in (__file__, str(zwaif_hooks.__file__))]
     source = [root for root in dict.fromkeys(roots) if Path(root).name not in ("site-packages", "dist-packages")]
     already = [environment["PYTHONPATH"]] if environment.get("PYTHONPATH") else []

@@ -34,6 +34,8 @@ OPS: Mapping[str, _Fields] = {
     # Of the process that looks at pictures:
     "open": {"folder": str, "model": str},
     "describe": {"picture": str},
+    # Of the process that renders chat templates:
+    "render": {"template": str, "variables": dict},
 }
 """What the parent asks, with the fields that must be there."""
 EVENTS: Mapping[str, _Fields] = {
@@ -50,9 +52,10 @@ EVENTS: Mapping[str, _Fields] = {
     "error": {"kind": str, "message": str},
     "opened": {},
     "described": {"text": str},
+    "rendered": {"text": str},
 }
 """What the worker tells, with the fields that must be there."""
-FINAL_EVENTS = frozenset({"loaded", "counts", "done", "unloaded", "pong", "error", "opened", "described"})
+FINAL_EVENTS = frozenset({"loaded", "counts", "done", "unloaded", "pong", "error", "opened", "described", "rendered"})
 """The last line that belongs to a request."""
 
 
