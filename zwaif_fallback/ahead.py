@@ -53,7 +53,7 @@ class ReadAhead:
             try:
                 self._read(describe(), reply)
             except Exception:  # nobody waits for this: the next reply takes longer, that is all
-                logger.info("Reading ahead failed", exc_info=True)
+                logger.debug("Reading ahead failed", exc_info=True)
             del describe, reply
             if self._jobs.empty():
                 self._idle.set()

@@ -19,6 +19,7 @@ from zwaif_hooks import words
 from zwaif_hooks.host import Host, log
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
+from zwaif_hooks.primary import HARD
 from zwaif_hooks.specs import hookimpl
 
 if TYPE_CHECKING:  # Z-Waif's start waits for this module; what does the work is imported in a thread of ours
@@ -82,7 +83,8 @@ def fallback_answered(record: AnswerRecord) -> None:
     )
     service().answered(record)
     log.say(line)
-    _note(record.request.primary, failure)
+    if failure.kind not in HARD:
+        _note(record.request.primary, failure)
     service().turn_over(record.request, failure.delivered + record.text)
 
 

@@ -58,7 +58,7 @@ class LocalModel:
         abandoned_after: float = 30.0,
         command: Sequence[str] = COMMAND,
         both_fit: Callable[[LoadOptions], bool] | None = None,
-        say: Progress = logger.info,
+        say: Progress = logger.debug,
     ) -> None:
         self._hang_timeout = hang_timeout
         self._load_timeout = load_timeout
@@ -166,7 +166,7 @@ class LocalModel:
                 if event["event"] == "done":
                     _fill(stats, event["stats"])
         except FallbackError as error:
-            logger.info("Reading ahead ended: %s", error)
+            logger.debug("Reading ahead ended: %s", error)
         finally:
             turn.give_back()
         return stats
@@ -276,7 +276,7 @@ class LocalModel:
             self._counts.clear()
         self._set_state("ready", f"{options.model} is ready ({loaded.quantization or loaded.dtype}, {loaded.device}).")
         for note in loaded.notes:
-            logger.info("%s", note)
+            logger.debug("%s", note)
 
     def _retire(self, worker: WorkerProcess) -> None:
         """End a worker that was replaced, after the reply that runs on it."""
@@ -291,7 +291,7 @@ class LocalModel:
 
     def _set_state(self, state: State, line: str) -> None:
         self.state, self.state_line = state, line
-        logger.info("%s", line)
+        logger.debug("%s", line)
 
     def _living_worker(self) -> WorkerProcess:
         """The worker that serves, restarted if it is gone."""
@@ -308,7 +308,7 @@ class LocalModel:
                     if self.state == "failed"
                     else "No local model is loaded. Press Load Model in Z-Waif's Settings tab."
                 )
-            logger.info("Restarting the local model %s.", self._options.model)
+            logger.debug("Restarting the local model %s.", self._options.model)
             options = self._options
             worker, loaded = self._start(options, _quiet)
             self._install(options, worker, loaded)

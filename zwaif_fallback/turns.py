@@ -75,7 +75,7 @@ class Turns:
         self,
         abandoned_after: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
-        say: Callable[[str], None] = logger.info,
+        say: Callable[[str], None] = logger.debug,
     ) -> None:
         self._abandoned_after = abandoned_after
         self._say = say
@@ -131,5 +131,5 @@ class Turns:
     def _evict_holder(self) -> None:
         holder = self._queue[0]
         if holder.evict_if_away(self.clock(), self._abandoned_after):
-            logger.info("A reply was left unread for %.0f s; its generation was stopped.", self._abandoned_after)
+            logger.debug("A reply was left unread for %.0f s; its generation was stopped.", self._abandoned_after)
             self.remove(holder)

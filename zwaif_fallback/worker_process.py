@@ -181,7 +181,7 @@ class WorkerProcess:
             try:
                 yield decode_event(line)
             except ValueError as error:
-                logger.warning("The worker sent a line that is not ours (%s): %.200r", error, line)
+                logger.debug("The worker sent a line that is not ours (%s): %.200r", error, line)
 
     def _deliver(self, message: dict[str, Any]) -> None:
         if message["event"] == "hello":

@@ -307,7 +307,7 @@ def test_the_fallback_host(tmp_path: Path) -> None:
         tree = z_waif(tmp_path / "a", API_FALLBACK_HOST=address, API_FALLBACK_HOST_MODEL="any")
         assert servers.check_fallback_host(situation(tree)) == ok(f"{address} generates")
     finding = servers.check_fallback_host(situation(tree))
-    assert finding.state == "warning" and "connection refused" in finding.found
+    assert finding.state == "warning" and "it is down" in finding.found
     assert_useful(finding)
 
 
@@ -378,7 +378,8 @@ def test_a_log_with_the_line_ends_of_windows(own_log: Path) -> None:
 def test_the_last_errors(own_log: Path) -> None:
     assert files.check_last_errors(situation(None)).state == "ok"
     for line in ("First failed", "Second failed", "Second failed"):
-        log._write_details(line, ValueError("boom"))
+        log.note(line, ValueError("boom"))
+    log.note("127.0.0.1:5000: refused after 0.0 s: connection refused by 127.0.0.1:5000")
     finding = files.check_last_errors(situation(None))
     assert finding.state == "warning"
     assert (finding.found, finding.details) == ("Second failed", ("First failed",))

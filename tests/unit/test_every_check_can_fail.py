@@ -54,7 +54,7 @@ def _file_for_a_folder(tmp_path: Path) -> Made:
 
 
 def _an_error_in_the_log(tmp_path: Path) -> Made:
-    log._write_details("The fallback failed", ValueError("boom"))
+    log.note("The fallback failed", ValueError("boom"))
     return {}, {}
 
 
@@ -75,7 +75,7 @@ DOCTOR: Mapping[str, tuple[Callable[[Path], Made], str]] = {
     "hook": (lambda _: ({}, {"hook": lambda tree, environ: HookState(False)}), "start-up line is not active"),
     "switches": (lambda _: ({"API_FALLBACK_ENABLED": "OFF"}, {}), "API_FALLBACK_ENABLED is OFF"),
     "primary": (lambda _: ({"HOST_PORT": DEAD.format(_nobody_listens())}, {}), "is down"),
-    "fallback_host": (lambda _: ({"API_FALLBACK_HOST": DEAD.format(_nobody_listens())}, {}), "refused"),
+    "fallback_host": (lambda _: ({"API_FALLBACK_HOST": DEAD.format(_nobody_listens())}, {}), "is down"),
     "model_name": (lambda _: ({"API_FALLBACK_MODEL": "two words"}, {}), "there is no model called 'two words'"),
     "model_files": (lambda _: ({"API_FALLBACK_MODEL": "someone/absent"}, {}), "is not on this computer yet"),
     "pictures": (lambda _: ({"API_FALLBACK_VISION_MODEL": "someone/absent"}, {}), "is not on this computer"),

@@ -224,7 +224,7 @@ def test_hang_while_loading_is_ended(make_model: MakeModel) -> None:
 
 
 def test_replies_are_served_one_after_the_other(make_model: MakeModel, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "zwaif_fallback")
+    caplog.set_level(logging.DEBUG, "zwaif_fallback")
     model = make_model()
     first = model.generate(count(20))
     next(first)

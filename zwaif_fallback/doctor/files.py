@@ -18,7 +18,9 @@ NO_SETTING = frozenset({"API_FALLBACK_API_KEY"})
 """Ours, but never written by us."""
 _OURS = "API_FALLBACK_"
 _RECENT_SECONDS = 7 * 24 * 3600.0
-_ENTRY = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ (.+)$", re.MULTILINE)
+_STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+_ENTRY = re.compile(rf"^({_STAMP}),\d+ (.+)\n(?!{_STAMP}|\Z)", re.MULTILINE)
+"""With a traceback below; an entry without one tells of the LLM server, which is no error of ours."""
 _LOOKED_AT = 64 * 1024
 """Bytes at the end of the log."""
 

@@ -149,7 +149,7 @@ class RemoteChat:
                     said += len(text)
                     yield text
                     if is_to_end(said, text, limit):
-                        logger.info("%r did not end its reply, which was ended after %d characters.", self, said)
+                        logger.debug("%r did not end its reply, which was ended after %d characters.", self, said)
                         return
         except PrimaryError as error:
             raise self._failure(error) from error
@@ -170,7 +170,7 @@ class RemoteChat:
         except PrimaryError:
             if said or body["messages"][-1]["role"] != "assistant":
                 raise
-        logger.info("%r does not go on with a begun reply; it is told of it instead.", self)
+        logger.debug("%r does not go on with a begun reply; it is told of it instead.", self)
         yield from self._asked({**body, "messages": _begun_told(body["messages"])}, closers)
 
     def _asked(self, body: dict[str, Any], closers: Closers) -> Iterator[Chunk]:
