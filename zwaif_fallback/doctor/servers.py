@@ -83,7 +83,7 @@ def reply_in(text: str) -> str | None:
         answer = json.loads(text)
         message = answer["choices"][0]["message"] if "choices" in answer else answer["message"]
         content = message["content"]
-    except (ValueError, KeyError, IndexError, TypeError):
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
         return None
     return str(content or "")
 

@@ -56,9 +56,9 @@ def words_in(told: Any) -> str:
     Empty for a web page, and for an object without a message.
     """
     if isinstance(told, bytes):
-        told = told.decode("utf-8", "replace")
+        told = told[:EXPLANATION_BYTES].decode("utf-8", "replace")
     if isinstance(told, str):
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             told = json.loads(told)
     for name in ("error", "detail", "message"):
         if isinstance(told, dict) and told.get(name):

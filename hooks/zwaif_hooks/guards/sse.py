@@ -17,6 +17,8 @@ MAX_STRAY = 4096
 """Bytes of a body that is no event stream which are kept, to say what it was."""
 MOST_AT_ONCE = 16 * 1024 * 1024
 """Bytes of one line or one body: whoever never ends it would fill the memory of the whole program."""
+_MOST_VALUES = 50_000
+"""In one event or body."""
 BOM = b"\xef\xbb\xbf"
 """Some Windows servers begin with it; what is not known for one would cost the first piece of the reply."""
 _HELD_TEXT = re.compile(rb'"content"\s*:\s*"[^"]')
@@ -133,12 +135,12 @@ def raise_for_error(reply: Any) -> None:
     if not error and reply.get("object") != "error":
         return
     message = error.get("message") if isinstance(error, dict) else error or reply.get("message")
-    raise _reported(str(message))
+    raise _reported(message)
 
 
-def _reported(payload: bytes | str) -> PrimaryError:
+def _reported(payload: Any) -> PrimaryError:
     """What is sent under the name of an error, in whatever form."""
-    said = words_in(payload)
+    said = words_in(payload) or "an error, without a word"
     return PrimaryError(kind_of_error(said), f"the server reported: {said[:200]}", said=said)
 
 
@@ -204,7 +206,9 @@ def _start_of(body: bytes) -> str:
 
 
 def _loads(raw: bytes) -> Any:
-    """As ``json.loads``, which takes half as long again to find out that it is UTF-8."""
+    """As ``json.loads``, which takes half as long again to find out that it is UTF-8; None where that fails."""
+    if len(raw) > _MOST_VALUES and raw.count(b",") > _MOST_VALUES:  # Words are long; only numbers take so long to read.
+        return None
     try:
         text = raw.decode("utf-8", "surrogatepass")
         value, end = _decode(text)

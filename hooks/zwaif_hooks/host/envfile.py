@@ -141,8 +141,11 @@ def _bindings(text: str) -> list[Binding]:
 
 def _reads(text: str, key: str, value: str, others: Sequence[tuple[str | None, str | None]]) -> bool:
     """Whether python-dotenv reads ``value`` for ``key`` and the same as before for all other keys."""
-    if [(b.key, b.value) for b in _bindings(text) if b.key not in (key, None)] != others:
+    bindings = _bindings(text)
+    if [(b.key, b.value) for b in bindings if b.key not in (key, None)] != others:
         return False
+    if "${" not in text:  # Nothing to fill in: a second look would take as long again.
+        return next((b.value for b in reversed(bindings) if b.key == key), None) == value
     logger = logging.getLogger("dotenv.main")
     quiet, logger.disabled = logger.disabled, True  # it would repeat its warnings about broken lines for each try
     try:
