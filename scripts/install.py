@@ -22,7 +22,15 @@ _CAUSES = (
     ),
     (("No space left", "Errno 28]"), "The disk is full. Free about 1 GB, then start this again."),
     (
-        ("NewConnectionError", "ConnectionError", "Max retries", "getaddrinfo", "ReadTimeoutError", "ProxyError"),
+        (
+            "NewConnectionError",
+            "ConnectionError",
+            "Max retries",
+            "getaddrinfo",
+            "ReadTimeoutError",
+            "ProxyError",
+            "(from versions: none)",
+        ),
         "The internet cannot be reached. Check the connection, then start this again; what came is kept.",
     ),
 )
@@ -75,8 +83,8 @@ def _what_to_do(said: list[str]) -> str:
     for signs, cause in _CAUSES:
         if any(sign in text for sign in signs):
             return cause
-    error = next((line for line in reversed(said) if line.startswith("ERROR:")), said[-1] if said else "")
-    return f"pip says: {error.removeprefix('ERROR:').strip()}"
+    error = next((line for line in said if "ERROR:" in line), said[-1])
+    return f"pip says: {error.partition('ERROR:')[2].strip() or error.strip()}"
 
 
 if __name__ == "__main__":

@@ -90,7 +90,12 @@ def test_without_a_package_for_gguf_files_the_rest_is_installed(
             "WARNING: Retrying after NewConnectionError\nERROR: No matching distribution",
             "The internet cannot be reached.",
         ),
+        (
+            "    ERROR: Could not find a version (from versions: none)\n  note: not pip",
+            "The internet cannot be reached.",
+        ),
         ("ERROR: Something new.\nmore", "pip says: Something new."),
+        ("nobody knows", "pip says: nobody knows"),
     ],
 )
 def test_what_went_wrong_is_told_in_plain_words(
