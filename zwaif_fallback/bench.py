@@ -119,11 +119,12 @@ def _rate(*replies: _Reply) -> float:
 
 
 def _peak_memory(pid: int | None) -> int:
-    """Most that the process ever had: the system keeps count on Linux and Windows; elsewhere what it has now."""
+    """Most that the process and its children ever had: Linux and Windows keep count; elsewhere what they have now."""
     if pid is None:
         return 0
     try:
-        return _high_water(pid) or int(psutil.Process(pid).memory_info().rss)
+        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        return sum(_high_water(process.pid) or int(process.memory_info().rss) for process in family)
     except (OSError, psutil.Error):
         return 0
 

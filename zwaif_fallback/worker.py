@@ -222,6 +222,8 @@ def take_pipes() -> tuple[BinaryIO, int]:
     os.dup2(2, 1)
     if sys.platform == "win32":
         _set_standard_handles()
+        # A crash ends the process at once, with no window that waits for a click while Z-Waif waits for the model.
+        msvcrt.SetErrorMode(msvcrt.SEM_FAILCRITICALERRORS | msvcrt.SEM_NOGPFAULTERRORBOX)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -230,13 +232,12 @@ def take_pipes() -> tuple[BinaryIO, int]:
 
 
 if sys.platform == "win32":
+    import ctypes
+    import msvcrt
+    from ctypes import wintypes
 
     def _set_standard_handles() -> None:
         """Python's C runtime does it by itself in ``python.exe``, but not in ``pythonw.exe``."""
-        import ctypes
-        import msvcrt
-        from ctypes import wintypes
-
         set_handle = ctypes.WinDLL("kernel32").SetStdHandle
         set_handle.argtypes = [wintypes.DWORD, wintypes.HANDLE]
         for name, descriptor in ((-10, 0), (-11, 1), (-12, 2)):

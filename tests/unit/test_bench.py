@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from contextlib import closing
 from dataclasses import replace
@@ -123,3 +125,13 @@ def test_what_a_newer_version_adds_does_no_harm(data: Path) -> None:
     (entry,) = json.loads(data.read_text(encoding="utf-8"))
     data.write_text(json.dumps([{**entry, "watts": 65}]), encoding="utf-8")
     assert measured.read() == {ONE.model: ONE}
+
+
+def test_the_memory_of_what_the_worker_starts_counts() -> None:
+    code = "held = bytearray(b'x' * 50_000_000); print('ready', flush=True); input()"
+    before = bench._peak_memory(os.getpid())
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        assert bench._peak_memory(os.getpid()) >= before + 50_000_000
+        child.communicate(b"\n")
