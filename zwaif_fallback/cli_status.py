@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from zwaif_fallback import model_files
+from zwaif_fallback import model_files, speaking
 from zwaif_fallback.chain import same_server
 from zwaif_fallback.cli_tree import env_values, source_of, store_of
 from zwaif_fallback.doctor.findings import Situation
@@ -21,6 +21,7 @@ from zwaif_fallback.engines.remote import base_url
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.models.auto import Wishes
 from zwaif_fallback.models.instead import instead
+from zwaif_fallback.models.readable import readable
 from zwaif_fallback.models.recommended import nothing_here
 from zwaif_fallback.models.unchosen import MODEL, answering, is_chosen, wrong
 from zwaif_fallback.models.usable import why_not
@@ -72,6 +73,7 @@ def status_facts(tree: Path | None, environ: Mapping[str, str]) -> Facts:
     primary = _primary(tree, environ) if tree else None
     here = Situation(tree, environ)
     switches, environment = check_switches(here), check_environment(here)
+    turns = _turns(tree)
     return {
         "version": version(),
         "zwaif": str(tree) if tree else None,
@@ -81,7 +83,8 @@ def status_facts(tree: Path | None, environ: Mapping[str, str]) -> Facts:
         "primary": primary,
         "fallback_host": _host(host, primary) if host else None,
         "model": model,
-        "turns": [asdict(record) for record in _turns(tree)],
+        "speaks": _who_speaks(turns, primary, host, env_values(tree, environ)),
+        "turns": [asdict(record) for record in turns],
         "settings": settings_facts(tree, environ, model["notice"]),
         "problems": store.problems(),
         "console": _console(tree),
@@ -105,6 +108,7 @@ def status_lines(facts: Facts) -> list[str]:
         f"Fallback host    {_fallback_host(facts['fallback_host'])}",
         f"Local model      {facts['model']['line']}",
         *(f"{'':17}{more}" for more in (facts["model"]["notice"], facts["model"]["instead"]) if more),
+        *([f"Who speaks       {facts['speaks']}"] if facts["speaks"] else []),
         f"Replies          {records.summary(TurnRecord(**turn) for turn in facts['turns'])}",
         *(_turn_row(turn) for turn in facts["turns"][-SHOWN_TURNS:]),
     ]
@@ -120,6 +124,18 @@ def status_lines(facts: Facts) -> list[str]:
 def _turns(tree: Path | None) -> list[TurnRecord]:
     """What the last Z-Waif that ran in this tree wrote down."""
     return records.read(records.path_for(tree)) if tree is not None else []
+
+
+def _who_speaks(turns: Sequence[TurnRecord], primary: Facts | None, host: str, environ: Mapping[str, str]) -> str:
+    """Whose the last reply was, as the chat page says it; empty where there was none in the last hour."""
+    if not turns or time.time() - turns[-1].at > 3600 or not turns[-1].answered_by:
+        return ""
+    program, by = speaking.server_program(environ), turns[-1].answered_by
+    if by == records.BY_PRIMARY:
+        return program
+    if primary and primary["reachable"]:
+        return f"{speaking.stand_in(by, host, readable)}, the last time; {program} accepts connections now"
+    return speaking.while_down(by, program, host, readable)
 
 
 def _turn_row(turn: Facts) -> str:

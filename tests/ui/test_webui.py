@@ -231,3 +231,46 @@ def test_builder_that_failed_may_be_tried_again(reports: list[str]) -> None:
     demo = page()
     webui.add_to_settings_tab(demo, gr, [("a", broken(ValueError("x")))])
     assert webui.add_to_settings_tab(demo, gr, [("a", section("A"))]) == ["a"]
+
+
+def test_a_part_can_stand_below_a_component_of_another_tab() -> None:
+    demo = page(nested_settings=True)
+    (conversation,) = [block for block in demo.blocks.values() if isinstance(block, gr.Chatbot)]
+    before = list(conversation.parent.children)
+
+    def build() -> None:
+        with webui.below(gr, "Chat", gr.Chatbot) as place:
+            assert place is conversation
+            gr.HTML("mine", elem_id="mine")
+        gr.Textbox(label="in Settings")
+
+    assert webui.add_to_settings_tab(demo, gr, [("a", build)]) == ["a"]
+    children = conversation.parent.children
+    assert [block.elem_id for block in children[children.index(conversation) + 1 :][:1]] == ["mine"]
+    assert [block for block in children if block.elem_id != "mine"] == before
+    assert labels_in(tab(demo, "Settings"))[-1] == "in Settings"
+
+
+def test_a_part_below_a_component_leaves_no_trace_when_its_builder_fails(reports: list[str]) -> None:
+    demo = page()
+    before = config(demo)
+
+    def build() -> None:
+        with webui.below(gr, "Chat", gr.Chatbot):
+            gr.HTML("mine")
+            raise ValueError("no")
+
+    assert webui.add_to_settings_tab(demo, gr, [("a", build)]) == []
+    assert config(demo) == before and len(reports) == 1
+
+
+def test_there_may_be_no_such_place(reports: list[str]) -> None:
+    demo, places = page(), []
+
+    def build() -> None:
+        for label, kind in (("Nowhere", gr.Chatbot), ("Debug", gr.Chatbot)):
+            with webui.below(gr, label, kind) as place:
+                places.append(place)
+
+    assert webui.add_to_settings_tab(demo, gr, [("a", build)]) == ["a"]
+    assert (places, reports) == ([None, None], [])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,31 @@ def test_status_tells_the_last_turns_of_this_tree(tmp_path: Path, monkeypatch: p
     assert "1 replies in the last hour, 1 of them by the fallback; last by tiny." in text
     assert "tiny, 1.2 s, about 5 + 24 tokens (the connection broke)" in text
     assert facts["turns"][0]["fallback_tokens"] == 24
+
+
+@pytest.mark.parametrize(
+    ("by", "reachable", "told"),
+    [
+        ("primary", True, "Who speaks       Ollama"),
+        (
+            "lmstudio:x/y/SmolLM2-135M-Instruct.Q4_1.gguf",
+            False,
+            "Who speaks       Answered by SmolLM2 135M Instruct on this computer while Ollama is down.",
+        ),
+        ("10.0.0.7:5000", False, "Who speaks       Answered by the fallback host 10.0.0.7:5000 while Ollama is down."),
+        ("tiny", True, "Who speaks       tiny on this computer, the last time; Ollama accepts connections now"),
+    ],
+)
+def test_status_says_who_speaks_as_the_chat_page_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str, reachable: bool, told: str
+) -> None:
+    monkeypatch.setattr("zwaif_hooks.host.log.log_path", lambda: tmp_path / "log" / "x.log")
+    monkeypatch.setattr(cli_status, "_primary", lambda *_: {"kind": "Ollama", "address": "x:1", "reachable": reachable})
+    log = TurnLog(records.path_for(tmp_path))
+    log.add(replace(TURN, answered_by=by))
+    log.flush()
+    facts = cli_status.status_facts(tmp_path, {"API_TYPE": "Ollama", "API_FALLBACK_HOST": "10.0.0.7:5000"})
+    assert told in cli_status.status_lines(facts)
 
 
 @pytest.mark.parametrize(
