@@ -119,7 +119,7 @@ def test_switched_off_is_said(stage: Stage) -> None:
     assert read(stage.live.html())[0] == "\u25cf API Fallback is off: only your LLM server answers."
     stage.is_down()
     told = read(stage.live.html())
-    assert told[1].startswith("\u25cf Ollama (127.0.0.1:5000) is down for 12 min.")
+    assert told[1] == "\u25cf Ollama (127.0.0.1:5000) is down for 12 min. Reason: nothing listens."
     assert not [line for line in told if "Answers now" in line or "If it goes down" in line]
 
 

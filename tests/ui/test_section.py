@@ -117,6 +117,7 @@ def test_order_of_the_section(demo: Any) -> None:
         "Seconds to Connect",
         "Seconds to the First Word",
         "Seconds Between Words",
+        "Seconds of Silence",
         "Model on the Fallback Host",
         "Load the Local Model",
         "Device",

@@ -99,6 +99,7 @@ class AddressControls:
     def wire(self, make: Components, seen: Any) -> None:
         for event in (self.save.click, self.box.submit):
             make.on(event, self._address.change, [self.box, seen], [self.box, self.said, seen])
+        make.on(self.box.input, str, None, self.said, queue=False)  # what was said of another address
         make.on(self.look.click, self._address.check, self.box, self.said, shared_limit="zwaif_fallback_check")
 
 

@@ -69,7 +69,7 @@ class Live:
     def _servers(self) -> list[str]:
         statuses = self._statuses()
         if not self._is_on():
-            gone = [_row(one, self._program()) for one in statuses if one.state == "open"]
+            gone = [_row(one, self._program(), "") for one in statuses if one.state == "open"]
             return [_dot(timeline.GREY) + "API Fallback is off: only your LLM server answers.", *gone]
         if not statuses:
             program = escape(self._program())
@@ -121,14 +121,14 @@ class Live:
         return self._primaries.statuses()
 
 
-def _row(one: PrimaryStatus, program: str) -> str:
-    return _dot(_DOTS.get(one.state, timeline.GREY)) + escape(_state(one, f"{program} ({one.name})"))
+def _row(one: PrimaryStatus, program: str, then: str = " It is used again as soon as it can answer.") -> str:
+    return _dot(_DOTS.get(one.state, timeline.GREY)) + escape(_state(one, f"{program} ({one.name})", then))
 
 
-def _state(one: PrimaryStatus, who: str) -> str:
+def _state(one: PrimaryStatus, who: str, then: str) -> str:
     why = f" Reason: {one.last_failure.cause}." if one.last_failure and one.state != "healthy" else ""
     if one.state == "open":
-        return f"{who} is down for {timeline.duration(one.since)}. It is used again as soon as it can answer.{why}"
+        return f"{who} is down for {timeline.duration(one.since)}.{then}{why}"
     if one.state == "failing":
         return f"{who} failed the last time. It is asked again with the next message.{why}"
     return f"{who} answers."

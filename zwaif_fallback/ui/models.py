@@ -176,6 +176,7 @@ class ModelControls:
     def wire(self, make: Components) -> None:
         models, outcome = self._models, [self.said, self.state]
         make.on(self.list.change, models.info, self.list, self.info)
+        make.on(self.list.input, str, None, self.said)  # what was said of another pick
         make.on(self.load.click, models.load, self.list, [self.list, *outcome])
         make.on(self.unload.click, models.unload, None, outcome)
         make.on(self.cancel.click, models.cancel, None, outcome)
