@@ -5,7 +5,8 @@ setlocal
 set "here=%~dp0"
 set "installer=%here%scripts\install.py"
 rem This file may have been copied beside Z-Waif's startup.bat, with the project's folder next to it.
-if not exist "%installer%" for /d %%d in ("%here%zwaif-fallback*") do if exist "%%~d\scripts\install.py" set "installer=%%~d\scripts\install.py"
+cd /d "%here%"
+if not exist "%installer%" for /d %%d in (zwaif-fallback*) do if exist "%%~d\scripts\install.py" set "installer=%here%%%~d\scripts\install.py"
 
 set "zwaif="
 for %%f in ("%~1" "%here%." "%here%.." "%here%..\..") do if not defined zwaif if not "%%~f"=="" if exist "%%~f\main.py" if exist "%%~f\startup.bat" set "zwaif=%%~ff"
@@ -16,7 +17,7 @@ set "python=%zwaif%\venv\Scripts\python.exe"
 
 set "status=1"
 set "problem="
-if not exist "%python%" set "problem=There is no %python%. Start Z-Waif once with its own startup-Install.bat, then this again."
+if not exist "%python%" set "problem=Z-Waif's environment, the folder venv, is not there yet. Start Z-Waif once with startup-Install.bat, then this again."
 if not exist "%zwaif%\main.py" set "problem=That is not Z-Waif's folder: it has no main.py. Start this again with the folder that has startup.bat."
 if not exist "%installer%" set "problem=The rest of the project is missing. Unpack the whole ZIP first: right-click it, Extract All."
 if defined problem echo %problem%
