@@ -202,6 +202,13 @@ def test_replies_stand_in_their_minute_and_colour() -> None:
     )
 
 
+def test_last_words_are_nobodys_reply(stage: Stage) -> None:
+    stage.records.add(turn(1, "last words", cause="refused"))
+    told = stage.live.html()
+    assert "1 reply in the last hour, 0 by the fallback, 1 by nobody; 0 outages." in told
+    assert "by nobody (she only said a line of her last words)." in told
+
+
 def test_busy_minute_stays_in_the_picture() -> None:
     svg = drawn([turn(0.5) for _ in range(400)], [], NOW)
     (bar,) = elements(svg, "rect")

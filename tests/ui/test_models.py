@@ -412,4 +412,5 @@ def test_download_that_fails_says_why(
     download.problem = problem
     panel.models.load(PHI)
     assert panel.fetching.wait(10)
-    assert str(problem) in panel.models.state()
+    (line,) = [line for line in lines(panel.models.state()) if str(problem) in line]
+    assert line.startswith("\u26a0 ")

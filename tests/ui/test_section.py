@@ -187,6 +187,13 @@ def test_events_are_no_public_api(demo: Any) -> None:
     assert not [name for name in named if any(word in name for word in ("fallback", "look", "toggle", "load", "undo"))]
 
 
+def test_public_api_is_the_same_with_and_without_us(build: Any) -> None:
+    demo = page(nested_settings=True)
+    before = demo.get_api_info()["named_endpoints"]
+    webui.add_to_settings_tab(demo, gr, [("fallback", build)])
+    assert demo.get_api_info()["named_endpoints"] == before
+
+
 def test_no_window_holds_a_connection_open(demo: Any) -> None:
     """In Z-Waif it ends in a traceback on the console: Gradio 4.36 was started in a thread there."""
     assert not demo.get_config_file().get("connect_heartbeat")

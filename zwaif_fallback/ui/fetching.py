@@ -28,6 +28,8 @@ class Fetching:
         self._thread: threading.Thread | None = None
         self._name = self._shown = ""
         self.progress: Progress | None = None
+        self.failed = False
+        """Whether the last one ended without a model that can be used."""
         self.line = ""
         """How far it is, or how it ended."""
 
@@ -68,12 +70,13 @@ class Fetching:
         name = self._name
         try:
             self._download(name, log.say, report=self._report, stop=self._stop.is_set)
-            ended = f"Downloaded: {self._shown}."
-            ended = then(name) or ended
+            problem = then(name)
+            ended, self.failed = problem or f"Downloaded: {self._shown}.", bool(problem)
         except FallbackError as error:
-            ended = str(error)
+            ended, self.failed = str(error), True
         except Exception as error:  # this thread has no caller who could say it
             ended = f"{self._shown} was not downloaded: {type(error).__name__}: {error}"
+            self.failed = True
             log.report(ended, error)
         self.line, self.progress = ended, None
         self._thread = None

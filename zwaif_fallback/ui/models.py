@@ -55,7 +55,8 @@ class Models:
     def state(self) -> str:
         """How far a download or a load is, how the last one ended, and what is loaded; asked for once a second."""
         loaded = self._service.loaded()
-        parts = [_bar(self._fetching)] if self._fetching.active else [paragraph(self._fetching.line)]
+        ended = problem if self._fetching.failed else paragraph
+        parts = [_bar(self._fetching) if self._fetching.active else ended(self._fetching.line)]
         parts += [problem(line) for line in self._service.local_news() if not self._service.is_loading()]
         if self._service.is_loading():
             parts += [paragraph(line) for line in self._service.local_news()[:1]]

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from html import escape
 
+from zwaif_fallback.chain import LAST_WORDS
 from zwaif_fallback.outages import Outage
 from zwaif_hooks.records import BY_PRIMARY, TurnRecord
 
@@ -70,7 +71,7 @@ def _columns(records: Iterable[TurnRecord], now: float) -> list[list[int]]:
     for record in records:
         age = now - record.at
         if 0 <= age < 3600:
-            kind = 0 if record.answered_by == BY_PRIMARY else 1 if record.answered_by else 2
+            kind = 0 if record.answered_by == BY_PRIMARY else 2 if record.answered_by in ("", LAST_WORDS) else 1
             columns[MINUTES - 1 - int(age // 60)][kind] += 1
     return columns
 
