@@ -251,6 +251,8 @@ def test_status(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     tree = copy_tree(tmp_path / "z-waif", {key: dead if value == "DEAD" else value for key, value in row.env.items()})
     torn = write_gguf(tree / "models" / "torn.gguf")
     torn.write_bytes(torn.read_bytes()[:200])
+    listens = cli_status.listens
+    monkeypatch.setattr(cli_status, "listens", lambda name: name != "127.0.0.1:80" and listens(name))
     shown, answers = _status(tree, row, monkeypatch)
     assert row.text in shown and answers is row.answers, shown
 
