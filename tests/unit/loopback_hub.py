@@ -44,6 +44,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _file(self, name: str, with_body: bool) -> None:
         hub = self.server
         hub.fetched.add(name)
+        hub.tokens.append(self.headers.get("Authorization", ""))
+        if hub.elsewhere and with_body:
+            return self._send(302, b"", {"Location": f"{hub.elsewhere}{self.path}"}, with_body)
         data = hub.sent.get(name, hub.files[name])
         etag = hub.etags.get(name) or hashlib.sha256(hub.files[name]).hexdigest()
         headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{etag}"'}
@@ -108,6 +111,10 @@ class LoopbackHub(ThreadingHTTPServer):
         self.endless = False
         """Whether files never end."""
         self.packed = False
+        self.elsewhere = ""
+        """The address of a server that has the files' content."""
+        self.tokens: list[str] = []
+        """What each question about a file brought as its ``Authorization``."""
         self.begun_at: list[int] = []
         """Where each answer with a file began, in bytes."""
         self._connections: set[socket.socket] = set()

@@ -367,6 +367,17 @@ def test_a_server_that_packs_what_it_sends_is_refused(shelf: LoopbackHub, tmp_pa
         download(f"{GGUF_NAME}:Q4_K_M", said.append, real(shelf, tmp_path), cache_dir=str(tmp_path))
 
 
+def test_the_token_does_not_follow_to_another_host(
+    shelf: LoopbackHub, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_mine")
+    with running_hub(GGUF_NAME, {"Tiny-Q4_K_M.gguf": BIG}) as other:
+        shelf.elsewhere = other.address.replace("127.0.0.1", "localhost")
+        place = download(f"{GGUF_NAME}:Q4_K_M", said.append, real(shelf, tmp_path), cache_dir=str(tmp_path))
+        assert place.read_bytes() == BIG
+        assert set(shelf.tokens) == {"Bearer hf_mine"} and other.tokens == [""]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows makes links for developers only")
 @pytest.mark.parametrize("link", [os.symlink, os.link])
 def test_a_download_is_not_written_through_a_link(
