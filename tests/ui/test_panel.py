@@ -13,6 +13,7 @@ from tests.ui.scripted import ENV, ScriptedDownload, ScriptedService, loaded
 from zwaif_fallback import ui
 from zwaif_fallback.settings import DEFAULT_MODEL, SETTINGS
 from zwaif_fallback.ui.shelf import Shelf
+from zwaif_hooks.host import envfile
 from zwaif_hooks.host.settings import SettingsStore
 
 WAIT = "API_FALLBACK_FIRST_TOKEN_TIMEOUT"
@@ -119,7 +120,6 @@ def test_read_only_folder_is_said_and_the_value_acts(panel: ui.Panel, host: Any,
 def test_value_that_cannot_be_saved_acts_and_is_said(
     panel: ui.Panel, host: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from zwaif_hooks.host import envfile
 
     def fail(*_: object) -> None:
         raise envfile.EnvFileError("The disk is full.")
@@ -168,3 +168,16 @@ def test_device_that_can_be_one_is_taken(panel: ui.Panel, device: str) -> None:
 def test_titles_look_like_the_rest_of_the_page(host: Any) -> None:
     assert ui.title(host.settings.setting(WAIT)) == "Seconds to the First Word"
     assert ui.title(host.settings.setting(ui.ENABLED)) == "Enable API Fallback"
+
+
+def test_asking_for_news_does_not_parse_env_again(panel: ui.Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every window asks once a second, and to parse the file takes milliseconds of Z-Waif's process."""
+    seen, parsed = panel.opened()[-4], list[Path]()
+    read = envfile.read
+    monkeypatch.setattr(envfile, "read", lambda path: parsed.append(path) or read(path))
+    for _ in range(5):
+        panel.refresh(seen)
+    assert parsed == []
+    panel.changes.set("API_FALLBACK_THREADS", 2)
+    panel.refresh(seen)
+    assert panel.changes.get("API_FALLBACK_THREADS") == 2

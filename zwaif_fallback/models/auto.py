@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,9 +82,15 @@ def pick(models: Sequence[FoundModel], wishes: Wishes, memory: Memory, can: Abil
 def env_values(tree: Path | None) -> Mapping[str, str]:
     """Z-Waif's own settings: its ``.env`` under what is exported, as its ``load_dotenv`` has it."""
     try:
-        return {**(envfile.read(tree / ".env") if tree else {}), **os.environ}
+        return {**(_parsed(tree / ".env", envfile.stamp(tree / ".env")) if tree else {}), **os.environ}
     except envfile.EnvFileError:  # Whoever starts Z-Waif is told so; the choice does without.
         return dict(os.environ)
+
+
+@lru_cache(maxsize=4)
+def _parsed(path: Path, stamp: object) -> Mapping[str, str]:
+    """Read once for as long as the file stays as it is: parsing takes milliseconds, and a page asks each second."""
+    return envfile.read(path)
 
 
 def loadable(model: FoundModel) -> str:
