@@ -141,7 +141,7 @@ def _gguf_value(chance: Chance, kind: int, depth: int) -> bytes:
     if kind == 9:
         inner = chance.choice((4, 6, 8, 8, 9, 12, 77)) if depth < 6 else 4
         count = chance.choice((0, 1, 3, 3, 40, 1024, 1025, 3000))
-        one = _gguf_value(chance, inner, depth + 1)[: 2000 if count > 40 else None]
+        one = _gguf_value(chance, inner, depth + 1)[: 200 if count > 40 else 20_000]
         told = count if chance.random() < 0.95 else chance.choice(_NUMBERS)
         return struct.pack("<IQ", inner, told) + one * count
     if kind not in _FORMATS:

@@ -64,7 +64,8 @@ def check_found_models(here: Situation) -> Finding:
     """What the list of models is made of; a file that cannot be read is no problem, as nobody chose it."""
     findings = find_models(here.tree, here.text("FALLBACK_MODEL_DIR"))
     left_out = len(findings.skipped)
-    found = f"{len(findings.usable())} models on this computer can be used" + (
+    usable = len(findings.usable())
+    found = f"{usable} {'model' if usable == 1 else 'models'} on this computer can be used" + (
         f"; {left_out} {'file was' if left_out == 1 else 'files were'} left out:" if left_out else ""
     )
     return Finding("ok", found, details=tuple(findings.skipped[:_LINES]))
