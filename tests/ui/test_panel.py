@@ -181,3 +181,10 @@ def test_asking_for_news_does_not_parse_env_again(panel: ui.Panel, monkeypatch: 
     panel.changes.set("API_FALLBACK_THREADS", 2)
     panel.refresh(seen)
     assert panel.changes.get("API_FALLBACK_THREADS") == 2
+
+
+def test_reset_names_what_the_list_shows(panel: ui.Panel, host: Any, service: ScriptedService) -> None:
+    """Not the default that nobody chose, which is not here."""
+    host.settings.set(ui.MODEL, "owner/one")
+    service.automatic = True
+    assert "Fallback Model is Automatic: companion:1b (Ollama) again" in panel.reset()[-1]

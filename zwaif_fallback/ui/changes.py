@@ -13,7 +13,7 @@ from typing import Any
 
 from zwaif_fallback.ui.components import title
 from zwaif_hooks.host import envfile
-from zwaif_hooks.host.settings import SettingProblem, SettingsStore
+from zwaif_hooks.host.settings import Setting, SettingProblem, SettingsStore
 
 ENABLED = "API_FALLBACK_ENABLED"
 MODEL = "API_FALLBACK_MODEL"
@@ -111,7 +111,13 @@ class Changes:
     def saved(self, name: str) -> str:
         """One line on the value that counts now."""
         setting = self._settings.setting(name)
-        return f"Saved: {title(setting)} is {setting.text(self._settings.get(name)) or 'empty'}."
+        return f"Saved: {title(setting)} is {self._in_words(setting)}."
+
+    def _in_words(self, setting: Setting) -> str:
+        """Its value as the page shows it."""
+        if setting.name == MODEL and self._picked:
+            return str(self.shown(MODEL)[0])
+        return setting.text(self.get(setting.name)) or "empty"
 
     def undo(self) -> str:
         """Back to the values before the last change; pressed again, before the one before."""
@@ -135,7 +141,7 @@ class Changes:
     def _restore(self, values: dict[str, Any], word: str) -> str:
         problems = [problem for name, value in values.items() if (problem := self._save(name, value))]
         shown = [self._settings.setting(name) for name in values]
-        told = "; ".join(f"{title(one)} is {one.text(self.get(one.name)) or 'empty'} again" for one in shown[:4])
+        told = "; ".join(f"{title(one)} is {self._in_words(one)} again" for one in shown[:4])
         more = f"; and {len(shown) - 4} more" if len(shown) > 4 else ""
         return " ".join([f"{word}: {told}{more}.", *problems])
 
