@@ -83,13 +83,17 @@ def install(home: Home, gguf: Path | None) -> None:
     for name in ("TEMP", "TMP"):
         registry(home.windows, r"HKCU\Environment", name, home.windows.path(temporary))
     _copy_checkout(home)
-    shutil.copytree(ROOT / "zwaif_fallback" / "standin" / "tree", home.zwaif, dirs_exist_ok=True)
+    home.zwaif.mkdir(parents=True, exist_ok=True)
     if not (home.scripts / "python.exe").exists():
         _must(home.windows.run(PYTHON, "-m", "venv", home.scripts.parent, limit=300))
     _requirements(home)
     _pip(home, "--no-deps", "--force-reinstall", _wheel(home))
     _model(home, gguf)
-    (home.zwaif / ".env").write_text(f"API_FALLBACK_MODEL = {home.windows.path(home.gguf)}\n", encoding="utf-8")
+    code = (
+        "import pathlib, sys; from zwaif_fallback.standin import copy_tree; "
+        "copy_tree(pathlib.Path(sys.argv[1]), {'API_FALLBACK_MODEL': sys.argv[2]})"
+    )
+    _must(home.python("-c", code, home.zwaif, home.gguf, limit=300))
 
 
 def _copy_checkout(home: Home) -> None:

@@ -40,7 +40,18 @@ def tests(home: Home, folder: str, wanted: str) -> Iterator[Row]:
         report.unlink(missing_ok=True)
         name = file.relative_to(home.checkout).as_posix()
         ended = home.python(
-            *("-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", "--junitxml", report, name),
+            *(
+                "-m",
+                "pytest",
+                "-q",
+                "--tb=short",
+                "--timeout=300",
+                "-p",
+                "no:cacheprovider",
+                "--junitxml",
+                report,
+                name,
+            ),
             limit=FILE_LIMIT,
             cwd=home.checkout,
         )
