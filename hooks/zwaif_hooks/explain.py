@@ -1,4 +1,4 @@
-"""Finding out, after the reply was taken over, why the primary failed without saying so."""
+"""Finding out, after a reply was taken over, whether it was the server or only the request that failed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from zwaif_hooks import words
-from zwaif_hooks.messages import PrimaryFailure
+from zwaif_hooks.messages import FailureKind, PrimaryFailure
 from zwaif_hooks.primary import Primary
 from zwaif_hooks.threads import readers
 
@@ -17,17 +17,23 @@ Why = Callable[[], "PrimaryFailure | None"]
 """Asks the server what was wrong with the request it failed; slow, so it is called in a thread of ours."""
 
 
-def explain(runtime: Runtime, primary: Primary, failure: PrimaryFailure, why: Why | None) -> None:
-    """Learn why, at most once in an outage, and tell the user once. Returns at once."""
-    if why is None or not primary.needs_explanation(failure):
-        return
+def look_into(runtime: Runtime, primary: Primary, failure: PrimaryFailure, why: Why | None) -> None:
+    """Ask why, where nothing was said, and then a neutral question, which alone decides. Returns at once.
 
-    def learn() -> None:
+    What is found out about one request is told to the user and forgotten.
+    """
+
+    def look() -> None:
+        reason = None
         try:
-            reason = why()
-            if reason is not None and not primary.explained(reason, why):
-                runtime.say(f"{primary.name} {words.what(reason)}. {words.remedy(reason)}")
+            if why is not None and primary.needs_explanation(failure):
+                reason = why()
         except Exception as error:
             runtime.report(f"Why {primary.name} failed could not be found out", error)
+        if reason is not None and reason.kind is FailureKind.NO_MODEL and primary.failed(reason):
+            return
+        primary.look(reason or failure)
+        if reason is not None and not primary.is_open:
+            runtime.say(f"{primary.name} {words.what(reason)}. {words.remedy(reason)}")
 
-    readers.run(learn)
+    readers.run(look)

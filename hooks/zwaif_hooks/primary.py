@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from zwaif_hooks import loopback
@@ -18,18 +18,23 @@ from zwaif_hooks.clock import Clock, SystemClock
 from zwaif_hooks.deadlines import Known, is_loopback
 from zwaif_hooks.learned import FirstTokenHistory, PauseHistory
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
-from zwaif_hooks.pump import Chunk, Closers, PrimaryError, Pump, Source
+from zwaif_hooks.pump import Chunk, PrimaryError, Pump, Source
+from zwaif_hooks.truth import could_be_an_apology, is_an_apology
 
 FOR_THE_USER = frozenset({FailureKind.MISCONFIGURED, FailureKind.NO_MODEL})
 """Failures that waiting will not mend, but the user can."""
 SILENT = frozenset({FailureKind.FIRST_TOKEN_TIMEOUT, FailureKind.STALLED})
 """Failures of a server that hangs: the next message would wait as long, and a probe finds out without one."""
-HARD = FOR_THE_USER | SILENT | {FailureKind.REFUSED, FailureKind.CONNECT_TIMEOUT, FailureKind.RATE_LIMITED}
-"""Failures that say at once that the next request would fail too."""
+HARD = SILENT | {FailureKind.REFUSED, FailureKind.CONNECT_TIMEOUT, FailureKind.RATE_LIMITED, FailureKind.NO_MODEL}
+"""Failures of the server itself: the next request would fail too, whatever it says. After any other, a neutral question
+decides, because one request must not decide for others."""
 STEADY = FOR_THE_USER | {FailureKind.RATE_LIMITED}
 """Failures of a server that is there and knows what it says: no sign that it comes and goes."""
-SOFT_LIMIT = 2
-"""Soft failures in a row (a cut, a blank reply, a 500) before the breaker opens."""
+LOOK_SECONDS = 15.0
+"""How long the neutral question may take that decides after a failure. A server that is busy with another's request is
+not a broken one: silence decides nothing."""
+EXPLAIN_SECONDS = 60.0
+"""Between two times that a server is asked why it failed without a word: that sends the same request once more."""
 PROBE_SECONDS = 0.8
 """Between two probes of a server that may be back at any moment: people want their own model back at once."""
 CONFIRM_SECONDS = 0.5
@@ -91,7 +96,7 @@ class Primary:
         self._wake = threading.Condition(self._lock)
         self.is_open = False
         """Whether no request of the user's may go to it now."""
-        self._soft = 0
+        self._failing = self._looking = False
         self._changed_at = self._clock.now()
         self._last_failure: PrimaryFailure | None = None
         self._not_before = 0.0
@@ -100,7 +105,7 @@ class Primary:
         self._closed_for_good = False
         self._recovered_at: float | None = None
         self._proven = True
-        self._asked_why = False
+        self._asked_why_at: float | None = None
         self._told: set[str] = set()
         self._was_away = False
         self._needed = CONFIRMATIONS
@@ -117,14 +122,17 @@ class Primary:
     def succeeded(self) -> None:
         """A reply came through, whole."""
         self._proven = True
-        if self._soft or self.is_open:
+        if self._failing or self.is_open:
             self._close_breaker()
 
-    def failed(self, failure: PrimaryFailure, probe: Source | None = None) -> None:
-        """A request failed; ``probe`` is how to ask this server for one token later (None: see whether it is there)."""
+    def failed(self, failure: PrimaryFailure, probe: Source | None = None) -> bool:
+        """A request failed. True where it is not to be asked any more; otherwise ``look`` decides.
+
+        ``probe`` is how to ask this server for one token later (None: see whether it is there).
+        """
         with self._lock:
             self._last_failure = failure
-            self._soft += 1
+            self._failing = True
             if failure.kind is FailureKind.FIRST_TOKEN_TIMEOUT:
                 self.first_token.missed()
             if probe is not None:
@@ -132,10 +140,32 @@ class Primary:
             if failure.retry_after:
                 self._not_before = self._clock.now() + failure.retry_after
             self._was_away = self._was_away or failure.kind in AWAY
-            hard = failure.kind in HARD or not self._proven
-            if self.is_open or not (hard or self._soft >= SOFT_LIMIT):
+        if failure.kind in HARD or not self._proven:
+            self._open(failure)
+        return self.is_open
+
+    def look(self, failure: PrimaryFailure) -> None:
+        """Ask a neutral question after ``failure``, and ask no user's any more where that one fails as well.
+
+        Takes up to ``LOOK_SECONDS``; does nothing where somebody is looking already.
+        """
+        with self._lock:
+            if self._looking or self.is_open or self._closed_for_good:
+                return
+            self._looking = True
+        try:
+            broken = self._cannot_answer()
+        finally:
+            self._looking = False
+        if broken and self._failing:
+            self._open(failure)
+
+    def _open(self, failure: PrimaryFailure) -> None:
+        with self._lock:
+            if self.is_open or self._closed_for_good:
                 return
             self.is_open = True
+            self._last_failure = failure
             self._silences = LOADING if failure.kind in GONE else 0
             self._changed_at = self._clock.now()
             self._needed = self._confirmations_needed(failure.kind)
@@ -157,24 +187,18 @@ class Primary:
             return new
 
     def needs_explanation(self, failure: PrimaryFailure) -> bool:
-        """Whether to find out why it failed; true once in an outage, for what came without a word and a reason."""
+        """Whether to find out why it failed: for what came without a word and a reason, once in a while."""
         with self._lock:
-            if self._asked_why or failure.delivered or failure.kind not in UNEXPLAINED:
+            now, before = self._clock.now(), self._asked_why_at
+            if failure.delivered or failure.kind not in UNEXPLAINED:
                 return False
-            self._asked_why = True
+            if before is not None and now - before < EXPLAIN_SECONDS:
+                return False
+            self._asked_why_at = now
             return True
 
-    def explained(self, reason: PrimaryFailure, still: Callable[[], PrimaryFailure | None]) -> bool:
-        """Why it failed was found out later; ``still`` looks whether that is yet so. True where an outage begins."""
-        with self._lock:
-            meanwhile_well = not (self.is_open or self._soft)
-            began, ask = not (self.is_open or meanwhile_well), self._probe
-        if not meanwhile_well:
-            self.failed(reason, _unless(still, ask))
-        return began
-
     def status(self) -> PrimaryStatus:
-        state = "open" if self.is_open else "failing" if self._soft else "healthy"
+        state = "open" if self.is_open else "failing" if self._failing else "healthy"
         return PrimaryStatus(self.name, state, self._clock.now() - self._changed_at, self._last_failure)
 
     def shut_down(self) -> None:
@@ -185,8 +209,8 @@ class Primary:
     def _close_breaker(self) -> None:
         with self._lock:
             was_open, lasted = self.is_open, self._clock.now() - self._changed_at
-            self.is_open, self._soft = False, 0
-            self._asked_why = self._was_away = False
+            self.is_open = self._failing = self._was_away = False
+            self._asked_why_at = None
             self._changed_at = self._recovered_at = self._clock.now()
             self._wake.notify_all()
         if was_open:
@@ -234,41 +258,48 @@ class Primary:
                 return False
         return self._probe is None or self._generates(self._probe)
 
+    def _cannot_answer(self) -> bool:
+        """Whether it fails a neutral question, too; silence says nothing."""
+        if not listens(self.name) and not (self._probe is not None and may_be_behind_a_proxy(self.name)):
+            return True
+        try:
+            return self._probe is not None and self._word_of(self._probe, LOOK_SECONDS) is None
+        except PrimaryError as error:
+            return error.kind is not FailureKind.FIRST_TOKEN_TIMEOUT
+
     def _generates(self, probe: Source) -> bool:
-        pump = Pump(probe, self._clock)
-        pump.start()
         patience = PROBE_PATIENCE[self._silences % len(PROBE_PATIENCE)]
         self._silences += 1
         try:
-            while (chunk := pump.take(Known(patience, patience))) is not None:
-                if chunk.text or chunk is NOT_LOADED:
-                    self._proven, self._silences = bool(chunk.text), 0
-                    return True
-            self._silences = 0
-            return False
+            word = self._word_of(probe, patience)
         except PrimaryError as error:
             if error.kind is not FailureKind.FIRST_TOKEN_TIMEOUT:
                 self._silences = 0
             self._last_failure = PrimaryFailure(error.kind, error.cause, status=error.status, said=error.said)
             self._not_before = self._clock.now() + (error.retry_after or 0.0)
             return False
+        self._silences = 0
+        if word is not None:
+            self._proven = bool(word.text)
+        return word is not None
+
+    def _word_of(self, probe: Source, patience: float) -> Chunk | None:
+        """The first word of a probe's reply, or ``NOT_LOADED``; None where it has none, or is but an apology.
+
+        Raises:
+            PrimaryError: it failed, or was silent for ``patience`` seconds.
+        """
+        pump = Pump(probe, self._clock)
+        pump.start()
+        said = ""
+        try:
+            while (chunk := pump.take(Known(patience, patience))) is not None:
+                said += chunk.text
+                if chunk is NOT_LOADED or (said.strip() and not could_be_an_apology(said)):
+                    return chunk
+            return Chunk(said) if said.strip() and not is_an_apology(said) else None
         finally:
             pump.abandon()
-
-
-def _unless(still: Callable[[], PrimaryFailure | None], ask: Source | None) -> Source:
-    """A probe that looks first whether the reason of the outage is mended."""
-
-    def probe(closers: Closers) -> Iterator[Chunk]:
-        reason = still()
-        if reason is not None:
-            raise PrimaryError(reason.kind, reason.cause, status=reason.status, said=reason.said)
-        if ask is None:
-            yield NOT_LOADED
-        else:
-            yield from ask(closers)
-
-    return probe
 
 
 class PrimaryBook:

@@ -139,9 +139,7 @@ class Rescue:
         if answer.was_late:
             self._runtime.report(f"Plugin {answer.name!r} {error.cause} and is passed over", None)
         else:
-            cause = f"{type(original).__name__}: {original}" if str(original) else type(original).__name__
-            line = f"Plugin {answer.name!r} failed in the middle of its answer: {cause}"
-            self._runtime.report(line, original)
+            self._runtime.report(f"Plugin {answer.name!r} failed in the middle of its answer", original)
         if said:
             self._failure = replace(self._failure, delivered=self._failure.delivered + said)
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from zwaif_hooks.errands import errands
-from zwaif_hooks.explain import Why, explain
+from zwaif_hooks.explain import Why, look_into
 from zwaif_hooks.joining import SurrogateGate, by_sentence
 from zwaif_hooks.length import is_to_end, longest
 from zwaif_hooks.messages import AnswerRecord, ChatRequest, FailureKind, PrimaryFailure
@@ -20,7 +20,7 @@ from zwaif_hooks.race import Race
 from zwaif_hooks.reading import Reading
 from zwaif_hooks.records import BY_PRIMARY, CHARS_A_TOKEN, TurnRecord
 from zwaif_hooks.rescue import AHEAD, Rescue
-from zwaif_hooks.truth import could_be_an_apology, is_an_apology, is_cut_to_nothing, looks_unfinished
+from zwaif_hooks.truth import could_be_an_apology, is_an_apology, is_cut_to_nothing
 from zwaif_hooks.usage import Usage, unread
 
 if TYPE_CHECKING:
@@ -153,11 +153,11 @@ class Turn:
         self._failure = self._failure_of(error) if self._race is None else self._race.failure
         if self._race is None and not self._runtime.still_enabled():
             raise NobodyAnswered(self._failure, error)
-        self._primary.failed(self._failure, self._call.probe)
+        if not self._primary.failed(self._failure, self._call.probe):
+            look_into(self._runtime, self._primary, self._failure, self._call.why)
         if self._race is not None:
             yield from self._from_rival(self._race.rival)
         else:
-            explain(self._runtime, self._primary, self._failure, self._call.why)
             yield from self._from_plugins(self._failure, error)
 
     def abandon(self) -> None:
@@ -209,9 +209,7 @@ class Turn:
         if held:
             self._delivered += held
             yield from map(Chunk, by_sentence(held))
-        if why == "stop":
-            self._doubt_the_end()
-        elif why == "length" and is_cut_to_nothing(self._delivered, self._call.max_tokens):
+        if why == "length" and is_cut_to_nothing(self._delivered, self._call.max_tokens):
             raise PrimaryError(FailureKind.CUT, "the server had no room for more than a word of the reply")
         self._primary.succeeded()
         self._primary.pauses.observe(reading.longest_pause, self._primary_pieces)
@@ -232,19 +230,6 @@ class Turn:
         if note and self._primary.first_time("unread"):
             self._runtime.say(f"{self._primary.name}: {note} of the prompt and dropped the oldest. {MORE_ROOM}")
         return note
-
-    def _doubt_the_end(self) -> None:
-        """Raise where the reply says that it is finished and ends in the middle of a sentence."""
-        last = self._delivered.rstrip()[-1:]
-        if not (last.isalnum() or last in ",-'’"):
-            return
-        try:
-            request = self._call.describe()
-        except Exception as error:
-            self._runtime.report("The end of the reply could not be checked", error)
-            return
-        if looks_unfinished(self._delivered, request.recent_replies, request.stop):
-            raise PrimaryError(FailureKind.CUT, "the reply says it is finished, in the middle of a sentence")
 
     @cached_property
     def _prompt_chars(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 
 from tests.faults.server import FaultServer
 from zwaif_hooks import learned
-from zwaif_hooks.messages import AnswerRecord, ChatRequest, PrimaryFailure
+from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.primary import PrimaryBook
 from zwaif_hooks.runtime import Runtime
@@ -49,7 +49,9 @@ class ScriptedPlugin:
     @hookimpl
     def on_primary_failure(self, request: ChatRequest, failure: PrimaryFailure) -> Any:
         self.asked.append((request, failure))
-        return self.pieces() if callable(self.pieces) else self.pieces
+        answer = self.pieces() if callable(self.pieces) else self.pieces
+        # It has no deadline of its own, as a busy machine may need longer than one on the quick clock lasts.
+        return Answer(answer, "scripted", keeps_time=True) if isinstance(answer, Iterable) else answer
 
     @hookimpl
     def fallback_answered(self, record: AnswerRecord) -> None:
@@ -66,6 +68,20 @@ class ScriptedPlugin:
 
 class Guarded(SimpleNamespace):
     """What a test works with: ``runtime``, ``plugin``, ``settings``, and the lines said to the user in ``lines``."""
+
+
+def begin_outage(guarded: Guarded, address: str) -> None:
+    """As after a failure of which the neutral question said that it is the server's own."""
+    guarded.runtime.primaries.get(address)._open(PrimaryFailure(FailureKind.HTTP_ERROR, "broken"))
+
+
+def outage_begun(guarded: Guarded) -> bool:
+    """Wait for the neutral question after a failure, which is asked in the background."""
+    for _ in range(2000):
+        if guarded.plugin.outages:
+            return True
+        time.sleep(0.01)
+    return False
 
 
 @pytest.fixture

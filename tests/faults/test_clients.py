@@ -126,15 +126,6 @@ def test_a_failure_in_the_middle_is_continued_from_that_character(
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
-def test_a_reply_that_is_called_finished_in_the_middle_of_a_sentence_is_continued(
-    guarded: Guarded, server: FaultServer, ask: Ask, stream: bool
-) -> None:
-    server.fault = "finished_in_the_middle"
-    guarded.plugin.pieces = [" lighthouse."]
-    assert ask(server.address, stream) == "I was going to tell you about the lighthouse."
-
-
-@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 def test_refused(guarded: Guarded, ask: Ask, stream: bool) -> None:
     assert ask(_free_address(), stream) == LOCAL
     assert guarded.plugin.asked[0][1].kind is FailureKind.REFUSED

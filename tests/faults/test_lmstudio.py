@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.conftest import Guarded
+from tests.faults.conftest import Guarded, begin_outage
 from zwaif_hooks.messages import FailureKind, Purpose
 
 lms = pytest.importorskip("lmstudio")
@@ -285,12 +285,13 @@ def test_a_probe_never_loads_what_the_user_has_unloaded(
     guarded: Guarded, studio: LMStudioServer, loaded: list[str]
 ) -> None:
     take_time(guarded)
-    studio.fault = "error_event"
-    for _ in range(2):
-        assert ask(True) == LOCAL
-    studio.loaded, studio.fault = loaded, "healthy"
+    studio.loaded, studio.fault = loaded, "error_event"
+    assert ask(True) == LOCAL
+    begin_outage(guarded, studio.address)
+    studio.fault = "healthy"
+    before = len(studio.asked)
     assert guarded.plugin.recovered.wait(20)
-    assert (len(studio.asked) > 2) == bool(loaded)
+    assert (len(studio.asked) > before) == bool(loaded)
     assert ask(True) == REPLY
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.conftest import Guarded
+from tests.faults.conftest import Guarded, outage_begun
 from tests.faults.server import HALF, REPLY, FaultServer
 from tests.faults.test_clients import LOCAL, Ask, ask, ask_http, ask_ollama
 from zwaif_hooks.messages import FailureKind
@@ -53,6 +53,7 @@ def test_what_only_the_proxy_can_reach_is_seen_to_be_back(
     monkeypatch.setattr("zwaif_hooks.primary.listens", lambda *_: False)
     server.fault = "http_401"
     assert ask(PRIMARY, True) == LOCAL
+    assert outage_begun(guarded)
     server.fault = "healthy"
     assert guarded.plugin.recovered.wait(20)
     assert ask(PRIMARY, True) == REPLY

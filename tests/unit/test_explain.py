@@ -1,4 +1,4 @@
-"""A reason that is found out later: told once, and never at the price of a reply."""
+"""A failure that says nothing about itself: asked about once, told once, and a neutral question decides."""
 
 from __future__ import annotations
 
@@ -10,79 +10,87 @@ from typing import Any
 import pytest
 
 from zwaif_hooks import words
-from zwaif_hooks.explain import explain
+from zwaif_hooks.explain import look_into
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
 from zwaif_hooks.primary import Primary
+from zwaif_hooks.pump import Chunk, Closers, PrimaryError
 
 CUT = PrimaryFailure(FailureKind.CUT, "cut")
 REFUSES = PrimaryFailure(FailureKind.MISCONFIGURED, "refuses the request: no such preset", status=400)
+NO_MODEL = PrimaryFailure(FailureKind.NO_MODEL, "no model is loaded")
 
 
 class Told(SimpleNamespace):
-    """``lines`` said, ``reports`` of failures of ours, ``outages``; ``done`` counts what was found out."""
+    """``lines`` said, ``reports`` of failures of ours, ``outages``; ``speaks``: whether the server has a word."""
 
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
-    monkeypatch.setattr("zwaif_hooks.primary.listens", lambda name: False)
+    monkeypatch.setattr("zwaif_hooks.primary.listens", lambda name: True)
+    monkeypatch.setattr("zwaif_hooks.explain.readers", SimpleNamespace(run=lambda job: job()))
     outages: list[PrimaryFailure | None] = []
     primary = Primary("127.0.0.1:5000", lambda name, failure, seconds: outages.append(failure))
     lines: list[str] = []
     reports: list[str] = []
     runtime = SimpleNamespace(say=lines.append, report=lambda line, error: reports.append(line))
-    yield Told(primary=primary, runtime=runtime, lines=lines, reports=reports, outages=outages)
+    yield Told(primary=primary, runtime=runtime, lines=lines, reports=reports, outages=outages, speaks=True)
     primary.shut_down()
 
 
-def learn(told: Told, why: Callable[[], PrimaryFailure | None] | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In this thread, so that it is over when this returns."""
-    monkeypatch.setattr("zwaif_hooks.explain.readers", SimpleNamespace(run=lambda job: job()))
-    told.primary.failed(CUT)
-    explain(told.runtime, told.primary, CUT, why)
+def fail(told: Told, why: Callable[[], PrimaryFailure | None] | None) -> None:
+    def probe(closers: Closers) -> Iterator[Chunk]:
+        if not told.speaks:
+            raise PrimaryError(FailureKind.HTTP_ERROR, "broken", status=500)
+        yield Chunk("Hi")
+
+    told.primary.failed(CUT, probe)
+    look_into(told.runtime, told.primary, CUT, why)
 
 
-def test_the_reason_begins_the_outage_and_is_told_with_it(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    learn(told, lambda: REFUSES, monkeypatch)
-    assert (told.outages, told.lines) == ([REFUSES], [])
-
-
-def test_in_an_outage_that_has_begun_it_is_a_line_of_its_own(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    told.primary.failed(CUT)
-    learn(told, lambda: REFUSES, monkeypatch)
-    assert told.outages == [CUT]
+def test_what_is_wrong_with_one_request_is_told_and_forgotten(told: Told) -> None:
+    for _ in range(12):
+        fail(told, lambda: REFUSES)
+    assert told.outages == []
     assert told.lines == [f"127.0.0.1:5000 {words.what(REFUSES)}. {words.remedy(REFUSES)}"]
 
 
-def test_a_second_failure_asks_nothing(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    learn(told, lambda: None, monkeypatch)
-    learn(told, lambda: REFUSES, monkeypatch)
-    assert told.lines == []
+def test_where_the_server_answers_nobody_the_reason_begins_the_outage(told: Told) -> None:
+    told.speaks = False
+    fail(told, lambda: REFUSES)
+    assert (told.outages, told.lines) == ([REFUSES], [])
+
+
+def test_a_server_without_a_model_needs_no_question(told: Told) -> None:
+    fail(told, lambda: NO_MODEL)
+    assert (told.outages, told.lines) == ([NO_MODEL], [])
 
 
 @pytest.mark.parametrize("why", [None, lambda: None], ids=["nobody to ask", "no answer"])
-def test_without_a_reason_nothing_is_said(
-    told: Told, monkeypatch: pytest.MonkeyPatch, why: Callable[[], None] | None
-) -> None:
-    learn(told, why, monkeypatch)
+def test_without_a_reason_nothing_is_said(told: Told, why: Callable[[], None] | None) -> None:
+    fail(told, why)
     assert (told.outages, told.lines, told.reports) == ([], [], [])
 
 
-def test_a_fault_of_ours_is_reported(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_ours_is_reported_and_the_question_asked_all_the_same(told: Told) -> None:
     def why() -> Any:
         raise ValueError("bug")
 
-    learn(told, why, monkeypatch)
+    told.speaks = False
+    fail(told, why)
     assert told.reports == ["Why 127.0.0.1:5000 failed could not be found out"]
+    assert told.outages == [CUT]
 
 
-def test_nobody_waits_for_it(told: Told) -> None:
+def test_nobody_waits_for_it(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    from zwaif_hooks.threads import readers
+
+    monkeypatch.setattr("zwaif_hooks.explain.readers", readers)
     asked, release = threading.Event(), threading.Event()
 
     def why() -> None:
         asked.set()
         release.wait(20)
 
-    told.primary.failed(CUT)
-    explain(told.runtime, told.primary, CUT, why)
+    fail(told, why)
     assert asked.wait(20)
     release.set()

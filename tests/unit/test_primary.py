@@ -9,13 +9,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from zwaif_hooks import loopback
 from zwaif_hooks import primary as module
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
-from zwaif_hooks.primary import HARD, SOFT_LIMIT, Primary, PrimaryBook, listens
+from zwaif_hooks.primary import HARD, Primary, PrimaryBook, listens
 from zwaif_hooks.pump import Chunk, Closers, PrimaryError
 
 SOFT = sorted(set(FailureKind) - HARD - {FailureKind.OPEN})
@@ -111,6 +109,12 @@ def failure(kind: FailureKind, **more: Any) -> PrimaryFailure:
     return PrimaryFailure(kind, f"it was {kind.value}", **more)
 
 
+def begin_outage(watched: Watched, told: PrimaryFailure, probe: Any = None) -> None:
+    """As a failure does after which the neutral question failed as well."""
+    watched.primary.failed(told, probe)
+    watched.primary._open(told)
+
+
 class Probe:
     """A probe of one token that is counted, and answers as it is told."""
 
@@ -145,37 +149,81 @@ def test_a_hard_failure_opens_at_once(watched: Watched, kind: FailureKind) -> No
 
 
 @pytest.mark.parametrize("kind", SOFT)
-def test_soft_failures_open_when_they_come_in_a_row(watched: Watched, kind: FailureKind) -> None:
-    for _ in range(SOFT_LIMIT - 1):
-        watched.primary.failed(failure(kind))
-        assert not watched.primary.is_open
+def test_after_any_other_failure_a_neutral_question_decides(
+    watched: Watched, there: threading.Event, kind: FailureKind
+) -> None:
+    there.set()
+    probe = Probe()
+    for _ in range(5):
+        assert not watched.primary.failed(failure(kind), probe)
+        watched.primary.look(failure(kind))
         assert watched.primary.status().state == "failing"
-    watched.primary.failed(failure(kind))
+    assert not watched.primary.is_open, "the server speaks: one request does not decide for others"
+    assert watched.changes == []
+    probe.answer = PrimaryError(FailureKind.HTTP_ERROR, "broken", status=500)
+    watched.primary.look(failure(kind))
+    assert watched.primary.is_open
+    ((_, told, _),) = watched.changes
+    assert told.kind is kind
+
+
+@pytest.mark.parametrize("answer", ["", "Sorry, I'm having connection issues right now"])
+def test_a_server_that_has_no_words_for_a_neutral_question_is_broken(
+    watched: Watched, there: threading.Event, answer: str
+) -> None:
+    there.set()
+    watched.primary.failed(failure(FailureKind.EMPTY), Probe(answer))
+    watched.primary.look(failure(FailureKind.EMPTY))
     assert watched.primary.is_open
 
 
-def test_a_good_reply_between_two_soft_failures_starts_the_count_afresh(watched: Watched) -> None:
-    for _ in range(5):
-        watched.primary.failed(failure(FailureKind.CUT))
+def test_a_server_that_is_busy_with_another_request_is_not_broken(watched: Watched, there: threading.Event) -> None:
+    there.set()
+    probe = Probe(PrimaryError(FailureKind.FIRST_TOKEN_TIMEOUT, "silent"))
+    watched.primary.failed(failure(FailureKind.EMPTY), probe)
+    watched.primary.look(failure(FailureKind.EMPTY))
+    assert not watched.primary.is_open
+
+
+def test_a_server_that_is_gone_needs_no_question(watched: Watched) -> None:
+    probe = Probe()
+    watched.primary.failed(failure(FailureKind.CUT), probe)
+    watched.primary.look(failure(FailureKind.CUT))
+    assert watched.primary.is_open
+    assert probe.count == 0
+
+
+def test_a_reply_that_came_meanwhile_is_believed(watched: Watched, there: threading.Event) -> None:
+    there.set()
+
+    def probe(closers: Closers) -> Iterator[Chunk]:
         watched.primary.succeeded()
+        raise PrimaryError(FailureKind.HTTP_ERROR, "broken", status=500)
+        yield Chunk("")
+
+    watched.primary.failed(failure(FailureKind.CUT), probe)
+    watched.primary.look(failure(FailureKind.CUT))
     assert not watched.primary.is_open
     assert watched.primary.status().state == "healthy"
-    assert watched.changes == []
 
 
-@given(st.lists(st.sampled_from([*SOFT, "good"]), max_size=12))
-def test_it_is_open_after_two_soft_failures_in_a_row_and_not_before(events: list[Any]) -> None:
-    watched = make(HandClock())
-    in_a_row = 0
-    for event in events:
-        if event == "good":
-            watched.primary.succeeded()
-            in_a_row = 0
-        else:
-            watched.primary.failed(failure(event))
-            in_a_row += 1
-        assert watched.primary.is_open == (in_a_row >= SOFT_LIMIT)
-    watched.primary.shut_down()
+def test_one_question_at_a_time(watched: Watched, there: threading.Event) -> None:
+    there.set()
+    probe, release = Probe(), threading.Event()
+
+    def slow(closers: Closers) -> Iterator[Chunk]:
+        release.wait(WAIT)
+        yield from probe(closers)
+
+    watched.primary.failed(failure(FailureKind.CUT), slow)
+    first = threading.Thread(target=watched.primary.look, args=(failure(FailureKind.CUT),))
+    first.start()
+    while not watched.primary._looking:
+        pass
+    watched.primary.look(failure(FailureKind.CUT))
+    release.set()
+    first.join(WAIT)
+    assert probe.count == 1
 
 
 def test_an_outage_is_told_once_with_its_failure(watched: Watched) -> None:
@@ -330,12 +378,12 @@ def test_a_probe_that_is_told_to_come_back_later_does(watched: Watched, there: t
 def test_what_only_the_user_can_mend_is_probed_at_a_slower_pace(
     watched: Watched, kind: FailureKind, seconds: float
 ) -> None:
-    watched.primary.failed(failure(kind))
+    begin_outage(watched, failure(kind))
     assert watched.clock.next_wait() == pytest.approx(seconds)
 
 
 def test_what_nobody_mends_for_long_is_probed_at_a_quarter_of_the_pace(watched: Watched) -> None:
-    watched.primary.failed(failure(FailureKind.MISCONFIGURED))
+    begin_outage(watched, failure(FailureKind.MISCONFIGURED))
     watched.clock.next_wait()
     watched.clock.move(module.PATIENCE_SECONDS + 1)
     assert watched.clock.next_wait() == pytest.approx(4 * module.SLOW_PROBE_SECONDS)
@@ -444,8 +492,7 @@ def test_that_it_is_there_must_do_where_the_model_is_not_loaded(
 ) -> None:
     monkeypatch.setattr(module, "CONFIRMATIONS", 2)
     there.set()
-    for _ in range(SOFT_LIMIT):
-        watched.primary.failed(failure(FailureKind.HTTP_ERROR), not_loaded)
+    begin_outage(watched, failure(FailureKind.HTTP_ERROR), not_loaded)
     watched.clock.next_wait()
     watched.clock.move(1.0)
     assert watched.clock.next_wait() == module.UNPROVEN_SECONDS
@@ -458,8 +505,7 @@ def test_what_came_back_without_proof_is_given_up_at_its_first_failure(
     watched: Watched, there: threading.Event
 ) -> None:
     there.set()
-    for _ in range(SOFT_LIMIT):
-        watched.primary.failed(failure(FailureKind.HTTP_ERROR), not_loaded)
+    begin_outage(watched, failure(FailureKind.HTTP_ERROR), not_loaded)
     watched.clock.next_wait()
     watched.clock.move(1.0)
     assert watched.back.wait(WAIT)
@@ -469,8 +515,7 @@ def test_what_came_back_without_proof_is_given_up_at_its_first_failure(
 
 def test_a_reply_is_proof(watched: Watched, there: threading.Event) -> None:
     there.set()
-    for _ in range(SOFT_LIMIT):
-        watched.primary.failed(failure(FailureKind.HTTP_ERROR), not_loaded)
+    begin_outage(watched, failure(FailureKind.HTTP_ERROR), not_loaded)
     watched.clock.next_wait()
     watched.clock.move(1.0)
     assert watched.back.wait(WAIT)
@@ -481,54 +526,18 @@ def test_a_reply_is_proof(watched: Watched, there: threading.Event) -> None:
 
 # --- a reason that is found out later --------------------------------------------------------------------------------
 
-NO_MODEL = PrimaryFailure(FailureKind.NO_MODEL, "no model is loaded")
-
 
 @pytest.mark.parametrize("kind", sorted(FailureKind))
 def test_only_what_came_without_a_reason_is_asked_about_and_only_once(watched: Watched, kind: FailureKind) -> None:
     told = failure(kind)
     assert watched.primary.needs_explanation(told) == (kind in module.UNEXPLAINED)
     assert not watched.primary.needs_explanation(told)
+    watched.clock.time += module.EXPLAIN_SECONDS
+    assert watched.primary.needs_explanation(told) == (kind in module.UNEXPLAINED)
 
 
 def test_words_are_no_silent_failure(watched: Watched) -> None:
     assert not watched.primary.needs_explanation(failure(FailureKind.CUT, delivered="Once upon"))
-
-
-def test_a_reason_begins_the_outage(watched: Watched) -> None:
-    watched.primary.failed(failure(FailureKind.CUT), Probe())
-    assert watched.primary.explained(NO_MODEL, lambda: NO_MODEL)
-    ((_, told, _),) = watched.changes
-    assert told is NO_MODEL
-
-
-def test_a_reason_that_comes_when_the_server_is_well_again_begins_none(watched: Watched) -> None:
-    watched.primary.failed(failure(FailureKind.CUT), Probe())
-    watched.primary.succeeded()
-    assert not watched.primary.explained(NO_MODEL, lambda: NO_MODEL)
-    assert not watched.primary.is_open
-
-
-def test_while_the_reason_lasts_nothing_is_generated(watched: Watched, there: threading.Event) -> None:
-    reasons: list[PrimaryFailure | None] = [NO_MODEL, NO_MODEL, None]
-    asked, probe = threading.Semaphore(0), Probe()
-
-    def still() -> PrimaryFailure | None:
-        asked.release()
-        return reasons.pop(0)
-
-    there.set()
-    watched.primary.failed(failure(FailureKind.CUT), probe)
-    watched.primary.explained(NO_MODEL, still)
-    for _ in range(2):
-        watched.clock.next_wait()
-        assert probe.count == 0
-        watched.clock.move(module.SLOW_PROBE_SECONDS)
-        assert asked.acquire(timeout=WAIT)
-    watched.clock.next_wait()
-    watched.clock.move(module.SLOW_PROBE_SECONDS)
-    assert watched.back.wait(WAIT)
-    assert probe.count == 1
 
 
 def test_what_was_told_is_not_told_again(watched: Watched) -> None:

@@ -155,8 +155,8 @@ def recovery(monkeypatch: pytest.MonkeyPatch, began: PrimaryFailure, first_word:
     monkeypatch.setattr("random.uniform", lambda low, high: (low + high) / 2)
     run = Simulation(monkeypatch, lambda now: True)
     monkeypatch.setattr(module, "Pump", lambda probe, clock: _Request(run, first_word))
-    for _ in range(module.SOFT_LIMIT):
-        run.primary.failed(began, lambda closers: iter(()))
+    run.primary.failed(began, lambda closers: iter(()))
+    run.primary._open(began)
     run.probe_until_back_or(1000.0)
     assert not run.primary.is_open
     return run.time
