@@ -194,7 +194,7 @@ def test_any_history_becomes_legal_and_fits(request: ChatRequest, window: int, b
     fitted = conversation.fit(request, model, count, partial)
     prompt = prompts.render(fitted.messages, model, fitted.partial)
     assert conversation.roles_are_legal(fitted.messages)
-    assert prompt.endswith(fitted.partial) and partial.endswith(fitted.partial)
+    assert prompt.endswith(fitted.partial) and prompts.plain(partial, model).endswith(fitted.partial)
     assert count([prompt])[0] + fitted.max_tokens <= window
     _persona_and_newest_are_whole_if_they_can_be(request, model, fitted)
 
@@ -208,7 +208,7 @@ def _persona_and_newest_are_whole_if_they_can_be(
     )
     persona = bare[0].content if bare[0].role == "system" else ""
     sent = [m.content.strip() for m in request.messages if m.role == "system" and m.content.strip()]
-    system = "\n\n".join(part for part in (persona, *sent) if part)
+    system = prompts.plain("\n\n".join(part for part in (persona, *sent) if part), model)
     newest = whole.messages[-1].content
     least = [Message("system", system)] * bool(system) + [Message("user", newest)]
     if count([prompts.render(least, model, fitted.partial)])[0] + fitted.max_tokens <= model.context_window:
@@ -216,4 +216,4 @@ def _persona_and_newest_are_whole_if_they_can_be(
         last = [m.content.strip() for m in request.messages if m.content.strip() and m.role != "system"]
         ends_with_user = last and [m for m in request.messages if m.content.strip() and m.role != "system"][-1]
         if ends_with_user and ends_with_user.role == "user":
-            assert last[-1] in fitted.messages[-1].content
+            assert prompts.plain(last[-1], model) in fitted.messages[-1].content
