@@ -75,6 +75,8 @@ class LocalModel(Speaker, Protocol):
 
     def read_ahead(self, prompt: str) -> GenerationStats: ...
 
+    def try_again(self) -> None: ...
+
     def unload(self) -> None: ...
 
     def close(self) -> None: ...
@@ -317,6 +319,7 @@ class FallbackService:
         """
         resolved = self._models.resolve(name)
         prompts.try_again()
+        self._local.try_again()
         with self._state:
             self._failed.clear()
         self._begin(resolved, allow_download)

@@ -31,6 +31,13 @@ ACK_EVERY = 8
 """Pieces taken before the worker is told; must stay below ``AHEAD``."""
 AHEAD = 64
 """Pieces the worker may be ahead of the reader."""
+SLOW_DISK = 10e6
+"""Bytes a second: what a load gets time for, besides its start."""
+LEAST_TO_START = 30.0
+"""Seconds for Python and torch, however short the user's own limit is."""
+HANGS = 2
+"""In a row, after which a model is given up."""
+_AGAIN = "It is tried again when its files change, or when you load it."
 _TEST = Generation("Hello", max_tokens=1, sampling=Sampling(temperature=0))
 
 
@@ -71,6 +78,10 @@ class LocalModel:
         self._loading: WorkerProcess | None = None
         self._options: LoadOptions | None = None
         self._closed = False
+        self._hangs = 0
+        """Since the last reply that ended."""
+        self._given_up: dict[LoadOptions, tuple[object, str]] = {}
+        """Models that hung: how their files were, and what the user is told."""
         self._counts: OrderedDict[str, int] = OrderedDict()
         self._counts_lock = threading.Lock()
         self.loaded: LoadedModel | None = None
@@ -171,6 +182,11 @@ class LocalModel:
             turn.give_back()
         return stats
 
+    def try_again(self) -> None:
+        """The user wants it: a model that hung gets another chance."""
+        self._given_up.clear()
+        self._hangs = 0
+
     def unload(self) -> None:
         """End the worker after the running reply: every byte comes back."""
         turn = self._turns.take()
@@ -226,21 +242,43 @@ class LocalModel:
     def _start(self, options: LoadOptions, progress: Progress) -> tuple[WorkerProcess, LoadedModel]:
         """A new worker that has loaded the model and spoken one token."""
         self._refuse_if_closed()
+        self._refuse_if_given_up(options)
         serving = self._worker is not None and self._worker.alive
         self._set_state("ready" if serving else "loading", f"Loading {options.model} …")
         worker = self._loading = WorkerProcess(self._command)
         try:
             loaded = self._load_into(worker, options, progress)
-            for _ in self._events(worker, worker.ask("generate", generation=pack(_TEST))):
-                pass
+            self._try_out(worker, options)
             self._refuse_if_closed()
         except BaseException as error:
             worker.kill()
+            if isinstance(error, WorkerHung):
+                self._give_up(options, str(error))
             self._load_failed(options, error, serving)
             raise
         finally:
             self._loading = None
         return worker, loaded
+
+    def _try_out(self, worker: WorkerProcess, options: LoadOptions) -> None:
+        try:
+            for _ in self._events(worker, worker.ask("generate", generation=pack(_TEST))):
+                pass
+        except WorkerHung as error:
+            raise WorkerHung(
+                f"{options.model} said no first word within {self._hang_timeout:.0f} s and was ended. {_AGAIN}"
+            ) from error
+
+    def _give_up(self, options: LoadOptions, why: str) -> None:
+        self._given_up[options] = (_files_of(options), why)
+
+    def _refuse_if_given_up(self, options: LoadOptions) -> None:
+        files, why = self._given_up.get(options, (None, ""))
+        if not why:
+            return
+        if files == _files_of(options):
+            raise WorkerHung(why)
+        self.try_again()
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
@@ -256,14 +294,21 @@ class LocalModel:
         exchange = worker.ask("load", options=pack(options))
         watch = _Busy(lambda: worker.pid)
         waited = 0.0
+        allowed = max(self._hang_timeout, LEAST_TO_START) + sum(size for _, size, _ in _files_of(options)) / SLOW_DISK
         step = min(5.0, self._hang_timeout)
         while True:
             try:
                 event = exchange.next_event(step)
             except queue.Empty:
                 waited += step
-                if watch.idle_for(step) >= self._hang_timeout or waited >= self._load_timeout:
-                    raise self._hung(worker, f"{options.model} did not finish loading") from None
+                idle = watch.idle_for(step) >= self._hang_timeout
+                # Work is no progress for ever; but a machine that is busy with other things gives it little time.
+                lost = waited >= allowed and watch.work >= allowed / 2
+                if idle or lost or waited >= self._load_timeout:
+                    worker.kill()
+                    raise WorkerHung(
+                        f"{options.model} did not finish loading within {waited:.0f} s and was ended. {_AGAIN}"
+                    ) from None
                 continue
             if event["event"] == "loaded":
                 return unpack_loaded(event["loaded"])
@@ -352,6 +397,7 @@ class LocalModel:
         taken = 0
         for event in self._events(worker, exchange):
             if event["event"] == "done":
+                self._hangs = 0
                 _fill(stats, event["stats"])
             elif event["event"] == "piece":
                 stats.generated_tokens += 1  # at least; ``done`` brings the exact number, if it comes
@@ -378,15 +424,22 @@ class LocalModel:
         try:
             return exchange.next_event(self._hang_timeout)
         except queue.Empty:
-            raise self._hung(worker, "The local model made no progress") from None
+            worker.kill()
+            raise self._hung() from None
 
-    def _hung(self, worker: WorkerProcess, what: str) -> WorkerHung:
-        worker.kill()
-        return WorkerHung(f"{what} for {self._hang_timeout:.0f} s and was ended; it starts again with the next reply.")
+    def _hung(self) -> WorkerHung:
+        self._hangs += 1
+        what = f"The local model made no progress for {self._hang_timeout:.0f} s"
+        if self._hangs < HANGS or self._options is None:
+            return WorkerHung(f"{what} and was ended; it starts again with the next reply.")
+        why = f"{what}, {self._hangs} times in a row, and was ended. {_AGAIN}"
+        self._give_up(self._options, why)
+        return WorkerHung(why)
 
     def _note_end(self, worker: WorkerProcess, error: FallbackError) -> None:
         if worker is self._worker and not self._closed:
-            self._set_state("failed", f"{error} It starts again with the next reply.")
+            hung = isinstance(error, WorkerHung)
+            self._set_state("failed", str(error) if hung else f"{error} It starts again with the next reply.")
 
     def _count(self, texts: Sequence[str]) -> list[int]:
         for last_try in (False, True):
@@ -416,7 +469,13 @@ class _Busy:
     def __init__(self, pid: Callable[[], int]) -> None:
         self._pid = pid  # asked each time: a worker tells its own once it runs
         self._seen, self._memory = self._now()
+        self._begun = self._seen
         self._idle = 0.0
+
+    @property
+    def work(self) -> float:
+        """Seconds of CPU time since this object was made, up to the last look."""
+        return self._seen - self._begun
 
     def idle_for(self, step: float) -> float:
         """Call every ``step`` seconds; returns the seconds without work so far."""
@@ -450,6 +509,17 @@ def absolute(options: LoadOptions) -> LoadOptions:
     if cache:
         cache = str(Path(cache).expanduser().resolve())
     return replace(options, model=model, cache_dir=cache)
+
+
+def _files_of(options: LoadOptions) -> tuple[tuple[str, int, int], ...]:
+    """Name, size and time of each file of a model; empty where it is not on this machine."""
+    place = Path(options.model) if is_path(options.model) else find_in_cache(options.model, options.cache_dir)
+    try:
+        files = sorted(place.iterdir()) if place is not None and place.is_dir() else [place] if place else []
+        return tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file())
+    except OSError as error:
+        logger.debug("The files of %s cannot be looked at: %s", options.model, error)
+        return ()
 
 
 def fits_beside(options: LoadOptions) -> bool:

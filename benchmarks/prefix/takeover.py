@@ -96,6 +96,9 @@ class OneToken(Watched):
     def read_ahead(self, prompt: str) -> GenerationStats:
         return self.local.read_ahead(prompt)
 
+    def try_again(self) -> None:
+        self.local.try_again()
+
     def unload(self) -> None:
         self.local.unload()
 

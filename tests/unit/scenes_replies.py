@@ -17,6 +17,7 @@ from zwaif_fallback import plugin, prompts, worker_protocol
 from zwaif_fallback.chain import Chain
 from zwaif_fallback.engines import gguf_server
 from zwaif_fallback.engines.base import Generation, LoadOptions
+from zwaif_fallback.engines.checking import check_files
 from zwaif_fallback.engines.remote import RemoteChat
 from zwaif_fallback.models import fit
 from zwaif_fallback.models.chosen import ChosenModel
@@ -25,6 +26,7 @@ from zwaif_fallback.models.unchosen import LEFT_BEHIND
 from zwaif_fallback.service import FallbackService
 from zwaif_fallback.standin import copy_tree
 from zwaif_fallback.supervisor import LocalModel
+from zwaif_fallback.templates import Templates
 from zwaif_hooks import bridge, startup
 from zwaif_hooks.host import health
 from zwaif_hooks.messages import ModelInfo
@@ -116,6 +118,21 @@ def _(scene: Scene) -> object:
     return speak("hang", hang_timeout=0.3)
 
 
+@says("… and was ended. It is tried again when its files change, or when you load it.")
+def _(scene: Scene) -> object:
+    local = LocalModel(command=WORKER, hang_timeout=0.3)
+    try:
+        return local.load(LoadOptions("never"))
+    finally:
+        local.close()
+
+
+@says("… is not loaded: what its … says cannot be (…). Download it again, or choose another.")
+def _(scene: Scene) -> object:
+    (scene.folder / "config.json").write_text('{"configuration_files": ["config.config.x"]}', encoding="utf-8")
+    return check_files(scene.folder)
+
+
 def speak(prompt: str, **options: Any) -> object:
     local = LocalModel(command=WORKER, **options)
     try:
@@ -205,6 +222,11 @@ says("llama.cpp's tokenizer answers … (…).")(llama_answers(503))
 def _(scene: Scene) -> object:
     strict = ModelInfo("owner/model", chat_template="{{ raise_exception('Roles must alternate') }}")
     return prompts.render(CHAT.messages, strict, "")
+
+
+@says("the process for templates does not start (…)")
+def _(scene: Scene) -> object:
+    return Templates(["/no/such/program"]).render("", {})
 
 
 # --- replies ----------------------------------------------------------------------------------------------------------

@@ -53,6 +53,8 @@ class Engine(ScriptedEngine):
             progress("It begins.")
         if self.name == "never":
             threading.Event().wait()
+        while self.name == "busy":
+            pass
         if self.name == "native":
             hold_the_interpreter()
         if self.name == "curious":

@@ -49,6 +49,9 @@ class Local:
     def read_ahead(self, prompt: str) -> GenerationStats:
         return GenerationStats()
 
+    def try_again(self) -> None:
+        """No model of these hangs."""
+
     def unload(self) -> None:
         self.loaded = None
 

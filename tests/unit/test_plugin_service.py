@@ -67,6 +67,9 @@ class Local:
         self.has_read.set()
         return GenerationStats()
 
+    def try_again(self) -> None:
+        """No model of these hangs."""
+
     def unload(self) -> None:
         self.loaded = None
 

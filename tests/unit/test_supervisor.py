@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from zwaif_fallback import supervisor
 from zwaif_fallback.engines.base import Generation, GenerationStats, LoadOptions
 from zwaif_fallback.errors import EngineError, ModelError, WorkerDied, WorkerHung
 from zwaif_fallback.supervisor import LocalModel, _Busy
@@ -218,6 +219,51 @@ def test_hang_while_loading_is_ended(make_model: MakeModel) -> None:
     with pytest.raises(WorkerHung, match="did not finish loading"):
         model.load(LoadOptions("never"))
     assert model.state == "failed"
+
+
+def test_a_load_that_is_busy_for_ever_is_ended_too(make_model: MakeModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "LEAST_TO_START", 1.0)
+    model = make_model("", hang_timeout=1.0)
+    with pytest.raises(WorkerHung, match="did not finish loading within"):
+        model.load(LoadOptions("busy"))
+
+
+def test_a_model_that_hung_while_loading_is_tried_again_only_when_its_files_change_or_the_user_wants_it(
+    make_model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "absolute", lambda options: options)  # keeps the name that means what to do
+    monkeypatch.setattr(supervisor, "is_path", lambda name: True)
+    monkeypatch.chdir(tmp_path)
+    Path("never").write_bytes(b"1")
+    model = make_model("", hang_timeout=0.5)
+    started: list[object] = []
+    real = supervisor.WorkerProcess
+    monkeypatch.setattr(supervisor, "WorkerProcess", lambda *given: started.append(given) or real(*given))
+
+    def load() -> int:
+        with pytest.raises(WorkerHung, match="tried again when its files change, or when you load it"):
+            model.load(LoadOptions("never"))
+        return len(started)
+
+    assert [load(), load(), load()] == [1, 1, 1]
+    model.try_again()
+    assert [load(), load()] == [2, 2]
+    Path("never").write_bytes(b"another one")
+    assert [load(), load()] == [3, 3]
+
+
+def test_a_model_that_hangs_in_each_reply_is_given_up_after_the_second(make_model: MakeModel) -> None:
+    model = make_model(hang_timeout=1.0)
+    for said in ("starts again with the next reply", "2 times in a row.*when you load it"):
+        with pytest.raises(WorkerHung, match=said):
+            list(model.generate(Generation("hang")))
+    with pytest.raises(WorkerHung, match="when you load it"):
+        list(model.generate(count(3)))
+    assert model.pid is None, "not started for it"
+    model.try_again()
+    assert "".join(model.generate(count(3))) == numbers("a", 3)
+    with pytest.raises(WorkerHung, match="starts again with the next reply"):
+        list(model.generate(Generation("hang")))
 
 
 # Turns
@@ -482,7 +528,7 @@ STRAY = [
 
 
 def test_a_stray_line_from_the_worker_is_skipped(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "zwaif_fallback")
+    caplog.set_level(logging.DEBUG, "zwaif_fallback")
     code = f"import sys\nsys.stdin.readline()\nfor line in {STRAY}: sys.stdout.buffer.write(line + b'\\n')\n"
     worker = WorkerProcess((sys.executable, "-c", code + 'print(\'{"id":1,"event":"pong"}\', flush=True); input()'))
     try:

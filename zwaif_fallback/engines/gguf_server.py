@@ -193,6 +193,8 @@ def _parameters(plan: GgufPlan, options: LoadOptions) -> Any:
     params.n_gpu_layers = plan.gpu_layers
     params.fit_params = False
     params.warmup = False
+    # Prompts are ours: llama.cpp would read, and try out, the model's own template while it loads.
+    params.use_jinja, params.chat_template = False, "chatml"
     params.verbosity = 1
     params.n_batch = params.n_ubatch = READ_AT_ONCE_ON_CARD if plan.gpu_layers else READ_AT_ONCE
     params.cache_ram_mib = OTHER_PROMPTS_MIB

@@ -19,6 +19,7 @@ from typing import Any
 
 from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel, LoadOptions
 from zwaif_fallback.engines.caches import Caches, Kept
+from zwaif_fallback.engines.checking import check_files
 from zwaif_fallback.engines.decoding import IncrementalText
 from zwaif_fallback.engines.explain import explain, first_line, is_out_of_memory
 from zwaif_fallback.engines.healing import Vocabulary, only, torn_end, vocabulary_of
@@ -73,6 +74,7 @@ class TransformersEngine:
         started = time.monotonic()
         folder = find_model(options, progress)
         try:
+            check_files(folder)
             tokenizer, config = _open(folder, options)
         except Exception as error:  # whatever is wrong with the files is explained to the user
             raise explain(error, options) from error
