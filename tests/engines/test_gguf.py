@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from tests.engines import gguf_models
 from tests.engines.gguf_models import SENTENCE
 from tests.engines.test_continuation import ASK, GREEDY, TALK, cuts
 from zwaif_fallback import demo, prompts
+from zwaif_fallback.engines import gguf_server
 from zwaif_fallback.engines.base import Engine, Generation, GenerationStats, LoadOptions
 from zwaif_fallback.engines.gguf import GgufEngine
 from zwaif_fallback.engines.gguf_request import grammar_for, sampling_of
@@ -140,9 +143,19 @@ def test_every_wish_is_one_that_llama_cpp_takes(companion: GgufEngine) -> None:
 # The prompt
 
 
-@pytest.mark.parametrize("name", ["companion", "parrot"])
-def test_our_prompt_is_the_one_that_llama_cpp_s_own_chat_makes(name: str, request: pytest.FixtureRequest) -> None:
-    engine: GgufEngine = request.getfixturevalue(name)
+@pytest.mark.parametrize("name", ["companion_gguf", "parrot_gguf"])
+def test_our_prompt_is_the_one_that_llama_cpp_s_own_chat_makes(
+    name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = gguf_server._parameters
+
+    def with_its_template(plan: Any, options: LoadOptions) -> Any:
+        params = real(plan, options)
+        params.use_jinja, params.chat_template = True, ""
+        return params
+
+    monkeypatch.setattr(gguf_server, "_parameters", with_its_template)
+    engine = loaded(request.getfixturevalue(name))
     messages = [Message("user", "Hello"), Message("assistant", "there."), Message("user", "Hello there?")]
     plain = {"messages": [{"role": m.role, "content": m.content} for m in messages], "max_tokens": 1}
     usage: list[Any] = []
@@ -150,8 +163,20 @@ def test_our_prompt_is_the_one_that_llama_cpp_s_own_chat_makes(name: str, reques
     prompt = prompts.render(messages, engine._info)
     stats = GenerationStats()
     say(engine, prompt, stats, max_tokens=1)
+    engine.unload()
     assert stats.prompt_tokens == usage[0]["usage"]["prompt_tokens"]
     assert stats.reused_tokens == stats.prompt_tokens - 1, "not the same tokens"
+
+
+def test_llama_cpp_does_not_try_out_the_template_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    endless = "{% for a in range(99999) %}{% for b in range(99999) %}x{% endfor %}{% endfor %}"
+    monkeypatch.setattr(gguf_models, "PARROT_TEMPLATE", endless)
+    began = time.process_time()
+    engine = loaded(gguf_models.make_parrot(tmp_path / "endless.gguf"))
+    assert engine._info.chat_template == endless
+    assert say(engine, PARROT_ASK) == SENTENCE
+    engine.unload()
+    assert time.process_time() - began < 10
 
 
 def test_a_begin_token_is_there_once(parrot: GgufEngine) -> None:

@@ -41,6 +41,7 @@ def check_files(folder: Path) -> None:
 
     Raises:
         ModelError: with the file and what is wrong with it.
+        BadSafetensors: the weights are damaged.
     """
     name = ""
     try:
@@ -55,7 +56,9 @@ def check_files(folder: Path) -> None:
         name = "tokenizer.json"
         if (folder / name).exists() and (folder / name).stat().st_size > MOST_JSON:
             raise ValueError("it is far too long")
-    except (ValueError, BadSafetensors) as error:
+    except BadSafetensors:
+        raise
+    except ValueError as error:
         raise ModelError(
             f"{folder} is not loaded: what its {name} says cannot be ({error}). Download it again, or choose another."
         ) from error

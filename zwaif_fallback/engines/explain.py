@@ -92,7 +92,7 @@ _MEANINGS = (
         "try again.",
     ),
     _Meaning(
-        r"SafetensorError|HeaderTooLarge|MetadataIncompleteBuffer|no safetensors file",
+        r"BadSafetensors|SafetensorError|HeaderTooLarge|MetadataIncompleteBuffer|no safetensors file",
         ModelError,
         "The weights of {model} are damaged ({cause}). Download the model again.",
     ),
