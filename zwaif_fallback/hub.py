@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
@@ -126,9 +127,10 @@ def _keep(part: Path, blob: Path, base: Path, commit: str, name: str) -> Path:
     pointer.parent.mkdir(parents=True, exist_ok=True)
     remove(pointer)
     replace(part, blob)
-    try:
+    with contextlib.suppress(OSError, NotImplementedError):
         pointer.symlink_to(os.path.relpath(blob, pointer.parent))
-    except (OSError, NotImplementedError):
+    if not pointer.is_file():
+        remove(pointer)
         replace(blob, pointer)
     write_whole(base / "refs" / "main", commit.encode("ascii"))
     return snapshot

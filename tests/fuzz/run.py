@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ KEPT = Path(__file__).with_name("kept.txt")
 @dataclass
 class Report:
     target: str
+    most_seconds: float = MOST_SECONDS
     inputs: int = 0
     slowest: float = 0.0
     """Seconds of processor time."""
@@ -57,12 +58,11 @@ def made(target: Target, seed: int, number: int) -> bytes:
     return changed(chance.choice(target.seeds), chance)
 
 
-def fuzz(target: Target, seed: int, count: int, told: Callable[[int], object] = lambda number: None) -> Report:
-    report = Report(target.name)
+def fuzz(target: Target, seed: int, count: int, most_seconds: float = MOST_SECONDS) -> Report:
+    report = Report(target.name, most_seconds)
     with target.reader() as prepare:
         for number, data in enumerate(inputs(target, seed, count)):
             check(target, prepare, data, report, number)
-            told(number)
     return report
 
 
@@ -71,12 +71,12 @@ def check(target: Target, prepare: Prepare, data: bytes, report: Report, number:
     report.inputs += 1
     seconds = _seconds(target, prepare, data, report)
     for _ in range(2):
-        if seconds > MOST_SECONDS / 2:
+        if seconds > report.most_seconds / 2:
             seconds = min(seconds, _seconds(target, prepare, data, Report(target.name)))
     if seconds > report.slowest:
         report.slowest, report.slowest_input = seconds, number
-    if seconds > MOST_SECONDS:
-        report.add(f"slow: over {MOST_SECONDS * 1000:.0f} ms", data)
+    if seconds > report.most_seconds:
+        report.add(f"slow: over {report.most_seconds * 1000:.0f} ms", data)
 
 
 def _seconds(target: Target, prepare: Prepare, data: bytes, report: Report) -> float:

@@ -22,8 +22,8 @@ from zwaif_fallback.models.gguf_facts import read_gguf
 from zwaif_fallback.models.places import Machine
 
 ROOM = Memory(8 << 30, 4 << 30)
-MOST_SECONDS = 0.15
-"""Of processor time for one file: three times what it takes, as this machine may be a slow one."""
+MOST_SECONDS = 0.4
+"""Of processor time for one file: about 0.05 on an ordinary machine, and a quarter of a second on the slowest."""
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def check(home: Path) -> None:
         assert (shown + facts.problem + facts.title + facts.architecture).isprintable()
     assert all(line.isprintable() for line in findings.skipped)
     assert seconds < MOST_SECONDS
-    assert look(home)[1] < 0.02, "what is wrong with a file is found out once"
+    assert look(home)[1] < MOST_SECONDS / 5, "what is wrong with a file is found out once"
 
 
 @pytest.mark.parametrize(("name", "content"), list(gguf_files()))

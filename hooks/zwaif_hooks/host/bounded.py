@@ -15,8 +15,8 @@ from zwaif_hooks import files
 
 MOST_BYTES = 3 * 1024 * 1024
 """The largest ``tokenizer_config.json`` in use has 1.2 MB."""
-MOST_VALUES = 150_000
-"""Commas, colons and brackets of a JSON text: 5 to 30 ms of work. The largest files in use have 90,000."""
+MOST_VALUES = 120_000
+"""Commas, colons and brackets of a JSON text: 5 to 25 ms of work. The largest files in use have 90,000."""
 MOST_DIGITS = 40
 """Of a whole number. Tokenizers without a limit write one of 31 digits; time grows with the square of the length."""
 
