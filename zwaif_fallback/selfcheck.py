@@ -174,12 +174,16 @@ def _host(place: Place) -> Iterator[tuple[demo.Chat, Path]]:
         "API_FALLBACK_MODEL": str(MODEL),
         "API_FALLBACK_ENABLED": "ON",
         "API_FALLBACK_HOST": "",
+        **demo.LOADED_AT_ONCE,
     }
     tree = _tree(place, values, env)
     chat = demo.Chat(tree, env, place.scratch / "host.log")
     try:
         chat.event("ready")
+        chat.loaded()
         yield chat, tree
+    except demo.NotLoaded as error:
+        raise CheckFailed(str(error)) from error
     except demo.DemoError as error:
         died_of = _in_one_line(str(error))
         raise CheckFailed(f"{died_of} {remedy_for(died_of, _HOST_PYTHON)}") from error

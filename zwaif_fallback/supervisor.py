@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from zwaif_fallback.busy import Busy
 from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel, LoadOptions
 from zwaif_fallback.engines.model_files import find_in_cache, is_path
 from zwaif_fallback.errors import EngineError, FallbackError, ModelError, WorkerDied, WorkerHung
@@ -292,7 +293,7 @@ class LocalModel:
 
     def _load_into(self, worker: WorkerProcess, options: LoadOptions, progress: Progress) -> LoadedModel:
         exchange = worker.ask("load", options=pack(options))
-        watch = _Busy(lambda: worker.pid)
+        watch = Busy(lambda: worker.pid)
         waited = 0.0
         allowed = max(self._hang_timeout, LEAST_TO_START) + sum(size for _, size, _ in _files_of(options)) / SLOW_DISK
         step = min(5.0, self._hang_timeout)
@@ -458,46 +459,6 @@ class LocalModel:
             self._counts.update(counts)
             while len(self._counts) > COUNT_CACHE:
                 self._counts.popitem(last=False)
-
-
-class _Busy:
-    """Whether a process is doing anything, seen from outside: its CPU time or its memory moves.
-
-    A file mapped from a slow disk comes in without CPU time, and llama.cpp lets no thread of Python's speak meanwhile.
-    """
-
-    def __init__(self, pid: Callable[[], int]) -> None:
-        self._pid = pid  # asked each time: a worker tells its own once it runs
-        self._seen, self._memory = self._now()
-        self._begun = self._seen
-        self._idle = 0.0
-
-    @property
-    def work(self) -> float:
-        """Seconds of CPU time since this object was made, up to the last look."""
-        return self._seen - self._begun
-
-    def idle_for(self, step: float) -> float:
-        """Call every ``step`` seconds; returns the seconds without work so far."""
-        now, memory = self._now()
-        self._idle = 0.0 if now > self._seen + 0.01 or memory != self._memory else self._idle + step
-        self._seen, self._memory = now, memory
-        return self._idle
-
-    def stirred(self) -> None:
-        """It gave a sign of life by itself."""
-        self._idle = 0.0
-
-    def _now(self) -> tuple[float, int]:
-        """Seconds of CPU time, bytes of memory."""
-        import psutil  # late, as in hardware
-
-        try:
-            process = psutil.Process(self._pid())
-            times = process.cpu_times()
-            return float(times.user + times.system), int(process.memory_info().rss)
-        except psutil.Error:
-            return 0.0, 0
 
 
 def absolute(options: LoadOptions) -> LoadOptions:

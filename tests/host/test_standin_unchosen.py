@@ -44,7 +44,7 @@ def test_a_found_model_answers_without_any_setting(tmp_path: Path, env: dict[str
     chat = demo.Chat(tree, env, tmp_path / "host.log")
     try:
         chat.event("ready")
-        chat.wait_for(NOTICE, seconds=60)
+        chat.wait_for(NOTICE)
         turns = [chat.say("Hello, how are you?", lambda piece: None) for _ in range(2)]
         assert [(turn.who, turn.error) for turn in turns] == [(demo.FALLBACK, "")] * 2
     finally:

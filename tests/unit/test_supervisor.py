@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -20,7 +19,7 @@ import pytest
 from zwaif_fallback import supervisor
 from zwaif_fallback.engines.base import Generation, GenerationStats, LoadOptions
 from zwaif_fallback.errors import EngineError, ModelError, WorkerDied, WorkerHung
-from zwaif_fallback.supervisor import LocalModel, _Busy
+from zwaif_fallback.supervisor import LocalModel
 from zwaif_fallback.worker_process import WorkerProcess, describe_exit, worker_environment
 
 SCRIPT = Path(__file__).with_name("scripted_worker.py")
@@ -433,7 +432,7 @@ def test_close_ends_a_running_reply_and_everything_after_it(make_model: MakeMode
 PARENT = """
 import sys, threading
 from zwaif_fallback.engines.base import Generation, LoadOptions
-from zwaif_fallback.supervisor import LocalModel, _Busy
+from zwaif_fallback.supervisor import LocalModel
 model = LocalModel(command=(sys.executable, *sys.argv[1:]))
 {what}
 print("ready", flush=True)
@@ -571,28 +570,3 @@ def wait_until(condition: Callable[[], bool], seconds: float = WAIT) -> bool:
             return True
         tick.wait(0.01)
     return False
-
-
-@pytest.mark.parametrize(
-    ("cpu", "memory", "idle"), [(1.0, 10, True), (1.0, 20, False), (2.0, 10, False)], ids=["neither", "memory", "cpu"]
-)
-def test_a_process_works_while_its_time_or_its_memory_moves(
-    cpu: float, memory: int, idle: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = SimpleNamespace(user=1.0, system=0.0, rss=10)
-    seen = SimpleNamespace(cpu_times=lambda: now, memory_info=lambda: now)
-    monkeypatch.setattr("psutil.Process", lambda pid: seen)
-    busy = _Busy(lambda: 1)
-    now.user, now.rss = cpu, memory
-    assert busy.idle_for(5.0) == (5.0 if idle else 0.0)
-
-
-def test_progress_of_a_load_starts_the_clock_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    still = SimpleNamespace(user=1.0, system=0.0, rss=10)
-    monkeypatch.setattr(
-        "psutil.Process", lambda pid: SimpleNamespace(cpu_times=lambda: still, memory_info=lambda: still)
-    )
-    busy = _Busy(lambda: 1)
-    assert busy.idle_for(5.0) == 5.0
-    busy.stirred()
-    assert busy.idle_for(5.0) == 5.0

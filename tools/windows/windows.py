@@ -18,6 +18,13 @@ _LIMITS = {
     "ONEDNN_MAX_CPU_ISA": "AVX2",  # oneDNN takes AMX for granted where the processor has it; Wine does not pass it on
 }
 """What Wine 8 lacks, and how libraries are told to do without."""
+_OVERRIDES = (
+    "mscoree,mshtml=",  # offers to download .NET and a browser
+    "winemenubuilder.exe=d",
+    # What Microsoft's compiler made waits seconds for the mutexes of Wine's own: a GGUF model loads in 13 s, not 1.
+    "msvcp140,vcomp140,concrt140,vcruntime140,vcruntime140_1=n,b",
+)
+"""DLLs that are not to be Wine's own; ``n`` is the one on the disk, which ``making`` brings."""
 _NOT_THEIRS = ("PYTHON", "PIP_", "VIRTUAL_ENV", "API_FALLBACK_", "ZWAIF_", "HF_")
 """Beginnings of variables that mean this machine's Python, not the one in Windows."""
 
@@ -52,7 +59,7 @@ class Windows:
             "WINEARCH": "win64",
             "WINELOADER": WINE,
             "WINEDEBUG": "-all",
-            "WINEDLLOVERRIDES": "mscoree,mshtml=;winemenubuilder.exe=d",
+            "WINEDLLOVERRIDES": ";".join(_OVERRIDES),
         }
 
     def path(self, file: Path) -> str:

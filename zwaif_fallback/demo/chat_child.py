@@ -3,7 +3,8 @@
     python chat_child.py HOST_LOG          in Z-Waif's folder; commands and events are JSON lines on stdin and stdout
 
 The host is asked by its own ``send_via_oogabooga``, as by its page and its microphone. What it prints goes to HOST_LOG.
-Commands: ``{"say": TEXT}`` and ``{"wait_for": TEXT, "seconds": N}`` (a new line with TEXT in the Debug tab).
+Commands: ``{"say": TEXT}`` and ``{"wait_for": [TEXT, …]}`` (a line with one of them in the Debug tab). How long to wait
+is the business of whoever asked: the host is ended by them.
 """
 
 from __future__ import annotations
@@ -47,28 +48,26 @@ class Host:
     def start(self) -> None:
         """The host's own start; ends soon in the stand-in, stays in its listening loop in Z-Waif."""
         self.main.live_pipe_no_speak = True
-        threading.Thread(target=self.main.run_program, daemon=True).start()
-        until(lambda: bool(getattr(self.controller, "history_loaded", True)) and bool(self._chatpops()), 60)
+        program = threading.Thread(target=self.main.run_program, daemon=True)
+        program.start()
+        until(lambda: self._has_started() or not program.is_alive())
         for switch in MODULE_SWITCHES:
             if not hasattr(sys.modules["utils.settings"], switch):
                 setattr(sys.modules["utils.settings"], switch, False)
 
-    def _chatpops(self) -> Any:
+    def _has_started(self) -> bool:
         settings = sys.modules["utils.settings"]
-        return not hasattr(settings, "chatpop_phrases") or settings.chatpop_phrases
+        has_chatpops = not hasattr(settings, "chatpop_phrases") or bool(settings.chatpop_phrases)
+        return bool(getattr(self.controller, "history_loaded", True)) and has_chatpops
 
     def debug_lines(self) -> list[str]:
         return str(self.log.debug_log).splitlines()
 
 
-def until(condition: Callable[[], bool], seconds: float) -> bool:
+def until(condition: Callable[[], bool]) -> None:
     """Poll: the host has nothing to wait on."""
-    deadline = time.monotonic() + seconds
     while not condition():
-        if time.monotonic() > deadline:
-            return False
         time.sleep(POLL_SECONDS)
-    return True
 
 
 def say(host: Host, text: str, events: TextIO) -> None:
@@ -101,9 +100,15 @@ def emit(events: TextIO, **event: Any) -> None:
     events.flush()
 
 
-def wait_for(host: Host, text: str, seconds: float, events: TextIO) -> None:
-    found = until(lambda: any(text in line for line in host.debug_lines()), seconds)
-    emit(events, found=next((line for line in reversed(host.debug_lines()) if text in line), "") if found else "")
+def wait_for(host: Host, texts: list[str], events: TextIO) -> None:
+    found: list[str] = []
+
+    def is_there() -> bool:
+        found[:] = [line for line in host.debug_lines() if any(text in line for text in texts)]
+        return bool(found)
+
+    until(is_there)
+    emit(events, found=found[-1])
 
 
 def main(log: Path) -> int:
@@ -121,7 +126,7 @@ def main(log: Path) -> int:
             if "say" in command:
                 say(host, command["say"], events)
             else:
-                wait_for(host, command["wait_for"], command["seconds"], events)
+                wait_for(host, command["wait_for"], events)
     return 0
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TextIO
 
+from zwaif_fallback.busy import Busy
 from zwaif_fallback.demo import real_tree
 from zwaif_fallback.demo.primary import MARK
 from zwaif_fallback.standin import copy_tree
@@ -26,16 +27,29 @@ from zwaif_fallback.standin.launch import environment
 
 HERE = Path(__file__).resolve().parent
 MODEL = HERE / "model"
-REPLY_SECONDS = 200.0
-"""Longest wait for an event of the host process: a slow machine loads the model, v1.14-R4 tries thousands of ports."""
+IDLE_SECONDS = 120.0
+"""Longest wait for a host process that does nothing; a load that stands still it ends, and says so, before that."""
+LONGEST = 1200.0
+"""Longest wait for one event of a host that is busy: a load may take 15 minutes (``LocalModel``)."""
+BACK_SECONDS = 120.0
+"""Longest wait until the host notices that its server is there again; it looks about once a second."""
+_STEP = 5.0
+_POLLING = 0.02
+"""The share of a processor that a host spends on polling."""
+READY, NOT_READY = "Fallback ready: ", "Fallback not "
 SERVER, FALLBACK, BOTH, NOBODY = "the LLM server", "the fallback model", "the server, then the fallback model", "nobody"
 
 
-_DEMO_SETTINGS = {"API_FALLBACK_PRELOAD": "start"}
+LOADED_AT_ONCE = {"API_FALLBACK_PRELOAD": "start"}
+"""So that a message is not the first to wait for the model, which may take longer than a reply should."""
 
 
 class DemoError(Exception):
     """The demo could not be played to its end; the text says why."""
+
+
+class NotLoaded(DemoError):
+    """The fallback model could not be loaded; the text is the host's line about it."""
 
 
 class Server:
@@ -98,13 +112,16 @@ class Chat:
             self._events.put(json.loads(line))
         self._events.put({"gone": True})
 
-    def event(self, key: str, on_piece: Callable[[str], None] = lambda piece: None) -> dict[str, Any]:
-        """The next event with ``key``. DemoError when the host ended or said nothing for :data:`REPLY_SECONDS`."""
+    def event(
+        self, key: str, on_piece: Callable[[str], None] = lambda piece: None, longest: float = LONGEST
+    ) -> dict[str, Any]:
+        """The next event with ``key``, for as long as the host or the model's process is busy.
+
+        Raises:
+            DemoError: the host ended, did nothing for :data:`IDLE_SECONDS`, or was busy for ``longest`` seconds.
+        """
         while True:
-            try:
-                event = self._events.get(timeout=REPLY_SECONDS)
-            except queue.Empty:
-                raise DemoError(f"The host said nothing for {REPLY_SECONDS:.0f} s.\n{self._last_lines()}") from None
+            event = self._next(longest)
             if event.get("gone"):
                 raise DemoError(f"The host process ended.\n{self._last_lines()}")
             if "piece" in event:
@@ -112,18 +129,39 @@ class Chat:
             if key in event:
                 return event
 
+    def _next(self, longest: float) -> dict[str, Any]:
+        busy = Busy(lambda: self._process.pid, _POLLING)
+        waited = 0.0
+        while True:
+            try:
+                return self._events.get(timeout=_STEP)
+            except queue.Empty:
+                waited += _STEP
+            if busy.idle_for(_STEP) >= IDLE_SECONDS:
+                raise DemoError(f"The host did nothing for {IDLE_SECONDS:.0f} s.\n{self._last_lines()}")
+            if waited >= longest:
+                raise DemoError(f"The host was not done after {longest / 60:.0f} minutes.\n{self._last_lines()}")
+
     def say(self, text: str, on_piece: Callable[[str], None]) -> Turn:
         self._send(say=text)
         event = self.event("reply", on_piece)
         return Turn(event["reply"], event["fallback"], event["error"])
 
-    def wait_for(self, text: str, seconds: float) -> str:
-        """The host's log line with ``text``; DemoError when it does not come."""
-        self._send(wait_for=text, seconds=seconds)
-        found = str(self.event("found")["found"])
-        if not found:
-            raise DemoError(f"The host's log never said {text!r}.\n{self._last_lines()}")
-        return found
+    def wait_for(self, *texts: str, longest: float = LONGEST) -> str:
+        """The host's log line with one of ``texts``. DemoError as in :meth:`event`."""
+        self._send(wait_for=texts)
+        return str(self.event("found", longest=longest)["found"])
+
+    def loaded(self) -> None:
+        """Wait until the fallback model is loaded.
+
+        Raises:
+            NotLoaded: the host says that it cannot be.
+            DemoError: as in :meth:`event`.
+        """
+        line = self.wait_for(READY, NOT_READY)
+        if NOT_READY in line:
+            raise NotLoaded(line[line.index(NOT_READY) :])
 
     def _send(self, **command: Any) -> None:
         assert self._process.stdin is not None
@@ -187,7 +225,7 @@ def _stage(zwaif: Path | None) -> Iterator[tuple[Server, Chat]]:
         chat: Chat | None = None
         try:
             server.start()
-            values = {"HOST_PORT": f"127.0.0.1:{server.port}", "API_FALLBACK_MODEL": str(MODEL), **_DEMO_SETTINGS}
+            values = {"HOST_PORT": f"127.0.0.1:{server.port}", "API_FALLBACK_MODEL": str(MODEL), **LOADED_AT_ONCE}
             if zwaif is None:
                 env["ZWAIF_STANDIN_UI"] = "OFF"
                 tree = copy_tree(folder / "z-waif", values)
@@ -204,7 +242,8 @@ def _stage(zwaif: Path | None) -> Iterator[tuple[Server, Chat]]:
 
 def _play(server: Server, chat: Chat, show: Show) -> None:
     show.print("Starting: a small LLM server, the host, and the fallback model in its own process …")
-    chat.wait_for("Fallback ready", seconds=60)
+    show.print("(Where torch has not been used for a while, this takes a minute or more.)")
+    chat.loaded()
     show.print("Ready. The LLM server is running.")
     show.turn("Hello, how are you?", SERVER)
     show.turn("How is the weather?", SERVER)
@@ -224,7 +263,7 @@ def _play(server: Server, chat: Chat, show: Show) -> None:
 
     server.start()
     show.print("\nThe LLM server has been started again.")
-    show.print("  " + chat.wait_for("is back after", seconds=30))
+    show.print("  " + chat.wait_for("is back after", longest=BACK_SECONDS))
     show.turn("Are you back?", SERVER)
 
 

@@ -1,0 +1,73 @@
+"""Who works is waited for: the processor's time or the memory of a process, or of one that it started, moves."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+
+from zwaif_fallback.busy import Busy
+
+STEP = 5.0
+
+
+def process(*children: Any) -> Any:
+    now = SimpleNamespace(user=1.0, system=0.0, rss=10)
+    return SimpleNamespace(
+        now=now, cpu_times=lambda: now, memory_info=lambda: now, children=lambda recursive: list(children)
+    )
+
+
+@pytest.mark.parametrize("whose", ["its own", "its child's"])
+@pytest.mark.parametrize(
+    ("cpu", "memory", "idle"), [(1.0, 10, True), (1.0, 20, False), (2.0, 10, False)], ids=["neither", "memory", "cpu"]
+)
+def test_a_process_works_while_its_time_or_its_memory_moves(
+    whose: str, cpu: float, memory: int, idle: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = process()
+    parent = process(child)
+    monkeypatch.setattr("psutil.Process", lambda pid: parent)
+    busy = Busy(lambda: 1)
+    now = (parent if whose == "its own" else child).now
+    now.user, now.rss = cpu, memory
+    assert busy.idle_for(STEP) == (STEP if idle else 0.0)
+
+
+def test_polling_is_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    polls = process()
+    monkeypatch.setattr("psutil.Process", lambda pid: polls)
+    busy = Busy(lambda: 1, least=0.02)
+    polls.now.user += 0.05
+    assert busy.idle_for(STEP) == STEP
+    polls.now.user += 0.2
+    assert busy.idle_for(STEP) == 0.0
+
+
+def test_progress_starts_the_clock_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    still = process()
+    monkeypatch.setattr("psutil.Process", lambda pid: still)
+    busy = Busy(lambda: 1)
+    assert [busy.idle_for(STEP), busy.idle_for(STEP)] == [STEP, 2 * STEP]
+    busy.stirred()
+    assert busy.idle_for(STEP) == STEP
+
+
+def test_a_process_that_is_gone_does_nothing_and_a_child_that_is_gone_counts_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def gone(pid: int = 1) -> Any:
+        raise psutil.NoSuchProcess(pid)
+
+    child = process()
+    child.cpu_times = gone
+    parent = process(child)
+    monkeypatch.setattr("psutil.Process", lambda pid: parent)
+    busy = Busy(lambda: 1)
+    assert busy.idle_for(STEP) == STEP
+    parent.now.user = 9.0
+    assert busy.idle_for(STEP) == 0.0
+    monkeypatch.setattr("psutil.Process", gone)
+    assert [busy.idle_for(STEP), busy.idle_for(STEP)] == [0.0, STEP]
