@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from zwaif_fallback import conversation, prompts
 from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel
-from zwaif_fallback.errors import EngineError, FallbackError, ModelError
+from zwaif_fallback.errors import FallbackError, ModelError, WorkerDied, WorkerHung
 from zwaif_fallback.history import History
 from zwaif_fallback.last_words import LastWords
 from zwaif_fallback.stops import StopFilter
@@ -34,7 +34,7 @@ TEMPERATURE = 0.8
 REPETITION_PENALTY = 1.1
 """Small models fall into loops without one."""
 ATTEMPTS = 3
-"""How often a local model may try to say something it has not just said."""
+"""How often a local model may try to say something it has not just said, and a prompt to fit the window."""
 LAST_WORDS = "last words"
 """The name of whoever speaks when nobody can."""
 LONGEST_REPLY = 300
@@ -297,7 +297,7 @@ class LocalTier:
                     text += piece
                     yield piece
             return
-        except EngineError as error:
+        except (WorkerDied, WorkerHung) as error:
             self._say(f"{error} Starting it again.")
         yield from self._fresh(request, begun + text, self._ready(), stats)
 
@@ -340,10 +340,9 @@ class LocalTier:
             yield text
 
     def _generation(self, request: ChatRequest, begun: str, model: ModelInfo) -> Generation:
-        fitted = conversation.fit(self._wanted(request), model, self._model.count_tokens, begun, self._history)
+        fitted, prompt = self._fitted(self._wanted(request), begun, model)
         user = request.persona.user_name
         stops = [stop for stop in (*request.stop, f"\n{user}:" if user else "") if stop.strip()]
-        prompt = self._prompt(fitted.messages, model, fitted.partial)
         return Generation(
             prompt=prompt,
             max_tokens=fitted.max_tokens,
@@ -351,6 +350,28 @@ class LocalTier:
             sampling=with_defaults(request.sampling, self._temperature()),
             heal=len(fitted.partial) if prompt.endswith(fitted.partial) else 0,
         )
+
+    def _fitted(self, request: ChatRequest, begun: str, model: ModelInfo) -> tuple[conversation.Fitted, str]:
+        """The conversation, and its prompt within the window. It is fitted by the model's own format; where a plugin
+        writes more, as much of the conversation gives way."""
+        count, more = self._model.count_tokens, 0
+        for _ in range(ATTEMPTS):
+            fitted = conversation.fit(request, model, count, begun, self._history, more)
+            prompt = self._prompt(fitted.messages, model, fitted.partial)
+            written = count([prompt])[0]
+            if written + fitted.max_tokens <= model.context_window:
+                return fitted, prompt
+            own = self._own_prompt(fitted.messages, model, fitted.partial)
+            if own == prompt:
+                return fitted, prompt
+            more = written - count([own])[0]
+        log.say_once(
+            f"format_prompt {model.name}",
+            f"A plugin writes prompts (format_prompt) that {model.name} has no room for, however little is told: "
+            "the model's own format is used instead.",
+        )
+        fitted = conversation.fit(request, model, count, begun, self._history)
+        return fitted, self._own_prompt(fitted.messages, model, fitted.partial)
 
     def _wanted(self, request: ChatRequest) -> ChatRequest:
         """With the length of the reply that counts."""
@@ -360,8 +381,9 @@ class LocalTier:
     def _prompt(self, messages: Sequence[Message], model: ModelInfo, partial: str = "") -> str:
         """The hook's prompt; when every implementation failed, the format of the model's family."""
         written = self._format_prompt(messages, model, partial)
-        if written is not None:
-            return written
+        return written if written is not None else self._own_prompt(messages, model, partial)
+
+    def _own_prompt(self, messages: Sequence[Message], model: ModelInfo, partial: str) -> str:
         try:
             return prompts.render(messages, model, partial)
         except ModelError as error:

@@ -71,19 +71,20 @@ def fit(
     count_tokens: CountTokens,
     partial: str = "",
     history: History | None = None,
+    reserved: int = 0,
     to_come: int = 0,
 ) -> Fitted:
     """Fit a request to a model's window; see the policy above.
 
     With ``history``, a chat begins where the last prompt of the same conversation began, for as long as that fits (and
     will fit when Z-Waif stops sending ``to_come`` more messages). Summaries and pictures are single questions and
-    always get as much as fits.
+    always get as much as fits. ``reserved`` tokens are left free, for a format that needs more than the model's own.
     """
     room = reply_room(request.max_tokens, model.context_window)
     partial = _end_of(prompts.plain(partial, model), max(1, model.context_window // 4), count_tokens)
     spoken = count_tokens([partial])[0] if partial else 0
     left = max(room - spoken, min(room, SMALLEST_REPLY))
-    space = max(1, model.context_window - left)
+    space = max(1, model.context_window - left - reserved)
     draft = _draft(request, model)
     steady = history if request.purpose is Purpose.CHAT else None
     if steady is not None:

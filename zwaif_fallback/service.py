@@ -398,13 +398,17 @@ class FallbackService:
             self._reconsidering.start()
 
     def _reconsider(self) -> None:
-        for seconds in RECONSIDER_SECONDS:
-            if self._closed.wait(seconds):
-                return
-            if why := self._models.choose_again(self._local.loaded):
-                self._say(f"A better local model fits now: {why}")
-                self._begin(self._models.current())
-        self._reconsidering = None
+        try:
+            for seconds in RECONSIDER_SECONDS:
+                if self._closed.wait(seconds):
+                    return
+                if why := self._models.choose_again(self._local.loaded):
+                    self._say(f"A better local model fits now: {why}")
+                    self._begin(self._models.current())
+        except Exception as error:  # A disk that fails, say. This thread has no caller who could say it.
+            self._say(f"Whether a better local model fits now could not be found out.{details(error)}")
+        finally:
+            self._reconsidering = None
 
     def _work(self) -> None:
         while True:
@@ -455,8 +459,8 @@ class FallbackService:
             serving = self._serving()
             if serving is not None and self._served == _offline(options):
                 return serving
-            if options.offline and self._has_failed(options):
-                raise self._failed[options][0]
+            if options.offline and (failed := self._recent_failure(options)) is not None:
+                raise failed
             try:
                 if options.offline and not self._is_here(options.model):
                     raise self._models.not_here(options.model)
@@ -475,8 +479,12 @@ class FallbackService:
         return loaded
 
     def _has_failed(self, options: LoadOptions) -> bool:
-        _, when = self._failed.get(options, (None, -TRY_AGAIN_SECONDS))
-        return self._now() - when < TRY_AGAIN_SECONDS
+        return self._recent_failure(options) is not None
+
+    def _recent_failure(self, options: LoadOptions) -> FallbackError | None:
+        """Why these could not be loaded a moment ago. Another thread may forget it at any time."""
+        error, when = self._failed.get(options, (None, 0.0))
+        return error if self._now() - when < TRY_AGAIN_SECONDS else None
 
     def _options(self) -> LoadOptions:
         return self._load_options(self._models.current(), offline=True)

@@ -246,13 +246,15 @@ class LocalModel:
         self._refuse_if_given_up(options)
         serving = self._worker is not None and self._worker.alive
         self._set_state("ready" if serving else "loading", f"Loading {options.model} …")
-        worker = self._loading = WorkerProcess(self._command)
+        worker: WorkerProcess | None = None
         try:
+            worker = self._loading = self._new_worker()
             loaded = self._load_into(worker, options, progress)
             self._try_out(worker, options)
             self._refuse_if_closed()
         except BaseException as error:
-            worker.kill()
+            if worker is not None:
+                worker.kill()
             if isinstance(error, WorkerHung):
                 self._give_up(options, str(error))
             self._load_failed(options, error, serving)
@@ -260,6 +262,15 @@ class LocalModel:
         finally:
             self._loading = None
         return worker, loaded
+
+    def _new_worker(self) -> WorkerProcess:
+        try:
+            return WorkerProcess(self._command)
+        except OSError as error:
+            raise EngineError(
+                f"The local model's process could not be started ({error}). "
+                "Close other programs, or install Z-Waif's environment again."
+            ) from error
 
     def _try_out(self, worker: WorkerProcess, options: LoadOptions) -> None:
         try:

@@ -99,8 +99,7 @@ class TurnLog:
         if self._path is None:
             return
         self._unwritten.append(record)
-        if len(self._unwritten) == 1:
-            errands.soon(self.flush)
+        errands.soon(self.flush)  # for each: only one of them finds something to write
 
     def recent(self) -> list[TurnRecord]:
         """Oldest first."""

@@ -60,10 +60,11 @@ def say_while_waiting(request: ChatRequest, failure: PrimaryFailure) -> str | No
 def format_prompt(messages: Sequence[Message], model: ModelInfo, partial: str) -> str | None:
     """Write the prompt for a local model.
 
-    Runs for every reply of a local model, after the conversation was fitted to its window. The result is fed to the
-    model as it is, with no special token added, and must end with ``partial``: the beginning of the assistant's turn,
-    often empty. ``None`` means "not mine"; the first string wins. The built-in implementation goes last: the
-    tokenizer's own chat template, else the format of the model's family.
+    Runs for every reply of a local model, after the conversation was fitted to its window, and again with less of it
+    where the result is longer than the window allows. The result is fed to the model as it is, with no special token
+    added, and must end with ``partial``: the beginning of the assistant's turn, often empty. ``None`` means "not mine";
+    the first string wins. The built-in implementation goes last: the tokenizer's own chat template, else the format of
+    the model's family.
     """
 
 

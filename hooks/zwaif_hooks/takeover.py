@@ -172,6 +172,11 @@ class Turn:
         if rescue is not None:
             rescue.stop()
 
+    def __del__(self) -> None:
+        """A reply that was asked for and dropped before its first read: no iterator's end gives it up."""
+        if not self._over:
+            self.abandon()
+
     def _leave_previous_turn(self) -> None:
         """Z-Waif never closes an iterator: a Reroll leaves the old one behind in the same thread and asks again."""
         previous = getattr(_this_thread, "turn", None)

@@ -32,6 +32,12 @@ def _no_deadline_helps(guarded: Guarded) -> None:
     guarded.settings.update(API_FALLBACK_FIRST_TOKEN_TIMEOUT=1e7, API_FALLBACK_STALL_TIMEOUT=1e7)
 
 
+def test_what_was_not_taken_by_a_read_comes_with_the_stream(server: FaultServer, ask_http: Ask) -> None:
+    url, body = f"http://{server.address}/v1/chat/completions", {"messages": [{"role": "user", "content": "Hi"}]}
+    begun, whole = (requests.post(url, json={**body, "stream": True}, stream=True) for _ in range(2))
+    assert begun.raw.read(4) + b"".join(begun.iter_content(None)) == whole.content
+
+
 def flood(talk: Talk, data: bytes) -> None:
     with contextlib.suppress(OSError):
         while not talk.server.stopping.is_set():

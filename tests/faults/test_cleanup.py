@@ -275,6 +275,18 @@ def test_a_reader_that_stops_stops_a_plugin_that_speaks_ahead(
     assert wait_until(lambda: not our_threads())
 
 
+def test_a_reply_dropped_before_its_first_read_is_hung_up_on(
+    guarded: Guarded, server: FaultServer, read: Read, leave: Leave
+) -> None:
+    guarded.settings["API_FALLBACK_FIRST_TOKEN_TIMEOUT"] = 1e7
+    server.fault = "silence"
+    readers = [read(server.address)]
+    server.be_asked()
+    leave(readers)
+    assert server.hung_up.wait(WAIT)
+    assert wait_until(lambda: not our_threads())
+
+
 def test_a_reader_that_stops_frees_a_healthy_primary(
     guarded: Guarded, server: FaultServer, read: Read, leave: Leave
 ) -> None:

@@ -247,6 +247,14 @@ def test_leaving_a_stream_behind_cancels_the_prediction(guarded: Guarded, studio
     assert guarded.plugin.asked == []
 
 
+def test_a_stream_dropped_before_its_first_read_is_cancelled(guarded: Guarded, studio: LMStudioServer) -> None:
+    studio.fault = "stall_in_the_middle"
+    stream = lms.llm("m").respond_stream(lms.Chat.from_history(HISTORY), config=CONFIG)
+    studio.be_asked()
+    del stream
+    assert studio.cancelled.wait(10)
+
+
 def test_giving_up_on_a_stalled_reply_cancels_the_prediction(guarded: Guarded, studio: LMStudioServer) -> None:
     studio.fault = "stall_in_the_middle"
     wait_for(guarded, PATIENT, LONG_PAUSE)

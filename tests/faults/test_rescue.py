@@ -200,3 +200,13 @@ def test_what_a_plugin_asks_an_llm_itself_is_passed_through(
     assert ask_http(server.address, True) == "Mine."
     assert seen == ["500"]
     assert guarded.plugin.asked == []
+
+
+def test_a_blank_answer_by_the_only_plugin_leaves_the_failure_to_z_waif(
+    guarded: Guarded, server: FaultServer, ask_http: Ask
+) -> None:
+    """Not an empty reply, which Z-Waif would ask for again."""
+    guarded.plugin.pieces = [" "]
+    with pytest.raises(requests.ConnectionError):
+        ask_http(server.address, True)
+    assert guarded.plugin.records == []

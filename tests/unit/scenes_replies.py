@@ -113,6 +113,13 @@ def _(scene: Scene) -> object:
     return speak("crash")
 
 
+@says(
+    "The local model's process could not be started (…). Close other programs, or install Z-Waif's environment again."
+)
+def _(scene: Scene) -> object:
+    return LocalModel(command=("no such python",)).load(LoadOptions("a"))
+
+
 @says("… and was ended; it starts again with the next reply.")
 def _(scene: Scene) -> object:
     return speak("hang", hang_timeout=0.3)

@@ -10,7 +10,7 @@ import pytest
 from zwaif_fallback import chain, prompts
 from zwaif_fallback.chain import LAST_WORDS, Chain, LastTier, LocalTier, RemoteTier
 from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel
-from zwaif_fallback.errors import ModelNotFound, WorkerDied
+from zwaif_fallback.errors import EngineError, ModelNotFound, WorkerDied
 from zwaif_fallback.last_words import LastWords, built_in_text, parse
 from zwaif_hooks.host import log
 from zwaif_hooks.messages import (
@@ -166,6 +166,43 @@ def test_a_worker_that_dies_is_started_again_once_and_goes_on() -> None:
     assert model.loads == 2
     assert model.generations[1].prompt.endswith("One, two,")
     assert table.said == ["The worker process ended (killed). Starting it again."]
+
+
+def test_only_a_dead_or_hung_worker_is_started_again() -> None:
+    model = Model(["One, two,", EngineError("The prompt is too long.")])
+    table = Table(model)
+    assert table.text().startswith("One, two,")
+    assert (model.loads, len(model.generations)) == (1, 1)
+    assert table.said == ["The prompt is too long."]
+
+
+def spoken_with(format_prompt: chain.FormatPrompt, window: int) -> Generation:
+    """What a model with a window of that many words is asked, after a long conversation."""
+    model = Model(["Hello."], info=ModelInfo("tiny", "tinyllama", window, "", "<s>", "</s>"))
+    talk = tuple(Message("user" if turn % 2 == 0 else "assistant", "word " * 20) for turn in range(61))
+    tier = LocalTier(model, model.ready, format_prompt, lambda: 0, print)
+    assert "".join(tier.speak(ChatRequest("oobabooga", talk, max_tokens=120), "")[1]) == "Hello."
+    return model.generations[0]
+
+
+@pytest.mark.parametrize("more", [0, 50, 260, 10_000])
+def test_whatever_a_plugin_writes_the_prompt_fits_the_window(more: int) -> None:
+    def written(messages: Sequence[Message], model: ModelInfo, partial: str) -> str:
+        return "style " * more + prompts.render(messages, model, partial)
+
+    generation = spoken_with(written, 512)
+    assert len(generation.prompt.split()) + generation.max_tokens <= 512
+    assert generation.prompt.startswith("style ") == (0 < more < 512)
+    assert "word word" in generation.prompt
+
+
+def test_a_plugin_that_writes_each_turn_longer_fits_too() -> None:
+    def written(messages: Sequence[Message], model: ModelInfo, partial: str) -> str:
+        return prompts.render([Message(m.role, f"{m.content} {m.content}") for m in messages], model, partial)
+
+    generation = spoken_with(written, 512)
+    assert len(generation.prompt.split()) + generation.max_tokens <= 512
+    assert len(generation.prompt.split()) % 40 > 1, "as the plugin wrote it"
 
 
 def test_a_worker_that_dies_twice_leaves_an_ending() -> None:

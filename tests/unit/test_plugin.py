@@ -148,6 +148,28 @@ def test_a_failure_is_answered_by_the_local_model(said: list[str], tmp_path: Pat
     assert stage.problems == []
 
 
+def test_every_other_plugin_goes_first_whoever_came_first(said: list[str], tmp_path: Path) -> None:
+    class Other:
+        @hookimpl
+        def on_primary_failure(self, request: ChatRequest) -> str:
+            return "Mine."
+
+        @hookimpl
+        def say_while_waiting(self) -> str:
+            return "My line."
+
+        @hookimpl
+        def format_prompt(self) -> str:
+            return "My prompt."
+
+    manager = PluginManager(lambda line, error: None)
+    manager.register(Other(), "other")
+    manager.register(plugin, "the package's own")
+    assert manager.answerers() == ["other", "the package's own"]
+    assert manager.line_while_waiting(HELLO, DOWN) == "My line."
+    assert manager.format_prompt(HELLO.messages, ModelInfo("m"), "") == "My prompt."
+
+
 def test_another_plugin_may_answer_first(said: list[str], tmp_path: Path) -> None:
     class Other:
         @hookimpl

@@ -396,3 +396,41 @@ def test_a_model_the_user_loaded_is_not_unloaded(desk: Desk, monkeypatch: pytest
     monkeypatch.setattr(service.warmup, "is_short_of_memory", lambda: True)
     desk.service.primary_answered(lambda: HELLO, "All is well.")
     assert desk.service.has_read_ahead(20) and desk.local.loaded
+
+
+def test_a_failure_that_is_forgotten_while_it_is_looked_up_is_still_told(desk: Desk) -> None:
+    """Load Model, pressed at that very moment, forgets what has failed."""
+
+    class Forgotten(dict[LoadOptions, tuple[FallbackError, float]]):
+        def get(self, *key: Any) -> Any:
+            found = super().get(*key)
+            self.clear()
+            return found
+
+    desk.local.problems["one"] = ModelError("one is damaged. Download it again.")
+    desk.reply()
+    desk.said.clear()
+    desk.service._failed = Forgotten(desk.service._failed)
+    desk.service.outage_over()
+    desk.reply()
+    assert desk.said == ["one is damaged. Download it again."]
+
+
+def test_a_disk_that_fails_while_a_better_model_is_looked_for_ends_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = threading.Semaphore(0)
+
+    def look(loaded: object) -> str:
+        looked.release()
+        raise PermissionError("D:/models")
+
+    monkeypatch.setattr(service, "RECONSIDER_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(desk.service._models, "choose_again", look)
+    monkeypatch.setattr(desk.service._models, "is_ours_to_choose", lambda: True)
+    for _ in range(2):  # outages
+        desk.service._reconsider_soon()
+        assert looked.acquire(timeout=20)
+        if (thread := desk.service._reconsidering) is not None:
+            thread.join(20)
+    assert any(line.startswith("Whether a better local model fits") for line in desk.said)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
+from collections import deque
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +25,27 @@ def test_records_come_back_from_the_file(tmp_path: Path) -> None:
     log.add(record(by="tiny — 小"))
     log.flush()
     assert read(tmp_path / "deep" / "turns.jsonl") == log.recent() == [record(), record(by="tiny — 小")]
+
+
+def test_turns_that_end_at_the_same_moment_are_all_written(tmp_path: Path) -> None:
+    """Each sees the other's record beside its own, so neither is the first that has to have them written."""
+    both = threading.Barrier(2)
+
+    class Together(deque[TurnRecord]):
+        def append(self, item: TurnRecord) -> None:
+            super().append(item)
+            both.wait(20)
+
+    log = TurnLog(tmp_path / "turns.jsonl")
+    log._unwritten = Together()
+    threads = [threading.Thread(target=log.add, args=[record(at)]) for at in (1.0, 2.0)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    tick = threading.Event()
+    while len(read(tmp_path / "turns.jsonl")) < 2:
+        tick.wait(0.01)
 
 
 def test_damaged_lines_are_passed_over(tmp_path: Path) -> None:

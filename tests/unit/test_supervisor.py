@@ -166,6 +166,13 @@ def test_failed_first_load_says_why_and_generate_repeats_it(make_model: MakeMode
         next(model.generate(count()))
 
 
+def test_a_process_that_cannot_be_started_is_a_failed_load(make_model: MakeModel, tmp_path: Path) -> None:
+    model = LocalModel(command=(str(tmp_path / "no python"),))
+    with pytest.raises(EngineError, match="could not be started"):
+        model.load(LoadOptions("a"))
+    assert model.state == "failed" and "could not be started" in model.state_line
+
+
 def test_without_a_model_the_next_step_is_named(make_model: MakeModel) -> None:
     with pytest.raises(ModelError, match="Press Load Model"):
         next(make_model("").generate(count()))
@@ -317,6 +324,25 @@ def test_iterator_left_alone_loses_its_turn_and_goes_on_when_it_is_back(make_mod
     assert "".join(model.generate(count(2))) == numbers("a", 2)
     assert "a0 " + "".join(left) == numbers("a", 300), "the reader that came back must not lose or repeat a word"
     assert (stats.generated_tokens, stats.finish_reason) == (300, "length")
+
+
+def test_a_torn_word_stays_torn_when_the_turn_is_lost_inside_it(make_model: MakeModel) -> None:
+    """All that was said since the prompt's own words may be written again, the beginning of the word included."""
+    model, asked = make_model(abandoned_after=0.3), list[Generation]()
+    begin = model._begin
+
+    def noted(generation: Generation) -> Any:
+        asked.append(generation)
+        return begin(generation)
+
+    model._begin = noted  # type: ignore[method-assign]
+    left = model.generate(Generation("count a0 a", max_tokens=300, heal=1))
+    said = next(left)
+    assert "".join(model.generate(count(2))) == numbers("a", 2)
+    while len(asked) < 3:
+        before, said = said, said + next(left)
+    assert asked[2].prompt == "count a0 a" + before
+    assert asked[2].heal == 1 + len(before)
 
 
 def test_worker_is_only_a_little_ahead_of_its_reader(make_model: MakeModel) -> None:

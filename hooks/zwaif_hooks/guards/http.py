@@ -199,6 +199,9 @@ class _EventBody:
         self.closed = False
 
     def stream(self, amt: int = 0, decode_content: bool | None = None) -> Iterator[bytes]:
+        rest, self._rest = self._rest, b""
+        if rest:
+            yield rest
         yield from self._events
 
     def read(self, amt: int | None = None, decode_content: bool | None = None) -> bytes:

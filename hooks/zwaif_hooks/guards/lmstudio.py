@@ -129,8 +129,8 @@ class GuardedStream:
 
     def __init__(self, turn: Turn) -> None:
         self._turn = turn
-        self._fragments = self._read()
-        self._text = ""
+        self._said: list[str] = []
+        self._fragments = _fragments(turn, self._said)  # not a method: a dropped stream is to go at once
 
     def __iter__(self) -> Iterator[Any]:
         return self._fragments
@@ -150,20 +150,22 @@ class GuardedStream:
     def result(self) -> Reply:
         for _ in self._fragments:
             continue
-        return Reply(self._text)
+        return Reply("".join(self._said))
 
     def wait_for_result(self) -> Reply:
         return self.result()
 
-    def _read(self) -> Iterator[Any]:
-        try:
-            for chunk in self._turn.chunks():
-                self._text += chunk.text
-                yield chunk.native if chunk.native is not None else Fragment(chunk.text)
-        except NobodyAnswered as nobody:
-            raise nobody.as_without_us() from None
-        finally:
-            self._turn.abandon()
+
+def _fragments(turn: Turn, said: list[str]) -> Iterator[Any]:
+    """The reply as the library's fragments; its text is added to ``said``."""
+    try:
+        for chunk in turn.chunks():
+            said.append(chunk.text)
+            yield chunk.native if chunk.native is not None else Fragment(chunk.text)
+    except NobodyAnswered as nobody:
+        raise nobody.as_without_us() from None
+    finally:
+        turn.abandon()
 
 
 class _Exchange:
@@ -226,6 +228,7 @@ class _Exchange:
             with self._library.used():
                 stream = self._connect().respond_stream(history, config=config)
                 begun = True
+                stream.start()  # before there is a channel, the library's cancel does nothing
                 closers.add(stream.cancel)
                 for fragment in stream:
                     self._library.heard()
