@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import requests
+from urllib3 import HTTPResponse
 
 from zwaif_hooks.guards.diagnosis import MODEL_INFO, reason_of
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
@@ -19,9 +20,9 @@ BODY = {"messages": [], "stream": True, "preset": "mine"}
 def response(status: int, body: Any) -> requests.Response:
     made = requests.Response()
     made.status_code = status
-    made._content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    sent = body if isinstance(body, bytes) else json.dumps(body).encode()
     made.encoding = "utf-8"
-    made.raw = io.BytesIO()
+    made.raw = HTTPResponse(io.BytesIO(sent), preload_content=False)
     return made
 
 

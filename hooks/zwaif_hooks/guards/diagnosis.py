@@ -7,14 +7,17 @@ what it has loaded, and, once, for the same reply in one piece.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from zwaif_hooks.guards.answers import WORDS, kind_of_status, words_in
-from zwaif_hooks.guards.sockets import sockets_to
+from zwaif_hooks.guards.answers import EXPLANATION_BYTES, WORDS
+from zwaif_hooks.guards.openai_client import answer_to, read_whole
+from zwaif_hooks.guards.sockets import OwnThread
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
-from zwaif_hooks.pump import Closers
+from zwaif_hooks.pump import Closers, PrimaryError
 
 if TYPE_CHECKING:
     import requests
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 MODEL_INFO = "/v1/internal/model/info"
 """text-generation-webui's own; other servers answer 404."""
 SECONDS = 5.0
-"""A refusal comes at once, whole. What takes longer is a reply, which is not wanted: it is hung up on."""
+"""How long each of the two questions may take."""
 
 Send = Callable[..., "requests.Response"]
 """``send(method, url, **of requests)``, past the guard."""
@@ -30,45 +33,45 @@ Send = Callable[..., "requests.Response"]
 
 def reason_of(send: Send, url: str, body: dict[str, Any], address: str) -> PrimaryFailure | None:
     """What is wrong, with what the user can do about it; None where the server does not say."""
-    import requests
-
-    def in_time(*args: Any, **kwargs: Any) -> requests.Response:
-        closers = Closers()
-        with sockets_to(closers):
-            assert closers.patience is not None
-            closers.patience.hurry(SECONDS)
-            return send(*args, **kwargs)
-
     try:
-        if _has_no_model(in_time, url):
+        if _has_no_model(send, url, address):
             return PrimaryFailure(FailureKind.NO_MODEL, f"no model is loaded in the server at {address}")
-        return _refusal(in_time, url, body, address)
-    except (requests.RequestException, OSError):  # it is gone, or it is busy with a reply: both explain nothing
+        return _refusal(send, url, body, address)
+    except PrimaryError:  # it is gone, or it is busy with a reply: both explain nothing
         return None
 
 
-def _has_no_model(send: Send, url: str) -> bool:
+def _has_no_model(send: Send, url: str, address: str) -> bool:
     parts = urlsplit(url)
     info = urlunsplit((parts.scheme, parts.netloc, MODEL_INFO, "", ""))
-    with send("GET", info, timeout=SECONDS) as response:
-        told = _json_of(response) if response.status_code == 200 else None
+    ask = partial(send, "GET", info, timeout=SECONDS, stream=True)
+    try:
+        told = json.loads(read_whole(ask, address, _in_time(), EXPLANATION_BYTES))
+    except (ValueError, RecursionError):
+        return False
+    except PrimaryError as error:
+        if error.status is None:
+            raise
+        return False
     return isinstance(told, dict) and "model_name" in told and told["model_name"] in (None, "", "None")
 
 
 def _refusal(send: Send, url: str, body: dict[str, Any], address: str) -> PrimaryFailure | None:
-    with send("POST", url, json={**body, "stream": False}, timeout=SECONDS, stream=True) as response:
-        if response.status_code < 400:
-            return None
-        said = words_in(response.content)
-    kind = kind_of_status(response.status_code, said)
-    if kind is FailureKind.HTTP_ERROR and response.status_code < 500:
-        kind = FailureKind.MISCONFIGURED
-    cause = f"{address} refuses the request: {said or response.text[:WORDS]}"
-    return PrimaryFailure(kind, cause, status=response.status_code, said=said)
-
-
-def _json_of(response: requests.Response) -> Any:
+    ask = partial(send, "POST", url, json={**body, "stream": False}, timeout=SECONDS, stream=True)
     try:
-        return response.json()
-    except ValueError:
-        return None
+        answer_to(ask, address, _in_time()).close()
+    except PrimaryError as error:
+        if error.status is None:
+            raise
+        kind = FailureKind.MISCONFIGURED if error.kind is FailureKind.HTTP_ERROR and error.status < 500 else error.kind
+        said = error.said or error.response.text[:WORDS]
+        return PrimaryFailure(kind, f"{address} refuses the request: {said}", status=error.status, said=error.said)
+    return None
+
+
+def _in_time() -> Closers:
+    """A refusal comes at once, whole. What takes longer is a reply, which is not wanted."""
+    closers = Closers()
+    closers.patience = OwnThread(closers)
+    closers.patience.hurry(SECONDS)
+    return closers

@@ -36,7 +36,7 @@ def read_reply(send: Send, address: str, closers: Closers) -> Iterator[Chunk]:
     Raises:
         PrimaryError: whatever goes wrong, at any ``next``.
     """
-    with _answer_to(send, address, closers) as response, _reading(closers):
+    with answer_to(send, address, closers) as response, _reading(closers):
         yield from sse.read_reply(parts_of(response))
 
 
@@ -47,7 +47,7 @@ def read_whole(send: Send, address: str, closers: Closers, most: int) -> bytes:
         PrimaryError: whatever goes wrong.
     """
     body = b""
-    with _answer_to(send, address, closers) as response, _reading(closers):
+    with answer_to(send, address, closers) as response, _reading(closers):
         for part in parts_of(response):
             body += part
             if len(body) > most:
@@ -67,7 +67,12 @@ def _reading(closers: Closers) -> Iterator[None]:
         raise PrimaryError(FailureKind.UNKNOWN, "the reply was given up", original=error) from error
 
 
-def _answer_to(send: Send, address: str, closers: Closers) -> requests.Response:
+def answer_to(send: Send, address: str, closers: Closers) -> requests.Response:
+    """The answer, as soon as its headers have come.
+
+    Raises:
+        PrimaryError: there is none, or its status is no success.
+    """
     import requests
 
     try:
