@@ -13,7 +13,6 @@ import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from zwaif_fallback import conversation, prompts
 from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel
@@ -442,29 +441,3 @@ def may_repeat(text: str, recent: Sequence[str]) -> bool:
     """Whether ``text`` could still become one of them."""
     begun = _plain(_HALF_ENTITY.sub("", text))
     return any(_plain(reply).startswith(begun) for reply in recent)
-
-
-# --- is it the same server? -----------------------------------------------------------------------------------------
-
-_LOOPBACK = frozenset({"localhost", "::1", "0.0.0.0", "::", "0:0:0:0:0:0:0:1"})
-
-
-def same_server(one: str, other: str) -> bool:
-    """Whether two addresses (``host:port`` or URLs) mean one server; all names of this machine are alike."""
-    return bool(one.strip() and other.strip()) and _address(one) == _address(other)
-
-
-def is_this_machine(address: str) -> bool:
-    """Whether the address means a server on this machine."""
-    return _address(address)[0] == "this machine"
-
-
-def _address(text: str) -> tuple[str, int | str]:
-    try:
-        parts = urlsplit(text.strip() if "://" in text else f"http://{text.strip()}")
-        host = (parts.hostname or "").rstrip(".")
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError:  # Not an address at all; equal only to itself.
-        return text, ""
-    local = host in _LOOPBACK or host.startswith("127.")
-    return ("this machine" if local else host), port

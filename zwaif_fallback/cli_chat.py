@@ -117,14 +117,15 @@ def _service(tree: Path | None, model: str | None) -> FallbackService:
     """As in a Z-Waif, with nothing loaded yet."""
     from zwaif_fallback import plugin
     from zwaif_fallback.chain import Remote
-    from zwaif_fallback.engines.remote import Deadlines, RemoteChat
+    from zwaif_fallback.engines.remote import Deadlines, second_server
     from zwaif_fallback.service import FallbackService
     from zwaif_fallback.supervisor import LocalModel
 
     store, named = _settings(tree, model)
 
     def remote(address: str, name: str) -> Remote:
-        return RemoteChat(address, name, deadlines=Deadlines(connect=float(store.get("API_FALLBACK_CONNECT_TIMEOUT"))))
+        deadlines = Deadlines(connect=float(store.get("API_FALLBACK_CONNECT_TIMEOUT")))
+        return second_server(store.get, address, name, deadlines)
 
     local = LocalModel(hang_timeout=float(store.get("API_FALLBACK_ENGINE_TIMEOUT")), say=_screen.news)
     service = FallbackService(store, local, remote, _screen.news, plugin.format_prompt, tree, named=named)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zwaif_fallback import cli_console as console
+from zwaif_fallback.addresses import HOST, TRUSTED
 from zwaif_fallback.cli_parts import NOT_WELL, WELL, ZWAIF_CHANGED, Arguments, command, with_json, with_zwaif
 
 ENABLED = "API_FALLBACK_ENABLED"
@@ -101,6 +102,8 @@ def change(tree: Path, name: str, raw: str) -> dict[str, Any]:
     before = env_values(tree, {}).get(setting.name)
     written = setting.text(value) if raw.strip() else ""  # a default that is written out would be a choice
     envfile.write(tree / ".env", setting.name, written)
+    if setting.name == HOST and store.get(TRUSTED):  # the owner has named this one
+        envfile.write(tree / ".env", TRUSTED, "")
     return {
         "name": setting.name,
         "value": value,
@@ -134,5 +137,5 @@ def _refuse_nonsense(name: str, text: str, tree: Path, model_dir: str) -> None:
 
     if name == "API_FALLBACK_MODEL":
         model_files.resolve(text, tree, model_dir)
-    if name == "API_FALLBACK_HOST" and (problem := host_problem(text)):
+    if name == HOST and (problem := host_problem(text)):
         raise FallbackError(problem)

@@ -12,13 +12,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from zwaif_fallback import model_files, speaking
-from zwaif_fallback.chain import same_server
+from zwaif_fallback.addresses import same_server
 from zwaif_fallback.cli_tree import env_values, source_of, store_of
 from zwaif_fallback.doctor.findings import Situation
 from zwaif_fallback.doctor.servers import find_lmstudio
 from zwaif_fallback.doctor.zwaif import check_environment, check_switches
-from zwaif_fallback.engines.remote import base_url
-from zwaif_fallback.errors import ModelNotFound
+from zwaif_fallback.engines.remote import second_server
+from zwaif_fallback.errors import EngineError, ModelNotFound
 from zwaif_fallback.models.auto import Wishes
 from zwaif_fallback.models.instead import instead
 from zwaif_fallback.models.readable import readable
@@ -81,7 +81,7 @@ def status_facts(tree: Path | None, environ: Mapping[str, str]) -> Facts:
         "switched_off": "" if switches.state == "ok" else f"{switches.found}. {switches.remedy}",
         "enabled": bool(store.get("API_FALLBACK_ENABLED")),
         "primary": primary,
-        "fallback_host": _host(host, primary) if host else None,
+        "fallback_host": _host(host, primary, store.get) if host else None,
         "model": model,
         "speaks": _who_speaks(turns, primary, host, env_values(tree, environ)),
         "turns": [asdict(record) for record in turns],
@@ -160,14 +160,17 @@ def _primary(tree: Path, environ: Mapping[str, str]) -> Facts:
     return {"kind": kind, "address": address, "reachable": listens(address)}
 
 
-def _host(host: str, primary: Facts | None) -> Facts:
+def _host(host: str, primary: Facts | None, setting: Callable[[str], Any]) -> Facts:
     """The second server: whether it would be asked at all, and whether it is there."""
     from zwaif_fallback.ui import host_problem  # late: the page's modules
 
     problem = host_problem(host)
     if not problem and primary and primary["address"] and same_server(host, primary["address"]):
         problem = f"{host} is Z-Waif's own LLM server, which is not asked in its own place. Name another one."
-    parts = urlsplit(base_url(host)) if not problem else None
+    try:
+        parts = urlsplit(second_server(setting, host, "").base_url) if not problem else None
+    except EngineError as error:
+        problem, parts = str(error), None
     port = (parts.port or (443 if parts.scheme == "https" else 80)) if parts else 0
     reachable = parts is not None and listens(f"{parts.hostname}:{port}")
     return {"address": host, "reachable": reachable, "problem": problem}

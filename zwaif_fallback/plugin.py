@@ -158,11 +158,11 @@ def _places(model: str) -> list[Path]:
 
 def _remote(address: str, model: str) -> Remote:
     """Another server is given as much time as the primary."""
-    from zwaif_fallback.engines.remote import Deadlines, RemoteChat
+    from zwaif_fallback.engines.remote import Deadlines, second_server
 
     names = ("CONNECT", "FIRST_TOKEN", "STALL")
     seconds = [float(service().setting(f"API_FALLBACK_{name}_TIMEOUT")) for name in names]
-    return RemoteChat(address, model, deadlines=Deadlines(*seconds))
+    return second_server(service().setting, address, model, Deadlines(*seconds))
 
 
 def _ask_everyone(messages: Sequence[Message], model: ModelInfo, partial: str) -> str | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from zwaif_fallback import model_files, prompts, warmup
+from zwaif_fallback.addresses import is_this_machine, same_server
 from zwaif_fallback.ahead import Describe, ReadAhead
 from zwaif_fallback.chain import (
     LAST_WORDS,
@@ -23,8 +24,6 @@ from zwaif_fallback.chain import (
     Speaker,
     Tier,
     details,
-    is_this_machine,
-    same_server,
 )
 from zwaif_fallback.download import Fetch, fetch_model
 from zwaif_fallback.engines.base import GenerationStats, LoadedModel, LoadOptions

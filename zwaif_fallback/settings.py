@@ -25,6 +25,16 @@ SETTINGS: tuple[Setting, ...] = (
         label="Fallback Host",
     ),
     Setting(
+        "API_FALLBACK_TRUSTED_HOST",
+        "",
+        "The host that gets the key in API_FALLBACK_API_KEY and may be outside your private network. Empty: the one "
+        "in API_FALLBACK_HOST. The Settings tab never changes who that is: when a host is changed there, it writes the "
+        "former one down here (none where there was none). zwaif-fallback settings set API_FALLBACK_HOST trusts its "
+        "host.",
+        label="Trusted host",
+        advanced=True,
+    ),
+    Setting(
         "API_FALLBACK_HOST_MODEL",
         "",
         "The model to ask that second server for. Empty lets the server choose.",
@@ -147,6 +157,7 @@ once, a variable exported before the start counts most, then the last such line 
 value means the default. A value that cannot be used is named in one line on the console; its default counts instead.
 
 `API_FALLBACK_API_KEY`, for a fallback host that wants a key, is read from the environment only and is never written.
+It goes to the trusted host only, over https or to this machine.
 `ZWAIF_PLUGINS=OFF` in the environment switches off every plugin, this one included.
 
 | Setting | Default | May be | Meaning |

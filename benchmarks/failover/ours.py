@@ -15,7 +15,8 @@ import requests
 import sseclient
 
 from benchmarks.failover.contender import DEADLINE, Heard, Threaded
-from zwaif_fallback.chain import Chain, RemoteTier, same_server
+from zwaif_fallback.addresses import same_server
+from zwaif_fallback.chain import Chain, RemoteTier
 from zwaif_fallback.engines.remote import RemoteChat
 from zwaif_hooks.guards import http, swap
 from zwaif_hooks.host.settings import SettingsStore

@@ -20,8 +20,9 @@ import pytest
 import requests
 
 from zwaif_fallback import conversation
+from zwaif_fallback.addresses import HOST, TRUSTED
 from zwaif_fallback.chain import Chain, RemoteTier
-from zwaif_fallback.engines.remote import KEY_VARIABLE, Deadlines, RemoteChat
+from zwaif_fallback.engines.remote import KEY_VARIABLE, Deadlines, RemoteChat, second_server
 from zwaif_fallback.errors import EngineError
 from zwaif_hooks.messages import ChatRequest, FailureKind, Message, Persona, PrimaryFailure, Sampling
 
@@ -170,8 +171,9 @@ def test_a_key_from_the_environment_opens_and_is_never_logged(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv(KEY_VARIABLE, KEY)
+    settings = {HOST: locked.address, TRUSTED: ""}
     with caplog.at_level(logging.DEBUG):
-        chat = locked.chat()
+        chat = second_server(settings.__getitem__, locked.address, locked.model, PATIENT)
         assert said(chat.stream(HELLO, sampling=GREEDY, max_tokens=4))[0]
         assert chat.models()
         with pytest.raises(EngineError) as closed:
@@ -182,11 +184,11 @@ def test_a_key_from_the_environment_opens_and_is_never_logged(
 
 
 def test_without_the_right_key_the_user_is_told_which_to_check(
-    locked: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    locked: Running, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv(KEY_VARIABLE, wrong := "sk-a-wrong-key")
+    wrong = "sk-a-wrong-key"
     with caplog.at_level(logging.DEBUG), pytest.raises(EngineError, match=f"HTTP 401: check {KEY_VARIABLE}") as error:
-        list(RemoteChat(locked.address, "m", deadlines=PATIENT).stream(HELLO))
+        list(RemoteChat(locked.address, "m", deadlines=PATIENT, api_key=wrong, trusted=True).stream(HELLO))
     assert wrong not in caplog.text + str(error.value)
 
 

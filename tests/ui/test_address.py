@@ -13,10 +13,15 @@ from typing import Any
 import pytest
 
 from tests.ui.scripted import ENV, ScriptedDownload, ScriptedService
-from zwaif_fallback import ui
+from zwaif_fallback import cli_settings, ui
+from zwaif_fallback.addresses import HOST, TRUSTED, trusts
 from zwaif_fallback.engines.remote import KEY_VARIABLE
+from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.ui import address
+from zwaif_fallback.ui.changes import Changes
 from zwaif_fallback.ui.shelf import Shelf
+from zwaif_hooks.host import envfile
+from zwaif_hooks.host.settings import SettingsStore
 
 SECRET = "sk-this-must-stay-here"
 
@@ -85,8 +90,10 @@ def server() -> Iterator[Server]:
 def test_host_is_taken(panel: ui.Panel, host: Any, text: str) -> None:
     host.settings.set(ui.HOST, "before:1")
     shown, status, _ = panel.address.change(f"  {text} ")
-    assert (shown, status) == (text, f"<p>Saved: Fallback Host is {text or 'empty'}.</p>")
-    assert host.settings.get(ui.HOST) == text
+    assert shown == host.settings.get(ui.HOST) == text
+    assert status.startswith(f"<p>Saved: Fallback Host is {text or 'empty'}.")
+    in_the_network = bool(text) and not any(here in text for here in ("127.0.0.1", "localhost", "::1"))
+    assert ("it gets no key, and is asked in your own network only" in status) is in_the_network
 
 
 @pytest.mark.parametrize(
@@ -109,6 +116,16 @@ def test_host_is_taken(panel: ui.Panel, host: Any, text: str) -> None:
         "http://host/a/../../b%2e",
         "http://169.254.169.254/latest",
         "http://[fe80::1]:80",
+        "2852039166:80",
+        "0xA9FEA9FE:80",
+        "169.254.43518:80",
+        "0251.0376.0251.0376:80",
+        "[::ffff:169.254.169.254]:80",
+        "[::ffff:a9fe:a9fe]:80",
+        "169.254.169.254.:80",
+        "169\u3002254\u3002169\u3002254:80",
+        "$(reboot):80",
+        "a;reboot:80",
         "host\nCHAR_NAME = Eve",
         "host\u2028x",
         "http:\\\\host",
@@ -139,14 +156,104 @@ def test_lm_studio_is_found_by_its_own_library_so_that_the_usual_port_is_free(
     assert "Saved" in panel.address.change("127.0.0.1:5000")[1]
 
 
+def restarted(env_file: Path) -> SettingsStore:
+    return SettingsStore(SETTINGS, env_file, environ={}, say=lambda line: None)
+
+
+@pytest.mark.parametrize("text", ["8.8.8.8:80", "https://134744072/v1", "http://[2001:db8::1]:80", "100.64.0.1:80"])
+def test_host_in_the_world_is_named_by_hand(panel: ui.Panel, env_file: Path, text: str) -> None:
+    shown, said, _ = panel.address.change(text)
+    assert shown == ""
+    assert (
+        f"outside your private network. Name it by hand: zwaif-fallback settings set API_FALLBACK_HOST {text}" in said
+    )
+    assert env_file.read_text(encoding="utf-8") == ENV
+
+
+@pytest.mark.parametrize(("named", "kept"), [("https://api.example/v1", "https://api.example/v1"), ("", "none")])
+def test_key_and_trust_stay_with_the_host_that_was_named_by_hand(
+    panel: ui.Panel, host: Any, env_file: Path, named: str, kept: str
+) -> None:
+    """Also when the page's host was changed again, and after a restart."""
+    host.settings.set(HOST, named)
+    for other in ("192.168.1.66:80", "10.66.6.6:80", "gpu-box:80"):
+        panel.address.change(other)
+        for settings in (host.settings, restarted(env_file)):
+            assert (settings.get(HOST), settings.get(TRUSTED)) == (other, kept)
+            assert not trusts(settings.get, other)
+            assert trusts(settings.get, named) is bool(named)
+    panel.reset()
+    panel.undo()
+    assert not trusts(host.settings.get, str(host.settings.get(HOST)))
+    if named:
+        assert "network only" not in panel.address.change(named)[1]
+        assert trusts(restarted(env_file).get, named)
+
+
+def test_whose_trust_is_not_written_down_stays(panel: ui.Panel, host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would be another's after the next start."""
+    host.settings.set(HOST, "127.0.0.1:1")
+
+    def full(path: Path, name: str, value: str) -> None:
+        raise envfile.EnvFileError("The disk is full.")
+
+    monkeypatch.setattr(envfile, "write", full)
+    for _ in range(2):
+        shown, said, _ = panel.address.change("192.168.1.66:80")
+        assert (shown, host.settings.get(HOST)) == ("127.0.0.1:1", "127.0.0.1:1")
+        assert "The disk is full." in said
+
+
+def test_an_empty_variable_must_not_hide_what_is_written_down(service: ScriptedService, env_file: Path) -> None:
+    settings = SettingsStore(SETTINGS, env_file, environ={TRUSTED: ""}, say=lambda line: None)
+    changes = Changes(settings, [HOST], tree=env_file.parent)
+    assert "is an empty environment variable" in changes.set(HOST, "192.168.1.66:80")
+    assert settings.get(HOST) == ""
+
+
+def test_the_page_cannot_say_whom_to_trust(panel: ui.Panel, host: Any) -> None:
+    assert "cannot be changed on this page" in panel.changes.set(TRUSTED, "192.168.1.66:80")
+    assert host.settings.get(TRUSTED) == ""
+
+
+def test_the_command_line_trusts_the_host_that_it_sets(panel: ui.Panel, host: Any, env_file: Path) -> None:
+    panel.address.change("192.168.1.66:80")
+    cli_settings.change(env_file.parent, HOST, "https://api.example/v1")
+    host.settings.reload()
+    assert trusts(host.settings.get, "https://api.example/v1")
+    assert not trusts(host.settings.get, "192.168.1.66:80")
+
+
 def check(panel: ui.Panel, text: str) -> str:
     panel.address.change(text)
     return html.unescape(panel.address.check(text).partition(">")[2].removesuffix("</p>"))
 
 
-def test_check_lists_the_models_and_the_time(panel: ui.Panel, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_host_of_the_page_gets_no_key(panel: ui.Panel, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, SECRET)
+    server.lists("evil")
+    assert "Models: evil" in check(panel, server.address)
+    assert server.asked == [("/v1/models", None)]
+
+
+def test_host_of_the_page_that_wants_the_key(
+    panel: ui.Panel, server: Server, host: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, SECRET)
+    host.settings.set(HOST, "https://api.example/v1")
+    server.status = 401
+    told = check(panel, server.address)
+    assert f"{KEY_VARIABLE} is another host's, and this one was not named by hand" in told
+    assert server.asked == [("/v1/models", None)]
+    assert SECRET not in told
+
+
+def test_check_lists_the_models_and_the_time(
+    panel: ui.Panel, server: Server, host: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(KEY_VARIABLE, SECRET)
     server.lists("mistral-7b", "llama-3.2")
+    host.settings.set(HOST, server.address)
     told = check(panel, server.address)
     assert told.startswith(f"{server.address} answered in 0.")
     assert told.endswith(" s. Models: mistral-7b, llama-3.2.")
@@ -179,7 +286,7 @@ def test_redirect_is_not_followed(panel: ui.Panel, server: Server, monkeypatch: 
         (200, b'{"data": 7, "x": "SECRET PAGE"}', "not with a list of models"),
         (200, b"[" * 100_000, "not with a list of models"),
         (200, b'{"data": []}', "has no model loaded"),
-        (200, b"x" * 1_100_000, "does not end"),
+        (200, b"x" * 1_100_000, "not with a list of models"),
     ],
 )
 def test_what_a_server_says_is_told_in_our_words(
@@ -204,7 +311,9 @@ def test_nobody_there(panel: ui.Panel, server: Server) -> None:
     assert "Nothing answers there. Start the server" in check(panel, server.address)
 
 
-def test_server_that_never_ends_is_given_up_on(server: Server) -> None:
+def test_server_that_never_ends_is_given_up_on(
+    panel: ui.Panel, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(address, "WHOLE_SECONDS", 0.2)
     server.hold.clear()
-    with pytest.raises(address.CheckFailed, match="did not finish its answer"):
-        address.list_models(server.address, seconds=0.2)
+    assert "did not finish its answer within 0.2 s" in check(panel, server.address)

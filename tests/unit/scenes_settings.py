@@ -26,6 +26,7 @@ says("… is your main server. The fallback host must be another one, which answ
     lambda scene: ui.host_problem("localhost:5000", ["127.0.0.1:5000"])
 )
 says("API_FALLBACK_HOST … is no address.")(lambda scene: RemoteChat("some where"))
+says("The fallback server … is not asked: …")(lambda scene: RemoteChat("8.8.8.8:80"))
 
 
 @says("… is saved as UTF-16, which Z-Waif cannot read. Save it as UTF-8 in your editor.")

@@ -388,26 +388,6 @@ def test_many_threads_at_once() -> None:
     assert replies == ["One, One, two, three."] * 160
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "same"),
-    [
-        ("127.0.0.1:5000", "http://localhost:5000/v1", True),
-        ("[::1]:5000", "LOCALHOST:5000", True),
-        ("http://127.0.0.1", "localhost:80", True),
-        ("https://example.org", "example.org:443", True),
-        ("0.0.0.0:11434", "127.0.0.1:11434", True),
-        ("127.0.0.1:5000", "127.0.0.1:5001", False),
-        ("10.0.0.1:5000", "127.0.0.1:5000", False),
-        ("", "", False),
-        ("localhost:99999", "localhost:5000", False),
-        ("[::1", "localhost:80", False),
-    ],
-)
-def test_same_server(one: str, other: str, same: bool) -> None:
-    assert chain.same_server(one, other) is same
-    assert chain.same_server(other, one) is same
-
-
 def test_the_engine_is_told_how_much_of_the_prompt_was_said() -> None:
     model = Model([" there."])
     assert Table(model).text(delivered="Hello") == " there."

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import zlib
 from collections.abc import Callable, Iterator
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -139,16 +140,14 @@ def test_stop_strings_never_leak_though_the_server_ignores_them(server: Server) 
     assert ask(server, stop=["\nUser:"]) == "Hello"
 
 
-def test_key_is_sent_and_never_shown(
-    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_key_is_sent_and_never_shown(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
-    monkeypatch.setenv("API_FALLBACK_API_KEY", "very-secret")
+    chat = RemoteChat(server.host, deadlines=FAST, api_key="very-secret", trusted=True)
     server.answer = lambda handler, body: send_json(handler, {"error": {"message": "bad key"}}, 401)
     with pytest.raises(EngineError, match="HTTP 401: check API_FALLBACK_API_KEY") as caught:
-        ask(server)
+        list(chat.stream(HELLO))
     assert server.headers[0]["Authorization"] == "Bearer very-secret"
-    assert "very-secret" not in caplog.text + str(caught.value) + repr(RemoteChat(server.host))
+    assert "very-secret" not in caplog.text + str(caught.value) + repr(caught.value.__cause__) + repr(chat)
 
 
 def test_extra_sampling_is_left_out_where_it_is_refused(server: Server) -> None:
@@ -281,10 +280,13 @@ def test_a_certificate_nobody_vouches_for_is_refused(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     server.http.socket = context.wrap_socket(server.http.socket, server_side=True)
-    monkeypatch.setenv("API_FALLBACK_API_KEY", "sk-secret")
+    chat = RemoteChat(f"https://{server.host}", "m", api_key="sk-secret", trusted=True)
     with pytest.raises(EngineError, match="its certificate cannot be trusted"):
-        list(RemoteChat(f"https://{server.host}", "m").stream(HELLO))
+        list(chat.stream(HELLO))
     assert server.headers == [], "nothing was sent, least of all the key"
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    assert "".join(chat.stream(HELLO)) == "Hello there"
+    assert server.headers[0]["Authorization"] == "Bearer sk-secret"
 
 
 def repeated(handler: BaseHTTPRequestHandler, data: bytes, content_type: str = "text/event-stream") -> None:
@@ -295,15 +297,19 @@ def repeated(handler: BaseHTTPRequestHandler, data: bytes, content_type: str = "
         handler.wfile.write(data)
 
 
-def bomb(handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
-    """200 MB of spaces in 200 KB."""
+@cache
+def packed() -> bytes:
+    """200 MB of spaces in 200 KB, which takes a second to make."""
     packer = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS | 16)
-    packed = packer.compress(b"[") + b"".join(packer.compress(b" " * 2**20) for _ in range(200)) + packer.flush()
+    return packer.compress(b"[") + b"".join(packer.compress(b" " * 2**20) for _ in range(200)) + packer.flush()
+
+
+def bomb(handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
     handler.send_response(200)
     handler.send_header("Content-Type", "application/json")
     handler.send_header("Content-Encoding", "gzip")
     handler.end_headers()
-    handler.wfile.write(packed)
+    handler.wfile.write(packed())
 
 
 ENDLESS: dict[str, tuple[Callable[..., Any], str]] = {
@@ -318,6 +324,7 @@ ENDLESS: dict[str, tuple[Callable[..., Any], str]] = {
 @pytest.mark.parametrize("name", ENDLESS)
 def test_an_answer_without_end_is_given_up_and_hung_up_on(server: Server, name: str) -> None:
     answer, message = ENDLESS[name]
+    packed()
     gone = threading.Event()
 
     def watched(handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import requests
 
-from zwaif_fallback.chain import same_server
+from zwaif_fallback.addresses import same_server
 from zwaif_fallback.doctor.findings import Finding, Situation, ok, skipped
-from zwaif_fallback.engines.remote import PASS_HEADER, Deadlines, RemoteChat
+from zwaif_fallback.engines.remote import PASS_HEADER, Deadlines, second_server
 from zwaif_fallback.errors import EngineError
 from zwaif_hooks.host.health import configured_primary
 from zwaif_hooks.messages import Message, Sampling
@@ -124,7 +124,7 @@ def check_fallback_host(here: Situation) -> Finding:
     meaning = "The local model answers in its place, a little later."
     try:
         deadlines = Deadlines(connect=2.0, first_token=float(here.store.get("API_FALLBACK_FIRST_TOKEN_TIMEOUT")))
-        chat = RemoteChat(host, here.text("API_FALLBACK_HOST_MODEL"), deadlines=deadlines)
+        chat = second_server(here.store.get, host, here.text("API_FALLBACK_HOST_MODEL"), deadlines)
         word = next(chat.stream([Message("user", "Hi")], sampling=Sampling(), max_tokens=8), "")
     except EngineError as error:
         return Finding("warning", str(error), meaning, mend)

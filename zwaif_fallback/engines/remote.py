@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import requests
 
+from zwaif_fallback.addresses import NAME, Place, looked_up, no_farther_than, place, refusal, trusts
 from zwaif_fallback.errors import EngineError
 from zwaif_fallback.stops import StopFilter
 from zwaif_hooks import words
@@ -40,9 +41,8 @@ LONGEST_LIST = 1_000_000
 """Bytes of a list of models."""
 _EXTRA = ("top_k", "min_p", "repetition_penalty")
 """Sampling fields that local servers know and OpenAI refuses."""
+WANTS_KEY = (401, 403)
 _REMEDIES = {
-    401: f"check {KEY_VARIABLE}",
-    403: f"check {KEY_VARIABLE}",
     404: "check API_FALLBACK_HOST and the model's name",
     429: "it is rate limited; try again later",
 }
@@ -63,18 +63,35 @@ class RemoteChat:
     Args:
         host: ``host:port`` or a full URL, with or without ``/v1``.
         model: the model's name there; empty takes the first chat model the server lists.
-        api_key: empty takes it from the environment variable ``API_FALLBACK_API_KEY``. Never logged.
+        api_key: is sent to a trusted host only, over https or to this machine. Never logged.
+        trusted: its owner named it by hand. Any other is only asked on this machine or in the private network.
 
     Raises:
-        EngineError: ``host`` is no address.
+        EngineError: ``host`` is no address, or not one that may be asked.
     """
 
-    def __init__(self, host: str, model: str = "", *, deadlines: Deadlines | None = None, api_key: str = "") -> None:
+    def __init__(
+        self,
+        host: str,
+        model: str = "",
+        *,
+        deadlines: Deadlines | None = None,
+        api_key: str = "",
+        trusted: bool = False,
+    ) -> None:
         self.base_url = base_url(host)
         self.model = model
-        self._address = urlsplit(self.base_url).netloc
+        parts = urlsplit(self.base_url)
+        self._address, self._name = parts.netloc, parts.hostname or ""
         self._deadlines = deadlines or Deadlines()
-        self._api_key = api_key or os.environ.get(KEY_VARIABLE, "")
+        self._trusted, self._is_safe = trusted, parts.scheme == "https"
+        where, limit = place(self._name), Place.ELSEWHERE if trusted else Place.PRIVATE
+        if where is not None and where > limit:
+            raise EngineError(f"The fallback server {self._address} is not asked: {refusal(where, limit)}.")
+        self._has_key = bool(api_key)
+        self._key = api_key if trusted and (self._is_safe or where is Place.THIS_MACHINE) else ""
+        # What is sent in the clear stays here even where "localhost" leads to another computer.
+        self._refuse = no_farther_than(Place.THIS_MACHINE if self._key and not self._is_safe else limit)
 
     def __repr__(self) -> str:
         return f"RemoteChat({self.base_url!r}, model={self.model!r})"
@@ -216,21 +233,24 @@ class RemoteChat:
         )
 
     def _session(self) -> requests.Session:
-        session = watched_session(requests.Session())
+        session = watched_session(requests.Session(), self._refuse)
         session.headers.update(PASS_HEADER)
         session.headers["Accept-Encoding"] = "identity"
         session.auth = self._authorize
-        # A proxy set for the internet must not catch this machine's own servers.
-        session.trust_env = not _is_local(self.base_url)
+        # A proxy set for the internet must not catch servers near by, nor see what is not encrypted.
+        session.trust_env = self._trusted and self._is_safe and looked_up(self._name) in (None, Place.ELSEWHERE)
+        session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         return session
 
     def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._api_key:
-            request.headers["Authorization"] = f"Bearer {self._api_key}"
+        if self._key:
+            request.headers["Authorization"] = f"Bearer {self._key}"
         return request
 
     def _failure(self, error: PrimaryError) -> EngineError:
         """In words for the user; never the request, which holds the key."""
+        if error.status in WANTS_KEY:
+            return self._error(f"HTTP {error.status}: {self.key_remedy()}")
         if error.status in _REMEDIES:
             return self._error(f"HTTP {error.status}: {_REMEDIES[error.status]}")
         if isinstance(error.original, requests.exceptions.SSLError):
@@ -238,8 +258,31 @@ class RemoteChat:
         is_a_library_s = error.original is not None or error.status is not None
         return self._error(f"it {words.what(error)}" if is_a_library_s else error.cause)
 
+    def key_remedy(self) -> str:
+        """What to do where the server wants a key, or another one; a sentence without its full stop."""
+        if self._has_key and not self._trusted:
+            return (
+                f"{KEY_VARIABLE} is another host's, and this one was not named by hand. "
+                f"To send it here: zwaif-fallback settings set API_FALLBACK_HOST {self.base_url}"
+            )
+        if self._has_key and not self._key:
+            return f"{KEY_VARIABLE} is not sent over plain http. Use https://, or an SSH tunnel from this machine"
+        return f"check {KEY_VARIABLE}"
+
     def _error(self, cause: str) -> EngineError:
         return EngineError(f"The fallback server {self._address} gave no reply: {cause}.")
+
+
+def second_server(
+    setting: Callable[[str], Any], host: str, model: str, deadlines: Deadlines | None = None
+) -> RemoteChat:
+    """``host`` with as much trust as the settings give it, and the key of the environment.
+
+    Raises:
+        EngineError: ``host`` is no address, or not one that may be asked.
+    """
+    key = os.environ.get(KEY_VARIABLE, "")
+    return RemoteChat(host, model, deadlines=deadlines, api_key=key, trusted=trusts(setting, host))
 
 
 def base_url(host: str) -> str:
@@ -256,7 +299,7 @@ def base_url(host: str) -> str:
         name, port = parts.hostname, parts.port
     except ValueError:
         name, port = None, None
-    if not name or parts.scheme not in ("http", "https") or " " in text:
+    if not name or not NAME.fullmatch(name) or parts.scheme not in ("http", "https") or " " in text:
         raise EngineError(f"API_FALLBACK_HOST {host!r} is no address. Write it as 127.0.0.1:5001 or https://host/v1.")
     # A server listens on 0.0.0.0, but on Windows nobody can connect there.
     name = "127.0.0.1" if name == "0.0.0.0" else f"[{name}]" if ":" in name else name
@@ -272,7 +315,3 @@ def _begun_told(messages: list[dict[str, str]]) -> list[dict[str, str]]:
     if before and before[-1]["role"] == "user":
         told = f"{before.pop()['content']}\n\n{told}"
     return [*before, {"role": "user", "content": told}]
-
-
-def _is_local(url: str) -> bool:
-    return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")

@@ -6,8 +6,9 @@ asks for in worker threads; loads and downloads have threads of their own, so th
 interrupts nothing: a function here only watches them.
 """
 
+from zwaif_fallback.addresses import HOST
 from zwaif_fallback.ui.address import host_problem
-from zwaif_fallback.ui.changes import ENABLED, HOST, MODEL
+from zwaif_fallback.ui.changes import ENABLED, MODEL
 from zwaif_fallback.ui.components import title
 from zwaif_fallback.ui.section import Panel, build
 

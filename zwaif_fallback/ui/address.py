@@ -1,17 +1,13 @@
 """Fallback Host: a second server's address, and whether it answers.
 
 The check asks the saved address only, with one request of a fixed form, and tells what came of it in words of its own:
-a page that anybody may call must not be a way to look at other servers, nor to send the key to one.
+a page that anybody may call must not be a way to look at other servers. A host that was named here is asked on this
+machine and in the private network only, and gets no key.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import json
-import os
-import queue
 import re
-import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -19,26 +15,22 @@ from urllib.parse import urlsplit
 
 import requests
 
-from zwaif_fallback.chain import same_server
-from zwaif_fallback.engines.remote import KEY_VARIABLE, PASS_HEADER, base_url
-from zwaif_fallback.ui.changes import HOST, Changes, Seen
+from zwaif_fallback.addresses import HOST, NAME, Place, place, same_server, trusts
+from zwaif_fallback.engines.remote import WANTS_KEY, Deadlines, base_url, second_server
+from zwaif_fallback.errors import EngineError
+from zwaif_fallback.ui.changes import Changes, Seen
 from zwaif_fallback.ui.components import Components, paragraph, problem, text_of
+from zwaif_hooks.messages import FailureKind
+from zwaif_hooks.pump import PrimaryError
 
 CONNECT_SECONDS, WHOLE_SECONDS = 3.0, 6.0
-LONGEST_ANSWER = 1_000_000
-"""Bytes of a list of models."""
+BY_HAND = "zwaif-fallback settings set API_FALLBACK_HOST"
 SHOWN_MODELS = 8
 _PATH = re.compile(r"(/[\w.-]{1,40}){0,4}/?", re.ASCII)
 _STATUS = {
-    401: f"It wants another key. Set {KEY_VARIABLE} in the environment of Z-Waif",
-    403: f"It wants another key. Set {KEY_VARIABLE} in the environment of Z-Waif",
     404: "There is a server, but it does not speak the OpenAI API at this address. Check the port and the path",
     429: "It asks for a pause: too many requests. Try again later",
 }
-
-
-class CheckFailed(Exception):
-    """``str(error)`` is our own sentence, with the remedy."""
 
 
 class Address:
@@ -48,18 +40,28 @@ class Address:
         self,
         changes: Changes,
         main: Callable[[], list[str]] = list,
-        ask: Callable[[str], list[str]] | None = None,
     ) -> None:
         """``main`` gives the addresses of Z-Waif's own server."""
         self._changes, self._main = changes, main
-        self._ask = ask or list_models
 
     def change(self, text: object, seen: Seen = "") -> tuple[str, str, Seen]:
         """Host, outcome, and what the window has seen now; the previous host where the new one cannot be used."""
         address = text_of(text)
-        wrong = host_problem(address, self._main()) or self._changes.set(HOST, address)
-        said = problem(wrong) or paragraph(self._changes.saved(HOST))
+        wrong = host_problem(address, self._main()) or self._too_far(address) or self._changes.set(HOST, address)
+        said = problem(wrong) or paragraph(f"{self._changes.saved(HOST)}{self._terms(address)}")
         return self._changes.get(HOST), said, self._changes.noted(seen, HOST)
+
+    def _too_far(self, address: str) -> str:
+        """Whoever reaches the page must not send the companion's words into the world."""
+        if not address or trusts(self._changes.get, address) or place(_name(address)) is not Place.ELSEWHERE:
+            return ""
+        return f"{address} is outside your private network. Name it by hand: {BY_HAND} {address}"
+
+    def _terms(self, address: str) -> str:
+        """What a host that was named here gets; a name's place is known when it is asked."""
+        if not address or trusts(self._changes.get, address) or place(_name(address)) is Place.THIS_MACHINE:
+            return ""
+        return f" Named here, it gets no key, and is asked in your own network only. To trust it: {BY_HAND} {address}"
 
     def check(self, text: object) -> str:
         """Whether the saved address answers, in what time, and with which models."""
@@ -74,9 +76,14 @@ class Address:
     def _checked(self, saved: str) -> str:
         shown, started = urlsplit(base_url(saved)).netloc, time.monotonic()
         try:
-            names = self._ask(saved)
-        except CheckFailed as error:
-            return problem(f"{shown}: {error}.")
+            chat = second_server(self._changes.get, saved, "", Deadlines(CONNECT_SECONDS, WHOLE_SECONDS))
+            names = chat.models(WHOLE_SECONDS)
+        except EngineError as error:
+            asked = error.__cause__
+            if not isinstance(asked, PrimaryError):
+                return problem(str(error))
+            said = f"It wants another key: {chat.key_remedy()}" if asked.status in WANTS_KEY else _told(asked)
+            return problem(f"{shown}: {said}.")
         seconds = time.monotonic() - started
         if not names:
             return problem(f"{shown} answered in {seconds:.2f} s, but has no model loaded. Load one there.")
@@ -120,7 +127,7 @@ def host_problem(text: str, main: Iterable[str] = ()) -> str:
             and not any(char.isspace() or char in "\\@?#" for char in text)
             and _PATH.fullmatch(parts.path) is not None
         )
-        good = good and not _is_link_local(parts.hostname or "")
+        good = good and bool(NAME.fullmatch(parts.hostname or "")) and place(parts.hostname or "") is not Place.NOWHERE
     except ValueError:
         good = False
     if not good:
@@ -130,83 +137,28 @@ def host_problem(text: str, main: Iterable[str] = ()) -> str:
     return ""
 
 
-def list_models(address: str, seconds: float = WHOLE_SECONDS) -> list[str]:
-    """Names of the models a server offers, by the OpenAI API; redirects are not followed.
-
-    Raises:
-        CheckFailed: it gave no such list in time.
-    """
-    told: queue.SimpleQueue[list[str] | CheckFailed] = queue.SimpleQueue()
-
-    def ask() -> None:
-        try:
-            told.put(_names(_fetched(f"{base_url(address)}/models")))
-        except CheckFailed as error:
-            told.put(error)
-        except Exception as error:  # a thread has no caller, and the page waits for an answer
-            told.put(CheckFailed(f"It could not be asked ({type(error).__name__})"))
-
-    # A socket's time limit is for each byte: only a thread that may be left behind keeps a limit for the whole.
-    threading.Thread(target=ask, name="zwaif-fallback-check", daemon=True).start()
-    try:
-        answer = told.get(timeout=seconds)
-    except queue.Empty:
-        raise CheckFailed(
-            f"It did not finish its answer within {seconds:g} s. It may be busy, or no LLM server"
-        ) from None
-    if isinstance(answer, CheckFailed):
-        raise answer
-    return answer
+def _told(error: PrimaryError) -> str:
+    """What came of a check, in words of ours: nothing that a server said, nor where a name leads."""
+    if error.status is not None:
+        return _STATUS.get(error.status, f"It refused, with HTTP {error.status}")
+    original = error.original
+    if isinstance(original, requests.exceptions.SSLError):
+        return "No safe connection. Check http:// or https://"
+    if isinstance(original, requests.exceptions.ConnectTimeout):
+        return f"Nothing answered within {CONNECT_SECONDS:g} s. Check the address and the firewall"
+    if isinstance(original, (requests.exceptions.Timeout, TimeoutError)):
+        return f"It did not finish its answer within {WHOLE_SECONDS:g} s. It may be busy, or no LLM server"
+    if error.kind is FailureKind.UNREADABLE:
+        return "It answers, but not with a list of models. It may be no LLM server"
+    if original is not None:
+        return "Nothing answers there. Start the server, or correct the address"
+    return f"It is not asked: {error.cause}"
 
 
-def _fetched(url: str) -> bytes:
-    key = os.environ.get(KEY_VARIABLE, "")
-    headers = {**PASS_HEADER, **({"Authorization": f"Bearer {key}"} if key else {})}
-    try:
-        with requests.Session() as session:
-            session.trust_env = False  # neither a proxy nor a password file of this machine
-            limits = (CONNECT_SECONDS, CONNECT_SECONDS)
-            with session.get(url, headers=headers, stream=True, allow_redirects=False, timeout=limits) as answer:
-                if answer.status_code != 200:
-                    raise CheckFailed(_STATUS.get(answer.status_code, f"It refused, with HTTP {answer.status_code}"))
-                return _read(answer)
-    except requests.exceptions.ConnectTimeout as error:
-        raise CheckFailed(
-            f"Nothing answered within {CONNECT_SECONDS:g} s. Check the address and the firewall"
-        ) from error
-    except requests.exceptions.Timeout as error:
-        raise CheckFailed("It accepted the connection and said nothing. It may be busy, or no LLM server") from error
-    except requests.exceptions.SSLError as error:
-        raise CheckFailed("No safe connection. Check http:// or https://") from error
-    except (requests.RequestException, OSError) as error:
-        raise CheckFailed("Nothing answers there. Start the server, or correct the address") from error
-
-
-def _read(answer: requests.Response) -> bytes:
-    body = bytearray()
-    for piece in answer.iter_content(65536):
-        body += piece
-        if len(body) > LONGEST_ANSWER:
-            raise CheckFailed("Its list of models does not end. It may be no LLM server")
-    return bytes(body)
-
-
-def _names(body: bytes) -> list[str]:
-    try:
-        return [str(entry["id"]) for entry in json.loads(body)["data"]]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckFailed("It answers, but not with a list of models. It may be no LLM server") from error
+def _name(address: str) -> str:
+    return urlsplit(base_url(address)).hostname or ""
 
 
 def _harmless(name: str) -> str:
     """A name that a server gave itself, as part of a sentence of ours."""
     return "".join(char if char.isprintable() else "?" for char in name)[:60]
-
-
-def _is_link_local(host: str) -> bool:
-    """Addresses that only a machine's own network card answers, such as a cloud's service of passwords."""
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    return address.is_link_local or address.is_multicast

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from zwaif_fallback.addresses import HOST, TRUSTED
 from zwaif_fallback.settings import SETTINGS
-from zwaif_fallback.ui.changes import ENABLED, HOST, MODEL, Changes, Seen
+from zwaif_fallback.ui.changes import ENABLED, MODEL, Changes, Seen
 from zwaif_fallback.ui.components import Components
 from zwaif_hooks.host.settings import Setting
 
-FILE_SETTINGS = frozenset({"FALLBACK_MODEL_DIR", "API_FALLBACK_LAST_WORDS", "API_FALLBACK_VISION_MODEL"})
-"""They may name places on the disk, so they are changed in ``.env`` only: Gradio's functions are open to anybody."""
+FILE_SETTINGS = frozenset({"FALLBACK_MODEL_DIR", "API_FALLBACK_LAST_WORDS", "API_FALLBACK_VISION_MODEL", TRUSTED})
+"""They may name places on the disk, or who gets the key, so they are changed in ``.env`` only: Gradio's functions are
+open to anybody."""
 _SLIDER_END = 120
 """Seconds at the right end of a slider, where the setting allows more; the number beside it takes the rest."""
 

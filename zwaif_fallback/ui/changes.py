@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zwaif_fallback.addresses import HOST, NOBODY, TRUSTED
 from zwaif_fallback.ui.components import title
 from zwaif_hooks.host import envfile
 from zwaif_hooks.host.settings import Setting, SettingProblem, SettingsStore
 
 ENABLED = "API_FALLBACK_ENABLED"
 MODEL = "API_FALLBACK_MODEL"
-HOST = "API_FALLBACK_HOST"
 
 LONGEST_INPUT = 1000
 """Characters that any text box of the page may hold."""
@@ -178,9 +178,30 @@ class Changes:
         if value is None:
             return self._unset(name)
         try:
+            self._settings.setting(name).parse(value)
+            if name == HOST and (wrong := self._keep_trust()):
+                return wrong
             self._settings.set(name, value)
         except SettingProblem as problem:  # one that was only not saved acts all the same
             return str(problem).replace(name, title(self._settings.setting(name)))
+        return ""
+
+    def _keep_trust(self) -> str:
+        """Write down which host has the key and the trust by now, so that it keeps them also after a restart.
+
+        Why that cannot be, where it cannot: then the host must stay, too.
+        """
+        trusted = str(self.get(TRUSTED) or self.get(HOST) or NOBODY)
+        try:
+            if self._tree is None:
+                self._settings.set(TRUSTED, trusted)
+            elif envfile.read(self._tree / ".env").get(TRUSTED) != trusted:
+                envfile.write(self._tree / ".env", TRUSTED, trusted)
+                self._settings.reload()
+        except (SettingProblem, envfile.EnvFileError) as problem:
+            return str(problem)
+        if self.get(TRUSTED) != trusted:
+            return f"{TRUSTED} is an empty environment variable: take it out there, or change the host by hand."
         return ""
 
     def _unset(self, name: str) -> str:

@@ -8,12 +8,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from zwaif_fallback.addresses import HOST
 from zwaif_fallback.models.auto import env_values, is_auto
 from zwaif_fallback.outages import Outages
 from zwaif_fallback.ui import advanced
 from zwaif_fallback.ui.address import Address, AddressControls
 from zwaif_fallback.ui.advanced import Advanced, AdvancedControls
-from zwaif_fallback.ui.changes import ENABLED, HOST, MODEL, Changes, Seen
+from zwaif_fallback.ui.changes import ENABLED, MODEL, Changes, Seen
 from zwaif_fallback.ui.chat import ChatLine
 from zwaif_fallback.ui.components import Components, paragraph, problem, text_of
 from zwaif_fallback.ui.fetching import Download, Fetching

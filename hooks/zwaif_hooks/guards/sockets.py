@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from zwaif_hooks import loopback
 from zwaif_hooks.deadlines import is_loopback
-from zwaif_hooks.pump import Closers, Patience
+from zwaif_hooks.messages import FailureKind
+from zwaif_hooks.pump import Closers, Patience, PrimaryError
 
 if TYPE_CHECKING:
     import httpx
@@ -155,11 +156,20 @@ class _PatientFile(io.RawIOBase):
         super().close()
 
 
-def watched_session(like: requests.Session) -> requests.Session:
-    """A session like Z-Waif's own, without its retries (with a fallback ready, six seconds of back-off help nobody)."""
+Refuse = Callable[[str], str]
+"""Says why a connection to an address (a number) must not be used; empty where it may be."""
+
+
+def watched_session(like: requests.Session, refuse: Refuse | None = None) -> requests.Session:
+    """A session like Z-Waif's own, without its retries (with a fallback ready, six seconds of back-off help nobody).
+
+    Args:
+        refuse: is asked about each connection before a byte is sent: a name may lead elsewhere at any time. Then the
+            request ends with :class:`PrimaryError`. Adapters are kept for each; pass the same object again.
+    """
     session: requests.Session = object.__new__(type(like))
     session.__dict__.update(like.__dict__)
-    session.adapters = _adapters()
+    session.adapters = _adapters(refuse)
     return session
 
 
@@ -295,8 +305,8 @@ class _WatchedStream:
         return getattr(self._stream, name)
 
 
-@lru_cache(maxsize=1)
-def _adapters() -> Any:
+@lru_cache(maxsize=8)
+def _adapters(refuse: Refuse | None) -> Any:
     """For every session of ours: nothing of a request stays in them, as each connection serves for one."""
     from requests.adapters import HTTPAdapter
     from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
@@ -320,6 +330,13 @@ def _adapters() -> Any:
             reported(self)
 
         def _new_conn(self) -> Any:
+            sock = self._connected()
+            if refuse is not None and (why_not := refuse(str(sock.getpeername()[0]))):
+                sock.close()
+                raise PrimaryError(FailureKind.UNKNOWN, why_not)
+            return sock
+
+        def _connected(self) -> Any:
             elsewhere = not is_loopback(self._dns_host) or self.source_address or hasattr(self, "_socks_options")
             if elsewhere or not isinstance(self.timeout, (int, float)):
                 return super()._new_conn()  # type: ignore[misc]
