@@ -177,7 +177,10 @@ class Primary:
 
         A server that was away has an empty memory without anybody's doing, and one that has no such model loads none.
         """
-        return self._was_away or (self._last_failure is not None and self._last_failure.kind in FOR_THE_USER)
+        return self._was_away or self._is_for_the_user()
+
+    def _is_for_the_user(self) -> bool:
+        return self._last_failure is not None and self._last_failure.kind in FOR_THE_USER
 
     def first_time(self, what: str) -> bool:
         """Whether ``what`` was not told to the user yet; from now on it was."""
@@ -243,9 +246,8 @@ class Primary:
                 self._close_breaker()
 
     def _pause(self) -> float:
-        failure = self._last_failure
         pause = PROBE_SECONDS
-        if failure is not None and failure.kind in FOR_THE_USER:
+        if self._is_for_the_user():
             patient = self._clock.now() - self._changed_at > PATIENCE_SECONDS
             pause = SLOW_PROBE_SECONDS * (4 if patient else 1)
         return max(pause * random.uniform(0.8, 1.2), self._not_before - self._clock.now())
@@ -273,9 +275,11 @@ class Primary:
         try:
             word = self._word_of(probe, patience)
         except PrimaryError as error:
-            if error.kind is not FailureKind.FIRST_TOKEN_TIMEOUT:
+            silent = error.kind is FailureKind.FIRST_TOKEN_TIMEOUT
+            if not silent:
                 self._silences = 0
-            self._last_failure = PrimaryFailure(error.kind, error.cause, status=error.status, said=error.said)
+            if not (silent and self._is_for_the_user()):  # silence does not take back that it has no such model
+                self._last_failure = PrimaryFailure(error.kind, error.cause, status=error.status, said=error.said)
             self._not_before = self._clock.now() + (error.retry_after or 0.0)
             return False
         self._silences = 0

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 
 def main(model: str, key: str = "") -> None:
+    # Off the standard handle: while a thread reads from stdin, Windows lets no other one load a C runtime.
+    source = os.fdopen(os.dup(0), "rb")
+    with Path(os.devnull).open("rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
     from xllamacpp import CommonParams, Server  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
     params = CommonParams()
@@ -19,7 +24,7 @@ def main(model: str, key: str = "") -> None:
         params.api_keys = [key]
     server = Server(params)
     print(server.listening_address, flush=True)
-    sys.stdin.buffer.read()
+    source.read()
     os._exit(0)  # leaving the interpreter while it generates is a crash
 
 

@@ -41,8 +41,8 @@ def patient(guarded: Guarded, installed: None) -> None:
 
 def take_time(guarded: Guarded) -> None:
     """To be called first: on a slower clock. The library needs a quarter of a second to make a client where others are
-    at work too, and a probe is not to be given up for that."""
-    guarded.clock.speed = 10.0
+    at work too, in Wine a second, and a probe is not to be given up for that."""
+    guarded.clock.speed = 4.0
 
 
 def wait_for(guarded: Guarded, first_token: float, stall: float = PATIENT) -> None:

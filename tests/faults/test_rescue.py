@@ -183,6 +183,7 @@ def test_what_a_plugin_asks_an_llm_itself_is_passed_through(
     guarded: Guarded, server: FaultServer, ask_http: Ask, ask_ollama: Ask, library: str
 ) -> None:
     """Its server fails too: the plugin sees that, and is not asked to answer its own question."""
+    guarded.clock.speed = 10.0  # to make its client may take a plugin half a second
     seen: list[str] = []
 
     def asks() -> Iterator[str]:

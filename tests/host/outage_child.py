@@ -117,14 +117,16 @@ class Host:
 
 
 def main(log: Path) -> int:
-    """Serve commands until stdin ends."""
-    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    with log.open("w", encoding="utf-8") as sink:
+    """Serve commands until their pipe ends."""
+    # Off the standard handles: while a thread reads from stdin, Windows lets no other one import numpy.
+    commands, events = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
+    with log.open("w", encoding="utf-8") as sink, Path(os.devnull).open(encoding="utf-8") as nothing:
+        os.dup2(nothing.fileno(), 0)
         os.dup2(sink.fileno(), 1)
         os.dup2(sink.fileno(), 2)
         sys.path[0] = str(Path.cwd())
         host = Host()
-        for line in sys.stdin:
+        for line in commands:
             error = ""
             try:
                 host.do(json.loads(line))

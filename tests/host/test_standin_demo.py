@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,7 @@ from zwaif_fallback.demo.primary import reply_to
 @pytest.mark.slow
 def test_every_message_is_answered_by_the_one_who_should() -> None:
     out = io.StringIO()
-    started = time.monotonic()
     assert demo.run(out=out) == 0, out.getvalue()
-    assert time.monotonic() - started < 60
     who = re.findall(r"answered by (the [^(\n]*model|the LLM server)", out.getvalue())
     assert who == [demo.SERVER, demo.SERVER, demo.BOTH, demo.FALLBACK, demo.FALLBACK, demo.SERVER]
 

@@ -483,6 +483,20 @@ def test_a_server_that_was_found_away_may_load_its_model_in_this_outage(
     assert not watched.primary.may_load()
 
 
+def test_a_silent_probe_does_not_take_back_that_there_is_no_such_model(
+    watched: Watched, there: threading.Event
+) -> None:
+    """Otherwise the next probe finds the model out of memory, takes that for health, and the outage begins again."""
+    there.set()
+    probe = Probe(PrimaryError(FailureKind.FIRST_TOKEN_TIMEOUT, "silent"))
+    begin_outage(watched, failure(FailureKind.NO_MODEL), probe)
+    watched.clock.next_wait()
+    watched.clock.move(module.SLOW_PROBE_SECONDS * 2)
+    watched.clock.next_wait()
+    assert probe.count == 1
+    assert watched.primary.may_load()
+
+
 def not_loaded(_: Closers) -> Iterator[Chunk]:
     yield module.NOT_LOADED
 

@@ -12,6 +12,7 @@ import argparse
 import os
 import sys
 import threading
+from pathlib import Path
 
 import utils.hotkeys
 import utils.settings
@@ -169,6 +170,14 @@ COMMANDS = {
 }
 
 
+def off_the_standard_handle():
+    """What stdin brings. While a thread reads from stdin itself, Windows lets no other one import numpy."""
+    lines = os.fdopen(os.dup(0), encoding=sys.stdin.encoding, errors="replace")
+    with Path(os.devnull).open() as nothing:
+        os.dup2(nothing.fileno(), 0)
+    return lines
+
+
 def command_line():
     parser = argparse.ArgumentParser(description="Chat with the stand-in host.")
     parser.add_argument("--once", metavar="TEXT", help="send one message, then leave")
@@ -178,7 +187,7 @@ def command_line():
         main_converse(options.once)
         return 0
     print(f"Say something; {', '.join(COMMANDS)} or /quit.", flush=True)
-    for line in sys.stdin:
+    for line in off_the_standard_handle():
         text = line.rstrip("\r\n")
         if text == "/quit":
             break
