@@ -121,6 +121,8 @@ def _change_lines(facts: dict[str, Any]) -> Iterator[str]:
     yield f"{name} = {written}".rstrip() + f"   (in {facts['file']}; {was})"
     if not written and facts["text"]:
         yield f"Empty means the default: {facts['text']}"
+    if name == HOST and written:
+        yield "A key in API_FALLBACK_API_KEY goes there, over https or to this machine, and nowhere else."
     if facts["overruled"]:
         yield f"{name} is also set as an environment variable, which counts more: remove it there."
 

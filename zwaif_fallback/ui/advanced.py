@@ -8,7 +8,7 @@ from typing import Any
 from zwaif_fallback.addresses import HOST, TRUSTED
 from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.ui.changes import ENABLED, MODEL, Changes, Seen
-from zwaif_fallback.ui.components import Components
+from zwaif_fallback.ui.components import Components, without_folders
 from zwaif_hooks.host.settings import Setting
 
 FILE_SETTINGS = frozenset({"FALLBACK_MODEL_DIR", "API_FALLBACK_LAST_WORDS", "API_FALLBACK_VISION_MODEL", TRUSTED})
@@ -40,7 +40,7 @@ class Advanced:
         before = self._changes.get(name)
         wrong = self._changes.set(name, round(value, 2) if isinstance(value, float) else value)
         if wrong:
-            shown = self._update(value=self._changes.get(name), info=f"\u26a0 {wrong}")
+            shown = self._update(value=self._changes.get(name), info=f"\u26a0 {without_folders(wrong)}")
             return shown, self._changes.noted(seen, name)
         said = "" if self._changes.get(name) == before else "\u2713 Saved. "
         return self._update(info=f"{said}{self._help[name]}"), self._changes.noted(seen, name)

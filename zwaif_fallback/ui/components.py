@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from zwaif_hooks.host.settings import Setting, SettingsStore
 
 Function = Callable[..., Any] | None
+_FOLDERS = re.compile(r"(?<![\w./:\\~-])(?:[A-Za-z]:[\\/]|\\\\|/)(?:[^\s'\"<>|:;,()\\/]+[\\/])+")
+"""Of an absolute path, all but its last name. Neither a URL's nor those of ``owner/name``."""
 
 
 class Components:
@@ -82,14 +86,30 @@ class Components:
         event(function, inputs=inputs, outputs=outputs, show_progress="hidden", **limit, **self._hidden, **how)
 
 
+def without_folders(text: str) -> str:
+    """``…/.env`` for each absolute path: whoever opens the page need not know how this computer's disks are laid out.
+
+    The console and the log have the whole of it.
+    """
+    home = str(Path.home())
+    # By itself: its name may hold spaces, at which the search for paths must end.
+    text = re.sub(rf"{re.escape(home)}(?=[\\/])", "/home/~", text) if len(home) > 1 else text
+    return _FOLDERS.sub("…/", text)
+
+
+def as_html(text: str) -> str:
+    """Whatever it holds is text, never markup, and no absolute path."""
+    return escape(without_folders(text))
+
+
 def paragraph(text: str) -> str:
-    """One line of ours; whatever it holds is text, never markup."""
-    return f"<p>{escape(text)}</p>" if text else ""
+    """One line of ours."""
+    return f"<p>{as_html(text)}</p>" if text else ""
 
 
 def problem(text: str) -> str:
     """The same for what went wrong, to be shown at the control that it concerns."""
-    return f'<p role="alert" style="color:#c2670c;font-weight:600">&#9888; {escape(text)}</p>' if text else ""
+    return f'<p role="alert" style="color:#c2670c;font-weight:600">&#9888; {as_html(text)}</p>' if text else ""
 
 
 def title(setting: Setting) -> str:

@@ -14,6 +14,7 @@ from zwaif_fallback import speaking
 from zwaif_fallback.chain import LAST_WORDS
 from zwaif_fallback.outages import Outages
 from zwaif_fallback.ui import timeline
+from zwaif_fallback.ui.components import as_html
 from zwaif_fallback.ui.needs import Service
 from zwaif_fallback.ui.shelf import Shelf
 from zwaif_hooks.primary import PrimaryBook, PrimaryStatus
@@ -106,7 +107,7 @@ class Live:
             who = speaking.stand_in(last.answered_by, self._host(), self._shelf.shown)
         told = any(one.state == "open" for one in self._statuses())
         why = f" Why: {last.detail or last.cause}." if last.cause and not told else ""
-        return escape(f"Last reply at {when}, after {last.seconds:.1f} s, by {who}.{why}")
+        return as_html(f"Last reply at {when}, after {last.seconds:.1f} s, by {who}.{why}")
 
     def _is_on(self) -> bool:
         return bool(self._setting("API_FALLBACK_ENABLED"))
@@ -122,7 +123,7 @@ class Live:
 
 
 def _row(one: PrimaryStatus, program: str, then: str = " It is used again as soon as it can answer.") -> str:
-    return _dot(_DOTS.get(one.state, timeline.GREY)) + escape(_state(one, f"{program} ({one.name})", then))
+    return _dot(_DOTS.get(one.state, timeline.GREY)) + as_html(_state(one, f"{program} ({one.name})", then))
 
 
 def _state(one: PrimaryStatus, who: str, then: str) -> str:

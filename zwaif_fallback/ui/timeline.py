@@ -8,6 +8,7 @@ from html import escape
 
 from zwaif_fallback.chain import LAST_WORDS
 from zwaif_fallback.outages import Outage
+from zwaif_fallback.ui.components import as_html
 from zwaif_hooks.records import BY_PRIMARY, TurnRecord
 
 MINUTES = 60
@@ -101,7 +102,7 @@ def _band(one: Outage, now: float) -> str:
     title = f"{one.primary} was away from {when}, {duration(one.seconds(now))}: {one.cause}"
     return (
         f'<rect x="{left:.1f}" y="2" width="{max(5.0, right - left):.1f}" height="{_FLOOR - 2}" fill="{RED}" '
-        f'fill-opacity="0.3"><title>{escape(title)}</title></rect>'
+        f'fill-opacity="0.3"><title>{as_html(title)}</title></rect>'
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from zwaif_fallback.errors import FallbackError
 from zwaif_fallback.ui.changes import LONGEST_INPUT
-from zwaif_fallback.ui.components import Components, text_of
+from zwaif_fallback.ui.components import Components, text_of, without_folders
 from zwaif_fallback.ui.needs import Service
 from zwaif_hooks.host import log
 
@@ -36,10 +36,10 @@ class Trial:
         try:
             yield from self._reply(text_of(message)[:LONGEST_INPUT] or MESSAGE, self._tried(model), started)
         except FallbackError as error:
-            yield f"{NO_REPLY} {error}"
+            yield without_folders(f"{NO_REPLY} {error}")
         except Exception as error:  # the test is there to show what fails, whatever it is
             log.report(f"The test of the fallback failed: {type(error).__name__}: {error}", error)
-            yield f"{NO_REPLY} The test failed: {type(error).__name__}: {error}"
+            yield without_folders(f"{NO_REPLY} The test failed: {type(error).__name__}: {error}")
 
     def _reply(self, message: str, model: str, started: float) -> Iterator[str]:
         answer, text, first, shown = self._service.test_reply(message, model), "", None, 0.0
