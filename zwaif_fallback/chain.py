@@ -12,6 +12,7 @@ import html
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 from zwaif_fallback import conversation, prompts
@@ -19,10 +20,12 @@ from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel
 from zwaif_fallback.errors import FallbackError, ModelError, WorkerDied, WorkerHung
 from zwaif_fallback.history import History
 from zwaif_fallback.last_words import LastWords
+from zwaif_fallback.pieces import Pieces
 from zwaif_fallback.stops import StopFilter
 from zwaif_hooks.host import log
 from zwaif_hooks.joining import Joiner, LastWordJoiner, split_at_last_word
 from zwaif_hooks.messages import Answer, ChatRequest, Message, ModelInfo, PrimaryFailure, Purpose, Sampling
+from zwaif_hooks.pump import Closers
 
 FormatPrompt = Callable[[Sequence[Message], ModelInfo, str], "str | None"]
 """The hook ``format_prompt``, asked through the plugin manager."""
@@ -89,16 +92,19 @@ class Chain:
     def answer(self, request: ChatRequest, failure: PrimaryFailure) -> Answer:
         """The answer, made while its ``pieces`` are read; they end after at least some text."""
         answer = Answer((), exact=True, keeps_time=True)
-        answer.pieces = self._pieces(request, failure.delivered, answer)
+        answer.pieces = Pieces(partial(self._pieces, request, failure.delivered, answer))
         return answer
 
-    def _pieces(self, request: ChatRequest, delivered: str, answer: Answer) -> Iterator[str]:
+    def _pieces(
+        self, request: ChatRequest, delivered: str, answer: Answer, closers: Closers
+    ) -> Generator[str, None, None]:
         begun, speakers, counts = delivered, list[str](), list[int | None]()
         for tier in self._tiers(request):
-            said = ""
+            said = problem = ""
             pieces: Iterator[str] = iter(())
             try:
                 name, pieces = tier.speak(request, begun)
+                closers.add(getattr(pieces, "close", bool))
                 with contextlib.closing(_without_leading_space(pieces, bool(begun))) as source:
                     for piece in source:
                         if not said:
@@ -108,16 +114,19 @@ class Chain:
                         yield piece
                 if said.strip() or _had_nothing_to_add(tier, begun):
                     return
-                self._tell(f"{name} gave an empty reply; trying the next.")
+                problem = f"{name} gave an empty reply; trying the next."
             except FallbackError as error:
-                self._tell(str(error))
+                problem = str(error)
             except Exception as error:  # Whatever one tier dies of, the next must get its chance.
-                self._tell(f"The fallback failed in an unexpected way and the next is tried.{details(error)}")
+                problem = f"The fallback failed in an unexpected way and the next is tried.{details(error)}"
             finally:
                 if said:
                     counts.append(getattr(pieces, "tokens", None))
                     known = [count for count in counts if count is not None]
                     answer.tokens = sum(known) if len(known) == len(counts) else None
+            if closers.closed:  # what ended it so is no problem of its own
+                return
+            self._tell(problem)
             begun += said
 
     def _tell(self, problem: str) -> None:
@@ -213,28 +222,30 @@ class RemoteTier:
     def speak(self, request: ChatRequest, begun: str) -> tuple[str, Iterator[str]]:
         """Another server knows no more of the character and sees no more pictures than a local model does."""
         request = self._see(request)
-        return self._name, self._continued(request, begun) if begun else self._ask(request, "")
+        return self._name, Pieces(partial(self._continued if begun else self._ask, request, begun))
 
-    def _ask(self, request: ChatRequest, partial: str) -> Iterator[str]:
-        return self._connect().stream(
+    def _ask(self, request: ChatRequest, begun: str, closers: Closers) -> Generator[str, None, None]:
+        pieces = self._connect().stream(
             conversation.whole(request),
             sampling=request.sampling,
             stop=request.stop,
             max_tokens=request.max_tokens or LONGEST_REPLY,
-            partial=prompts.plain(partial, conversation.ANY_MODEL),
+            partial=prompts.plain(begun, conversation.ANY_MODEL),
         )
+        closers.add(getattr(pieces, "close", bool))
+        yield from _closable(pieces)
 
-    def _continued(self, request: ChatRequest, begun: str) -> Iterator[str]:
+    def _continued(self, request: ChatRequest, begun: str, closers: Closers) -> Generator[str, None, None]:
         """What follows ``begun``. The server is given whole words only: it tokenizes half a word like any other text,
         and those that start the word anew would leave open where it ends. When it goes on with another word, that one
         was meant to stay, and it is asked once more with everything."""
         given, _ = split_at_last_word(begun)
         if given:
             joiner = LastWordJoiner(begun)
-            yield from _joined(self._ask(request, given), joiner)
+            yield from _joined(self._ask(request, given, closers), joiner)
             if not joiner.failed:
                 return
-        yield from _joined(self._ask(request, begun), Joiner(begun))
+        yield from _joined(self._ask(request, begun, closers), Joiner(begun))
 
 
 def _joined(pieces: Iterator[str], joiner: Joiner | LastWordJoiner) -> Iterator[str]:
@@ -274,7 +285,7 @@ class LocalTier:
         loaded = self._ready()
         request = self._see(request)  # afterwards: the model that replies has the first claim on the memory
         stats: list[GenerationStats] = []
-        return loaded.info.name, Counted(self._through_a_restart(request, begun, loaded, stats), stats)
+        return loaded.info.name, Counted(Pieces(partial(self._through_a_restart, request, begun, loaded, stats)), stats)
 
     def read_ahead(self, request: ChatRequest, reply: str, model: ModelInfo, read: Callable[[str], object]) -> None:
         """Have ``read`` take in what the prompt after ``reply`` will begin with; only a chat goes on after one."""
@@ -286,22 +297,22 @@ class LocalTier:
             read(begun)
 
     def _through_a_restart(
-        self, request: ChatRequest, begun: str, loaded: LoadedModel, stats: list[GenerationStats]
-    ) -> Iterator[str]:
+        self, request: ChatRequest, begun: str, loaded: LoadedModel, stats: list[GenerationStats], closers: Closers
+    ) -> Generator[str, None, None]:
         """When the worker dies, once: load again and go on from the last character."""
         text = ""
         try:
-            with contextlib.closing(self._fresh(request, begun, loaded, stats)) as pieces:
+            with contextlib.closing(self._fresh(request, begun, loaded, stats, closers)) as pieces:
                 for piece in pieces:
                     text += piece
                     yield piece
             return
         except (WorkerDied, WorkerHung) as error:
             self._say(f"{error} Starting it again.")
-        yield from self._fresh(request, begun + text, self._ready(), stats)
+        yield from self._fresh(request, begun + text, self._ready(), stats, closers)
 
     def _fresh(
-        self, request: ChatRequest, begun: str, loaded: LoadedModel, stats: list[GenerationStats]
+        self, request: ChatRequest, begun: str, loaded: LoadedModel, stats: list[GenerationStats], closers: Closers
     ) -> Generator[str, None, None]:
         """A reply that is none of the recent ones. Held back only while it could still become one of them."""
         generation = self._generation(request, begun, loaded.info)
@@ -309,7 +320,7 @@ class LocalTier:
         for attempt in range(ATTEMPTS):
             held, passed = "", False
             stats.append(GenerationStats())
-            spoken = self._lines(generation, own_stops, bool(begun), stats[-1])
+            spoken = self._lines(generation, own_stops, bool(begun), stats[-1], closers)
             name = "" if begun else request.persona.char_name
             with contextlib.closing(_without_own_name(spoken, name)) as pieces:
                 for piece in pieces:
@@ -325,11 +336,13 @@ class LocalTier:
             generation = replace(generation, sampling=hotter(generation.sampling, attempt))
 
     def _lines(
-        self, generation: Generation, stops: tuple[str, ...], begun: bool, stats: GenerationStats
+        self, generation: Generation, stops: tuple[str, ...], begun: bool, stats: GenerationStats, closers: Closers
     ) -> Generator[str, None, None]:
         """Pieces up to a line break where Z-Waif wants one line; breaks before the first word do not count."""
         until = StopFilter(stops)
-        with contextlib.closing(_closable(self._model.generate(generation, stats))) as pieces:
+        made = self._model.generate(generation, stats)
+        closers.add(getattr(made, "close", bool))
+        with contextlib.closing(_closable(made)) as pieces:
             for piece in _without_leading_space(pieces, begun):
                 if text := until.feed(piece):
                     yield text

@@ -7,8 +7,9 @@ import os
 import queue
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,10 +17,12 @@ from zwaif_fallback.busy import Busy
 from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel, LoadOptions
 from zwaif_fallback.engines.model_files import find_in_cache, is_path
 from zwaif_fallback.errors import EngineError, FallbackError, ModelError, WorkerDied, WorkerHung
+from zwaif_fallback.pieces import Pieces
 from zwaif_fallback.turns import Turn, Turns
 from zwaif_fallback.worker_process import COMMAND, Exchange, WorkerProcess
 from zwaif_fallback.worker_protocol import pack, unpack_loaded
 from zwaif_hooks.messages import Sampling
+from zwaif_hooks.pump import Closers
 
 logger = logging.getLogger(__name__)
 
@@ -133,8 +136,9 @@ class LocalModel:
             self._remember(known)
         return [known[text] for text in texts]
 
-    def generate(self, generation: Generation, stats: GenerationStats | None = None) -> Iterator[str]:
-        """Text pieces as they are made. Nothing happens before the first ``next``; closing or forgetting it stops.
+    def generate(self, generation: Generation, stats: GenerationStats | None = None) -> Pieces:
+        """Text pieces as they are made. Nothing happens before the first ``next``; closing or forgetting it stops, and
+        closing does so from any thread.
 
         A reader that stays away while others wait loses its turn and goes on where it was when it is back.
 
@@ -142,12 +146,16 @@ class LocalModel:
             FallbackError: no model can be loaded (at the first ``next``).
             WorkerDied, WorkerHung: at any ``next``; the next reply restarts the worker by itself.
         """
-        total = stats if stats is not None else GenerationStats()
+        return Pieces(partial(self._generated, generation, stats if stats is not None else GenerationStats()))
+
+    def _generated(
+        self, generation: Generation, total: GenerationStats, closers: Closers
+    ) -> Generator[str, None, None]:
         rest, text = generation, ""
-        while True:
+        while not closers.closed:
             part = GenerationStats()
             try:
-                for piece in self._one_turn(rest, part):
+                for piece in self._one_turn(rest, part, closers):
                     text += piece
                     yield piece
             finally:
@@ -373,13 +381,15 @@ class LocalModel:
 
     # Speaking
 
-    def _one_turn(self, generation: Generation, stats: GenerationStats) -> Iterator[str]:
+    def _one_turn(self, generation: Generation, stats: GenerationStats, closers: Closers) -> Iterator[str]:
         """Pieces until the end, or until the turn was lost (``finish_reason`` is ``cancelled`` then)."""
         turn = self._turns.take()
         worker: WorkerProcess | None = None
         exchange: Exchange | None = None
         try:
-            worker, exchange = self._begin(generation)
+            if closers.closed:
+                return
+            worker, exchange = self._begin(generation, closers)
             yield from self._pieces(worker, exchange, turn, stats)
         except WorkerDied:
             if not turn.evicted:
@@ -391,13 +401,15 @@ class LocalModel:
                 worker.tell("cancel", exchange.request)
             turn.give_back()
 
-    def _begin(self, generation: Generation) -> tuple[WorkerProcess, Exchange]:
+    def _begin(self, generation: Generation, closers: Closers) -> tuple[WorkerProcess, Exchange]:
         """Start generating; a worker that died or hung before it began is replaced once, unnoticed."""
         for last_try in (False, True):
             worker = self._living_worker()
             exchange = worker.ask("generate", generation=pack(generation), ahead=AHEAD)
+            closers.add(exchange.cancel)
             try:
-                self._next_event(worker, exchange)
+                if (event := self._next_event(worker, exchange))["event"] == "done":
+                    exchange.deliver(event)  # cancelled before it began
                 return worker, exchange
             except (WorkerDied, WorkerHung) as error:
                 self._note_end(worker, error)

@@ -38,6 +38,7 @@ END_SECONDS = 5.0
 """How long a worker may take to end by itself before it is killed."""
 _STDERR_LINES = 20
 _DIED: dict[str, Any] = {"event": "died"}
+_CANCELLED: dict[str, Any] = {"event": "done", "stats": {"finish_reason": "cancelled"}}
 
 _live: weakref.WeakSet[WorkerProcess] = weakref.WeakSet()
 
@@ -67,6 +68,11 @@ class Exchange:
         if message["event"] == "error":
             raise unpack_error(message)
         return message
+
+    def cancel(self) -> None:
+        """End a generation, from any thread. Whoever waits for it hears so at once; the worker may need a moment."""
+        self._worker.tell("cancel", self.request)
+        self.deliver(_CANCELLED)
 
     def waiting(self) -> bool:
         """True when an answer lies ready."""

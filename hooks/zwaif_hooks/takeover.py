@@ -311,7 +311,7 @@ class Turn:
                     return
         finally:
             rescue.stop()
-        if rescue.record is None and not (rescue.asked and failure.delivered):
+        if rescue.record is None and not self._abandoned and not (rescue.asked and failure.delivered):
             raise NobodyAnswered(failure, error)
 
     def _record(self, chars: int, answered: bool) -> TurnRecord:

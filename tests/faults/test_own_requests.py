@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
+import requests
 
 from tests.faults.conftest import Guarded
 from tests.faults.server import REPLY, FaultServer
 from tests.faults.test_clients import LOCAL, Ask, ask_http
+from zwaif_fallback.chain import Chain, RemoteTier
 from zwaif_fallback.engines.remote import RemoteChat
 from zwaif_fallback.errors import EngineError
-from zwaif_hooks.messages import Message
+from zwaif_hooks.guards import http, swap
+from zwaif_hooks.messages import ChatRequest, FailureKind, Message, PrimaryFailure
 
 __all__ = ["ask_http"]
+
+HELLO = ChatRequest("oobabooga", (Message("user", "Hello"),))
 
 
 def remote(address: str) -> Iterator[str]:
@@ -46,3 +52,28 @@ def test_with_both_servers_dead_the_next_plugin_is_asked_once(guarded: Guarded, 
         guarded.plugin.pieces = host_then_local
         assert ask_http(primary.address, stream) == LOCAL
         assert len(asked) == len(guarded.plugin.asked) == 1
+
+
+def test_a_reader_that_leaves_hangs_up_on_a_fallback_host_that_reads_the_prompt(guarded: Guarded) -> None:
+    """Through all that lies between: the turn, the plugin's thread, the chain and its tier."""
+    http.install(requests.sessions, guarded.runtime)
+    try:
+        with FaultServer() as host, FaultServer() as primary:
+            primary.fault, host.fault = "http_500", "silence"
+            guarded.plugin.pieces = (
+                Chain(lambda _: [RemoteTier(host.address, lambda: RemoteChat(host.address, "m"))], guarded.lines.append)
+                .answer(HELLO, PrimaryFailure(FailureKind.HTTP_ERROR, "broken"))
+                .pieces
+            )
+            body = {"messages": [{"role": "user", "content": "Hello"}], "stream": True}
+            reply = requests.post(f"http://{primary.address}/v1/chat/completions", json=body, stream=True)
+            reader = threading.Thread(target=lambda: list(reply.iter_lines()), daemon=True)
+            reader.start()
+            host.be_asked()
+            reply.close()
+            assert host.hung_up.wait(20)
+            reader.join(20)
+            assert not reader.is_alive()
+            assert guarded.lines == []
+    finally:
+        swap.restore(requests.Session, "request")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 import pytest
 
@@ -12,6 +12,7 @@ from zwaif_fallback.chain import LAST_WORDS, Chain, LastTier, LocalTier, RemoteT
 from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel
 from zwaif_fallback.errors import EngineError, ModelNotFound, WorkerDied
 from zwaif_fallback.last_words import LastWords, built_in_text, parse
+from zwaif_fallback.pieces import Pieces
 from zwaif_hooks.host import log
 from zwaif_hooks.messages import (
     Answer,
@@ -24,6 +25,7 @@ from zwaif_hooks.messages import (
     Purpose,
     Sampling,
 )
+from zwaif_hooks.pump import Closers
 
 Script = Sequence[str | BaseException]
 HELLO = ChatRequest("oobabooga", (Message("user", "Hello"),), max_tokens=50)
@@ -105,6 +107,33 @@ def test_the_host_goes_first_and_streams() -> None:
     assert table.text() == "Hi there." and len([p for p in table.pieces if p]) == 2
     assert table.answer.answered_by == "10.0.0.9:5000"
     assert not model.generations and not model.loads
+
+
+def test_an_answer_that_nobody_wants_any_more_ends_at_once_and_without_a_word() -> None:
+    """While the host is silent; nobody else is asked, and the user is told nothing."""
+    asked, stopped = threading.Event(), threading.Event()
+
+    class Silent(Host):
+        def stream(self, messages: Sequence[Message], **wishes: object) -> Iterator[str]:  # type: ignore[override]
+            return Pieces(self.silence)
+
+        def silence(self, closers: Closers) -> Generator[str, None, None]:
+            closers.add(stopped.set)
+            asked.set()
+            stopped.wait(20)
+            yield from ()
+
+    model = Model(["No."])
+    table = Table(model, Silent())
+    pieces = table.chain.answer(HELLO, failure()).pieces
+    said: list[str] = []
+    reader = threading.Thread(target=lambda: said.extend(pieces), daemon=True)
+    reader.start()
+    assert asked.wait(20)
+    pieces.close()  # type: ignore[attr-defined]
+    reader.join(20)
+    assert stopped.is_set() and not reader.is_alive()
+    assert (said, table.said, model.generations) == ([], [], [])
 
 
 def test_nothing_is_done_before_the_answer_is_read() -> None:

@@ -21,6 +21,7 @@ from zwaif_fallback.engines.base import Generation, GenerationStats, LoadOptions
 from zwaif_fallback.errors import EngineError, ModelError, WorkerDied, WorkerHung
 from zwaif_fallback.supervisor import LocalModel
 from zwaif_fallback.worker_process import WorkerProcess, describe_exit, worker_environment
+from zwaif_hooks.pump import Closers
 
 SCRIPT = Path(__file__).with_name("scripted_worker.py")
 REDIRECTOR = Path(__file__).with_name("redirector.py")
@@ -300,6 +301,23 @@ def test_closed_iterator_frees_the_worker_at_once(make_model: MakeModel) -> None
     assert "".join(model.generate(count(2))) == numbers("a", 2)
 
 
+def test_a_reply_that_is_waited_for_can_be_ended_by_another_thread(make_model: MakeModel) -> None:
+    model, said = make_model(), list[str]()
+    pieces, heard = model.generate(Generation("hang")), threading.Event()
+
+    def read() -> None:
+        for piece in pieces:
+            said.append(piece)
+            heard.set()
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    assert heard.wait(WAIT)
+    pieces.close()
+    reader.join(WAIT)
+    assert not reader.is_alive() and said == ["one "]
+
+
 def test_forgotten_iterator_frees_the_worker(make_model: MakeModel) -> None:
     model = make_model()
     pieces = model.generate(count())
@@ -331,9 +349,9 @@ def test_a_torn_word_stays_torn_when_the_turn_is_lost_inside_it(make_model: Make
     model, asked = make_model(abandoned_after=0.3), list[Generation]()
     begin = model._begin
 
-    def noted(generation: Generation) -> Any:
+    def noted(generation: Generation, closers: Closers) -> Any:
         asked.append(generation)
-        return begin(generation)
+        return begin(generation, closers)
 
     model._begin = noted  # type: ignore[method-assign]
     left = model.generate(Generation("count a0 a", max_tokens=300, heal=1))
@@ -351,7 +369,7 @@ def test_worker_is_only_a_little_ahead_of_its_reader(make_model: MakeModel) -> N
     left = model.generate(count(300), stats)
     next(left)
     list(model.generate(count(1)))
-    part = model._one_turn(count(300), stats)
+    part = model._one_turn(count(300), stats, Closers())
     next(part)
     list(model.generate(count(1)))
     assert len(list(part)) < 100, "all 300 were made though nobody read"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ import requests
 
 from zwaif_fallback.addresses import NAME, Place, looked_up, no_farther_than, place, refusal, trusts
 from zwaif_fallback.errors import EngineError
+from zwaif_fallback.pieces import Pieces
 from zwaif_fallback.stops import StopFilter
 from zwaif_hooks import words
 from zwaif_hooks.clock import SystemClock
@@ -116,8 +117,8 @@ class RemoteChat:
         stop: Sequence[str] = (),
         max_tokens: int = 300,
         partial: str = "",
-    ) -> Iterator[str]:
-        """The reply, piece by piece; never any part of a stop string.
+    ) -> Pieces:
+        """The reply, piece by piece; never any part of a stop string. Closing it hangs up, from any thread.
 
         Args:
             partial: the beginning of the reply, already spoken: what comes goes on from its last character.
@@ -127,8 +128,11 @@ class RemoteChat:
         """
         # Stop strings stay here: OpenAI takes four at most, transformers serve hangs on one, and others ignore them.
         body = self._body(messages, sampling or Sampling(), max_tokens, partial)
+        return Pieces(lambda closers: self._spoken(body, stop, closers))
+
+    def _spoken(self, body: dict[str, Any], stop: Sequence[str], closers: Closers) -> Generator[str, None, None]:
         stops = StopFilter(stop)
-        for piece in self._pieces(body):
+        for piece in self._pieces(body, closers):
             if text := stops.feed(piece):
                 yield text
             if stops.stopped:
@@ -153,13 +157,14 @@ class RemoteChat:
         wishes = {name: value for name, value in wishes.items() if value is not None}
         return {"messages": turns, "max_tokens": max_tokens, "stream": True, **wishes}
 
-    def _pieces(self, body: dict[str, Any]) -> Iterator[str]:
+    def _pieces(self, body: dict[str, Any], closers: Closers) -> Iterator[str]:
         """Pieces of text in time, from the thread that reads them."""
         limits, limit = self._deadlines, longest(int(body["max_tokens"]))
         patience = Known(limits.connect + limits.first_token, limits.stall)
         whole, said = SurrogateGate(), 0
         pump = Pump(partial(self._reply, body), SystemClock(), capacity=AHEAD)
         pump.start()
+        closers.add(pump.abandon)
         try:
             while (chunk := pump.take(patience)) is not None:
                 if text := whole.feed(chunk.text):
@@ -169,10 +174,11 @@ class RemoteChat:
                         logger.debug("%r did not end its reply, which was ended after %d characters.", self, said)
                         return
         except PrimaryError as error:
-            raise self._failure(error) from error
+            if not closers.closed:
+                raise self._failure(error) from error
         finally:
             pump.abandon()
-        if not said:
+        if not said and not closers.closed:
             raise self._error("the reply was empty")
 
     def _reply(self, body: dict[str, Any], closers: Closers) -> Iterator[Chunk]:
