@@ -20,6 +20,7 @@ from zwaif_hooks.host import Host, log
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
 from zwaif_hooks.primary import HARD
+from zwaif_hooks.rescue import MEANWHILE
 from zwaif_hooks.specs import hookimpl
 
 if TYPE_CHECKING:  # Z-Waif's start waits for this module; what does the work is imported in a thread of ours
@@ -77,6 +78,13 @@ def register_settings_ui(gradio: Any, host: Host) -> None:
 @hookimpl
 def fallback_answered(record: AnswerRecord) -> None:
     failure = record.failure
+    if record.answered_by == MEANWHILE:
+        waited = f"{record.first_text_after:.0f} s"
+        log.say(
+            f"No answer was ready after {waited}, so only a short line was said. It is prepared for the next message"
+        )
+        service().prepare_next(record.request, record.text)
+        return
     line = (
         f"Successfully used fallback API: {record.answered_by} answered, as {record.request.primary} "
         f"{words.what(failure)} (first words after {record.first_text_after:.1f} s)"

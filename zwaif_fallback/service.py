@@ -177,6 +177,14 @@ class FallbackService:
         self._unsaid.add(line)
         return line
 
+    def prepare_next(self, request: ChatRequest, reply: str) -> None:
+        """No answer was ready in time: the model is loaded to the end and reads on, for the next message."""
+        self._ahead.after(lambda: self._made_ready(request), reply)
+
+    def _made_ready(self, request: ChatRequest) -> ChatRequest:
+        self.ready()
+        return request
+
     def turn_over(self, request: ChatRequest, reply: str) -> None:
         """The fallback has answered: what the next prompt begins with is read while the user thinks."""
         if self._local.loaded is not None:

@@ -21,6 +21,7 @@ from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.messages import AnswerRecord, ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.primary import PrimaryBook
+from zwaif_hooks.rescue import MEANWHILE
 from zwaif_hooks.specs import hookimpl
 
 HELLO = ChatRequest("oobabooga", (Message("user", "Hello"),))
@@ -219,6 +220,17 @@ def test_a_given_reply_is_logged(said: list[str], tmp_path: Path) -> None:
     stage.manager.hook.fallback_answered(record=record)
     expected = "Successfully used fallback API: tiny answered, as 127.0.0.1:5000 is down (first words after 0.8 s)"
     assert said[-1] == expected
+
+
+def test_a_reply_that_was_not_ready_in_time_is_prepared_for_the_next_message(said: list[str], tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.start()
+    record = AnswerRecord(HELLO, DOWN, MEANWHILE, MEANWHILE, "One moment …", 24.1, 24.1)
+    stage.manager.hook.fallback_answered(record=record)
+    assert not any("Successfully" in line for line in said)
+    assert any(line.startswith("No answer was ready after 24 s, so only a short line was said") for line in said)
+    assert plugin.service().has_read_ahead(20)
+    assert any(line.startswith("Fallback ready: tiny") for line in said), "it was loaded to the end"
 
 
 def test_an_outage_loads_ahead_and_its_end_is_said(said: list[str], tmp_path: Path) -> None:
