@@ -29,10 +29,11 @@ from zwaif_fallback.supervisor import LocalModel
 from zwaif_fallback.templates import Templates
 from zwaif_hooks import bridge, startup
 from zwaif_hooks.host import health
-from zwaif_hooks.messages import ModelInfo
+from zwaif_hooks.messages import AnswerRecord, ModelInfo
 from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.primary import PrimaryBook
 from zwaif_hooks.pump import Chunk
+from zwaif_hooks.rescue import MEANWHILE
 from zwaif_hooks.runtime import Runtime
 from zwaif_hooks.takeover import Call, Turn
 
@@ -243,6 +244,12 @@ def _(scene: Scene) -> object:
 def _(scene: Scene) -> object:
     scene.patch.setattr(plugin, "service", lambda: SimpleNamespace(preload=lambda: None))
     return plugin.primary_failed("127.0.0.1:5000", REFUSED)
+
+
+@says("No answer was ready after … s, so only a short line was said. It is prepared for the next message")
+def _(scene: Scene) -> object:
+    scene.patch.setattr(plugin, "service", lambda: SimpleNamespace(prepare_next=lambda request, reply: None))
+    return plugin.fallback_answered(AnswerRecord(CHAT, REFUSED, MEANWHILE, MEANWHILE, "One moment …", 24.0, 24.0))
 
 
 @says("… has said nothing for … s: a local answer is begun as well")
