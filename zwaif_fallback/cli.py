@@ -44,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.complain("Stopped.")
         return STOPPED
     except Exception as error:  # the last place where it can be said in one line; nothing is hidden from --debug
+        if isinstance(error, OSError) and not _is_read():
+            return _reader_left()
         if parsed.debug or os.environ.get("ZWAIF_DEBUG", "").strip().lower() in ("1", "on"):
             traceback.print_exc()
         line, status = _explained(error)
@@ -124,6 +126,15 @@ def _explained(error: Exception) -> tuple[str, int]:
     if isinstance(error, (FallbackError, SettingProblem, EnvFileError)):
         return str(error), MISUSED if isinstance(error, Misuse) else NOT_WELL
     return f"Unexpected {type(error).__name__}: {error}. --debug shows the details.", NOT_WELL
+
+
+def _is_read() -> bool:
+    """Whether anybody reads what is printed: of a pipe without a reader Windows says "Invalid argument", no more."""
+    try:
+        print(end="", flush=True)
+    except OSError:
+        return False
+    return True
 
 
 def _reader_left() -> int:

@@ -43,6 +43,7 @@ class Stage:
             "SEARCH_POINT_SIZE": "2",
             "API_FALLBACK_MODEL": str(MODEL),
             "API_FALLBACK_PRELOAD": "start",
+            "API_FALLBACK_SILENCE_LIMIT": "120",  # a busy machine loads the model for longer than a user should wait
             **settings,
         }
         tree = copy_tree(folder / "z-waif", values)

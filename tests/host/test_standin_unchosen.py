@@ -33,7 +33,8 @@ def tree_without_a_server(folder: Path) -> Path:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    return copy_tree(folder / "z-waif", {"HOST_PORT": address})
+    # A busy machine loads the model for longer than a user should wait.
+    return copy_tree(folder / "z-waif", {"HOST_PORT": address, "API_FALLBACK_SILENCE_LIMIT": "120"})
 
 
 def test_a_found_model_answers_without_any_setting(tmp_path: Path, env: dict[str, str]) -> None:

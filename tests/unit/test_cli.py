@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import re
@@ -10,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -596,6 +598,26 @@ def test_a_reader_that_leaves_early(tmp_path: Path) -> None:
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+class Unread(io.StringIO):
+    """A pipe without a reader, as Windows has it."""
+
+    def __init__(self, file: IO[str]) -> None:
+        super().__init__()
+        self.fileno = file.fileno  # type: ignore[method-assign]
+
+    def flush(self) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+
+def test_a_reader_that_leaves_early_on_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (tmp_path / "out").open("w", encoding="utf-8") as file:
+        monkeypatch.setattr(sys, "stdout", Unread(file))
+        assert cli.main(["models"]) == 1
+    assert capsys.readouterr().err == ""
 
 
 # --- manual -----------------------------------------------------------------------------------------------------------
