@@ -13,8 +13,9 @@ from zwaif_hooks.messages import FailureKind
 from zwaif_hooks.threads import readers
 from zwaif_hooks.usage import Usage
 
-FINISHED_SECONDS = 1.0
-"""How long a server may keep the connection open behind a finish reason. More text may follow one, or nothing."""
+FINISHED_SECONDS = 5.0
+"""How long a server may keep the connection open behind a finish reason. More text may follow one, or nothing. Where it
+did follow, a finish reason says nothing about the end, and the limit for a pause counts."""
 SLICE_SECONDS = 0.02
 """How late a deadline, a local answer that is ready or a hang-up may be noticed."""
 
@@ -165,6 +166,8 @@ class Pump:
         self._closers = Closers()
         self._last_content = clock.now()
         self._finished = False
+        self._goes_on = False
+        """Text came behind a finish reason."""
         self.had_content = False
         self.spoke_at = 0.0
         """When the first text was there, by the clock; somebody may have come for it later."""
@@ -186,7 +189,8 @@ class Pump:
         with self._changed:
             if not self._chunks and not self._ended:
                 limit = limits.stall if self.had_content else limits.first
-                left = self._last_content + (FINISHED_SECONDS if self._finished else limit) - self._clock.now()
+                finished = self._finished and not self._goes_on
+                left = self._last_content + (FINISHED_SECONDS if finished else limit) - self._clock.now()
                 if not self._clock.wait(self._changed, self._ready, left) and not self._finished:
                     error = silence(self.had_content, limit)
                     if self.had_content or late is None:
@@ -270,6 +274,7 @@ class Pump:
                 self.had_content, self.spoke_at = True, self._clock.now()
             elif has_content:
                 self.longest_pause = max(self.longest_pause, self._clock.now() - self._last_content)
+            self._goes_on = self._goes_on or (self._finished and has_content)
             self._finished = bool(chunk.reason) or (self._finished and not has_content)
             if has_content or chunk.reason:
                 self._last_content = self._clock.now()

@@ -58,6 +58,8 @@ class Reading:
         self._error: PrimaryError | None = None
         self._ended = False
         self._finished = False
+        self._goes_on = False
+        """Text came behind a finish reason."""
         self._rivalry: Rivalry | None = None
         self._late: Late | None = None
         self._limits: Limits = FOREVER
@@ -158,6 +160,7 @@ class Reading:
                 self.had_content, self.spoke_at = True, now
             elif now - self._last_content > self.longest_pause and self._back <= self._last_content:
                 self.longest_pause = now - self._last_content
+            self._goes_on = self._goes_on or self._finished
             self._finished = bool(chunk.reason)
             self._last_content = now
         elif chunk.reason:
@@ -166,7 +169,7 @@ class Reading:
 
     def _limit(self) -> float:
         """Seconds that the present silence may last."""
-        if self._finished:
+        if self._finished and not self._goes_on:
             return FINISHED_SECONDS
         return self._limits.stall if self.had_content else self._limits.first
 

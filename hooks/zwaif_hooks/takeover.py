@@ -20,7 +20,7 @@ from zwaif_hooks.race import Race
 from zwaif_hooks.reading import Reading
 from zwaif_hooks.records import BY_PRIMARY, CHARS_A_TOKEN, TurnRecord
 from zwaif_hooks.rescue import AHEAD, Rescue
-from zwaif_hooks.truth import could_be_an_apology, is_an_apology, is_cut_to_nothing
+from zwaif_hooks.truth import could_be_an_apology, is_an_apology, is_cut_to_nothing, says_nothing
 from zwaif_hooks.usage import Usage, unread
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class Turn:
             if not chunk.text and chunk.native is None:
                 continue
             held += whole.feed(chunk.text)
-            if not self._delivered and (not held.strip() or could_be_an_apology(held)):
+            if not self._delivered and (says_nothing(held, is_whole=False) or could_be_an_apology(held)):
                 continue
             self._primary_pieces += 1
             self._delivered += held
@@ -209,12 +209,13 @@ class Turn:
                 return
         if is_an_apology(held):
             raise PrimaryError(FailureKind.ERROR_BODY, f"the reply was only an apology: {held.strip()[:80]}")
-        if not self._delivered and not held.strip():
+        if not self._delivered and says_nothing(held):
             raise PrimaryError(FailureKind.EMPTY, "the reply was blank")
         if held:
             self._delivered += held
             yield from map(Chunk, by_sentence(held))
-        if why == "length" and is_cut_to_nothing(self._delivered, self._call.max_tokens):
+        counted = self._usage.reply_tokens if self._usage is not None else None
+        if why == "length" and is_cut_to_nothing(self._delivered, self._call.max_tokens, counted):
             raise PrimaryError(FailureKind.CUT, "the server had no room for more than a word of the reply")
         self._primary.succeeded()
         self._primary.pauses.observe(reading.longest_pause, self._primary_pieces)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+
 APOLOGIES = (
     "Sorry, I can't connect to the AI backend right now",
     "Sorry, the request timed out. Please try again",
@@ -31,12 +34,41 @@ MOST_OF_NOTHING = 16
 """Characters of a word or two."""
 
 
-def is_cut_to_nothing(reply: str, asked: int) -> bool:
+TOKENS = re.compile(r"<\|[A-Za-z_]{1,30}\|>|</?s>|<(?:eos|bos|end_of_turn|start_of_turn)>|</?think(?:ing)?>")
+"""Tokens and marks of models, which are no words; a server with the wrong template sends them as text."""
+_BEGUN_TOKEN = re.compile(r"<[/|]{0,2}[A-Za-z_]{0,30}\|?$")
+_EMPTY_SIGNS = "*_~`\ufffd\u3164\u2800\u115f\u1160\ufe0e\ufe0f"
+"""The looks of a text without the text, signs of damage, and what Unicode calls letters and shows nothing."""
+_UNSEEN = ("Cc", "Cf", "Cs", "Zs", "Zl", "Zp")
+
+
+def says_nothing(text: str, is_whole: bool = True) -> bool:
+    """Is there nothing in this reply that could be said or read: no letter, no figure, no mark, no picture?
+
+    Where it is not whole, what may become one of a model's ``TOKENS`` says nothing yet.
+    """
+    if text[:1].isascii() and text[:1].isalnum():
+        return False
+    rest = TOKENS.sub("", text)
+    if not is_whole:
+        rest = _BEGUN_TOKEN.sub("", rest)
+    return not any(_is_seen(c) for c in rest)
+
+
+def _is_seen(c: str) -> bool:
+    return c not in _EMPTY_SIGNS and unicodedata.category(c) not in _UNSEEN
+
+
+def is_cut_to_nothing(reply: str, asked: int, counted: int | None = None) -> bool:
     """Did the server stop for length after a word or two, though many tokens were asked for?
 
-    So a server behaves whose context window is full: it says that the reply is as long as it may be. Characters count,
-    as many languages put no spaces between words; a token is hardly ever less than a third of a character.
+    So a server behaves whose context window is full: it says that the reply is as long as it may be. Where it
+    ``counted`` all the tokens that were asked for, the reply is whole (a model may think in tokens that nobody sees).
+    Else characters count, as many languages put no spaces between words; a token is hardly ever less than a third of
+    one.
     """
+    if counted is not None and counted >= asked:
+        return False
     said = len(reply.strip())
     return len(reply.split()) <= 2 and said <= MOST_OF_NOTHING and said * 3 < asked
 

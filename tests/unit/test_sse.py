@@ -77,7 +77,9 @@ def test_each_chunk_keeps_the_events_own_bytes() -> None:
         {"choices": [{"delta": {}, "finish_reason": "stop"}]},
         {"choices": [{"delta": {"role": "assistant"}}]},
         {"choices": [{"delta": {"content": None}}]},
-        {"choices": [{"delta": {"content": 7}}]},
+        {"choices": [{"delta": {"content": {"text": "x"}}}]},
+        {"choices": [{"delta": {"content": True}}]},
+        {"choices": [{"delta": {"content": [{"type": "thinking", "thinking": "hm"}]}}]},
         {"choices": [{"delta": None}]},
         {"choices": [{}]},
         {"choices": [None]},
@@ -93,6 +95,96 @@ def test_each_chunk_keeps_the_events_own_bytes() -> None:
 def test_what_z_waif_cannot_take_is_left_out(harmful: Any) -> None:
     line = b"data: " + json.dumps(harmful).encode()
     assert said(stream([line, event("a"), line, event("b"), line, DONE])) == "ab"
+
+
+def one(delta: Any) -> bytes:
+    return b"data: " + json.dumps({"choices": [{"index": 0, "delta": delta, "finish_reason": None}]}).encode()
+
+
+def choice(**fields: Any) -> bytes:
+    return b"data: " + json.dumps({"choices": [{"index": 0, **fields}]}).encode()
+
+
+LEGAL: dict[str, tuple[list[bytes], str]] = {
+    "a list of parts": ([one({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]})], "ab"),
+    "texts, then lists": ([event("a"), one({"content": [{"type": "text", "text": "b"}]})], "ab"),
+    "thoughts among the parts": (
+        [one({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]}), event("a")],
+        "a",
+    ),
+    "a number": ([event("It is "), event(42), event(" degrees.")], "It is 42 degrees."),
+    "message in place of delta": ([choice(message={"role": "assistant", "content": "a"}), event("b")], "ab"),
+    "text in place of delta": ([choice(text="a"), choice(text="b")], "ab"),
+    "data twice": ([b"data: " + event("a"), event("b")], "ab"),
+    "no UTF-8": ([event("a"), event("X").replace(b"X", b"b\xe2\x9c\x85\x85c")], "ab\u2705\ufffdc"),
+    "text behind the end": ([event("a", "stop"), event("b", "stop")], "ab"),
+    "line breaks that are words": (
+        [b'data: {"choices": [{"delta": {"content": "a\xc2\x85\xe2\x80\xa8b"}}]}'],
+        "a\x85\u2028b",
+    ),
+}
+
+
+@pytest.mark.parametrize("form", LEGAL)
+def test_every_legal_form_is_read(form: str) -> None:
+    events, words = LEGAL[form]
+    chunks = read(stream([*events, DONE], b"\n\n"))
+    assert "".join(chunk.text for chunk in chunks) == words
+    for chunk in chunks:
+        if chunk.native:
+            assert json.loads(chunk.native[6:].decode())["choices"][0]["delta"]["content"] == chunk.text
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_an_event_on_several_lines(end: bytes) -> None:
+    def on_lines(text: str) -> bytes:
+        written = json.dumps({"choices": [{"delta": {"content": text}}], "n": [1, 2]}, indent=1)
+        return end.join(b"data: " + line.encode() for line in written.split("\n")) + end + end
+
+    data = on_lines("a") + on_lines("b") + DONE + end
+    for place in range(len(data)):
+        chunks = read(data[:place], data[place:])
+        assert "".join(chunk.text for chunk in chunks) == "ab"
+    assert json.loads(chunks[0].native[6:])["choices"][0]["delta"]["content"] == "a"
+
+
+def test_events_without_data_in_front() -> None:
+    events = stream([event("a")[6:], event("b")[6:], event("", "stop")[6:]])
+    assert "".join(chunk.text for chunk in sse.read_reply([events[:7], events[7:]])) == "ab"
+
+
+def test_a_body_in_utf_16() -> None:
+    body = json.dumps(sse.completion("H\u00e9llo.", "m")).encode("utf-16")
+    assert "".join(chunk.text for chunk in sse.read_reply(cut(body, [3, 8]))) == "H\u00e9llo."
+
+
+@pytest.mark.parametrize("content", [[{"type": "text", "text": "42"}], 42])
+def test_a_body_whose_text_is_in_parts_or_a_number(content: Any) -> None:
+    body = json.dumps({"choices": [{"message": {"content": content}, "finish_reason": "stop"}]}).encode()
+    assert [chunk.text for chunk in sse.read_reply([body])] == ["42"]
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        choice(delta={"content": ""}, finish_reason="stop", native_finish_reason="network_error"),
+        choice(delta={"content": ""}, finish_reason=None, error={"code": 502, "message": "upstream gone"}),
+        choice(delta={}, finish_reason="model_error"),
+        b'data: {"error": {"code": 502, "metadata": {"error_type": "provider_unavailable"}}}',
+    ],
+)
+def test_what_is_a_failure_though_it_looks_like_an_end(last: bytes) -> None:
+    got = []
+    with pytest.raises(PrimaryError):
+        for chunk in sse.read_events([stream([event("a"), last, DONE])]):
+            got.append(chunk.text)
+    assert "".join(got) == "a"
+
+
+def test_an_error_without_a_message_is_told_by_its_codes() -> None:
+    caught = failure(b'data: {"error": {"code": 502, "metadata": {"error_type": "provider_unavailable"}}}\n\n')
+    assert caught.cause == "the server reported: an error without a message (502, provider_unavailable)"
+    assert "an error without a message" in failure(b'data: {"error": {"more": []}}\n\n').cause
 
 
 def test_a_finish_reason_is_an_end() -> None:

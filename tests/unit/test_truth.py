@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zwaif_hooks.truth import APOLOGIES, could_be_an_apology, is_an_apology, is_cut_to_nothing
+from zwaif_hooks.truth import APOLOGIES, could_be_an_apology, is_an_apology, is_cut_to_nothing, says_nothing
 
 
 def test_a_word_where_hundreds_were_asked_for_is_no_reply() -> None:
@@ -14,6 +14,54 @@ def test_a_word_where_hundreds_were_asked_for_is_no_reply() -> None:
     assert not is_cut_to_nothing("The", 1)
     assert not is_cut_to_nothing("The", 0), "nobody said how many"
     assert not is_cut_to_nothing("The first three words", 300)
+
+
+def test_the_servers_own_count_decides() -> None:
+    assert not is_cut_to_nothing("The", 300, counted=300)
+    assert is_cut_to_nothing("The", 300, counted=1)
+
+
+NOTHING = [
+    "",
+    " \n",
+    "\u200b\u200b",
+    "\ufeff",
+    "\x00\x00",
+    "\ufffd\ufffd",
+    "**",
+    "* *",
+    "<|im_end|>",
+    "</s>",
+    "<think>\n\n</think>\n",
+    "\u3164",
+]
+SOMETHING = [
+    "a",
+    "1",
+    "?",
+    "...",
+    ":3",
+    "<3",
+    "🎉",
+    "\u2764\ufe0f",
+    "*a",
+    "你",
+    "ก",
+    "<|im_end|> Hi",
+    "\U000e1000x",
+    "\U0001fadf",
+]
+
+
+@pytest.mark.parametrize("reply", NOTHING)
+def test_a_reply_with_nothing_to_say_is_empty(reply: str) -> None:
+    assert says_nothing(reply)
+    assert all(says_nothing(reply[:size], is_whole=False) for size in range(len(reply)))
+
+
+@pytest.mark.parametrize("reply", SOMETHING)
+def test_whatever_can_be_seen_is_something(reply: str) -> None:
+    assert not says_nothing(reply)
 
 
 @pytest.mark.parametrize(

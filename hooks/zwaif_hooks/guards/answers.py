@@ -29,8 +29,12 @@ LONGEST_PAUSE = 3600.0
 """Seconds. A server whose clock is wrong must not be left alone for days."""
 NO_REASONS = frozenset({"null", "none"})
 """Nothing, as some servers write it where they have no reason to give yet."""
-BROKEN_OFF = frozenset({"error", "abort", "aborted", "cancelled", "canceled", "failed"})
-"""Reasons of a server (vLLM, SGLang, proxies) that gave up in the middle of the reply."""
+BROKEN_OFF = frozenset({"abort", "aborted", "cancelled", "canceled", "failed", "unload"})
+"""Reasons of a server (vLLM, SGLang, Ollama, proxies) that gave up in the middle of the reply; so is whatever ends with
+``error``."""
+CODES = ("code", "status", "type", "error_type", "reason")
+"""Where an error object has codes."""
+MOST_CODES = 6
 _NO_MODEL = re.compile(r"\bno (?:llm |llms )?models? (?:is |are )?(?:currently )?loaded\b", re.IGNORECASE)
 
 
@@ -67,6 +71,21 @@ def words_in(told: Any) -> str:
     return "" if text.lstrip().startswith("<") else " ".join(text.split())[:WORDS]
 
 
+def codes_in(told: Any) -> str:
+    """What an error object without a message has to tell, in plain words: its codes and types."""
+    if isinstance(told, (bytes, str)):
+        with contextlib.suppress(ValueError, RecursionError):
+            told = json.loads(told)
+    codes: list[str] = []
+    todo = [told]
+    while todo and len(codes) < MOST_CODES:
+        part = todo.pop(0)
+        if isinstance(part, dict):
+            codes += [str(part[name])[:WORDS] for name in CODES if isinstance(part.get(name), (str, int))]
+            todo += [part.get(name) for name in ("error", "metadata")]
+    return f"an error without a message ({', '.join(dict.fromkeys(codes))})" if codes else "an error without a message"
+
+
 def kind_of_status(status: int, said: str) -> FailureKind:
     """What an answer of 400 or above means; ``said`` is its body."""
     if status == 429:
@@ -88,9 +107,11 @@ def is_no_reason(reason: str) -> bool:
     return reason.lower() in NO_REASONS
 
 
-def broken_off(reason: str | None) -> PrimaryError | None:
+def broken_off(reason: Any) -> PrimaryError | None:
     """What a finish reason says that is no good end."""
-    if not reason or reason.lower() not in BROKEN_OFF:
+    if not reason or not isinstance(reason, str):
+        return None
+    if reason.lower() not in BROKEN_OFF and not reason.lower().endswith("error"):
         return None
     return PrimaryError(FailureKind.CUT, f"the server broke the reply off ({reason})")
 

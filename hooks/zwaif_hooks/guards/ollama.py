@@ -6,6 +6,8 @@ that ``from ollama import chat`` anywhere gets the guarded one.
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,9 +18,18 @@ from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from zwaif_hooks.deadlines import Reads, connect_seconds, is_numeric
-from zwaif_hooks.guards.answers import broken_off, explanation, kind_of_error, kind_of_status, pause_asked_for, words_in
+from zwaif_hooks.guards.answers import (
+    broken_off,
+    codes_in,
+    explanation,
+    kind_of_error,
+    kind_of_status,
+    pause_asked_for,
+    words_in,
+)
 from zwaif_hooks.guards.request import completed, newest_picture, plain_messages, prompt_chars, purpose_of_caller
 from zwaif_hooks.guards.sockets import asking, sockets_to, watch_httpx
+from zwaif_hooks.guards.sse import lines, text_in
 from zwaif_hooks.guards.swap import MARK, swap
 from zwaif_hooks.host.sampling import sampling_from
 from zwaif_hooks.messages import ChatRequest, FailureKind, Purpose
@@ -33,6 +44,8 @@ if TYPE_CHECKING:
     from ollama import ChatResponse
 
 DEFAULT_ADDRESS = "127.0.0.1:11434"
+_AS_USUAL = re.compile(r'"role": ?"[^"]+".*"content": ?"').search
+"""What a line has that needs no mending."""
 REPLY = "ChatResponse"
 """What pydantic's complaint is titled when it is the answer that is not valid; else it is the request."""
 
@@ -217,19 +230,24 @@ def _server_of(client: Any, settings: Reads) -> _Server:
         address = _place(str(inner.base_url))
         named = not is_numeric(address.rpartition(":")[0])
         server = _known[inner] = _Server(inner.base_url, address, named, watch_httpx(inner))
-        if _stop_at_error not in inner.event_hooks["response"]:
-            inner.event_hooks["response"].append(_stop_at_error)
+        if _look_at not in inner.event_hooks["response"]:
+            inner.event_hooks["response"].append(_look_at)
     return server
 
 
-def _stop_at_error(response: httpx.Response) -> None:
-    """The library reads an error's explanation to its end, and there may be none. Called behind the headers.
+def _look_at(response: httpx.Response) -> None:
+    """Called behind the headers. The library reads an error's explanation to its end, and there may be none; of a good
+    answer it must be able to take each line.
 
     Raises:
         PrimaryError: it is the answer to a request of ours, and an error.
     """
     closers = asking()
-    if closers is None or response.status_code < 400:
+    if closers is None:
+        return
+    if response.status_code < 400:
+        read: Any = response
+        read.iter_lines = partial(_lines_of, response)
         return
     import httpx
     from ollama import ResponseError
@@ -237,6 +255,36 @@ def _stop_at_error(response: httpx.Response) -> None:
     said = explanation(response.iter_bytes(), closers, (httpx.HTTPError, httpx.StreamError, OSError))
     error = ResponseError(said.decode("utf-8", "replace"), response.status_code)
     raise _answered(error, _place(str(response.url)), response.headers)
+
+
+def _lines_of(response: httpx.Response) -> Iterator[str]:
+    """The lines of a reply. httpx also breaks them at signs that are words of the reply (U+0085, U+2028)."""
+    for line in lines(response.iter_bytes()):
+        if text := line.decode("utf-8", "replace").strip("\ufeff\0 \t"):
+            yield text if _AS_USUAL(text) else _mended(text)
+
+
+def _mended(line: str) -> str:
+    """A line with all that the library, and Z-Waif behind it, cannot do without: a ``message`` with its ``content``.
+
+    Raises:
+        PrimaryError: it is no line of a reply at all.
+    """
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return line  # the library says so
+    if not isinstance(event, dict):
+        raise PrimaryError(FailureKind.UNREADABLE, "the answer is not a chat reply")
+    if error := event.get("error"):
+        return json.dumps({"error": error if isinstance(error, str) else words_in(error) or codes_in(error)})
+    message = event.get("message")
+    if isinstance(message, str):
+        message = {"content": message}
+    elif not isinstance(message, dict):
+        message = {}
+    kept = {"role": message.get("role") or "assistant", "content": text_in(message.get("content")) or ""}
+    return json.dumps({**event, "message": {**message, **kept}})
 
 
 def _limit_connecting(inner: httpx.Client, settings: Reads) -> None:
@@ -296,7 +344,10 @@ def _answered(error: Any, address: str, headers: Mapping[str, str]) -> PrimaryEr
 def _place(url: str) -> str:
     """``host:port``."""
     parts = urlsplit(url)
-    return f"{parts.hostname}:{parts.port or 80}" if parts.hostname else DEFAULT_ADDRESS
+    if not parts.hostname:
+        return DEFAULT_ADDRESS
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
 
 
 def _asked_for(options: Any) -> int:

@@ -7,6 +7,7 @@ response headers have come; a hung server never sends any.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import io
 import os
 import socket
@@ -235,7 +236,7 @@ class _WatchedStream:
         self.get_extra_info = stream.get_extra_info
         self._plain: Any = None if stream.get_extra_info("ssl_object") else stream.get_extra_info("socket")
         self._left = MOST_BYTES
-        self._is_first = False
+        self._is_first = self._is_kept = self._served = False
         self._closers: Closers | None = None
         self._patience: Patience | None = None
         self._report()
@@ -249,6 +250,8 @@ class _WatchedStream:
         self._left -= len(part)
         if self._left < 0:
             raise self._library.ReadError(FLOODED)
+        if not part and self._is_dead():
+            raise self._library.ConnectionNotAvailable  # httpcore asks once more, through another one
         if self._is_first:
             self._is_first = False
             if not part.startswith(HTTP[: len(part)]):
@@ -256,6 +259,10 @@ class _WatchedStream:
         if NOT_ASKED in part:  # it would be taken for the answer to the next question
             return part[: part.index(NOT_ASKED) + len(LAST_CHUNK)]
         return part
+
+    def _is_dead(self) -> bool:
+        """It was kept from an earlier request, the server has closed it since, and nobody has read the question."""
+        return self._is_first and self._is_kept and not (self._closers is not None and self._closers.closed)
 
     def _received(self, max_bytes: int, patience: Patience) -> bytes:
         """Straight from the socket, which is in slices since the question was sent: each chunk comes this way."""
@@ -265,6 +272,8 @@ class _WatchedStream:
             except TimeoutError:
                 patience.no_bytes()
             except OSError as error:
+                if self._is_dead():
+                    return b""
                 raise self._library.ReadError(error) from error
 
     def _deciphered(self, max_bytes: int, patience: Patience) -> bytes:
@@ -282,7 +291,7 @@ class _WatchedStream:
             self._stream.write(buffer, timeout)
             return
         if buffer.startswith((b"POST ", b"GET ")):
-            self._is_first = True
+            self._is_kept, self._is_first, self._served = self._served, True, True
         try:
             send_in_slices(self._plain, buffer, self._patience)
         except OSError as error:
@@ -318,7 +327,18 @@ def _adapters(refuse: Refuse | None) -> Any:
             if closers.patience is not None:
                 connection.sock = PatientSocket(connection.sock, closers.patience)
 
+    class Answer(http.client.HTTPResponse):
+        """An answer behind others that only say that it will come (102, 103); the library itself knows only 100."""
+
+        def _read_status(self) -> tuple[str, int, str]:
+            while True:
+                version, status, reason = super()._read_status()  # type: ignore[misc]
+                if not http.HTTPStatus.PROCESSING <= status < http.HTTPStatus.OK:
+                    return version, status, reason
+                http.client.parse_headers(self.fp)
+
     class Reported:
+        response_class = Answer
         _dns_host: str
         port: int
         timeout: Any

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from zwaif_hooks.guards.answers import broken_off, is_no_reason, kind_of_error, words_in
+from zwaif_hooks.guards.answers import broken_off, codes_in, is_no_reason, kind_of_error, words_in
 from zwaif_hooks.messages import FailureKind
 from zwaif_hooks.pump import Chunk, PrimaryError
 from zwaif_hooks.usage import usage_of
@@ -21,6 +21,10 @@ _MOST_VALUES = 50_000
 """In one event or body."""
 BOM = b"\xef\xbb\xbf"
 """Some Windows servers begin with it; what is not known for one would cost the first piece of the reply."""
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+"""What a body in UTF-16 begins with; some frameworks of Windows write one."""
+SPOKEN_PARTS = ("text", "output_text", None)
+"""Types of the parts of a ``content`` that are words of the reply."""
 _HELD_TEXT = re.compile(rb'"content"\s*:\s*"[^"]')
 
 
@@ -37,10 +41,29 @@ def read_reply(parts: Iterable[bytes]) -> Iterator[Chunk]:
         if len(start) >= len(BOM):
             break
     start = start.removeprefix(BOM)
-    if start.lstrip().startswith((b"{", b"[")):
-        yield from read_body(_joined(itertools.chain([start], rest)))
+    whole = itertools.chain([start], rest)
+    if start.startswith(UTF_16):
+        yield from read_body(_joined(whole).decode("utf-16", "replace").encode("utf-8", "replace"))
+    elif start.lstrip().startswith((b"{", b"[")):
+        yield from _body_or_bare_events(whole)
     else:
-        yield from read_events(itertools.chain([start], rest))
+        yield from read_events(whole)
+
+
+def _body_or_bare_events(parts: Iterable[bytes]) -> Iterator[Chunk]:
+    """One JSON body, or an event a line without ``data:`` in front of it."""
+    rest = iter(parts)
+    start = b""
+    for part in rest:
+        start += part
+        if b"\n" in start or len(start) > MAX_STRAY:
+            break
+    whole = itertools.chain([start], rest)
+    first = _loads(start.partition(b"\n")[0].strip())
+    if "delta" in _her_choice(first):
+        yield from read_events(b"data: " + line + b"\n\n" for line in lines(whole) if line)
+    else:
+        yield from read_body(_joined(whole))
 
 
 def read_events(parts: Iterable[bytes]) -> Iterator[Chunk]:
@@ -54,10 +77,14 @@ def read_events(parts: Iterable[bytes]) -> Iterator[Chunk]:
             no end either.
     """
     finished = False
-    events, damaged, stray, named = 0, 0, b"", b""
-    for line in _lines(parts):
+    events, damaged, stray, named, begun = 0, 0, b"", b"", b""
+    for line in lines(parts):
         if not line.startswith(b"data:"):
-            if line.startswith(b"event:"):
+            if not line:
+                if begun:
+                    damaged += _is_lost(begun)
+                    begun = b""
+            elif line.startswith(b"event:"):
                 named = line[6:].strip()
             elif line.startswith(b"error:"):  # llama.cpp's
                 raise _reported(line[6:].strip())
@@ -70,6 +97,7 @@ def read_events(parts: Iterable[bytes]) -> Iterator[Chunk]:
         if named == b"error":
             raise _reported(payload)
         if payload == b"[DONE]":
+            damaged += _is_lost(begun)
             if finished:
                 return
             if stray.strip(b"\0 \n"):
@@ -77,16 +105,18 @@ def read_events(parts: Iterable[bytes]) -> Iterator[Chunk]:
             yield Chunk("", reason="stop")
             return
         event = _loads(payload)
-        if event is None:
-            damaged += 1
-            if _HELD_TEXT.search(payload):
-                raise PrimaryError(FailureKind.UNREADABLE, "a piece of the reply arrived damaged")
-            continue
+        if event is None or begun:
+            lost = begun
+            event, payload, begun = _mended(event, payload, begun)
+            if event is None:
+                continue
+            if lost and not payload.startswith(lost):
+                damaged += _is_lost(lost)
         events += 1
         if not (type(event) is dict and "error" not in event and event.get("object") != "error"):
             raise_for_error(event)
         text, reason, as_it_is = delta_of(event)
-        broken = broken_off(reason) if reason else None
+        broken = _broken_off(event)
         if broken is not None:
             reason = ""
         finished = finished or bool(reason)
@@ -97,6 +127,7 @@ def read_events(parts: Iterable[bytes]) -> Iterator[Chunk]:
             yield Chunk("", reason=reason, usage=usage)
         if broken is not None:
             raise broken
+    damaged += _is_lost(begun)
     if finished:
         return
     if not events and stray:
@@ -105,6 +136,55 @@ def read_events(parts: Iterable[bytes]) -> Iterator[Chunk]:
     if not events and damaged:
         raise PrimaryError(FailureKind.UNREADABLE, "the stream held no readable event")
     raise PrimaryError(FailureKind.CUT, "the stream ended before the reply was finished")
+
+
+def _mended(event: Any, payload: bytes, begun: bytes) -> tuple[Any, bytes, bytes]:
+    """What to make of a ``data:`` line that is no event, or that follows one which was ``begun``.
+
+    An event may be written on several such lines. Bytes that are no UTF-8 are replaced, and ``data:`` may stand there
+    twice.
+
+    Returns:
+        The event, where there is one now; its bytes; what is begun and not complete.
+    """
+    if begun and type(event) is dict and ("choices" in event or "error" in event):
+        return event, payload, b""
+    while payload.startswith(b"data:"):
+        payload = payload[5:].strip()
+    if not _is_utf_8(payload):
+        payload = payload.decode("utf-8", "replace").encode()
+    if begun:
+        payload = begun + b" " + payload
+        _bounded(len(payload))
+    event = _loads(payload) if payload.endswith((b"}", b"]")) else None
+    return event, payload, b"" if event is not None else payload
+
+
+def _is_lost(begun: bytes) -> int:
+    """Count an event that nobody can read.
+
+    Raises:
+        PrimaryError: it held text.
+    """
+    if _HELD_TEXT.search(begun):
+        raise PrimaryError(FailureKind.UNREADABLE, "a piece of the reply arrived damaged")
+    return bool(begun)
+
+
+def _is_utf_8(payload: bytes) -> bool:
+    try:
+        payload.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _broken_off(event: Any) -> PrimaryError | None:
+    """What one event, or a whole reply, says that is no good end."""
+    choice = _her_choice(event)
+    if choice.get("error"):
+        return _reported(choice)
+    return broken_off(choice.get("finish_reason")) or broken_off(choice.get("native_finish_reason"))
 
 
 def read_body(body: bytes) -> Iterator[Chunk]:
@@ -118,10 +198,10 @@ def read_body(body: bytes) -> Iterator[Chunk]:
         raise PrimaryError(FailureKind.UNREADABLE, f"the answer is not a chat reply: {_start_of(body)}")
     raise_for_error(reply)
     text = message_of(reply)
+    broken = _broken_off(reply)
     if not text:
-        raise PrimaryError(FailureKind.EMPTY, "the reply was blank")
+        raise broken or PrimaryError(FailureKind.EMPTY, "the reply was blank")
     reason = _reason_of(_her_choice(reply))
-    broken = broken_off(reason)
     yield Chunk(text, reason="" if broken is not None else reason, usage=usage_of(reply))
     if broken is not None:
         raise broken
@@ -134,13 +214,12 @@ def raise_for_error(reply: Any) -> None:
     error = reply.get("error")
     if not error and reply.get("object") != "error":
         return
-    message = error.get("message") if isinstance(error, dict) else error or reply.get("message")
-    raise _reported(message)
+    raise _reported(reply)
 
 
 def _reported(payload: Any) -> PrimaryError:
     """What is sent under the name of an error, in whatever form."""
-    said = words_in(payload) or "an error, without a word"
+    said = words_in(payload) or codes_in(payload)
     return PrimaryError(kind_of_error(said), f"the server reported: {said[:200]}", said=said)
 
 
@@ -151,17 +230,36 @@ def delta_of(event: Any) -> tuple[str | None, str, bool]:
     """
     choice = _her_choice(event)
     delta = choice.get("delta")
-    text = delta.get("content") if type(delta) is dict else None
-    if type(text) is not str:
-        return None, _reason_of(choice), False
-    return text, _reason_of(choice), event["choices"][0] is choice
+    content = delta.get("content") if type(delta) is dict else None
+    if type(content) is str:
+        return content, _reason_of(choice), event["choices"][0] is choice
+    if content is None and type(delta) is not dict:
+        message = choice.get("message")  # some servers write each piece as a whole reply, or as text is completed
+        content = message.get("content") if type(message) is dict else choice.get("text")
+    return text_in(content), _reason_of(choice), False
 
 
 def message_of(reply: Any) -> str:
     """Text of a whole chat completion, empty where it has none."""
-    message = _her_choice(reply).get("message")
-    text = message.get("content") if isinstance(message, dict) else None
-    return text if isinstance(text, str) else ""
+    choice = _her_choice(reply)
+    message = choice.get("message")
+    return text_in(message.get("content") if isinstance(message, dict) else choice.get("text")) or ""
+
+
+def text_in(content: Any) -> str | None:
+    """The words of a ``content``: a text, a list of parts, a number. Thoughts and pictures among the parts are none."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, (int, float)) and not isinstance(content, bool):
+        return str(content)
+    if not isinstance(content, list):
+        return None
+    texts = [part.get("text") if isinstance(part, dict) else part for part in content if not _is_a_thought(part)]
+    return "".join(text for text in texts if isinstance(text, str)) if texts else None
+
+
+def _is_a_thought(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type") not in SPOKEN_PARTS
 
 
 def event_bytes(text: str, model: str) -> bytes:
@@ -217,22 +315,27 @@ def _loads(raw: bytes) -> Any:
     return value if end == len(text) else None
 
 
-def _lines(parts: Iterable[bytes]) -> Iterator[bytes]:
-    """Lines of a byte stream that are not empty, however it was cut; the last one also without a line end."""
+def lines(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines of a byte stream, however it was cut, also a last one without a line end. They end with LF, CRLF or CR."""
     begun: list[bytes] = []
     size = 0
+    behind_cr = False
     for part in parts:
+        if behind_cr and part:
+            part = part.removeprefix(b"\n")
+            behind_cr = False
         if b"\r" in part:
-            part = part.replace(b"\r", b"\n")
-        lines = part.split(b"\n")
-        if len(lines) > 1 and begun:
-            begun.append(lines[0])
-            lines[0] = b"".join(begun)
+            behind_cr = part.endswith(b"\r")
+            part = part.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        found = part.split(b"\n")
+        if len(found) > 1 and begun:
+            begun.append(found[0])
+            found[0] = b"".join(begun)
             begun, size = [], 0
-        if rest := lines.pop():
+        if rest := found.pop():
             begun.append(rest)
             size = _bounded(size + len(rest))
-        yield from filter(None, lines)
+        yield from found
     if begun:
         yield b"".join(begun)
 

@@ -1,0 +1,293 @@
+"""Every form that a good reply may have on the wire is read, and what only looks like a reply is a failure."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.faults.conftest import Guarded
+from tests.faults.server import HALF, REPLY, WORDS, FaultServer, Talk
+from tests.faults.test_clients import LOCAL, MESSAGES, PATIENT, Ask, ask, ask_http, ask_ollama
+from zwaif_hooks.guards import ollama as guard
+from zwaif_hooks.guards import swap
+from zwaif_hooks.messages import FailureKind
+
+ollama = pytest.importorskip("ollama")
+__all__ = ["ask", "ask_http", "ask_ollama"]
+STREAM = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+Play = Callable[[Talk], None]
+
+
+@pytest.fixture(autouse=True)
+def patient(guarded: Guarded) -> None:
+    guarded.settings["API_FALLBACK_FIRST_TOKEN_TIMEOUT"] = guarded.settings["API_FALLBACK_STALL_TIMEOUT"] = PATIENT
+
+
+def line(talk: Talk, **fields: Any) -> None:
+    talk.event({"model": "m", "done": False, **fields})
+
+
+def say(talk: Talk, pieces: list[str], reason: str = "stop", **more: Any) -> None:
+    talk.open_stream()
+    talk.say(pieces)
+    if talk.ollama:
+        line(talk, **{"done": True, "done_reason": reason, "message": {"role": "assistant", "content": ""}})
+    else:
+        talk.event({"choices": [{"index": 0, "delta": {}, "finish_reason": reason, **more}]})
+        talk.raw(b"data: [DONE]\n\n")
+    talk.end()
+
+
+# --- Ollama's lines --------------------------------------------------------------------------------------------------
+
+
+def no_message_at_the_end(talk: Talk) -> None:
+    talk.open_stream()
+    talk.say(WORDS)
+    line(talk, done=True, done_reason="stop")
+    talk.end()
+
+
+def message_null_in_the_middle(talk: Talk) -> None:
+    talk.open_stream()
+    talk.say(WORDS[:3])
+    line(talk, message=None)
+    line(talk, message={"role": "assistant", "content": None})
+    line(talk, message={"role": "assistant"})
+    line(talk, message={"role": "assistant", "content": "", "thinking": "hm"})
+    talk.say(WORDS[3:])
+    talk.complete()
+
+
+def no_role(talk: Talk) -> None:
+    talk.open_stream()
+    for word in WORDS:
+        line(talk, message={"content": word})
+    talk.complete()
+
+
+def content_in_parts(talk: Talk) -> None:
+    talk.open_stream()
+    for word in WORDS:
+        line(talk, message={"role": "assistant", "content": [{"type": "text", "text": word}]})
+    talk.complete()
+
+
+def begins_with_a_mark(talk: Talk) -> None:
+    talk.open_stream()
+    talk.raw(b"\xef\xbb\xbf")
+    talk.say(WORDS)
+    talk.complete()
+
+
+@STREAM
+@pytest.mark.parametrize(
+    "play", [no_message_at_the_end, message_null_in_the_middle, no_role, content_in_parts, begins_with_a_mark]
+)
+def test_a_line_of_ollama_without_its_parts(
+    guarded: Guarded, server: FaultServer, ask_ollama: Ask, play: Play, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "play", play)
+    assert ask_ollama(server.address, stream) == REPLY
+    assert guarded.plugin.asked == []
+
+
+@STREAM
+@pytest.mark.parametrize("error", [{"code": 502}, {"message": "gone"}, "gone"])
+def test_an_error_of_ollama_in_any_form(
+    guarded: Guarded, server: FaultServer, ask_ollama: Ask, error: Any, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def play(talk: Talk) -> None:
+        talk.open_stream()
+        talk.say(WORDS[:4])
+        talk.event({"error": error})
+        talk.end()
+
+    monkeypatch.setattr(server, "play", play)
+    assert ask_ollama(server.address, stream) == HALF + LOCAL
+    failure = guarded.plugin.asked[0][1]
+    assert failure.kind is FailureKind.ERROR_BODY
+    assert "gone" in failure.cause or "502" in failure.cause
+
+
+@STREAM
+def test_a_model_unloaded_in_the_middle_is_a_cut(
+    guarded: Guarded, server: FaultServer, ask_ollama: Ask, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "play", lambda talk: say(talk, WORDS[:4], "unload"))
+    assert ask_ollama(server.address, stream) == HALF + LOCAL
+
+
+# --- both ------------------------------------------------------------------------------------------------------------
+
+
+def written(talk: Talk, text: str) -> bytes:
+    if talk.ollama:
+        obj: Any = {"model": "m", "done": False, "message": {"role": "assistant", "content": text}}
+    else:
+        obj = {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]}
+    data = json.dumps(obj, ensure_ascii=False).encode()
+    return data + b"\n" if talk.ollama else b"data: " + data + b"\n\n"
+
+
+@STREAM
+def test_bytes_that_are_no_text_are_replaced(
+    guarded: Guarded, server: FaultServer, ask: Ask, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def play(talk: Talk) -> None:
+        talk.open_stream()
+        talk.say(WORDS[:3])
+        talk.raw(written(talk, "X ").replace(b"X", b"\xe2\x9c\x85\x85"))
+        talk.raw(written(talk, "one\u0085two\u2028three "))
+        talk.say(WORDS[3:])
+        talk.complete()
+
+    monkeypatch.setattr(server, "play", play)
+    between = "\u2705\ufffd one\u0085two\u2028three "
+    assert ask(server.address, stream) == "".join([*WORDS[:3], between, *WORDS[3:]])
+    assert guarded.plugin.asked == []
+
+
+@STREAM
+@pytest.mark.parametrize("status", [b"102 Processing", b"103 Early Hints"])
+def test_an_answer_that_is_announced_first(
+    guarded: Guarded, server: FaultServer, ask: Ask, status: bytes, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def play(talk: Talk) -> None:
+        talk.wfile.write(b"HTTP/1.1 " + status + b"\r\nLink: </x>; rel=preload\r\n\r\n")
+        say(talk, WORDS)
+
+    monkeypatch.setattr(server, "play", play)
+    assert ask(server.address, stream) == REPLY
+    assert guarded.plugin.asked == []
+
+
+@STREAM
+def test_a_finish_reason_on_every_piece_ends_nothing(
+    guarded: Guarded, server: FaultServer, ask: Ask, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pauses of 3 and, once text came behind a reason, of 8 seconds by the quick clock."""
+
+    def play(talk: Talk) -> None:
+        talk.open_stream()
+        for number, word in enumerate(WORDS):
+            if talk.ollama:
+                line(talk, done=True, done_reason="stop", message={"role": "assistant", "content": word})
+            else:
+                talk.event({"choices": [{"index": 0, "delta": {"content": word}, "finish_reason": "stop"}]})
+            time.sleep(0.08 if number else 0.03)
+        talk.end()
+
+    monkeypatch.setattr(server, "play", play)
+    assert ask(server.address, stream) == REPLY
+    assert guarded.plugin.asked == []
+
+
+@STREAM
+@pytest.mark.parametrize("text", ["\u200b\u200b", "\ufeff", "\x00\x00", "\ufffd\ufffd", "**", "<|im_end|>"])
+def test_a_reply_with_nothing_to_say_is_answered_locally(
+    guarded: Guarded, server: FaultServer, ask: Ask, text: str, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "play", lambda talk: say(talk, list(text)))
+    assert ask(server.address, stream) == LOCAL
+    assert guarded.plugin.asked[0][1].kind is FailureKind.EMPTY
+
+
+@STREAM
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("今日はとてもいい天気ですね。公園を散歩して、それから二人でおいしいケーキを", "length"),
+        ("วันนี้อากาศดีมากเลยฉันอยากไปเดินเล่นในสวนสาธารณะกับเธอ", "length"),
+        ("ich mach mir gleich einen tee und dann fang ich mit dem kochen an", "stop"),
+        ("<3", "stop"),
+        ("*smiles*", "stop"),
+        ("<|hm|> that is odd", "stop"),
+        ("assistant\n\nThe primary's own words stay.", "stop"),
+        ("<think>\nOkay.</think>\n\nThe primary's own words stay.", "stop"),
+        ("<think>\nOkay, the user says hello and I", "length"),
+        ("...", "stop"),
+    ],
+)
+def test_the_primarys_own_words_stay_as_they_are(
+    guarded: Guarded,
+    server: FaultServer,
+    ask: Ask,
+    text: str,
+    reason: str,
+    stream: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "play", lambda talk: say(talk, list(text), reason))
+    assert ask(server.address, stream) == text
+    assert guarded.plugin.asked == []
+
+
+# --- connections and addresses ---------------------------------------------------------------------------------------
+
+
+@STREAM
+def test_a_kept_connection_that_died_is_replaced(
+    guarded: Guarded, server: FaultServer, ask_ollama: Ask, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server closes it just when the next question comes."""
+    client = ollama.Client(host=f"http://{server.address}")
+
+    def play(talk: Talk) -> None:
+        if len(server.asked) == 2:
+            talk.abort()
+        else:
+            say(talk, WORDS)
+
+    monkeypatch.setattr(server, "play", play)
+    for _ in range(2):
+        reply: Any = client.chat(model="m", messages=MESSAGES, stream=stream)
+        text = "".join(part["message"]["content"] for part in reply) if stream else reply.message.content
+        assert text == REPLY
+    assert len(server.asked) == 3
+    assert guarded.plugin.asked == []
+
+
+def test_a_fresh_connection_that_dies_is_a_failure(
+    guarded: Guarded, server: FaultServer, ask_ollama: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "play", lambda talk: talk.abort())
+    assert ask_ollama(server.address, True) == LOCAL
+    assert guarded.plugin.asked[0][1].kind is FailureKind.CUT
+
+
+@pytest.fixture
+def address_of(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]]:
+    guard.install(sys.modules["ollama._client"], guarded.runtime)
+
+    def address(host: str) -> str:
+        monkeypatch.setenv("OLLAMA_HOST", host)
+        return guard._server_of(ollama.Client(), guarded.runtime.settings).address
+
+    yield address
+    swap.restore(ollama.Client, "chat")
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("", "127.0.0.1:11434"),
+        ("1.2.3.4", "1.2.3.4:11434"),
+        (":56789", "127.0.0.1:56789"),
+        ("1.2.3.4:56789", "1.2.3.4:56789"),
+        ("http://1.2.3.4", "1.2.3.4:80"),
+        ("https://1.2.3.4", "1.2.3.4:443"),
+        ("https://example.com/ollama", "example.com:443"),
+        ("example.com:56789/path/", "example.com:56789"),
+        ("[::1]", "[::1]:11434"),
+        ("[::1]:56789", "[::1]:56789"),
+        ("https://[::1]", "[::1]:443"),
+    ],
+)
+def test_ollamas_address_in_all_its_forms(address_of: Callable[[str], str], host: str, address: str) -> None:
+    assert address_of(host) == address
