@@ -26,6 +26,7 @@ from zwaif_hooks.host import log
 from zwaif_hooks.joining import Joiner, LastWordJoiner, split_at_last_word
 from zwaif_hooks.messages import Answer, ChatRequest, Message, ModelInfo, PrimaryFailure, Purpose, Sampling
 from zwaif_hooks.pump import Closers
+from zwaif_hooks.spoken import spoken
 
 FormatPrompt = Callable[[Sequence[Message], ModelInfo, str], "str | None"]
 """The hook ``format_prompt``, asked through the plugin manager."""
@@ -177,18 +178,28 @@ def _without_leading_space(pieces: Iterable[str], begun: bool) -> Generator[str,
                 yield text
 
 
-def _without_own_name(pieces: Iterable[str], name: str) -> Generator[str, None, None]:
-    """A small model likes to begin with ``Mia:``, which Z-Waif takes for somebody else speaking."""
-    label, held = f"{name}:", ""
-    with contextlib.closing(_closable(pieces)) as source:
+def _for_ears(pieces: Iterable[str], request: ChatRequest, begun: str) -> Generator[str, None, None]:
+    """Up to a line break where Z-Waif wants one line; breaks before the first word, or in a thought, do not count."""
+    until = StopFilter(_line_stops(request))
+    heard = spoken(pieces, request.persona.char_name, begun)
+    with contextlib.closing(_without_leading_space(heard, bool(begun))) as source:
         for piece in source:
-            held += piece
-            if name and label.startswith(held):
-                continue
-            yield held.removeprefix(label).lstrip() if name else held
-            name = held = ""
-    if held and held != label:
-        yield held
+            if text := until.feed(piece):
+                yield text
+            if until.stopped:
+                return
+    if text := until.flush():
+        yield text
+
+
+def _line_stops(request: ChatRequest) -> tuple[str, ...]:
+    """Stops for what is heard; no model and no server is told of them."""
+    return tuple(stop for stop in request.stop if stop and stop.isspace())
+
+
+def _word_stops(request: ChatRequest) -> tuple[str, ...]:
+    """The other stops."""
+    return tuple(stop for stop in request.stop if stop.strip())
 
 
 def _closable(pieces: Iterable[str]) -> Generator[str, None, None]:
@@ -222,13 +233,17 @@ class RemoteTier:
     def speak(self, request: ChatRequest, begun: str) -> tuple[str, Iterator[str]]:
         """Another server knows no more of the character and sees no more pictures than a local model does."""
         request = self._see(request)
-        return self._name, Pieces(partial(self._continued if begun else self._ask, request, begun))
+        return self._name, Pieces(partial(self._heard, request, begun))
+
+    def _heard(self, request: ChatRequest, begun: str, closers: Closers) -> Generator[str, None, None]:
+        made = self._continued(request, begun, closers) if begun else self._ask(request, begun, closers)
+        yield from _for_ears(made, request, begun)
 
     def _ask(self, request: ChatRequest, begun: str, closers: Closers) -> Generator[str, None, None]:
         pieces = self._connect().stream(
             conversation.whole(request),
             sampling=request.sampling,
-            stop=request.stop,
+            stop=_word_stops(request),
             max_tokens=request.max_tokens or LONGEST_REPLY,
             partial=prompts.plain(begun, conversation.ANY_MODEL),
         )
@@ -314,15 +329,16 @@ class LocalTier:
     def _fresh(
         self, request: ChatRequest, begun: str, loaded: LoadedModel, stats: list[GenerationStats], closers: Closers
     ) -> Generator[str, None, None]:
-        """A reply that is none of the recent ones. Held back only while it could still become one of them."""
+        """A reply that is none of the recent ones. Held back only while it could still become one of them.
+
+        A model that only thought, until its tokens were gone, is asked again as if it had thought already."""
         generation = self._generation(request, begun, loaded.info)
-        own_stops = tuple(stop for stop in request.stop if stop and stop.isspace())
         for attempt in range(ATTEMPTS):
             held, passed = "", False
             stats.append(GenerationStats())
-            spoken = self._lines(generation, own_stops, bool(begun), stats[-1], closers)
-            name = "" if begun else request.persona.char_name
-            with contextlib.closing(_without_own_name(spoken, name)) as pieces:
+            made = self._model.generate(generation, stats[-1])
+            closers.add(getattr(made, "close", bool))
+            with contextlib.closing(_for_ears(_closable(made), request, begun)) as pieces:
                 for piece in pieces:
                     held += piece
                     if passed or not may_repeat(begun + held, request.recent_replies):
@@ -330,31 +346,18 @@ class LocalTier:
                         passed = True
             if passed:
                 return
+            if not held.strip() and not begun and not attempt and stats[-1].generated_tokens:
+                generation = replace(generation, prompt=generation.prompt + prompts.NO_THOUGHTS)
+                continue
             if attempt == ATTEMPTS - 1 or not repeats(begun + held, request.recent_replies):
                 yield held
                 return
             generation = replace(generation, sampling=hotter(generation.sampling, attempt))
 
-    def _lines(
-        self, generation: Generation, stops: tuple[str, ...], begun: bool, stats: GenerationStats, closers: Closers
-    ) -> Generator[str, None, None]:
-        """Pieces up to a line break where Z-Waif wants one line; breaks before the first word do not count."""
-        until = StopFilter(stops)
-        made = self._model.generate(generation, stats)
-        closers.add(getattr(made, "close", bool))
-        with contextlib.closing(_closable(made)) as pieces:
-            for piece in _without_leading_space(pieces, begun):
-                if text := until.feed(piece):
-                    yield text
-                if until.stopped:
-                    return
-        if text := until.flush():
-            yield text
-
     def _generation(self, request: ChatRequest, begun: str, model: ModelInfo) -> Generation:
         fitted, prompt = self._fitted(self._wanted(request), begun, model)
         user = request.persona.user_name
-        stops = [stop for stop in (*request.stop, f"\n{user}:" if user else "") if stop.strip()]
+        stops = [*_word_stops(request), *([f"\n{user}:"] if user else [])]
         return Generation(
             prompt=prompt,
             max_tokens=fitted.max_tokens,

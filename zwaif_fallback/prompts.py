@@ -86,6 +86,18 @@ _TURN_MARKS = ("<|im_start|>", "<|im_end|>", "<|eot_id|>", "<|start_header_id|>"
                "<|user|>", "<|end|>", "[INST]")  # fmt: skip
 
 
+_UNTHINKING = {"enable_thinking": False, "thinking": False, "reasoning_effort": "low"}
+"""What templates of reasoning models ask for: Qwen 3 and SmolLM 3, DeepSeek 3.1 and Granite, gpt-oss."""
+NO_THOUGHTS = "<think>\n\n</think>\n\n"
+"""How the turn of a reasoning model begins that does not think."""
+_THOUGHTLESS = {
+    "<think>": NO_THOUGHTS.removeprefix("<think>"),
+    "[THINK]": "[/THINK]",
+    "<|start|>assistant": "<|channel|>final<|message|>",
+}
+"""How a template opens thoughts that it was not asked for, and what ends them."""
+
+
 def render(messages: Sequence[Message], model: ModelInfo, partial: str = "") -> str:
     """The prompt, ending with ``partial``: the part of the assistant's turn that is written already.
 
@@ -212,7 +224,7 @@ def _seam(model: ModelInfo, partial: str) -> str:
 
 def _by_template(turns: Sequence[Message], model: ModelInfo, partial: str) -> str:
     if not partial:
-        return _fill(turns, model, generation=True)
+        return _opened(turns, model)
     try:
         whole = _fill([*turns, Message("assistant", partial + _MARK)], model, generation=False)
     except ModelError:
@@ -221,7 +233,17 @@ def _by_template(turns: Sequence[Message], model: ModelInfo, partial: str) -> st
     if begun.endswith(partial):
         return begun
     # The template changes what an assistant said (trims it, drops a part): write it down after the generation prompt.
-    return _fill(turns, model, generation=True) + partial
+    return _opened(turns, model) + partial
+
+
+def _opened(turns: Sequence[Message], model: ModelInfo) -> str:
+    """The prompt up to where the reply begins. Thoughts that the template opens are closed again: nobody hears them,
+    and they would take the reply's tokens."""
+    prompt = _fill(turns, model, generation=True)
+    for begun, closed in _THOUGHTLESS.items():
+        if prompt.rstrip().endswith(begun):
+            return prompt.rstrip() + closed
+    return prompt
 
 
 def _fill(turns: Sequence[Message], model: ModelInfo, *, generation: bool) -> str:
@@ -243,5 +265,6 @@ def _rendered(turns: tuple[Message, ...], template: str, bos: str, eos: str, gen
             "add_generation_prompt": generation,
             "bos_token": bos,
             "eos_token": eos,
+            **_UNTHINKING,
         },
     )

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from zwaif_hooks.clock import Clock
 from zwaif_hooks.joining import Joiner, by_sentence
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, PrimaryFailure
+from zwaif_hooks.spoken import spoken
 
 SHORTEST_REPLY = 3
 """Z-Waif takes fewer characters for a blank reply and asks again."""
@@ -28,7 +29,7 @@ _logger = logging.getLogger("zwaif")
 
 
 class Speaker:
-    """No repetition at the seam, never blank, never a repeated reply."""
+    """Only what is for ears, no repetition at the seam, never blank, never a repeated reply."""
 
     def __init__(
         self, plugin: str, answer: Answer, request: ChatRequest, failure: PrimaryFailure, clock: Clock, began: float
@@ -84,11 +85,15 @@ class Speaker:
         )
 
     def _joined(self) -> Iterator[str]:
+        for piece in spoken(self._texts(), self._request.persona.char_name, self._failure.delivered):
+            yield from by_sentence(self._joiner.feed(piece))
+        yield from by_sentence(self._joiner.finish())
+
+    def _texts(self) -> Iterator[str]:
         for piece in self.pieces:
             if not isinstance(piece, str):
                 raise TypeError(f"expected pieces of text, got {type(piece).__name__}")
-            yield from by_sentence(self._joiner.feed(piece))
-        yield from by_sentence(self._joiner.finish())
+            yield piece
 
     def _ending(self) -> Iterator[str]:
         whole = self._failure.delivered + self.said

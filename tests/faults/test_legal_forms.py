@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -161,27 +160,6 @@ def test_an_answer_that_is_announced_first(
     def play(talk: Talk) -> None:
         talk.wfile.write(b"HTTP/1.1 " + status + b"\r\nLink: </x>; rel=preload\r\n\r\n")
         say(talk, WORDS)
-
-    monkeypatch.setattr(server, "play", play)
-    assert ask(server.address, stream) == REPLY
-    assert guarded.plugin.asked == []
-
-
-@STREAM
-def test_a_finish_reason_on_every_piece_ends_nothing(
-    guarded: Guarded, server: FaultServer, ask: Ask, stream: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Pauses of 3 and, once text came behind a reason, of 8 seconds by the quick clock."""
-
-    def play(talk: Talk) -> None:
-        talk.open_stream()
-        for number, word in enumerate(WORDS):
-            if talk.ollama:
-                line(talk, done=True, done_reason="stop", message={"role": "assistant", "content": word})
-            else:
-                talk.event({"choices": [{"index": 0, "delta": {"content": word}, "finish_reason": "stop"}]})
-            time.sleep(0.08 if number else 0.03)
-        talk.end()
 
     monkeypatch.setattr(server, "play", play)
     assert ask(server.address, stream) == REPLY

@@ -361,6 +361,19 @@ def test_another_server_is_told_that_it_cannot_see() -> None:
     assert "cannot see" in user.content and user.content.endswith("\n\nLook")
 
 
+def test_a_model_that_only_thinks_is_asked_again_without_its_thoughts() -> None:
+    model = Model(["<think>\n", "The user says hello, so I"], ["Hello."])
+    assert Table(model).text(HELLO) == "Hello."
+    assert model.generations[1].prompt == model.generations[0].prompt + prompts.NO_THOUGHTS
+    assert model.generations[1].max_tokens == model.generations[0].max_tokens
+
+
+def test_thoughts_and_labels_do_not_count_as_the_one_line() -> None:
+    request = ChatRequest("oobabooga", HELLO.messages, stop=("\n",), persona=Persona("Mia", "Sam"))
+    model = Model(["<think>\n", "Hm.\n", "</think>\n\n", "Mia: Hel", "lo.\nSam: Hi"])
+    assert Table(model).text(request) == "Hello."
+
+
 @pytest.mark.parametrize(
     ("script", "text"),
     [
@@ -368,7 +381,8 @@ def test_another_server_is_told_that_it_cannot_see() -> None:
         (["Mia: Hello", " Sam"], "Hello Sam"),
         (["Mi", "nd the gap"], "Mind the gap"),
         (["Mia"], "Mia"),
-        (["Mia:", "Mia: x"], "Mia: x"),
+        (["Mia:", "Mia: x"], "x"),
+        (["**Mi", "a:** *smiles*"], "*smiles*"),
     ],
 )
 def test_the_companion_does_not_announce_herself(script: list[str], text: str) -> None:

@@ -161,3 +161,21 @@ def test_stop_strings_of_a_template() -> None:
     )
     assert "</s>" in prompts.stop_strings(model("tinyllama"))
     assert "" not in prompts.stop_strings(model("phi", eos=""))
+
+
+LISTED = "{% for m in messages %}{{ m['content'] }}|{% endfor %}"
+OPENS_THOUGHTS = LISTED + "{% if add_generation_prompt %}{{ '<A><think>\\n' }}{% endif %}"
+ASKED = LISTED + "{{ '<A>' }}{% if enable_thinking %}{{ '<think>' }}{% endif %}"
+HARMONY = LISTED + "{% if add_generation_prompt %}{{ '<|start|>assistant' }}{% endif %}"
+
+
+@pytest.mark.parametrize(
+    ("template", "end"),
+    [
+        (OPENS_THOUGHTS, "<A><think>\n\n</think>\n\n"),
+        (ASKED, "<A>"),
+        (HARMONY, "<|start|>assistant<|channel|>final<|message|>"),
+    ],
+)
+def test_no_reasoning_model_is_asked_to_think(template: str, end: str) -> None:
+    assert prompts.render([HELLO], ModelInfo("m", chat_template=template)) == f"{HELLO.content}|{end}"

@@ -104,6 +104,21 @@ def test_silence_behind_a_finish_reason_is_the_end() -> None:
     done.set()
 
 
+def test_a_finish_reason_on_every_piece_says_nothing_about_the_end() -> None:
+    clock, done = Clock(), threading.Event()
+
+    def held_open(_: Closers) -> Iterator[Chunk]:
+        yield Chunk("a", reason="stop")
+        yield Chunk("b", reason="stop")
+        done.wait(WAIT)
+
+    pump = Pump(held_open, clock)
+    pump.start()
+    assert everything(pump) == "ab"
+    assert clock.limits[-1] == PATIENT.stall
+    done.set()
+
+
 @pytest.mark.parametrize("error", [ValueError("bug"), SystemExit(1), MemoryError(), KeyboardInterrupt()])
 def test_whatever_a_reader_dies_of_is_a_failure_of_the_primary(error: BaseException) -> None:
     with pytest.raises(PrimaryError) as caught:

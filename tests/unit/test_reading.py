@@ -225,6 +225,22 @@ def test_silence_behind_a_finish_reason_is_the_end(clock: Clock, more: bool) -> 
         assert take(reading) is None
 
 
+def test_a_finish_reason_on_every_piece_ends_nothing(clock: Clock) -> None:
+    """Once text came behind one, it says nothing about the end, and a pause may last as long as any other."""
+
+    def script(talk: Talk) -> Iterator[Chunk]:
+        yield Chunk("a", reason="stop")
+        talk.silence(3.0)
+        yield Chunk("b", reason="stop")
+        talk.silence(STALL * 0.9)
+        yield Chunk("c", reason="stop")
+        talk.silence(STALL * 1.1)
+        yield Chunk("d")
+
+    reading = reading_of(script, clock)
+    assert [take(reading) for _ in range(4)] == ["a", "b", "c", None]
+
+
 class Rivalry:
     def __init__(self, late: PrimaryError) -> None:
         self.late = late

@@ -40,8 +40,10 @@ AHEAD = 1024
 """Pieces that may wait for whoever reads the reply, who may be speaking the one before."""
 LONGEST_LIST = 1_000_000
 """Bytes of a list of models."""
-_EXTRA = ("top_k", "min_p", "repetition_penalty")
-"""Sampling fields that local servers know and OpenAI refuses."""
+_EXTRA = ("top_k", "min_p", "repetition_penalty", "chat_template_kwargs")
+"""Fields that local servers know and OpenAI refuses."""
+_UNTHINKING = {"enable_thinking": False}
+"""For the chat template (vLLM, SGLang, llama.cpp): nobody hears thoughts, and they would take the reply's tokens."""
 WANTS_KEY = (401, 403)
 _REMEDIES = {
     404: "check API_FALLBACK_HOST and the model's name",
@@ -155,7 +157,13 @@ class RemoteChat:
             "seed": sampling.seed if sampling.seed is not None and sampling.seed >= 0 else None,
         }
         wishes = {name: value for name, value in wishes.items() if value is not None}
-        return {"messages": turns, "max_tokens": max_tokens, "stream": True, **wishes}
+        return {
+            "messages": turns,
+            "max_tokens": max_tokens,
+            "stream": True,
+            **wishes,
+            "chat_template_kwargs": _UNTHINKING,
+        }
 
     def _pieces(self, body: dict[str, Any], closers: Closers) -> Iterator[str]:
         """Pieces of text in time, from the thread that reads them."""

@@ -278,11 +278,9 @@ def _mended(line: str) -> str:
         raise PrimaryError(FailureKind.UNREADABLE, "the answer is not a chat reply")
     if error := event.get("error"):
         return json.dumps({"error": error if isinstance(error, str) else words_in(error) or codes_in(error)})
-    message = event.get("message")
-    if isinstance(message, str):
-        message = {"content": message}
-    elif not isinstance(message, dict):
-        message = {}
+    message = event.get("message") or {}
+    if not isinstance(message, dict):
+        return line
     kept = {"role": message.get("role") or "assistant", "content": text_in(message.get("content")) or ""}
     return json.dumps({**event, "message": {**message, **kept}})
 
