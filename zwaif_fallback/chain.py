@@ -27,6 +27,7 @@ from zwaif_hooks.joining import Joiner, LastWordJoiner, split_at_last_word
 from zwaif_hooks.messages import Answer, ChatRequest, Message, ModelInfo, PrimaryFailure, Purpose, Sampling
 from zwaif_hooks.pump import Closers
 from zwaif_hooks.spoken import spoken
+from zwaif_hooks.truth import says_nothing
 
 FormatPrompt = Callable[[Sequence[Message], ModelInfo, str], "str | None"]
 """The hook ``format_prompt``, asked through the plugin manager."""
@@ -113,7 +114,7 @@ class Chain:
                             answer.answered_by = ", then ".join(speakers)
                         said += piece
                         yield piece
-                if said.strip() or _had_nothing_to_add(tier, begun):
+                if not says_nothing(said) or _had_nothing_to_add(tier, begun):
                     return
                 problem = f"{name} gave an empty reply; trying the next."
             except FallbackError as error:

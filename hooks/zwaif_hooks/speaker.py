@@ -11,6 +11,7 @@ from zwaif_hooks.clock import Clock
 from zwaif_hooks.joining import Joiner, by_sentence
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, PrimaryFailure
 from zwaif_hooks.spoken import spoken
+from zwaif_hooks.truth import says_nothing
 
 SHORTEST_REPLY = 3
 """Z-Waif takes fewer characters for a blank reply and asks again."""
@@ -54,7 +55,7 @@ class Speaker:
                 text, held = held + text, ""
                 if not self._failure.delivered:
                     text = text.lstrip()
-                if not text.strip():
+                if says_nothing(text):
                     held = text
                     continue
             self.said += text

@@ -29,3 +29,9 @@ def test_html_that_unescapes_to_a_recent_reply_is_a_repeat() -> None:
     failure = PrimaryFailure(FailureKind.REFUSED, "refused")
     speaker = Speaker("p", Answer(["Tea &amp; cake."]), request, failure, SystemClock(), 0.0)
     assert "".join(speaker.speak()) != "Tea &amp; cake."
+
+
+def test_an_answer_with_nothing_to_say_is_none() -> None:
+    request = ChatRequest("ollama", (Message("user", "Hi"),))
+    failure = PrimaryFailure(FailureKind.REFUSED, "refused")
+    assert "".join(Speaker("p", Answer(["\u200b", "**"]), request, failure, SystemClock(), 0.0).speak()) == ""
