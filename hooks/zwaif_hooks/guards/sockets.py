@@ -11,6 +11,7 @@ import http.client
 import io
 import os
 import socket
+import struct
 import sys
 import threading
 import time
@@ -84,9 +85,16 @@ def asking() -> Closers | None:
     return getattr(_asking, "closers", None)
 
 
+_RESET = struct.pack("ii", 1, 0)
+"""Of ``SO_LINGER``: on, for no time."""
+
+
 def hang_up(sock: Any) -> None:
     """End a connection from another thread, waking whoever reads from it."""
     with contextlib.suppress(OSError):
+        if os.name != "nt":
+            # Closed with a reset: a server that waits for room to send would otherwise ask for it for seconds.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         sock.shutdown(socket.SHUT_RDWR)
     if os.name == "nt":
         sock.close()
