@@ -78,7 +78,7 @@ DELIVERED: list[Callable[[str], str]] = [lambda whole: "", lambda whole: whole[:
 
 @pytest.mark.parametrize("delivered", DELIVERED, ids=["own reply", "continuation of the primary's"])
 @pytest.mark.parametrize("at", [PIECE, 16, 47])
-@pytest.mark.parametrize("what", ["kill", "exit", "memory"])
+@pytest.mark.parametrize("what", ["kill", "exit"])
 def test_the_restarted_worker_goes_on_from_that_character(
     table: Table, what: str, at: int, delivered: Callable[[str], str]
 ) -> None:
@@ -86,6 +86,16 @@ def test_the_restarted_worker_goes_on_from_that_character(
     assert table.text(question, delivered(reply_to(question))) == reply_to(question)
     assert table.second.begun == []
     assert len(table.said) == (0 if at <= len(delivered(reply_to(question))) else 1)
+
+
+@pytest.mark.parametrize("at", [16, 47])
+def test_a_worker_that_lives_is_not_started_again(table: Table, at: int) -> None:
+    """It would run out of memory once more: the next tier goes on from that character."""
+    assert table.text(f"memory {at}") == reply_to(f"memory {at}")
+    (begun,) = table.second.begun
+    assert reply_to(f"memory {at}").startswith(begun)
+    (line,) = table.said
+    assert "again" not in line
 
 
 def test_a_hang_in_the_middle_is_ended_and_gone_on_with(table: Table) -> None:

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,33 @@ class Watch:
         self.well = threading.Event()
         self.well.set()
         self.told = ""
+        self.host: Any = None
+        self.started = threading.Event()
+        self.turns_before = 0
+
+    @hookimpl
+    def zwaif_started(self, host: Any) -> None:
+        self.host = host
+        self.started.set()
+
+    def begin(self) -> None:
+        self.records.clear()
+        self.failures.clear()
+        self.turns_before = len(self._turns())
+
+    def _turns(self) -> list[Any]:
+        if not self.started.wait(WAIT):
+            raise TimeoutError("the plugins were never told that the host is up")
+        return list(self.host.records.recent())
+
+    def catch_up(self) -> None:
+        """Until every answer was told: plugins that were found by themselves are told in a thread of their own."""
+        turns = self._turns()[self.turns_before :]
+        answered = sum(turn.answered_by not in ("", "primary") and turn.fallback_tokens > 0 for turn in turns)
+        for _ in range(500):
+            if len(self.records) >= answered:
+                return
+            time.sleep(0.01)
 
     @hookimpl
     def format_prompt(self, messages: Sequence[Message]) -> None:
@@ -72,8 +100,7 @@ class Host:
         self.controller.stored_received_message = "None!"
         sys.modules["utils.settings"].stream_chats = stream
         self.voice.spoken.clear()
-        self.watch.records.clear()
-        self.watch.failures.clear()
+        self.watch.begin()
         self.log.debug_log = ""
 
     def do(self, command: dict[str, Any]) -> None:
@@ -92,6 +119,7 @@ class Host:
             raise TimeoutError("the primary was never well again")
 
     def state(self, error: str) -> dict[str, Any]:
+        self.watch.catch_up()
         return {
             "error": error,
             "history": json.loads(Path("LiveLog.json").read_text(encoding="utf-8")),
