@@ -92,6 +92,8 @@ class Rescue:
             while not answer.pump.wait(min(self._silence_left(), self._time_left(answer))):
                 if self._time_left(answer) <= 0:
                     raise answer.too_late()
+                if self._silence_left() > 0:  # a wait may end a hair before a deadline
+                    continue
                 yield from self._break_the_silence()
                 if self._given_up or self._stopped:
                     return
