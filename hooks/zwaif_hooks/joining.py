@@ -140,7 +140,7 @@ def split_at_last_word(delivered: str) -> tuple[str, str]:
     nothing to give where it is the first, with whatever marks stand before it.
     """
     start = len(delivered)
-    while start and _word_goes_on(delivered[:start]) and not _unspaced(delivered[start - 1]):
+    while start and _word_goes_on(delivered[:start]) and not unspaced(delivered[start - 1]):
         start -= 1
     if not any(c.isalnum() for c in delivered[:start]):
         start = 0
@@ -179,7 +179,7 @@ def _behind(delivered: str, rest: str) -> str | None:
         return rest
     if rest.startswith(spaces):
         return rest[len(spaces) :]
-    return None if _in_word(rest[:1]) and not _unspaced(rest[:1]) else rest.lstrip(" ")
+    return None if _in_word(rest[:1]) and not unspaced(rest[:1]) else rest.lstrip(" ")
 
 
 def _is_said_again(core: str, overlap: str, behind_a_space: bool) -> bool:
@@ -189,7 +189,7 @@ def _is_said_again(core: str, overlap: str, behind_a_space: bool) -> bool:
         return _is_open(overlap)
     if behind_a_space:
         return _words(overlap) >= BEHIND_A_SPACE
-    if _unspaced(overlap[0]):
+    if unspaced(overlap[0]):
         return len(overlap) >= UNSPACED
     return not (_word_goes_on(core[:start]) and _in_word(overlap[0])) or len(overlap) >= INSIDE_A_WORD
 
@@ -217,8 +217,8 @@ def _needs_space(delivered: str, text: str) -> bool:
     last, first = delivered[-1], text[0]
     ends_word = last.isalnum() or last in _SENTENCE_MARKS or _closes(delivered)
     if first in _OPENING or (first == '"' and delivered.count('"') % 2 == 0):
-        return ends_word and not _unspaced(last)
-    if not first.isalnum() or _unspaced(first):
+        return ends_word and not unspaced(last)
+    if not first.isalnum() or unspaced(first):
         return False
     if last.islower():
         return first.isupper()
@@ -263,7 +263,7 @@ def _word_goes_on(before: str) -> bool:
     return _in_word(before[-2:-1]) if last in ("'", "’") else _in_word(last)
 
 
-def _unspaced(c: str) -> bool:
+def unspaced(c: str) -> bool:
     """Scripts that put no spaces between words: Chinese, Japanese, Thai, Lao, Khmer, Burmese."""
     return (
         "\u0e00" <= c <= "\u0eff"
@@ -276,7 +276,7 @@ def _unspaced(c: str) -> bool:
 def _words(text: str) -> int:
     """Different words in it; in scripts without spaces, different characters."""
     found = set(_WORDS.findall(text))
-    return len(found) + sum(len(set(word)) - 1 for word in found if _unspaced(word[0]))
+    return len(found) + sum(len(set(word)) - 1 for word in found if unspaced(word[0]))
 
 
 def _same_start(text: str, start: str) -> bool:
