@@ -1,0 +1,5 @@
+import sys
+
+from benchmarks.listener.run import main
+
+sys.exit(main())
