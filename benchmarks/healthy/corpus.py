@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.healthy.corpus [--replies 10000] [--clients requests,ollama,lmstudio]``. Each reply goes through
 each client, streamed and whole, and ends in one of the ways in which servers end: a reason and ``[DONE]``, a reason
-alone, ``[DONE]`` alone, the limit of its length. What the bare client makes of it is what must come.
+alone, ``[DONE]`` alone, the limit of its length, or nothing at all (from a server that never says it, as a homemade one
+may be). What the bare client makes of it is what must come.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ from zwaif_hooks.settings import GUARD_SETTINGS
 from zwaif_hooks.specs import hookimpl
 
 CLIENTS = ("requests", "ollama", "lmstudio")
-ENDS = ("stop and [DONE]", "stop", "[DONE]", "length")
+NOTHING = "nothing"
+ENDS = ("stop and [DONE]", "stop", "[DONE]", "length", NOTHING)
 FAILED = 20
 """Changed replies that are shown."""
 Ask = Callable[[int, bool], str]
@@ -91,8 +93,11 @@ def _reason(end: str) -> str:
 
 
 def _events(cut: list[str], end: str) -> Iterator[bytes]:
+    place = {} if end == NOTHING else {"finish_reason": None}
     for text in cut:
-        yield _event({"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]})
+        yield _event({"choices": [{"index": 0, "delta": {"content": text}} | place]})
+    if end == NOTHING:
+        return
     if end != "[DONE]":
         yield _event({"choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": _reason(end)}]})
     if end != "stop":
@@ -114,25 +119,30 @@ def _ollama_lines(cut: list[str], end: str) -> Iterator[bytes]:
             + b"\n"
         )
     last = {"role": "assistant", "content": ""}
-    yield json.dumps({"model": "m", "done": True, "done_reason": _reason(end), "message": last}).encode() + b"\n"
+    yield json.dumps({"model": "m", "done": True, "message": last, **_done_reason(end)}).encode() + b"\n"
+
+
+def _done_reason(end: str) -> dict[str, str]:
+    return {} if end == NOTHING else {"done_reason": _reason(end)}
 
 
 def _whole(cut: list[str], end: str, ollama: bool) -> bytes:
     message = {"role": "assistant", "content": "".join(cut)}
     if ollama:
-        return json.dumps({"model": "m", "done": True, "done_reason": _reason(end), "message": message}).encode()
-    choice = {"index": 0, "message": message} | ({} if end == "[DONE]" else {"finish_reason": _reason(end)})
+        return json.dumps({"model": "m", "done": True, "message": message, **_done_reason(end)}).encode()
+    choice = {"index": 0, "message": message} | ({} if end in ("[DONE]", NOTHING) else {"finish_reason": _reason(end)})
     return json.dumps({"choices": [choice]}).encode()
 
 
 # --- clients, each read as Z-Waif reads it --------------------------------------------------------------------------
 
 
-def ask_requests(address: str, script: Script) -> Ask:
+def ask_requests(address: str, homemade: str, script: Script) -> Ask:
     def ask(number: int, stream: bool) -> str:
+        server = homemade if script.of(number)[1] == NOTHING else address
         message = {"role": "user", "content": str(number)}
         body = {"messages": [message], "max_tokens": script.limit(number), "mode": "chat", "stream": stream}
-        response = requests.post(f"http://{address}/v1/chat/completions", json=body, stream=stream)
+        response = requests.post(f"http://{server}/v1/chat/completions", json=body, stream=stream)
         if not stream:
             return str(response.json()["choices"][0]["message"]["content"])
         text = ""
@@ -206,7 +216,7 @@ def runtime(watch: Watch) -> Iterator[Runtime]:
 
 
 @contextmanager
-def servers(script: Script) -> Iterator[str]:
+def server_of(script: Script) -> Iterator[str]:
     """The OpenAI-style server and Ollama in one."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Scripted", (Handler,), {"script": script}))
     server.daemon_threads = True
@@ -294,13 +304,15 @@ def run(
     script = Script(count)
     results = {}
     with ExitStack() as stack:
-        address = stack.enter_context(servers(script))
+        address, homemade = (stack.enter_context(server_of(script)) for _ in range(2))
         for client in clients:
             if client == "lmstudio":
                 stack.enter_context(studio(script))
                 ask = ask_lmstudio(script)
+            elif client == "ollama":
+                ask = ask_ollama(address, script)
             else:
-                ask = (ask_requests if client == "requests" else ask_ollama)(address, script)
+                ask = ask_requests(address, homemade, script)
             results[client] = compare(client, ask, script, Watch(), show)
     return results
 

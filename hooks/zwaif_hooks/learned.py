@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections import deque
 
 from zwaif_hooks.clock import Clock
+from zwaif_hooks.pump import UnmarkedEnd
+from zwaif_hooks.truth import ends_a_sentence
 
 ENOUGH = 5
 """Replies after which what was learned counts in full. After fewer the deadline is longer: five times after the first
@@ -72,6 +74,40 @@ class PauseHistory:
         if not seen:
             return longest
         return min(longest, max(SHORTEST_PAUSE, PAUSE_PATIENCE * max(seen)) * _caution(len(seen)))
+
+
+FEWEST_UNMARKED = 2
+"""Replies without a mark, by a server that never gave one, before that is believed to be its way."""
+
+
+class EndHistory:
+    """Whether a server says that a reply is finished: a finish reason, ``[DONE]``, ``done``.
+
+    Nearly all do, so a reply that just ends was cut, by whatever runs the model. A server of somebody's own may know no
+    such mark; the end of its answer is then the end of its reply.
+    """
+
+    def __init__(self) -> None:
+        self._marks = self._omits_marks = False
+        self._unmarked = 0
+
+    def observe(self, reason: str) -> None:
+        """A whole reply, and the finish reason that it came with."""
+        self._marks = self._marks or bool(reason)
+
+    def is_whole(self, reply: str, end: UnmarkedEnd) -> bool:
+        """Whether an answer that ended without a mark is a whole reply."""
+        if not reply.strip():
+            return False
+        if end.is_framed:
+            self._unmarked += 1
+            always = self._unmarked > FEWEST_UNMARKED and not self._marks
+            self._omits_marks = self._omits_marks or always or ends_a_sentence(reply)
+        return self._omits_marks or not (end.knows_marks or self._marks)
+
+    def forget(self) -> None:
+        """It was found broken: what seemed to be its way of ending may have been the fault."""
+        self._omits_marks, self._unmarked = False, 0
 
 
 def _caution(seen: int) -> float:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from zwaif_hooks import loopback
 from zwaif_hooks.clock import Clock, SystemClock
 from zwaif_hooks.deadlines import Known, is_loopback
-from zwaif_hooks.learned import FirstTokenHistory, PauseHistory
+from zwaif_hooks.learned import EndHistory, FirstTokenHistory, PauseHistory
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
 from zwaif_hooks.pump import Chunk, PrimaryError, Pump, Source
 from zwaif_hooks.truth import could_be_an_apology, is_an_apology
@@ -112,6 +112,7 @@ class Primary:
         self._silences = 0
         self.first_token = FirstTokenHistory(self._clock)
         self.pauses = PauseHistory()
+        self.ends = EndHistory()
 
     def open_failure(self) -> PrimaryFailure:
         """What to tell a plugin about a request that was not even asked."""
@@ -170,6 +171,7 @@ class Primary:
             self._changed_at = self._clock.now()
             self._needed = self._confirmations_needed(failure.kind)
             self._start_prober()
+        self.ends.forget()
         self._on_change(self.name, failure, 0.0)
 
     def may_load(self) -> bool:

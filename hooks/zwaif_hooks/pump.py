@@ -46,6 +46,19 @@ class PrimaryError(Exception):
         """The primary's own words."""
 
 
+class UnmarkedEnd(PrimaryError):
+    """The answer ended as answers end, though nothing in it said that the reply was finished.
+
+    ``knows_marks``: whether its pieces have a place for a finish reason, which then stayed empty.
+    """
+
+    def __init__(self, knows_marks: bool) -> None:
+        super().__init__(FailureKind.CUT, "the stream ended before the reply was finished")
+        self.knows_marks = knows_marks
+        self.is_framed = True
+        """Whether the answer has an end of its own (a last chunk, a length), and not that of its connection."""
+
+
 class Chunk(NamedTuple):
     """One piece of the primary's reply: its text, and the client library's own object to hand on unchanged."""
 

@@ -15,7 +15,7 @@ from zwaif_hooks.joining import SurrogateGate, by_sentence
 from zwaif_hooks.length import is_to_end, longest
 from zwaif_hooks.messages import AnswerRecord, ChatRequest, FailureKind, PrimaryFailure
 from zwaif_hooks.primary import Primary
-from zwaif_hooks.pump import FOREVER, Chunk, Closers, PrimaryError, Pump, Source
+from zwaif_hooks.pump import FOREVER, Chunk, Closers, PrimaryError, Pump, Source, UnmarkedEnd
 from zwaif_hooks.race import Race
 from zwaif_hooks.reading import Reading
 from zwaif_hooks.records import BY_PRIMARY, CHARS_A_TOKEN, TurnRecord
@@ -189,7 +189,7 @@ class Turn:
         whole = SurrogateGate()
         held = ""
         why = ""
-        while (chunk := reading.take(self, self._begin_race)) is not None:
+        while (chunk := self._next(reading, held)) is not None:
             why = chunk.reason or why
             self._usage = chunk.usage or self._usage
             if not chunk.text and chunk.native is None:
@@ -218,8 +218,18 @@ class Turn:
         if why == "length" and is_cut_to_nothing(self._delivered, self._call.max_tokens, counted):
             raise PrimaryError(FailureKind.CUT, "the server had no room for more than a word of the reply")
         self._primary.succeeded()
+        self._primary.ends.observe(why)
         self._primary.pauses.observe(reading.longest_pause, self._primary_pieces)
         self._note = self._unread_part()
+
+    def _next(self, reading: Reading | Pump, held: str) -> Chunk | None:
+        """The next chunk, or None at the end of the reply; ``held`` is what of it was not delivered yet."""
+        try:
+            return reading.take(self, self._begin_race)
+        except UnmarkedEnd as end:
+            if self._primary.ends.is_whole(self._delivered + held, end):
+                return None
+            raise
 
     def _end_endless(self) -> None:
         self._note = f"the reply was without end and was ended after {len(self._delivered)} characters"

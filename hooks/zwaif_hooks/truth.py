@@ -42,6 +42,12 @@ _EMPTY_SIGNS = "*_~`\ufffd\u3164\u2800\u115f\u1160\ufe0e\ufe0f"
 _UNSEEN = ("Cc", "Cf", "Cs", "Zs", "Zl", "Zp")
 
 
+_CLOSING = ("Po", "Pe", "Pf", "Pi", "So", "Sk", "Sm")
+"""Unicode's names for marks, closing brackets, quotations (languages close with different ones) and pictures."""
+_GO_ON = frozenset(",;:、，；：،؛¿¡&@#%/\\'’+=|<")
+"""Marks that something follows, and the apostrophe, which stands inside words."""
+
+
 def says_nothing(text: str, is_whole: bool = True) -> bool:
     """Is there nothing in this reply that could be said or read: no letter, no figure, no mark, no picture?
 
@@ -57,6 +63,17 @@ def says_nothing(text: str, is_whole: bool = True) -> bool:
 
 def _is_seen(c: str) -> bool:
     return c not in _EMPTY_SIGNS and unicodedata.category(c) not in _UNSEEN
+
+
+def ends_a_sentence(reply: str) -> bool:
+    """Does it end as sentences and replies end: with a mark, a closing bracket or quotation, a picture?
+
+    Many good replies do not; only where nothing else tells of the end may this be asked.
+    """
+    last = reply.rstrip("\n\ufe0f")[-1:]
+    if not last or last in _GO_ON or (last in '"*' and reply.count(last) % 2):
+        return False
+    return unicodedata.category(last) in _CLOSING
 
 
 def is_cut_to_nothing(reply: str, asked: int, counted: int | None = None) -> bool:

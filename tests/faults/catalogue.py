@@ -247,7 +247,7 @@ ENTRIES = (
     ),
     Entry(
         22,
-        "A clean end in mid-reply, without a finish reason",
+        "A clean end in mid-sentence, without a finish reason",
         GOES_ON,
         (after_half("polite_end_in_the_middle", FailureKind.CUT),),
         studio=(

@@ -206,6 +206,68 @@ def test_the_primarys_own_words_stay_as_they_are(
     assert guarded.plugin.asked == []
 
 
+# --- an end without a mark -------------------------------------------------------------------------------------------
+
+CASUAL = "lol yeah that is exactly what i have"
+
+
+def unmarked(talk: Talk, text: str, place: dict[str, Any], ends: bool = True) -> None:
+    """A stream that never says that it is finished; without its last chunk where it does not ``ends`` as it should."""
+    talk.open_stream()
+    for word in text.split(" "):
+        piece = word if text.startswith(word) else f" {word}"
+        talk.event({"choices": [{"index": 0, "delta": {"content": piece}, **place}]})
+    if ends:
+        talk.end()
+    else:
+        talk.abort()
+
+
+@STREAM
+@pytest.mark.parametrize(
+    ("text", "place"), [(CASUAL, {}), ("I am well.", {"finish_reason": None}), ("*waves*", {"finish_reason": None})]
+)
+def test_the_end_of_the_answer_is_the_end_of_the_reply(
+    guarded: Guarded,
+    server: FaultServer,
+    ask_http: Ask,
+    text: str,
+    place: dict[str, Any],
+    stream: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "play", lambda talk: unmarked(talk, text, place))
+    assert ask_http(server.address, stream) == text
+    assert guarded.plugin.asked == []
+    assert guarded.runtime.primaries.get(server.address).status().state == "healthy"
+
+
+@STREAM
+@pytest.mark.parametrize(
+    ("place", "ends"), [({"finish_reason": None}, True), ({"finish_reason": None}, False), ({}, False)]
+)
+def test_a_reply_that_is_cut_before_its_mark_goes_on_locally(
+    guarded: Guarded,
+    server: FaultServer,
+    ask_http: Ask,
+    place: dict[str, Any],
+    ends: bool,
+    stream: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "play", lambda talk: unmarked(talk, CASUAL, place, ends))
+    assert ask_http(server.address, stream) == f"{CASUAL} {LOCAL}"
+    assert guarded.plugin.asked[0][1].kind is FailureKind.CUT
+
+
+def test_a_server_that_says_when_it_is_finished_is_held_to_it(
+    guarded: Guarded, server: FaultServer, ask_http: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ask_http(server.address, True) == REPLY
+    monkeypatch.setattr(server, "play", lambda talk: unmarked(talk, CASUAL, {}))
+    assert ask_http(server.address, True) == f"{CASUAL} {LOCAL}"
+
+
 # --- connections and addresses ---------------------------------------------------------------------------------------
 
 

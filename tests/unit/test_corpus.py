@@ -8,8 +8,8 @@ from benchmarks.healthy.corpus import ENDS, Script, run
 from benchmarks.healthy.ways import WAYS, pieces, replies
 from zwaif_hooks.truth import says_nothing
 
-REPLIES = 80
-"""Each of the twenty ways with each of the four ends."""
+REPLIES = 100
+"""Each of the twenty ways with each of the five ends."""
 
 
 @pytest.mark.parametrize("client", ["requests", "ollama", "lmstudio"])

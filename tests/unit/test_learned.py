@@ -17,12 +17,14 @@ from zwaif_hooks.learned import (
     COLD_AFTER,
     ENOUGH,
     FEWEST_PIECES,
+    FEWEST_UNMARKED,
     SHORTEST,
     SHORTEST_PAUSE,
+    EndHistory,
     FirstTokenHistory,
     PauseHistory,
 )
-from zwaif_hooks.pump import Chunk, Closers, PrimaryError
+from zwaif_hooks.pump import Chunk, Closers, PrimaryError, UnmarkedEnd
 from zwaif_hooks.reading import Reading
 
 SETTING = 15.0
@@ -224,3 +226,42 @@ def test_slow_replies_that_live_are_hardly_ever_taken_over(pace: float, held_up_
         history.observe(reading.longest_pause, pieces)
         clock.time += 20
     assert taken_over <= REPLIES / 1000
+
+
+# --- how a server's replies end ---------------------------------------------------------------------------------------
+
+TORN = "and then we went to the"
+
+
+def unmarked(knows_marks: bool = True, is_framed: bool = True) -> UnmarkedEnd:
+    end = UnmarkedEnd(knows_marks)
+    end.is_framed = is_framed
+    return end
+
+
+def test_a_server_with_no_place_for_a_mark_ends_its_replies_with_its_answers() -> None:
+    assert EndHistory().is_whole(TORN, unmarked(knows_marks=False))
+    assert EndHistory().is_whole(TORN, unmarked(knows_marks=False, is_framed=False))
+    assert not EndHistory().is_whole(" ", unmarked(knows_marks=False))
+
+
+def test_a_server_that_gave_a_mark_is_held_to_it() -> None:
+    ends = EndHistory()
+    ends.observe("stop")
+    for _ in range(2 * FEWEST_UNMARKED):
+        assert not ends.is_whole(TORN, unmarked(knows_marks=False))
+
+
+def test_a_whole_sentence_shows_that_the_end_needs_no_mark() -> None:
+    ends = EndHistory()
+    ends.observe("stop")
+    assert not ends.is_whole("That is all.", unmarked(is_framed=False)), "the connection may have been cut"
+    assert ends.is_whole("That is all.", unmarked())
+    assert ends.is_whole(TORN, unmarked())
+    ends.forget()
+    assert not ends.is_whole(TORN, unmarked())
+
+
+def test_a_server_that_never_gave_a_mark_is_believed_after_some_replies() -> None:
+    ends = EndHistory()
+    assert [ends.is_whole(TORN, unmarked()) for _ in range(FEWEST_UNMARKED + 1)] == [*[False] * FEWEST_UNMARKED, True]

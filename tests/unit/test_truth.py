@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from zwaif_hooks.truth import APOLOGIES, could_be_an_apology, is_an_apology, is_cut_to_nothing, says_nothing
+from zwaif_hooks.truth import (
+    APOLOGIES,
+    could_be_an_apology,
+    ends_a_sentence,
+    is_an_apology,
+    is_cut_to_nothing,
+    says_nothing,
+)
 
 
 def test_a_word_where_hundreds_were_asked_for_is_no_reply() -> None:
@@ -94,3 +101,45 @@ def test_a_long_text_that_begins_like_an_apology_has_more_to_say() -> None:
     story = "Sorry, I'm having connection issues right now, said the robot, and " + "on and on it went. " * 10
     assert not is_an_apology(story)
     assert not could_be_an_apology(story)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "Yes.",
+        "Oh!\n",
+        "*smiles*",
+        "(really)",
+        '"So be it"',
+        "„Gut so“",
+        "今日はいい天気ですね。",
+        "क्या हाल है।",
+        "كيف حالك؟",
+        "Bye ❤️",
+        "ok 🙂",
+    ],
+)
+def test_a_reply_that_ends_with_a_sentence(reply: str) -> None:
+    assert ends_a_sentence(reply)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "",
+        "and then",
+        "the ",
+        "Well,",
+        "namely:",
+        "*smiles and",
+        "*",
+        'She said "',
+        "don't'",
+        "मैं ठीक हूँ",
+        "天気、",
+        "¿",
+        "1 +",
+    ],
+)
+def test_a_text_that_may_go_on(reply: str) -> None:
+    assert not ends_a_sentence(reply)

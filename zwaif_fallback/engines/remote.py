@@ -27,9 +27,10 @@ from zwaif_hooks.deadlines import Known
 from zwaif_hooks.guards.openai_client import read_reply, read_whole
 from zwaif_hooks.guards.sockets import OwnThread, watched_session
 from zwaif_hooks.joining import SurrogateGate
+from zwaif_hooks.learned import EndHistory
 from zwaif_hooks.length import is_to_end, longest
 from zwaif_hooks.messages import FailureKind, Message, Sampling
-from zwaif_hooks.pump import Chunk, Closers, PrimaryError, Pump
+from zwaif_hooks.pump import Chunk, Closers, PrimaryError, Pump, UnmarkedEnd
 
 logger = logging.getLogger(__name__)
 
@@ -169,18 +170,21 @@ class RemoteChat:
         """Pieces of text in time, from the thread that reads them."""
         limits, limit = self._deadlines, longest(int(body["max_tokens"]))
         patience = Known(limits.connect + limits.first_token, limits.stall)
-        whole, said = SurrogateGate(), 0
+        whole, said = SurrogateGate(), ""
         pump = Pump(partial(self._reply, body), SystemClock(), capacity=AHEAD)
         pump.start()
         closers.add(pump.abandon)
         try:
             while (chunk := pump.take(patience)) is not None:
                 if text := whole.feed(chunk.text):
-                    said += len(text)
+                    said += text
                     yield text
-                    if is_to_end(said, text, limit):
-                        logger.debug("%r did not end its reply, which was ended after %d characters.", self, said)
+                    if is_to_end(len(said), text, limit):
+                        logger.debug("%r did not end its reply, which was ended after %d characters.", self, len(said))
                         return
+        except UnmarkedEnd as end:
+            if not closers.closed and not EndHistory().is_whole(said, end):
+                raise self._failure(end) from end
         except PrimaryError as error:
             if not closers.closed:
                 raise self._failure(error) from error

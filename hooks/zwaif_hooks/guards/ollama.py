@@ -34,7 +34,7 @@ from zwaif_hooks.guards.swap import MARK, swap
 from zwaif_hooks.host.sampling import sampling_from
 from zwaif_hooks.messages import ChatRequest, FailureKind, Purpose
 from zwaif_hooks.primary import NOT_LOADED
-from zwaif_hooks.pump import Chunk, Closers, PrimaryError
+from zwaif_hooks.pump import Chunk, Closers, PrimaryError, UnmarkedEnd
 from zwaif_hooks.runtime import Runtime
 from zwaif_hooks.takeover import Call, NobodyAnswered, Turn
 from zwaif_hooks.usage import Usage
@@ -172,7 +172,7 @@ class _Exchange:
         except Exception as error:
             raise failure_of(error, self._server.address) from error
         if not done:
-            raise PrimaryError(FailureKind.CUT, "the stream ended before the reply was finished")
+            raise UnmarkedEnd(knows_marks=True)
 
     def _was_unloaded(self, closers: Closers) -> bool:
         """Whether the server says what it has in memory, and the model is not there."""

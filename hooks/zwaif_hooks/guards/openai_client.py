@@ -16,7 +16,7 @@ from zwaif_hooks.guards import sse
 from zwaif_hooks.guards.answers import explanation, kind_of_status, pause_asked_for, words_in
 from zwaif_hooks.guards.sockets import FLOODED, MOST_BYTES, sockets_to
 from zwaif_hooks.messages import FailureKind
-from zwaif_hooks.pump import Chunk, Closers, PrimaryError
+from zwaif_hooks.pump import Chunk, Closers, PrimaryError, UnmarkedEnd
 
 if TYPE_CHECKING:
     import requests
@@ -37,7 +37,11 @@ def read_reply(send: Send, address: str, closers: Closers) -> Iterator[Chunk]:
         PrimaryError: whatever goes wrong, at any ``next``.
     """
     with answer_to(send, address, closers) as response, _reading(closers):
-        yield from sse.read_reply(parts_of(response))
+        try:
+            yield from sse.read_reply(parts_of(response))
+        except UnmarkedEnd as end:
+            end.is_framed = getattr(response.raw, "chunked", False) or "Content-Length" in response.headers
+            raise
 
 
 def read_whole(send: Send, address: str, closers: Closers, most: int) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 
 from zwaif_hooks.guards.answers import broken_off, codes_in, is_no_reason, kind_of_error, words_in
 from zwaif_hooks.messages import FailureKind
-from zwaif_hooks.pump import Chunk, PrimaryError
+from zwaif_hooks.pump import Chunk, PrimaryError, UnmarkedEnd
 from zwaif_hooks.usage import usage_of
 
 MAX_STRAY = 4096
@@ -72,11 +72,12 @@ def read_events(parts: Iterable[bytes]) -> Iterator[Chunk]:
     Leaves out what Z-Waif's loop cannot take: ``[DONE]``, role-only and usage chunks, a final ``delta: {}``.
 
     Raises:
-        PrimaryError: an error object, a damaged line that held text, a body that is no event stream, or an end without
-            ``finish_reason`` or ``[DONE]``. Behind what is no event (a proxy's page, a traceback) ``[DONE]`` alone is
-            no end either.
+        UnmarkedEnd: an end without ``finish_reason`` or ``[DONE]``.
+        PrimaryError: an error object, a damaged line that held text, or a body that is no event stream. Behind what is
+            no event (a proxy's page, a traceback) ``[DONE]`` alone is no end either.
     """
     finished = False
+    spoken: Any = None
     events, damaged, stray, named, begun = 0, 0, b"", b"", b""
     for line in lines(parts):
         if not line.startswith(b"data:"):
@@ -122,6 +123,7 @@ def read_events(parts: Iterable[bytes]) -> Iterator[Chunk]:
         finished = finished or bool(reason)
         usage = usage_of(event)
         if text is not None:
+            spoken = event
             yield Chunk(text, b"data: " + payload + b"\n\n" if as_it_is else None, reason, usage)
         elif reason or usage:
             yield Chunk("", reason=reason, usage=usage)
@@ -135,7 +137,7 @@ def read_events(parts: Iterable[bytes]) -> Iterator[Chunk]:
         return
     if not events and damaged:
         raise PrimaryError(FailureKind.UNREADABLE, "the stream held no readable event")
-    raise PrimaryError(FailureKind.CUT, "the stream ended before the reply was finished")
+    raise UnmarkedEnd(knows_marks="finish_reason" in _her_choice(spoken))
 
 
 def _mended(event: Any, payload: bytes, begun: bytes) -> tuple[Any, bytes, bytes]:
