@@ -65,3 +65,13 @@ def test_the_card_s_benchmark_runs_on_a_processor() -> None:
     assert done.returncode == 0, done.stderr
     assert len([line for line in done.stdout.splitlines() if line.startswith("| tiny |")]) == 2
     assert "Card full: an answer from cpu" in done.stdout
+
+
+def test_the_fidelity_benchmark_runs_on_the_tiny_model(tmp_path: Path) -> None:
+    model = ROOT / "zwaif_fallback" / "demo" / "model"
+    amount = ["--cards", "1", "--questions", "2", "--seeds", "1", "--keep", str(tmp_path)]
+    command = [sys.executable, "-m", "benchmarks.fidelity", str(model), *amount]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "| ours |" in done.stdout
+    assert len((tmp_path / "model-ours.jsonl").read_text(encoding="utf-8").splitlines()) == 2
