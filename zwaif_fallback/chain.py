@@ -22,10 +22,10 @@ from zwaif_fallback.history import History
 from zwaif_fallback.last_words import LastWords
 from zwaif_fallback.pieces import Pieces
 from zwaif_fallback.stops import StopFilter
+from zwaif_hooks.chunks import Closers
 from zwaif_hooks.host import log
 from zwaif_hooks.joining import Joiner, LastWordJoiner, split_at_last_word
 from zwaif_hooks.messages import Answer, ChatRequest, Message, ModelInfo, PrimaryFailure, Purpose, Sampling
-from zwaif_hooks.pump import Closers
 from zwaif_hooks.spoken import spoken
 from zwaif_hooks.truth import says_nothing
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 
-from zwaif_hooks.pump import Closers
+from zwaif_hooks.chunks import Closers
 
 
 class Pieces:

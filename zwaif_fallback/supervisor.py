@@ -21,8 +21,8 @@ from zwaif_fallback.pieces import Pieces
 from zwaif_fallback.turns import Turn, Turns
 from zwaif_fallback.worker_process import COMMAND, Exchange, WorkerProcess
 from zwaif_fallback.worker_protocol import pack, unpack_loaded
+from zwaif_hooks.chunks import Closers
 from zwaif_hooks.messages import Sampling
-from zwaif_hooks.pump import Closers
 
 logger = logging.getLogger(__name__)
 

@@ -33,6 +33,10 @@ class Known(NamedTuple):
     stall: float
 
 
+FOREVER = Known(3600.0, 3600.0)
+"""Plugins have their own deadlines; this only keeps a lost wake-up from lasting for ever."""
+
+
 def connect_seconds(settings: Reads, host: str) -> float:
     """How long ``host`` may take to accept a connection; less on the machine itself."""
     seconds = float(settings.get("API_FALLBACK_CONNECT_TIMEOUT"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections import deque
 
+from zwaif_hooks.chunks import UnmarkedEnd
 from zwaif_hooks.clock import Clock
-from zwaif_hooks.pump import UnmarkedEnd
 from zwaif_hooks.truth import ends_a_sentence
 
 ENOUGH = 5

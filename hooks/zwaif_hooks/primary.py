@@ -14,11 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from zwaif_hooks import loopback
+from zwaif_hooks.chunks import Chunk, PrimaryError, Source
 from zwaif_hooks.clock import Clock, SystemClock
 from zwaif_hooks.deadlines import Known, is_loopback
 from zwaif_hooks.learned import EndHistory, FirstTokenHistory, PauseHistory
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
-from zwaif_hooks.pump import Chunk, PrimaryError, Pump, Source
+from zwaif_hooks.pump import Pump
 from zwaif_hooks.truth import could_be_an_apology, is_an_apology
 
 FOR_THE_USER = frozenset({FailureKind.MISCONFIGURED, FailureKind.NO_MODEL})

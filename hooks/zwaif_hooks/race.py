@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from zwaif_hooks.chunks import PrimaryError
 from zwaif_hooks.clock import Clock
 from zwaif_hooks.messages import PrimaryFailure
-from zwaif_hooks.pump import PrimaryError, Pump
+from zwaif_hooks.pump import Pump
 
 
 class Race:

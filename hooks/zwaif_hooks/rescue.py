@@ -12,9 +12,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from zwaif_hooks.chunks import Chunk, Closers, PrimaryError
+from zwaif_hooks.deadlines import FOREVER, Known
 from zwaif_hooks.length import is_to_end, longest
-from zwaif_hooks.messages import AnswerRecord, ChatRequest, FailureKind, PrimaryFailure
-from zwaif_hooks.pump import FOREVER, Chunk, Closers, PrimaryError, Pump
+from zwaif_hooks.messages import AnswerRecord, ChatRequest, PrimaryFailure
+from zwaif_hooks.primary import SILENT
+from zwaif_hooks.pump import Pump
 from zwaif_hooks.speaker import Speaker
 
 if TYPE_CHECKING:
@@ -45,7 +48,7 @@ class Rescue:
         self._request = request
         self._failure = failure
         self._clock = runtime.clock
-        self._began = self._quiet_since = self._read_at = self._clock.now()
+        self._began = self._quiet_since = self._clock.now()
         self._nothing_to_say = False
         self._meanwhile = ""
         self._given_up = self._stopped = False
@@ -87,12 +90,12 @@ class Rescue:
             PrimaryError: it failed, or did not answer in time.
         """
         limit, length = longest(self._request.max_tokens), 0
-        self._read_at = self._clock.now()
+        silence = answer.pump.silence
         while not self._stopped:
-            while not answer.pump.wait(min(self._silence_left(), self._time_left(answer))):
-                if self._time_left(answer) <= 0:
-                    raise answer.too_late()
-                if self._silence_left() > 0:  # a wait may end a hair before a deadline
+            silence.allow(answer.limits())
+            while not answer.pump.wait(min(self._quiet_left(), silence.left())):
+                silence.look()
+                if self._quiet_left() > 0:  # a wait may end a hair before a deadline
                     continue
                 yield from self._break_the_silence()
                 if self._given_up or self._stopped:
@@ -104,17 +107,14 @@ class Rescue:
                 continue
             # Behind the line said while waiting there is a space already.
             yield chunk.text if length or not self._meanwhile else chunk.text.lstrip()
-            self._quiet_since = self._read_at = self._clock.now()
+            self._quiet_since = self._clock.now()
             length += len(chunk.text)
             if is_to_end(length, chunk.text, limit):
                 self._runtime.say(f"Plugin {answer.name!r} did not end its reply: ended after {length} characters")
                 return
 
-    def _time_left(self, answer: _Answer) -> float:
-        """Seconds until ``answer`` is passed over. A reader who was away is no silence."""
-        return answer.limit() - (self._clock.now() - self._read_at)
-
-    def _silence_left(self) -> float:
+    def _quiet_left(self) -> float:
+        """Seconds until whoever listens has heard nothing for too long."""
         if self._nothing_to_say:
             return FOREVER.first
         limit = float(self._runtime.settings.get("API_FALLBACK_SILENCE_LIMIT"))
@@ -138,8 +138,8 @@ class Rescue:
     def _passed_over(self, answer: _Answer, error: PrimaryError) -> None:
         original = error.original or error
         said = answer.speaker.said if answer.speaker is not None else ""
-        if answer.was_late:
-            self._runtime.report(f"Plugin {answer.name!r} {error.cause} and is passed over", None)
+        if error.kind in SILENT:
+            self._runtime.report(f"Plugin {answer.name!r} is passed over: {error.cause}", None)
         else:
             self._runtime.report(f"Plugin {answer.name!r} failed in the middle of its answer", original)
         if said:
@@ -166,7 +166,6 @@ class _Answer:
     ) -> None:
         self.name = name
         self.speaker: Speaker | None = None
-        self.was_late = False
         self._runtime = runtime
         self._request = request
         self._failure = failure
@@ -175,17 +174,13 @@ class _Answer:
         self.pump = Pump(self._source, runtime.clock, capacity=AHEAD)
         self.pump.start()
 
-    def limit(self) -> float:
-        """Seconds of silence after which it is passed over."""
+    def limits(self) -> Known:
+        """How much silence it may hold until it is passed over."""
+        setting = self._runtime.settings.get
         if self._keeps_time:
-            return FOREVER.first
-        name = "API_FALLBACK_STALL_TIMEOUT" if self.pump.had_content else "API_FALLBACK_FIRST_TOKEN_TIMEOUT"
-        return float(self._runtime.settings.get(name))
-
-    def too_late(self) -> PrimaryError:
-        self.was_late = True
-        did = "said nothing more" if self.pump.had_content else "did not begin to answer"
-        return PrimaryError(FailureKind.UNKNOWN, f"{did} within {self.limit():g} s")
+            return FOREVER
+        first, stall = setting("API_FALLBACK_FIRST_TOKEN_TIMEOUT"), setting("API_FALLBACK_STALL_TIMEOUT")
+        return Known(float(first), float(stall))
 
     def stop(self) -> None:
         self.pump.abandon()

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from zwaif_hooks.chunks import Chunk, Closers, PrimaryError, Source, UnmarkedEnd
+from zwaif_hooks.deadlines import FOREVER
 from zwaif_hooks.errands import errands
 from zwaif_hooks.explain import Why, look_into
 from zwaif_hooks.joining import SurrogateGate, by_sentence
 from zwaif_hooks.length import is_to_end, longest
 from zwaif_hooks.messages import AnswerRecord, ChatRequest, FailureKind, PrimaryFailure
 from zwaif_hooks.primary import Primary
-from zwaif_hooks.pump import FOREVER, Chunk, Closers, PrimaryError, Pump, Source, UnmarkedEnd
+from zwaif_hooks.pump import Pump
 from zwaif_hooks.race import Race
 from zwaif_hooks.reading import Reading
 from zwaif_hooks.records import BY_PRIMARY, CHARS_A_TOKEN, TurnRecord
@@ -52,7 +54,7 @@ class Call:
     max_tokens: int = 0
     """How long the reply may be by what was asked; 0 where nothing was."""
     direct: bool = False
-    """Whether ``open`` heeds its closers' ``Patience``, so that the thread that waits may read by itself."""
+    """Whether ``open`` heeds its closers while no bytes come, so that the thread that waits may read by itself."""
     named: bool = False
     """Whether the primary's name must be looked up, which nothing can interrupt."""
 
@@ -219,7 +221,7 @@ class Turn:
             raise PrimaryError(FailureKind.CUT, "the server had no room for more than a word of the reply")
         self._primary.succeeded()
         self._primary.ends.observe(why)
-        self._primary.pauses.observe(reading.longest_pause, self._primary_pieces)
+        self._primary.pauses.observe(reading.silence.longest_pause, self._primary_pieces)
         self._note = self._unread_part()
 
     def _next(self, reading: Reading | Pump, held: str) -> Chunk | None:
@@ -258,7 +260,7 @@ class Turn:
     def _learn(self) -> None:
         """How long this server needed for its first word."""
         if self._reading is not None and self._primary_pieces:
-            self._primary.first_token.observe(self._prompt_chars, self._reading.spoke_at - self._began)
+            self._primary.first_token.observe(self._prompt_chars, self._reading.silence.spoke_at - self._began)
 
     @cached_property
     def first(self) -> float:

@@ -15,10 +15,10 @@ from tests.faults.conftest import Guarded
 from tests.faults.server import HEALTHY, FaultServer
 from tests.faults.test_clients import LOCAL, Ask, _free_address, ask, ask_http, ask_ollama
 from tests.unit.test_reading import Clock
+from zwaif_hooks.chunks import Chunk, Closers
 from zwaif_hooks.host import envfile
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.messages import ChatRequest
-from zwaif_hooks.pump import Chunk, Closers
 from zwaif_hooks.settings import GUARD_SETTINGS
 from zwaif_hooks.takeover import Call, Turn
 
@@ -91,8 +91,7 @@ class Looks:
     def _server(self, closers: Closers) -> Iterator[Chunk]:
         self.done.append("asked")
         self._clock.time += self.thought
-        assert closers.patience is not None
-        closers.patience.before_bytes()
+        closers.before_bytes()
         self.done.append("replied")
         yield Chunk("Hello.", reason="stop")
 

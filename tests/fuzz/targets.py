@@ -32,13 +32,13 @@ from zwaif_fallback.unsaid import Unsaid
 from zwaif_fallback.worker_process import WorkerProcess
 from zwaif_fallback.worker_protocol import FINAL_EVENTS
 from zwaif_hooks import records
+from zwaif_hooks.chunks import PrimaryError
 from zwaif_hooks.guards import sse
 from zwaif_hooks.guards.ollama import failure_of
 from zwaif_hooks.guards.request import newest_picture, plain_messages, prompt_chars
 from zwaif_hooks.host import bounded, envfile, persona, yamlfile
 from zwaif_hooks.host.sampling import sampling_from
 from zwaif_hooks.messages import ChatRequest, ModelInfo
-from zwaif_hooks.pump import PrimaryError
 
 Read = Callable[[], object]
 Prepare = Callable[[bytes], Read]

@@ -27,10 +27,10 @@ from zwaif_fallback import ui  # noqa: E402
 from zwaif_fallback.outages import Outages  # noqa: E402
 from zwaif_fallback.settings import SETTINGS  # noqa: E402
 from zwaif_fallback.ui.shelf import Shelf  # noqa: E402
+from zwaif_hooks.chunks import PrimaryError  # noqa: E402
 from zwaif_hooks.host import webui  # noqa: E402
 from zwaif_hooks.host.settings import SettingsStore  # noqa: E402
 from zwaif_hooks.messages import FailureKind, PrimaryFailure  # noqa: E402
-from zwaif_hooks.pump import PrimaryError  # noqa: E402
 from zwaif_hooks.records import TurnRecord  # noqa: E402
 
 pytestmark = [

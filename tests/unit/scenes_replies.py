@@ -28,11 +28,11 @@ from zwaif_fallback.standin import copy_tree
 from zwaif_fallback.supervisor import LocalModel
 from zwaif_fallback.templates import Templates
 from zwaif_hooks import bridge, startup
+from zwaif_hooks.chunks import Chunk
 from zwaif_hooks.host import health
 from zwaif_hooks.messages import AnswerRecord, ModelInfo
 from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.primary import PrimaryBook
-from zwaif_hooks.pump import Chunk
 from zwaif_hooks.rescue import MEANWHILE
 from zwaif_hooks.runtime import Runtime
 from zwaif_hooks.takeover import Call, Turn

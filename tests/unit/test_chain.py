@@ -13,6 +13,7 @@ from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel
 from zwaif_fallback.errors import EngineError, ModelNotFound, WorkerDied
 from zwaif_fallback.last_words import LastWords, built_in_text, parse
 from zwaif_fallback.pieces import Pieces
+from zwaif_hooks.chunks import Closers
 from zwaif_hooks.host import log
 from zwaif_hooks.messages import (
     Answer,
@@ -25,7 +26,6 @@ from zwaif_hooks.messages import (
     Purpose,
     Sampling,
 )
-from zwaif_hooks.pump import Closers
 
 Script = Sequence[str | BaseException]
 HELLO = ChatRequest("oobabooga", (Message("user", "Hello"),), max_tokens=50)

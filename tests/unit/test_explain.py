@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from zwaif_hooks import words
+from zwaif_hooks.chunks import Chunk, Closers, PrimaryError
 from zwaif_hooks.explain import look_into
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
 from zwaif_hooks.primary import Primary
-from zwaif_hooks.pump import Chunk, Closers, PrimaryError
 
 CUT = PrimaryFailure(FailureKind.CUT, "cut")
 REFUSES = PrimaryFailure(FailureKind.MISCONFIGURED, "refuses the request: no such preset", status=400)

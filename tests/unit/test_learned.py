@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zwaif_hooks.chunks import Chunk, Closers, PrimaryError, UnmarkedEnd
 from zwaif_hooks.clock import SystemClock
 from zwaif_hooks.deadlines import Known
 from zwaif_hooks.learned import (
@@ -24,7 +25,6 @@ from zwaif_hooks.learned import (
     FirstTokenHistory,
     PauseHistory,
 )
-from zwaif_hooks.pump import Chunk, Closers, PrimaryError, UnmarkedEnd
 from zwaif_hooks.reading import Reading
 
 SETTING = 15.0
@@ -190,11 +190,10 @@ class MovingClock(SystemClock):
 
 
 def replay(server: Server, clock: MovingClock, closers: Closers, first: float, pieces: int) -> Iterator[Chunk]:
-    assert closers.patience is not None
     for number in range(pieces):
-        closers.patience.before_bytes()
+        closers.before_bytes()
         clock.time += server.pause() if number else first
-        closers.patience.no_bytes()
+        closers.no_bytes()
         yield Chunk("word ")
 
 
@@ -222,8 +221,8 @@ def test_slow_replies_that_live_are_hardly_ever_taken_over(pace: float, held_up_
         except PrimaryError:
             taken_over += 1
             continue
-        first_token.observe(chars, reading.spoke_at - began)
-        history.observe(reading.longest_pause, pieces)
+        first_token.observe(chars, reading.silence.spoke_at - began)
+        history.observe(reading.silence.longest_pause, pieces)
         clock.time += 20
     assert taken_over <= REPLIES / 1000
 

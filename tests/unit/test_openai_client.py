@@ -10,9 +10,9 @@ import pytest
 import requests
 from urllib3 import HTTPResponse
 
+from zwaif_hooks.chunks import Chunk, Closers, PrimaryError
 from zwaif_hooks.guards import openai_client, sse
 from zwaif_hooks.guards.openai_client import parts_of, read_reply
-from zwaif_hooks.pump import Chunk, Closers, PrimaryError
 
 EVENT = b'data: {"choices": [{"delta": {"content": "Hello"}}]}\n\ndata: [DONE]\n\n'
 

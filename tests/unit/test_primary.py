@@ -12,9 +12,9 @@ import pytest
 
 from zwaif_hooks import loopback
 from zwaif_hooks import primary as module
+from zwaif_hooks.chunks import Chunk, Closers, PrimaryError
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
 from zwaif_hooks.primary import HARD, Primary, PrimaryBook, listens
-from zwaif_hooks.pump import Chunk, Closers, PrimaryError
 
 SOFT = sorted(set(FailureKind) - HARD - {FailureKind.OPEN})
 WAIT = 10.0

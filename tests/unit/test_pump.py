@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from zwaif_hooks.chunks import Chunk, Closers, PrimaryError
 from zwaif_hooks.clock import SystemClock
 from zwaif_hooks.deadlines import Known
 from zwaif_hooks.messages import FailureKind
-from zwaif_hooks.pump import FINISHED_SECONDS, Chunk, Closers, PrimaryError, Pump
+from zwaif_hooks.pump import Pump
+from zwaif_hooks.silence import FINISHED_SECONDS
 
 WAIT = 10.0
 PATIENT = Known(WAIT, WAIT)
@@ -165,9 +167,9 @@ def test_chunks_without_text_do_not_move_the_deadline() -> None:
     pump._run()
     for _ in range(3):
         pump.take(Known(15.0, 10.0))
-    assert not pump.had_content
+    assert not pump.silence.had_content
     assert clock.limits == []
-    assert pump._last_content == 0.0
+    assert pump.silence._last == 0.0
 
 
 def test_text_moves_the_deadline() -> None:
@@ -179,8 +181,8 @@ def test_text_moves_the_deadline() -> None:
 
     pump = Pump(source, clock)
     pump._run()
-    assert pump.had_content
-    assert pump._last_content == 12.0
+    assert pump.silence.had_content
+    assert pump.silence._last == 12.0
 
 
 def test_giving_up_wakes_a_taker_in_another_thread() -> None:
@@ -254,3 +256,84 @@ def test_the_connection_is_closed_when_the_reply_is_complete() -> None:
     pump.start()
     assert everything(pump) == "x"
     assert closed.wait(WAIT)
+
+
+class Rivalry:
+    """A local answer that has nothing to say until it is stopped."""
+
+    def __init__(self, late: PrimaryError) -> None:
+        self.late = late
+        self.lost = False
+        self.waited_for, self.stopped = threading.Event(), threading.Event()
+        self.has_won = False
+
+    def is_lost(self) -> bool:
+        return self.lost
+
+    def wait(self) -> None:
+        self.waited_for.set()
+        assert self.stopped.wait(WAIT)
+
+    def won(self) -> None:
+        self.has_won = True
+
+
+def racing(source: Callable[[Closers, Rivalry], Iterator[Chunk]]) -> tuple[Pump, Callable[[], Chunk | None], Rivalry]:
+    """A reply that is late at once; how it is taken; and its rivalry, made beforehand."""
+    rivalry = Rivalry(PrimaryError(FailureKind.FIRST_TOKEN_TIMEOUT, "late"))
+    pump = Pump(lambda closers: source(closers, rivalry), SystemClock())
+    pump.start()
+    return pump, lambda: pump.take(Known(0.0, WAIT), lambda _: rivalry), rivalry  # type: ignore[arg-type]
+
+
+def test_giving_up_does_not_wait_for_a_local_answer() -> None:
+    """The primary ended mute, and whoever waits, waits for the local answer."""
+    begun = threading.Event()
+
+    def mute(_: Closers, rivalry: Rivalry) -> Iterator[Chunk]:
+        yield from ()
+        begun.wait(WAIT)
+
+    pump, take, rivalry = racing(mute)
+
+    def waits() -> None:
+        with pytest.raises(PrimaryError, match="late"):
+            take()
+
+    taker = threading.Thread(target=waits, daemon=True)
+    taker.start()
+    begun.set()
+    assert rivalry.waited_for.wait(WAIT)
+    giver_up = threading.Thread(target=pump.abandon, daemon=True)
+    giver_up.start()
+    giver_up.join(WAIT / 2)
+    assert not giver_up.is_alive()
+    rivalry.stopped.set()
+    taker.join(WAIT)
+
+
+@pytest.mark.parametrize("speaks", [True, False])
+def test_a_race_is_looked_at_however_many_empty_chunks_come(speaks: bool) -> None:
+    def busy(closers: Closers, rivalry: Rivalry) -> Iterator[Chunk]:
+        for number in range(10_000):
+            yield Chunk("word" if speaks and number == 20 else "")
+            rivalry.lost = number > 10 and not speaks
+            if closers.closed:
+                return
+            threading.Event().wait(0.001)
+
+    pump, take, rivalry = racing(busy)
+    said = ""
+    if speaks:
+        while not said:
+            chunk = take()
+            assert chunk is not None
+            said += chunk.text
+    else:
+        rivalry.stopped.set()
+        with pytest.raises(PrimaryError) as caught:
+            while take() is not None:
+                continue
+        assert caught.value is rivalry.late
+    assert rivalry.has_won is speaks
+    pump.abandon()

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from zwaif_hooks.chunks import Chunk, Closers, PrimaryError
 from zwaif_hooks.clock import SystemClock
 from zwaif_hooks.deadlines import Known
 from zwaif_hooks.messages import FailureKind
-from zwaif_hooks.pump import FINISHED_SECONDS, Chunk, Closers, Patience, PrimaryError
 from zwaif_hooks.reading import Reading
+from zwaif_hooks.silence import FINISHED_SECONDS
 
 WAIT = 10.0
 FIRST, STALL = 15.0, 10.0
@@ -32,24 +33,22 @@ class Talk:
     """What a source does: pieces of text, and silence or comments that last."""
 
     def __init__(self, closers: Closers, clock: Clock) -> None:
-        assert closers.patience is not None
-        self._patience: Patience = closers.patience
         self._clock = clock
         self.closers = closers
 
     def silence(self, seconds: float) -> None:
-        self._patience.before_bytes()
+        self.closers.before_bytes()
         for _ in range(10):
             self._clock.time += seconds / 10
-            self._patience.no_bytes()
+            self.closers.no_bytes()
 
     def comments(self, seconds: float) -> None:
         for _ in range(10):
-            self._patience.before_bytes()
+            self.closers.before_bytes()
             self._clock.time += seconds / 10
 
     def bytes_are_there(self) -> None:
-        self._patience.before_bytes()
+        self.closers.before_bytes()
 
 
 Script = Callable[[Talk], Iterator[Chunk]]
@@ -109,7 +108,7 @@ def test_what_is_begun_in_another_thread_is_gone_on_with_in_this_one(clock: Cloc
     reading.start()
     assert [take(reading) for _ in range(4)] == ["", "a", "b", None]
     assert threads[0] != threading.get_ident() == threads[1]
-    assert reading.spoke_at == 1003.0
+    assert reading.silence.spoke_at == 1003.0
 
 
 def test_what_was_read_ahead_comes_before_its_failure(clock: Clock) -> None:

@@ -10,10 +10,10 @@ from collections.abc import Callable
 import pytest
 
 from zwaif_hooks import primary as module
+from zwaif_hooks.chunks import Chunk, PrimaryError
 from zwaif_hooks.deadlines import Limits
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
 from zwaif_hooks.primary import Primary
-from zwaif_hooks.pump import Chunk, PrimaryError
 
 REFUSED = PrimaryFailure(FailureKind.REFUSED, "refused")
 

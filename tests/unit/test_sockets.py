@@ -8,15 +8,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from zwaif_hooks.chunks import Closers
 from zwaif_hooks.guards import sockets
-from zwaif_hooks.guards.sockets import OwnThread, PatientSocket, sockets_to
-from zwaif_hooks.pump import Closers
+from zwaif_hooks.guards.sockets import PatientSocket, sockets_to
 
 
-class Patient:
+class Patient(Closers):
     slice = 0.001
 
     def __init__(self, until: int) -> None:
+        super().__init__()
         self.until = until
         self.before = self.waited = 0
         self.sender: socket.socket | None = None
@@ -31,9 +32,6 @@ class Patient:
             self.sender.sendall(b"late\n")
         if self.waited > self.until + 1000:
             raise RuntimeError("nothing comes any more")
-
-    def hurry(self, seconds: float) -> None:
-        raise AssertionError(f"nobody asked for that: {seconds}")
 
 
 @pytest.fixture
@@ -140,13 +138,11 @@ def test_a_thread_of_ours_heeds_a_hurry_and_that_nobody_reads_any_more() -> None
     with sockets_to(closers):
         assert sockets.asking() is closers
     assert sockets.asking() is None
-    patience = closers.patience
-    assert isinstance(patience, OwnThread)
-    patience.no_bytes()
+    closers.no_bytes()
     closers.close()
     with pytest.raises(TimeoutError):
-        patience.no_bytes()
-    hurried = OwnThread(Closers())
+        closers.no_bytes()
+    hurried = Closers()
     hurried.hurry(100)
     hurried.before_bytes()
     hurried.hurry(0)

@@ -21,7 +21,7 @@ from zwaif_fallback.engines.base import Generation, GenerationStats, LoadOptions
 from zwaif_fallback.errors import EngineError, ModelError, WorkerDied, WorkerHung
 from zwaif_fallback.supervisor import LocalModel
 from zwaif_fallback.worker_process import WorkerProcess, describe_exit, worker_environment
-from zwaif_hooks.pump import Closers
+from zwaif_hooks.chunks import Closers
 
 SCRIPT = Path(__file__).with_name("scripted_worker.py")
 REDIRECTOR = Path(__file__).with_name("redirector.py")

@@ -18,11 +18,12 @@ from urllib3.exceptions import MaxRetryError, NewConnectionError, ProtocolError
 
 from zwaif_fallback import plugin
 from zwaif_hooks import words
+from zwaif_hooks.chunks import Closers, PrimaryError
 from zwaif_hooks.guards import lmstudio, openai_client
 from zwaif_hooks.host import log
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
 from zwaif_hooks.primary import Primary
-from zwaif_hooks.pump import Closers, PrimaryError, silence
+from zwaif_hooks.silence import too_long
 
 ollama = pytest.importorskip("ollama")
 from zwaif_hooks.guards import ollama as ollama_guard  # noqa: E402
@@ -131,8 +132,8 @@ FAILURES: list[tuple[PrimaryError, str]] = [
     (of_lmstudio("LMStudioTimeoutError", "timed out"), "did not answer in time"),
     (of_lmstudio("LMStudioServerError", "No models loaded"), "has no model loaded"),
     (of_lmstudio("LMStudioPredictionError", "CUDA out of memory"), NO_MEMORY),
-    (silence(False, 15.0), "did not answer in time"),
-    (silence(True, 10.0), "stopped in the middle of its reply"),
+    (too_long(False, 15.0), "did not answer in time"),
+    (too_long(True, 10.0), "stopped in the middle of its reply"),
 ]
 
 

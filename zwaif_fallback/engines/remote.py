@@ -22,15 +22,16 @@ from zwaif_fallback.errors import EngineError
 from zwaif_fallback.pieces import Pieces
 from zwaif_fallback.stops import StopFilter
 from zwaif_hooks import words
+from zwaif_hooks.chunks import Chunk, Closers, PrimaryError, UnmarkedEnd
 from zwaif_hooks.clock import SystemClock
 from zwaif_hooks.deadlines import Known
 from zwaif_hooks.guards.openai_client import read_reply, read_whole
-from zwaif_hooks.guards.sockets import OwnThread, watched_session
+from zwaif_hooks.guards.sockets import watched_session
 from zwaif_hooks.joining import SurrogateGate
 from zwaif_hooks.learned import EndHistory
 from zwaif_hooks.length import is_to_end, longest
 from zwaif_hooks.messages import FailureKind, Message, Sampling
-from zwaif_hooks.pump import Chunk, Closers, PrimaryError, Pump, UnmarkedEnd
+from zwaif_hooks.pump import Pump
 
 logger = logging.getLogger(__name__)
 
@@ -222,8 +223,7 @@ class RemoteChat:
         return read_reply(partial(self._send, "POST", "/chat/completions", json=body), self._address, closers)
 
     def _models(self, closers: Closers, seconds: float) -> list[str]:
-        closers.patience = patience = OwnThread(closers)
-        patience.hurry(seconds)
+        closers.hurry(seconds)
         body = read_whole(partial(self._send, "GET", "/models"), self._address, closers, LONGEST_LIST)
         try:
             return [str(entry["id"]) for entry in json.loads(body)["data"]]

@@ -20,8 +20,8 @@ from zwaif_fallback.engines.remote import WANTS_KEY, Deadlines, base_url, second
 from zwaif_fallback.errors import EngineError
 from zwaif_fallback.ui.changes import Changes, Seen
 from zwaif_fallback.ui.components import Components, paragraph, problem, text_of
+from zwaif_hooks.chunks import PrimaryError
 from zwaif_hooks.messages import FailureKind
-from zwaif_hooks.pump import PrimaryError
 
 CONNECT_SECONDS, WHOLE_SECONDS = 3.0, 6.0
 BY_HAND = "zwaif-fallback settings set API_FALLBACK_HOST"

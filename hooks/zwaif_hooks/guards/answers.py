@@ -11,8 +11,8 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from zwaif_hooks.chunks import Closers, PrimaryError
 from zwaif_hooks.messages import FailureKind
-from zwaif_hooks.pump import Closers, PrimaryError
 
 EXPLANATION_SECONDS = 0.5
 """How long the explanation of an error status is waited for."""
@@ -43,8 +43,7 @@ def explanation(parts: Iterable[bytes], closers: Closers, broken: tuple[type[Bas
 
     ``broken`` is what a connection may raise that breaks off, or that is no longer waited for.
     """
-    if closers.patience is not None:
-        closers.patience.hurry(EXPLANATION_SECONDS)
+    closers.hurry(EXPLANATION_SECONDS)
     said = b""
     with contextlib.suppress(*broken):
         for part in parts:

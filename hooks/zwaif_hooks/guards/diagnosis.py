@@ -13,11 +13,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
+from zwaif_hooks.chunks import Closers, PrimaryError
 from zwaif_hooks.guards.answers import EXPLANATION_BYTES, WORDS
 from zwaif_hooks.guards.openai_client import answer_to, read_whole
-from zwaif_hooks.guards.sockets import OwnThread
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
-from zwaif_hooks.pump import Closers, PrimaryError
 
 if TYPE_CHECKING:
     import requests
@@ -72,6 +71,5 @@ def _refusal(send: Send, url: str, body: dict[str, Any], address: str) -> Primar
 def _in_time() -> Closers:
     """A refusal comes at once, whole. What takes longer is a reply, which is not wanted."""
     closers = Closers()
-    closers.patience = OwnThread(closers)
-    closers.patience.hurry(SECONDS)
+    closers.hurry(SECONDS)
     return closers

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from zwaif_hooks.chunks import Chunk, Closers
 from zwaif_hooks.deadlines import connect_seconds, is_numeric
 from zwaif_hooks.guards import diagnosis, sse
 from zwaif_hooks.guards.openai_client import read_reply
@@ -21,7 +22,6 @@ from zwaif_hooks.guards.sockets import watched_session
 from zwaif_hooks.guards.swap import swap
 from zwaif_hooks.host.sampling import sampling_from
 from zwaif_hooks.messages import ChatRequest, PrimaryFailure, Purpose
-from zwaif_hooks.pump import Chunk, Closers
 from zwaif_hooks.runtime import Runtime
 from zwaif_hooks.takeover import Call, NobodyAnswered, Turn
 

@@ -14,6 +14,7 @@ from types import FrameType, ModuleType
 from typing import Any
 
 from zwaif_hooks import words
+from zwaif_hooks.chunks import Chunk, Closers, PrimaryError
 from zwaif_hooks.deadlines import Known
 from zwaif_hooks.guards import lmstudio_greeting
 from zwaif_hooks.guards.answers import kind_of_error
@@ -23,7 +24,7 @@ from zwaif_hooks.guards.swap import swap
 from zwaif_hooks.host.sampling import sampling_from
 from zwaif_hooks.messages import ChatRequest, FailureKind, Picture, Purpose
 from zwaif_hooks.primary import NOT_LOADED, listens
-from zwaif_hooks.pump import Chunk, Closers, PrimaryError, Pump
+from zwaif_hooks.pump import Pump
 from zwaif_hooks.runtime import Runtime
 from zwaif_hooks.takeover import Call, NobodyAnswered, Turn
 from zwaif_hooks.usage import Usage

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from zwaif_hooks.chunks import Closers
 from zwaif_hooks.guards.answers import explanation
 from zwaif_hooks.guards.sockets import sockets_to, watch_httpx
 from zwaif_hooks.guards.swap import swap
-from zwaif_hooks.pump import Closers
 from zwaif_hooks.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -47,8 +47,7 @@ def ask(url: str) -> httpx.Response:
     closers = Closers()
     with httpx.Client(timeout=SECONDS) as client, sockets_to(closers):
         watch_httpx(client)
-        if closers.patience is not None:
-            closers.patience.hurry(SECONDS)
+        closers.hurry(SECONDS)
         try:
             with client.stream("GET", url) as answer:
                 good = answer.status_code == httpx.codes.OK

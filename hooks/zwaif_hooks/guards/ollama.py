@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
+from zwaif_hooks.chunks import Chunk, Closers, PrimaryError, UnmarkedEnd
 from zwaif_hooks.deadlines import Reads, connect_seconds, is_numeric
 from zwaif_hooks.guards.answers import (
     broken_off,
@@ -34,7 +35,6 @@ from zwaif_hooks.guards.swap import MARK, swap
 from zwaif_hooks.host.sampling import sampling_from
 from zwaif_hooks.messages import ChatRequest, FailureKind, Purpose
 from zwaif_hooks.primary import NOT_LOADED
-from zwaif_hooks.pump import Chunk, Closers, PrimaryError, UnmarkedEnd
 from zwaif_hooks.runtime import Runtime
 from zwaif_hooks.takeover import Call, NobodyAnswered, Turn
 from zwaif_hooks.usage import Usage

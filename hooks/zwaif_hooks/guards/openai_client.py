@@ -12,11 +12,11 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from zwaif_hooks.chunks import Chunk, Closers, PrimaryError, UnmarkedEnd
 from zwaif_hooks.guards import sse
 from zwaif_hooks.guards.answers import explanation, kind_of_status, pause_asked_for, words_in
 from zwaif_hooks.guards.sockets import FLOODED, MOST_BYTES, sockets_to
 from zwaif_hooks.messages import FailureKind
-from zwaif_hooks.pump import Chunk, Closers, PrimaryError, UnmarkedEnd
 
 if TYPE_CHECKING:
     import requests

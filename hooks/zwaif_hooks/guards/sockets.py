@@ -14,16 +14,15 @@ import socket
 import struct
 import sys
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from zwaif_hooks import loopback
+from zwaif_hooks.chunks import Closers, PrimaryError
 from zwaif_hooks.deadlines import is_loopback
 from zwaif_hooks.messages import FailureKind
-from zwaif_hooks.pump import Closers, Patience, PrimaryError
 
 if TYPE_CHECKING:
     import httpx
@@ -46,32 +45,11 @@ FLOODED = f"{MOST_BYTES >> 20} MB came and it was not the end"
 _asking = threading.local()
 
 
-class OwnThread:
-    """The patience of a thread of ours, which may block: it heeds that nobody reads any more, and a hurry."""
-
-    slice = 0.25
-
-    def __init__(self, closers: Closers) -> None:
-        self._closers = closers
-        self._until = float("inf")
-
-    def before_bytes(self) -> None:
-        if self._closers.closed or time.monotonic() >= self._until:
-            raise TimeoutError("the rest is not waited for")
-
-    no_bytes = before_bytes
-
-    def hurry(self, seconds: float) -> None:
-        self._until = time.monotonic() + seconds
-
-
 class sockets_to:
     """Register every connection that this thread opens meanwhile with ``closers``."""
 
     def __init__(self, closers: Closers) -> None:
         self._closers = closers
-        if closers.patience is None:
-            closers.patience = OwnThread(closers)
 
     def __enter__(self) -> None:
         _asking.closers = self._closers
@@ -106,52 +84,52 @@ class PatientSocket:
     A timeout of the socket itself would break the buffered file above it, from which there is no reading on.
     """
 
-    def __init__(self, sock: Any, patience: Patience) -> None:
+    def __init__(self, sock: Any, closers: Closers) -> None:
         self._sock = sock
-        self._patience = patience
+        self._closers = closers
 
     def sendall(self, data: Any, *_: Any) -> None:
-        send_in_slices(self._sock, data, self._patience)
+        send_in_slices(self._sock, data, self._closers)
 
     def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
-        self._sock.settimeout(self._patience.slice)
-        return io.BufferedReader(_PatientFile(self._sock, self._patience), READ_AHEAD)
+        self._sock.settimeout(self._closers.slice)
+        return io.BufferedReader(_PatientFile(self._sock, self._closers), READ_AHEAD)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
 
 
-def send_in_slices(sock: Any, data: Any, patience: Patience) -> None:
+def send_in_slices(sock: Any, data: Any, closers: Closers) -> None:
     """A server that reads nothing (it is stopped) takes what fits in between; a picture does not."""
-    sock.settimeout(patience.slice)
+    sock.settimeout(closers.slice)
     rest = memoryview(data)
     while rest:
         try:
             rest = rest[sock.send(rest) :]
         except TimeoutError:
-            patience.no_bytes()
+            closers.no_bytes()
 
 
 class _PatientFile(io.RawIOBase):
     """``closed`` keeps the socket open as the file that it stands for would."""
 
-    def __init__(self, sock: Any, patience: Patience) -> None:
+    def __init__(self, sock: Any, closers: Closers) -> None:
         self._file = sock.makefile("rb", buffering=0)
         self._receive: Callable[[Any], int] = sock.recv_into
-        self._patience = patience
+        self._closers = closers
         self._left = MOST_BYTES
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        self._patience.before_bytes()
+        self._closers.before_bytes()
         while True:
             try:
                 size = self._receive(buffer)
                 break
             except TimeoutError:
-                self._patience.no_bytes()
+                self._closers.no_bytes()
         if self._left == MOST_BYTES and not HTTP.startswith(bytes(buffer[: min(size, len(HTTP))])):
             raise OSError(NOT_HTTP)
         self._left -= size
@@ -246,15 +224,14 @@ class _WatchedStream:
         self._left = MOST_BYTES
         self._is_first = self._is_kept = self._served = False
         self._closers: Closers | None = None
-        self._patience: Patience | None = None
         self._report()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        patience = self._patience
-        if patience is None:
+        closers = self._closers
+        if closers is None:
             return bytes(self._stream.read(max_bytes, timeout))
-        patience.before_bytes()
-        part = (self._received if self._plain is not None else self._deciphered)(max_bytes, patience)
+        closers.before_bytes()
+        part = (self._received if self._plain is not None else self._deciphered)(max_bytes, closers)
         self._left -= len(part)
         if self._left < 0:
             raise self._library.ReadError(FLOODED)
@@ -272,36 +249,36 @@ class _WatchedStream:
         """It was kept from an earlier request, the server has closed it since, and nobody has read the question."""
         return self._is_first and self._is_kept and not (self._closers is not None and self._closers.closed)
 
-    def _received(self, max_bytes: int, patience: Patience) -> bytes:
+    def _received(self, max_bytes: int, closers: Closers) -> bytes:
         """Straight from the socket, which is in slices since the question was sent: each chunk comes this way."""
         while True:
             try:
                 return bytes(self._plain.recv(max_bytes))
             except TimeoutError:
-                patience.no_bytes()
+                closers.no_bytes()
             except OSError as error:
                 if self._is_dead():
                     return b""
                 raise self._library.ReadError(error) from error
 
-    def _deciphered(self, max_bytes: int, patience: Patience) -> bytes:
+    def _deciphered(self, max_bytes: int, closers: Closers) -> bytes:
         while True:
             try:
-                return bytes(self._stream.read(max_bytes, patience.slice))
+                return bytes(self._stream.read(max_bytes, closers.slice))
             except self._library.ReadTimeout:
-                patience.no_bytes()
+                closers.no_bytes()
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if not buffer:  # so ends each question
             return
         self._report()
-        if self._patience is None or self._plain is None:
+        if self._closers is None or self._plain is None:
             self._stream.write(buffer, timeout)
             return
         if buffer.startswith((b"POST ", b"GET ")):
             self._is_kept, self._is_first, self._served = self._served, True, True
         try:
-            send_in_slices(self._plain, buffer, self._patience)
+            send_in_slices(self._plain, buffer, self._closers)
         except OSError as error:
             raise self._library.WriteError(error) from error
 
@@ -313,7 +290,6 @@ class _WatchedStream:
         if closers is self._closers:
             return
         self._closers = closers
-        self._patience = closers.patience if closers is not None else None
         self._left = MOST_BYTES
         if closers is not None:
             closers.add(partial(hang_up, self._stream.get_extra_info("socket")))
@@ -332,8 +308,7 @@ def _adapters(refuse: Refuse | None) -> Any:
         closers: Closers | None = getattr(_asking, "closers", None)
         if closers is not None and connection.sock is not None:
             closers.add(partial(hang_up, connection.sock))
-            if closers.patience is not None:
-                connection.sock = PatientSocket(connection.sock, closers.patience)
+            connection.sock = PatientSocket(connection.sock, closers)
 
     class Answer(http.client.HTTPResponse):
         """An answer behind others that only say that it will come (102, 103); the library itself knows only 100."""

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from zwaif_hooks.chunks import Chunk, PrimaryError, UnmarkedEnd
 from zwaif_hooks.guards.answers import broken_off, codes_in, is_no_reason, kind_of_error, words_in
 from zwaif_hooks.messages import FailureKind
-from zwaif_hooks.pump import Chunk, PrimaryError, UnmarkedEnd
 from zwaif_hooks.usage import usage_of
 
 MAX_STRAY = 4096
