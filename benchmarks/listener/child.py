@@ -136,6 +136,8 @@ class Host:
 
 def play(host: Host, scene: str, text: str) -> dict[str, Any]:
     """One scene, to its end."""
+    if scene == "summary" and not hasattr(sys.modules["utils.retrospect"], "use_rolling_summaries"):
+        return {"skipped": True}
     lines, history = len(host.debug_lines()), len(host.controller.ooga_history)
     host.voice.heard, host.game.sent = [], []
     sys.modules["utils.retrospect"].live_summarization_log = []  # type: ignore[attr-defined]

@@ -165,6 +165,8 @@ def play(server: Server, zwaif: ZWaif, chatpops: frozenset[str]) -> list[Heard]:
             zwaif.ask(wait_for="is back after")
         gone = scene.server == "gone"
         event = zwaif.ask(scene=scene.play, text=scene.text, set=scene.settings)
+        if event.get("skipped"):  # summaries came with v1.14
+            continue
         heard.append(Heard(scene, event, chatpops))
         print(f"{scene.title}: {heard[-1].reply!r}", file=sys.stderr, flush=True)
     return heard
