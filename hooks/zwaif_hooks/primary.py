@@ -17,8 +17,10 @@ from zwaif_hooks import loopback
 from zwaif_hooks.chunks import Chunk, PrimaryError, Source
 from zwaif_hooks.clock import Clock, SystemClock
 from zwaif_hooks.deadlines import Known, is_loopback
+from zwaif_hooks.host.log import note
 from zwaif_hooks.learned import EndHistory, FirstTokenHistory, PauseHistory
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
+from zwaif_hooks.mistakes import is_a_mistake_of_ours
 from zwaif_hooks.pump import Pump
 from zwaif_hooks.truth import could_be_an_apology, is_an_apology
 
@@ -66,6 +68,8 @@ UNEXPLAINED = frozenset({FailureKind.CUT, FailureKind.EMPTY})
 NOT_LOADED = Chunk("", reason="not loaded")
 """A probe's answer where the server is there, but its user has taken the model out of its memory: to ask for a token
 would load it again. The next message does that anyway, and shows whether it can speak."""
+NOT_READ = Chunk("", reason="not read")
+"""The same where code of ours failed in asking: that the server is there must do, or it would never be asked again."""
 
 Listener = Callable[[str, "PrimaryFailure | None", float], None]
 
@@ -291,7 +295,7 @@ class Primary:
         return word is not None
 
     def _word_of(self, probe: Source, patience: float) -> Chunk | None:
-        """The first word of a probe's reply, or ``NOT_LOADED``; None where it has none, or is but an apology.
+        """The first word of a probe's reply, ``NOT_LOADED`` or ``NOT_READ``; None for no word, or but an apology.
 
         Raises:
             PrimaryError: it failed, or was silent for ``patience`` seconds.
@@ -305,6 +309,11 @@ class Primary:
                 if chunk is NOT_LOADED or (said.strip() and not could_be_an_apology(said)):
                     return chunk
             return Chunk(said) if said.strip() and not is_an_apology(said) else None
+        except PrimaryError as error:
+            if not is_a_mistake_of_ours(error.original):
+                raise
+            note(f"A fault in zwaif-fallback itself, in asking {self.name} whether it is well", error.original)
+            return NOT_READ
         finally:
             pump.abandon()
 

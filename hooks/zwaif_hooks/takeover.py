@@ -16,6 +16,7 @@ from zwaif_hooks.explain import Why, look_into
 from zwaif_hooks.joining import SurrogateGate, by_sentence
 from zwaif_hooks.length import is_to_end, longest
 from zwaif_hooks.messages import AnswerRecord, ChatRequest, FailureKind, PrimaryFailure
+from zwaif_hooks.mistakes import is_a_mistake_of_ours
 from zwaif_hooks.primary import Primary
 from zwaif_hooks.pump import Pump
 from zwaif_hooks.race import Race
@@ -28,6 +29,7 @@ from zwaif_hooks.usage import Usage, unread
 if TYPE_CHECKING:
     from zwaif_hooks.runtime import Runtime
 
+AT_FAULT = "A fault in zwaif-fallback itself"
 MORE_ROOM = (
     "Give the server a larger context window (Ollama: num_ctx or OLLAMA_CONTEXT_LENGTH), or lower MESSAGE_PAIR_LIMIT "
     "or TOKEN_LIMIT in Z-Waif's .env"
@@ -73,6 +75,19 @@ class NobodyAnswered(Exception):
         return original if original is not None else ConnectionError(self.failure.cause)
 
 
+class OurMistake(Exception):
+    """Code of ours failed before a word was handed on: Z-Waif is to be given what it asked for without us."""
+
+
+def is_handed_back(error: Exception, runtime: Runtime) -> bool:
+    """Whether ``error`` is a fault of ours, so that Z-Waif is to be given what it asked for without us."""
+    if not isinstance(error, OurMistake):
+        if not is_a_mistake_of_ours(error):
+            return False
+        runtime.report(f"{AT_FAULT}: Z-Waif asks without it", error)
+    return True
+
+
 class Turn:
     """One reply in the making: ``start`` asks the primary, ``chunks`` is read by the thread that waits."""
 
@@ -90,6 +105,10 @@ class Turn:
         self._failure: PrimaryFailure | None = None
         self._usage: Usage | None = None
         self._primary_pieces = 0
+        self._is_whole = False
+        """The primary was heard to its end."""
+        self._handed_back = False
+        """Z-Waif asks the primary without us."""
         self._note = ""
 
     def start(self, ahead: bool = True) -> Turn:
@@ -112,6 +131,7 @@ class Turn:
 
         Raises:
             NobodyAnswered: before the first chunk or in the middle.
+            OurMistake: before the first chunk.
         """
         self._leave_previous_turn()
         chars = 0
@@ -123,9 +143,7 @@ class Turn:
             answered = not self._abandoned
         finally:
             self._over = True
-            self._learn()
-            self._runtime.records.add(self._record(chars, answered))
-            errands.soon(self._runtime.settings.reload)
+            self._keep_books(chars, answered)
         if answered and self._failure is None:
             self._runtime.plugins.hook.primary_answered(
                 primary=self._primary.name, describe=self._call.describe, reply=self._delivered
@@ -136,6 +154,14 @@ class Turn:
     def _answered(self) -> AnswerRecord | None:
         """Who answered in the primary's place, once that reply is complete; nobody where the primary was heard."""
         return self._rescue.record if self._failure is not None and self._rescue is not None else None
+
+    def _keep_books(self, chars: int, answered: bool) -> None:
+        try:
+            self._learn()
+            self._runtime.records.add(self._record(chars, answered))
+        except Exception as error:  # the reply was heard
+            self._runtime.report("What became of a reply could not be recorded", error)
+        errands.soon(self._runtime.settings.reload)
 
     def _speakers(self) -> Iterator[Chunk]:
         if self._reading is None:
@@ -148,9 +174,14 @@ class Turn:
         except PrimaryError as caught:
             # Its traceback holds the frames of whoever reads this reply, and with them the reply itself.
             error = caught.with_traceback(None)
+        except Exception as caught:
+            error = PrimaryError(FailureKind.UNKNOWN, repr(caught), original=caught)
         finally:
             self._reading.abandon()
         if self._abandoned:
+            return
+        if is_a_mistake_of_ours(error.original):
+            yield from self._in_spite_of_us(error)
             return
         self._failure = self._failure_of(error) if self._race is None else self._race.failure
         if self._race is None and not self._runtime.still_enabled():
@@ -161,6 +192,25 @@ class Turn:
             yield from self._from_rival(self._race.rival)
         else:
             yield from self._from_plugins(self._failure, error)
+
+    def _in_spite_of_us(self, error: PrimaryError) -> Iterator[Chunk]:
+        """Nothing is counted against the primary, which may be well.
+
+        Raises:
+            OurMistake: nothing was handed on yet.
+        """
+        name = self._primary.name
+        if not self._delivered:
+            self._handed_back = True
+            self._note = f"Z-Waif asked without zwaif-fallback, which failed: {error.cause}"
+            self._runtime.report(f"{AT_FAULT}, in reading the reply of {name}: Z-Waif asks without it", error.original)
+            raise OurMistake from error.original
+        if self._is_whole:
+            self._runtime.report(f"{AT_FAULT}, behind the last word of {name}", error.original)
+            return
+        self._runtime.report(f"{AT_FAULT}, in reading the reply of {name}: a local answer goes on", error.original)
+        self._failure = self._failure_of(error)
+        yield from self._from_plugins(self._failure, error)
 
     def abandon(self) -> None:
         """Nobody will read the rest: stop whoever is speaking."""
@@ -209,6 +259,7 @@ class Turn:
             if len(self._delivered) >= limit and is_to_end(len(self._delivered), chunk.text, limit):
                 self._end_endless()
                 return
+        self._is_whole = True
         if is_an_apology(held):
             raise PrimaryError(FailureKind.ERROR_BODY, f"the reply was only an apology: {held.strip()[:80]}")
         if not self._delivered and says_nothing(held):
@@ -322,6 +373,8 @@ class Turn:
                 yield Chunk(text)
                 if self._abandoned:
                     return
+        except Exception as mistake:
+            self._runtime.report(f"{AT_FAULT}, in asking the plugins", mistake)
         finally:
             rescue.stop()
         if rescue.record is None and not self._abandoned and not (rescue.asked and failure.delivered):
@@ -336,7 +389,7 @@ class Turn:
             at=time.time(),
             primary=self._primary.name,
             backend=self._call.backend,
-            answered_by=by if answered or answer is not None else "",
+            answered_by=by if answered or self._handed_back or answer is not None else "",
             cause=failure.kind.value if failure is not None else "",
             detail=failure.cause if failure is not None else "",
             detected_after=failure.elapsed if failure is not None else 0.0,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -23,7 +23,7 @@ from zwaif_hooks.guards.swap import swap
 from zwaif_hooks.host.sampling import sampling_from
 from zwaif_hooks.messages import ChatRequest, PrimaryFailure, Purpose
 from zwaif_hooks.runtime import Runtime
-from zwaif_hooks.takeover import Call, NobodyAnswered, Turn
+from zwaif_hooks.takeover import Call, NobodyAnswered, OurMistake, Turn, is_handed_back
 
 if TYPE_CHECKING:
     import requests
@@ -45,7 +45,13 @@ def install(module: ModuleType, runtime: Runtime) -> None:
             body = None if PASS_HEADER in self.headers else _chat_body(method, url, args, kwargs)
             if body is None or not runtime.enabled:
                 return original(self, method, url, *args, **kwargs)
-            return _Exchange(original, self, str(url), body, kwargs, runtime).respond()
+            without_us = functools.partial(original, self, method, url, *args, **kwargs)
+            try:
+                return _Exchange(original, self, str(url), body, kwargs, runtime, without_us).respond()
+            except Exception as error:
+                if not is_handed_back(error, runtime):
+                    raise
+                return without_us()
 
         return request
 
@@ -79,7 +85,14 @@ class _Exchange:
     """One chat request of Z-Waif's and the response made for it."""
 
     def __init__(
-        self, original: Original, session: Any, url: str, body: dict[str, Any], kwargs: dict[str, Any], runtime: Runtime
+        self,
+        original: Original,
+        session: Any,
+        url: str,
+        body: dict[str, Any],
+        kwargs: dict[str, Any],
+        runtime: Runtime,
+        without_us: Callable[[], requests.Response],
     ) -> None:
         self._original = original
         self._session = session
@@ -87,6 +100,7 @@ class _Exchange:
         self._body = body
         self._kwargs = {k: v for k, v in kwargs.items() if k not in ("data", "json", "stream", "timeout")}
         self._runtime = runtime
+        self._without_us = without_us
         self._host, self._address = _place(url)
         self._purpose = purpose_of_caller()
 
@@ -109,7 +123,7 @@ class _Exchange:
 
     def _streamed(self, turn: Turn) -> requests.Response:
         response = self._response(b"text/event-stream")
-        response.raw = _EventBody(turn, self._model(), self._raised)
+        response.raw = _EventBody(turn, self._model(), self._raised, self._without_us)
         return response
 
     def _whole(self, turn: Turn) -> requests.Response:
@@ -192,9 +206,15 @@ class _Exchange:
 class _EventBody:
     """Stands where urllib3's response stands in a ``requests.Response``: bytes as the speaker speaks."""
 
-    def __init__(self, turn: Turn, model: str, raised: Callable[[NobodyAnswered], BaseException]) -> None:
+    def __init__(
+        self,
+        turn: Turn,
+        model: str,
+        raised: Callable[[NobodyAnswered], BaseException],
+        without_us: Callable[[], Iterable[bytes]],
+    ) -> None:
         self._turn = turn
-        self._events = _events(turn, model, raised)
+        self._events = _events(turn, model, raised, without_us)
         self._rest = b""
         self.closed = False
 
@@ -227,12 +247,19 @@ class _EventBody:
         self._turn.abandon()
 
 
-def _events(turn: Turn, model: str, raised: Callable[[NobodyAnswered], BaseException]) -> Iterator[bytes]:
+def _events(
+    turn: Turn,
+    model: str,
+    raised: Callable[[NobodyAnswered], BaseException],
+    without_us: Callable[[], Iterable[bytes]],
+) -> Iterator[bytes]:
     try:
         for chunk in turn.chunks():
             yield chunk.native if chunk.native is not None else sse.event_bytes(chunk.text, model)
     except NobodyAnswered as nobody:
         raise raised(nobody) from None
+    except OurMistake:
+        yield from without_us()
 
 
 def _stops(stop: Any) -> tuple[str, ...]:

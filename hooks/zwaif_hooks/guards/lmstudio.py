@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
@@ -26,7 +27,7 @@ from zwaif_hooks.messages import ChatRequest, FailureKind, Picture, Purpose
 from zwaif_hooks.primary import NOT_LOADED, listens
 from zwaif_hooks.pump import Pump
 from zwaif_hooks.runtime import Runtime
-from zwaif_hooks.takeover import Call, NobodyAnswered, Turn
+from zwaif_hooks.takeover import Call, NobodyAnswered, OurMistake, Turn, is_handed_back
 from zwaif_hooks.usage import Usage
 
 FAILED_STOP_REASONS = frozenset({"failed", "modelUnloaded"})
@@ -77,15 +78,28 @@ class GuardedModel:
     def respond(self, history: Any, *, config: Any = None, **kwargs: Any) -> Any:
         if kwargs:
             return self._connect().respond(history, config=config, **kwargs)
-        exchange = self._exchange(history, config, stream=False)
-        reply = exchange.whole()
+        try:
+            reply = self._exchange(history, config, stream=False).whole()
+        except Exception as error:
+            if not is_handed_back(error, self._runtime):
+                raise
+            return self._connect().respond(history, config=config)
         _mend_hard_summary(str(reply))
         return reply
 
     def respond_stream(self, history: Any, *, config: Any = None, **kwargs: Any) -> Any:
         if kwargs:
             return self._connect().respond_stream(history, config=config, **kwargs)
-        return self._exchange(history, config, stream=True).streamed()
+        without_us = partial(self._unguarded_stream, history, config)
+        try:
+            return GuardedStream(self._exchange(history, config, stream=True).turn(), without_us)
+        except Exception as error:
+            if not is_handed_back(error, self._runtime):
+                raise
+            return without_us()
+
+    def _unguarded_stream(self, history: Any, config: Any) -> Any:
+        return self._connect().respond_stream(history, config=config)
 
     def _exchange(self, history: Any, config: Any, stream: bool) -> _Exchange:
         return _Exchange(self._library, self._connect, self._key, history, config, stream, self._runtime)
@@ -128,10 +142,10 @@ class Fragment:
 class GuardedStream:
     """Stands for ``lmstudio.PredictionStream``."""
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Turn, without_us: Callable[[], Iterable[Any]]) -> None:
         self._turn = turn
         self._said: list[str] = []
-        self._fragments = _fragments(turn, self._said)  # not a method: a dropped stream is to go at once
+        self._fragments = _fragments(turn, self._said, without_us)  # not a method: a dropped stream is to go at once
 
     def __iter__(self) -> Iterator[Any]:
         return self._fragments
@@ -157,7 +171,7 @@ class GuardedStream:
         return self.result()
 
 
-def _fragments(turn: Turn, said: list[str]) -> Iterator[Any]:
+def _fragments(turn: Turn, said: list[str], without_us: Callable[[], Iterable[Any]]) -> Iterator[Any]:
     """The reply as the library's fragments; its text is added to ``said``."""
     try:
         for chunk in turn.chunks():
@@ -165,6 +179,10 @@ def _fragments(turn: Turn, said: list[str]) -> Iterator[Any]:
             yield chunk.native if chunk.native is not None else Fragment(chunk.text)
     except NobodyAnswered as nobody:
         raise nobody.as_without_us() from None
+    except OurMistake:
+        for fragment in without_us():
+            said.append(fragment.content)
+            yield fragment
     finally:
         turn.abandon()
 
@@ -191,19 +209,16 @@ class _Exchange:
         self._address = library.address()
         self._result: Any = None
 
-    def streamed(self) -> GuardedStream:
-        return GuardedStream(self._turn())
-
     def whole(self) -> Reply:
         try:
-            text = "".join(chunk.text for chunk in self._turn().chunks())
+            text = "".join(chunk.text for chunk in self.turn().chunks())
         except NobodyAnswered as nobody:
             raise nobody.as_without_us() from None
         reply = Reply(text)
         reply.result = self._result
         return reply
 
-    def _turn(self) -> Turn:
+    def turn(self) -> Turn:
         call = Call(self._address, self._read, self._probe, self._describe, "lmstudio", self._prompt_chars)
         return Turn(call, self._runtime).start()
 

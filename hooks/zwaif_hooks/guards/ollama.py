@@ -36,7 +36,7 @@ from zwaif_hooks.host.sampling import sampling_from
 from zwaif_hooks.messages import ChatRequest, FailureKind, Purpose
 from zwaif_hooks.primary import NOT_LOADED
 from zwaif_hooks.runtime import Runtime
-from zwaif_hooks.takeover import Call, NobodyAnswered, Turn
+from zwaif_hooks.takeover import Call, NobodyAnswered, OurMistake, Turn, is_handed_back
 from zwaif_hooks.usage import Usage
 
 if TYPE_CHECKING:
@@ -58,7 +58,13 @@ def install(module: ModuleType, runtime: Runtime) -> None:
             unusual = kwargs.get("tools") or kwargs.get("format")
             if unusual or not messages or not runtime.enabled:
                 return original(self, model, messages, **kwargs)
-            return _Exchange(original, self, model, messages, kwargs, runtime).respond()
+            without_us = partial(original, self, model, messages, **kwargs)
+            try:
+                return _Exchange(original, self, model, messages, kwargs, runtime, without_us).respond()
+            except Exception as error:
+                if not is_handed_back(error, runtime):
+                    raise
+                return without_us()
 
         return chat
 
@@ -86,6 +92,7 @@ class _Exchange:
         messages: Any,
         kwargs: dict[str, Any],
         runtime: Runtime,
+        without_us: Callable[[], Any],
     ) -> None:
         self._original = original
         self._client = client
@@ -94,6 +101,7 @@ class _Exchange:
         self._stream = bool(kwargs.pop("stream", False))
         self._kwargs = kwargs
         self._runtime = runtime
+        self._without_us = without_us
         self._purpose = purpose_of_caller()
         self._server = _server_of(client, runtime.settings)
 
@@ -119,6 +127,8 @@ class _Exchange:
                 yield chunk.native if chunk.native is not None else self._response(chunk.text, done=False)
         except NobodyAnswered as nobody:
             raise nobody.as_without_us() from None
+        except OurMistake:
+            yield from self._without_us()
         finally:
             turn.abandon()
 

@@ -1,0 +1,35 @@
+"""Whose fault an unexpected exception is: a mistake of ours says nothing about the server that was being read."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+OURS = "zwaif_hooks"
+_CLIENTS = ("requests", "urllib3", "http", "httpx", "httpcore", "httpx_ws", "ollama", "lmstudio")
+_BELOW = ("anyio", "h11", "msgspec", "pydantic", "pydantic_core", "socket", "ssl", "wsproto")
+LIBRARIES = frozenset({*_CLIENTS, *_BELOW})
+"""Packages that a server's odd answer can make fail, and whose exceptions tell of it."""
+
+
+def is_a_mistake_of_ours(error: BaseException | None) -> bool:
+    """Whether ``error`` was raised by code of ours that did not mean to: not by a client library, the system or the
+    machine's memory. Known by its class, and by the innermost frame that is ours or a library's."""
+    if not isinstance(error, Exception) or isinstance(error, (OSError, MemoryError)):
+        return False
+    if _package(type(error).__module__) in LIBRARIES:
+        return False
+    return _raised_in(error.__traceback__) == OURS
+
+
+def _raised_in(traceback: TracebackType | None) -> str:
+    found = ""
+    while traceback is not None:
+        package = _package(str(traceback.tb_frame.f_globals.get("__name__")))
+        if package == OURS or package in LIBRARIES:
+            found = package
+        traceback = traceback.tb_next
+    return found
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]
