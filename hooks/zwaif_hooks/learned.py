@@ -76,8 +76,9 @@ class PauseHistory:
         return min(longest, max(SHORTEST_PAUSE, PAUSE_PATIENCE * max(seen)) * _caution(len(seen)))
 
 
-FEWEST_UNMARKED = 2
-"""Replies without a mark, by a server that never gave one, before that is believed to be its way."""
+FEWEST_UNMARKED = 5
+"""Replies without a mark, one after the other and by a server that never gave one, before that is believed to be its
+way."""
 
 
 class EndHistory:
@@ -88,12 +89,18 @@ class EndHistory:
     """
 
     def __init__(self) -> None:
-        self._marks = self._omits_marks = False
+        self._marks = self._is_well = self._omits_marks = False
         self._unmarked = 0
 
     def observe(self, reason: str) -> None:
         """A whole reply, and the finish reason that it came with."""
-        self._marks = self._marks or bool(reason)
+        self._marks = self._is_well = self._marks or bool(reason)
+
+    def failed(self, error: BaseException | None) -> None:
+        """A reply failed. By anything but an end without a mark: then such ends may be its faults, too."""
+        if not isinstance(error, UnmarkedEnd):
+            self._is_well = self._omits_marks = False
+            self._unmarked = 0
 
     def is_whole(self, reply: str, end: UnmarkedEnd) -> bool:
         """Whether an answer that ended without a mark is a whole reply."""
@@ -101,13 +108,9 @@ class EndHistory:
             return False
         if end.is_framed:
             self._unmarked += 1
-            always = self._unmarked > FEWEST_UNMARKED and not self._marks
-            self._omits_marks = self._omits_marks or always or ends_a_sentence(reply)
+            is_its_way = self._unmarked > FEWEST_UNMARKED and not self._marks
+            self._omits_marks = self._omits_marks or is_its_way or (self._is_well and ends_a_sentence(reply))
         return self._omits_marks or not (end.knows_marks or self._marks)
-
-    def forget(self) -> None:
-        """It was found broken: what seemed to be its way of ending may have been the fault."""
-        self._omits_marks, self._unmarked = False, 0
 
 
 def _caution(seen: int) -> float:

@@ -136,6 +136,7 @@ class Primary:
 
         ``probe`` is how to ask this server for one token later (None: see whether it is there).
         """
+        self.ends.failed(failure.exception)
         with self._lock:
             self._last_failure = failure
             self._failing = True
@@ -176,7 +177,6 @@ class Primary:
             self._changed_at = self._clock.now()
             self._needed = self._confirmations_needed(failure.kind)
             self._start_prober()
-        self.ends.forget()
         self._on_change(self.name, failure, 0.0)
 
     def may_load(self) -> bool:

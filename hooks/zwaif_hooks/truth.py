@@ -44,7 +44,7 @@ _UNSEEN = ("Cc", "Cf", "Cs", "Zs", "Zl", "Zp")
 
 _CLOSING = ("Po", "Pe", "Pf", "Pi", "So", "Sk", "Sm")
 """Unicode's names for marks, closing brackets, quotations (languages close with different ones) and pictures."""
-_GO_ON = frozenset(",;:、，；：،؛¿¡&@#%/\\'’+=|<")
+_GO_ON = frozenset(",;:、，；：،؛¿¡&@#%/\\'’+=|<>")
 """Marks that something follows, and the apostrophe, which stands inside words."""
 
 

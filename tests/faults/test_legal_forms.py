@@ -224,22 +224,24 @@ def unmarked(talk: Talk, text: str, place: dict[str, Any], ends: bool = True) ->
 
 
 @STREAM
-@pytest.mark.parametrize(
-    ("text", "place"), [(CASUAL, {}), ("I am well.", {"finish_reason": None}), ("*waves*", {"finish_reason": None})]
-)
 def test_the_end_of_the_answer_is_the_end_of_the_reply(
-    guarded: Guarded,
-    server: FaultServer,
-    ask_http: Ask,
-    text: str,
-    place: dict[str, Any],
-    stream: bool,
-    monkeypatch: pytest.MonkeyPatch,
+    guarded: Guarded, server: FaultServer, ask_http: Ask, stream: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "play", lambda talk: unmarked(talk, text, place))
-    assert ask_http(server.address, stream) == text
+    monkeypatch.setattr(server, "play", lambda talk: unmarked(talk, CASUAL, {}))
+    assert ask_http(server.address, stream) == CASUAL
     assert guarded.plugin.asked == []
     assert guarded.runtime.primaries.get(server.address).status().state == "healthy"
+
+
+@STREAM
+@pytest.mark.parametrize("text", ["I am well.", "*waves*", "元気です。"])
+def test_a_whole_sentence_of_a_server_that_is_well_is_a_reply(
+    guarded: Guarded, server: FaultServer, ask: Ask, text: str, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ask(server.address, stream) == REPLY
+    monkeypatch.setattr(server, "play", lambda talk: (talk.open_stream(), talk.text(text), talk.end()))
+    assert ask(server.address, stream) == text
+    assert guarded.plugin.asked == []
 
 
 @STREAM

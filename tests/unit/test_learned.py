@@ -251,16 +251,29 @@ def test_a_server_that_gave_a_mark_is_held_to_it() -> None:
         assert not ends.is_whole(TORN, unmarked(knows_marks=False))
 
 
-def test_a_whole_sentence_shows_that_the_end_needs_no_mark() -> None:
+def test_a_whole_sentence_of_a_server_that_is_well_needs_no_mark() -> None:
     ends = EndHistory()
+    assert not ends.is_whole("That is all.", unmarked()), "nothing is known of it"
     ends.observe("stop")
     assert not ends.is_whole("That is all.", unmarked(is_framed=False)), "the connection may have been cut"
     assert ends.is_whole("That is all.", unmarked())
     assert ends.is_whole(TORN, unmarked())
-    ends.forget()
+    ends.failed(ConnectionError())
     assert not ends.is_whole(TORN, unmarked())
+    assert not ends.is_whole("That is all.", unmarked()), "nor is it well"
 
 
 def test_a_server_that_never_gave_a_mark_is_believed_after_some_replies() -> None:
     ends = EndHistory()
-    assert [ends.is_whole(TORN, unmarked()) for _ in range(FEWEST_UNMARKED + 1)] == [*[False] * FEWEST_UNMARKED, True]
+    for _ in range(FEWEST_UNMARKED):
+        end = unmarked()
+        assert not ends.is_whole(TORN, end)
+        ends.failed(end)
+    assert ends.is_whole(TORN, unmarked())
+
+
+def test_other_failures_between_them_say_that_it_is_broken() -> None:
+    ends = EndHistory()
+    for _ in range(3 * FEWEST_UNMARKED):
+        assert not ends.is_whole(TORN, unmarked())
+        ends.failed(ConnectionError())
