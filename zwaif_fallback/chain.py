@@ -107,14 +107,14 @@ class Chain:
             try:
                 name, pieces = tier.speak(request, begun)
                 closers.add(getattr(pieces, "close", bool))
-                with contextlib.closing(_without_leading_space(pieces, bool(begun))) as source:
+                with contextlib.closing(_from_first_word(_without_leading_space(pieces, bool(begun)))) as source:
                     for piece in source:
                         if not said:
                             speakers.append(name)
                             answer.answered_by = ", then ".join(speakers)
                         said += piece
                         yield piece
-                if not says_nothing(said) or _had_nothing_to_add(tier, begun):
+                if said or _had_nothing_to_add(tier, begun):
                     return
                 problem = f"{name} gave an empty reply; trying the next."
             except FallbackError as error:
@@ -177,6 +177,21 @@ def _without_leading_space(pieces: Iterable[str], begun: bool) -> Generator[str,
             if text:
                 begun = True
                 yield text
+
+
+def _from_first_word(pieces: Iterable[str]) -> Generator[str, None, None]:
+    """Nothing, where nothing is said in them; what only looks like text would be a beginning for whoever is asked next.
+    Closes ``pieces`` in the end."""
+    held, begun = "", False
+    with contextlib.closing(_closable(pieces)) as source:
+        for piece in source:
+            held += piece
+            begun = begun or not says_nothing(held, is_whole=False)
+            if begun:
+                yield held
+                held = ""
+    if not says_nothing(held):
+        yield held
 
 
 def _for_ears(pieces: Iterable[str], request: ChatRequest, begun: str) -> Generator[str, None, None]:

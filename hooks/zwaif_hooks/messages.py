@@ -140,7 +140,8 @@ class PrimaryFailure:
     cause: str
     """One line for the log, for example ``connection refused by 127.0.0.1:5000``; the user reads ``words``."""
     delivered: str = ""
-    """Text of this reply that Z-Waif already has and may have spoken: go on from its last character."""
+    """Text of this reply that Z-Waif already has and may have spoken: go on from its last character. Thoughts before it
+    (``<think>``), which Z-Waif has as well, are no part of it; one that was cut is ended for you."""
     status: int | None = None
     retry_after: float | None = None
     """Seconds."""

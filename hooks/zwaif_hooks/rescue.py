@@ -19,6 +19,7 @@ from zwaif_hooks.messages import AnswerRecord, ChatRequest, PrimaryFailure
 from zwaif_hooks.primary import SILENT
 from zwaif_hooks.pump import Pump
 from zwaif_hooks.speaker import Speaker
+from zwaif_hooks.spoken import behind_thoughts
 
 if TYPE_CHECKING:
     from zwaif_hooks.runtime import Runtime
@@ -46,7 +47,9 @@ class Rescue:
         """Whether anybody wanted to answer."""
         self._runtime = runtime
         self._request = request
-        self._failure = failure
+        # Z-Waif has thoughts as a part of the reply, which for whoever goes on begins behind them.
+        reply, self._lead = behind_thoughts(failure.delivered)
+        self._failure = failure if reply == failure.delivered else replace(failure, delivered=reply)
         self._clock = runtime.clock
         self._began = self._quiet_since = self._clock.now()
         self._nothing_to_say = False
@@ -55,7 +58,15 @@ class Rescue:
         self._answer: _Answer | None = None
 
     def texts(self) -> Iterator[str]:
-        """The reply of the first plugin that answers; one that breaks off is followed by the next."""
+        """The reply of the first plugin that answers; one that breaks off is followed by the next. A thought that was
+        cut is ended first."""
+        for text in self._texts():
+            if self._lead:
+                yield self._lead
+                self._lead = ""
+            yield text
+
+    def _texts(self) -> Iterator[str]:
         for name in self._runtime.plugins.answerers():
             answer = self._answer = _Answer(name, self._runtime, self._request, self._failure, self._began)
             try:

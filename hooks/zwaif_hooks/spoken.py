@@ -9,6 +9,8 @@ import itertools
 import re
 from collections.abc import Generator, Iterable
 
+from zwaif_hooks.truth import ends_a_sentence
+
 ROLES = ("assistant", "ai", "bot")
 """What may stand in front of a line with a colon, besides the character's name."""
 BARE_ROLE = "assistant"
@@ -27,6 +29,12 @@ _THOUGHTS = "think|thinking|thought|reasoning"
 _OPEN = re.compile(rf"<(?:{_THOUGHTS})>|\[THINK\]|◁think▷", re.IGNORECASE)
 _CLOSE = re.compile(rf"</(?:{_THOUGHTS})>|\[/THINK\]|◁/think▷", re.IGNORECASE)
 _OVER = re.compile(rf"{_CLOSE.pattern}|assistantfinal|<\|channel\|>final<\|message\|>", re.IGNORECASE)
+_BEGUN = re.compile(
+    rf"\s*(?:(?P<mark>{_OPEN.pattern})|<\|channel\|>(?P<channel>{'|'.join(CHANNELS)})[^<]*<\|message\|>"
+    rf"|(?:{'|'.join(CHANNELS)})(?=(?-i:[A-Z])))",
+    re.IGNORECASE,
+)
+"""How a reply begins that begins with a thought."""
 _LONGEST_END = 40
 _TOKEN = re.compile(
     rf"{_OPEN.pattern}|{_CLOSE.pattern}|<\|[a-z_]{{1,30}}\|>|<｜[^｜<>\n]{{1,40}}｜>|</?s>|\[/?INST\]"
@@ -204,6 +212,32 @@ class Spoken:
         self._out.append(self._held[:length])
         self._said = self._said or bool(self._held[:length].strip())
         self._held = self._held[length:]
+
+
+def behind_thoughts(text: str) -> tuple[str, str]:
+    """What of a text is the reply behind its thoughts, and what stands between them and a reply that is still to come.
+
+    Where a thought broke off in a sentence, the sentence is ended as well: whoever speaks it speaks up to its end.
+    """
+    begun = _BEGUN.match(text)
+    if begun is None:
+        return text, ""
+    over = _OVER.search(text, begun.end())
+    if over is not None:
+        rest = text[over.end() :]
+        return behind_thoughts(rest) if rest.strip() else ("", "" if rest else "\n\n")
+    opened = begun["mark"]
+    mark = (
+        f"{opened[0]}/{opened[1:]}"
+        if opened
+        else f"{_CHANNEL}final{_MESSAGE}"
+        if begun["channel"]
+        else "assistantfinal"
+    )
+    there = next(length for length in range(len(mark) - 1, -1, -1) if text.endswith(mark[:length]))
+    if there and not mark[0].isalpha():
+        return "", f"{mark[there:]}\n\n"
+    return "", f"{'' if ends_a_sentence(text) else '...'}\n{mark}\n\n"
 
 
 def begins(text: str, whole: str) -> bool:

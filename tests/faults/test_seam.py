@@ -12,7 +12,7 @@ import pytest
 from tests.faults import server as rows
 from tests.faults.conftest import Guarded, ScriptedPlugin
 from tests.faults.server import FaultServer, Talk
-from tests.faults.test_clients import Ask, ask, ask_http, ask_ollama
+from tests.faults.test_clients import LOCAL, Ask, ask, ask_http, ask_ollama
 from tests.unit.seams import ENGLISH, TEXTS, Seam, seams, unclear
 from zwaif_hooks.messages import Answer
 from zwaif_hooks.truth import could_be_an_apology
@@ -135,3 +135,27 @@ def test_a_second_speaker_that_breaks_off_is_followed_from_its_last_character(
     cut_at([text[:10]], "end")
     assert ask(server.address, True) == text
     assert asked == [text[:10]] and guarded.plugin.asked[0][1].delivered == text[:30]
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+@pytest.mark.parametrize(
+    ("said", "lead"),
+    [
+        (["<think>\n", "Okay, the user ", "says hello. I ", "should"], "...\n</think>\n\n"),
+        (["<think>\n", "Okay, the user says hello.\n", "</th"], "ink>\n\n"),
+        (["<think>\n", "Okay.\n", "</think>\n\n"], ""),
+    ],
+)
+def test_a_reply_that_is_cut_in_her_thoughts_begins_behind_them(
+    guarded: Guarded,
+    server: FaultServer,
+    ask: Ask,
+    cut_at: Callable[[list[str], str], None],
+    said: list[str],
+    lead: str,
+    stream: bool,
+) -> None:
+    cut_at(said, "end")
+    assert ask(server.address, stream) == "".join([*said, lead, LOCAL])
+    ((_, failure),) = guarded.plugin.asked
+    assert failure.delivered == ""

@@ -258,6 +258,15 @@ def test_a_blank_reply_is_followed_by_the_next_tier(blank: list[str]) -> None:
     assert len(table.said) == 2 and all("empty reply" in line for line in table.said)
 
 
+@pytest.mark.parametrize("nothing", [["\u200b"], ["*", "*"], ["<|im", "_end|>"], ["\ufffd", "\n"]])
+def test_what_shows_nothing_is_no_beginning_of_a_reply(nothing: list[str]) -> None:
+    model = Model(["Hello", " there."])
+    table = Table(model, Host(*nothing))
+    assert table.text() == "Hello there."
+    assert table.answer.answered_by == "tiny"
+    assert not model.generations[0].prompt.endswith("".join(nothing))
+
+
 def test_nothing_to_add_to_a_whole_sentence_is_no_failure() -> None:
     table = Table(Model([]))
     assert table.text(delivered="That is all.") == ""

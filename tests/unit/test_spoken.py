@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from zwaif_hooks.spoken import Spoken, spoken
+from zwaif_hooks.spoken import Spoken, behind_thoughts, spoken
 
 NAME = "Waifu"
 HELLO = "Hello you! I missed you."
@@ -163,3 +163,26 @@ def test_whoever_is_listened_to_is_closed() -> None:
     assert heard() == ""
     assert "".join(spoken(pieces(), NAME)) == "Hello."  # type: ignore[arg-type]
     assert closed
+
+
+@pytest.mark.parametrize(
+    ("delivered", "reply", "lead"),
+    [
+        ("", "", ""),
+        ("Hello you", "Hello you", ""),
+        ("Put it between <think> tags", "Put it between <think> tags", ""),
+        ("Analysis of the word", "Analysis of the word", ""),
+        ("<think>\nOkay, the user", "", "...\n</think>\n\n"),
+        ("\n<THINKING>\nOkay.", "", "\n</THINKING>\n\n"),
+        ("[THINK]Okay, the", "", "...\n[/THINK]\n\n"),
+        ("<|channel|>analysis<|message|>The user", "", "...\n<|channel|>final<|message|>\n\n"),
+        ("analysisThe user asked", "", "...\nassistantfinal\n\n"),
+        ("<think>\nOkay.\n</thi", "", "nk>\n\n"),
+        ("<think>\nOkay.\n</think>", "", "\n\n"),
+        ("<think>\nOkay.\n</think>\n\n", "", ""),
+        ("<think>\nOkay.\n</think>Hello you", "Hello you", ""),
+        ("<think>One.</think>\n<think>Two, and", "", "...\n</think>\n\n"),
+    ],
+)
+def test_a_thought_that_was_cut_is_ended(delivered: str, reply: str, lead: str) -> None:
+    assert behind_thoughts(delivered) == (reply, lead)
