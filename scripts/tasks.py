@@ -74,7 +74,7 @@ def test(*options: str) -> None:
 def docs() -> None:
     """Write the pages that come from the code."""
     setup()
-    for page, module in (("settings.md", "zwaif_fallback.settings"), ("cli.md", "zwaif_fallback.cli")):
+    for page, module in PAGES.items():
         code = f"from {module} import as_markdown; import sys; sys.stdout.buffer.write(as_markdown().encode())"
         written = subprocess.run([PYTHON, "-c", code], check=True, stdout=subprocess.PIPE)
         (ROOT / "docs" / page).write_bytes(written.stdout)
@@ -86,6 +86,11 @@ def demo(*options: str) -> None:
     _become(_module("zwaif_fallback", "demo", *options))
 
 
+PAGES = {
+    "settings.md": "zwaif_fallback.settings",
+    "cli.md": "zwaif_fallback.cli",
+    "model-list.md": "zwaif_fallback.catalogue_page",
+}
 TASKS: dict[str, Callable[..., None]] = {task.__name__: task for task in (setup, lint, test, docs, demo)}
 
 

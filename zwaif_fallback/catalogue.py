@@ -4,11 +4,15 @@
 overhead, in 10^9 bytes. ``weights_gb`` by quantization: ``none`` is as published, which is also what is downloaded;
 ``4bit`` (bitsandbytes NF4, with its scaling factors 0.53 bytes a parameter) is calculated, and only the linear layers
 shrink. A GGUF file has its quantization in its name; the other files of its repository are listed beside it.
+
+Offers of one quality stand in the order of preference, the best last: quality is from what their makers and others
+published (``sources`` says where), in the words of the four models that this project began with.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -31,6 +35,8 @@ class Offer:
     """What a person types: ``qwen2.5-1.5b``; accepted wherever a model is named."""
     parameters: float = 0.0
     """In 10^9; 0 where it depends."""
+    effective: float = 0.0
+    """In 10^9, those that each token is computed with, where they are fewer; 0 where they are all."""
     context_window: int = 0
     """Tokens, prompt and reply together; 0 where it depends."""
     licence: str = ""
@@ -39,7 +45,9 @@ class Offer:
     format: str = "safetensors"
     """``safetensors`` or ``GGUF``."""
     family: str = ""
-    """Key of :data:`zwaif_fallback.prompts.FORMATS`."""
+    """Key of :data:`zwaif_fallback.prompts.FORMATS`; empty for a model that brings its own template."""
+    architecture: str = ""
+    """Of a GGUF file, as its header has it; empty where none is offered."""
     memory_gb: float = 0.0
     memory_when: str = ""
     """What ``memory_gb`` holds for, for example ``4-bit``."""
@@ -47,8 +55,19 @@ class Offer:
     """By quantization: ``none`` is as published."""
     quality: str = ""
     use: str = ""
+    languages: str = ""
+    """How many, or which."""
     note: str = ""
     """What may stand in the user's way."""
+    sampling: Mapping[str, float] = field(default_factory=dict)
+    """What its maker recommends for talk without thoughts, by the names of :class:`zwaif_hooks.messages.Sampling`;
+    empty where nothing was published."""
+    covers: tuple[str, ...] = ()
+    """Beginnings of the names of all models that the same is recommended for."""
+    thinks: str = "never"
+    """Whether it writes thoughts before a reply: ``never``, ``when asked`` or ``by default``."""
+    unthinking: str = ""
+    """What keeps it from thinking, as its template calls it: ``enable_thinking=false``."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """Where each fact is from, as URL."""
 
@@ -64,8 +83,12 @@ def _load() -> tuple[Offer, ...]:
 
 
 def _offer(row: Mapping[str, object]) -> Offer:
-    """Mappings are made unchangeable: the offers are shared by everybody."""
-    return Offer(**{key: MappingProxyType(value) if isinstance(value, dict) else value for key, value in row.items()})  # type: ignore[arg-type]
+    return Offer(**{key: _unchangeable(value) for key, value in row.items()})  # type: ignore[arg-type]
+
+
+def _unchangeable(value: object) -> object:
+    """The offers are shared by everybody."""
+    return MappingProxyType(value) if isinstance(value, dict) else tuple(value) if isinstance(value, list) else value
 
 
 OFFERS: tuple[Offer, ...] = (
@@ -110,6 +133,26 @@ def family_of(model: str) -> str:
     return next((family for part, family in _FAMILIES if part in name), "")
 
 
+def published_sampling(*names: str) -> Mapping[str, float]:
+    """What the maker of a model recommends, by the model's names (its file's, and those its header has); or nothing.
+
+    The most exact name decides: ``Qwen3.5-2B`` has other numbers than the other Qwen3.5. Case and separators do not
+    count, so that Ollama's ``gemma3:1b`` is ``gemma-3-1b`` too.
+    """
+    covering = [
+        (len(start), offer.sampling)
+        for offer in OFFERS
+        for start in offer.covers
+        if any(re.search(_pattern(start), name, re.IGNORECASE) for name in names)
+    ]
+    return max(covering, key=lambda one: one[0], default=(0, {}))[1]
+
+
+def _pattern(start: str) -> str:
+    """``gemma-3`` as it may be written: not in ``gemma-3n`` or ``codegemma-3``."""
+    return rf"(?<![a-z0-9]){'[-_: ]?'.join(map(re.escape, start.split('-')))}(?![a-z0-9])"
+
+
 def window_of(model: str) -> int:
     """Context window in tokens by the model's name; :data:`UNKNOWN_WINDOW` when it is not in the list."""
     offer = find(model)
@@ -126,7 +169,7 @@ def describe(model: str) -> str:
         f"{offer.title} ({offer.name})",
         f"Size: {offer.parameters:g}B parameters. Memory: {memory}.",
         f"Context window: {offer.context_window:,} tokens. Licence: {offer.licence}.",
-        f"Quality: {offer.quality}. {offer.use}.",
+        f"Quality: {offer.quality}. {offer.use}." + (f" Languages: {offer.languages}." if offer.languages else ""),
     ]
     return "\n".join([*lines, f"Note: {offer.note}."] if offer.note else lines)
 

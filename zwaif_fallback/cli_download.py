@@ -102,12 +102,13 @@ def _wanted(parsed: Arguments, tree: Path | None, say: Callable[[str], None]) ->
     best = recommended(wishes)
     if best is None:
         raise nothing_here(wishes)
-    offer = best.offer
-    say(f"The best for this computer: {offer.short}, {offer.title}. Download: {offer.download_gb:.2g} GB.")
+    offer, better = best.offer, best.better
+    if better:
+        say(f"The best for this computer: {better.short}, {better.title}. It {_no_engine()}")
+    first = "Without that" if better else "The best for this computer"
+    say(f"{first}: {offer.short}, {offer.title}. Download: {offer.download_gb:.2g} GB.")
     note = f" {offer.note}." if offer.note else ""
     say(f"{offer.quality}. {offer.use}. {best.fit.text}. Licence: {offer.licence}.{note}")
-    if best.better:
-        say(f"Better would be {best.better.short}, {best.better.title}. It {_no_engine()}")
     if parsed.yes:
         return offer.name
     if parsed.json or not _is_asked():

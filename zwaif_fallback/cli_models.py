@@ -22,14 +22,17 @@ def add(commands: Any) -> None:
 def _models(parsed: Arguments) -> int:
     from zwaif_fallback.cli_tree import env_values, store_of, zwaif_folder
     from zwaif_fallback.models.auto import Wishes
+    from zwaif_fallback.models.fit import NO_ENGINE
     from zwaif_fallback.models.listing import listed_now
-    from zwaif_fallback.models.recommended import recommended
+    from zwaif_fallback.models.recommended import recommended, with_engine
 
     tree = zwaif_folder(parsed.zwaif)
     get = store_of(tree, os.environ).get
     listed = listed_now(get, tree, env_values(tree, os.environ))
-    best = recommended(Wishes.of(get, tree))
+    wishes = Wishes.of(get, tree)
+    best, better = recommended(wishes), with_engine(wishes)
     listed["recommended"] = {"name": best.offer.name, "short": best.offer.short, "text": best.text} if best else None
+    listed["with_gguf"] = {"name": better.name, "short": better.short, "text": NO_ENGINE} if better else None
     if parsed.json:
         console.say_json(listed)
     else:
@@ -47,12 +50,23 @@ def _show(listed: Row, everything: bool) -> None:
         console.say("No model was found.")
     console.say()
     console.say("To download", "bold")
+    for line in _recommended(listed):
+        console.say(line)
     heading = ("", "Name", "Size", "Download", "Window", "Licence", "Quality", "Now")
     offered = [_offered_row(row, listed) for row in listed["offered"] if not row["here"]]
     console.table(heading, offered, ("green", "bold"), names=2)
     console.say()
     for line in _closing_lines(listed, everything):
         console.say(line)
+
+
+def _recommended(listed: Row) -> Iterator[str]:
+    """The best for this computer, above all others: who has no model looks no further."""
+    if better := listed["with_gguf"]:
+        yield f"The best for this computer: {better['short']}. It {better['text']}"
+    if best := listed["recommended"]:
+        first = "Without that" if better else "The best for this computer"
+        yield f"{first}: {best['short']}, {best['text']}. To bring it here: zwaif-fallback download"
 
 
 def _found_row(row: Row) -> tuple[str, ...]:
@@ -72,7 +86,7 @@ def _found_row(row: Row) -> tuple[str, ...]:
 
 
 def _offered_row(row: Row, listed: Row) -> tuple[str, ...]:
-    best = listed["recommended"] or {"name": ""}
+    best = listed["with_gguf"] or listed["recommended"] or {"name": ""}
     mark = "*" if row["chosen"] and listed["chosen"]["named"] else "+" if row["name"] == best["name"] else ""
     return (
         f"{row['number']}{mark}",

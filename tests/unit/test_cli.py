@@ -238,8 +238,8 @@ def test_models(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     tree = zwaif(tmp_path, API_TYPE="Ollama", ZW_OLLAMA_MODEL="llama3.2:3b", API_FALLBACK_MODEL=catalogue.DEFAULT)
     assert run("models", "--zwaif", tree) == 0
     table = capsys.readouterr().out.splitlines()
-    assert [line for line in table if re.match(r"1=  llama3\.2:3b .*Q4_K_M .*CPU", line)]
-    assert [line for line in table if re.match(r"2\*  tinyllama ", line)]
+    assert [line for line in table if re.match(r"1= +llama3\.2:3b .*Q4_K_M .*CPU", line)]
+    assert [line for line in table if re.match(r"2\* +tinyllama ", line)]
     assert all(any(f"  {offer.short} " in line for line in table) for offer in catalogue.OFFERS[:-1])
     assert [line for line in table if line.startswith("API_FALLBACK_MODEL = auto would take ollama:llama3.2:3b: ")]
 

@@ -25,11 +25,12 @@ from zwaif_hooks.host import envfile
 __all__ = ["plain_console"]
 GB = 1_000_000_000
 QWEN = next(offer for offer in catalogue.OFFERS if offer.short == "qwen2.5-1.5b")
+BEST = next(offer for offer in catalogue.OFFERS if offer.short == "lfm2.5-1.2b")
 
 
 @pytest.fixture(autouse=True)
 def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A computer for which Qwen2.5 1.5B is the best of the list."""
+    """A computer for which LFM2.5 1.2B is the best of the list."""
     monkeypatch.setattr(fit, "abilities", Abilities)
     monkeypatch.setattr(recommended, "abilities", Abilities)
     monkeypatch.setattr(recommended, "memory_now", lambda: Memory(16 * GB, 8 * GB))
@@ -66,8 +67,8 @@ def types(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 @pytest.mark.parametrize(
     ("text", "brought"),
     [
-        ("\n", [QWEN.name]),
-        ("y\n", [QWEN.name]),
+        ("\n", [BEST.name]),
+        ("y\n", [BEST.name]),
         ("n\n", []),
         ("", []),  # the input ended
         ("gemma-3-4b\n", ["ggml-org/gemma-3-4b-it-GGUF:gemma-3-4b-it-Q4_K_M.gguf"]),
@@ -84,7 +85,7 @@ def test_download_alone_asks(
     types(text)
     assert run("download") == 0
     said = capsys.readouterr().out
-    assert "The best for this computer: qwen2.5-1.5b, Qwen2.5 1.5B Instruct. Download: 0.99 GB." in said
+    assert "The best for this computer: lfm2.5-1.2b, LFM2.5 1.2B Instruct. Download: 0.73 GB." in said
     assert asked_for == brought
     assert ("Nothing was downloaded." in said) is (not brought)
 
@@ -94,7 +95,7 @@ def test_a_script_is_told_what_to_type(asked_for: list[str], capsys: pytest.Capt
     assert "To bring it here: zwaif-fallback download --yes" in capsys.readouterr().err
     assert run("download", "--yes") == 0
     assert run("download", "auto", "--yes", "--json") == 0
-    assert asked_for == [QWEN.name, QWEN.name]
+    assert asked_for == [BEST.name, BEST.name]
 
 
 def test_no_model_fits(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,7 +111,10 @@ def test_what_would_be_better_with_one_more_package_is_told_before(
         monkeypatch.setattr(module, "abilities", lambda: Abilities(gguf=False))
     assert run("download", "--yes") == 0 and run("download", "qwen2.5-1.5b") == 0
     said = capsys.readouterr().out
-    assert "Better would be qwen2.5-1.5b, Qwen2.5 1.5B Instruct. It needs one more package: pip install" in said
+    assert said.startswith(
+        "The best for this computer: lfm2.5-1.2b, LFM2.5 1.2B Instruct. It needs one more package: pip"
+    )
+    assert "Without that: tinyllama, TinyLlama 1.1B Chat. Download: 2.2 GB." in said
     assert f"{QWEN.name} needs one more package: pip install" in said
     assert asked_for == [catalogue.DEFAULT, QWEN.name]
 
@@ -132,10 +136,10 @@ def test_after_a_download_the_next_step_is_told(
 
 
 def test_nonsense_blames_no_setting(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in (["download", "qwen3.5"], ["bench", "qwen3.5"], ["chat", "Hi", "--model", "qwen3.5"]):
+    for command in (["download", "qwen2.5"], ["bench", "qwen2.5"], ["chat", "Hi", "--model", "qwen2.5"]):
         assert run(*command) == 1
         said = capsys.readouterr().err
-        assert said.startswith("There is no model called 'qwen3.5', here or in the list. Did you mean qwen2.5-1.5b?")
+        assert said.startswith("There is no model called 'qwen2.5', here or in the list. Did you mean qwen2.5-1.5b?")
         assert "API_FALLBACK_MODEL" not in said and said.count("\n") == 1
 
 
@@ -177,7 +181,9 @@ def test_every_number_of_the_list_means_its_row(home: Path, tmp_path: Path, caps
     run("models", "--json", "--zwaif", tree)
     listed = json.loads(capsys.readouterr().out)
     rows = [row for row in (*listed["found"], *listed["offered"]) if "number" in row]
-    assert [row["number"] for row in rows] == list(range(1, len(rows) + 1)) and len(rows) == 2 + 9
+    assert [row["number"] for row in rows] == list(range(1, len(rows) + 1)) and len(rows) == 2 + len(
+        catalogue.OFFERS
+    ) - 1
     for row in rows:
         lasting = row.get("setting") or row["name"]
         assert written(tree, str(row["number"])) == written(tree, row["short"]) == lasting
@@ -197,7 +203,30 @@ def test_a_name_in_env_means_a_found_model(home: Path, tmp_path: Path, capsys: p
 
 def test_the_best_for_this_computer_is_marked(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("models") == 0
-    assert re.search(r"^\d\+ +qwen2\.5-1\.5b ", capsys.readouterr().out, re.M)
+    said = capsys.readouterr().out
+    assert re.search(r"^\d+\+ +lfm2\.5-1\.2b ", said, re.M)
+    first = (
+        "The best for this computer: lfm2.5-1.2b, LFM2.5 1.2B Instruct (download 0.73 GB; CPU only, about 27 tokens/s)"
+    )
+    assert f"To download\n{first}. To bring it here: zwaif-fallback download\n" in said
+
+
+def test_without_the_engine_the_best_is_named_first_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for module in (fit, recommended):
+        monkeypatch.setattr(module, "abilities", lambda: Abilities(gguf=False))
+    assert run("models") == 0
+    said = capsys.readouterr().out
+    assert "To download\nThe best for this computer: lfm2.5-1.2b. It needs one more package: pip install" in said
+    assert "Without that: tinyllama, TinyLlama 1.1B Chat (download 2.2 GB; " in said
+    assert re.search(r"^\d+\+ +lfm2\.5-1\.2b ", said, re.M)
+    run("status", "--zwaif", zwaif(tmp_path))
+    said = capsys.readouterr().out
+    assert "The best for it, LFM2.5 1.2B Instruct, 0.73 GB, needs one more package: pip install" in said
+    monkeypatch.setattr(recommended, "memory_now", lambda: Memory(4 * GB, 2 * GB))
+    assert run("download", "--yes") == 1, "nothing fits that could be run now"
+    assert "The best for it, LFM2.5 1.2B Instruct, 0.73 GB, needs one more package" in capsys.readouterr().err
 
 
 def test_a_name_that_two_have_is_not_shown_and_not_taken(tmp_path: Path) -> None:

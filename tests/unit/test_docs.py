@@ -13,7 +13,7 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from zwaif_fallback import catalogue, cli, settings
+from zwaif_fallback import catalogue, catalogue_page, cli, settings
 from zwaif_hooks import specs
 from zwaif_hooks.host import Host
 from zwaif_hooks.host.settings import SettingsStore
@@ -143,13 +143,19 @@ def test_no_page_names_a_setting_that_does_not_exist() -> None:
         assert named <= known, page.name
 
 
-def test_the_readme_has_the_models_of_the_catalogue() -> None:
-    rows = [line for line in text_of("README.md").splitlines() if line.startswith("| `")]
-    for offer in catalogue.OFFERS[:-1]:
-        (row,) = (row for row in rows if row.startswith(f"| `{offer.short}` |"))
-        for figure in (offer.memory_gb, offer.weights_gb["none"], offer.parameters):
-            assert f"{figure:g}" in row, offer.name
-        assert offer.licence in row
+def test_the_list_of_models_is_the_generated_one() -> None:
+    assert text_of("docs/model-list.md") == catalogue_page.as_markdown()
+
+
+def test_the_readme_is_right_about_models_and_has_those_of_the_first_hour() -> None:
+    rows = dict(re.findall(r"^\| `([\w.-]+)` \|(.*)$", text_of("README.md"), re.MULTILINE))
+    assert {"tinyllama", "phi-2", "mistral-7b", "neural-chat-7b"} < set(rows)
+    for short, row in rows.items():
+        offer = catalogue.find(short)
+        assert offer is not None, short
+        for figure in (f"{offer.parameters:g}B", f"about {offer.memory_gb:g} GB", f"| {offer.download_gb:g} GB |"):
+            assert figure in row, short
+        assert f"| {offer.quality} | {offer.licence} |" in row
 
 
 def test_every_kind_of_failure_is_explained_with_what_it_does() -> None:

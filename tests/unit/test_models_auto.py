@@ -18,8 +18,8 @@ from zwaif_fallback.models import auto
 from zwaif_fallback.models.auto import AutoModel, Wishes, is_auto, loadable, with_its_memory_back
 from zwaif_fallback.models.fit import Choice, choose, fit
 from zwaif_fallback.models.found import FoundModel, find_models
-from zwaif_fallback.models.listing import planned_facts
 from zwaif_fallback.models.places import Machine
+from zwaif_fallback.models.planned import planned_facts
 from zwaif_hooks.messages import ModelInfo
 
 

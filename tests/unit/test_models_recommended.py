@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from zwaif_fallback import catalogue, model_files
 from zwaif_fallback.hardware import Gpu, Memory
 from zwaif_fallback.models.auto import Wishes
-from zwaif_fallback.models.fit import NO_ENGINE, Abilities
+from zwaif_fallback.models.fit import NO_ENGINE, PARTLY, Abilities
 from zwaif_fallback.models.recommended import MOST_DOWNLOAD_GB, QUALITIES, Recommendation, recommended
 
 GB = 1_000_000_000
@@ -31,19 +34,55 @@ def recommendation(
     return recommended(Wishes(), memory, can, cores)
 
 
+CARD_6, CARD_12, CARD_24 = "a card with 6 GB free", "a card with 12 GB free", "a card with 24 GB free"
+NO_NVIDIA = "no NVIDIA card"
+MACHINES = {  # Memory in GB, cores, and the card's.
+    "4 GB of memory": (4, 4, 0, "lfm2.5-1.2b", "lfm2.5-1.2b", "", ""),
+    f"8 GB, 4 cores, {NO_NVIDIA}": (8, 4, 0, "gemma-4-e2b", "gemma-4-e2b", "tinyllama", "gemma-4-e2b"),
+    f"16 GB, 2 cores, {NO_NVIDIA}": (16, 2, 0, "lfm2.5-1.2b", "lfm2.5-1.2b", "tinyllama", "lfm2.5-1.2b"),
+    "16 GB, 4 cores, graphics of Intel or AMD only": (
+        16,
+        4,
+        0,
+        "gemma-4-e2b",
+        "gemma-4-e2b",
+        "tinyllama",
+        "gemma-4-e2b",
+    ),
+    f"16 GB, 8 cores, {NO_NVIDIA}": (16, 8, 0, "qwen3-4b-2507", "qwen3-4b-2507", "tinyllama", "qwen3-4b-2507"),
+    f"16 GB, 8 cores, {CARD_6}": (16, 8, 6, "qwen3-4b-2507", "qwen3-4b-2507", "phi-2", "qwen3-4b-2507"),
+    f"32 GB, 8 cores, {CARD_12}": (32, 8, 12, "ministral-3-8b", "qwen3-4b-2507", "phi-2", "ministral-3-8b"),
+    f"64 GB, 16 cores, {CARD_24}": (64, 16, 24, "ministral-3-8b", "qwen3-4b-2507", "phi-2", "ministral-3-8b"),
+}
+"""By what the manual calls them: short names of what is recommended where llama.cpp can use the card, where torch only
+can, and without llama.cpp, with what would be better then."""
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_the_best_for_every_kind_of_computer(machine: str) -> None:
+    ram, cores, card, best, by_torch, without, better = MACHINES[machine]
+    assert on(ram, cores, CARD_FOR_ALL, card) == best
+    assert on(ram, cores, CARD_FOR_TORCH, card) == by_torch
+    no_engine = recommendation(ram, cores, replace(CARD_FOR_ALL, gguf=False), card)
+    assert (no_engine.offer.short if no_engine else "") == without
+    assert (no_engine.better.short if no_engine and no_engine.better else "") == better
+
+
+def test_the_manual_has_those_computers() -> None:
+    text = (Path(catalogue.__file__).parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
+    for machine, (*_, best, _, _, _) in MACHINES.items():
+        offer = catalogue.find(best)
+        assert offer is not None and f"| {machine} | `{best}` | {offer.download_gb:g} GB |" in text
+
+
 @pytest.mark.parametrize(
     ("ram", "cores", "can", "card", "short"),
     [
-        (4, 4, NO_CARD, 0, "tinyllama-gguf"),  # The memory decides,
-        (16, 1, NO_CARD, 0, "tinyllama-gguf"),  # or the processor, which has to read the whole conversation.
-        (16, 2, NO_CARD, 0, "qwen2.5-1.5b"),
-        (16, 4, NO_CARD, 0, "llama-3.2-3b"),
-        (8, 8, NO_CARD, 0, "llama-3.2-3b"),
-        (16, 8, NO_CARD, 0, "gemma-3-4b"),
-        (16, 8, CARD_FOR_ALL, 8, "stheno-8b"),
-        (16, 8, CARD_FOR_ALL, 2, "gemma-3-4b"),
-        (16, 8, CARD_FOR_TORCH, 8, "gemma-3-4b"),  # llama.cpp does not use the card: nothing larger talks in time.
-        (16, 8, NO_GGUF, 0, "tinyllama"),
+        (16, 1, NO_CARD, 0, "lfm2.5-350m"),  # The processor has to read the whole conversation.
+        (8, 8, NO_CARD, 0, "qwen3.5-4b"),
+        (16, 8, CARD_FOR_ALL, 8, "ministral-3-8b"),
+        (16, 8, CARD_FOR_ALL, 2, "gemma-4-e4b"),  # A part on the card makes the rest quick enough,
+        (16, 2, CARD_FOR_ALL, 2, "gemma-4-e2b"),  # and the rest must suit the processor.
         (1, 8, NO_CARD, 0, ""),
     ],
 )
@@ -51,8 +90,21 @@ def test_the_best_that_fits(ram: float, cores: int, can: Abilities, card: float,
     assert on(ram, cores, can, card) == short
 
 
+def test_nobody_without_a_model_is_led_to_the_default_where_llama_cpp_runs() -> None:
+    for ram, cores, card, *_ in MACHINES.values():
+        for can in (NO_CARD, CARD_FOR_TORCH, CARD_FOR_ALL):
+            found = recommendation(ram, cores, can, card)
+            assert found is not None and found.offer.name != catalogue.DEFAULT
+
+
+def test_of_one_quality_what_the_card_holds_as_a_whole() -> None:
+    assert on(16, 8, CARD_FOR_ALL, 6) == "qwen3-4b-2507"
+    partly = recommendation(16, 8, CARD_FOR_ALL, 4)
+    assert partly is not None and partly.fit.verdict == PARTLY and 0.3 < partly.fit.on_card < 1
+
+
 def test_a_computer_that_is_busy_now_is_not_a_small_one() -> None:
-    assert on(16, 8, free=0.5) == "gemma-3-4b"
+    assert on(16, 8, free=0.5) == "qwen3-4b-2507"
 
 
 def test_nobody_is_led_to_a_login_or_to_hours_of_waiting() -> None:
@@ -72,13 +124,13 @@ def test_who_cannot_run_gguf_files_hears_what_would_be_better() -> None:
 def test_the_settings_count() -> None:
     card = Memory(16 * GB, 8 * GB, (Gpu("A card", 8 * GB, 8 * GB),))
     kept_off = recommended(Wishes(device="cpu"), card, CARD_FOR_ALL, 8)
-    assert kept_off is not None and kept_off.offer.short == "gemma-3-4b"
+    assert kept_off is not None and kept_off.offer.short == "qwen3-4b-2507"
 
 
 def test_one_line_for_the_user() -> None:
     found = recommendation(16, 2)
     assert found is not None
-    assert found.text == "Qwen2.5 1.5B Instruct (download 0.99 GB; CPU only, about 20 tokens/s)"
+    assert found.text == "LFM2.5 1.2B Instruct (download 0.73 GB; CPU only, about 27 tokens/s)"
 
 
 @pytest.mark.parametrize("offer", catalogue.OFFERS[:-1], ids=lambda offer: offer.title)

@@ -52,7 +52,9 @@ class Fit:
     plan: Plan
     window: int
     tokens_per_second: float = 0.0
-    """On the processor; 0 where the card does the work."""
+    """As far as the processor does the work; 0 where the card does it all."""
+    on_card: float = 0.0
+    """Share of the model that is on the card."""
 
     @property
     def text(self) -> str:
@@ -114,9 +116,10 @@ def fit(
         plan = Plan("cuda", "bfloat16", _four_bit(facts, quantization, can))
         card = need(facts, plan, tokens)
         if card.total <= room:
-            return Fit(ON_GPU, card, plan, tokens)
+            return Fit(ON_GPU, card, plan, tokens, on_card=1.0)
         if card.total * WORTH_SPLITTING <= room and card.total <= room + memory.ram_free - LEFT_FREE:
-            return Fit(PARTLY, card, plan, tokens)
+            share = room / card.total
+            return Fit(PARTLY, card, plan, tokens, speed(facts, card) / (1 - share), share)
     if cpu.total <= memory.ram_free - LEFT_FREE:
         return Fit(ON_CPU, cpu, on_cpu, tokens, speed(facts, cpu))
     return Fit(TOO_BIG, cpu, on_cpu, tokens)
@@ -183,7 +186,7 @@ def is_clearly_better(new: Choice, old: Choice) -> bool:
 
 def is_in_time(how: Fit) -> bool:
     """Whether speech need not wait for its next sentence."""
-    return how.verdict in (ON_GPU, PARTLY) or how.tokens_per_second >= TALKING_SPEED
+    return how.verdict == ON_GPU or how.tokens_per_second >= TALKING_SPEED
 
 
 def _worth(facts: ModelFacts) -> float:

@@ -12,10 +12,9 @@ from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.hardware import Memory, memory_now
 from zwaif_fallback.models.auto import Wishes, env_values, is_auto, loadable, pick
 from zwaif_fallback.models.called import short_names
-from zwaif_fallback.models.facts import GGUF, ModelFacts, Shape
 from zwaif_fallback.models.fit import Choice, Fit, fit
 from zwaif_fallback.models.found import FoundModel, find_models
-from zwaif_fallback.models.memory import MOST_WINDOW, NF4
+from zwaif_fallback.models.planned import planned_facts
 from zwaif_fallback.models.served import served_model
 from zwaif_fallback.models.unchosen import MODEL, counts, is_chosen, notice, takes_what_is_here
 
@@ -133,20 +132,6 @@ def _offered(offer: catalogue.Offer, memory: Memory, wishes: Wishes, resolved: s
         "chosen": offer.name == resolved,
         **_fit_row(fit(facts, memory, window=wishes.window, device=wishes.device, quantization=wishes.quantization)),
     }
-
-
-def planned_facts(offer: catalogue.Offer) -> ModelFacts:
-    """An offer as if its headers had been read: its cache is what the planned memory has beyond the weights."""
-    size = int(offer.download_gb * 1e9)
-    shrunk = offer.weights_gb.get("4bit", offer.download_gb)
-    beside = max(0.0, offer.memory_gb - shrunk - 0.1) * 1e9
-    shape = Shape(
-        cached_numbers=int(beside / min(offer.context_window, MOST_WINDOW) / 2),
-        quantizable=int((offer.download_gb - shrunk) * 1e9 / (2 - NF4)),
-    )
-    parameters = int(offer.parameters * 1e9)
-    stored = offer.memory_when if offer.format == GGUF else "bf16"
-    return ModelFacts(offer.format, "", parameters, stored, offer.context_window, size, size, True, shape=shape)
 
 
 def _fit_row(how: Fit) -> Mapping[str, Any]:

@@ -10,8 +10,8 @@ from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.hardware import Memory, cpu_cores, memory_now
 from zwaif_fallback.models.auto import Wishes
 from zwaif_fallback.models.facts import GGUF
-from zwaif_fallback.models.fit import ON_CPU, TALKING_SPEED, Abilities, Fit, abilities, fit
-from zwaif_fallback.models.listing import planned_facts
+from zwaif_fallback.models.fit import NO_ENGINE, ON_GPU, Abilities, Fit, abilities, fit, is_in_time
+from zwaif_fallback.models.planned import planned_facts
 
 QUALITIES = ("Basic", "Good", "Very good", "Excellent")
 MOST_DOWNLOAD_GB = 6.0
@@ -46,8 +46,8 @@ def recommended(
     """The best offer for this computer; None where not even the smallest fits.
 
     It talks in time on the card, or on the processor (:data:`PROMPT_SECONDS`, ``fit.TALKING_SPEED``), needs no login,
-    and is no larger than :data:`MOST_DOWNLOAD_GB`. Of those the best quality, then GGUF, then the larger model. Where
-    nothing is quick enough, the quickest that fits.
+    and is no larger than :data:`MOST_DOWNLOAD_GB`. Of those the best quality, then GGUF, then what is on the card as a
+    whole, then the catalogue's own order. Where nothing is quick enough, the quickest that fits.
 
     Half of the computer's memory counts as free: what runs at this moment says little about the moment of an outage. A
     card's memory counts as far as it is free, since a server that hangs keeps its own.
@@ -58,21 +58,34 @@ def recommended(
         can: what the installed libraries can do, by default what is seen.
         cores: physical ones, by default this computer's.
     """
-    wishes, memory, can = wishes or Wishes(), memory or memory_now(), can or abilities()
-    cores = cores or cpu_cores()
-    room = replace(memory, ram_free=max(memory.ram_free, memory.ram_total // 2))
-    best = _best(wishes, room, can, cores)
-    if can.gguf:
-        return best
-    with_engine = _best(wishes, room, replace(can, gguf=True), cores)
-    if best is None or with_engine is None or with_engine.offer == best.offer:
-        return best
-    return replace(best, better=with_engine.offer)
+    wishes, can = wishes or Wishes(), can or abilities()
+    memory, cores = _room(memory or memory_now()), cores or cpu_cores()
+    best = _best(wishes, memory, can, cores)
+    return replace(best, better=_with_engine(wishes, memory, can, cores)) if best else None
+
+
+def with_engine(wishes: Wishes, memory: Memory | None = None, can: Abilities | None = None) -> Offer | None:
+    """What would be recommended if GGUF files could be run here; None where they can, or where nothing fits."""
+    return _with_engine(wishes, _room(memory or memory_now()), can or abilities(), cpu_cores())
+
+
+def _room(memory: Memory) -> Memory:
+    return replace(memory, ram_free=max(memory.ram_free, memory.ram_total // 2))
+
+
+def _with_engine(wishes: Wishes, memory: Memory, can: Abilities, cores: int) -> Offer | None:
+    best = None if can.gguf else _best(wishes, memory, replace(can, gguf=True), cores)
+    return best.offer if best and best.offer.format == GGUF else None
 
 
 def nothing_here(wishes: Wishes) -> ModelNotFound:
     """The error for who has chosen no model and has none that could answer: it leads to the best for the computer."""
-    found = recommended(wishes)
+    found, more = recommended(wishes), with_engine(wishes)
+    if more is not None:
+        return ModelNotFound(
+            f"No model that can answer is on this computer yet. The best for it, {_priced(more)}, {NO_ENGINE}. "
+            "Then run: zwaif-fallback download"
+        )
     if found is None:
         return ModelNotFound(
             "No model that can answer is on this computer, and none of the list fits its memory. An LLM server on "
@@ -80,8 +93,12 @@ def nothing_here(wishes: Wishes) -> ModelNotFound:
         )
     return ModelNotFound(
         f"No model that can answer is on this computer yet. Run: zwaif-fallback download (it brings the best for this "
-        f"computer, {found.offer.title}, {found.offer.download_gb:.2g} GB), or choose one in Z-Waif's Settings tab."
+        f"computer, {_priced(found.offer)}), or choose one in Z-Waif's Settings tab."
     )
+
+
+def _priced(offer: Offer) -> str:
+    return f"{offer.title}, {offer.download_gb:.2g} GB"
 
 
 def _best(wishes: Wishes, memory: Memory, can: Abilities, cores: int) -> Recommendation | None:
@@ -106,11 +123,11 @@ def _rank(one: Recommendation, cores: int) -> tuple[float, ...]:
     offer, how = one.offer, one.fit
     if not _in_time(one, cores):
         return (0, how.tokens_per_second)
-    return (1, QUALITIES.index(offer.quality), offer.format == GGUF, offer.parameters, -offer.download_gb)
+    place = catalogue.OFFERS.index(offer)
+    return (1, QUALITIES.index(offer.quality), offer.format == GGUF, how.verdict == ON_GPU, place)
 
 
 def _in_time(one: Recommendation, cores: int) -> bool:
-    if one.fit.verdict != ON_CPU:
-        return True
-    reading = PROMPT_TOKENS * one.offer.parameters * 1e9 / (READING_RATE * cores)
-    return reading <= PROMPT_SECONDS and one.fit.tokens_per_second >= TALKING_SPEED
+    """Whether speech need not wait for words, nor for the prompt: as far as the processor has to read that."""
+    computed = (one.offer.effective or one.offer.parameters) * 1e9 * (1 - one.fit.on_card)
+    return is_in_time(one.fit) and PROMPT_TOKENS * computed / (READING_RATE * cores) <= PROMPT_SECONDS

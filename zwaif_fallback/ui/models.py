@@ -106,7 +106,7 @@ class Models:
             return self._choose(AUTO, AUTO)
         offer = self.shelf.recommended()
         if offer is None:
-            return NOTHING_HERE
+            return self.shelf.better() or NOTHING_HERE
         return self._fetching.start(offer.name, lambda here: self._choose(AUTO, here), offer.title)
 
     def _choose(self, setting: str, model: str) -> str:
@@ -144,12 +144,13 @@ class Models:
         if model is not None:
             taken = f"The best model on this computer is taken: {self.shelf.shown_with_source(model.setting)}."
             return [taken, *_found_lines(model)[1:], *self._how(model.setting)]
-        offer = self.shelf.recommended()
+        offer, better = self.shelf.recommended(), self.shelf.better()
         if offer is None:
-            return [NOTHING_HERE]
+            return [better or NOTHING_HERE]
         size = f"{offer.download_gb:.1f} GB"
-        said = f"No model is on this computer yet. Load Model brings the one that suits it best ({size}):"
-        return [said, *catalogue.describe(offer.name).splitlines(), *self._how(offer.name)]
+        suits = "one that runs without it" if better else "the one that suits it best"
+        said = f"No model is on this computer yet. Load Model brings {suits} ({size}):"
+        return [better, said, *catalogue.describe(offer.name).splitlines(), *self._how(offer.name)]
 
     def _how(self, name: str) -> list[str]:
         how, measurement = self.shelf.fit(name), self.shelf.measurement(name)

@@ -183,6 +183,14 @@ class Shelf:
         best = recommended(self._wishes(), self.free_memory(), self._abilities())
         return best.offer if best else None
 
+    def better(self) -> str:
+        """What would suit it better with one more package, in a line; empty where nothing would."""
+        from zwaif_fallback.models.fit import NO_ENGINE
+        from zwaif_fallback.models.recommended import with_engine
+
+        offer = with_engine(self._wishes(), self.free_memory(), self._abilities())
+        return f"The best for this computer, {offer.title}, {NO_ENGINE}" if offer else ""
+
     def fit(self, name: str) -> Fit | None:
         """How a model fits into the memory that is free now; None where nobody knows its size."""
         model, offer = self.model(name), catalogue.find(name)
@@ -261,7 +269,7 @@ class Shelf:
         )
 
     def _fit_of_offer(self, offer: Offer) -> Fit:
-        from zwaif_fallback.models.listing import planned_facts
+        from zwaif_fallback.models.planned import planned_facts
 
         return self._fit_of(planned_facts(offer))
 
