@@ -23,7 +23,7 @@ from zwaif_fallback.pieces import Pieces
 from zwaif_fallback.stops import StopFilter
 from zwaif_hooks import words
 from zwaif_hooks.chunks import Chunk, Closers, PrimaryError, UnmarkedEnd
-from zwaif_hooks.clock import SystemClock
+from zwaif_hooks.clock import Clock, SystemClock
 from zwaif_hooks.deadlines import Known
 from zwaif_hooks.guards.openai_client import read_reply, read_whole
 from zwaif_hooks.guards.sockets import watched_session
@@ -83,12 +83,14 @@ class RemoteChat:
         deadlines: Deadlines | None = None,
         api_key: str = "",
         trusted: bool = False,
+        clock: Clock | None = None,
     ) -> None:
         self.base_url = base_url(host)
         self.model = model
         parts = urlsplit(self.base_url)
         self._address, self._name = parts.netloc, parts.hostname or ""
         self._deadlines = deadlines or Deadlines()
+        self._clock = clock or SystemClock()
         self._trusted, self._is_safe = trusted, parts.scheme == "https"
         where, limit = place(self._name), Place.ELSEWHERE if trusted else Place.PRIVATE
         if where is not None and where > limit:
@@ -172,7 +174,7 @@ class RemoteChat:
         limits, limit = self._deadlines, longest(int(body["max_tokens"]))
         patience = Known(limits.connect + limits.first_token, limits.stall)
         whole, said = SurrogateGate(), ""
-        pump = Pump(partial(self._reply, body), SystemClock(), capacity=AHEAD)
+        pump = Pump(partial(self._reply, body), self._clock, capacity=AHEAD)
         pump.start()
         closers.add(pump.abandon)
         try:
