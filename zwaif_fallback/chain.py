@@ -20,6 +20,7 @@ from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel
 from zwaif_fallback.errors import FallbackError, ModelError, WorkerDied, WorkerHung
 from zwaif_fallback.history import History
 from zwaif_fallback.last_words import LastWords
+from zwaif_fallback.moods import hotter, sampling_for
 from zwaif_fallback.pieces import Pieces
 from zwaif_fallback.stops import StopFilter
 from zwaif_hooks.chunks import Closers
@@ -34,9 +35,6 @@ FormatPrompt = Callable[[Sequence[Message], ModelInfo, str], "str | None"]
 Say = Callable[[str], None]
 See = Callable[[ChatRequest], ChatRequest]
 
-TEMPERATURE = 0.8
-REPETITION_PENALTY = 1.1
-"""Small models fall into loops without one."""
 ATTEMPTS = 3
 """How often a local model may try to say something it has not just said, and a prompt to fit the window."""
 LAST_WORDS = "last words"
@@ -348,7 +346,7 @@ class LocalTier:
         """A reply that is none of the recent ones. Held back only while it could still become one of them.
 
         A model that only thought, until its tokens were gone, is asked again as if it had thought already."""
-        generation = self._generation(request, begun, loaded.info)
+        generation = self._generation(request, begun, loaded)
         for attempt in range(ATTEMPTS):
             held, passed = "", False
             stats.append(GenerationStats())
@@ -370,7 +368,8 @@ class LocalTier:
                 return
             generation = replace(generation, sampling=hotter(generation.sampling, attempt))
 
-    def _generation(self, request: ChatRequest, begun: str, model: ModelInfo) -> Generation:
+    def _generation(self, request: ChatRequest, begun: str, loaded: LoadedModel) -> Generation:
+        model = loaded.info
         fitted, prompt = self._fitted(self._wanted(request), begun, model)
         user = request.persona.user_name
         stops = [*_word_stops(request), *([f"\n{user}:"] if user else [])]
@@ -378,7 +377,7 @@ class LocalTier:
             prompt=prompt,
             max_tokens=fitted.max_tokens,
             stop=tuple(dict.fromkeys([*stops, *prompts.stop_strings(model)])),
-            sampling=with_defaults(request.sampling, self._temperature()),
+            sampling=sampling_for(loaded, request.sampling, self._temperature()),
             heal=len(fitted.partial) if prompt.endswith(fitted.partial) else 0,
         )
 
@@ -434,26 +433,7 @@ class LastTier:
         return LAST_WORDS, Counted(iter([self._words.line(request.purpose, request.recent_replies)]))
 
 
-# --- sampling and repetition ----------------------------------------------------------------------------------------
-
-
-def with_defaults(sampling: Sampling, temperature: float = 0.0) -> Sampling:
-    """What Z-Waif asked for; where it said nothing, what small models need to stay lively without looping.
-
-    ``temperature`` other than 0 overrules Z-Waif's, which is chosen for models much larger than most fallbacks.
-    """
-    asked = TEMPERATURE if sampling.temperature is None else sampling.temperature
-    return replace(
-        sampling,
-        temperature=temperature or asked,
-        repetition_penalty=REPETITION_PENALTY if sampling.repetition_penalty is None else sampling.repetition_penalty,
-    )
-
-
-def hotter(sampling: Sampling, attempt: int) -> Sampling:
-    """For another try at a reply that came out as before."""
-    seed = None if sampling.seed is None else sampling.seed + 1 + attempt
-    return replace(sampling, temperature=max(sampling.temperature or 0.0, TEMPERATURE) + 0.3, seed=seed)
+# --- repetition -------------------------------------------------------------------------------------------------------
 
 
 _HALF_ENTITY = re.compile(r"&#?\w{0,8}$")

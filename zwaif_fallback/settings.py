@@ -89,8 +89,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "API_FALLBACK_TEMPERATURE",
         0.0,
-        "How freely the local model picks its words: 0.3 is careful, 1.2 is wild. 0 means as Z-Waif asks, which suits "
-        "large models; a small one that talks nonsense gets better with 0.5.",
+        "How freely the local model picks its words: 0.3 is careful, 1.2 is wild. 0 means as freely as suits the "
+        "model: the smaller, the more careful, and more or less so by the mood of Z-Waif's preset.",
         label="Temperature",
         minimum=0,
         maximum=2,

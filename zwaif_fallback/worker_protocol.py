@@ -102,7 +102,8 @@ def unpack_generation(fields: Mapping[str, Any]) -> Generation:
 
 def unpack_loaded(fields: Mapping[str, Any]) -> LoadedModel:
     info = ModelInfo(**{**fields["info"], "control_tokens": tuple(fields["info"]["control_tokens"])})
-    return LoadedModel(**{**fields, "info": info, "notes": tuple(fields["notes"])})
+    advice = Sampling(**fields["advice"])
+    return LoadedModel(**{**fields, "info": info, "advice": advice, "notes": tuple(fields["notes"])})
 
 
 def pack_error(error: BaseException) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from zwaif_fallback import demo, prompts
 from zwaif_fallback.engines import gguf_server
 from zwaif_fallback.engines.base import Engine, Generation, GenerationStats, LoadOptions
 from zwaif_fallback.engines.gguf import GgufEngine
-from zwaif_fallback.engines.gguf_request import grammar_for, sampling_of
+from zwaif_fallback.engines.gguf_request import advice_in, grammar_for, sampling_of
 from zwaif_fallback.engines.gguf_server import Chunk, LlamaServer
 from zwaif_fallback.engines.loading import make_engine
 from zwaif_fallback.engines.transformers import TransformersEngine
@@ -119,7 +119,7 @@ def test_a_seed_repeats_itself_and_only_itself(companion: GgufEngine) -> None:
 def test_each_wish_for_sampling_is_told_in_llama_cpp_s_words() -> None:
     wish = Sampling(0.3, 0.8, 30, 0.02, 1.2, 64, 0.4, 0.5, 7)
     assert sampling_of(wish, 2048) == {
-        "samplers": ["penalties", "temperature", "top_k", "top_p", "min_p"],
+        "samplers": ["penalties", "dry", "top_k", "top_p", "min_p", "temperature"],
         "temperature": 0.3,
         "top_k": 30,
         "top_p": 0.8,
@@ -133,6 +133,12 @@ def test_each_wish_for_sampling_is_told_in_llama_cpp_s_words() -> None:
     off = sampling_of(Sampling(0, 0, -1, 2.0, 0.0, -1, seed=-1), 2048)
     assert (off["top_p"], off["top_k"], off["min_p"], off["repeat_penalty"]) == (1.0, 0, 0.0, 1.0)
     assert (off["repeat_last_n"], off["seed"]) == (2048, -1)
+
+
+def test_a_file_says_how_its_makers_would_pick_words() -> None:
+    stated = {"general.sampling.temp": 0.6, "general.sampling.top_k": 20, "general.sampling.top_p": 7.0}
+    assert advice_in(stated) == Sampling(temperature=0.6, top_k=20)
+    assert advice_in({"general.sampling.temp": float("nan"), "general.sampling.top_k": "many"}) == Sampling()
 
 
 def test_every_wish_is_one_that_llama_cpp_takes(companion: GgufEngine) -> None:

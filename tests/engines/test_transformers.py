@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from zwaif_fallback.engines.base import Generation, GenerationStats, LoadOptions
+from zwaif_fallback.engines.sampling import _warpers, decide
 from zwaif_fallback.engines.transformers import TransformersEngine
 from zwaif_fallback.errors import EngineError
 from zwaif_hooks.messages import Sampling
@@ -60,6 +61,26 @@ def test_repetition_penalty_equals_generate(engine: TransformersEngine, tiny_mod
     text = say(engine, sampling=Sampling(temperature=0, repetition_penalty=1.3))
     assert text == reference(tiny_model(), repetition_penalty=1.3)
     assert text != say(engine)
+
+
+def test_the_temperature_comes_last_as_in_llama_cpp() -> None:
+    choice = decide(Sampling(temperature=0.3, top_p=0.9, top_k=40, min_p=0.1))
+    names = [type(warp).__name__.removesuffix("LogitsWarper") for warp in _warpers(choice)]
+    assert names == ["TopK", "TopP", "MinP", "Temperature"]
+
+
+def test_the_files_say_how_they_would_sample_only_where_they_do(tiny_model: TinyModel, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_model(), tmp_path / "model")
+    for stated, advice in (
+        ({"do_sample": True, "temperature": 0.6, "top_k": 20}, Sampling(temperature=0.6, top_k=20)),
+        ({"do_sample": True}, Sampling()),
+        ({"temperature": 0.6}, Sampling()),
+    ):
+        (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": 2, **stated}))
+        options = LoadOptions(model=str(folder), device="cpu", dtype="float32")
+        described = TransformersEngine().load(options)
+        assert described.advice == advice
+        assert described.parameters > 1000
 
 
 def test_long_prompt_read_in_parts_equals_generate(engine: TransformersEngine, tiny_model: TinyModel) -> None:

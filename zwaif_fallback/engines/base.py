@@ -44,6 +44,12 @@ class LoadedModel:
     """Empty when the weights are as they were published."""
     memory_bytes: int = 0
     """What the weights take, in bytes."""
+    title: str = ""
+    """The name it gives itself."""
+    parameters: int = 0
+    """As the files have them; 0 where nobody says."""
+    advice: Sampling = field(default_factory=Sampling)
+    """How the model's own files would pick words; empty where they do not sample, or do not say."""
     load_seconds: float = 0.0
     notes: tuple[str, ...] = ()
     """Each step down that was taken, one line a user can read."""

@@ -18,7 +18,7 @@ from zwaif_fallback.catalogue import family_of
 from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel, LoadOptions
 from zwaif_fallback.engines.gguf_plan import GgufPlan, gguf_in, make_plan
 from zwaif_fallback.engines.gguf_reply import Again, CannotHeal, Reply
-from zwaif_fallback.engines.gguf_request import clean, grammar_for, sampling_of
+from zwaif_fallback.engines.gguf_request import advice_in, clean, grammar_for, sampling_of
 from zwaif_fallback.engines.gguf_server import LlamaServer, cards, library
 from zwaif_fallback.engines.healing import torn_end
 from zwaif_fallback.errors import EngineError, ModelTooBig
@@ -70,6 +70,9 @@ class GgufEngine:
             device="gpu" if plan.gpu_layers else "cpu",
             quantization=plan.facts.quantization,
             memory_bytes=plan.memory_bytes,
+            title=plan.facts.title,
+            parameters=plan.facts.parameters,
+            advice=advice_in(read_header(plan.path).metadata),
             load_seconds=time.monotonic() - started,
             notes=plan.notes,
         )

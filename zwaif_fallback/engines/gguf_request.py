@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from zwaif_fallback.engines.sampling import decide
+from zwaif_fallback.engines.sampling import advice_of, decide
 from zwaif_hooks.messages import Sampling
 
-_ORDER = ["penalties", "temperature", "top_k", "top_p", "min_p"]
+_ORDER = ["penalties", "dry", "top_k", "top_p", "min_p", "temperature"]
 """As the transformers engine does it, so that both mean the same by the same numbers."""
+_ADVICE = {
+    "general.sampling.temp": "temperature",
+    "general.sampling.top_p": "top_p",
+    "general.sampling.top_k": "top_k",
+    "general.sampling.min_p": "min_p",
+}
+"""Keys of a GGUF file → names of ours."""
 _RANDOM_SEED = -1
 _SEEDS = 2**32 - 1
 """llama.cpp takes the largest 32-bit number for "any"."""
@@ -33,6 +41,11 @@ def sampling_of(sampling: Sampling, window: int) -> dict[str, Any]:
         "presence_penalty": choice.presence_penalty,
         "seed": _RANDOM_SEED if choice.seed is None else choice.seed % _SEEDS,
     }
+
+
+def advice_in(metadata: Mapping[str, object]) -> Sampling:
+    """How the model's makers would pick words, where its file says so."""
+    return advice_of({ours: metadata.get(key) for key, ours in _ADVICE.items()})
 
 
 def grammar_for(torn: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +55,23 @@ def decide(sampling: Sampling, generation_config: Any = None) -> Choice:
     )
 
 
+def advice_of(stated: Mapping[str, object]) -> Sampling:
+    """What of ``stated`` a sampler can take; the rest is left out, as if nobody had said it."""
+
+    def number(name: str, least: float, most: float) -> float | None:
+        value = stated.get(name)
+        fits = isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
+        return float(value) if fits else None  # type: ignore[arg-type]
+
+    top_k = number("top_k", 0, 1_000_000)
+    return Sampling(
+        temperature=number("temperature", 0.01, 2),
+        top_p=number("top_p", 0.01, 1),
+        top_k=None if top_k is None else int(top_k),
+        min_p=number("min_p", 0, 1),
+    )
+
+
 class Sampler:
     """One generation's way of picking tokens; holds its own random state."""
 
@@ -99,7 +116,7 @@ class Sampler:
 
 
 def _warpers(choice: Choice) -> list[Callable[[Any, Any], Any]]:
-    """transformers' own filters, in the order its ``generate`` applies them."""
+    """transformers' own filters; the temperature last: before ``min_p`` it would let through what that is to cut."""
     from transformers.generation.logits_process import (
         MinPLogitsWarper,
         TemperatureLogitsWarper,
@@ -108,14 +125,14 @@ def _warpers(choice: Choice) -> list[Callable[[Any, Any], Any]]:
     )
 
     warpers: list[Callable[[Any, Any], Any]] = []
-    if choice.temperature != 1.0:
-        warpers.append(TemperatureLogitsWarper(choice.temperature))
     if choice.top_k > 0:
         warpers.append(TopKLogitsWarper(choice.top_k))
     if 0.0 < choice.top_p < 1.0:
         warpers.append(TopPLogitsWarper(choice.top_p))
     if 0.0 < choice.min_p <= 1.0:
         warpers.append(MinPLogitsWarper(choice.min_p))
+    if choice.temperature != 1.0:
+        warpers.append(TemperatureLogitsWarper(choice.temperature))
     return warpers
 
 

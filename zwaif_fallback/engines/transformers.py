@@ -24,12 +24,12 @@ from zwaif_fallback.engines.decoding import IncrementalText
 from zwaif_fallback.engines.explain import explain, first_line, is_out_of_memory
 from zwaif_fallback.engines.healing import Vocabulary, only, torn_end, vocabulary_of
 from zwaif_fallback.engines.model_files import find_model
-from zwaif_fallback.engines.sampling import Sampler, decide
+from zwaif_fallback.engines.sampling import Sampler, advice_of, decide
 from zwaif_fallback.engines.weights import Loaded, free_memory, load_weights
 from zwaif_fallback.errors import EngineError
 from zwaif_fallback.stops import StopFilter
 from zwaif_fallback.words import BREAK, representatives
-from zwaif_hooks.messages import ModelInfo
+from zwaif_hooks.messages import ModelInfo, Sampling
 
 logger = logging.getLogger(__name__)
 
@@ -339,6 +339,11 @@ def context_window(options: LoadOptions, config: Any, tokenizer: Any) -> int:
     return min((limit for limit in limits if 0 < limit < _NO_LIMIT), default=2048)
 
 
+def advice_in(config: Any) -> Sampling:
+    """How the model's makers would pick words: their generation settings, where those sample."""
+    return advice_of(config.to_diff_dict()) if getattr(config, "do_sample", False) else Sampling()
+
+
 def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
     """Every token that ends a reply, by generation settings, configuration or tokenizer."""
     found: set[int] = set()
@@ -369,6 +374,8 @@ def _describe(loaded: Loaded, info: ModelInfo, seconds: float) -> LoadedModel:
         dtype=plan.dtype,
         quantization=plan.quantization,
         memory_bytes=int(loaded.model.get_memory_footprint()),
+        parameters=int(loaded.model.num_parameters()),
+        advice=advice_in(loaded.model.generation_config),
         load_seconds=seconds,
         notes=loaded.notes,
     )
