@@ -8,6 +8,7 @@ import json
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -379,3 +380,77 @@ def test_an_answer_that_nobody_asked_for_is_not_the_next_one(
         reply = client.chat(model="m", messages=[{"role": "user", "content": "Hello"}])
         assert reply.message.content == REPLY
     assert len(server.asked) == 3
+
+
+# --- packed answers ---------------------------------------------------------------------------------------------------
+
+
+def packed(talk: Talk, status: int, encoding: str, parts: Iterator[bytes], wbits: int = zlib.MAX_WBITS | 16) -> None:
+    talk.send_response(status)
+    for name, value in {"Content-Encoding": encoding, "Transfer-Encoding": "chunked"}.items():
+        talk.send_header(name, value)
+    talk.end_headers()
+    packer = zlib.compressobj(wbits=wbits)
+    with contextlib.suppress(OSError):
+        for part in parts:
+            if data := packer.compress(part) + packer.flush(zlib.Z_SYNC_FLUSH):
+                talk.raw(data)
+        talk.raw(packer.flush())
+        talk.end()
+
+
+def lines_of_a_reply(talk: Talk) -> Iterator[bytes]:
+    for word in WORDS:
+        yield said(talk, word)
+    if talk.ollama:
+        yield json.dumps({"model": "m", "done": True, "message": {"role": "assistant", "content": ""}}).encode() + b"\n"
+    else:
+        yield b"data: [DONE]\n\n"
+
+
+def said(talk: Talk, word: str) -> bytes:
+    if talk.ollama:
+        return (
+            json.dumps({"model": "m", "done": False, "message": {"role": "assistant", "content": word}}).encode()
+            + b"\n"
+        )
+    return b"data: " + json.dumps({"choices": [{"index": 0, "delta": {"content": word}}]}).encode() + b"\n\n"
+
+
+@STREAM
+@pytest.mark.parametrize(("encoding", "wbits"), [("gzip", 31), ("x-gzip", 31), ("deflate", 15), ("deflate", -15)])
+def test_a_packed_answer_is_read_while_it_arrives(
+    guarded: Guarded,
+    server: FaultServer,
+    ask: Ask,
+    encoding: str,
+    wbits: int,
+    stream: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "play", lambda talk: packed(talk, 200, encoding, lines_of_a_reply(talk), wbits))
+    assert ask(server.address, stream) == REPLY
+    assert guarded.plugin.asked == []
+    assert server.headers_seen[0]["Accept-Encoding"] == "gzip, deflate"
+
+
+@STREAM
+def test_what_unpacks_to_more_than_a_reply_can_hold_is_given_up(
+    guarded: Guarded, server: FaultServer, ask: Ask, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def parts(talk: Talk) -> Iterator[bytes]:
+        yield from ((b" " * (SMALL - 1) + b"\n") for _ in range(70))
+        yield from lines_of_a_reply(talk)
+
+    monkeypatch.setattr(server, "play", lambda talk: packed(talk, 200, "gzip", parts(talk)))
+    assert ask(server.address, stream) == LOCAL
+    failure = guarded.plugin.asked[0][1]
+    assert (failure.kind, "64 MB" in failure.cause) == (FailureKind.UNREADABLE, True)
+
+
+def test_a_status_counts_however_its_explanation_is_packed(
+    guarded: Guarded, server: FaultServer, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "play", lambda talk: packed(talk, 503, "br", iter([b"busy"])))
+    assert ask(server.address, True) == LOCAL
+    assert guarded.plugin.asked[0][1].status == 503

@@ -11,7 +11,7 @@ import requests
 from urllib3 import HTTPResponse
 
 from zwaif_hooks.chunks import Chunk, Closers, PrimaryError
-from zwaif_hooks.guards import openai_client, sse
+from zwaif_hooks.guards import sse, unpacking
 from zwaif_hooks.guards.openai_client import parts_of, read_reply
 
 EVENT = b'data: {"choices": [{"delta": {"content": "Hello"}}]}\n\ndata: [DONE]\n\n'
@@ -50,9 +50,14 @@ def test_what_unpacks_to_more_than_a_reply_can_hold_is_given_up_in_small_pieces(
     seen = 0
     with pytest.raises(PrimaryError, match="64 MB"):
         for part in parts_of(answer(bomb, "gzip")):
-            assert len(part) <= openai_client.UNPACKED_AT_ONCE
+            assert len(part) <= unpacking.AT_ONCE
             seen += len(part)
     assert seen <= 64 << 20
+
+
+def test_a_packing_that_nobody_asked_for_is_not_unpacked_by_a_library() -> None:
+    with pytest.raises(PrimaryError, match=r"nobody asked for \(br\)"):
+        list(parts_of(answer(b"\x0b\x02\x80ab\x03", "br")))
 
 
 def test_a_damaged_packing_is_told_in_one_line() -> None:

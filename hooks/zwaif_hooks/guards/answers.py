@@ -45,7 +45,7 @@ def explanation(parts: Iterable[bytes], closers: Closers, broken: tuple[type[Bas
     """
     closers.hurry(EXPLANATION_SECONDS)
     said = b""
-    with contextlib.suppress(*broken):
+    with contextlib.suppress(*broken, PrimaryError):
         for part in parts:
             said += part
             if len(said) >= EXPLANATION_BYTES:

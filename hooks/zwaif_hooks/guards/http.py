@@ -20,6 +20,7 @@ from zwaif_hooks.guards.openai_client import read_reply
 from zwaif_hooks.guards.request import completed, newest_picture, plain_messages, prompt_chars, purpose_of_caller
 from zwaif_hooks.guards.sockets import watched_session
 from zwaif_hooks.guards.swap import swap
+from zwaif_hooks.guards.unpacking import ASKED_FOR
 from zwaif_hooks.host.sampling import sampling_from
 from zwaif_hooks.messages import ChatRequest, PrimaryFailure, Purpose
 from zwaif_hooks.runtime import Runtime
@@ -99,6 +100,7 @@ class _Exchange:
         self._url = url
         self._body = body
         self._kwargs = {k: v for k, v in kwargs.items() if k not in ("data", "json", "stream", "timeout")}
+        self._kwargs["headers"] = {"Accept-Encoding": ASKED_FOR, **(kwargs.get("headers") or {})}
         self._runtime = runtime
         self._without_us = without_us
         self._host, self._address = _place(url)

@@ -32,6 +32,7 @@ from zwaif_hooks.guards.request import completed, newest_picture, plain_messages
 from zwaif_hooks.guards.sockets import asking, sockets_to, watch_httpx
 from zwaif_hooks.guards.sse import lines, text_in
 from zwaif_hooks.guards.swap import MARK, swap
+from zwaif_hooks.guards.unpacking import ASKED_FOR, unpacked
 from zwaif_hooks.host.sampling import sampling_from
 from zwaif_hooks.messages import ChatRequest, FailureKind, Purpose
 from zwaif_hooks.primary import NOT_LOADED
@@ -240,6 +241,7 @@ def _server_of(client: Any, settings: Reads) -> _Server:
         address = _place(str(inner.base_url))
         named = not is_numeric(address.rpartition(":")[0])
         server = _known[inner] = _Server(inner.base_url, address, named, watch_httpx(inner))
+        inner.headers["Accept-Encoding"] = ASKED_FOR
         if _look_at not in inner.event_hooks["response"]:
             inner.event_hooks["response"].append(_look_at)
     return server
@@ -255,8 +257,9 @@ def _look_at(response: httpx.Response) -> None:
     closers = asking()
     if closers is None:
         return
+    read: Any = response
+    read.iter_bytes = partial(_bytes_of, response)
     if response.status_code < 400:
-        read: Any = response
         read.iter_lines = partial(_lines_of, response)
         return
     import httpx
@@ -265,6 +268,10 @@ def _look_at(response: httpx.Response) -> None:
     said = explanation(response.iter_bytes(), closers, (httpx.HTTPError, httpx.StreamError, OSError))
     error = ResponseError(said.decode("utf-8", "replace"), response.status_code)
     raise _answered(error, _place(str(response.url)), response.headers)
+
+
+def _bytes_of(response: httpx.Response) -> Iterator[bytes]:
+    return unpacked(response.iter_raw(), response.headers.get("Content-Encoding", ""))
 
 
 def _lines_of(response: httpx.Response) -> Iterator[str]:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import zlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from zwaif_hooks.chunks import Chunk, Closers, PrimaryError, UnmarkedEnd
 from zwaif_hooks.guards import sse
 from zwaif_hooks.guards.answers import explanation, kind_of_status, pause_asked_for, words_in
-from zwaif_hooks.guards.sockets import FLOODED, MOST_BYTES, sockets_to
+from zwaif_hooks.guards.sockets import sockets_to
+from zwaif_hooks.guards.unpacking import unpacked
 from zwaif_hooks.messages import FailureKind
 
 if TYPE_CHECKING:
@@ -23,11 +23,6 @@ if TYPE_CHECKING:
 
 Send = Callable[[], "requests.Response"]
 """Sends the request and returns at the headers of the answer."""
-
-UNPACKED_AT_ONCE = 65536
-"""Bytes. A compressed answer may be a thousand times as long as what arrives."""
-_EITHER_HEADER = zlib.MAX_WBITS | 32
-"""Tells zlib to find out by itself whether it is gzip or zlib."""
 
 
 def read_reply(send: Send, address: str, closers: Closers) -> Iterator[Chunk]:
@@ -112,13 +107,7 @@ def parts_of(response: requests.Response) -> Iterator[bytes]:
     Raises:
         PrimaryError: it cannot be unpacked, or is too long.
     """
-    raw = response.raw
-    encoding = str(raw.headers.get("Content-Encoding", "")).strip().lower()
-    if not encoding or encoding == "identity":
-        return _received(raw)
-    if encoding in ("gzip", "x-gzip", "deflate"):
-        return _unpacked(_received(raw))
-    return _bounded(raw.stream(UNPACKED_AT_ONCE, decode_content=True))
+    return unpacked(_received(response.raw), response.raw.headers.get("Content-Encoding", ""))
 
 
 def _received(raw: Any) -> Iterator[bytes]:
@@ -139,36 +128,6 @@ def _received(raw: Any) -> Iterator[bytes]:
         yield from raw.stream(None if chunked else 1, decode_content=False)
         return
     while part := raw.read1(65536, decode_content=False):
-        yield part
-
-
-def _unpacked(parts: Iterator[bytes]) -> Iterator[bytes]:
-    unpacker, begun = zlib.decompressobj(_EITHER_HEADER), False
-    left = MOST_BYTES
-    for part in parts:
-        while part and not unpacker.eof:
-            try:
-                text = unpacker.decompress(part, UNPACKED_AT_ONCE)
-            except zlib.error as error:
-                if begun:
-                    raise PrimaryError(FailureKind.UNREADABLE, f"the answer cannot be unpacked: {error}") from error
-                unpacker, begun = zlib.decompressobj(-zlib.MAX_WBITS), True  # "deflate" without a header is common
-                continue
-            begun = True
-            part = unpacker.unconsumed_tail
-            left -= len(text)
-            if left < 0:
-                raise PrimaryError(FailureKind.UNREADABLE, FLOODED)
-            if text:
-                yield text
-
-
-def _bounded(parts: Iterator[bytes]) -> Iterator[bytes]:
-    left = MOST_BYTES
-    for part in parts:
-        left -= len(part)
-        if left < 0:
-            raise PrimaryError(FailureKind.UNREADABLE, FLOODED)
         yield part
 
 
