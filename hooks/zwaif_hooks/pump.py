@@ -35,7 +35,7 @@ class Pump:
 
     def take(self, limits: Limits, late: Late | None = None) -> Chunk | None:
         """As ``Reading.take``; while the consumer is away, silence counts all the same."""
-        self.silence.allow(limits, late)
+        self.silence.limits, self.silence.late = limits, late
         try:
             while not self._ready():
                 self.silence.look()

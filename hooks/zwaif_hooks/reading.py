@@ -60,14 +60,16 @@ class Reading:
             if self._error is not None:
                 raise self._error
             return None
-        self.silence.allow(limits, late)
+        silence = self.silence
+        silence.limits, silence.late = limits, late
         error: PrimaryError | None = None
         try:
             if not self._closers.watches:
                 self._take_over()
             chunk = self._read.popleft() if self._read else self._next()
             if not self._closers.closed:
-                self.silence.settle()
+                if silence.race is not None:
+                    silence.settle()
                 return chunk
         except StopIteration:
             error = None
@@ -145,7 +147,8 @@ class _Watched(Closers):
         self._silence = silence
 
     def before_bytes(self) -> None:
-        super().before_bytes()
+        if self.closed or self._until is not None:
+            super().before_bytes()
         if self.watches:
             self._silence.look_beside_bytes()
 

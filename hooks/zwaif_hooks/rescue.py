@@ -103,7 +103,7 @@ class Rescue:
         limit, length = longest(self._request.max_tokens), 0
         silence = answer.pump.silence
         while not self._stopped:
-            silence.allow(answer.limits())
+            silence.limits = answer.limits()
             while not answer.pump.wait(min(self._quiet_left(), silence.left())):
                 silence.look()
                 if self._quiet_left() > 0:  # a wait may end a hair before a deadline

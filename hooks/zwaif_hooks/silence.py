@@ -40,22 +40,20 @@ class Silence:
         self.longest_pause = 0.0
         """Seconds between two pieces of text, as far as somebody was there to see."""
         self._clock = clock
-        self._limits: Limits = FOREVER
-        self._late: Late | None = None
-        self._race: Race | None = None
+        self.limits: Limits = FOREVER
+        self.late: Late | None = None
+        """Called once when there is no text within ``limits.first``; whoever is first is then heard."""
+        self.race: Race | None = None
         self._finished = self._goes_on = False
         """A finish reason came; text came behind one."""
-        self._last = self._back = self._read_at = clock.now()
-
-    def allow(self, limits: Limits, late: Late | None = None) -> None:
-        """``late`` is called once when there is no text within ``limits.first``; whoever is first is then heard."""
-        self._limits, self._late = limits, late
+        self._last = self._back = self._since = self._read_at = clock.now()
+        """When the last text came, when whoever waits came back, the later of the two, when anything came."""
 
     def came_back(self) -> None:
         """Whoever waits reads by himself, and does so now. While he is away nothing is late."""
         now = self._clock.now()
         if now - self._read_at > AWAY_SECONDS:
-            self._back = now
+            self._back = self._since = now
 
     def heard(self, chunk: Chunk) -> None:
         self._read_at = now = self._clock.now()
@@ -66,14 +64,14 @@ class Silence:
                 self.longest_pause = now - self._last
             self._goes_on = self._goes_on or self._finished
             self._finished = bool(chunk.reason)
-            self._last = now
+            self._last = self._since = now
         elif chunk.reason:
             self._finished = True
-            self._last = now
+            self._last = self._since = now
 
     def left(self) -> float:
         """Seconds until it is worth while to ``look``."""
-        return SLICE_SECONDS if self._race is not None else self._last + self._limit() - self._clock.now()
+        return SLICE_SECONDS if self.race is not None else self._last + self._limit() - self._clock.now()
 
     def look(self) -> None:
         """Nothing is there to be read.
@@ -81,43 +79,43 @@ class Silence:
         Raises:
             PrimaryError: it was silent for too long, or the local answer is to be heard.
         """
-        if self._race is not None or self._clock.now() >= self._last + self._limit():
+        if self.race is not None or self._clock.now() >= self._last + self._limit():
             self._overdue()
 
     def look_beside_bytes(self) -> None:
         """The same where there may be something: comments may come for ever, and are no text."""
-        silent = self._clock.now() - max(self._last, self._back)
+        silent = self._clock.now() - self._since
         if silent >= SLICE_SECONDS and silent >= self._limit():  # at first there is no silence to look up a limit for
             self._overdue()
 
     def settle(self) -> None:
-        """Whoever waits has got something. With the first text a race is over."""
-        if self._race is not None and self.had_content:
-            self._race.won()
-            self._race = None
+        """Whoever waits has got something, and there is a race, which the first text ends."""
+        if self.race is not None and self.had_content:
+            self.race.won()
+            self.race = None
 
     def end(self, error: PrimaryError | None) -> PrimaryError | None:
         """What becomes of a reply that ended, failed, or was silent for too long (``error``); None at a regular end."""
-        if self._race is not None:
-            self._race.wait()
-            return self._race.late
+        if self.race is not None:
+            self.race.wait()
+            return self.race.late
         return None if self._finished else error
 
     def _limit(self) -> float:
         """Seconds that the present silence may last."""
         if self._finished and not self._goes_on:
             return FINISHED_SECONDS
-        return self._limits.stall if self.had_content else self._limits.first
+        return self.limits.stall if self.had_content else self.limits.first
 
     def _overdue(self) -> None:
-        if self._race is not None:
-            if self._race.is_lost():
-                raise self._race.late
+        if self.race is not None:
+            if self.race.is_lost():
+                raise self.race.late
             return
         error = too_long(self.had_content, self._limit())
-        if self.had_content or self._finished or self._late is None:
+        if self.had_content or self._finished or self.late is None:
             raise error
-        self._race = self._late(error)
+        self.race = self.late(error)
 
 
 def too_long(had_content: bool, limit: float) -> PrimaryError:
