@@ -27,7 +27,7 @@ from zwaif_hooks.chunks import Closers
 from zwaif_hooks.host import log
 from zwaif_hooks.joining import Joiner, LastWordJoiner, split_at_last_word
 from zwaif_hooks.messages import Answer, ChatRequest, Message, ModelInfo, PrimaryFailure, Purpose, Sampling
-from zwaif_hooks.spoken import spoken
+from zwaif_hooks.spoken import Habit, spoken
 from zwaif_hooks.truth import says_nothing
 
 FormatPrompt = Callable[[Sequence[Message], ModelInfo, str], "str | None"]
@@ -192,10 +192,9 @@ def _from_first_word(pieces: Iterable[str]) -> Generator[str, None, None]:
         yield held
 
 
-def _for_ears(pieces: Iterable[str], request: ChatRequest, begun: str) -> Generator[str, None, None]:
-    """Up to a line break where Z-Waif wants one line; breaks before the first word, or in a thought, do not count."""
+def _one_line(heard: Iterable[str], request: ChatRequest, begun: str) -> Generator[str, None, None]:
+    """Up to a line break where Z-Waif wants one line; breaks before the first word do not count."""
     until = StopFilter(_line_stops(request))
-    heard = spoken(pieces, request.persona.char_name, begun)
     with contextlib.closing(_without_leading_space(heard, bool(begun))) as source:
         for piece in source:
             if text := until.feed(piece):
@@ -237,12 +236,19 @@ def _had_nothing_to_add(tier: Tier, begun: str) -> bool:
 class RemoteTier:
     """The host in ``API_FALLBACK_HOST``; ``connect`` makes it, or raises what is wrong with the address.
 
-    ``see`` puts a picture into words where it can."""
+    ``see`` puts a picture into words where it can. ``habit`` is the server's, from earlier replies."""
 
-    def __init__(self, name: str, connect: Callable[[], Remote], see: See = lambda request: request) -> None:
+    def __init__(
+        self,
+        name: str,
+        connect: Callable[[], Remote],
+        see: See = lambda request: request,
+        habit: Habit | None = None,
+    ) -> None:
         self._name = name
         self._connect = connect
         self._see = see
+        self._habit = habit
 
     def speak(self, request: ChatRequest, begun: str) -> tuple[str, Iterator[str]]:
         """Another server knows no more of the character and sees no more pictures than a local model does."""
@@ -251,7 +257,7 @@ class RemoteTier:
 
     def _heard(self, request: ChatRequest, begun: str, closers: Closers) -> Generator[str, None, None]:
         made = self._continued(request, begun, closers) if begun else self._ask(request, begun, closers)
-        yield from _for_ears(made, request, begun)
+        yield from _one_line(made, request, begun)
 
     def _ask(self, request: ChatRequest, begun: str, closers: Closers) -> Generator[str, None, None]:
         pieces = self._connect().stream(
@@ -262,7 +268,8 @@ class RemoteTier:
             partial=prompts.plain(begun, conversation.ANY_MODEL),
         )
         closers.add(getattr(pieces, "close", bool))
-        yield from _closable(pieces)
+        # Before anything is joined: behind its thoughts a server may say the beginning again.
+        yield from spoken(pieces, request.persona.char_name, begun, self._habit)
 
     def _continued(self, request: ChatRequest, begun: str, closers: Closers) -> Generator[str, None, None]:
         """What follows ``begun``. The server is given whole words only: it tokenizes half a word like any other text,
@@ -352,7 +359,8 @@ class LocalTier:
             stats.append(GenerationStats())
             made = self._model.generate(generation, stats[-1])
             closers.add(getattr(made, "close", bool))
-            with contextlib.closing(_for_ears(_closable(made), request, begun)) as pieces:
+            heard = spoken(made, request.persona.char_name, begun)
+            with contextlib.closing(_one_line(heard, request, begun)) as pieces:
                 for piece in pieces:
                     held += piece
                     if passed or not may_repeat(begun + held, request.recent_replies):

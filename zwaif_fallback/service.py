@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +43,7 @@ from zwaif_hooks.messages import (
     Purpose,
     Sampling,
 )
+from zwaif_hooks.spoken import Habit
 
 RECONSIDER_SECONDS = (10.0, 30.0, 120.0)
 """After the primary went down, how long ``auto`` waits before it looks whether its memory became free."""
@@ -149,6 +151,7 @@ class FallbackService:
         self._beside = False
         """Whether the model was loaded while the primary was well, and must make room when memory gets short."""
         self._why_cold = ""
+        self._habits = defaultdict[tuple[str, str], Habit](Habit)
 
     def attach(self, settings: Settings, tree: Path) -> None:
         """Z-Waif is there now: its settings count, and relative paths start in its folder."""
@@ -276,7 +279,7 @@ class FallbackService:
         host = str(self._settings.get("API_FALLBACK_HOST")).strip()
         if host and not same_server(host, request.primary):
             model = str(self._settings.get("API_FALLBACK_HOST_MODEL"))
-            yield RemoteTier(host, lambda: self._remote(host, model), self._see)
+            yield RemoteTier(host, lambda: self._remote(host, model), self._see, self._habits[host, model])
         yield self._speaker
         yield self._last
 

@@ -206,8 +206,9 @@ class _Answer:
             if answer is None:
                 return
             self._keeps_time = answer.keeps_time
+            runtime = self._runtime
             speaker = self.speaker = Speaker(
-                self.name, answer, self._request, self._failure, self._runtime.clock, self._began
+                self.name, answer, self._request, self._failure, runtime.clock, self._began, runtime.habits[self.name]
             )
             yield Chunk("")  # wakes whoever waits, who may have another deadline now
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.primary import PrimaryBook
 from zwaif_hooks.records import TurnLog
 from zwaif_hooks.rescue import is_a_plugins_thread
+from zwaif_hooks.spoken import Habit
 
 
 @dataclass
@@ -28,6 +30,8 @@ class Runtime:
     """The same, with the traceback in the log file."""
     clock: Clock = field(default_factory=SystemClock)
     records: TurnLog = field(default_factory=TurnLog)
+    habits: defaultdict[str, Habit] = field(default_factory=lambda: defaultdict(Habit))
+    """Of plugins, by name."""
 
     @property
     def enabled(self) -> bool:

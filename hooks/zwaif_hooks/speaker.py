@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from zwaif_hooks.clock import Clock
 from zwaif_hooks.joining import Joiner, by_sentence
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, PrimaryFailure
-from zwaif_hooks.spoken import spoken
+from zwaif_hooks.spoken import Habit, spoken
 from zwaif_hooks.truth import says_nothing
 
 SHORTEST_REPLY = 3
@@ -33,9 +33,17 @@ class Speaker:
     """Only what is for ears, no repetition at the seam, never blank, never a repeated reply."""
 
     def __init__(
-        self, plugin: str, answer: Answer, request: ChatRequest, failure: PrimaryFailure, clock: Clock, began: float
+        self,
+        plugin: str,
+        answer: Answer,
+        request: ChatRequest,
+        failure: PrimaryFailure,
+        clock: Clock,
+        began: float,
+        habit: Habit | None = None,
     ) -> None:
-        """``began`` is when the failure was detected, by ``clock``: times are told from there."""
+        """``began`` is when the failure was detected, by ``clock``: times are told from there. ``habit`` is the
+        plugin's, from earlier replies."""
         self.plugin = plugin
         self.answer = answer
         self.pieces = iter([answer.pieces] if isinstance(answer.pieces, str) else answer.pieces)
@@ -46,6 +54,7 @@ class Speaker:
         self._clock = clock
         self._began = began
         self._first = 0.0
+        self._habit = habit
 
     def speak(self) -> Iterator[str]:
         held = ""
@@ -86,7 +95,7 @@ class Speaker:
         )
 
     def _joined(self) -> Iterator[str]:
-        for piece in spoken(self._texts(), self._request.persona.char_name, self._failure.delivered):
+        for piece in spoken(self._texts(), self._request.persona.char_name, self._failure.delivered, self._habit):
             yield from by_sentence(self._joiner.feed(piece))
         yield from by_sentence(self._joiner.finish())
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Generator, Iterable
+from dataclasses import dataclass
 
 from zwaif_hooks.truth import ends_a_sentence
 
@@ -52,25 +53,40 @@ _MOST_MARKS = 8
 """Spaces and stars in front of a role."""
 
 
+@dataclass
+class Habit:
+    """How one speaker, a server or a plugin, marks its thoughts, as far as it was heard."""
+
+    unopened: bool = False
+    """Its last reply ended a thought that it had not begun: its model's template does that. The next one is held until
+    it is known what it was."""
+
+
 class Spoken:
     """Lets through what is for ears, however the output is cut into pieces.
 
     Args:
         name: of the character, whose label is left out in front of a line.
         begun: what was said of the reply before, by anybody.
+        habit: of whoever speaks; is learned.
     """
 
-    def __init__(self, name: str = "", begun: str = "") -> None:
+    def __init__(self, name: str = "", begun: str = "", habit: Habit | None = None) -> None:
         self.stopped = False
         """The model has ended its reply: what follows is no part of it."""
         self._labels = tuple(dict.fromkeys(label.lower() for label in (name.strip(), *ROLES) if label))
         self._held = ""
-        self._said = bool(begun.strip())
+        self._begun = bool(begun.strip())
+        self._spoke = self._passed_on = False
+        """Whether there were words, and whether they are out of reach."""
         self._skips = False
         """Spaces are left out up to the next word."""
         self._marks = ""
         """What closes behind a label, as it was opened before it."""
-        self._step = self._begin if not begun else self._line if begun.endswith("\n") else self._text
+        self._habit = habit or Habit()
+        self._unopened = False
+        self._first = self._text if begun and not begun.endswith("\n") else self._line
+        self._step = self._suspicion if self._habit.unopened else self._first if begun else self._begin
         self._out: list[str] = []
 
     def feed(self, piece: str) -> str:
@@ -80,16 +96,19 @@ class Spoken:
 
     def finish(self) -> str:
         """What was held back when the output ended."""
-        return self._run(ended=True)
+        rest = self._run(ended=True)
+        self._habit.unopened = self._unopened
+        return rest
 
     def _run(self, ended: bool) -> str:
         while self._held and not self.stopped:
             if self._skips:
-                self._held = self._held.lstrip(" \t" if self._said else None)
+                self._held = self._held.lstrip(" \t" if self._spoke else None)
                 self._skips = not self._held
             if not self._held or not self._step(ended):
                 break
         out, self._out = "".join(self._out), []
+        self._passed_on = self._spoke
         return out
 
     # Each step takes something from what is held, or another step takes its place, or it is False: more must come.
@@ -112,8 +131,9 @@ class Spoken:
         """It was a thought when its end comes, and the reply when none does."""
         over = _OVER.search(self._held)
         if over is None:
-            self._step = self._line if ended else self._suspicion
+            self._step = self._first if ended else self._suspicion
             return ended
+        self._unopened = True
         return self._goes_on_behind(over.end())
 
     def _thought(self, ended: bool) -> bool:
@@ -200,17 +220,19 @@ class Spoken:
         if _OPEN.fullmatch(token):
             self._step = self._thought
         elif _CLOSE.fullmatch(token):
-            self._step = self._line
+            # All before it was a thought. What of that is still here is left out.
+            self._out.clear()
+            self._unopened, self._spoke, self._step = True, self._passed_on, self._line
         elif token == _CHANNEL:
             self._step = self._channel
-        elif self._said and token not in _NOTHING:
+        elif (self._begun or self._spoke) and token not in _NOTHING:
             self.stopped, self._held = True, ""
         else:
             self._step = self._line
 
     def _say(self, length: int) -> None:
         self._out.append(self._held[:length])
-        self._said = self._said or bool(self._held[:length].strip())
+        self._spoke = self._spoke or bool(self._held[:length].strip())
         self._held = self._held[length:]
 
 
@@ -245,15 +267,17 @@ def begins(text: str, whole: str) -> bool:
     return len(text) < len(whole) and whole.startswith(text.lower())
 
 
-def spoken(pieces: Iterable[str], name: str = "", begun: str = "") -> Generator[str, None, None]:
+def spoken(
+    pieces: Iterable[str], name: str = "", begun: str = "", habit: Habit | None = None
+) -> Generator[str, None, None]:
     """The pieces as they are for ears; ``pieces`` is closed in the end."""
-    ears = Spoken(name, begun)
+    ears = Spoken(name, begun, habit)
     try:
         for piece in pieces:
             if text := ears.feed(piece):
                 yield text
             if ears.stopped:
-                return
+                break
         if text := ears.finish():
             yield text
     finally:

@@ -9,11 +9,12 @@ import pytest
 
 from tests.faults.catalogue import ENTRIES, REQUESTS, Play
 from tests.faults.conftest import QuickClock
-from tests.faults.server import HALF, HEALTHY, REPLY, FaultServer
+from tests.faults.server import HALF, HEALTHY, REPLY, WORDS, FaultServer, Talk
 from zwaif_fallback.chain import Chain, RemoteTier
 from zwaif_fallback.engines.remote import Deadlines, RemoteChat
 from zwaif_hooks.joining import Joiner
 from zwaif_hooks.messages import ChatRequest, FailureKind, Message, PrimaryFailure, Sampling
+from zwaif_hooks.spoken import Habit
 
 LOCAL = "Local text goes on."
 ASKED = ChatRequest("oobabooga", (Message("user", "Hello"),), max_tokens=50, sampling=Sampling(temperature=0.7))
@@ -97,6 +98,39 @@ def test_refused(server: FaultServer) -> None:
 def test_a_server_that_is_late_is_waited_for(server: FaultServer) -> None:
     threading.Thread(target=lambda: (server.be_asked(), server.release.set()), daemon=True).start()
     assert ask(server, "late_but_alive", "")[0] == REPLY
+
+
+def unopened(talk: Talk) -> None:
+    """A reasoning model whose template opens the thought, by a server that leaves its end in the reply."""
+    talk.open_stream()
+    talk.say(["Well, ", "they ", "greet me.", "\n</think>", "\n\n", *WORDS])
+    talk.complete()
+
+
+@BEGUN
+def test_behind_its_thoughts_a_server_may_say_the_beginning_again(
+    server: FaultServer, begun: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def thinks(talk: Talk) -> None:
+        talk.open_stream()
+        talk.say(["<think>", "\nThey ", "greet me.", "\n</think>", "\n\n", *WORDS])
+        talk.complete()
+
+    monkeypatch.setattr(server, "play", thinks)
+    assert begun + ask(server, "healthy", begun)[0] == REPLY
+
+
+@BEGUN
+def test_a_server_whose_thoughts_are_not_opened_is_known_after_one_reply(
+    server: FaultServer, begun: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "play", unopened)
+    habit = Habit()
+    tier = RemoteTier(server.address, lambda: chat(server, None), habit=habit)
+    failure = PrimaryFailure(FailureKind.CUT, "cut", delivered=begun)
+    first, second = ("".join(Chain(lambda _: [tier], print).answer(ASKED, failure).pieces) for _ in range(2))
+    assert first.endswith("sentences.")
+    assert begun + second == REPLY
 
 
 def test_a_reply_without_end_is_ended_behind_a_sentence(server: FaultServer) -> None:

@@ -150,16 +150,33 @@ def test_key_is_sent_and_never_shown(server: Server, caplog: pytest.LogCaptureFi
     assert "very-secret" not in caplog.text + str(caught.value) + repr(caught.value.__cause__) + repr(chat)
 
 
-def test_extra_sampling_is_left_out_where_it_is_refused(server: Server) -> None:
-    def refuse(handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
-        if "top_k" in body:
-            send_json(handler, {"error": {"message": "Unrecognized request argument: top_k"}}, 400)
-        else:
-            stream(handler, *deltas("ok"))
+def strict(handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+    """As api.openai.com."""
+    unknown = [name for name in ("top_k", "min_p", "repetition_penalty", "chat_template_kwargs") if name in body]
+    if unknown:
+        send_json(handler, {"error": {"message": f"Unrecognized request argument: {unknown[0]}"}}, 400)
+    else:
+        stream(handler, *deltas("ok"))
 
-    server.answer = refuse
-    assert ask(server, sampling=Sampling(top_k=5, top_p=0.5)) == "ok"
-    assert server.bodies[-1]["top_p"] == 0.5
+
+def test_extra_sampling_is_left_out_where_it_is_refused_and_the_next_time_at_once(server: Server) -> None:
+    server.answer = strict
+    for asked in (2, 3, 4):
+        assert ask(server, sampling=Sampling(top_k=5, top_p=0.5)) == "ok"
+        assert len(server.bodies) == asked
+        assert server.bodies[-1]["top_p"] == 0.5
+    assert ask(server, sampling=Sampling(top_k=5), partial="I said") == "ok" and len(server.bodies) == 5
+    list(RemoteChat(server.host, "another").stream(HELLO))
+    assert len(server.bodies) == 7, "each model is known for itself"
+
+
+def test_a_request_that_is_refused_anyway_says_nothing_about_extra_sampling(server: Server) -> None:
+    server.answer = lambda handler, body: send_json(handler, {"error": {"message": "too long"}}, 400)
+    with pytest.raises(EngineError):
+        ask(server)
+    server.answer = lambda handler, body: stream(handler, *deltas("ok"))
+    assert ask(server, sampling=Sampling(top_k=5)) == "ok"
+    assert (len(server.bodies), server.bodies[-1]["top_k"]) == (3, 5)
 
 
 def test_a_server_that_breaks_off_at_a_begun_reply_is_told_of_it_instead(server: Server) -> None:

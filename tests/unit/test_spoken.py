@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from zwaif_hooks.spoken import Spoken, behind_thoughts, spoken
+from zwaif_hooks.spoken import Habit, Spoken, behind_thoughts, spoken
 
 NAME = "Waifu"
 HELLO = "Hello you! I missed you."
 
 
-def heard(*pieces: str, begun: str = "") -> str:
-    return "".join(spoken(pieces, NAME, begun))
+def heard(*pieces: str, begun: str = "", habit: Habit | None = None) -> str:
+    return "".join(spoken(pieces, NAME, begun, habit))
 
 
 NOT_FOR_EARS = {
@@ -132,10 +133,46 @@ PARTS = [
 )
 @example(parts=["<|channel|>", "final", "<|message|>", "A"], places=list(range(80)), begun=False)
 def test_where_it_is_cut_makes_no_difference(parts: list[str], places: list[int], begun: bool) -> None:
+    """But for a thought that nobody opened: of that only what is still here can be left out."""
     text, before = "".join(parts), "Before. " if begun else ""
     marks = sorted({min(place, len(text)) for place in places} | {0, len(text)})
     pieces = [text[a:b] for a, b in itertools.pairwise(marks)]
-    assert heard(*pieces, begun=before) == heard(text, begun=before)
+    habit = Habit()
+    whole = heard(text, begun=before, habit=habit)
+    assume(not habit.unopened)
+    assert heard(*pieces, begun=before) == whole
+
+
+UNOPENED = "Well, they are greeting me. I should be warm.\n</think>\n\n"
+
+
+def test_a_thought_that_nobody_opened_is_left_out_as_far_as_it_is_still_here() -> None:
+    assert heard(UNOPENED + HELLO) == HELLO
+    assert heard("Well, they are ", UNOPENED[15:] + HELLO) == f"Well, they are \n\n{HELLO}"
+    assert heard(UNOPENED + HELLO, begun="I said. ") == HELLO
+    assert heard(f"<think>{UNOPENED}{HELLO}", begun="I said. ") == HELLO, "no line break in the seam"
+
+
+def test_whoever_opened_no_thought_once_is_listened_to_the_next_time() -> None:
+    """A piece a character, as it comes from a server."""
+    habit = Habit()
+    assert heard(*UNOPENED + HELLO, habit=habit).endswith(HELLO)
+    assert heard(*UNOPENED + HELLO, habit=habit) == HELLO
+    assert heard(*UNOPENED + HELLO, begun="I said. ", habit=habit) == HELLO
+    assert heard(*HELLO, habit=habit) == HELLO, "held to its end, but said"
+    ears = Spoken(habit=habit)
+    assert ears.feed("Hello") == "Hello", "and the next one is not held"
+
+
+def test_a_reply_that_breaks_off_changes_no_habit() -> None:
+    def broken() -> Iterator[str]:
+        yield "Hello"
+        raise ConnectionError
+
+    habit = Habit(unopened=True)
+    with pytest.raises(ConnectionError):
+        list(spoken(broken(), habit=habit))
+    assert habit.unopened
 
 
 @given(st.text(max_size=60))

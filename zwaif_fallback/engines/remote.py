@@ -44,6 +44,8 @@ LONGEST_LIST = 1_000_000
 """Bytes of a list of models."""
 _EXTRA = ("top_k", "min_p", "repetition_penalty", "chat_template_kwargs")
 """Fields that local servers know and OpenAI refuses."""
+_refusing: set[tuple[str, str]] = set()
+"""Address and model of those that refused them and answered without, for the life of this process."""
 _UNTHINKING = {"enable_thinking": False}
 """For the chat template (vLLM, SGLang, llama.cpp): nobody hears thoughts, and they would take the reply's tokens."""
 WANTS_KEY = (401, 403)
@@ -212,14 +214,21 @@ class RemoteChat:
         yield from self._asked({**body, "messages": _begun_told(body["messages"])}, closers)
 
     def _asked(self, body: dict[str, Any], closers: Closers) -> Iterator[Chunk]:
-        """Servers that refuse our extra sampling fields are asked without them."""
-        body = {**body, "model": self.model or self._first_model(closers)}
-        try:
-            yield from self._streamed(body, closers)
-        except PrimaryError as error:
-            if error.status not in (400, 422) or not any(name in body for name in _EXTRA):
-                raise
-            yield from self._streamed({name: value for name, value in body.items() if name not in _EXTRA}, closers)
+        """Servers that refuse our extra sampling fields are asked without them, the next time at once."""
+        model = self.model or self._first_model(closers)
+        asked = (self.base_url, model)
+        body = {**body, "model": model}
+        plain = {name: value for name, value in body.items() if name not in _EXTRA}
+        if asked not in _refusing:
+            try:
+                yield from self._streamed(body, closers)
+                return
+            except PrimaryError as error:
+                if error.status not in (400, 422) or body == plain:
+                    raise
+        for chunk in self._streamed(plain, closers):
+            _refusing.add(asked)
+            yield chunk
 
     def _streamed(self, body: dict[str, Any], closers: Closers) -> Iterator[Chunk]:
         return read_reply(partial(self._send, "POST", "/chat/completions", json=body), self._address, closers)
