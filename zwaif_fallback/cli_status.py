@@ -33,6 +33,7 @@ from zwaif_hooks.records import TurnRecord
 Facts = dict[str, Any]
 SHOWN_TURNS = 5
 SHOWN_LINES = 3
+_STANDS_BY = "While Z-Waif runs, a process stands by in which it can be loaded at once, where memory allows."
 _LOOKED_AT = 64 * 1024
 """Bytes at the end of the console's file."""
 
@@ -108,6 +109,7 @@ def status_lines(facts: Facts) -> list[str]:
         f"Fallback host    {_fallback_host(facts['fallback_host'])}",
         f"Local model      {facts['model']['line']}",
         *(f"{'':17}{more}" for more in (facts["model"]["notice"], facts["model"]["instead"]) if more),
+        *([f"{'':17}{_STANDS_BY}"] if facts["model"]["usable"] and _is_to_stand_by(facts["settings"]) else []),
         *([f"Who speaks       {facts['speaks']}"] if facts["speaks"] else []),
         f"Replies          {records.summary(TurnRecord(**turn) for turn in facts['turns'])}",
         *(_turn_row(turn) for turn in facts["turns"][-SHOWN_TURNS:]),
@@ -119,6 +121,10 @@ def status_lines(facts: Facts) -> list[str]:
     if facts["console"]:
         lines += ["", f"Z-Waif's console is in {Path(facts['zwaif']) / 'log.txt'}. The last lines there:"]
     return [*lines, *facts["console"]]
+
+
+def _is_to_stand_by(settings: Iterable[Facts]) -> bool:
+    return any(row["name"] == "API_FALLBACK_STANDBY" and row["value"] for row in settings)
 
 
 def _turns(tree: Path | None) -> list[TurnRecord]:

@@ -43,6 +43,7 @@ def zwaif_started(host: Host) -> None:
     host.settings.subscribe(made.setting_changed)
     if host.settings.get("API_FALLBACK_ENABLED"):
         made.prepare()
+    made.stand_by(host.records.under_way)
 
 
 @hookimpl(trylast=True)

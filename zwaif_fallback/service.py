@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,6 +33,7 @@ from zwaif_fallback.errors import FallbackError, ModelNotFound
 from zwaif_fallback.last_words import LastWords
 from zwaif_fallback.models.chosen import ChosenModel
 from zwaif_fallback.opening import Opening
+from zwaif_fallback.standby import StandBy
 from zwaif_fallback.unsaid import Unsaid, said_file
 from zwaif_hooks.messages import (
     Answer,
@@ -77,6 +79,13 @@ class LocalModel(Speaker, Protocol):
     def read_ahead(self, prompt: str) -> GenerationStats: ...
 
     def try_again(self) -> None: ...
+
+    @property
+    def standing_by(self) -> int | None: ...
+
+    def stand_by(self, options: LoadOptions) -> None: ...
+
+    def dismiss(self) -> None: ...
 
     def unload(self) -> None: ...
 
@@ -152,6 +161,10 @@ class FallbackService:
         """Whether the model was loaded while the primary was well, and must make room when memory gets short."""
         self._why_cold = ""
         self._habits = defaultdict[tuple[str, str], Habit](Habit)
+        self._stand_by = StandBy(local, self._to_stand_by_for, self._is_busy, self._closed.wait)
+        self._stand_by_for: LoadOptions | None = None
+        self._is_looked_up = False
+        self._under_way: Collection[object] = ()
 
     def attach(self, settings: Settings, tree: Path) -> None:
         """Z-Waif is there now: its settings count, and relative paths start in its folder."""
@@ -369,6 +382,7 @@ class FallbackService:
         if name not in _LOADS:
             return
         self._problem = ""
+        self._is_looked_up = False
         self._models.forget()
         with self._state:
             self._failed.clear()
@@ -380,6 +394,30 @@ class FallbackService:
             return self._note(str(error))
         if in_use and options != self._served and self._is_here(options.model):
             self._begin(options.model)
+
+    def stand_by(self, under_way: Collection[object]) -> None:
+        """From a while after Z-Waif's start a process stands by, which makes a load quicker.
+
+        Args:
+            under_way: the replies that are being read; it stays the same object.
+        """
+        self._under_way = under_way
+        self._stand_by.begin()
+
+    def _is_busy(self) -> bool:
+        return bool(self._under_way) or self._loading.locked() or self.is_loading()
+
+    def _to_stand_by_for(self) -> LoadOptions | None:
+        """What would be loaded now, where nothing is; asked every few seconds."""
+        on = self._settings.get("API_FALLBACK_ENABLED") and self._settings.get("API_FALLBACK_STANDBY")
+        if not on or self._local.loaded is not None:
+            return None
+        if not self._is_looked_up:  # once, as it takes a look at the disks
+            self._is_looked_up, self._stand_by_for = True, None
+            with contextlib.suppress(ModelNotFound):
+                options = self._options()
+                self._stand_by_for = options if self._is_here(options.model) else None
+        return self._stand_by_for
 
     def prepare(self) -> None:
         """At start: say whether the fallback can answer, and load it where the user wants that now."""
@@ -485,6 +523,7 @@ class FallbackService:
             finally:
                 self._progress = ""
             self._served, self._problem = _offline(options), ""
+            self._is_looked_up = False
         self._say(f"Fallback ready: {_summary(loaded)}")
         return loaded
 
@@ -524,6 +563,10 @@ class FallbackService:
     def loaded(self) -> LoadedModel | None:
         """The local model that is loaded, under the name that its owner knows it by; from memory, at once."""
         return self._serving()
+
+    def standing_by(self) -> int:
+        """Bytes of the process that stands by; 0 where none does."""
+        return self._stand_by.bytes if self._local.standing_by is not None else 0
 
     def is_automatic(self) -> bool:
         """Whether the choice of the model is ours: ``auto``, or nobody chose and the default is not here."""

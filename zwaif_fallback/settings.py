@@ -51,6 +51,15 @@ SETTINGS: tuple[Setting, ...] = (
         choices=("auto", "start", "warm", "never"),
     ),
     Setting(
+        "API_FALLBACK_STANDBY",
+        True,
+        "ON keeps a process ready in which a model can be loaded at once, so that the first reply of an outage comes "
+        "seconds sooner. It begins when Z-Waif's start is over, takes 40 MB for a GGUF file and up to 400 MB for other "
+        "models, and is given back when memory gets short.",
+        label="Stand by",
+        advanced=True,
+    ),
+    Setting(
         "API_FALLBACK_DEVICE",
         "auto",
         "Where the local model runs. auto takes the graphics card where there is one; cuda:1 means the second card.",

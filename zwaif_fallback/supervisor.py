@@ -8,7 +8,7 @@ import queue
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -49,6 +49,19 @@ def _quiet(line: str) -> None:
     """Nobody listens to the progress of this load."""
 
 
+@dataclass(frozen=True, eq=False)
+class Spare:
+    """A worker that holds no model yet."""
+
+    worker: WorkerProcess
+    for_llama_cpp: bool
+    prepared: threading.Event = field(default_factory=threading.Event)
+
+    def can_load(self, options: LoadOptions) -> bool:
+        """Whether it is ready for this model. One that still imports does so when nobody else wants the processor."""
+        return self.prepared.is_set() and self.worker.alive and self.for_llama_cpp == _is_for_llama_cpp(options)
+
+
 class LocalModel:
     """One local model in a worker process. Every method may be called from any thread.
 
@@ -80,6 +93,8 @@ class LocalModel:
         self._load_lock = threading.Lock()
         self._worker: WorkerProcess | None = None
         self._loading: WorkerProcess | None = None
+        self._spare: Spare | None = None
+        self._spare_lock = threading.Lock()
         self._options: LoadOptions | None = None
         self._closed = False
         self._hangs = 0
@@ -191,6 +206,41 @@ class LocalModel:
             turn.give_back()
         return stats
 
+    def stand_by(self, options: LoadOptions) -> None:
+        """Have a process import what a load of this model needs, at the lowest priority; the next load takes it.
+
+        Blocks until that is done, or nobody waits for it any more.
+
+        Raises:
+            FallbackError: it cannot be started, or the imports failed.
+        """
+        options = absolute(options)
+        spare = Spare(self._new_worker(), _is_for_llama_cpp(options))
+        if (before := self._exchange_spare(spare)) is not None:
+            before.worker.kill()
+        if self._closed:
+            self.dismiss()
+        try:
+            spare.worker.ask("prepare", options=pack(options), idle=True).next_event()
+            spare.prepared.set()
+        except WorkerDied as error:  # most often a load took another one, as this was not ready
+            logger.debug("Nothing stands by: %s", error)
+        except FallbackError:
+            spare.worker.kill()
+            raise
+
+    @property
+    def standing_by(self) -> int | None:
+        """The process that has imported what a load needs and waits for one; None where there is none."""
+        spare = self._spare
+        ready = spare is not None and spare.prepared.is_set() and spare.worker.alive
+        return spare.worker.pid if spare is not None and ready else None
+
+    def dismiss(self) -> None:
+        """End the process that stands by, ready or not."""
+        if (spare := self._exchange_spare(None)) is not None:
+            spare.worker.kill()
+
     def try_again(self) -> None:
         """The user wants it: a model that hung gets another chance."""
         self._given_up.clear()
@@ -210,6 +260,7 @@ class LocalModel:
     def close(self) -> None:
         """End everything now, running replies included. Nothing can be loaded afterwards."""
         self._closed = True
+        self.dismiss()
         for worker in (self._worker, self._loading):
             if worker is not None:
                 worker.kill()
@@ -254,15 +305,13 @@ class LocalModel:
         self._refuse_if_given_up(options)
         serving = self._worker is not None and self._worker.alive
         self._set_state("ready" if serving else "loading", f"Loading {options.model} …")
-        worker: WorkerProcess | None = None
         try:
-            worker = self._loading = self._new_worker()
-            loaded = self._load_into(worker, options, progress)
+            worker, loaded = self._load_by_spare(options, progress) or self._load_by_new(options, progress)
             self._try_out(worker, options)
             self._refuse_if_closed()
         except BaseException as error:
-            if worker is not None:
-                worker.kill()
+            if self._loading is not None:
+                self._loading.kill()
             if isinstance(error, WorkerHung):
                 self._give_up(options, str(error))
             self._load_failed(options, error, serving)
@@ -270,6 +319,31 @@ class LocalModel:
         finally:
             self._loading = None
         return worker, loaded
+
+    def _load_by_spare(self, options: LoadOptions, progress: Progress) -> tuple[WorkerProcess, LoadedModel] | None:
+        """By the process that stands by; None where none does, or where it ended on the way."""
+        spare = self._exchange_spare(None)
+        if spare is None:
+            return None
+        if not spare.can_load(options):
+            spare.worker.kill()
+            return None
+        self._loading = spare.worker
+        try:
+            return spare.worker, self._load_into(spare.worker, options, progress)
+        except WorkerDied as error:
+            logger.info("The process that stood by could not load %s, so a new one does: %s", options.model, error)
+            return None
+
+    def _load_by_new(self, options: LoadOptions, progress: Progress) -> tuple[WorkerProcess, LoadedModel]:
+        self._loading = self._new_worker()
+        return self._loading, self._load_into(self._loading, options, progress)
+
+    def _exchange_spare(self, spare: Spare | None) -> Spare | None:
+        """Put it in the place of the one before, which is returned."""
+        with self._spare_lock:
+            before, self._spare = self._spare, spare
+        return before
 
     def _new_worker(self) -> WorkerProcess:
         try:
@@ -506,9 +580,19 @@ def _files_of(options: LoadOptions) -> tuple[tuple[str, int, int], ...]:
         return ()
 
 
+def _is_for_llama_cpp(options: LoadOptions) -> bool:
+    # Late: Z-Waif's start waits for this module.
+    from zwaif_fallback.engines.loading import is_for_llama_cpp
+
+    try:
+        return is_for_llama_cpp(options)
+    except ModelError:  # which of several is meant; the load itself tells the user
+        return True
+
+
 def fits_beside(options: LoadOptions) -> bool:
     """Whether this model fits into the memory that is free now; True where nobody can tell."""
-    # Late: Z-Waif's start waits for this module, and only the switch from one model to another asks.
+    # Late, as above: only the switch from one model to another asks.
     from zwaif_fallback.engines.gguf_plan import gguf_fits, is_gguf_model
     from zwaif_fallback.hardware import estimate_memory, memory_now
 

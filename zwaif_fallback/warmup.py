@@ -76,6 +76,14 @@ def is_short_of_memory() -> bool:
     return int(ram.available) < spare(Memory(ram.total, ram.available)) // 2
 
 
+def has_room_for(size: int) -> bool:
+    """Whether so many bytes can be taken, and as much stays free as should."""
+    import psutil  # late, as in hardware
+
+    ram = psutil.virtual_memory()
+    return int(ram.available) - size >= spare(Memory(ram.total, ram.available))
+
+
 def bytes_needed(options: LoadOptions, on_card: bool) -> int | None:
     """What the model takes, from its files; None when they say nothing."""
     path = Path(options.model) if is_path(options.model) else find_in_cache(options.model, options.cache_dir)

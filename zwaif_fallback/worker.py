@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from zwaif_fallback.engines.base import Engine, GenerationStats, LoadOptions
+from zwaif_fallback.engines.importing import uncollected
 from zwaif_fallback.engines.leaving import leave
 from zwaif_fallback.engines.loading import make_engine
 from zwaif_fallback.errors import EngineError
@@ -97,7 +98,7 @@ class Worker:
 
     def _receive(self, message: dict[str, Any]) -> None:
         op = message["op"]
-        if op in ("load", "generate", "unload"):
+        if op in ("prepare", "load", "generate", "unload"):
             self._jobs.put(message)
         elif op == "cancel":
             self._cancel(message["id"])
@@ -109,7 +110,12 @@ class Worker:
             logger.warning("This worker cannot %s.", op)
 
     def _run(self, message: dict[str, Any]) -> None:
-        work = {"load": self._load, "generate": self._generate, "unload": self._unload}[message["op"]]
+        work = {
+            "prepare": self._prepare,
+            "load": self._load,
+            "generate": self._generate,
+            "unload": self._unload,
+        }[message["op"]]
         if message.get("idle"):
             self._idle.run(lambda: self._guarded(work, message))
         else:
@@ -128,10 +134,17 @@ class Worker:
             while line:
                 line = line[os.write(self._output, line) :]
 
+    def _prepare(self, message: dict[str, Any]) -> None:
+        options = unpack_options(message["options"])
+        with uncollected():
+            self._make_engine(options).prepare(options)
+        self._send(message["id"], "prepared")
+
     def _load(self, message: dict[str, Any]) -> None:
         request, options = message["id"], unpack_options(message["options"])
-        engine = self._make_engine(options)
-        loaded = engine.load(options, lambda line: self._send(request, "progress", line=line))
+        with uncollected():
+            engine = self._make_engine(options)
+            loaded = engine.load(options, lambda line: self._send(request, "progress", line=line))
         self._engine = engine
         self._send(request, "loaded", loaded=pack(loaded))
 

@@ -2,8 +2,8 @@
 
 Parent to worker: ``op`` is one of ``OPS``. Worker to parent: ``event`` is one of ``EVENTS``; the first is ``hello``
 with the worker's own ``pid``. Every line carries the ``id`` of the request it belongs to (0 for ``hello``). A
-``generate`` with ``idle`` set runs at the lowest priority. A line that is none of these is skipped, with a line in the
-log. The worker ends when its pipe does.
+``generate`` or ``prepare`` with ``idle`` set runs at the lowest priority. A line that is none of these is skipped, with
+a line in the log. The worker ends when its pipe does.
 
 The pipes are started as the worker's stdin and stdout, and moved away first thing (``worker.take_pipes``): Windows lets
 nobody ask what kind of handle stdin is while a thread reads from it, and each C runtime that comes with a library asks.
@@ -24,6 +24,7 @@ from zwaif_hooks.messages import ModelInfo, Sampling
 _Fields = Mapping[str, type]
 
 OPS: Mapping[str, _Fields] = {
+    "prepare": {"options": dict},
     "load": {"options": dict},
     "count": {"texts": list},
     "generate": {"generation": dict},
@@ -41,6 +42,7 @@ OPS: Mapping[str, _Fields] = {
 EVENTS: Mapping[str, _Fields] = {
     "hello": {"pid": int},
     "progress": {"line": str},
+    "prepared": {},
     "loaded": {"loaded": dict},
     "counts": {"counts": list},
     "started": {},
@@ -55,7 +57,9 @@ EVENTS: Mapping[str, _Fields] = {
     "rendered": {"text": str},
 }
 """What the worker tells, with the fields that must be there."""
-FINAL_EVENTS = frozenset({"loaded", "counts", "done", "unloaded", "pong", "error", "opened", "described", "rendered"})
+FINAL_EVENTS = frozenset(
+    {"prepared", "loaded", "counts", "done", "unloaded", "pong", "error", "opened", "described", "rendered"}
+)
 """The last line that belongs to a request."""
 
 

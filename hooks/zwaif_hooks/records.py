@@ -93,6 +93,8 @@ class TurnLog:
         self._recent: deque[TurnRecord] = deque(maxlen=KEPT)
         self._unwritten: deque[TurnRecord] = deque()
         self._written = threading.Lock()
+        self.under_way: set[object] = set()
+        """The replies that somebody reads now."""
 
     def add(self, record: TurnRecord) -> None:
         self._recent.append(record)

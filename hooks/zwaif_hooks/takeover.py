@@ -134,6 +134,8 @@ class Turn:
             OurMistake: before the first chunk.
         """
         self._leave_previous_turn()
+        under_way = self._runtime.records.under_way
+        under_way.add(self)
         chars = 0
         answered = False
         try:
@@ -143,6 +145,7 @@ class Turn:
             answered = not self._abandoned
         finally:
             self._over = True
+            under_way.discard(self)
             self._keep_books(chars, answered)
         if answered and self._failure is None:
             self._runtime.plugins.hook.primary_answered(
@@ -215,6 +218,7 @@ class Turn:
     def abandon(self) -> None:
         """Nobody will read the rest: stop whoever is speaking."""
         self._abandoned = True
+        self._runtime.records.under_way.discard(self)
         race = self._race
         if self._reading is not None:
             self._reading.abandon()

@@ -55,9 +55,13 @@ class ScriptedService:
         self.automatic = False
         self.own_choice = ""
         self.unloads = 0
+        self.stands_by = 0
 
     def loaded(self) -> LoadedModel | None:
         return self.speaks
+
+    def standing_by(self) -> int:
+        return self.stands_by
 
     def is_automatic(self) -> bool:
         return self.automatic

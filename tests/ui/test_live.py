@@ -84,6 +84,14 @@ def test_before_the_first_message(stage: Stage) -> None:
     ]
 
 
+def test_who_stands_by_is_no_loaded_model(stage: Stage) -> None:
+    stage.service.stands_by = 38_400_000
+    told = read(stage.live.html())[1]
+    assert told == "If it goes down, companion:1b on this computer answers. A process stands by for it (38 MB)."
+    stage.is_down()
+    assert "stands by" not in stage.live.html()
+
+
 @pytest.mark.parametrize(
     ("state", "words", "colour"),
     [

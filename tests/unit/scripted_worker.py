@@ -48,6 +48,12 @@ class Engine(ScriptedEngine):
         super().__init__(lambda generation: self.answer(generation))
         self.name = name
 
+    def prepare(self, options: LoadOptions) -> None:
+        if self.name == "slow":
+            threading.Event().wait()
+        if self.name == "unready":
+            raise ModelError("This library is broken. Install it again.")
+
     def load(self, options: LoadOptions, progress: Callable[[str], None] = print) -> LoadedModel:
         if self.name in ("never", "native"):
             progress("It begins.")

@@ -164,6 +164,7 @@ def test_status_of_one_that_is_ready(
     said = capsys.readouterr().out
     assert f"Oobabooga at {server} accepts connections" in said
     assert f"Local model      {demo.MODEL}: on this computer" in said
+    assert "While Z-Waif runs, a process stands by" in said
     assert "API_FALLBACK_THREADS = 3" in said and "(environment)" in said
     assert f"API_FALLBACK_MODEL = {demo.MODEL}" in said and "(.env)" in said
 

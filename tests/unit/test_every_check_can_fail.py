@@ -79,7 +79,10 @@ DOCTOR: Mapping[str, tuple[Callable[[Path], Made], str]] = {
     "model_name": (lambda _: ({"API_FALLBACK_MODEL": "two words"}, {}), "there is no model called 'two words'"),
     "model_files": (lambda _: ({"API_FALLBACK_MODEL": "someone/absent"}, {}), "is not on this computer yet"),
     "pictures": (lambda _: ({"API_FALLBACK_VISION_MODEL": "someone/absent"}, {}), "is not on this computer"),
-    "memory": (lambda _: ({}, {"memory": lambda: Memory(GB, GB // 10)}), "GB needed; free are 0.1 GB"),
+    "memory": (
+        lambda _: ({}, {"memory": lambda: Memory(GB, GB // 10)}),
+        "free are 0.1 GB of memory, too little for a process to stand by",
+    ),
     "speed": (lambda _: ({}, ON_THE_PROCESSOR), "a safetensors model will run on the processor"),
     "disk": (lambda _: ({}, {"free_bytes": lambda place: GB}), "1.0 GB free at"),
     "torch": (lambda _: broken("torch"), "cannot be imported: ImportError: DLL load failed"),

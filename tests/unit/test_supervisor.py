@@ -462,6 +462,75 @@ def test_unload_gives_the_process_back(make_model: MakeModel) -> None:
     assert (model.state, model.loaded, model.pid) == ("empty", None, None)
 
 
+def test_who_stands_by_is_no_loaded_model_and_loads_the_next(make_model: MakeModel) -> None:
+    model = make_model("")
+    model.stand_by(LoadOptions("a"))
+    standing = model.standing_by
+    assert standing is not None and psutil.pid_exists(standing)
+    assert (model.loaded, model.pid, model.state) == (None, None, "empty")
+    model.load(LoadOptions("b"))
+    assert (model.pid, model.standing_by) == (standing, None)
+    assert "".join(model.generate(count(3))) == numbers("b", 3)
+
+
+def test_who_stands_by_for_another_engine_makes_way(make_model: MakeModel) -> None:
+    model = make_model("")
+    model.stand_by(LoadOptions("a"))
+    standing = model.standing_by
+    model.load(LoadOptions("a.gguf"))
+    assert model.pid != standing
+    assert wait_until(lambda: is_gone(standing))
+
+
+def test_a_load_does_not_wait_for_who_is_only_about_to_stand_by(make_model: MakeModel) -> None:
+    model = make_model("")
+    prepared = in_thread(lambda: model.stand_by(LoadOptions("slow")) or "over")
+    assert wait_until(lambda: model._spare is not None)
+    assert model.standing_by is None
+    model.load(LoadOptions("a"))
+    assert prepared() == "over"
+    assert "".join(model.generate(count(2))) == numbers("a", 2)
+
+
+def test_a_new_process_loads_where_the_one_that_stood_by_is_gone(
+    make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model("")
+    model.stand_by(LoadOptions("a"))
+    kill(model.standing_by)
+    assert model.standing_by is None
+    monkeypatch.setattr(supervisor.Spare, "can_load", lambda spare, options: True)  # it ends a moment later
+    model.load(LoadOptions("a"))
+    assert "".join(model.generate(count(2))) == numbers("a", 2)
+
+
+def test_another_that_stands_by_takes_the_place_of_the_first(make_model: MakeModel) -> None:
+    model = make_model("")
+    model.stand_by(LoadOptions("a"))
+    first = model.standing_by
+    model.stand_by(LoadOptions("a.gguf"))
+    assert wait_until(lambda: is_gone(first))
+    assert model.standing_by not in (None, first)
+
+
+def test_imports_that_fail_are_told_and_leave_nothing(make_model: MakeModel) -> None:
+    model = make_model("")
+    with pytest.raises(ModelError, match="Install it again"):
+        model.stand_by(LoadOptions("unready"))
+    assert model.standing_by is None
+    assert model.load(LoadOptions("a")).info.name == "a"
+
+
+def test_who_stands_by_can_be_dismissed_and_ends_with_the_model(make_model: MakeModel) -> None:
+    model = make_model("")
+    for end in (model.dismiss, model.close):
+        model.stand_by(LoadOptions("a"))
+        standing = model.standing_by
+        end()
+        assert wait_until(lambda: is_gone(standing))  # noqa: B023
+        assert model.standing_by is None
+
+
 def test_close_ends_a_running_reply_and_everything_after_it(make_model: MakeModel) -> None:
     model = make_model()
     pieces = model.generate(count())
@@ -491,6 +560,11 @@ LOADING = (
 )
 STATES = {
     "idle": IDLE,
+    "standing by": "model.stand_by(LoadOptions('a'))",
+    "about to stand by": (
+        "threading.Thread(target=model.stand_by, args=(LoadOptions('slow'),), daemon=True).start()\n"
+        "while not model._spare or not model._spare.worker._told_pid: threading.Event().wait(0.01)"
+    ),
     "speaking": SPEAKING,
     "loading": LOADING.format("never"),
     "loading, the interpreter held by native code": LOADING.format("native"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zwaif_fallback import catalogue, model_files
+from zwaif_fallback import catalogue, model_files, standby, warmup
 from zwaif_fallback.doctor.findings import Finding, Situation, ok, skipped
 from zwaif_fallback.engines.gguf_plan import gguf_in, read_facts
 from zwaif_fallback.engines.model_files import check_folder
@@ -99,6 +99,8 @@ def check_memory(here: Situation) -> Finding:
     card = memory.best_gpu
     free = f"{memory.ram_free / _GB:.1f} GB of memory" + (f", {card.free / _GB:.1f} GB on {card.name}" if card else "")
     found = f"{how.need.total / _GB:.1f} GB needed; free are {free}"
+    if here.store.get("API_FALLBACK_STANDBY") and memory.ram_free < warmup.spare(memory) + standby.MOST_BYTES:
+        found += ", too little for a process to stand by"
     smaller = f"Close other programs, or choose a smaller model. {_CHOOSE}"
     if how.verdict == TOO_BIG:
         return Finding("problem", found, "The model cannot be loaded.", smaller)

@@ -88,6 +88,9 @@ class Engine(Protocol):
     """One loaded model (or the promise of one). Used by one thread at a time, except ``cancel`` and
     ``count_tokens``, which may be called while another thread generates."""
 
+    def prepare(self, options: LoadOptions) -> None:
+        """Import what a load of this model needs, and load nothing. Whatever it raises, the load itself will tell."""
+
     def load(self, options: LoadOptions, progress: Callable[[str], None] = ...) -> LoadedModel:
         """Load the model. ``progress`` gets lines for the user.
 

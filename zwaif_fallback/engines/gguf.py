@@ -54,6 +54,10 @@ class GgufEngine:
         self._rests = False
         self._cancelled = threading.Event()
 
+    def prepare(self, options: LoadOptions) -> None:
+        library()
+        memory_now()
+
     def load(self, options: LoadOptions, progress: Callable[[str], None] = _quiet) -> LoadedModel:
         started = time.monotonic()
         options = replace(options, model=str(gguf_in(Path(options.model)) or options.model))

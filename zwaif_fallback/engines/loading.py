@@ -8,13 +8,22 @@ from zwaif_fallback.engines.base import Engine, LoadOptions
 from zwaif_fallback.engines.gguf_plan import gguf_in
 
 
-def make_engine(options: LoadOptions) -> Engine:
-    """The engine for this model, not loaded yet: llama.cpp for GGUF, transformers for everything else.
+def is_for_llama_cpp(options: LoadOptions) -> bool:
+    """Whether llama.cpp runs this model; transformers everything else.
 
     Raises:
         ModelError: a folder with several GGUF models, of which none was named.
     """
-    if options.model.lower().endswith(".gguf") or gguf_in(Path(options.model)):
+    return options.model.lower().endswith(".gguf") or gguf_in(Path(options.model)) is not None
+
+
+def make_engine(options: LoadOptions) -> Engine:
+    """The engine for this model, not loaded yet.
+
+    Raises:
+        ModelError: as :func:`is_for_llama_cpp`.
+    """
+    if is_for_llama_cpp(options):
         from zwaif_fallback.engines.gguf import GgufEngine
 
         return GgufEngine()

@@ -55,6 +55,9 @@ class ScriptedEngine:
         self.generations: list[Generation] = []
         """Every generation asked for so far, oldest first."""
 
+    def prepare(self, options: LoadOptions) -> None:
+        """There is nothing to import."""
+
     def load(self, options: LoadOptions, progress: Callable[[str], None] = _quiet) -> LoadedModel:
         progress(f"Loading {options.model} …")
         if self._load_error is not None:

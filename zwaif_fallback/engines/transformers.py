@@ -23,9 +23,10 @@ from zwaif_fallback.engines.checking import check_files
 from zwaif_fallback.engines.decoding import IncrementalText
 from zwaif_fallback.engines.explain import explain, first_line, is_out_of_memory
 from zwaif_fallback.engines.healing import Vocabulary, only, torn_end, vocabulary_of
+from zwaif_fallback.engines.importing import classes_for, transformers_without_compiler
 from zwaif_fallback.engines.model_files import find_model
 from zwaif_fallback.engines.sampling import Sampler, advice_of, decide
-from zwaif_fallback.engines.weights import Loaded, free_memory, load_weights
+from zwaif_fallback.engines.weights import Loaded, free_memory, get_ready_to_load, load_weights
 from zwaif_fallback.errors import EngineError
 from zwaif_fallback.stops import StopFilter
 from zwaif_fallback.words import BREAK, representatives
@@ -70,10 +71,17 @@ class TransformersEngine:
         """Whether the tokenizer reads over what keeps words from being control tokens."""
         self._cancelled = threading.Event()
 
+    def prepare(self, options: LoadOptions) -> None:
+        folder = find_model(options, _quiet)
+        transformers_without_compiler()
+        check_files(folder)
+        get_ready_to_load(options, classes_for(folder))
+
     def load(self, options: LoadOptions, progress: Callable[[str], None] = _quiet) -> LoadedModel:
         started = time.monotonic()
         folder = find_model(options, progress)
         try:
+            transformers_without_compiler()
             check_files(folder)
             tokenizer, config = _open(folder, options)
         except Exception as error:  # whatever is wrong with the files is explained to the user
@@ -251,7 +259,6 @@ class _Reader:
         self._caches = bool(getattr(model, "_supports_cache_class", False)) and special in (None, "dynamic")
         self._part = 128 if model.device.type == "cpu" else 1024
         self._kept = Caches(model.device)
-        self.forget()
 
     def forget(self) -> None:
         """Drop the caches and give their memory back."""

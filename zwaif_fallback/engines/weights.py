@@ -76,6 +76,15 @@ def load_weights(folder: Path, config: Any, options: LoadOptions, progress: Call
     raise AssertionError("there is always a plan for the CPU or for the device asked for")
 
 
+def get_ready_to_load(options: LoadOptions, config: Any) -> None:
+    """Measure now what a load on the processor would measure. A graphics card is left alone: to ask torch about one
+    takes some of its memory."""
+    import torch
+
+    if options.device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        make_plans(options, config, [])
+
+
 def make_plans(options: LoadOptions, config: Any, notes: list[str]) -> list[Plan]:
     """Ways to load, best first. Whatever is not possible here is left out, with a line in ``notes``."""
     device = pick_device(options.device, notes)
@@ -101,9 +110,12 @@ def _processor_plans(options: LoadOptions, config: Any, notes: list[str]) -> lis
     chosen = options.quantization == "4bit" or options.dtype == "auto"
     if options.quantization == "none" or not chosen or getattr(config, "quantization_config", None):
         return [plain]
-    wanted = (4, 8) if options.quantization == "4bit" else (8, 4)
-    packed = [Plan("cpu", dtype, bits=bits) for bits in wanted if pays(bits, dtype)]
-    if 4 not in [plan.bits for plan in packed] and options.quantization == "4bit":
+    wanted = [4, 8] if options.quantization == "4bit" else [8, 4]
+    # Only the first is measured: what comes after it is for a processor or a memory that cannot take it.
+    while wanted and not pays(wanted[0], dtype):
+        del wanted[0]
+    packed = [Plan("cpu", dtype, bits=bits) for bits in wanted]
+    if 4 not in wanted and options.quantization == "4bit":
         notes.append("4-bit weights are not quicker on this processor; using the best that is.")
     return [*packed, plain]
 

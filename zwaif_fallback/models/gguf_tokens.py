@@ -11,6 +11,7 @@ from typing import Any
 _SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 """Bytes of each scalar type."""
 _STRING, _ARRAY = 8, 9
+_LENGTH = struct.Struct("<Q")
 _TEXTS, _KINDS = b"tokenizer.ggml.tokens", b"tokenizer.ggml.token_type"
 _MORE_THAN_WORDS = (2, 3, 4)
 """Kinds of tokens that llama.cpp looks for before it reads words: unknown, control and user-defined ones."""
@@ -36,10 +37,13 @@ def control_tokens(path: Path) -> list[str]:
         count = walk.take("IQ")[1]
         kinds = walk.take(f"{count}i")
         walk.at = places[_TEXTS]
-        texts = [walk.text() for _ in range(min(count, walk.take("IQ")[1]))]
-    return [
-        text.decode("utf-8", "replace") for text, kind in zip(texts, kinds, strict=False) if kind in _MORE_THAN_WORDS
-    ]
+        found = []
+        behind = 0
+        for place in [place for place, kind in enumerate(kinds[: walk.take("IQ")[1]]) if kind in _MORE_THAN_WORDS]:
+            walk.skip_texts(place - behind)
+            found.append(walk.text().decode("utf-8", "replace"))
+            behind = place + 1
+    return found
 
 
 class _Walk:
@@ -59,11 +63,20 @@ class _Walk:
         self.at += length
         return self._data[self.at - length : self.at]
 
+    def skip_texts(self, count: int) -> None:
+        """A vocabulary has a quarter of a million of them, and somebody waits: no call but one for each."""
+        at, data, length_at = self.at, self._data, _LENGTH.unpack_from
+        for _ in range(count):
+            at += _LENGTH.size + length_at(data, at)[0]
+        self.at = at
+
     def skip(self, kind: int) -> None:
         if kind == _ARRAY:
             inner, length = self.take("IQ")
             if inner in _SIZES:
                 self.at += length * _SIZES[inner]
+            elif inner == _STRING:
+                self.skip_texts(length)
             else:
                 for _ in range(length):
                     self.skip(inner)

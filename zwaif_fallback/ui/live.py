@@ -84,7 +84,11 @@ class Live:
         if not who:
             nobody = "Nobody answers now" if down else "If it goes down, nobody answers"
             return f"{nobody}: no model is on this computer yet. Press Load Model to bring one."
-        return f"Answers now: <b>{who}</b>." if down else f"If it goes down, <b>{who}</b> answers."
+        if down:
+            return f"Answers now: <b>{who}</b>."
+        size = self._service.standing_by()
+        stands = f" A process stands by for it ({size / 1e6:.0f} MB)." if size else ""
+        return f"If it goes down, <b>{who}</b> answers.{stands}"
 
     def _substitute(self) -> str:
         """Who answers where the server does not: in an outage, whoever did last; empty where nobody can."""

@@ -14,6 +14,9 @@ class Service(Protocol):
     def loaded(self) -> LoadedModel | None:
         """The local model that is loaded."""
 
+    def standing_by(self) -> int:
+        """Bytes of the process in which a model can be loaded at once; 0 where there is none."""
+
     def is_automatic(self) -> bool:
         """Whether the choice of the model is left to the plugin."""
 
