@@ -20,7 +20,7 @@ import lmstudio.sync_api as library  # noqa: E402
 
 from tests.faults.lmstudio_client import CONFIG, HISTORY, ask, installed, studio  # noqa: E402
 from tests.faults.lmstudio_rows import BEFORE_TEXT, IN_THE_MIDDLE  # noqa: E402
-from tests.faults.lmstudio_server import REPLY_TOKENS, WITHOUT_END, LMStudioServer  # noqa: E402
+from tests.faults.lmstudio_server import REPLY_TOKENS, WITHOUT_END, LMStudioServer, Talk  # noqa: E402
 from tests.faults.server import HALF, REPLY  # noqa: E402
 
 __all__ = ["installed", "studio"]
@@ -162,6 +162,38 @@ def test_the_library_s_poisoned_client_is_forgotten(guarded: Guarded, studio: LM
     with LMStudioServer(port):
         assert guarded.plugin.recovered.wait(20)
         assert ask(stream) == REPLY
+
+
+@BOTH_WAYS
+def test_a_restarted_lm_studio_is_asked_through_a_new_connection(
+    guarded: Guarded, studio: LMStudioServer, stream: bool
+) -> None:
+    assert ask(stream) == REPLY
+    port = studio.port
+    studio.stop()
+    with LMStudioServer(port):
+        assert ask(stream) == REPLY
+    assert guarded.plugin.asked == []
+
+
+@BOTH_WAYS
+def test_a_kept_connection_that_breaks_with_the_question_is_replaced_once(
+    guarded: Guarded, studio: LMStudioServer, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    healthy, broken = studio.play, [2]
+
+    def play(talk: Talk, loading: bool) -> None:
+        if loading and len(studio.asked) % 2 and broken[0]:
+            broken[0] -= 1
+            talk.reset()
+        healthy(talk, loading)
+
+    monkeypatch.setattr(studio, "play", play)
+    assert ask(stream) == REPLY
+    assert ask(stream) == LOCAL, "the new connection broke as well"
+    assert broken == [0]
+    ((_, failure),) = guarded.plugin.asked
+    assert failure.kind is FailureKind.REFUSED
 
 
 def test_a_failed_reply_leaves_the_replies_of_others_alone(guarded: Guarded, studio: LMStudioServer) -> None:

@@ -239,6 +239,9 @@ class _Exchange:
         yield from self._ask("Hi", {"maxTokens": 1}, closers)
 
     def _ask(self, history: Any, config: Any, closers: Closers) -> Iterator[Chunk]:
+        return _asked_again(lambda: self._asked(history, config, closers), self._library, closers)
+
+    def _asked(self, history: Any, config: Any, closers: Closers) -> Iterator[Chunk]:
         begun = False
         try:
             with self._library.used():
@@ -280,6 +283,18 @@ class _Exchange:
         return completed(request, self._runtime, self._purpose)
 
 
+def _asked_again(ask: Callable[[], Iterator[Chunk]], library: DefaultClient, closers: Closers) -> Iterator[Chunk]:
+    """What ``ask`` yields; through a new connection where the one kept is dead (LM Studio was restarted)."""
+    kept = library.is_kept()
+    try:
+        yield from ask()
+        return
+    except PrimaryError as error:
+        if error.kind is not FailureKind.REFUSED or not kept or closers.closed:
+            raise
+    yield from ask()
+
+
 def failure_of(error: BaseException, begun: bool = False) -> PrimaryError:
     """What an exception of the ``lmstudio`` library says about the server (matched by name: none is ever imported).
 
@@ -308,13 +323,16 @@ def _prepared(library: DefaultClient, prepare: Callable[[], Any], src: Any, runt
     if primary.is_open or not listens(primary.name):
         return unsent
 
-    def source(_: Closers) -> Iterator[Chunk]:
+    def asked() -> Iterator[Chunk]:
         try:
             with library.used():
                 sent = prepare()
         except Exception as error:
             raise failure_of(error) from error
         yield Chunk("sent", sent)
+
+    def source(closers: Closers) -> Iterator[Chunk]:
+        return _asked_again(asked, library, closers)
 
     pump = Pump(source, runtime.clock)
     pump.start()

@@ -63,6 +63,10 @@ class DefaultClient:
                 self._users[id(client)] -= 1
                 self._users += Counter()  # without what is at zero
 
+    def is_kept(self) -> bool:
+        """Whether there is a client from before, whose connection may have died at rest."""
+        return self._current() is not None
+
     def heard(self) -> None:
         """Something came through it."""
         self._heard += 1
