@@ -79,8 +79,9 @@ def test_a_row(guarded: Guarded, request: pytest.FixtureRequest, play: Play, cli
 
 def asked_for_a_reply(server: Any) -> list[Any]:
     """Without what was asked to learn why, which is not streamed, and without the neutral question after a failure."""
-    http = server.__class__ is FaultServer
-    return [body for body in server.asked if not http or (body.get("stream") and body["messages"] == MESSAGES)]
+    if server.__class__ is FaultServer:
+        return [body for body in server.asked if body.get("stream") and body["messages"] == MESSAGES]
+    return [body for body in server.asked if len(body["history"]["messages"]) > 1]
 
 
 # --- the catalogue itself --------------------------------------------------------------------------------------------
