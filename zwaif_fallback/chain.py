@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import contextlib
 import html
+import logging
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
-from zwaif_fallback import conversation, prompts
+from zwaif_fallback import conversation, prompts, replies
 from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel
 from zwaif_fallback.errors import FallbackError, ModelError, WorkerDied, WorkerHung
 from zwaif_fallback.history import History
 from zwaif_fallback.last_words import LastWords
 from zwaif_fallback.moods import hotter, sampling_for
 from zwaif_fallback.pieces import Pieces
+from zwaif_fallback.replies import Reply
 from zwaif_fallback.stops import StopFilter
 from zwaif_hooks.chunks import Closers
 from zwaif_hooks.host import log
@@ -41,6 +43,8 @@ LAST_WORDS = "last words"
 """The name of whoever speaks when nobody can."""
 LONGEST_REPLY = 300
 """Tokens, where the request names no number."""
+
+_logger = logging.getLogger("zwaif")
 
 
 class Settings(Protocol):
@@ -230,6 +234,21 @@ def _had_nothing_to_add(tier: Tier, begun: str) -> bool:
     return isinstance(tier, LocalTier) and begun.rstrip().endswith((".", "!", "?", "…", '"', "*", "~", "。"))
 
 
+def _in_sentences(pieces: Iterator[str], reply: Reply, stats: GenerationStats) -> Iterator[str]:
+    """What ``reply`` lets through. Where the model fails, what it had begun is said: whoever is next goes on there."""
+    try:
+        for piece in pieces:
+            if text := reply.feed(piece):
+                yield text
+            if reply.ended:
+                return
+    except FallbackError:
+        yield reply.broken_off()
+        raise
+    if text := reply.finish(stats.finish_reason == "length"):
+        yield text
+
+
 # --- tiers ----------------------------------------------------------------------------------------------------------
 
 
@@ -350,31 +369,39 @@ class LocalTier:
     def _fresh(
         self, request: ChatRequest, begun: str, loaded: LoadedModel, stats: list[GenerationStats], closers: Closers
     ) -> Generator[str, None, None]:
-        """A reply that is none of the recent ones. Held back only while it could still become one of them.
+        """A reply that is none of the recent ones and hers from the first sentence on (see :mod:`.replies`).
 
-        A model that only thought, until its tokens were gone, is asked again as if it had thought already."""
-        generation = self._generation(request, begun, loaded)
-        for attempt in range(ATTEMPTS):
-            held, passed = "", False
+        Held back only while it could still become one of them. A model that only thought, until its tokens were gone,
+        is asked again as if it had thought already; one that went astray goes on from where it did."""
+        wanted = replies.expected(request)
+        generation, passed = self._generation(request, begun, loaded), ""
+        for tries_left in reversed(range(ATTEMPTS)):
+            attempt, held = ATTEMPTS - 1 - tries_left, ""
+            reply = Reply(wanted, begun + passed, tries_left)
             stats.append(GenerationStats())
             made = self._model.generate(generation, stats[-1])
             closers.add(getattr(made, "close", bool))
-            heard = spoken(made, request.persona.char_name, begun)
-            with contextlib.closing(_one_line(heard, request, begun)) as pieces:
-                for piece in pieces:
-                    held += piece
+            heard = spoken(made, request.persona.char_name, begun + passed)
+            with contextlib.closing(_one_line(heard, request, begun + passed)) as pieces:
+                for text in _in_sentences(pieces, reply, stats[-1]):
+                    held += text
                     if passed or not may_repeat(begun + held, request.recent_replies):
-                        yield piece if passed else held
-                        passed = True
-            if passed:
+                        yield held
+                        passed, held = passed + held, ""
+            if reply.thrown_away.strip():
+                _logger.debug("not said (%s): %r", reply.fault or "long enough", reply.thrown_away)
+            if reply.fault and tries_left and not reply.has_said_enough:
+                sampling = replies.another_try(generation.sampling, attempt, reply.fault)
+                generation = replace(self._generation(request, begun + passed, loaded), sampling=sampling)
+            elif passed:
                 return
-            if not held.strip() and not begun and not attempt and stats[-1].generated_tokens:
+            elif not held.strip() and not begun and not attempt and stats[-1].generated_tokens:
                 generation = replace(generation, prompt=generation.prompt + prompts.NO_THOUGHTS)
-                continue
-            if attempt == ATTEMPTS - 1 or not repeats(begun + held, request.recent_replies):
+            elif not tries_left or not repeats(begun + held, request.recent_replies):
                 yield held
                 return
-            generation = replace(generation, sampling=hotter(generation.sampling, attempt))
+            else:
+                generation = replace(generation, sampling=hotter(generation.sampling, attempt))
 
     def _generation(self, request: ChatRequest, begun: str, loaded: LoadedModel) -> Generation:
         model = loaded.info

@@ -23,9 +23,9 @@ PIECE = 3
 
 
 def reply_to(question: str) -> str:
-    """The whole reply."""
+    """The whole reply: more sentences than may wait for their reader."""
     name = question.split()[-1]
-    return " ".join(f"{name}-{number}" for number in range(60)) + ", and that is all."
+    return " ".join(f"{name}-{number}." for number in range(36)) + " And that is all."
 
 
 def _kill() -> NoReturn:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from zwaif_fallback import chain, prompts
 from zwaif_fallback.chain import LAST_WORDS, Chain, LastTier, LocalTier, RemoteTier
-from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel
+from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel, LoadOptions
+from zwaif_fallback.engines.scripted import ScriptedEngine
 from zwaif_fallback.errors import EngineError, ModelNotFound, WorkerDied
 from zwaif_fallback.last_words import LastWords, built_in_text, parse
 from zwaif_fallback.moods import sampling_for
@@ -144,11 +148,11 @@ def test_nothing_is_done_before_the_answer_is_read() -> None:
     assert "".join(answer.pieces) == "Hi." and model.loads == 1
 
 
-def test_the_local_model_answers_from_the_first_piece() -> None:
-    model = Model([" Hello", " Sam", "."])
+def test_the_local_model_answers_from_the_first_sentence() -> None:
+    model = Model([" Hello", " Sam", ".", " How", " are you?"])
     table = Table(model)
-    assert table.text() == "Hello Sam."
-    assert table.pieces == ["Hello", " Sam", "."]
+    assert table.text() == "Hello Sam. How are you?"
+    assert table.pieces == ["Hello Sam.", " How are you?"], "sentence by sentence"
     assert table.answer.answered_by == "tiny"
     assert table.said == []
 
@@ -281,10 +285,10 @@ def test_nothing_to_add_to_a_broken_sentence_is_ended() -> None:
 def test_an_ordinary_reply_is_not_held_back() -> None:
     seen: list[str] = []
     request = ChatRequest("oobabooga", HELLO.messages, recent_replies=("Hello Sam.", "Good day."))
-    model = Model(["H", "i", " there"])
+    model = Model(["Hello", " Sam. ", "I", " slept. ", "And you?"])
     for piece in Table(model).chain.answer(request, failure()).pieces:
         seen.append(piece)
-    assert seen == ["Hi", " there"], "held only while it could become a recent reply"
+    assert seen == ["Hello Sam. I slept.", " And you?"], "held only while it could become a recent reply"
 
 
 @pytest.mark.parametrize("first", [["Hello ", "Sam."], ["Tom &am", "p; Jerry "], ["  Hello Sam.", "\n"]])
@@ -304,6 +308,74 @@ def test_a_model_that_cannot_but_repeat_itself_still_answers() -> None:
     model = Model(["Hello Sam."])
     assert Table(model).text(request) == "Hello Sam."
     assert len(model.generations) == chain.ATTEMPTS
+
+
+MIA = ChatRequest("oobabooga", HELLO.messages, persona=Persona("Mia", "Tom", "A fox."), sampling=Sampling(seed=7))
+
+
+def test_another_name_is_never_heard_and_the_next_try_is_cooler(caplog: pytest.LogCaptureFixture) -> None:
+    model = Model(["My name is", " Bella. ", "I"], ["Hi! I'm", " Mia."])
+    table = Table(model)
+    with caplog.at_level(logging.DEBUG, logger="zwaif"):
+        assert table.text(MIA) == "Hi! I'm Mia."
+    cold, cooler = (generation.sampling for generation in model.generations)
+    assert (cooler.temperature or 0) < (cold.temperature or 0) and cooler.seed != cold.seed
+    assert table.answer.tokens == (3 + 2) * model.tokens_a_piece and model.closed == 2
+    assert "My name is Bella." in caplog.text and "another name" in caplog.text
+
+
+def test_a_fault_after_a_few_words_is_gone_on_from() -> None:
+    model = Model(["Hello Tom. ", "Tom: Hi! ", "Mia"], [" Shall we bake", " a cake today?"])
+    assert Table(model).text(MIA) == "Hello Tom. Shall we bake a cake today?"
+    assert model.generations[1].prompt == model.generations[0].prompt + "Hello Tom."
+    assert model.generations[1].heal == len("Hello Tom.")
+
+
+def test_a_fault_after_enough_ends_the_reply_and_the_model() -> None:
+    script = [
+        "I was at the sea the whole day, and I found five shells ",
+        "and a crab that I let go. ",
+        "I'm Bella. ",
+        "I",
+    ]
+    model = Model(script)
+    assert Table(model).text(MIA) == (script[0] + script[1]).strip()
+    assert len(model.generations) == 1 and model.closed == 1
+
+
+def test_who_always_takes_another_name_says_hers() -> None:
+    model = Model(["My name is Bella. ", "I bake."])
+    assert Table(model).text(MIA) == "My name is Mia. I bake."
+    assert len(model.generations) == chain.ATTEMPTS
+
+
+def test_a_model_that_cannot_but_be_a_model_leaves_it_to_the_next() -> None:
+    table = Table(Model(["As an AI language model, I cannot. "]))
+    assert table.text(MIA) in LINES
+    assert len(table.said) == 1
+
+
+def test_a_begun_reply_is_gone_on_with_once_more_and_not_said_twice() -> None:
+    model = Model([" Bella. And"], [" Mia. And you?"])
+    assert Table(model).text(MIA, delivered="Hello! My name is") == " Mia. And you?"
+    assert model.generations[1].prompt == model.generations[0].prompt
+
+
+def test_tokens_that_run_out_leave_whole_sentences() -> None:
+    first = "I like it here, where the sea is calm and the wind is as warm as tea at home in May."
+    engine = ScriptedEngine([f"{first} And the gulls are loud"])
+    cut = "I like it here, where the sea is calm and the wind is as warm…"
+    for limit, text in [(50, f"{first} And the gulls are loud."), (22, first), (16, cut)]:
+        local = LocalTier(engine, partial(engine.load, LoadOptions("x")), prompts.render, partial(int, limit), print)
+        assert "".join(local.speak(MIA, "")[1]) == text
+
+
+def test_a_model_is_stopped_when_she_has_said_as_much_as_usual() -> None:
+    model = Model([f"Word {n} and one more, Tom. " for n in range(100)])
+    talk = [turn for _ in range(4) for turn in (Message("user", "So?"), Message("assistant", "So it is, my dear Tom."))]
+    request = replace(MIA, messages=(*talk, Message("user", "And?")))  # type: ignore[arg-type]
+    assert Table(model).text(request) == "Word 0 and one more, Tom."
+    assert model.closed == 1
 
 
 def test_a_continuation_that_completes_a_recent_reply_counts_as_repeated() -> None:
@@ -329,7 +401,7 @@ def test_stops_sampling_and_length() -> None:
 def test_closing_the_answer_stops_the_model() -> None:
     model = Model(["One. ", "Two. ", "Three."])
     pieces = iter(Table(model).chain.answer(HELLO, failure()).pieces)
-    assert next(pieces) == "One. "
+    assert next(pieces) == "One."
     pieces.close()  # type: ignore[attr-defined]
     assert model.closed == 1
 

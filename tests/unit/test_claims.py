@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import pytest
+
+from zwaif_fallback import claims
+
+CARD = "Mia Fox is a Norwegian forest cat, nicknamed Mimi. Her sister is called Bella."
+HERS = claims.names_of("Mia Fox", CARD)
+
+
+def name_in(text: str, user: str = "Tom") -> str:
+    found = claims.wrong_name(text, HERS, user, CARD)
+    return "" if found is None else next(filter(None, found.groupdict().values()))
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("My name is Bella.", "Bella"),
+        ("Hi! I'm Bella, nice to meet you.", "Bella"),
+        ("Well, I am *Bella*.", "Bella"),
+        ("You can call me Al.", "Al"),
+        ("I'm SmolLM, trained by Hugging Face.", "SmolLM"),
+        ("I'm called Luna.", "Luna"),
+        ("I was named Luna.", "Luna"),
+        ("It's me, Lily!", "Lily"),
+        ("I'm Tom.", "Tom"),
+        ("Ich bin Tom, und wer bist du?", "Tom"),
+        ("Ich heiße Anna.", "Anna"),
+        ("Mein Name ist Anna.", "Anna"),
+        ("Je m'appelle Claire.", "Claire"),
+        ("Je suis Claire.", "Claire"),
+        ("Me llamo Lucía.", "Lucía"),
+        ("Hola, soy Lucía.", "Lucía"),
+        ("Mi chiamo Giulia.", "Giulia"),
+        ("Meu nome é Ana.", "Ana"),
+        ("Ik heet Sanne.", "Sanne"),
+        ("Mam na imię Ola.", "Ola"),
+        ("Меня зовут Аня.", "Аня"),
+        ("私の名前はさくらです。", "さくら"),
+        ("我叫小红。", "小红"),
+        ("제 이름은 민지예요.", "민지"),
+        ("ฉันชื่อมะลิ", "มะลิ"),
+    ],
+)
+def test_another_name(text: str, name: str) -> None:
+    assert name_in(text) == name
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["My name is Mia.", "I'm Mia Fox!", "Call me Mimi.", "I'm tired.", "I am happy, Tom.", "Call me later.", "I'm OK.",
+     "I'm Norwegian.", "My name is a secret.", "I'm Bella's sister.", "Ich bin Bäckerin.", "Ich bin müde.", "I am I.",
+     "Je suis fatiguée.", "Soy una gata.", "Sono stanca.", "Sou feliz.", "Я Миа? Я дома.", "私の名前は秘密", "我是猫。",
+     "私は猫です。", "It is Tom who is late.", "I think Tom is right.", "I'm so glad, Bella is here.", "Am I Mia?",
+     "I'm What you need.", "Mi chiamo Mia.", "저는 미아예요.", ""],
+)  # fmt: skip
+def test_no_other_name(text: str) -> None:
+    assert name_in(text) in ("", "秘密")
+
+
+def test_with_no_name_known_only_the_users_is_wrong() -> None:
+    assert claims.wrong_name("I'm Bella.", frozenset(), "Tom", "") is None
+    assert claims.wrong_name("I'm Tom.", frozenset(), "Tom", "") is not None
+    assert claims.wrong_name("My name is Bella.", frozenset(), "", "") is None
+
+
+def test_a_name_is_put_right() -> None:
+    text = "Hi! My name is Bella, and I bake."
+    found = claims.wrong_name(text, HERS, "Tom", CARD)
+    assert found is not None and claims.renamed(text, found, "Mia Fox") == "Hi! My name is Mia Fox, and I bake."
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["As an AI language model, I cannot eat.", "I'm just an AI.", "I am a large language model.",
+     "Als KI habe ich das nicht.", "Ich bin nur ein Sprachmodell.",
+     "En tant qu'IA, je ne peux pas.", "Como modelo de lenguaje, no puedo.",
+     "Soy una inteligencia artificial.", "Sono solo un'intelligenza artificiale.", "Jestem modelem językowym.",
+     "Я всего лишь языковая модель.", "私はAIです。", "AIとして答えます。",
+     "作为一个人工智能，我不能。", "저는 AI입니다.",
+     "I am an AI assistant.", "I'm a virtual assistant.", "As a helpful assistant, I can."],
+)  # fmt: skip
+def test_a_language_model_speaks(text: str) -> None:
+    assert claims.is_an_ai(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["I'm not an AI, silly.", "I am fond of AI.", "I'm a fan of artificial intelligence.", "Do you like AI?", "Ki ora!",
+     "Ich bin Künstlerin.", "Je suis ici.", "Como ia dizendo.", "As a child I cried.", "I said I am in Haiti."],
+)  # fmt: skip
+def test_no_language_model_speaks(text: str) -> None:
+    assert not claims.is_an_ai(text)
+
+
+@pytest.mark.parametrize(
+    "card", ["An AI Waifu.", "Mia is a robot.", "Eine KI namens Mia.", "ミアはAIです。", "An android."]
+)
+def test_the_card_makes_her_a_machine(card: str) -> None:
+    assert claims.says_she_is_an_ai(card)
+
+
+def test_the_card_makes_her_none() -> None:
+    assert not claims.says_she_is_an_ai("Mia said that she is kind to Kiara from Haiti and paid via card.")
+
+
+@pytest.mark.parametrize(
+    ("text", "new_line", "others"),
+    [
+        ("Tom: How are you?", False, True),
+        ("**Tom:** Hi", True, True),
+        ("Tom Hill: Hi", True, True),
+        ("tom： hi", True, True),
+        ("Human: Hi", False, True),
+        ("User: Hi", True, True),
+        ("### Instruction:\nDo it", True, True),
+        ("Q: What?", True, True),
+        ("Q: What?", False, False),
+        ("Tom, are you there?", True, False),
+        ("I tell you: Tom is late.", True, False),
+        ("Note: it rains.", True, False),
+        ("At 10:30 we go.", True, False),
+    ],
+)
+def test_somebody_elses_turn(text: str, new_line: bool, others: bool) -> None:
+    assert claims.is_a_turn_of_others(text, "Tom Hill", new_line) is others
