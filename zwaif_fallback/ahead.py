@@ -12,28 +12,23 @@ from zwaif_hooks.messages import ChatRequest
 logger = logging.getLogger(__name__)
 
 Describe = Callable[[], ChatRequest]
-Job = tuple[Describe, str]
+Job = Callable[[], object]
 
 
 class ReadAhead:
-    """Hands each finished turn to ``read``, one after the other; a turn that is no longer the newest is left out.
+    """Does what there is to do after a turn, one job after the other; one that is no longer the newest is left out."""
 
-    Args:
-        read: gets what was asked and the reply; runs in this object's thread, may be slow.
-    """
-
-    def __init__(self, read: Callable[[ChatRequest, str], None]) -> None:
-        self._read = read
+    def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._idle = threading.Event()
         self._idle.set()
 
-    def after(self, describe: Describe, reply: str) -> None:
-        """A turn is over. Returns at once; ``describe`` is called later, in the other thread."""
+    def soon(self, job: Job) -> None:
+        """Returns at once; the job is done in this object's thread and may be slow."""
         self._idle.clear()
-        self._jobs.put((describe, reply))
+        self._jobs.put(job)
         if self._thread is None:
             self._start()
 
@@ -49,12 +44,12 @@ class ReadAhead:
 
     def _work(self) -> None:
         while True:
-            describe, reply = self._newest()
+            job = self._newest()
             try:
-                self._read(describe(), reply)
+                job()
             except Exception:  # nobody waits for this: the next reply takes longer, that is all
                 logger.debug("Reading ahead failed", exc_info=True)
-            del describe, reply
+            del job
             if self._jobs.empty():
                 self._idle.set()
 

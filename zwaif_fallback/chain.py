@@ -351,6 +351,10 @@ class LocalTier:
         if begun:
             read(begun)
 
+    def read(self, request: ChatRequest, begun: str, model: ModelInfo, read: Callable[[str], object]) -> None:
+        """Have ``read`` take in the very prompt of a reply to ``request``, of which Z-Waif has ``begun``."""
+        read(self._fitted(self._wanted(request), begun, model)[1])
+
     def _through_a_restart(
         self, request: ChatRequest, begun: str, loaded: LoadedModel, stats: list[GenerationStats], closers: Closers
     ) -> Generator[str, None, None]:

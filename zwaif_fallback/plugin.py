@@ -103,6 +103,11 @@ def primary_answered(describe: Callable[[], ChatRequest], reply: str) -> None:
 
 
 @hookimpl
+def primary_late(primary: str, describe: Callable[[], ChatRequest], delivered: str) -> None:
+    service().primary_late(primary, describe, delivered)
+
+
+@hookimpl
 def primary_failed(primary: str, failure: PrimaryFailure) -> None:
     _outages.began(primary, words.what(failure))
     remedy = f". {words.remedy(failure)}" if words.remedy(failure) else ""

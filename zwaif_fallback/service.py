@@ -156,10 +156,12 @@ class FallbackService:
         self._format_prompt = format_prompt
         self._speaker = self._speaker_with(self.ready)
         self._chain = Chain(self._tiers, say)
-        self._ahead = ReadAhead(self._read_ahead)
+        self._ahead = ReadAhead()
         self._beside = False
         """Whether the model was loaded while the primary was well, and must make room when memory gets short."""
         self._why_cold = ""
+        self._early = False
+        """Whether the model was loaded because the primary was late, and is unloaded when that answers after all."""
         self._habits = defaultdict[tuple[str, str], Habit](Habit)
         self._stand_by = StandBy(local, self._to_stand_by_for, self._is_busy, self._closed.wait)
         self._stand_by_for: LoadOptions | None = None
@@ -195,16 +197,17 @@ class FallbackService:
 
     def prepare_next(self, request: ChatRequest, reply: str) -> None:
         """No answer was ready in time: the model is loaded to the end and reads on, for the next message."""
-        self._ahead.after(lambda: self._made_ready(request), reply)
+        self._ahead.soon(lambda: self._made_ready(request, reply))
 
-    def _made_ready(self, request: ChatRequest) -> ChatRequest:
+    def _made_ready(self, request: ChatRequest, reply: str) -> None:
         self.ready()
-        return request
+        self._read_ahead(request, reply)
 
     def turn_over(self, request: ChatRequest, reply: str) -> None:
         """The fallback has answered: what the next prompt begins with is read while the user thinks."""
+        self._early = False
         if self._local.loaded is not None:
-            self._ahead.after(lambda: request, reply)
+            self._ahead.soon(lambda: self._read_ahead(request, reply))
 
     def outage_over(self) -> None:
         """The primary is back."""
@@ -215,7 +218,40 @@ class FallbackService:
         local model is then loaded where there is room, and reads what it would have to go on from."""
         self._chain.begin_anew()
         if self._settings.get("API_FALLBACK_PRELOAD") == "warm":
-            self._ahead.after(lambda: self._kept_warm(describe()), reply)
+            self._ahead.soon(lambda: self._read_ahead(self._kept_warm(describe()), reply))
+        elif self._early:
+            self._ahead.soon(self._unload_early)
+
+    def primary_late(self, primary: str, describe: Describe, delivered: str) -> None:
+        """The primary may fail in a moment. Where that takes nothing from it, the model is loaded and reads the prompt.
+
+        Returns at once."""
+        if self._settings.get("API_FALLBACK_PRELOAD") != "never":
+            self._ahead.soon(lambda: self._get_ready(describe(), delivered, primary))
+
+    def _get_ready(self, request: ChatRequest, delivered: str, primary: str) -> None:
+        here = is_this_machine(primary)
+        if self._local.loaded is None:
+            self._load_early(primary, here)
+        loaded = self._local.loaded
+        if loaded is not None and request.picture is None and not (here and not warmup.processors_are_idle()):
+            self._speaker.read(self._unsaid.without(request), delivered, loaded.info, self._local.read_ahead)
+
+    def _load_early(self, primary: str, here: bool) -> None:
+        options = self._options()
+        if self.is_loading() or self._has_failed(options) or not self._is_here(options.model):
+            return
+        if warmup.placed(options, here)[0] == options:  # elsewhere than where it belongs it would stay for the outage
+            self._say(f"{primary} is slower than usual: the local model is loaded, in case it fails")
+            self._load(options)
+            self._early = True
+
+    def _unload_early(self) -> None:
+        self._early = False
+        if self._local.loaded is not None:
+            self._local.unload()
+            self._served = None
+            self._say("The server answered after all: the local model is unloaded again")
 
     def has_read_ahead(self, timeout: float | None = None) -> bool:
         """Until nothing is left to read ahead; False when it took longer than ``timeout`` seconds."""
@@ -425,6 +461,7 @@ class FallbackService:
 
     def preload(self) -> None:
         """An outage began: load now, so that the next reply need not wait."""
+        self._early = False
         if self._settings.get("API_FALLBACK_PRELOAD") == "never":
             return
         self._reconsider_soon()

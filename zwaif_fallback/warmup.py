@@ -76,6 +76,13 @@ def is_short_of_memory() -> bool:
     return int(ram.available) < spare(Memory(ram.total, ram.available)) // 2
 
 
+def processors_are_idle() -> bool:
+    """Whether half of them are, for a tenth of a second: a server that computes on them is not to be held up."""
+    import psutil  # late, as in hardware
+
+    return float(psutil.cpu_percent(interval=0.1)) < 50
+
+
 def has_room_for(size: int) -> bool:
     """Whether so many bytes can be taken, and as much stays free as should."""
     import psutil  # late, as in hardware

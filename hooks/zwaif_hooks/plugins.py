@@ -31,7 +31,7 @@ PROMPT_SECONDS = 2.0
 """How long one may take to write a prompt."""
 START_SECONDS = 5.0
 """How long one may take to be imported, to start, or to build its part of the page. Z-Waif's start waits for that."""
-TOLD = frozenset({"primary_answered", "fallback_answered", "primary_failed", "primary_recovered"})
+TOLD = frozenset({"primary_late", "primary_answered", "fallback_answered", "primary_failed", "primary_recovered"})
 """Hooks that only tell something: they are called in a thread of the plugin's own, in their order."""
 AWAITED = {"zwaif_started": START_SECONDS, "format_prompt": PROMPT_SECONDS}
 """Hooks whose end is waited for, so long. ``on_primary_failure`` has the deadlines of a reply (``rescue``)."""

@@ -43,6 +43,8 @@ class Silence:
         self.limits: Limits = FOREVER
         self.late: Late | None = None
         """Called once when there is no text within ``limits.first``; whoever is first is then heard."""
+        self.uneasy: Callable[[], object] | None = None
+        """Called once when half of the silence that may be is over: it may be wise to get ready for the end of it."""
         self.race: Race | None = None
         self._finished = self._goes_on = False
         """A finish reason came; text came behind one."""
@@ -71,7 +73,10 @@ class Silence:
 
     def left(self) -> float:
         """Seconds until it is worth while to ``look``."""
-        return SLICE_SECONDS if self.race is not None else self._last + self._limit() - self._clock.now()
+        if self.race is not None:
+            return SLICE_SECONDS
+        limit, silent = self._limit(), self._clock.now() - self._last
+        return limit / 2 - silent if self.uneasy is not None and silent < limit / 2 else limit - silent
 
     def look(self) -> None:
         """Nothing is there to be read.
@@ -79,14 +84,13 @@ class Silence:
         Raises:
             PrimaryError: it was silent for too long, or the local answer is to be heard.
         """
-        if self.race is not None or self._clock.now() >= self._last + self._limit():
-            self._overdue()
+        self._judge(self._clock.now() - self._last)
 
     def look_beside_bytes(self) -> None:
         """The same where there may be something: comments may come for ever, and are no text."""
         silent = self._clock.now() - self._since
-        if silent >= SLICE_SECONDS and silent >= self._limit():  # at first there is no silence to look up a limit for
-            self._overdue()
+        if silent >= SLICE_SECONDS:  # at first there is no silence to look up a limit for
+            self._judge(silent)
 
     def settle(self) -> None:
         """Whoever waits has got something, and there is a race, which the first text ends."""
@@ -106,6 +110,14 @@ class Silence:
         if self._finished and not self._goes_on:
             return FINISHED_SECONDS
         return self.limits.stall if self.had_content else self.limits.first
+
+    def _judge(self, silent: float) -> None:
+        limit = self._limit()
+        if self.race is not None or silent >= limit:
+            self._overdue()
+        elif self.uneasy is not None and silent >= limit / 2 and not self._finished:
+            uneasy, self.uneasy = self.uneasy, None
+            uneasy()
 
     def _overdue(self) -> None:
         if self.race is not None:

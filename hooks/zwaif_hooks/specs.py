@@ -93,6 +93,16 @@ def primary_answered(primary: str, describe: Callable[[], ChatRequest], reply: s
 
 
 @hookspec
+def primary_late(primary: str, describe: Callable[[], ChatRequest], delivered: str) -> None:
+    """The primary has been silent for half of the time after which it is given up.
+
+    Runs at most once a reply. A moment to get ready, at little cost: most likely the primary speaks yet, and is only
+    busy, perhaps on this very machine. ``describe`` is as in ``primary_answered``; ``delivered`` is what Z-Waif has of
+    the reply already.
+    """
+
+
+@hookspec
 def primary_failed(primary: str, failure: PrimaryFailure) -> None:
     """An outage began. Runs once for each outage, not for each message. ``primary`` is ``host:port``."""
 

@@ -122,6 +122,7 @@ class Turn:
             self._reading = Reading(self._call.open, self._clock, here=not self._call.named)
         else:
             self._reading = Pump(self._call.open, self._clock)
+        self._reading.silence.uneasy = self._tell_that_it_is_late
         if ahead or not self._call.direct:
             self._reading.start()
         return self
@@ -328,6 +329,11 @@ class Turn:
     def stall(self) -> float:
         """Seconds to wait between two pieces of text."""
         return self._primary.pauses.deadline(self._runtime.settings.get("API_FALLBACK_STALL_TIMEOUT"))
+
+    def _tell_that_it_is_late(self) -> None:
+        self._runtime.plugins.hook.primary_late(
+            primary=self._primary.name, describe=self._call.describe, delivered=self._delivered
+        )
 
     def _begin_race(self, late: PrimaryError) -> Race:
         self._runtime.say(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.faults.conftest import Guarded
 from tests.faults.server import REPLY, FaultServer
-from tests.faults.test_clients import LOCAL, PATIENT, Ask, ask, ask_http, ask_ollama
-from zwaif_hooks.messages import FailureKind
+from tests.faults.test_clients import LOCAL, MESSAGES, PATIENT, Ask, ask, ask_http, ask_ollama
+from zwaif_hooks.messages import ChatRequest, FailureKind
+from zwaif_hooks.specs import hookimpl
 
 __all__ = ["ask", "ask_http", "ask_ollama"]
 
@@ -97,3 +98,25 @@ def test_a_rival_is_not_far_ahead_of_its_reader(guarded: Guarded, server: FaultS
     next(events)
     assert len(made) < 100
     response.close()
+
+
+class Watch:
+    """Notes what is told of late replies."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str, str]] = []
+
+    @hookimpl
+    def primary_late(self, primary: str, describe: Callable[[], ChatRequest], delivered: str) -> None:
+        self.told.append((primary, describe().messages[-1].content, delivered))
+
+
+def test_a_server_that_may_fail_in_a_moment_is_told_of_once(guarded: Guarded, server: FaultServer, ask: Ask) -> None:
+    watch = Watch()
+    guarded.runtime.plugins.register(watch, "watch")
+    assert ask(server.address, True) == REPLY
+    assert watch.told == []
+    server.fault = "late_but_alive"
+    assert ask(server.address, True) == LOCAL
+    assert watch.told == [(server.address, MESSAGES[-1]["content"], "")]
+    server.release.set()

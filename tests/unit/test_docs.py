@@ -92,6 +92,7 @@ def call_every_hook(manager: PluginManager, host: Host) -> None:
     record = AnswerRecord(REQUEST, FAILURE, "parrot", "a model", "Hello.", 6.0, 7.0)
     manager.hook.fallback_answered(record=record)
     manager.hook.primary_answered(primary="127.0.0.1:5000", describe=lambda: REQUEST, reply="Nine.")
+    manager.hook.primary_late(primary="127.0.0.1:5000", describe=lambda: REQUEST, delivered="")
     manager.hook.primary_failed(primary="127.0.0.1:5000", failure=FAILURE)
     manager.hook.primary_recovered(primary="127.0.0.1:5000", outage_seconds=90.0)
 

@@ -398,6 +398,48 @@ def test_a_model_the_user_loaded_is_not_unloaded(desk: Desk, monkeypatch: pytest
     assert desk.service.has_read_ahead(20) and desk.local.loaded
 
 
+def late(desk: Desk, monkeypatch: pytest.MonkeyPatch, device: str = "auto", idle: bool = True) -> None:
+    """The primary is; with room at ``device``, and processors as told."""
+    monkeypatch.setattr(service.warmup, "placed", lambda options, here: (replace(options, device=device), ""))
+    monkeypatch.setattr(service.warmup, "processors_are_idle", lambda: idle)
+    desk.service.primary_late(HELLO.primary, lambda: HELLO, "")
+    assert desk.service.has_read_ahead(20)
+
+
+def test_a_late_primary_has_the_model_loaded_and_the_prompt_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    late(desk, monkeypatch)
+    assert [Path(options.model).name for options in desk.local.loads] == ["one"]
+    assert desk.local.read == ["User: Hello\nAssistant:"]
+    assert desk.reply() == "one speaks." and len(desk.local.loads) == 1
+
+
+def test_what_was_loaded_for_a_late_primary_is_unloaded_when_it_answers(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late(desk, monkeypatch)
+    desk.service.primary_answered(never, "All is well.")
+    assert desk.service.has_read_ahead(20) and desk.local.loaded is None
+    assert desk.said[-1] == "The server answered after all: the local model is unloaded again"
+    late(desk, monkeypatch)
+    desk.service.preload()  # it failed, and is back later
+    desk.service.primary_answered(never, "All is well.")
+    assert desk.service.has_read_ahead(20) and desk.local.loaded
+
+
+def test_a_late_primary_loses_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    late(desk, monkeypatch, device="cpu")  # not where the model belongs, as the card is the primary's
+    late(desk, monkeypatch, device="")
+    assert desk.local.loads == []
+    late(desk, monkeypatch, idle=False)  # the primary computes on the processor
+    assert len(desk.local.loads) == 1 and desk.local.read == []
+
+
+def test_never_means_not_for_a_late_primary_either(desk: Desk) -> None:
+    desk.settings.set("API_FALLBACK_PRELOAD", "never")
+    desk.service.primary_late(HELLO.primary, never, "")
+    assert desk.service.has_read_ahead(20) and desk.local.loads == []
+
+
 def test_a_failure_that_is_forgotten_while_it_is_looked_up_is_still_told(desk: Desk) -> None:
     """Load Model, pressed at that very moment, forgets what has failed."""
 

@@ -368,3 +368,61 @@ def test_a_bug_in_a_source_is_a_failure_of_the_primary(clock: Clock) -> None:
     reading = reading_of(script, clock)
     assert take(reading) == "a"
     assert fails(reading) is FailureKind.UNKNOWN
+
+
+@pytest.mark.parametrize("here", [True, False], ids=["here", "in another thread"])
+def test_half_of_the_silence_that_may_be_is_told_once(clock: Clock, here: bool) -> None:
+    told: list[float] = []
+    heard = threading.Event()
+
+    def tell() -> None:
+        told.append(clock.time - 1000.0)
+        heard.set()
+
+    def script(talk: Talk) -> Iterator[Chunk]:
+        talk.silence(FIRST / 2 - 1)
+        talk.silence(2.0)
+        assert here or heard.wait(WAIT)
+        talk.silence(3.0)
+        yield Chunk("a")
+        talk.silence(STALL - 1)
+        yield Chunk("b")
+
+    reading = reading_of(script, clock, here)
+    reading.silence.uneasy = tell
+    if not here:
+        reading.start()
+    assert [take(reading) for _ in range(3)] == ["a", "b", None]
+    assert len(told) == 1
+    assert FIRST / 2 <= told[0] <= FIRST / 2 + 1.3
+
+
+def test_half_of_a_pause_is_told_too_also_beside_comments(clock: Clock) -> None:
+    told: list[float] = []
+
+    def script(talk: Talk) -> Iterator[Chunk]:
+        talk.silence(FIRST / 2 - 1)
+        yield Chunk("a")
+        talk.comments(STALL - 1)
+        yield Chunk("b", reason="stop")
+        talk.silence(FINISHED_SECONDS - 1)
+
+    reading = reading_of(script, clock)
+    reading.silence.uneasy = lambda: told.append(clock.time)
+    assert take(reading) == "a"
+    assert told == []
+    assert [take(reading), take(reading)] == ["b", None]
+    assert len(told) == 1
+
+
+def test_what_keeps_the_connection_open_behind_its_end_is_not_late(clock: Clock) -> None:
+    told: list[float] = []
+
+    def script(talk: Talk) -> Iterator[Chunk]:
+        yield Chunk("a", reason="stop")
+        talk.silence(FINISHED_SECONDS - 0.1)
+
+    reading = reading_of(script, clock)
+    reading.silence.uneasy = lambda: told.append(clock.time)
+    assert [take(reading), take(reading)] == ["a", None]
+    assert told == []
