@@ -21,9 +21,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from zwaif_fallback import prompts
+from zwaif_fallback.asked import asked_about
+from zwaif_fallback.closing import closing_line
 from zwaif_fallback.errors import ModelError
 from zwaif_fallback.history import A_TURN, KEEP, Beginning, History
 from zwaif_fallback.notes import is_time, part
+from zwaif_fallback.usual import usual_words
 from zwaif_hooks.messages import ChatRequest, Message, ModelInfo, Persona, Purpose, Role
 
 log = logging.getLogger(__name__)
@@ -41,6 +44,9 @@ _CANNOT_SEE = (
     "A picture was sent with this message, but you cannot see pictures just now: "
     "say so briefly in your own way, stay in character, and do not make up what it shows."
 )
+_BEHAVE = "Write only your own next reply, in character."
+_TELLS_LANGUAGE = 6
+"""Earlier messages, where the newest is too short to tell its language."""
 _GAP = " … "
 _NOTES = "(Keep in mind: {})"
 """Before the user's words, so that the model answers those and not the notes."""
@@ -86,6 +92,8 @@ def fit(
     left = max(room - spoken, min(room, SMALLEST_REPLY))
     space = max(1, model.context_window - left - reserved)
     draft = _draft(request, model)
+    if request.purpose is Purpose.CHAT:
+        _help_a_small_model(draft, request, model)
     steady = history if request.purpose is Purpose.CHAT else None
     if steady is not None:
         _begin_as_before(draft, steady, to_come)
@@ -158,6 +166,20 @@ def _draft(request: ChatRequest, model: ModelInfo) -> _Draft:
     return _Draft(system, summary, [*notes, *now], turns, newest)
 
 
+def _help_a_small_model(draft: _Draft, request: ChatRequest, model: ModelInfo) -> None:
+    """Say once more what a small model loses: who it is, what the card says to the newest words, how long to speak."""
+    persona = request.persona
+    card = persona.character_card or part(request.messages).system
+    if request.persona_in_messages and draft.system:
+        draft.system = _joined(draft.system, prompts.plain(_who_talks(persona, _BEHAVE, True), model))
+    told = (_named(sentence, persona) for sentence in asked_about(card, draft.newest))
+    draft.notes += [prompts.plain(sentence, model) for sentence in told]
+    if draft.system:
+        earlier = " ".join(turn.content for turn in draft.history[-_TELLS_LANGUAGE:])
+        line = closing_line([draft.newest, earlier, card], usual_words(request))
+        draft.newest = f"{draft.newest} {line}".rstrip()
+
+
 def _circumstances(request: ChatRequest, timed: bool) -> list[str]:
     """What is so for this message and may be otherwise for the next; ``timed`` when Z-Waif has told the time."""
     persona, own = request.persona, not request.persona_in_messages
@@ -172,15 +194,20 @@ def _circumstances(request: ChatRequest, timed: bool) -> list[str]:
 
 def describe_persona(persona: Persona, purpose: Purpose = Purpose.CHAT) -> str:
     """The system message for a server that knew the character itself: what does not change from turn to turn."""
+    parts = [persona.character_card, persona.task]
+    known = any(part.strip() for part in parts)
+    parts.append(_who_talks(persona, "" if purpose is Purpose.SUMMARY else _BEHAVE, known))
+    return "\n\n".join(_named(part.strip(), persona) for part in parts if part.strip())
+
+
+def _who_talks(persona: Persona, behave: str, known: bool) -> str:
+    """Who she is and with whom she talks; ``behave`` where there is somebody to be (``known``, or told here)."""
     facts = [
         f"You are {persona.char_name}." if persona.char_name else "",
         f"You are talking with {persona.user_name}." if persona.user_name else "",
         f"To you, they are: {persona.relationship.replace('_', ' ')}." if persona.relationship else "",
     ]
-    behave = "Write only your own next reply, in character." if purpose is not Purpose.SUMMARY else ""
-    known = persona.character_card or persona.task or any(facts)
-    parts = [persona.character_card, persona.task, " ".join(filter(None, [*facts, behave if known else ""]))]
-    return "\n\n".join(_named(part.strip(), persona) for part in parts if part.strip())
+    return " ".join(filter(None, [*facts, behave if known or any(facts) else ""]))
 
 
 def _about(local_time: str) -> str:

@@ -40,9 +40,9 @@ _BY_SIZE = (
 best word. Measured with 135M (docs/fidelity-benchmark.md); the larger, the nearer to what their makers publish."""
 _USUAL_SIZE = 1.1e9
 """Where nobody says: as the default model."""
-REPETITION_PENALTY = 1.1
-REPETITION_RANGE = 64
-"""Tokens: a sentence or two. Over the whole prompt it would punish the character's own words."""
+REPETITION_PENALTY = 1.05
+REPETITION_RANGE = 32
+"""Tokens: a sentence. A longer memory punishes the card's own words, none at all ends in loops."""
 _HOTTER = 0.3
 
 

@@ -16,6 +16,9 @@ MISTRAL = ModelInfo("mistral", "mistral", 2048, "", "<s>", "</s>")
 MIA = Persona("Mia", "Sam", "{{char}} is a cheerful fox. She likes {{user}}.", "Cook together.", "close_friend",
               "Discord", "2026-11-23 14:07")  # fmt: skip
 
+ASKED = "Answer in one or two sentences."
+BEHAVE = "Write only your own next reply, in character."
+
 
 def count(texts: Sequence[str]) -> list[int]:
     """A tokenizer of a kind: two characters make a token, each of CJK and emoji one."""
@@ -37,13 +40,14 @@ def test_persona_comes_first_when_the_server_owned_it() -> None:
     assert system.content.startswith("Mia is a cheerful fox. She likes Sam.\n\nCook together.")
     for fact in ("You are Mia", "with Sam", "close friend", "in character"):
         assert fact in system.content
-    told = "(Keep in mind: Sam writes from: Discord.\nIt is 2026-11-23, about 14:00.)\n\nHello"
+    told = "(Keep in mind: Sam writes from: Discord.\nIt is 2026-11-23, about 14:00.)\n\nHello " + ASKED
     assert user == Message("user", told), "what may differ next time is told beside the newest words"
 
 
 def test_a_persona_that_is_there_already_is_not_sent_twice() -> None:
     system, _ = ask(("system", "I am the card"), ("user", "Hello"), persona=MIA)
-    assert system.content == "I am the card"
+    who = "You are Mia. You are talking with Sam. To you, they are: close friend. "
+    assert system.content == f"I am the card\n\n{who}Write only your own next reply, in character."
 
 
 def test_no_persona_no_system_message() -> None:
@@ -57,7 +61,7 @@ def test_roles_become_legal() -> None:
 
 def test_a_summary_before_the_system_message_is_told_behind_the_character() -> None:
     talk = ask(("assistant", "We met in May."), ("system", "Card."), ("user", "Hi"))
-    assert talk == [Message("system", "Card.\n\nWhat you said earlier: We met in May."), Message("user", "Hi")]
+    assert [m.content for m in talk] == [f"Card.\n\n{BEHAVE}\n\nWhat you said earlier: We met in May.", "Hi"]
 
 
 def test_a_conversation_that_ends_with_the_assistant_gets_a_silent_user_turn() -> None:
@@ -91,7 +95,7 @@ def test_a_picture_without_words_is_shown_in_words() -> None:
 
 def test_host_markers_are_taken_out_and_the_platform_is_told() -> None:
     system, user = ask(("system", "Card."), ("user", "[Platform: Discord] [Platform: Discord Chat] [System Q] Hi [b]"))
-    assert system.content == "Card."
+    assert system.content == f"Card.\n\n{BEHAVE}"
     assert user.content == "(Keep in mind: The user writes from: Discord.)\n\nHi [b]"
 
 
@@ -110,7 +114,7 @@ def test_oldest_turns_go_first_and_persona_and_newest_stay() -> None:
     for number in range(100):
         history += [("user", f"question {number} " + "x" * 60), ("assistant", f"answer {number} " + "y" * 60)]
     talk = ask(("system", "Card " + "z" * 300), *history, ("user", "newest"), max_tokens=200)
-    assert talk[0].content == "Card " + "z" * 300
+    assert talk[0].content == "Card " + "z" * 300 + f"\n\n{BEHAVE}"
     assert talk[-1].content == "newest"
     assert talk[-2].content.startswith("answer 99 ")
     assert talk[1].content.startswith("question ")
@@ -122,7 +126,7 @@ def test_oldest_turns_go_first_and_persona_and_newest_stay() -> None:
 def test_too_long_a_persona_is_cut_at_its_end_and_said(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         system, user = ask(("system", "Card " * 4000), ("user", "the newest turn"))
-    assert user.content == "the newest turn"
+    assert user.content == f"the newest turn {ASKED}"
     assert system.content.startswith("Card Card")
     assert count([system.content])[0] > 1000, "cut no more than needed"
     assert [r.getMessage() for r in caplog.records if "too long for tiny" in r.getMessage()]

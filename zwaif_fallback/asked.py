@@ -1,0 +1,107 @@
+"""What of a character's card the newest words ask about.
+
+A small model forgets a card that stands far above, and finds what stands beside the question. So the sentences of the
+card that share words with it are told once more there.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from zwaif_fallback.languages import LANGUAGES
+
+MOST = 2
+"""Sentences told again."""
+MOST_WORDS = 40
+"""Of a sentence: a longer one is no reminder."""
+LEAST = 0.35
+"""Of the weight of a word that stands in one sentence only: what is asked about is rare there, or it is chance."""
+_OF_KIN = 0.5
+"""What a word counts that means the same, beside one that is the same."""
+_WORD = re.compile(r"[^\W_]+")
+_CUT = re.compile(r"(?<=[.!?…。！？])[\"”»*)]*\s+|\n+|(?<=\))\s*(?=\w+\()|(?<=[。！？])")
+_OF_THE_USER = re.compile(r"\s*(?:\{\{user\}\}|<USER>)\s*:", re.IGNORECASE)
+_LABEL = re.compile(r"^[\s#>*•+-]*(?:(?:\{\{char\}\}|<BOT>)\s*:)?[\s\"*]*", re.IGNORECASE)
+_SMALL = frozenset[str]().union(*(language.small for language in LANGUAGES.values()))
+_KIN = [kind for language in LANGUAGES.values() for kind in language.kin]
+_A_NUMBER = "#"
+"""Stands for every small number: an age is told as one."""
+
+
+def asked_about(card: str, words: str) -> list[str]:
+    """The sentences of ``card`` that ``words`` ask about, in the card's order; for any other question, who she is."""
+    sentences, stems = _read(card)
+    asked, kin = _content(words), _kin(words)
+    rare = math.log(1 + len(sentences))
+    weights = {stem: math.log(1 + len(sentences) / max(1, _holding(stem, stems))) for stem in asked | kin}
+    scores = [
+        sum(weights[stem] for stem in asked if _is_in(stem, held))
+        + _OF_KIN * max((weights[stem] for stem in kin - asked if _is_in(stem, held)), default=0.0)
+        for held in stems
+    ]
+    best = sorted(range(len(scores)), key=lambda place: -scores[place])[:MOST]
+    told = [place for place in best if scores[place] >= max(LEAST * rare, 0.6 * scores[best[0]])]
+    if not told and words.rstrip().endswith(("?", "？")):
+        return sentences[:1]
+    return [sentences[place] for place in sorted(told)]
+
+
+@lru_cache(maxsize=8)
+def _read(card: str) -> tuple[list[str], list[frozenset[str]]]:
+    """The card's sentences, and the words by which each is found: its own, and those of the question that it answers in
+    an example dialogue."""
+    sentences: list[str] = []
+    found_by: list[frozenset[str]] = []
+    question: set[str] = set()
+    for line in card.splitlines():
+        if _OF_THE_USER.match(line):
+            question = _content(line) | _kin(line)
+            continue
+        for part in map(_bare, _CUT.split(line)):
+            if 2 <= len(_WORD.findall(part)) <= MOST_WORDS:
+                sentences.append(part)
+                found_by.append(frozenset(_content(part) | question))
+    return sentences, found_by
+
+
+def _bare(part: str) -> str:
+    return _LABEL.sub("", part).strip()
+
+
+def _content(text: str) -> set[str]:
+    words = _WORD.findall(text.casefold())
+    return {_A_NUMBER if word.isdigit() and len(word) < 4 else _stem(word) for word in words if word not in _SMALL}
+
+
+def _stem(word: str) -> str:
+    """English plurals and verbs come together; other languages by how words begin (:func:`_alike`)."""
+    for ending in ("ing", "ies", "es", "ed", "s"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            return word[: -len(ending)]
+    return word
+
+
+def _kin(words: str) -> set[str]:
+    said = set(_WORD.findall(words.casefold()))
+    return {_stem(word) for kind in _KIN if not said.isdisjoint(kind) for word in kind if word not in _SMALL}
+
+
+def _holding(stem: str, sentences: Sequence[Iterable[str]]) -> int:
+    return sum(_is_in(stem, held) for held in sentences)
+
+
+def _is_in(stem: str, held: Iterable[str]) -> bool:
+    return any(_alike(stem, word) for word in held)
+
+
+def _alike(one: str, other: str) -> bool:
+    """The same word, or forms of one: they begin alike and differ by a short end."""
+    if one == other:
+        return True
+    shorter, longer = sorted((one, other), key=len)
+    return (
+        len(shorter) >= 4 and longer.startswith(shorter[: max(4, len(shorter) - 1)]) and len(longer) - len(shorter) <= 3
+    )
