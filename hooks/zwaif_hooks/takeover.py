@@ -122,7 +122,6 @@ class Turn:
             self._reading = Reading(self._call.open, self._clock, here=not self._call.named)
         else:
             self._reading = Pump(self._call.open, self._clock)
-        self._reading.silence.uneasy = self._tell_that_it_is_late
         if ahead or not self._call.direct:
             self._reading.start()
         return self
@@ -242,6 +241,8 @@ class Turn:
         _this_thread.turn = self
 
     def _from_primary(self, reading: Reading | Pump) -> Iterator[Chunk]:
+        # Not before: a thread that reads ahead for a reply that was dropped must not keep this turn alive.
+        reading.silence.uneasy = self._tell_that_it_is_late
         limit = longest(self._call.max_tokens)
         whole = SurrogateGate()
         held = ""

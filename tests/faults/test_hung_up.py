@@ -31,7 +31,7 @@ GOAL = 0.1
 """Seconds, as is met on a machine that does nothing else; printed beside what was measured."""
 BOUND = 2.0
 """Seconds: so late is a fault, and no busy machine."""
-TIMES = 10
+TIMES = 5
 NEVER = 1e7
 """Seconds on the quick clock, as are the next two."""
 FIRST, STALL = 15.0, 10.0
@@ -62,7 +62,7 @@ class Watch:
                 settle(server)
             noticed.clear()
             give_up = begin()
-            assert not noticed.is_set(), "given up before"
+            assert not by_hand or not noticed.is_set(), "given up before"
             self.closed_at = 0.0
             began = time.perf_counter()
             give_up()
