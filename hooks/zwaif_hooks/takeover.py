@@ -205,7 +205,7 @@ class Turn:
         name = self._primary.name
         if not self._delivered:
             self._handed_back = True
-            self._note = f"Z-Waif asked without zwaif-fallback, which failed: {error.cause}"
+            self._note = f"Z-Waif asked without zwaif-fallback, which failed ({type(error.original).__name__})"
             self._runtime.report(f"{AT_FAULT}, in reading the reply of {name}: Z-Waif asks without it", error.original)
             raise OurMistake from error.original
         if self._is_whole:

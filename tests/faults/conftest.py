@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.faults.server import FaultServer
+from tests.faults.talk import Silence
 from zwaif_hooks import learned
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
@@ -19,15 +20,26 @@ from zwaif_hooks.primary import PrimaryBook
 from zwaif_hooks.runtime import Runtime
 from zwaif_hooks.specs import hookimpl
 
+PATIENT = 1e6
+"""Seconds on the quick clock: nothing is late, however busy the machine."""
+IMPATIENT = 15.0
+
 
 class QuickClock:
     """A clock on which ``speed`` seconds pass in one: deadlines of seconds are met in milliseconds."""
 
     def __init__(self, speed: float = 100.0) -> None:
         self.speed = speed
+        self._seconds: Callable[[], float] = time.monotonic
+        self._before = 0.0
+
+    def pass_only_in(self, silence: Silence) -> None:
+        """From now on time stands still but while ``silence`` lasts: a busy machine makes nobody late."""
+        self._before = self._seconds() + self._before - silence.seconds()
+        self._seconds = silence.seconds
 
     def now(self) -> float:
-        return time.monotonic() * self.speed
+        return (self._seconds() + self._before) * self.speed
 
     def wait(self, condition: threading.Condition, predicate: Callable[[], bool], timeout: float) -> bool:
         return condition.wait_for(predicate, max(0.0, timeout / self.speed))
@@ -75,6 +87,17 @@ def begin_outage(guarded: Guarded, address: str) -> None:
     guarded.runtime.primaries.get(address)._open(PrimaryFailure(FailureKind.HTTP_ERROR, "broken"))
 
 
+def hurry(guarded: Guarded, server: FaultServer) -> None:
+    """Deadlines are short, and time passes while ``server`` is silent on purpose."""
+    guarded.clock.pass_only_in(server.silence)
+    guarded.settings.update(API_FALLBACK_FIRST_TOKEN_TIMEOUT=IMPATIENT, API_FALLBACK_STALL_TIMEOUT=IMPATIENT)
+
+
+def be_patient(guarded: Guarded) -> None:
+    """Nothing is late any more."""
+    guarded.settings.update(API_FALLBACK_FIRST_TOKEN_TIMEOUT=PATIENT, API_FALLBACK_STALL_TIMEOUT=PATIENT)
+
+
 def outage_begun(guarded: Guarded) -> bool:
     """Wait for the neutral question after a failure, which is asked in the background."""
     for _ in range(2000):
@@ -102,8 +125,8 @@ def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guarded
     settings = {
         "API_FALLBACK_ENABLED": True,
         "API_FALLBACK_CONNECT_TIMEOUT": 2.0,
-        "API_FALLBACK_FIRST_TOKEN_TIMEOUT": 15.0,
-        "API_FALLBACK_STALL_TIMEOUT": 10.0,
+        "API_FALLBACK_FIRST_TOKEN_TIMEOUT": PATIENT,
+        "API_FALLBACK_STALL_TIMEOUT": PATIENT,
         "API_FALLBACK_SILENCE_LIMIT": 12.0,
     }
     store = SimpleNamespace(get=settings.__getitem__, reload=lambda: None)

@@ -156,10 +156,11 @@ def finish_without_text(talk: Talk) -> None:
 
 def reasoning_for_ever(talk: Talk) -> None:
     talk.open_stream()
-    for _ in range(MOST_PINGS):
-        talk.reasoning("hm ")
-        if talk.server.stopping.wait(PING_SECONDS):
-            return
+    with talk.server.silence:
+        for _ in range(MOST_PINGS):
+            talk.reasoning("hm ")
+            if talk.server.stopping.wait(PING_SECONDS):
+                return
 
 
 def reasoning_then_finish(talk: Talk) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.faults import rows_before, rows_middle, rows_whole
 from tests.faults.rows_before import RETRY_AFTER
-from tests.faults.talk import HALF, REPLY, UNFINISHED, WORDS, Talk
+from tests.faults.talk import HALF, REPLY, UNFINISHED, WORDS, Silence, Talk
 
 __all__ = ["HALF", "REPLY", "RETRY_AFTER", "ROWS", "UNFINISHED", "WORDS", "FaultServer", "Talk"]
 
@@ -114,6 +114,7 @@ class FaultServer(ThreadingHTTPServer):
         self.facts: dict[str, Any] = {}
         """What a GET of a path tells; the others get an empty list."""
         self.headers_seen: list[dict[str, str]] = []
+        self.silence = Silence()
         self.hung_up = threading.Event()
         self.release = threading.Event()
         self.stopping = threading.Event()

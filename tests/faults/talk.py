@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import threading
 import time
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,31 @@ HALF = "".join(WORDS[:4])
 UNFINISHED = "I was going to tell you about the"
 PING_SECONDS = 0.005
 MOST_PINGS = 4000
+
+
+class Silence:
+    """How long somebody has been silent on purpose, in all. Entered and left by the rows of a server."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._silent = 0
+        self._before = self._since = 0.0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._silent:
+                self._since = time.monotonic()
+            self._silent += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._silent -= 1
+            if not self._silent:
+                self._before += time.monotonic() - self._since
+
+    def seconds(self) -> float:
+        with self._lock:
+            return self._before + (time.monotonic() - self._since if self._silent else 0.0)
 
 
 class Talk(BaseHTTPRequestHandler):
@@ -129,22 +155,24 @@ class Talk(BaseHTTPRequestHandler):
 
     def keep_pinging(self) -> None:
         """What proxies and servers send to show that the connection lives: never a word of the reply."""
-        for _ in range(MOST_PINGS):
-            if self.server.stopping.wait(PING_SECONDS):
-                return
-            self.ping()
+        with self.server.silence:
+            for _ in range(MOST_PINGS):
+                if self.server.stopping.wait(PING_SECONDS):
+                    return
+                self.ping()
 
     def be_silent(self) -> None:
         """Until the client hangs up (which the server notes) or the server is stopped."""
         self.connection.settimeout(0.02)
-        while not self.server.stopping.is_set():
-            try:
-                if not self.connection.recv(1):
+        with self.server.silence:
+            while not self.server.stopping.is_set():
+                try:
+                    if not self.connection.recv(1):
+                        break
+                except TimeoutError:
+                    continue
+                except OSError:
                     break
-            except TimeoutError:
-                continue
-            except OSError:
-                break
         self.server.hung_up.set()
         self.close_connection = True
 

@@ -16,7 +16,7 @@ import requests
 
 from tests.faults.conftest import Guarded, begin_outage
 from tests.faults.server import HALF, REPLY, WORDS, FaultServer, Talk
-from tests.faults.test_clients import LOCAL, PATIENT, Ask, ask, ask_http, ask_ollama
+from tests.faults.test_clients import LOCAL, Ask, ask, ask_http, ask_ollama
 from zwaif_hooks.guards import diagnosis, sockets, sse
 from zwaif_hooks.messages import FailureKind
 
@@ -26,11 +26,6 @@ STREAM = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whol
 NOT_LONG = 10.0
 """Seconds of real time: what would wait for a deadline here waits for hours."""
 SMALL = 1 << 20
-
-
-@pytest.fixture(autouse=True)
-def _no_deadline_helps(guarded: Guarded) -> None:
-    guarded.settings.update(API_FALLBACK_FIRST_TOKEN_TIMEOUT=1e7, API_FALLBACK_STALL_TIMEOUT=1e7)
 
 
 def test_what_was_not_taken_by_a_read_comes_with_the_stream(server: FaultServer, ask_http: Ask) -> None:
@@ -237,7 +232,6 @@ def test_a_server_that_takes_no_more_of_the_question_meets_the_deadline(
 def test_a_long_question_is_taken_by_a_server_that_reads(
     guarded: Guarded, server: FaultServer, ask: Ask, stream: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    guarded.settings["API_FALLBACK_FIRST_TOKEN_TIMEOUT"] = PATIENT
     long = "x" * 20_000_000
     monkeypatch.setattr("tests.faults.test_clients.MESSAGES", [{"role": "user", "content": long}])
     assert ask(server.address, stream) == REPLY

@@ -11,18 +11,19 @@ import pytest
 from tests.faults import catalogue, lmstudio_rows
 from tests.faults import server as http_server
 from tests.faults.catalogue import ENTRIES, LMSTUDIO, OLLAMA, REQUESTS, Play
-from tests.faults.conftest import Guarded, outage_begun
+from tests.faults.conftest import IMPATIENT, Guarded, be_patient, hurry, outage_begun
 from tests.faults.lmstudio_client import ask_lmstudio, installed, studio
 from tests.faults.server import REPLY, RETRY_AFTER, FaultServer
-from tests.faults.test_clients import LOCAL, MESSAGES, PATIENT, Ask, ask, ask_http, ask_ollama
+from tests.faults.test_clients import LOCAL, MESSAGES, Ask, ask, ask_http, ask_ollama
 from zwaif_hooks.messages import FailureKind
 from zwaif_hooks.primary import FOR_THE_USER
 
 __all__ = ["ask", "ask_http", "ask_lmstudio", "ask_ollama", "installed", "studio"]
 
 ROOT = Path(__file__).parents[2]
-FIRST_TOKEN, STALL = 15.0, 150.0
-"""Seconds on the quick clock: only for what hangs. Between two words of a busy machine there must be time enough."""
+STUDIO_STALL = 150.0
+"""Seconds on the quick clock. LM Studio's server does not say when it is silent on purpose: between two words of a busy
+machine there must be time enough."""
 WAIT = 20.0
 NEVER_ASKED = {"not_authorised", *lmstudio_rows.LOADING}
 """Rows that are over before LM Studio is asked for a reply."""
@@ -37,19 +38,15 @@ MATRIX = [
 ]
 
 
-@pytest.fixture
-def guarded(guarded: Guarded) -> Guarded:
-    """Nothing is late; :func:`hurry` says what is."""
-    guarded.settings["API_FALLBACK_FIRST_TOKEN_TIMEOUT"] = PATIENT
-    guarded.settings["API_FALLBACK_STALL_TIMEOUT"] = PATIENT
-    return guarded
-
-
-def hurry(guarded: Guarded, kind: FailureKind | None) -> None:
-    if kind is FailureKind.FIRST_TOKEN_TIMEOUT:
-        guarded.settings["API_FALLBACK_FIRST_TOKEN_TIMEOUT"] = FIRST_TOKEN
-    if kind is FailureKind.STALLED:
-        guarded.settings["API_FALLBACK_STALL_TIMEOUT"] = STALL
+def hurry_in(guarded: Guarded, server: Any, kind: FailureKind | None) -> None:
+    if kind not in (FailureKind.FIRST_TOKEN_TIMEOUT, FailureKind.STALLED):
+        return
+    if isinstance(server, FaultServer):
+        hurry(guarded, server)
+    elif kind is FailureKind.FIRST_TOKEN_TIMEOUT:
+        guarded.settings["API_FALLBACK_FIRST_TOKEN_TIMEOUT"] = IMPATIENT
+    else:
+        guarded.settings["API_FALLBACK_STALL_TIMEOUT"] = STUDIO_STALL
 
 
 def once_asked(server: Any) -> Iterator[str]:
@@ -62,7 +59,7 @@ def once_asked(server: Any) -> Iterator[str]:
 @pytest.mark.parametrize(("play", "client"), MATRIX)
 def test_a_row(guarded: Guarded, request: pytest.FixtureRequest, play: Play, client: str, stream: bool) -> None:
     server, ask = (request.getfixturevalue(name) for name in ASK[client])
-    hurry(guarded, play.kind)
+    hurry_in(guarded, server, play.kind)
     if play.kind is FailureKind.FIRST_TOKEN_TIMEOUT:
         guarded.plugin.pieces = lambda: once_asked(server)
     server.fault = play.row
@@ -126,7 +123,7 @@ def test_a_server_that_only_lists_its_models_is_no_recovery(
 ) -> None:
     import requests
 
-    hurry(guarded, FailureKind.FIRST_TOKEN_TIMEOUT if row == "lists_models_but_hangs" else None)
+    hurry_in(guarded, server, FailureKind.FIRST_TOKEN_TIMEOUT if row == "lists_models_but_hangs" else None)
     server.fault = row
     for _ in range(2):
         assert ask(server.address, True) == LOCAL
@@ -134,7 +131,7 @@ def test_a_server_that_only_lists_its_models_is_no_recovery(
     assert requests.get(f"http://{server.address}/v1/models").status_code == 200
     assert not guarded.plugin.recovered.is_set()
     assert ask(server.address, True) == LOCAL
-    guarded.settings["API_FALLBACK_FIRST_TOKEN_TIMEOUT"] = PATIENT
+    be_patient(guarded)
     server.fault = "healthy"
     assert guarded.plugin.recovered.wait(WAIT)
     assert ask(server.address, True) == REPLY

@@ -15,7 +15,7 @@ import requests
 import sseclient
 
 from tests.faults import server as rows
-from tests.faults.conftest import Guarded
+from tests.faults.conftest import Guarded, hurry
 from tests.faults.server import REPLY, FaultServer, Talk
 from tests.faults.test_clients import LOCAL, MESSAGES, NO_IDLE_CONNECTIONS, Ask, _ask_http, ask, ask_http, ask_ollama
 from zwaif_hooks.pump import Pump
@@ -70,6 +70,7 @@ def test_the_primary_is_hung_up_on_as_soon_as_somebody_else_speaks(
     guarded: Guarded, server: FaultServer, ask: Ask, row: str, stream: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(rows.ROWS, "error_then_open", error_then_open)
+    hurry(guarded, server)
     server.fault = row
     took: list[float] = []
 
@@ -94,7 +95,7 @@ def test_the_primary_is_hung_up_on_as_soon_as_somebody_else_speaks(
 def test_no_connection_waits_for_the_garbage_collector(
     guarded: Guarded, server: FaultServer, ask: Ask, row: str
 ) -> None:
-    guarded.settings["API_FALLBACK_FIRST_TOKEN_TIMEOUT"] = 600.0
+    hurry(guarded, server)
     server.fault = row
     ask(server.address, True)
     settle(server)
@@ -169,7 +170,7 @@ def settle(server: FaultServer) -> None:
 def test_a_thousand_takeovers_leave_nothing_behind(
     guarded: Guarded, server: FaultServer, ask_http: Ask, ask_ollama: Ask
 ) -> None:
-    guarded.settings["API_FALLBACK_FIRST_TOKEN_TIMEOUT"] = 600.0
+    hurry(guarded, server)
     guarded.runtime.records._recent = guarded.runtime.records._recent.__class__(maxlen=WARM_UP)
     clients = Clients(server.address)
     for number in range(WARM_UP):
@@ -251,7 +252,7 @@ Read = Callable[[str], Ways]
 def test_a_reader_that_stops_stops_the_plugin_at_once(
     guarded: Guarded, server: FaultServer, read: Read, leave: Leave, row: str
 ) -> None:
-    guarded.settings["API_FALLBACK_FIRST_TOKEN_TIMEOUT"] = 600.0
+    hurry(guarded, server)
     server.fault = row
     guarded.plugin.pieces = endless = Endless()
     readers = [read(server.address)]
@@ -266,6 +267,7 @@ def test_a_reader_that_stops_stops_the_plugin_at_once(
 def test_a_reader_that_stops_stops_a_plugin_that_speaks_ahead(
     guarded: Guarded, server: FaultServer, read: Read, leave: Leave
 ) -> None:
+    hurry(guarded, server)
     server.fault = "silence"
     guarded.plugin.pieces = endless = Endless()
     readers = [read(server.address)]
@@ -278,7 +280,6 @@ def test_a_reader_that_stops_stops_a_plugin_that_speaks_ahead(
 def test_a_reply_dropped_before_its_first_read_is_hung_up_on(
     guarded: Guarded, server: FaultServer, read: Read, leave: Leave
 ) -> None:
-    guarded.settings["API_FALLBACK_FIRST_TOKEN_TIMEOUT"] = 1e7
     server.fault = "silence"
     readers = [read(server.address)]
     server.be_asked()
@@ -290,7 +291,6 @@ def test_a_reply_dropped_before_its_first_read_is_hung_up_on(
 def test_a_reader_that_stops_frees_a_healthy_primary(
     guarded: Guarded, server: FaultServer, read: Read, leave: Leave
 ) -> None:
-    guarded.settings.update(API_FALLBACK_FIRST_TOKEN_TIMEOUT=600.0, API_FALLBACK_STALL_TIMEOUT=600.0)
     server.fault = "stall_in_the_middle"
     readers = [read(server.address)]
     readers[0][0]()
@@ -317,6 +317,7 @@ def test_a_local_answer_that_came_second_is_stopped(
         finally:
             closed.set()
 
+    hurry(guarded, server)
     server.fault = "late_but_alive"
     guarded.plugin.pieces = about_to_speak
     assert ask(server.address, stream) == REPLY

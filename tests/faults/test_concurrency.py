@@ -72,7 +72,6 @@ def local(guarded: Guarded) -> Iterator[LocalModel]:
     model = LocalModel(command=COMMAND, abandoned_after=ABANDONED_AFTER, say=guarded.lines.append)
     guarded.runtime.plugins.unregister("scripted")
     guarded.runtime.plugins.register(LocalPlugin(model, guarded.lines.append), "local")
-    guarded.settings["API_FALLBACK_FIRST_TOKEN_TIMEOUT"] = 600.0
     yield model
     model.close()
 
@@ -220,7 +219,6 @@ def of_users(server: FaultServer) -> list[dict[str, Any]]:
 def test_fifty_at_the_beginning_of_an_outage_and_none_while_it_lasts(
     guarded: Guarded, server: FaultServer, ask_http: Ask
 ) -> None:
-    guarded.settings["API_FALLBACK_FIRST_TOKEN_TIMEOUT"] = 600.0
     server.fault = "http_500"
     assert in_a_crowd(server.address) == [LOCAL] * CROWD
     assert len(guarded.plugin.outages) == 1, "one outage is one notice"
@@ -232,7 +230,6 @@ def test_fifty_at_the_beginning_of_an_outage_and_none_while_it_lasts(
 
 
 def test_one_probe_at_a_time_however_many_ask(guarded: Guarded, server: FaultServer, ask_http: Ask) -> None:
-    guarded.settings.update(API_FALLBACK_FIRST_TOKEN_TIMEOUT=600.0, API_FALLBACK_STALL_TIMEOUT=600.0)
     server.fault = "http_500"
     for _ in range(2):
         _ask_http(server.address, True)

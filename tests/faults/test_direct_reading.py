@@ -12,9 +12,9 @@ import requests
 import sseclient
 
 from tests.faults import server as rows
-from tests.faults.conftest import Guarded
+from tests.faults.conftest import PATIENT, Guarded
 from tests.faults.server import REPLY, WORDS, FaultServer, Talk
-from tests.faults.test_clients import MESSAGES, NO_IDLE_CONNECTIONS, PATIENT, Ask, ask, ask_http, ask_ollama
+from tests.faults.test_clients import MESSAGES, NO_IDLE_CONNECTIONS, Ask, ask, ask_http, ask_ollama
 
 __all__ = ["ask", "ask_http", "ask_ollama"]
 
@@ -24,12 +24,6 @@ WAIT = 20.0
 LET_GO_WITHIN = 0.1
 ATTEMPTS = 3
 """The fastest counts: a busy machine may delay any single thread by more than what is measured."""
-
-
-@pytest.fixture
-def guarded(guarded: Guarded) -> Guarded:
-    guarded.settings.update(API_FALLBACK_FIRST_TOKEN_TIMEOUT=PATIENT, API_FALLBACK_STALL_TIMEOUT=PATIENT)
-    return guarded
 
 
 Reader = tuple[Iterator[Any], Callable[[], None]]

@@ -7,7 +7,7 @@ import pytest
 from tests.faults import server as rows
 from tests.faults.conftest import Guarded
 from tests.faults.server import FaultServer, Talk
-from tests.faults.test_clients import PATIENT, Ask, ask, ask_http, ask_ollama
+from tests.faults.test_clients import Ask, ask, ask_http, ask_ollama
 from zwaif_hooks.length import LEAST_CHARS, MORE_CHARS
 
 __all__ = ["ask", "ask_http", "ask_ollama"]
@@ -26,7 +26,6 @@ def for_ever(talk: Talk, words: list[str]) -> None:
 def test_a_reply_without_end(
     guarded: Guarded, server: FaultServer, ask: Ask, stream: bool, sentences: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    guarded.settings.update(API_FALLBACK_FIRST_TOKEN_TIMEOUT=PATIENT, API_FALLBACK_STALL_TIMEOUT=PATIENT)
     words = ["Hello ", "there, ", "my ", "dear ", "friend. "] if sentences else ["hello"]
     monkeypatch.setitem(rows.ROWS, "for_ever", lambda talk: for_ever(talk, words))
     server.fault = "for_ever"

@@ -26,13 +26,6 @@ WAIT = 20.0
 PROMPT = [{"role": "user", "content": "word " * 4000}]
 
 
-@pytest.fixture
-def guarded(guarded: Guarded) -> Guarded:
-    guarded.settings["API_FALLBACK_FIRST_TOKEN_TIMEOUT"] = PATIENT
-    guarded.settings["API_FALLBACK_STALL_TIMEOUT"] = PATIENT
-    return guarded
-
-
 def stream_of(address: str, **body: Any) -> str:
     body = {"messages": [{"role": "user", "content": "Hello"}], "stream": True, **body}
     response = requests.post(f"http://{address}/v1/chat/completions", json=body, stream=True)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.faults.conftest import Guarded
+from tests.faults.conftest import Guarded, be_patient, hurry
 from tests.faults.server import REPLY, FaultServer
-from tests.faults.test_clients import LOCAL, MESSAGES, PATIENT, Ask, ask, ask_http, ask_ollama
+from tests.faults.test_clients import LOCAL, MESSAGES, Ask, ask, ask_http, ask_ollama
 from zwaif_hooks.messages import ChatRequest, FailureKind
 from zwaif_hooks.specs import hookimpl
 
@@ -17,9 +17,8 @@ __all__ = ["ask", "ask_http", "ask_ollama"]
 
 
 @pytest.fixture
-def guarded(guarded: Guarded) -> Guarded:
-    """Once it speaks, no pause of a busy machine is a stall."""
-    guarded.settings["API_FALLBACK_STALL_TIMEOUT"] = PATIENT
+def guarded(guarded: Guarded, server: FaultServer) -> Guarded:
+    hurry(guarded, server)
     return guarded
 
 
@@ -53,6 +52,7 @@ def test_the_local_model_wins_when_it_speaks_first(
     assert failure.kind is FailureKind.FIRST_TOKEN_TIMEOUT
     assert ask(server.address, stream) == LOCAL
     assert guarded.plugin.asked[1][1].kind is FailureKind.OPEN, "the next message does not wait again"
+    be_patient(guarded)
     server.fault = "healthy"
     server.release.set()
     assert guarded.plugin.recovered.wait(20.0), "a word to the probe is enough"
@@ -66,7 +66,6 @@ def test_a_local_answer_that_says_nothing_leaves_the_primary_its_chance(
         server.release.set()
         yield from ()
 
-    guarded.settings["API_FALLBACK_FIRST_TOKEN_TIMEOUT"] = 150.0
     server.fault = "late_but_alive"
     guarded.plugin.pieces = nothing
     assert ask_http(server.address, True) == REPLY

@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults.conftest import Guarded
 from tests.faults.server import HALF, REPLY, WORDS, FaultServer, Talk
-from tests.faults.test_clients import LOCAL, MESSAGES, PATIENT, Ask, ask, ask_http, ask_ollama
+from tests.faults.test_clients import LOCAL, MESSAGES, Ask, ask, ask_http, ask_ollama
 from zwaif_hooks.guards import ollama as guard
 from zwaif_hooks.guards import swap
 from zwaif_hooks.messages import FailureKind
@@ -20,11 +20,6 @@ ollama = pytest.importorskip("ollama")
 __all__ = ["ask", "ask_http", "ask_ollama"]
 STREAM = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 Play = Callable[[Talk], None]
-
-
-@pytest.fixture(autouse=True)
-def patient(guarded: Guarded) -> None:
-    guarded.settings["API_FALLBACK_FIRST_TOKEN_TIMEOUT"] = guarded.settings["API_FALLBACK_STALL_TIMEOUT"] = PATIENT
 
 
 def line(talk: Talk, **fields: Any) -> None:

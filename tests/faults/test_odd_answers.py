@@ -67,7 +67,6 @@ def test_an_explanation_that_does_not_end_is_not_waited_for(
         talk.wfile.flush()
         talk.be_silent()
 
-    guarded.settings["API_FALLBACK_FIRST_TOKEN_TIMEOUT"] = 1e6
     monkeypatch.setattr(server, "play", play)
     began = time.monotonic()
     assert ask_http(server.address, stream) == LOCAL

@@ -22,7 +22,9 @@ __all__ = ["ask_http", "ask_ollama"]
 
 
 @pytest.fixture(autouse=True)
-def primary_is_down(server: FaultServer) -> None:
+def primary_is_down(guarded: Guarded, server: FaultServer) -> None:
+    """The deadlines are those of the plugins."""
+    guarded.settings.update(API_FALLBACK_FIRST_TOKEN_TIMEOUT=15.0, API_FALLBACK_STALL_TIMEOUT=10.0)
     server.fault = "http_500"
 
 

@@ -19,10 +19,11 @@ PATIENT = Known(WAIT, WAIT)
 
 
 class Clock:
-    """The test says what time it is; a wait that is not fulfilled by an event is over when the test says so."""
+    """The test says what time it is; a wait that nothing fulfils is over when whoever is waited for is ``silent``."""
 
     def __init__(self) -> None:
         self.time = 0.0
+        self.silent = threading.Event()
         self.limits: list[float] = []
 
     def now(self) -> float:
@@ -35,10 +36,11 @@ class Clock:
         self.limits.append(timeout)
         if timeout <= 0:
             return predicate()
-        if condition.wait_for(predicate, WAIT if timeout > FINISHED_SECONDS else 0.05):
-            return True
-        self.time += timeout
-        return False
+        while not condition.wait_for(predicate, 0.01):
+            if self.silent.is_set():
+                self.time += timeout
+                return False
+        return True
 
 
 def pump_of(*chunks: Chunk | BaseException, clock: Clock | SystemClock | None = None) -> Pump:
@@ -97,6 +99,7 @@ def test_silence_behind_a_finish_reason_is_the_end() -> None:
 
     def held_open(_: Closers) -> Iterator[Chunk]:
         yield Chunk("a", reason="stop")
+        clock.silent.set()
         done.wait(WAIT)
 
     pump = Pump(held_open, clock)
@@ -127,8 +130,8 @@ def silent(started: threading.Event, ended: threading.Event) -> Callable[[Closer
 
 
 def test_no_text_within_the_limit() -> None:
-    ended = threading.Event()
-    pump = Pump(silent(threading.Event(), ended), Clock())
+    clock, ended = Clock(), threading.Event()
+    pump = Pump(silent(clock.silent, ended), clock)
     pump.start()
     assert pump.take(Known(0.5, 0.1)) == Chunk("")
     with pytest.raises(PrimaryError, match=r"no text within 0\.5 s") as caught:
@@ -139,14 +142,15 @@ def test_no_text_within_the_limit() -> None:
 
 
 def test_a_stop_in_the_middle_has_its_own_limit() -> None:
-    hang = threading.Event()
+    clock, hang = Clock(), threading.Event()
 
     def source(closers: Closers) -> Iterator[Chunk]:
         closers.add(hang.set)
         yield Chunk("word")
+        clock.silent.set()
         hang.wait(WAIT)
 
-    pump = Pump(source, Clock())
+    pump = Pump(source, clock)
     pump.start()
     assert pump.take(Known(15.0, 0.3)) == Chunk("word")
     with pytest.raises(PrimaryError, match=r"stopped for 0\.3 s") as caught:
