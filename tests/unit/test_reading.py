@@ -83,9 +83,7 @@ def test_everything_in_order_and_then_the_end_as_often_as_asked(clock: Clock) ->
 def test_it_runs_in_the_thread_that_waits(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[int] = []
     put_off: list[Callable[[], None]] = []
-    monkeypatch.setattr(
-        errands, "soon", put_off.append
-    )  # a busy machine may take the thread that waits away for longer
+    monkeypatch.setattr(errands, "soon", put_off.append)  # the machine may take this thread away for longer
 
     def script(talk: Talk) -> Iterator[Chunk]:
         threads.append(threading.get_ident())
