@@ -57,6 +57,43 @@ def make_parrot(target: Path, layers: int = 1, control: Mapping[str, int] = Mapp
     return target
 
 
+def make_forward_only(target: Path) -> Path:
+    """An LFM2 of two layers with random weights: one keeps a state of what it read, one keeps a cache."""
+    import gguf
+    import numpy as np
+
+    texts, kinds = _vocabulary(gguf)
+    writer = gguf.GGUFWriter(target, "lfm2")
+    writer.add_context_length(4096)
+    writer.add_embedding_length(64)
+    writer.add_block_count(2)
+    writer.add_feed_forward_length(128)
+    writer.add_head_count(4)
+    writer.add_head_count_kv([0, 2])
+    writer.add_shortconv_l_cache(3)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_freq_base(10_000.0)
+    writer.add_vocab_size(len(texts))
+    _write_tokenizer(writer, texts, kinds)
+    state = {"shortconv.conv": (64, 3), "shortconv.in_proj": (192, 64), "shortconv.out_proj": (64, 64)}
+    cache = {"attn_q": (64, 64), "attn_k": (32, 64), "attn_v": (32, 64), "attn_output": (64, 64)}
+    both = {"ffn_gate": (128, 64), "ffn_up": (128, 64), "ffn_down": (64, 128)}
+    norms = {"token_embd_norm": 64, "blk.1.attn_q_norm": 16, "blk.1.attn_k_norm": 16}
+    norms |= {f"blk.{layer}.{name}": 64 for layer in range(2) for name in ("attn_norm", "ffn_norm")}
+    shapes = {"token_embd": (len(texts), 64)}
+    shapes |= {f"blk.0.{name}": shape for name, shape in (state | both).items()}
+    shapes |= {f"blk.1.{name}": shape for name, shape in (cache | both).items()}
+    random = np.random.default_rng(1)
+    for name, shape in shapes.items():
+        writer.add_tensor(f"{name}.weight", random.standard_normal(shape, dtype=np.float32) * np.float32(0.1))
+    for name, width in norms.items():
+        writer.add_tensor(f"{name}.weight", np.ones(width, np.float32))
+    for write in (writer.write_header_to_file, writer.write_kv_data_to_file, writer.write_tensors_to_file):
+        write()
+    writer.close()
+    return target
+
+
 _LAYER: dict[str, Any] = {
     "attn_norm": _WIDE,
     "ffn_norm": _WIDE,

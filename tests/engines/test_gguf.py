@@ -442,3 +442,22 @@ def test_what_llama_cpp_cannot_run_is_told_with_its_reason(companion_gguf: Path,
     strange.write_bytes(data.replace(b"blk.1.attn_q", b"blk.1.attn_x"))
     with pytest.raises(ModelError, match=r"cannot be loaded \(.*'blk.1.attn_q.weight' not found\)"):
         loaded(strange)
+
+
+def test_a_model_that_cannot_go_back_reads_only_what_is_new(tmp_path: Path) -> None:
+    """What Z-Waif tells before the newest words is gone in the next prompt. Other models forget just that."""
+    engine = loaded(gguf_models.make_forward_only(tmp_path / "lfm2.gguf"))
+    history, reused = "A long talk. " * 60, []
+    for turn in range(4):
+        stats = GenerationStats()
+        say(engine, f"{history}[{turn} o'clock] How are you, {turn}?", stats, max_tokens=4)
+        assert stats.prefilled_tokens == stats.prompt_tokens > 700
+        reused.append(stats.reused_tokens / stats.prompt_tokens)
+        history += f"How are you, {turn}? I am well, thank you. "
+    assert reused[0] == 0
+    assert all(share > 0.6 for share in reused[1:]), reused
+    ahead, stats = GenerationStats(), GenerationStats()
+    say(engine, history, ahead, max_tokens=0)
+    say(engine, f"{history}[5 o'clock] Good night.", stats, max_tokens=4)
+    assert stats.reused_tokens >= ahead.prompt_tokens - 4
+    engine.unload()

@@ -24,9 +24,10 @@ from tests.unit.models_made import (
     write_safetensors,
 )
 from zwaif_fallback.models import found, known, places, walk
-from zwaif_fallback.models.facts import GGUF, SAFETENSORS, ModelFacts
+from zwaif_fallback.models.facts import GGUF, PART, SAFETENSORS, ModelFacts
 from zwaif_fallback.models.found import Findings, FoundModel, find_models
 from zwaif_fallback.models.gguf_facts import read_gguf
+from zwaif_fallback.models.memory import copies_of_state, gguf_cache
 from zwaif_fallback.models.places import Machine, own_folders
 from zwaif_fallback.models.served import served_model, served_name
 
@@ -281,6 +282,78 @@ def test_broken_downloads_say_so(home: Path) -> None:
 def test_per_layer_heads_are_added_up(home: Path) -> None:
     write_gguf(home / "m" / "x.gguf", {**LLAMA, "llama.attention.head_count_kv": [2, 0, 4]})
     assert only(look(home, None, str(home / "m"))).facts.shape.cached_numbers == 6 * (8 + 8)
+
+
+BARE = {key: value for key, value in LLAMA.items() if not key.startswith(("llama.", "general.architecture"))}
+HEADS = {"attention.head_count": 8, "attention.key_length": 16, "attention.value_length": 16}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "told", "numbers", "windowed", "state", "forward_only"),
+    [
+        ("qwen3", {"block_count": 4, "attention.head_count_kv": 2}, 4 * 2 * 32, 0, 0, False),
+        (  # Three layers in four keep a state; the last one only guesses at further tokens, and is not loaded.
+            "qwen35",
+            {
+                "block_count": 9,
+                "attention.head_count_kv": 2,
+                "full_attention_interval": 4,
+                "nextn_predict_layers": 1,
+                "ssm.state_size": 128,
+                "ssm.inner_size": 256,
+            },
+            2 * 2 * 32,
+            0,
+            6 * 128 * 256 * 4,
+            True,
+        ),
+        (
+            "lfm2",
+            {"block_count": 4, "attention.head_count_kv": [0, 2, 0, 2], "shortconv.l_cache": 3},
+            2 * 2 * 32,
+            0,
+            0,
+            True,
+        ),
+        (
+            "gemma3",
+            {"block_count": 12, "attention.head_count_kv": 1, "attention.sliding_window": 512},
+            2 * 32,
+            10 * 32,
+            0,
+            False,
+        ),
+        (  # The last two layers take the caches of others.
+            "gemma4",
+            {
+                "block_count": 6,
+                "attention.head_count_kv": 1,
+                "attention.sliding_window": 512,
+                "attention.sliding_window_pattern": [True, True, False, True, True, False],
+                "attention.key_length_swa": 4,
+                "attention.value_length_swa": 4,
+                "attention.shared_kv_layers": 2,
+            },
+            32,
+            3 * 8,
+            0,
+            False,
+        ),
+        ("mistral3", {"block_count": 4, "attention.sliding_window": 512}, 4 * 8 * 32, 0, 0, False),
+    ],
+)
+def test_what_a_model_keeps_of_a_prompt(
+    architecture: str, told: dict[str, Any], numbers: int, windowed: int, state: int, forward_only: bool, home: Path
+) -> None:
+    own = {f"{architecture}.{key}": value for key, value in {**HEADS, **told, "context_length": 8192}.items()}
+    write_gguf(home / "m" / "x.gguf", {**BARE, "general.architecture": architecture, **own})
+    facts = only(look(home, None, str(home / "m"))).facts
+    assert facts.usable, facts.problem
+    shape = facts.shape
+    assert (shape.cached_numbers, shape.windowed_numbers) == (numbers, windowed)
+    assert (shape.state, shape.forward_only) == (state, forward_only)
+    assert shape.cached(8192) == numbers * 8192 + windowed * (512 + PART)
+    assert gguf_cache(shape, 8192) == 2 * shape.cached(8192) + state * (1 + copies_of_state(shape))
 
 
 # --- bad folders ------------------------------------------------------------------------------------------------------

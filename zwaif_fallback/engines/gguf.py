@@ -19,7 +19,7 @@ from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel
 from zwaif_fallback.engines.gguf_plan import GgufPlan, gguf_in, make_plan
 from zwaif_fallback.engines.gguf_reply import Again, CannotHeal, Reply
 from zwaif_fallback.engines.gguf_request import advice_in, clean, grammar_for, sampling_of
-from zwaif_fallback.engines.gguf_server import LlamaServer, cards, library
+from zwaif_fallback.engines.gguf_server import READ_AT_ONCE, LlamaServer, cards, library
 from zwaif_fallback.engines.healing import torn_end
 from zwaif_fallback.errors import EngineError, ModelTooBig
 from zwaif_fallback.hardware import memory_now
@@ -34,6 +34,11 @@ logger = logging.getLogger(__name__)
 _FAMILY_OF_ARCHITECTURE = {"phi2": "phi"}
 _PART = 256
 """Tokens that are read ahead between two rests."""
+_WAYSTATIONS = (1024, 256)
+"""Tokens before a prompt's end where a model that cannot go back keeps its state: before the newest turn and what
+Z-Waif tells in it, which the next prompt has no longer."""
+_COPIES = (READ_AT_ONCE, 4)
+"""Tokens before a prompt's end where llama.cpp copies the state of such a model."""
 
 
 def _quiet(line: str) -> None:
@@ -51,7 +56,9 @@ class GgufEngine:
         """Text of the token that llama.cpp itself puts before each prompt; empty where it puts none."""
         self._known: list[int] = []
         """The last prompt's tokens: at least so much of it llama.cpp need not read again."""
-        self._rests = False
+        self._rests = self._forward_only = False
+        self._kept: list[int] = []
+        """Places in the last prompt where llama.cpp has kept a copy of the state."""
         self._cancelled = threading.Event()
 
     def prepare(self, options: LoadOptions) -> None:
@@ -67,6 +74,7 @@ class GgufEngine:
         self._server, plan = _start(plan, options, progress)
         self._window = plan.window
         self._rests = not plan.gpu_layers
+        self._forward_only = plan.facts.shape.forward_only
         self._info = self._describe_model(options, plan)
         return LoadedModel(
             info=self._info,
@@ -149,6 +157,7 @@ class GgufEngine:
             raise CannotHeal("the window is full")
         stats.prompt_tokens = len(tokens)
         stops, again = StopFilter(generation.stop), Again(torn)
+        reused = self._stop_on_the_way(generation, tokens, stats, cancelled)
         reply = Reply(self._loaded(), self._request(generation, tokens, torn), stats, cancelled)
         before = 0
         try:
@@ -171,6 +180,7 @@ class GgufEngine:
             raise
         finally:
             reply.stop()
+            stats.reused_tokens = min(stats.reused_tokens, reused)
 
     def _read_ahead(self, generation: Generation, stats: GenerationStats, cancelled: threading.Event) -> None:
         """Read the prompt, say nothing.
@@ -184,10 +194,7 @@ class GgufEngine:
         start = _common_prefix(self._known, tokens) if self._rests else len(tokens)
         for end in [*range(start + _PART, len(tokens), _PART), len(tokens)]:
             began = time.monotonic()
-            reply = Reply(self._loaded(), self._request(generation, tokens[:end], ""), stats, cancelled)
-            for _ in reply.pieces():
-                pass
-            reply.stop()
+            self._read(generation, tokens[:end], stats, cancelled)
             reused = reused or stats.reused_tokens
             if self._rests and end < len(tokens):
                 cancelled.wait(time.monotonic() - began)
@@ -196,9 +203,43 @@ class GgufEngine:
         stats.reused_tokens = reused
         stats.finish_reason = "cancelled" if cancelled.is_set() else "length"
 
+    def _stop_on_the_way(
+        self, generation: Generation, tokens: list[int], stats: GenerationStats, cancelled: threading.Event
+    ) -> int:
+        """Read most of a long prompt by itself where the model cannot go back: llama.cpp keeps a copy of the state
+        wherever a prompt ends, and without one the next prompt would be read from its first token on.
+
+        Returns:
+            How many tokens were known before, at most.
+        """
+        reused = len(tokens)
+        if not self._forward_only:
+            return reused
+        common = _common_prefix(self._known, tokens)
+        kept = max((place for place in self._kept if place <= common), default=0)
+        for before_end in _WAYSTATIONS:
+            end = len(tokens) - before_end
+            if end > kept + _PART and not cancelled.is_set():
+                stats.prompt_tokens = kept = end
+                self._read(generation, tokens[:end], stats, cancelled)
+                reused = min(reused, stats.reused_tokens)
+        stats.prompt_tokens, stats.finish_reason = len(tokens), ""
+        return reused
+
+    def _read(
+        self, generation: Generation, tokens: list[int], stats: GenerationStats, cancelled: threading.Event
+    ) -> None:
+        silent = replace(generation, max_tokens=0)
+        reply = Reply(self._loaded(), self._request(silent, tokens, ""), stats, cancelled)
+        for _ in reply.pieces():
+            pass
+        reply.stop()
+
     def _request(self, generation: Generation, tokens: list[int], torn: str) -> dict[str, Any]:
         if not tokens:
             raise EngineError("The prompt is empty: there is nothing to go on from.")
+        common = _common_prefix(self._known, tokens)
+        self._kept = [place for place in self._kept if place <= common] + [len(tokens) - back for back in _COPIES]
         self._known = tokens
         room = self._window - len(tokens)
         if room <= 0:

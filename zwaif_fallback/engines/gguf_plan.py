@@ -13,7 +13,7 @@ from zwaif_fallback.models.facts import ModelFacts
 from zwaif_fallback.models.gguf_facts import is_later_part
 from zwaif_fallback.models.gguf_header import is_gguf
 from zwaif_fallback.models.known import gguf_facts_of
-from zwaif_fallback.models.memory import GGUF_PROGRAM, planned_window
+from zwaif_fallback.models.memory import GGUF_PROGRAM, gguf_cache, planned_window
 
 LEAST_WINDOW = 512
 """Tokens below which there is no room for a persona and a reply."""
@@ -22,8 +22,6 @@ CARD_RESERVE = 512 * 1024 * 1024
 """Bytes of a card that stay free: its own context and what llama.cpp computes in."""
 _STEP = 256
 """llama.cpp makes windows in steps of so many tokens."""
-_CACHED_NUMBER = 2
-"""Bytes: the KV cache is kept in float16."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ def make_plan(options: LoadOptions, cards: Sequence[Card], ram_free: int) -> Ggu
     window = wish
     if share < 1.0:
         window = _window_in_ram(options, facts, wish, ram_free, 1.0 - share, notes)
-    memory = facts.weights + _cache(facts, window)
+    memory = facts.weights + gguf_cache(facts.shape, window)
     return GgufPlan(path, facts, window, layers, memory, tuple(notes))
 
 
@@ -135,10 +133,6 @@ def gguf_fits(options: LoadOptions, ram_free: int) -> bool:
     return True
 
 
-def _cache(facts: ModelFacts, window: int) -> int:
-    return facts.shape.cached_numbers * _CACHED_NUMBER * window
-
-
 def _layers_on_cards(
     options: LoadOptions, facts: ModelFacts, cards: Sequence[Card], window: int, notes: list[str]
 ) -> int:
@@ -152,11 +146,11 @@ def _layers_on_cards(
             )
         return 0
     room = sum(max(0, card.free - CARD_RESERVE) for card in cards)
-    if facts.weights + _cache(facts, window) <= room:
+    if facts.weights + gguf_cache(facts.shape, window) <= room:
         return ALL_LAYERS
     blocks = facts.shape.layers or 1
     # The table of words stays with the processor; the output layer is taken for one more.
-    each = (facts.weights + _cache(facts, window)) / (blocks + 1)
+    each = (facts.weights + gguf_cache(facts.shape, window)) / (blocks + 1)
     layers = min(blocks, int(room / each))
     names = " and ".join(card.name for card in cards)
     notes.append(
@@ -171,13 +165,15 @@ def _window_in_ram(
     options: LoadOptions, facts: ModelFacts, wish: int, ram_free: int, share: float, notes: list[str]
 ) -> int:
     """The largest window up to ``wish`` whose cache fits beside ``share`` of the model."""
-    each = facts.shape.cached_numbers * _CACHED_NUMBER * share
+    longest, shorter = (gguf_cache(facts.shape, tokens) * share for tokens in (wish, wish // 2))
     room = ram_free - GGUF_PROGRAM - facts.weights * share
-    if room >= each * wish:
+    if room >= longest:
         return wish
-    window = int(room / each) // _STEP * _STEP if room > 0 else 0
+    each = (longest - shorter) / (wish - wish // 2)
+    room -= longest - each * wish
+    window = int(room / max(each, 1)) // _STEP * _STEP if room > 0 else 0
     if window < min(LEAST_WINDOW, wish):
-        needed = facts.weights * share + GGUF_PROGRAM + each * min(LEAST_WINDOW, wish)
+        needed = facts.weights * share + GGUF_PROGRAM + longest - each * max(0, wish - LEAST_WINDOW)
         raise ModelTooBig(
             f"{options.model} needs {needed / 1e9:.1f} GB of memory, {ram_free / 1e9:.1f} GB are free. Close other "
             "programs, or choose a smaller model, for example TinyLlama/TinyLlama-1.1B-Chat-v1.0."

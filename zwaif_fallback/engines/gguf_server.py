@@ -28,6 +28,7 @@ from zwaif_fallback.engines.gguf_plan import Card, GgufPlan
 from zwaif_fallback.engines.leaving import before_leaving
 from zwaif_fallback.errors import EngineError, ModelError, ModelTooBig
 from zwaif_fallback.installing import GGUF_ENGINE, remedy_for
+from zwaif_fallback.models.memory import copies_of_state
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +37,6 @@ READ_AT_ONCE = 64
 READ_AT_ONCE_ON_CARD = 512
 OTHER_PROMPTS_MIB = 256
 """RAM for the KV caches of other prompts, a summary's beside the chat's. llama.cpp's own default is 8 GiB."""
-OTHER_STATES = 8
-"""Copies of the state that models with a sliding window need for going back; each is a few percent of their cache."""
 _PATIENCE = 60.0
 """Seconds for an answer of the tokenizer, which needs milliseconds."""
 _LOG_SECONDS = 2.0
@@ -198,7 +197,7 @@ def _parameters(plan: GgufPlan, options: LoadOptions) -> Any:
     params.verbosity = 1
     params.n_batch = params.n_ubatch = READ_AT_ONCE_ON_CARD if plan.gpu_layers else READ_AT_ONCE
     params.cache_ram_mib = OTHER_PROMPTS_MIB
-    params.n_ctx_checkpoints = OTHER_STATES
+    params.n_ctx_checkpoints = copies_of_state(plan.facts.shape)
     if options.threads > 0:
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
     if not plan.gpu_layers:

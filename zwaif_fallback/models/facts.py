@@ -8,6 +8,8 @@ from zwaif_fallback.models.walk import printable
 
 GGUF, SAFETENSORS = "GGUF", "safetensors"
 _LONGEST_TEXT = 300
+PART = 512
+"""Tokens that llama.cpp keeps beyond a sliding window at most: those that it reads at once."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,13 @@ class Shape:
     layers: int = 0
     cached_numbers: int = 0
     """In the KV cache for each token, all layers together: keys and values of every key-value head."""
+    windowed_numbers: int = 0
+    """The same in the layers that look back over :attr:`sliding_window` tokens only, and keep no more."""
+    sliding_window: int = 0
+    state: int = 0
+    """Bytes that the other kind of layers keep of all that was read, however long (Mamba, DeltaNet, convolutions)."""
+    forward_only: bool = False
+    """Whether there are such layers: what they kept of a prompt cannot be taken back to an earlier place in it."""
     hidden: int = 0
     """Width of the model."""
     vocabulary: int = 0
@@ -24,6 +33,10 @@ class Shape:
     """Parameters that 4-bit loading shrinks (transformers only)."""
     sorted_anew: int = 0
     """Bytes that llama.cpp keeps twice on a processor: as they are in the file, and in the order it computes in."""
+
+    def cached(self, window: int) -> int:
+        """Numbers in the cache of a window of so many tokens."""
+        return self.cached_numbers * window + self.windowed_numbers * min(window, self.sliding_window + PART)
 
 
 @dataclass(frozen=True)

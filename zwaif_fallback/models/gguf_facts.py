@@ -22,6 +22,9 @@ _SORTED_ANEW = (2, 10, 12, 20)
 """Q4_0, Q2_K, Q4_K and IQ4_NL: https://github.com/ggml-org/llama.cpp/blob/master/ggml/src/ggml-cpu/repack.cpp."""
 _PART_WORK = 100
 """Of :class:`Work`, to see whether a part is there."""
+_EVERY_LOOKS_FAR = {"gemma2": 2, "gemma3": 6}
+"""One layer in so many has no sliding window: https://github.com/ggml-org/llama.cpp/tree/master/src/models."""
+_FORWARD_ONLY = ("ssm.state_size", "shortconv.l_cache", "wkv.head_size")
 _ONLY_OLLAMA = ("mllama", "gptoss", "qwen25vl")
 """Architectures under a name that only Ollama's own engine knows."""
 
@@ -131,9 +134,17 @@ def _shape(header: GgufHeader, headers: list[GgufHeader]) -> Shape:
     head = hidden // heads if heads else 0
     wide = number("attention.key_length") or head
     tall = number("attention.value_length") or head
+    narrow = (number("attention.key_length_swa") or wide) + (number("attention.value_length_swa") or tall)
+    kept = _heads_of_layers(header, architecture, layers)
+    slides = _sliding_layers(header, architecture, layers)
+    lasting = kept.count(0) or layers if number("ssm.state_size") else 0
     return Shape(
         layers=layers,
-        cached_numbers=_cached_heads(header, architecture, layers) * (wide + tall),
+        cached_numbers=sum(one for one, slid in zip(kept, slides, strict=False) if not slid) * (wide + tall),
+        windowed_numbers=sum(one for one, slid in zip(kept, slides, strict=False) if slid) * narrow,
+        sliding_window=number("attention.sliding_window"),
+        state=lasting * number("ssm.state_size") * number("ssm.inner_size") * 4,
+        forward_only=any(map(number, _FORWARD_ONLY)),
         hidden=hidden,
         vocabulary=header.count("tokenizer.ggml.tokens"),
         sorted_anew=sum(_sorted_anew(tensor) for each in headers for tensor in each.tensors),
@@ -144,12 +155,35 @@ def _sorted_anew(tensor: Tensor) -> int:
     return tensor.size if tensor.ggml_type in _SORTED_ANEW and not tensor.name.startswith("token_embd") else 0
 
 
-def _cached_heads(header: GgufHeader, architecture: str, layers: int) -> int:
-    """Key-value heads of all layers; a list has one number for each layer, zero for those without a cache."""
+def _heads_of_layers(header: GgufHeader, architecture: str, layers: int) -> list[int]:
+    """Key-value heads whose cache each layer keeps: none of those that keep a state, or share another layer's.
+
+    A list has one number for each layer. What only guesses at further tokens is not loaded.
+    """
+
+    def number(key: str) -> int:
+        return header.number(f"{architecture}.{key}")
+
     key = f"{architecture}.attention.head_count_kv"
     if isinstance(header.metadata.get(key), tuple):
-        return sum(header.numbers(key))
-    return layers * (header.number(key) or header.number(f"{architecture}.attention.head_count"))
+        heads = header.numbers(key)
+    else:
+        heads = [header.number(key) or number("attention.head_count")] * layers
+    heads = heads[: max(0, layers - number("nextn_predict_layers") - number("attention.shared_kv_layers"))]
+    if interval := number("full_attention_interval"):
+        heads = [one if place % interval == 0 else 0 for place, one in enumerate(heads, 1)]
+    return heads
+
+
+def _sliding_layers(header: GgufHeader, architecture: str, layers: int) -> list[bool]:
+    """Which layers look back over a window only; where nobody says so, none."""
+    if not header.number(f"{architecture}.attention.sliding_window"):
+        return [False] * layers
+    told = header.numbers(f"{architecture}.attention.sliding_window_pattern")
+    if len(told) == layers > 1:
+        return [bool(one) for one in told]
+    period = _EVERY_LOOKS_FAR.get(architecture, 0)
+    return [bool(period) and place % period != 0 for place in range(1, layers + 1)]
 
 
 def _incomplete(parts: list[Path], headers: list[GgufHeader]) -> str:

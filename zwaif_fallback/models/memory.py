@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zwaif_fallback.models.facts import GGUF, ModelFacts
+from zwaif_fallback.models.facts import GGUF, ModelFacts, Shape
 
 MB = 1_000_000
 TORCH_PROGRAM = 370 * MB
@@ -16,6 +16,8 @@ GGUF_PROGRAM = 40 * MB
 """The same with llama.cpp, which needs no torch."""
 GGUF_WORKING = 15 * MB
 """llama.cpp's buffers while it reads a part of a prompt."""
+MOST_COPIES = 128 * MB
+"""What copies of a state may take, as far as there is a choice."""
 CUDA_PROGRAM = 500 * MB
 """What a card gives to every program that computes on it (its context and libraries)."""
 _WIDTH = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
@@ -68,13 +70,23 @@ def planned_window(facts: ModelFacts, wanted: int = 0) -> int:
     return min(window, wanted) if wanted else min(window, MOST_WINDOW)
 
 
+def gguf_cache(shape: Shape, window: int) -> int:
+    """Bytes that llama.cpp keeps of what was read: its cache in float16, and states with copies to go back to."""
+    return shape.cached(window) * 2 + shape.state * (1 + copies_of_state(shape))
+
+
+def copies_of_state(shape: Shape) -> int:
+    """How often a state is kept as it was at an earlier place: four are needed from one turn to the next."""
+    return max(4, min(8, MOST_COPIES // max(shape.state, 1)))
+
+
 def need(facts: ModelFacts, plan: Plan, window: int) -> Need:
     """Peak memory with a full window, in bytes, on the device of ``plan``."""
     return _gguf(facts, plan, window) if facts.format == GGUF else _transformers(facts, plan, window)
 
 
 def _gguf(facts: ModelFacts, plan: Plan, window: int) -> Need:
-    cache = facts.shape.cached_numbers * window * 2
+    cache = gguf_cache(facts.shape, window)
     if plan.device == "cuda":
         return Need(facts.weights, cache, GGUF_WORKING, CUDA_PROGRAM)
     # On a processor llama.cpp sorts some kinds of weights anew and leaves the file mapped, so both are counted.
