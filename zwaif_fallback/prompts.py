@@ -83,7 +83,7 @@ FORMATS: dict[str, Format] = {
 
 # Tokens that open or close a turn in widespread templates; one that a template uses must never be read aloud.
 _TURN_MARKS = ("<|im_start|>", "<|im_end|>", "<|eot_id|>", "<|start_header_id|>", "<start_of_turn>", "<end_of_turn>",
-               "<|user|>", "<|end|>", "[INST]")  # fmt: skip
+               "<|turn>", "<turn|>", "<|user|>", "<|end|>", "[INST]")  # fmt: skip
 
 
 _UNTHINKING = {"enable_thinking": False, "thinking": False, "reasoning_effort": "low"}

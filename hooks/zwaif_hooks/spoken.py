@@ -27,8 +27,8 @@ SUSPICIOUS = tuple(
 )
 """How thoughts begin where the template has opened them, so that only their end is marked. Held until it is known."""
 _THOUGHTS = "think|thinking|thought|reasoning"
-_OPEN = re.compile(rf"<(?:{_THOUGHTS})>|\[THINK\]|◁think▷", re.IGNORECASE)
-_CLOSE = re.compile(rf"</(?:{_THOUGHTS})>|\[/THINK\]|◁/think▷", re.IGNORECASE)
+_OPEN = re.compile(rf"<(?:{_THOUGHTS})>|\[THINK\]|◁think▷|<\|channel>(?:{_THOUGHTS})", re.IGNORECASE)
+_CLOSE = re.compile(rf"</(?:{_THOUGHTS})>|\[/THINK\]|◁/think▷|<channel\|>", re.IGNORECASE)
 _OVER = re.compile(rf"{_CLOSE.pattern}|assistantfinal|<\|channel\|>final<\|message\|>", re.IGNORECASE)
 _BEGUN = re.compile(
     rf"\s*(?:(?P<mark>{_OPEN.pattern})|<\|channel\|>(?P<channel>{'|'.join(CHANNELS)})[^<]*<\|message\|>"
@@ -39,11 +39,13 @@ _BEGUN = re.compile(
 _LONGEST_END = 40
 _TOKEN = re.compile(
     rf"{_OPEN.pattern}|{_CLOSE.pattern}|<\|[a-z_]{{1,30}}\|>|<｜[^｜<>\n]{{1,40}}｜>|</?s>|\[/?INST\]"
-    r"|<(?:eos|bos|start_of_turn|end_of_turn)>",
+    r"|<(?:eos|bos|start_of_turn|end_of_turn)>|<\|turn>|<turn\|>",
     re.IGNORECASE,
 )
 _BEGUN_TOKEN = re.compile(
-    r"(?:<(?:/?[a-z_]{0,14}|\|[a-z_]{0,30}\|?|｜[^｜<>\n]{0,40}｜?)|\[/?[a-z]{0,5}|◁/?[a-z]{0,5})\Z", re.IGNORECASE
+    r"(?:<(?:/?[a-z_]{0,14}\|?|\|[a-z_]{0,30}\|?|\|channel>[a-z]{0,8}|｜[^｜<>\n]{0,40}｜?)"
+    r"|\[/?[a-z]{0,5}|◁/?[a-z]{0,5})\Z",
+    re.IGNORECASE,
 )
 _NOTHING = frozenset({"<|message|>", "<|end_header_id|>", "<s>", "<bos>", "<|begin_of_text|>", "[/INST]"})
 """Tokens that end nothing: they are left out. Each other one is the end of a reply that has begun."""
