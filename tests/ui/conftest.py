@@ -11,7 +11,7 @@ import pytest
 from tests.ui.scripted import ENV, ScriptedDownload, ScriptedService, found
 from zwaif_fallback.hardware import Memory
 from zwaif_fallback.models.fit import Abilities
-from zwaif_fallback.models.found import Findings
+from zwaif_fallback.models.found import Findings, FoundModel
 from zwaif_fallback.outages import Outages
 from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.ui.shelf import Shelf
@@ -54,8 +54,14 @@ def outages() -> Outages:
 
 
 @pytest.fixture
-def shelf(host: Any, tmp_path: Path) -> Shelf:
-    """One model was found: a GGUF file of Ollama's, outside every model folder, on a machine with 8 GB free."""
-    findings = Findings([found(tmp_path / "ollama" / "blobs")])
+def models(tmp_path: Path) -> list[FoundModel]:
+    """What is found: a GGUF file of Ollama's, outside every model folder."""
+    return [found(tmp_path / "ollama" / "blobs")]
+
+
+@pytest.fixture
+def shelf(host: Any, models: list[FoundModel]) -> Shelf:
+    """On a machine with 8 GB free."""
+    findings = Findings(models)
     memory = Memory(16_000_000_000, 8_000_000_000)
     return Shelf(host.settings, host.tree, lambda *_: findings, lambda: memory, lambda: Abilities(gguf=True))

@@ -24,6 +24,7 @@ CHROMIUM = os.environ.get("ZWAIF_TEST_CHROMIUM") or shutil.which("chromium") or 
 from tests.ui.pages import page  # noqa: E402  (after the skips)
 from tests.ui.scripted import ENV, ScriptedDownload, ScriptedService, loaded  # noqa: E402
 from zwaif_fallback import ui  # noqa: E402
+from zwaif_fallback.models.found import FoundModel  # noqa: E402
 from zwaif_fallback.outages import Outages  # noqa: E402
 from zwaif_fallback.settings import SETTINGS  # noqa: E402
 from zwaif_fallback.ui.shelf import Shelf  # noqa: E402
@@ -178,6 +179,24 @@ def test_gguf_model_of_our_own_list_is_taken(window: Window, download: ScriptedD
     button(here, "Load Model").click()
     expect(section(here)).to_contain_text("Downloading Llama 3.2 3B Instruct: 0.50 of 2.00 GB")
     assert download.asked == ["bartowski/Llama-3.2-3B-Instruct-GGUF:Llama-3.2-3B-Instruct-Q4_K_M.gguf"]
+
+
+def test_who_has_nothing_is_offered_the_best_first(
+    window: Window, shelf: Shelf, models: list[FoundModel], service: ScriptedService, download: ScriptedDownload
+) -> None:
+    models.clear()
+    service.automatic, best = True, shelf.recommended()
+    assert best is not None
+    here = window()
+    expect(here.get_by_label("Fallback Model")).to_have_value("Automatic: no model on this computer yet")
+    expect(section(here)).to_contain_text("Load Model brings the one that suits it best")
+    expect(section(here)).to_contain_text(best.name)
+    here.get_by_label("Fallback Model").click()
+    expect(here.get_by_role("option").nth(1)).to_contain_text(f"Recommended: {best.title}, {best.quality}")
+    here.get_by_label("Fallback Model").press("Escape")
+    button(here, "Load Model").click()
+    expect(section(here)).to_contain_text(f"Downloading {best.title}")
+    assert download.asked == [best.name]
 
 
 def test_model_that_is_none_is_refused_at_the_list(window: Window, service: ScriptedService) -> None:

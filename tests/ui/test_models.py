@@ -334,6 +334,19 @@ def test_load_while_automatic_with_nothing_here_brings_what_suits(
     assert (download.asked, service.loads, shelf.chosen) == ([best.name], [(best.name, False)], "auto")
 
 
+def test_without_the_engine_the_best_is_named_first_all_the_same(host: Any, service: ScriptedService) -> None:
+    memory = Memory(16 * 10**9, 8 * 10**9)
+    shelf = Shelf(host.settings, host.tree, lambda *_: Findings(), lambda: memory, lambda: Abilities(gguf=False))
+    panel = ui.Panel(host, service, shelf=shelf, download=ScriptedDownload())
+    told = lines(panel.models.info("auto"))
+    assert told[0].startswith("The best for this computer, ")
+    assert told[0].endswith(", needs one more package: pip install xllamacpp.")
+    assert "TinyLlama" not in told[0]
+    assert told[1] == "No model is on this computer yet. Load Model brings one that runs without it (2.2 GB):"
+    small = Shelf(host.settings, host.tree, lambda *_: Findings(), lambda: Memory(4 * 10**9, 1), shelf._abilities)
+    assert "needs one more package" in ui.Panel(host, service, shelf=small).models.load("auto")[1]
+
+
 def test_load_that_is_refused_says_so(panel: ui.Panel, shelf: Shelf, service: ScriptedService) -> None:
     service.refusal = ModelNotFound("It has no weights. Put .safetensors files there.")
     assert lines(panel.models.load(the_found_one(shelf))[1]) == [f"\u26a0 {service.refusal}"]

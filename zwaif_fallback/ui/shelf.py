@@ -189,7 +189,7 @@ class Shelf:
         from zwaif_fallback.models.recommended import with_engine
 
         offer = with_engine(self._wishes(), self.free_memory(), self._abilities())
-        return f"The best for this computer, {offer.title}, {NO_ENGINE}" if offer else ""
+        return f"The best for this computer, {offer.title}, {NO_ENGINE}." if offer else ""
 
     def fit(self, name: str) -> Fit | None:
         """How a model fits into the memory that is free now; None where nobody knows its size."""
