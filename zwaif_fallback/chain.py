@@ -24,6 +24,7 @@ from zwaif_fallback.last_words import LastWords
 from zwaif_fallback.moods import hotter, sampling_for
 from zwaif_fallback.pieces import Pieces
 from zwaif_fallback.replies import Reply
+from zwaif_fallback.shared import Shared
 from zwaif_fallback.stops import StopFilter
 from zwaif_hooks.chunks import Closers
 from zwaif_hooks.host import log
@@ -73,8 +74,9 @@ class Remote(Protocol):
 class Tier(Protocol):
     """One who may answer."""
 
-    def speak(self, request: ChatRequest, begun: str) -> tuple[str, Iterator[str]]:
-        """Name and pieces of the reply; ``begun`` is what Z-Waif has of it already.
+    def speak(self, request: ChatRequest, begun: str, closers: Closers) -> tuple[str, Iterator[str]]:
+        """Name and pieces of the reply; ``begun`` is what Z-Waif has of it already. Who waits here for what takes long
+        is woken when ``closers`` are closed.
 
         Raises:
             FallbackError: cannot answer; the text is for the user. The pieces may raise it too, at any point.
@@ -107,7 +109,7 @@ class Chain:
             said = problem = ""
             pieces: Iterator[str] = iter(())
             try:
-                name, pieces = tier.speak(request, begun)
+                name, pieces = tier.speak(request, begun, closers)
                 closers.add(getattr(pieces, "close", bool))
                 with contextlib.closing(_from_first_word(_without_leading_space(pieces, bool(begun)))) as source:
                     for piece in source:
@@ -269,7 +271,7 @@ class RemoteTier:
         self._see = see
         self._habit = habit
 
-    def speak(self, request: ChatRequest, begun: str) -> tuple[str, Iterator[str]]:
+    def speak(self, request: ChatRequest, begun: str, closers: Closers) -> tuple[str, Iterator[str]]:
         """Another server knows no more of the character and sees no more pictures than a local model does."""
         request = self._see(request)
         return self._name, Pieces(partial(self._heard, request, begun))
@@ -313,7 +315,8 @@ def _joined(pieces: Iterator[str], joiner: Joiner | LastWordJoiner) -> Iterator[
 
 
 class LocalTier:
-    """The local model. ``ready`` loads it where needed (blocking) and says which it is."""
+    """The local model. ``ready`` loads it where needed (blocking) and says which it is; a load goes on for the next
+    reply where the one that began it is given up."""
 
     def __init__(
         self,
@@ -328,7 +331,7 @@ class LocalTier:
         """``longest`` (tokens) and ``temperature`` overrule the request where they are not 0.
         ``see`` puts a picture into words where it can."""
         self._model = model
-        self._ready = ready
+        self._ready = Shared(ready)
         self._format_prompt = format_prompt
         self._longest = longest
         self._say = say
@@ -336,8 +339,8 @@ class LocalTier:
         self._see = see
         self._history = History()
 
-    def speak(self, request: ChatRequest, begun: str) -> tuple[str, Iterator[str]]:
-        loaded = self._ready()
+    def speak(self, request: ChatRequest, begun: str, closers: Closers) -> tuple[str, Iterator[str]]:
+        loaded = self._ready.result(closers)
         request = self._see(request)  # afterwards: the model that replies has the first claim on the memory
         stats: list[GenerationStats] = []
         return loaded.info.name, Counted(Pieces(partial(self._through_a_restart, request, begun, loaded, stats)), stats)
@@ -368,7 +371,7 @@ class LocalTier:
             return
         except (WorkerDied, WorkerHung) as error:
             self._say(f"{error} Starting it again.")
-        yield from self._fresh(request, begun + text, self._ready(), stats, closers)
+        yield from self._fresh(request, begun + text, self._ready.result(closers), stats, closers)
 
     def _fresh(
         self, request: ChatRequest, begun: str, loaded: LoadedModel, stats: list[GenerationStats], closers: Closers
@@ -466,7 +469,7 @@ class LastTier:
     def __init__(self, words: LastWords) -> None:
         self._words = words
 
-    def speak(self, request: ChatRequest, begun: str) -> tuple[str, Iterator[str]]:
+    def speak(self, request: ChatRequest, begun: str, closers: Closers) -> tuple[str, Iterator[str]]:
         if begun.strip():
             return LAST_WORDS, Counted(iter([self._words.ending(begun)]))
         return LAST_WORDS, Counted(iter([self._words.line(request.purpose, request.recent_replies)]))

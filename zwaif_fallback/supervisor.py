@@ -18,6 +18,7 @@ from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel
 from zwaif_fallback.engines.model_files import find_in_cache, is_path
 from zwaif_fallback.errors import EngineError, FallbackError, ModelError, WorkerDied, WorkerHung
 from zwaif_fallback.pieces import Pieces
+from zwaif_fallback.shared import Shared
 from zwaif_fallback.turns import Turn, Turns
 from zwaif_fallback.worker_process import COMMAND, Exchange, WorkerProcess
 from zwaif_fallback.worker_protocol import pack, unpack_loaded
@@ -91,6 +92,7 @@ class LocalModel:
         self._turns = Turns(abandoned_after, say=say)
         # Lock order: a turn, then this lock. Held while loading, never while generating.
         self._load_lock = threading.Lock()
+        self._restart = Shared(self._restarted)
         self._worker: WorkerProcess | None = None
         self._loading: WorkerProcess | None = None
         self._spare: Spare | None = None
@@ -432,11 +434,14 @@ class LocalModel:
         self.state, self.state_line = state, line
         logger.debug("%s", line)
 
-    def _living_worker(self) -> WorkerProcess:
-        """The worker that serves, restarted if it is gone."""
+    def _living_worker(self, closers: Closers | None = None) -> WorkerProcess:
+        """The worker that serves, restarted if it is gone; who closes ``closers`` need not wait for that."""
         worker = self._worker
         if worker is not None and worker.alive:
             return worker
+        return self._restart.result(closers or Closers())
+
+    def _restarted(self) -> WorkerProcess:
         with self._load_lock:
             worker = self._worker
             if worker is not None and worker.alive:
@@ -457,7 +462,7 @@ class LocalModel:
 
     def _one_turn(self, generation: Generation, stats: GenerationStats, closers: Closers) -> Iterator[str]:
         """Pieces until the end, or until the turn was lost (``finish_reason`` is ``cancelled`` then)."""
-        turn = self._turns.take()
+        turn = self._turns.take(closers)
         worker: WorkerProcess | None = None
         exchange: Exchange | None = None
         try:
@@ -478,7 +483,7 @@ class LocalModel:
     def _begin(self, generation: Generation, closers: Closers) -> tuple[WorkerProcess, Exchange]:
         """Start generating; a worker that died or hung before it began is replaced once, unnoticed."""
         for last_try in (False, True):
-            worker = self._living_worker()
+            worker = self._living_worker(closers)
             exchange = worker.ask("generate", generation=pack(generation), ahead=AHEAD)
             closers.add(exchange.cancel)
             try:

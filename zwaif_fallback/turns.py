@@ -8,6 +8,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from zwaif_hooks.chunks import Closers
+
 logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.2
@@ -84,14 +86,16 @@ class Turns:
         self.changed = threading.Condition(threading.RLock())
         self._queue: deque[Turn] = deque()
 
-    def take(self) -> Turn:
-        """Wait until all before are served."""
+    def take(self, closers: Closers | None = None) -> Turn:
+        """Wait until all before are served, or until ``closers`` are closed, as nobody wants the turn any more."""
+        closers = closers or Closers()
         turn, since = Turn(self), self.clock()
+        closers.add(self._look_again)
         with self.changed:
             self._end_idle_turn()
             self._queue.append(turn)
             try:
-                while self._queue[0] is not turn:
+                while self._queue[0] is not turn and not closers.closed:
                     self._evict_holder()
                     if self._queue[0] is not turn:
                         self.changed.wait(_LOOK_SECONDS)
@@ -99,7 +103,7 @@ class Turns:
                 self.remove(turn)
                 raise
         waited = self.clock() - since
-        if waited > _WORTH_TELLING_SECONDS:
+        if waited > _WORTH_TELLING_SECONDS and not closers.closed:
             self._say(f"Waited {waited:.1f} s for the local model: another reply was running")
         return turn
 
@@ -112,6 +116,10 @@ class Turns:
                 return None
             self._queue.append(turn)
         return turn
+
+    def _look_again(self) -> None:
+        with self.changed:
+            self.changed.notify_all()
 
     def _end_idle_turn(self) -> None:
         if self._queue and self._queue[0].idle:

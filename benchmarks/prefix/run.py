@@ -29,6 +29,7 @@ from zwaif_fallback import prompts  # noqa: E402
 from zwaif_fallback.chain import LocalTier  # noqa: E402
 from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel, LoadOptions  # noqa: E402
 from zwaif_fallback.supervisor import LocalModel  # noqa: E402
+from zwaif_hooks.chunks import Closers  # noqa: E402
 from zwaif_hooks.messages import ChatRequest, Sampling  # noqa: E402
 
 FORGET = ("?", "!")
@@ -85,7 +86,7 @@ class Bench:
     def first_token(self, request: ChatRequest) -> float:
         """Milliseconds from the request to the end of its first token."""
         began = time.perf_counter()
-        _, pieces = self.tier.speak(request, "")
+        _, pieces = self.tier.speak(request, "", Closers())
         for _ in pieces:
             pass
         return (time.perf_counter() - began) * 1000

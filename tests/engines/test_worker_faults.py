@@ -15,6 +15,7 @@ from zwaif_fallback.chain import Chain, LastTier, LocalTier
 from zwaif_fallback.engines.base import LoadedModel, LoadOptions
 from zwaif_fallback.last_words import LastWords
 from zwaif_fallback.supervisor import LocalModel
+from zwaif_hooks.chunks import Closers
 from zwaif_hooks.messages import ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
 
 COMMAND = (sys.executable, str(Path(__file__).parents[1] / "faults" / "speaking_worker.py"))
@@ -27,7 +28,7 @@ class Second:
     def __init__(self) -> None:
         self.begun: list[str] = []
 
-    def speak(self, request: ChatRequest, begun: str) -> tuple[str, Iterator[str]]:
+    def speak(self, request: ChatRequest, begun: str, closers: Closers) -> tuple[str, Iterator[str]]:
         self.begun.append(begun)
         whole = reply_to(request.messages[-1].content)
         assert whole.startswith(begun)

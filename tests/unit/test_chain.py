@@ -114,6 +114,31 @@ def test_the_host_goes_first_and_streams() -> None:
     assert not model.generations and not model.loads
 
 
+def test_an_answer_that_waits_for_its_model_to_load_ends_at_once_and_the_load_goes_on() -> None:
+    begun, release, loads = threading.Semaphore(0), threading.Event(), list[str]()
+    model = Model(["Hi."])
+
+    def load() -> LoadedModel:
+        loads.append("begun")
+        begun.release()
+        assert release.wait(20)
+        return model.ready()
+
+    table = Table(model, ready=load)
+    answers = [table.chain.answer(HELLO, failure()).pieces for _ in range(5)]
+    readers = [threading.Thread(target=list, args=(pieces,), daemon=True) for pieces in answers]
+    for reader in readers:
+        reader.start()
+    assert begun.acquire(timeout=20)
+    for pieces, reader in zip(answers, readers, strict=True):
+        pieces.close()  # type: ignore[union-attr]
+        reader.join(20)
+        assert not reader.is_alive()
+    assert (table.said, loads) == ([], ["begun"]), "one load for the five"
+    release.set()
+    assert table.text() == "Hi."
+
+
 def test_an_answer_that_nobody_wants_any_more_ends_at_once_and_without_a_word() -> None:
     """While the host is silent; nobody else is asked, and the user is told nothing."""
     asked, stopped = threading.Event(), threading.Event()
@@ -215,7 +240,7 @@ def spoken_with(format_prompt: chain.FormatPrompt, window: int) -> Generation:
     model = Model(["Hello."], info=ModelInfo("tiny", "tinyllama", window, "", "<s>", "</s>"))
     talk = tuple(Message("user" if turn % 2 == 0 else "assistant", "word " * 20) for turn in range(61))
     tier = LocalTier(model, model.ready, format_prompt, lambda: 0, print)
-    assert "".join(tier.speak(ChatRequest("oobabooga", talk, max_tokens=120), "")[1]) == "Hello."
+    assert "".join(tier.speak(ChatRequest("oobabooga", talk, max_tokens=120), "", Closers())[1]) == "Hello."
     return model.generations[0]
 
 
@@ -367,7 +392,7 @@ def test_tokens_that_run_out_leave_whole_sentences() -> None:
     cut = "I like it here, where the sea is calm and the wind is as warm…"
     for limit, text in [(50, f"{first} And the gulls are loud."), (22, first), (16, cut)]:
         local = LocalTier(engine, partial(engine.load, LoadOptions("x")), prompts.render, partial(int, limit), print)
-        assert "".join(local.speak(MIA, "")[1]) == text
+        assert "".join(local.speak(MIA, "", Closers())[1]) == text
 
 
 def test_a_model_is_stopped_when_she_has_said_as_much_as_usual() -> None:
@@ -474,7 +499,7 @@ def test_a_template_that_raises_is_replaced_by_the_familys_format() -> None:
     model = Model(["Hi."], info=info)
     said: list[str] = []
     tier = LocalTier(model, model.ready, lambda messages, model, partial: None, lambda: 0, said.append)
-    assert "".join(tier.speak(HELLO, "")[1]) == "Hi."
+    assert "".join(tier.speak(HELLO, "", Closers())[1]) == "Hi."
     assert model.generations[0].prompt.startswith("<|user|>\nHello")
     assert "odd" in said[0]
 
@@ -513,7 +538,7 @@ def test_the_engine_is_told_how_much_of_the_prompt_was_said() -> None:
 def test_a_prompt_that_ends_otherwise_is_not_healed() -> None:
     model = Model([" there."])
     tier = LocalTier(model, model.ready, lambda *asked: "Hello -", lambda: 0, lambda line: None)
-    assert "".join(tier.speak(HELLO, "Hello")[1]) == " there."
+    assert "".join(tier.speak(HELLO, "Hello", Closers())[1]) == " there."
     assert model.generations[0].heal == 0
 
 

@@ -9,7 +9,8 @@ import threading
 import pytest
 
 from zwaif_fallback.idle import LOWEST, IdlePriority
-from zwaif_fallback.turns import Turns
+from zwaif_fallback.turns import Turn, Turns
+from zwaif_hooks.chunks import Closers
 
 
 def test_an_idle_turn_ends_when_somebody_wants_to_speak() -> None:
@@ -38,6 +39,23 @@ def test_only_one_works_idly_at_a_time() -> None:
     turns = Turns()
     assert turns.take_idle() is not None
     assert turns.take_idle() is None
+
+
+def test_who_waits_for_a_turn_that_nobody_wants_any_more_leaves_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zwaif_fallback.turns._LOOK_SECONDS", 600.0)
+    turns, closers, left = Turns(clock=lambda: 0.0), Closers(), list[Turn]()
+    holder = turns.take()
+    waiter = threading.Thread(target=lambda: left.append(turns.take(closers)), daemon=True)
+    waiter.start()
+    while not turns.waiting:
+        waiter.join(0.001)
+    closers.close()
+    waiter.join(10)
+    assert not waiter.is_alive()
+    left[0].give_back()
+    assert turns.waiting == 0
+    holder.give_back()
+    turns.take().give_back()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux only")

@@ -1,0 +1,78 @@
+"""Who waits for what another does may leave; the work goes on, and the next one finds it done."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from zwaif_fallback.errors import EngineError, ModelError
+from zwaif_fallback.shared import Shared
+from zwaif_hooks.chunks import Closers
+
+WAIT = 10.0
+
+
+class Work:
+    def __init__(self) -> None:
+        self.begun = threading.Semaphore(0)
+        self.release = threading.Event()
+        self.done = 0
+
+    def __call__(self) -> int:
+        self.begun.release()
+        assert self.release.wait(WAIT)
+        self.done += 1
+        return self.done
+
+
+def waiting(shared: Shared[int]) -> tuple[threading.Thread, Closers, list[object]]:
+    """A reply that waits in a thread, what gives it up, and what became of it."""
+    closers, outcome = Closers(), list[object]()
+
+    def run() -> None:
+        try:
+            outcome.append(shared.result(closers))
+        except EngineError as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread, closers, outcome
+
+
+def test_who_is_given_up_leaves_and_the_others_get_what_was_begun() -> None:
+    work = Work()
+    shared = Shared(work)
+    given_up, stays = [waiting(shared) for _ in range(5)], waiting(shared)
+    assert work.begun.acquire(timeout=WAIT)
+    for thread, closers, outcome in given_up:
+        closers.close()
+        thread.join(WAIT)
+        assert not thread.is_alive()
+        assert isinstance(outcome[0], EngineError)
+    assert stays[0].is_alive()
+    work.release.set()
+    stays[0].join(WAIT)
+    assert stays[2] == [1]
+    assert not work.begun.acquire(blocking=False), "done once for all of them"
+    assert shared.result(Closers()) == 2, "and anew for the next"
+
+
+def test_who_is_given_up_already_does_not_wait() -> None:
+    closers = Closers()
+    closers.close()
+    work = Work()
+    with pytest.raises(EngineError, match="given up"):
+        Shared(work).result(closers)
+    work.release.set()
+
+
+def test_what_the_work_dies_of_is_told_to_all() -> None:
+    def fails() -> int:
+        raise ModelError("too big")
+
+    shared: Shared[int] = Shared(fails)
+    for _ in range(2):
+        with pytest.raises(ModelError, match="too big"):
+            shared.result(Closers())
