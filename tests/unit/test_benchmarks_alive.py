@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from zwaif_fallback.demo.demo import MODEL
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -24,6 +26,15 @@ def test_the_warm_takeover_benchmark_runs_on_a_tiny_model() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, done.stderr
     assert "ours on top of the engine" in done.stdout
+
+
+def test_the_takeover_benchmark_runs_on_the_demos_model() -> None:
+    command = [sys.executable, "-m", "benchmarks.takeover", str(MODEL), "--runs", "1", "--ways", "cold"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["cold", "engine"]
+    assert all(float(figure) >= 0 for row in rows for figure in row[1:4])
 
 
 def test_the_prefix_benchmark_runs_on_a_tiny_model() -> None:
