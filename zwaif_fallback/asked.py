@@ -27,6 +27,8 @@ _OF_THE_USER = re.compile(r"\s*(?:\{\{user\}\}|<USER>)\s*:", re.IGNORECASE)
 _LABEL = re.compile(r"^[\s#>*•+-]*(?:(?:\{\{char\}\}|<BOT>)\s*:)?[\s\"*]*", re.IGNORECASE)
 _SMALL = frozenset[str]().union(*(language.small for language in LANGUAGES.values()))
 _KIN = [kind for language in LANGUAGES.values() for kind in language.kin]
+_TRAIT = re.compile(r"(\w[\w ]*)\(\s*\"(.*)\"\s*\)")
+_PLUS = re.compile(r"\"\s*\+\s*\"")
 _A_NUMBER = "#"
 """Stands for every small number: an age is told as one."""
 
@@ -44,9 +46,20 @@ def asked_about(card: str, words: str) -> list[str]:
     ]
     best = sorted(range(len(scores)), key=lambda place: -scores[place])[:MOST]
     told = [place for place in best if scores[place] >= max(LEAST * rare, 0.6 * scores[best[0]])]
-    if not told and words.rstrip().endswith(("?", "？")):
+    if not told and is_question(words):
         return sentences[:1]
     return [sentences[place] for place in sorted(told)]
+
+
+def is_question(words: str) -> bool:
+    return words.rstrip().endswith(("?", "？"))
+
+
+def answering(sentences: Sequence[str], words: str) -> tuple[str, ...]:
+    """The words of ``sentences`` that would answer: neither small ones nor those of the question."""
+    known = {word.casefold() for word in _WORD.findall(words)} | _SMALL
+    found = (word for sentence in sentences for word in _WORD.findall(sentence) if word.casefold() not in known)
+    return tuple(dict.fromkeys(found))
 
 
 @lru_cache(maxsize=8)
@@ -68,7 +81,10 @@ def _read(card: str) -> tuple[list[str], list[frozenset[str]]]:
 
 
 def _bare(part: str) -> str:
-    return _LABEL.sub("", part).strip()
+    """Without labels and marks, a trait of W++ in words: ``Eyes("Amber" + "Large")`` as ``Eyes: Amber, Large.``"""
+    text = _LABEL.sub("", part).strip()
+    trait = _TRAIT.fullmatch(text)
+    return f"{trait[1]}: {_PLUS.sub(', ', trait[2])}." if trait else text
 
 
 def _content(text: str) -> set[str]:

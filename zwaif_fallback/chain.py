@@ -21,7 +21,7 @@ from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel
 from zwaif_fallback.errors import FallbackError, ModelError, WorkerDied, WorkerHung
 from zwaif_fallback.history import History
 from zwaif_fallback.last_words import LastWords
-from zwaif_fallback.moods import hotter, sampling_for
+from zwaif_fallback.moods import hotter, is_small, sampling_for
 from zwaif_fallback.pieces import Pieces
 from zwaif_fallback.replies import Reply
 from zwaif_fallback.shared import Shared
@@ -420,6 +420,7 @@ class LocalTier:
             max_tokens=fitted.max_tokens,
             stop=tuple(dict.fromkeys([*stops, *prompts.stop_strings(model)])),
             sampling=sampling_for(loaded, request.sampling, self._temperature()),
+            favoured=fitted.favoured if is_small(loaded) else (),
             heal=len(fitted.partial) if prompt.endswith(fitted.partial) else 0,
         )
 

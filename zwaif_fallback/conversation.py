@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from zwaif_fallback import prompts
-from zwaif_fallback.asked import asked_about
+from zwaif_fallback.asked import answering, asked_about, is_question
 from zwaif_fallback.closing import closing_line
 from zwaif_fallback.errors import ModelError
 from zwaif_fallback.history import A_TURN, KEEP, Beginning, History
@@ -64,6 +64,8 @@ class Fitted:
     """Room for what is left of the reply; prompt and this together fit the window."""
     partial: str = ""
     """What the assistant's turn already says; only its end when the window is too small for all of it."""
+    favoured: tuple[str, ...] = ()
+    """Words that would answer what was asked."""
 
 
 def build(request: ChatRequest, model: ModelInfo, count_tokens: CountTokens) -> list[Message]:
@@ -92,15 +94,14 @@ def fit(
     left = max(room - spoken, min(room, SMALLEST_REPLY))
     space = max(1, model.context_window - left - reserved)
     draft = _draft(request, model)
-    if request.purpose is Purpose.CHAT:
-        _help_a_small_model(draft, request, model)
+    favoured = _help_a_small_model(draft, request, model) if request.purpose is Purpose.CHAT else ()
     steady = history if request.purpose is Purpose.CHAT else None
     if steady is not None:
         _begin_as_before(draft, steady, to_come)
     messages, begin = _Fitter(model, count_tokens, partial, space, KEEP if steady else 1.0).fit(draft)
     if steady is not None:
         steady.begin_with(Beginning(draft.history[begin:], draft.summary))
-    return Fitted(messages, left, partial)
+    return Fitted(messages, left, partial, favoured)
 
 
 def _begin_as_before(draft: _Draft, history: History, to_come: int) -> None:
@@ -166,18 +167,21 @@ def _draft(request: ChatRequest, model: ModelInfo) -> _Draft:
     return _Draft(system, summary, [*notes, *now], turns, newest)
 
 
-def _help_a_small_model(draft: _Draft, request: ChatRequest, model: ModelInfo) -> None:
-    """Say once more what a small model loses: who it is, what the card says to the newest words, how long to speak."""
+def _help_a_small_model(draft: _Draft, request: ChatRequest, model: ModelInfo) -> tuple[str, ...]:
+    """Say once more what a small model loses: who it is, what the card says to the newest words, how long to speak.
+
+    Returns the words that would answer a question."""
     persona = request.persona
     card = persona.character_card or part(request.messages).system
     if request.persona_in_messages and draft.system:
         draft.system = _joined(draft.system, prompts.plain(_who_talks(persona, _BEHAVE, True), model))
-    told = (_named(sentence, persona) for sentence in asked_about(card, draft.newest))
-    draft.notes += [prompts.plain(sentence, model) for sentence in told]
+    words, line = draft.newest, ""
+    told = [prompts.plain(_named(sentence, persona), model) for sentence in asked_about(card, words)]
     if draft.system:
         earlier = " ".join(turn.content for turn in draft.history[-_TELLS_LANGUAGE:])
-        line = closing_line([draft.newest, earlier, card], usual_words(request))
-        draft.newest = f"{draft.newest} {line}".rstrip()
+        line = closing_line([words, earlier, card], usual_words(request))
+    draft.newest = " ".join(filter(None, [words, f"({' '.join(told)})" if told else "", line]))
+    return answering(told, words) if is_question(words) else ()
 
 
 def _circumstances(request: ChatRequest, timed: bool) -> list[str]:

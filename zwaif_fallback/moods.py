@@ -43,6 +43,8 @@ _USUAL_SIZE = 1.1e9
 REPETITION_PENALTY = 1.05
 REPETITION_RANGE = 32
 """Tokens: a sentence. A longer memory punishes the card's own words, none at all ends in loops."""
+SMALL = 1.75e9
+"""Parameters."""
 _HOTTER = 0.3
 
 
@@ -60,6 +62,11 @@ def sampling_for(model: LoadedModel, wish: Sampling, temperature: float = 0.0) -
         repetition_range=REPETITION_RANGE,
         seed=wish.seed,
     )
+
+
+def is_small(model: LoadedModel) -> bool:
+    """Whether it needs to be helped to the words that answer; larger ones find them by themselves."""
+    return (model.parameters or _USUAL_SIZE) < SMALL
 
 
 def mood_of(wish: Sampling) -> Mood:

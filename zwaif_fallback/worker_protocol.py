@@ -101,7 +101,8 @@ def unpack_options(fields: Mapping[str, Any]) -> LoadOptions:
 
 def unpack_generation(fields: Mapping[str, Any]) -> Generation:
     sampling = Sampling(**fields["sampling"])
-    return Generation(**{**fields, "stop": tuple(fields["stop"]), "sampling": sampling})
+    texts = {name: tuple(fields[name]) for name in ("stop", "favoured")}
+    return Generation(**{**fields, **texts, "sampling": sampling})
 
 
 def unpack_loaded(fields: Mapping[str, Any]) -> LoadedModel:

@@ -23,6 +23,7 @@ from zwaif_fallback.engines.gguf import GgufEngine
 from zwaif_fallback.engines.gguf_request import advice_in, grammar_for, sampling_of
 from zwaif_fallback.engines.gguf_server import Chunk, LlamaServer
 from zwaif_fallback.engines.loading import make_engine
+from zwaif_fallback.engines.sampling import FAVOUR
 from zwaif_fallback.engines.transformers import TransformersEngine
 from zwaif_fallback.errors import EngineError, ModelError
 from zwaif_hooks.messages import Message, Sampling
@@ -133,6 +134,15 @@ def test_each_wish_for_sampling_is_told_in_llama_cpp_s_words() -> None:
     off = sampling_of(Sampling(0, 0, -1, 2.0, 0.0, -1, seed=-1), 2048)
     assert (off["top_p"], off["top_k"], off["min_p"], off["repeat_penalty"]) == (1.0, 0, 0.0, 1.0)
     assert (off["repeat_last_n"], off["seed"]) == (2048, -1)
+
+
+def test_favoured_words_are_likelier(companion: GgufEngine) -> None:
+    prompt = ASK.format("Good morning")
+    plain = companion._request(Generation(prompt), [1], "")
+    request = companion._request(Generation(prompt, favoured=("tea", "tea")), [1], "")
+    (tokens,) = companion._loaded().tokens([" tea"])
+    assert request["logit_bias"] == [[token, FAVOUR] for token in sorted(set(tokens))] and "logit_bias" not in plain
+    assert say(companion, prompt, favoured=("tea",))
 
 
 def test_a_file_says_how_its_makers_would_pick_words() -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from zwaif_fallback.engines.base import Generation, GenerationStats, LoadOptions
-from zwaif_fallback.engines.sampling import _warpers, decide
+from zwaif_fallback.engines.sampling import Sampler, _warpers, decide
 from zwaif_fallback.engines.transformers import TransformersEngine
 from zwaif_fallback.errors import EngineError
 from zwaif_hooks.messages import Sampling
@@ -67,6 +68,16 @@ def test_the_temperature_comes_last_as_in_llama_cpp() -> None:
     choice = decide(Sampling(temperature=0.3, top_p=0.9, top_k=40, min_p=0.1))
     names = [type(warp).__name__.removesuffix("LogitsWarper") for warp in _warpers(choice)]
     assert names == ["TopK", "TopP", "MinP", "Temperature"]
+
+
+def test_favoured_words_are_likelier(engine: TransformersEngine) -> None:
+    plain = say(engine)
+    once = say(engine, favoured=("Hello",))
+    assert once == say(engine, favoured=("Hello",)) and once.count("Hello") >= plain.count("Hello")
+    scores = torch.zeros(1, 8)
+    choice = decide(Sampling(temperature=0, repetition_penalty=1.0))
+    assert Sampler(choice, "cpu", [5]).pick(scores, [1], []) == 5
+    assert Sampler(choice, "cpu").pick(scores, [1], []) == 0
 
 
 def test_the_files_say_how_they_would_sample_only_where_they_do(tiny_model: TinyModel, tmp_path: Path) -> None:

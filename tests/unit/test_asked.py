@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from zwaif_fallback import conversation
-from zwaif_fallback.asked import asked_about
+from zwaif_fallback.asked import answering, asked_about
 from zwaif_fallback.closing import closing_line
 from zwaif_fallback.languages import LANGUAGES, language_of
 from zwaif_hooks.messages import ChatRequest, Message, ModelInfo, Persona, Purpose
@@ -116,7 +116,7 @@ def test_the_newest_turn_holds_the_fact_the_words_and_the_length() -> None:
     asked = (*talk, Message("user", "What are you afraid of?"))
     by_ooba = ChatRequest("oobabooga", asked, persona=persona, persona_in_messages=False)
     by_ollama = ChatRequest("ollama", (Message("system", CARD), *asked), persona=persona)
-    told = "(Keep in mind: She is afraid of deep water.)\n\nWhat are you afraid of? Answer in a few words."
+    told = "What are you afraid of? (She is afraid of deep water.) Answer in a few words."
     for request in (by_ooba, by_ollama):
         system, *earlier, newest = fitted(request)
         assert newest.content == told
@@ -134,3 +134,24 @@ def test_summaries_and_a_second_server_are_asked_as_before() -> None:
 def test_a_chat_without_a_character_is_left_alone() -> None:
     (newest,) = fitted(ChatRequest("oobabooga", (Message("user", "What is the time?"),)))
     assert newest.content == "What is the time?"
+
+
+def test_a_trait_in_w_plus_plus_is_told_in_words() -> None:
+    assert asked_about('Eyes("Amber" + "Very large")\nHair("Red")', "What eyes do you have?") == [
+        "Eyes: Amber, Very large."
+    ]
+
+
+def test_the_words_that_answer() -> None:
+    told = ["Her sister Dora breeds pigeons."]
+    assert answering(told, "What does your sister do?") == ("Dora", "breeds", "pigeons")
+    assert answering([], "What?") == ()
+
+
+@pytest.mark.parametrize(
+    "words, favoured", [("What does your sister do?", True), ("Your sister breeds pigeons.", False)]
+)
+def test_only_an_answer_is_favoured(words: str, favoured: bool) -> None:
+    request = ChatRequest("ollama", (Message("system", CARD), Message("user", words)))
+    fitted = conversation.fit(request, ModelInfo("m", "tinyllama", 2048), lambda texts: [len(t) // 4 for t in texts])
+    assert bool(fitted.favoured) is favoured

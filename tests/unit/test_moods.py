@@ -9,7 +9,7 @@ import pytest
 from zwaif_fallback import catalogue
 from zwaif_fallback.catalogue import Offer
 from zwaif_fallback.engines.base import LoadedModel
-from zwaif_fallback.moods import Mood, hotter, mood_of, sampling_for
+from zwaif_fallback.moods import Mood, hotter, is_small, mood_of, sampling_for
 from zwaif_hooks.messages import ModelInfo, Sampling
 
 STANDARD = Sampling(temperature=1.17, min_p=0.03, top_k=72, repetition_penalty=1.1, repetition_range=1920, seed=4)
@@ -87,3 +87,8 @@ def test_a_second_try_is_hotter_and_another_one() -> None:
     third = hotter(second, 1)
     assert first.temperature < second.temperature < third.temperature  # type: ignore[operator]
     assert len({first.seed, second.seed, third.seed}) == 3
+
+
+@pytest.mark.parametrize("parameters, small", [(135e6, True), (1.1e9, True), (0, True), (3e9, False)])
+def test_which_models_are_helped_to_the_words(parameters: float, small: bool) -> None:
+    assert is_small(model(parameters)) is small

@@ -65,6 +65,8 @@ class Generation:
     """0 only reads the prompt, so that a reply to one that begins with it comes sooner."""
     stop: tuple[str, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
+    favoured: tuple[str, ...] = ()
+    """Words that are to be likelier than the model finds them: what is asked about, told to a small one."""
     heal: int = 0
     """How many characters at the end of ``prompt`` are the beginning of the reply, cut anywhere. An engine that can
     writes the last word of them again, letter by letter the same, so that half a word is gone on with as one."""

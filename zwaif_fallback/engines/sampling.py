@@ -13,6 +13,8 @@ from zwaif_hooks.messages import Sampling
 DEFAULT_TEMPERATURE = 0.7
 DEFAULT_TOP_P = 0.95
 DEFAULT_TOP_K = 40
+FAVOUR = 2.0
+"""Added to the scores of favoured words. With 3 loops begin, with 1 little happens."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,12 @@ def advice_of(stated: Mapping[str, object]) -> Sampling:
 class Sampler:
     """One generation's way of picking tokens; holds its own random state."""
 
-    def __init__(self, choice: Choice, device: Any) -> None:
+    def __init__(self, choice: Choice, device: Any, favoured: Sequence[int] = ()) -> None:
+        """``favoured``: tokens that are to be likelier."""
         import torch
 
         self._choice = choice
+        self._favoured = torch.tensor(sorted(set(favoured)), device=device, dtype=torch.long)
         self._greedy = choice.temperature <= 0
         self._warpers = [] if self._greedy else _warpers(choice)
         self._random = torch.Generator(device=device)
@@ -97,6 +101,9 @@ class Sampler:
         """
         import torch
 
+        if len(self._favoured):
+            more = scores.new_full((1, len(self._favoured)), FAVOUR)
+            scores = scores.index_add(1, self._favoured, more)
         scores = self._penalise(scores, seen, made)
         if self._greedy:
             return int(scores.argmax(dim=-1))

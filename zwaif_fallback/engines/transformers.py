@@ -182,7 +182,9 @@ class TransformersEngine:
         return begun
 
     def _sampler(self, generation: Generation) -> Sampler:
-        return Sampler(decide(generation.sampling, self._model.generation_config), self._model.device)
+        spaced = (self._encode(f" {word}") for word in generation.favoured)
+        favoured = [token for tokens in spaced for token in tokens if self._decode([token]).strip()]
+        return Sampler(decide(generation.sampling, self._model.generation_config), self._model.device, favoured)
 
     def _tokens(
         self, prompt: list[int], generation: Generation, stats: GenerationStats, cancelled: threading.Event
