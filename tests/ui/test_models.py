@@ -70,6 +70,10 @@ def test_list_is_grouped_and_readable(shelf: Shelf, service: ScriptedService) ->
         "On this computer: companion:1b (Ollama), Basic, about 29 tokens/s",
     )
     assert [label.partition(":")[0] for label in labels[2:]] == ["Recommended", *["Other"] * (len(OFFERS) - 1)]
+    better, worse = (
+        next(label for label in labels if f": {title}," in label) for title in ("Gemma 3 4B", "Gemma 3 1B")
+    )
+    assert labels.index(better) < labels.index(worse), "the better first, of those that talk in time"
     assert "Other: Phi-2, Good, about 2 tokens/s, 5.6 GB to download" in labels
     assert settings[:2] == (labels[0], the_found_one(shelf))
     assert shelf.meant(settings[0]) == "auto"

@@ -6,14 +6,11 @@ import re
 from dataclasses import dataclass
 
 from zwaif_fallback.engines.base import LoadOptions
-from zwaif_fallback.engines.model_files import CHECK_SETTING
+from zwaif_fallback.engines.model_files import CHECK_SETTING, SMALLER
 from zwaif_fallback.errors import FallbackError, ModelError, ModelNotFound, ModelTooBig
 from zwaif_fallback.installing import NO_VC_RUNTIME, VC_RUNTIME
 
-_TOO_BIG = (
-    "{model} does not fit the memory that is free now ({cause}). Close other programs, or choose a smaller model, "
-    "for example TinyLlama/TinyLlama-1.1B-Chat-v1.0."
-)
+_TOO_BIG = "{model} does not fit the memory that is free now ({cause}). " + SMALLER
 
 
 @dataclass(frozen=True)

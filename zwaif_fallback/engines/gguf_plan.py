@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zwaif_fallback.engines.base import LoadOptions
-from zwaif_fallback.engines.model_files import CHECK_SETTING
+from zwaif_fallback.engines.model_files import CHECK_SETTING, SMALLER
 from zwaif_fallback.errors import ModelError, ModelNotFound, ModelTooBig
 from zwaif_fallback.models.facts import ModelFacts
 from zwaif_fallback.models.gguf_facts import is_later_part
@@ -175,8 +175,7 @@ def _window_in_ram(
     if window < min(LEAST_WINDOW, wish):
         needed = facts.weights * share + GGUF_PROGRAM + longest - each * max(0, wish - LEAST_WINDOW)
         raise ModelTooBig(
-            f"{options.model} needs {needed / 1e9:.1f} GB of memory, {ram_free / 1e9:.1f} GB are free. Close other "
-            "programs, or choose a smaller model, for example TinyLlama/TinyLlama-1.1B-Chat-v1.0."
+            f"{options.model} needs {needed / 1e9:.1f} GB of memory, {ram_free / 1e9:.1f} GB are free. {SMALLER}"
         )
     notes.append(f"The context window is {window} tokens instead of {wish}: more does not fit the memory that is free.")
     return window

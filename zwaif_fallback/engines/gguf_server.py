@@ -26,6 +26,7 @@ from zwaif_fallback.engines import private_sockets
 from zwaif_fallback.engines.base import LoadOptions
 from zwaif_fallback.engines.gguf_plan import Card, GgufPlan
 from zwaif_fallback.engines.leaving import before_leaving
+from zwaif_fallback.engines.model_files import SMALLER
 from zwaif_fallback.errors import EngineError, ModelError, ModelTooBig
 from zwaif_fallback.installing import GGUF_ENGINE, remedy_for
 from zwaif_fallback.models.memory import copies_of_state
@@ -212,10 +213,7 @@ def _explained(options: LoadOptions, said: str) -> ModelError:
     causes = [match[1] or match[0] for match in _CAUSE.finditer(said)]
     cause = causes[0].strip()[:160] if causes else "llama.cpp does not say why"
     if _NO_MEMORY.search(said):
-        return ModelTooBig(
-            f"{options.model} does not fit the memory that is free now ({cause}). Close other programs, or choose a "
-            "smaller model, for example TinyLlama/TinyLlama-1.1B-Chat-v1.0."
-        )
+        return ModelTooBig(f"{options.model} does not fit the memory that is free now ({cause}). {SMALLER}")
     if "unknown" in cause:
         return ModelError(
             f"{options.model} is of a kind that the installed xllamacpp cannot run ({cause}). "

@@ -15,6 +15,7 @@ from zwaif_fallback.errors import ModelError, ModelNotFound
 from zwaif_hooks.host import bounded
 
 CHECK_SETTING = f"Check that API_FALLBACK_MODEL is set correctly; the default is {DEFAULT_MODEL}."
+SMALLER = "Close other programs, or choose a smaller model: zwaif-fallback models says which fit."
 WEIGHT_FILES = "model*.safetensors"
 """The files transformers reads. Some models add ``consolidated*``, the same weights again in another order."""
 NEEDED_FILES = ["*.json", WEIGHT_FILES, "*.model", "*.txt", "*.jinja"]

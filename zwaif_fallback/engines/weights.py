@@ -12,6 +12,7 @@ from typing import Any
 
 from zwaif_fallback.engines.base import LoadOptions
 from zwaif_fallback.engines.explain import explain, first_line
+from zwaif_fallback.engines.model_files import SMALLER
 from zwaif_fallback.engines.packing import pack_model, pays
 from zwaif_fallback.errors import ModelTooBig
 from zwaif_fallback.hardware import estimate_memory, memory_now
@@ -247,8 +248,7 @@ def _check_room(folder: Path, plan: Plan, options: LoadOptions) -> None:
     )
     if needed > free:
         raise ModelTooBig(
-            f"{options.model} needs {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free. Close other "
-            "programs, or choose a smaller model, for example TinyLlama/TinyLlama-1.1B-Chat-v1.0."
+            f"{options.model} needs {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free. {SMALLER}"
         )
 
 

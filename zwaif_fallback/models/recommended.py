@@ -123,8 +123,13 @@ def _rank(one: Recommendation, cores: int) -> tuple[float, ...]:
     offer, how = one.offer, one.fit
     if not _in_time(one, cores):
         return (0, how.tokens_per_second)
-    place = catalogue.OFFERS.index(offer)
-    return (1, QUALITIES.index(offer.quality), offer.format == GGUF, how.verdict == ON_GPU, place)
+    quality, place = preference(offer)
+    return (1, quality, offer.format == GGUF, how.verdict == ON_GPU, place)
+
+
+def preference(offer: Offer) -> tuple[int, int]:
+    """The larger, the better, on whatever computer."""
+    return QUALITIES.index(offer.quality), catalogue.OFFERS.index(offer)
 
 
 def _in_time(one: Recommendation, cores: int) -> bool:

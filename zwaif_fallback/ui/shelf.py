@@ -218,9 +218,11 @@ class Shelf:
     def _listed(self) -> list[str]:
         """The values of the list, in its order; nothing else may be named on the page but what is on the hub."""
         from zwaif_fallback.models.fit import is_in_time
+        from zwaif_fallback.models.recommended import preference
 
         best = self.recommended()
         offers = [offer for offer in catalogue.OFFERS if offer.name != CUSTOM]
+        offers.sort(key=preference, reverse=True)
         offers.sort(key=lambda one: (one != best, not is_in_time(self._fit_of_offer(one))))
         missing = [offer.name for offer in offers if self.model(offer.name) is None]
         found = [model.setting for model in self.found()]
