@@ -120,6 +120,7 @@ def test_order_of_the_section(demo: Any) -> None:
         "Seconds of Silence",
         "Model on the Fallback Host",
         "Load the Local Model",
+        "Stand by",
         "Device",
         "Quantization",
         "Context Window",
