@@ -242,7 +242,7 @@ class FallbackService:
         if self.is_loading() or self._has_failed(options) or not self._is_here(options.model):
             return
         if warmup.placed(options, here)[0] == options:  # elsewhere than where it belongs it would stay for the outage
-            self._say(f"{primary} is slower than usual: the local model is loaded, in case it fails")
+            self._say(f"{primary} is slower than usual: the local model is loaded in case it fails")
             self._load(options)
             self._early = True
 

@@ -3,6 +3,7 @@ settings say."""
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 from zwaif_hooks.chunks import UnmarkedEnd
@@ -42,11 +43,17 @@ class FirstTokenHistory:
 
     def deadline(self, prompt_chars: int, longest: float) -> float:
         """Seconds of silence to accept for a prompt of this length; never more than ``longest`` (the setting)."""
-        if not self._seconds or self._clock.now() - self._last > COLD_AFTER:
+        slowest = self.usual(prompt_chars)
+        if slowest == math.inf:
             return longest
-        seconds = self._seconds.copy()
-        slowest = max(*seconds, prompt_chars * max(self._seconds_a_char.copy()))
-        return min(longest, max(SHORTEST, PATIENCE * slowest) * _caution(len(seconds)) * 2.0**self._missed)
+        return min(longest, max(SHORTEST, PATIENCE * slowest) * _caution(len(self._seconds)) * 2.0**self._missed)
+
+    def usual(self, prompt_chars: int) -> float:
+        """Seconds that the slowest of the recent replies would have needed for a prompt of this length; infinite where
+        nothing is known: the server may have to load its model first."""
+        if not self._seconds or self._clock.now() - self._last > COLD_AFTER:
+            return math.inf
+        return max(*self._seconds.copy(), prompt_chars * max(self._seconds_a_char.copy()))
 
 
 PAUSE_PATIENCE = 8.0
@@ -70,10 +77,12 @@ class PauseHistory:
 
     def deadline(self, longest: float) -> float:
         """Seconds without text to accept in the middle of a reply; never more than ``longest`` (the setting)."""
-        seen = self._longest.copy()
-        if not seen:
-            return longest
-        return min(longest, max(SHORTEST_PAUSE, PAUSE_PATIENCE * max(seen)) * _caution(len(seen)))
+        seen = len(self._longest)
+        return min(longest, max(SHORTEST_PAUSE, PAUSE_PATIENCE * self.usual()) * _caution(seen)) if seen else longest
+
+    def usual(self) -> float:
+        """Seconds of the longest pause in the recent replies; infinite where nothing is known."""
+        return max(self._longest.copy(), default=math.inf)
 
 
 FEWEST_UNMARKED = 5

@@ -44,7 +44,9 @@ class Silence:
         self.late: Late | None = None
         """Called once when there is no text within ``limits.first``; whoever is first is then heard."""
         self.uneasy: Callable[[], object] | None = None
-        """Called once when half of the silence that may be is over: it may be wise to get ready for the end of it."""
+        """Called once when half of the silence that may be is over and it is unusual: it may be wise to get ready."""
+        self.unusual: Callable[[bool], float] = lambda had_content: 0.0
+        """Seconds of silence that this server's replies do not hold, before the first text and (True) behind it."""
         self.race: Race | None = None
         self._finished = self._goes_on = False
         """A finish reason came; text came behind one."""
@@ -76,7 +78,8 @@ class Silence:
         if self.race is not None:
             return SLICE_SECONDS
         limit, silent = self._limit(), self._clock.now() - self._last
-        return limit / 2 - silent if self.uneasy is not None and silent < limit / 2 else limit - silent
+        early = self._early(limit) if self.uneasy is not None else limit
+        return (early if silent < early < limit else limit) - silent
 
     def look(self) -> None:
         """Nothing is there to be read.
@@ -115,9 +118,12 @@ class Silence:
         limit = self._limit()
         if self.race is not None or silent >= limit:
             self._overdue()
-        elif self.uneasy is not None and silent >= limit / 2 and not self._finished:
+        elif self.uneasy is not None and silent >= limit / 2 and silent >= self._early(limit) and not self._finished:
             uneasy, self.uneasy = self.uneasy, None
             uneasy()
+
+    def _early(self, limit: float) -> float:
+        return max(limit / 2, self.unusual(self.had_content))
 
     def _overdue(self) -> None:
         if self.race is not None:

@@ -94,7 +94,7 @@ def primary_answered(primary: str, describe: Callable[[], ChatRequest], reply: s
 
 @hookspec
 def primary_late(primary: str, describe: Callable[[], ChatRequest], delivered: str) -> None:
-    """The primary has been silent for half of the time after which it is given up.
+    """The primary has been silent for half of the time after which it is given up, and longer than is usual for it.
 
     Runs at most once a reply. A moment to get ready, at little cost: most likely the primary speaks yet, and is only
     busy, perhaps on this very machine. ``describe`` is as in ``primary_answered``; ``delivered`` is what Z-Waif has of

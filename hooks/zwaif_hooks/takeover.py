@@ -36,6 +36,10 @@ MORE_ROOM = (
 )
 
 
+UNUSUAL = 1.5
+"""Times the longest recent silence of a server, from which on it is told to be late."""
+
+
 @dataclass(slots=True)
 class Call:
     """One call of Z-Waif's client library, as a guard describes it."""
@@ -243,6 +247,7 @@ class Turn:
     def _from_primary(self, reading: Reading | Pump) -> Iterator[Chunk]:
         # Not before: a thread that reads ahead for a reply that was dropped must not keep this turn alive.
         reading.silence.uneasy = self._tell_that_it_is_late
+        reading.silence.unusual = self._unusual
         limit = longest(self._call.max_tokens)
         whole = SurrogateGate()
         held = ""
@@ -330,6 +335,11 @@ class Turn:
     def stall(self) -> float:
         """Seconds to wait between two pieces of text."""
         return self._primary.pauses.deadline(self._runtime.settings.get("API_FALLBACK_STALL_TIMEOUT"))
+
+    def _unusual(self, had_content: bool) -> float:
+        primary = self._primary
+        usual = primary.pauses.usual() if had_content else primary.first_token.usual(self._prompt_chars)
+        return UNUSUAL * usual
 
     def _tell_that_it_is_late(self) -> None:
         self._runtime.plugins.hook.primary_late(

@@ -10,6 +10,7 @@ import pytest
 from tests.faults.conftest import Guarded, be_patient, hurry
 from tests.faults.server import REPLY, FaultServer
 from tests.faults.test_clients import LOCAL, MESSAGES, Ask, ask, ask_http, ask_ollama
+from zwaif_hooks import takeover
 from zwaif_hooks.messages import ChatRequest, FailureKind
 from zwaif_hooks.specs import hookimpl
 
@@ -110,7 +111,10 @@ class Watch:
         self.told.append((primary, describe().messages[-1].content, delivered))
 
 
-def test_a_server_that_may_fail_in_a_moment_is_told_of_once(guarded: Guarded, server: FaultServer, ask: Ask) -> None:
+def test_a_server_that_may_fail_in_a_moment_is_told_of_once(
+    guarded: Guarded, server: FaultServer, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(takeover, "UNUSUAL", 0.0)  # on the quick clock a hiccup of the machine is a usual silence
     watch = Watch()
     guarded.runtime.plugins.register(watch, "watch")
     assert ask(server.address, True) == REPLY
@@ -118,4 +122,15 @@ def test_a_server_that_may_fail_in_a_moment_is_told_of_once(guarded: Guarded, se
     server.fault = "late_but_alive"
     assert ask(server.address, True) == LOCAL
     assert watch.told == [(server.address, MESSAGES[-1]["content"], "")]
+    server.release.set()
+
+
+def test_a_server_of_which_nothing_is_known_may_be_loading_its_model(
+    guarded: Guarded, server: FaultServer, ask: Ask
+) -> None:
+    watch = Watch()
+    guarded.runtime.plugins.register(watch, "watch")
+    server.fault = "late_but_alive"
+    assert ask(server.address, True) == LOCAL
+    assert watch.told == []
     server.release.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -277,3 +278,20 @@ def test_other_failures_between_them_say_that_it_is_broken() -> None:
     for _ in range(3 * FEWEST_UNMARKED):
         assert not ends.is_whole(TORN, unmarked())
         ends.failed(ConnectionError())
+
+
+def test_what_is_usual_is_the_slowest_of_the_recent_replies_and_unknown_after_a_rest() -> None:
+    clock = StillClock()
+    history = FirstTokenHistory(clock)
+    assert history.usual(100) == math.inf
+    history.observe(100, 0.4)
+    history.observe(100, 0.2)
+    assert history.usual(100) == 0.4
+    assert history.usual(1000) == pytest.approx(4.0)
+    clock.time += COLD_AFTER + 1
+    assert history.usual(100) == math.inf
+    pauses = PauseHistory()
+    assert pauses.usual() == math.inf
+    pauses.observe(0.3, FEWEST_PIECES)
+    pauses.observe(0.1, FEWEST_PIECES)
+    assert pauses.usual() == 0.3

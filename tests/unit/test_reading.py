@@ -431,3 +431,24 @@ def test_what_keeps_the_connection_open_behind_its_end_is_not_late(clock: Clock)
     reading.silence.uneasy = lambda: told.append(clock.time)
     assert [take(reading), take(reading)] == ["a", None]
     assert told == []
+
+
+@pytest.mark.parametrize("here", [True, False], ids=["here", "in another thread"])
+def test_a_silence_that_is_usual_is_not_told(clock: Clock, here: bool) -> None:
+    told: list[float] = []
+    release = threading.Event()
+
+    def script(talk: Talk) -> Iterator[Chunk]:
+        talk.silence(FIRST - 1)
+        assert here or not release.wait(0.1)
+        yield Chunk("a")
+        talk.silence(STALL - 1)
+        yield Chunk("b")
+
+    reading = reading_of(script, clock, here)
+    reading.silence.uneasy = lambda: told.append(clock.time)
+    reading.silence.unusual = lambda had_content: STALL - 2 if had_content else FIRST - 0.5
+    assert take(reading) == "a"
+    assert told == []
+    assert [take(reading), take(reading)] == ["b", None]
+    assert len(told) == 1
