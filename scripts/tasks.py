@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,6 +26,11 @@ OLDEST, NEWEST = (3, 10), (3, 13)
 TORCH = "torch==2.13.0"
 """Known to work; where it cannot be had (another Python, say), any that the package takes will do."""
 PLATFORMS = ("linux", "darwin", "win32")
+START_PROCESSES = ("addresses", "bench", "benchmarks_alive", "build", "cli", "cli_selfcheck", "every_check_can_fail",
+                   "models_hostile", "remote", "supervisor", "templates")  # fmt: skip
+"""Unit tests that take seconds each, most of them because they start programs."""
+QUICK = ("tests/unit", "-m", "not slow", *(f"--ignore=tests/unit/test_{name}.py" for name in START_PROCESSES))
+"""What pytest runs while somebody works; the rest takes ten minutes."""
 TYPED = ("zwaif_fallback", "hooks/zwaif_hooks", "test_api_fallback.py", "scripts/tasks.py")
 
 
@@ -58,16 +63,26 @@ def lint(*options: str) -> None:
     if options == ("fix",):
         _status(_module("ruff", "check", "--fix", "."))  # what is left is said below
         _must(_module("ruff", "format", "."))
+    _lint_for(PLATFORMS)
+
+
+def _lint_for(platforms: Sequence[str]) -> None:
     _must(_module("ruff", "check", "."))
     _must(_module("ruff", "format", "--check", "."))
-    for name in PLATFORMS:
+    for name in platforms:
         print(f"mypy for {name}: ", end="", flush=True)
         _must(_module("mypy", "--platform", name, "--cache-dir", f".mypy_cache/{name}", *TYPED))
 
 
 def test(*options: str) -> None:
-    """Style, types and everything that pytest finds."""
-    lint()
+    """Style, types and everything that pytest finds. With ``--quick`` first, types for this system and the unit tests
+    that take no seconds."""
+    if options[:1] == ("--quick",):
+        setup()
+        _lint_for([sys.platform])
+        options = (*QUICK, *options[1:])
+    else:
+        lint()
     _become(_module("pytest", *options))
 
 

@@ -112,6 +112,18 @@ def test_types_are_checked_for_each_system(tasks: ModuleType, monkeypatch: pytes
     assert platforms == ["linux", "darwin", "win32"]
 
 
+def test_quick_leaves_out_what_takes_long(tasks: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands, ran = Commands(set()), list[list[str]]()
+    monkeypatch.setattr(tasks, "_status", commands)
+    monkeypatch.setattr(tasks, "_become", ran.append)
+    tasks.test("--quick", "-x")
+    assert [words[words.index("--platform") + 1] for words in commands.run if "mypy" in words] == [sys.platform]
+    (command,) = ran
+    assert command[1:6] == ["-m", "pytest", "tests/unit", "-m", "not slow"] and command[-1] == "-x"
+    left_out = [word.removeprefix("--ignore=") for word in command if word.startswith("--ignore=")]
+    assert left_out and all((ROOT / place).is_file() for place in left_out)
+
+
 @pytest.mark.skipif(BASH is None, reason="bash and a Python written as a shell script are not Windows' own")
 class TestFindingPython:
     """The bash script with Pythons that are shell scripts; ``PATH`` names nothing else."""
