@@ -87,15 +87,22 @@ def begin_outage(guarded: Guarded, address: str) -> None:
     guarded.runtime.primaries.get(address)._open(PrimaryFailure(FailureKind.HTTP_ERROR, "broken"))
 
 
-def hurry(guarded: Guarded, server: FaultServer) -> None:
-    """Deadlines are short, and time passes while ``server`` is silent on purpose."""
+def hurry(guarded: Guarded, server: FaultServer, name: str = "") -> None:
+    """``server`` (the primary ``name``, where that is not its address) is waited for for a short time only, which passes
+    while it is silent on purpose. The plugins' deadlines stay as they are."""
     guarded.clock.pass_only_in(server.silence)
-    guarded.settings.update(API_FALLBACK_FIRST_TOKEN_TIMEOUT=IMPATIENT, API_FALLBACK_STALL_TIMEOUT=IMPATIENT)
+    _wait_for(guarded, name or server.address, IMPATIENT)
 
 
-def be_patient(guarded: Guarded) -> None:
-    """Nothing is late any more."""
-    guarded.settings.update(API_FALLBACK_FIRST_TOKEN_TIMEOUT=PATIENT, API_FALLBACK_STALL_TIMEOUT=PATIENT)
+def be_patient(guarded: Guarded, server: FaultServer) -> None:
+    """It is not late any more."""
+    _wait_for(guarded, server.address, PATIENT)
+
+
+def _wait_for(guarded: Guarded, name: str, seconds: float) -> None:
+    primary = guarded.runtime.primaries.get(name)
+    primary.first_token.deadline = lambda *_: seconds
+    primary.pauses.deadline = lambda *_: seconds
 
 
 def outage_begun(guarded: Guarded) -> bool:

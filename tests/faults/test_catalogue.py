@@ -131,7 +131,7 @@ def test_a_server_that_only_lists_its_models_is_no_recovery(
     assert requests.get(f"http://{server.address}/v1/models").status_code == 200
     assert not guarded.plugin.recovered.is_set()
     assert ask(server.address, True) == LOCAL
-    be_patient(guarded)
+    be_patient(guarded, server)
     server.fault = "healthy"
     assert guarded.plugin.recovered.wait(WAIT)
     assert ask(server.address, True) == REPLY

@@ -53,7 +53,7 @@ def test_the_local_model_wins_when_it_speaks_first(
     assert failure.kind is FailureKind.FIRST_TOKEN_TIMEOUT
     assert ask(server.address, stream) == LOCAL
     assert guarded.plugin.asked[1][1].kind is FailureKind.OPEN, "the next message does not wait again"
-    be_patient(guarded)
+    be_patient(guarded, server)
     server.fault = "healthy"
     server.release.set()
     assert guarded.plugin.recovered.wait(20.0), "a word to the probe is enough"

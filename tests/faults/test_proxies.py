@@ -34,7 +34,7 @@ def test_a_healthy_reply_comes_through(guarded: Guarded, server: FaultServer, as
 def test_silence_meets_the_first_token_deadline(
     guarded: Guarded, server: FaultServer, ask: Ask, row: str, stream: bool
 ) -> None:
-    hurry(guarded, server)
+    hurry(guarded, server, PRIMARY)
     server.fault = row
     assert ask(PRIMARY, stream) == LOCAL
     assert guarded.plugin.asked[0][1].kind is FailureKind.FIRST_TOKEN_TIMEOUT
@@ -43,7 +43,7 @@ def test_silence_meets_the_first_token_deadline(
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 def test_a_stall_in_the_middle_is_continued(guarded: Guarded, server: FaultServer, ask: Ask, stream: bool) -> None:
-    hurry(guarded, server)
+    hurry(guarded, server, PRIMARY)
     server.fault = "stall_in_the_middle"
     assert ask(PRIMARY, stream) == HALF + LOCAL
     assert server.hung_up.wait(20)
