@@ -88,8 +88,8 @@ def begin_outage(guarded: Guarded, address: str) -> None:
 
 
 def hurry(guarded: Guarded, server: FaultServer, name: str = "") -> None:
-    """``server`` (the primary ``name``, where that is not its address) is waited for for a short time only, which passes
-    while it is silent on purpose. The plugins' deadlines stay as they are."""
+    """``server`` (the primary ``name``, where that is not its address) has a short time to answer. It passes only while
+    ``server`` is silent on purpose. The plugins' deadlines stay as they are."""
     guarded.clock.pass_only_in(server.silence)
     _wait_for(guarded, name or server.address, IMPATIENT)
 

@@ -28,11 +28,13 @@ class Silence:
         self._lock = threading.Lock()
         self._silent = 0
         self._before = self._since = 0.0
+        self.is_over = threading.Event()
 
     def __enter__(self) -> None:
         with self._lock:
             if not self._silent:
                 self._since = time.monotonic()
+                self.is_over.clear()
             self._silent += 1
 
     def __exit__(self, *_: object) -> None:
@@ -40,6 +42,7 @@ class Silence:
             self._silent -= 1
             if not self._silent:
                 self._before += time.monotonic() - self._since
+                self.is_over.set()
 
     def seconds(self) -> float:
         with self._lock:

@@ -65,6 +65,7 @@ def test_a_local_answer_that_says_nothing_leaves_the_primary_its_chance(
 ) -> None:
     def nothing() -> Iterator[str]:
         server.release.set()
+        assert server.silence.is_over.wait(20)
         yield from ()
 
     server.fault = "late_but_alive"
