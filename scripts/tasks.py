@@ -26,10 +26,13 @@ OLDEST, NEWEST = (3, 10), (3, 13)
 TORCH = "torch==2.13.0"
 """Known to work; where it cannot be had (another Python, say), any that the package takes will do."""
 PLATFORMS = ("linux", "darwin", "win32")
-START_PROCESSES = ("addresses", "bench", "benchmarks_alive", "build", "cli", "cli_selfcheck", "every_check_can_fail",
-                   "models_hostile", "remote", "supervisor", "templates")  # fmt: skip
-"""Unit tests that take seconds each, most of them because they start programs."""
-QUICK = ("tests/unit", "-m", "not slow", *(f"--ignore=tests/unit/test_{name}.py" for name in START_PROCESSES))
+TAKE_SECONDS = (
+    *("addresses", "bench", "benchmarks_alive", "benchmarks_models", "build", "cli", "cli_names", "cli_selfcheck"),
+    *("console", "corpus", "every_check_can_fail", "eyes", "files", "fuzz", "models_hostile", "one_table", "plugin"),
+    *("remote", "settings_hand_edits", "supervisor", "templates", "troubleshooting"),
+)
+"""Modules of unit tests that start programs, read ten thousand replies or build Z-Waif's page."""
+QUICK = ("tests/unit", "-m", "not slow", *(f"--ignore=tests/unit/test_{name}.py" for name in TAKE_SECONDS))
 """What pytest runs while somebody works; the rest takes ten minutes."""
 TYPED = ("zwaif_fallback", "hooks/zwaif_hooks", "test_api_fallback.py", "scripts/tasks.py")
 

@@ -1,2 +1,2 @@
-@rem Sets up .venv if it is missing, then checks style, types and everything pytest finds. Options go to pytest.
+@rem Sets up .venv if it is missing, then checks style, types and everything pytest finds. With --quick: in a minute. Options go to pytest.
 @"%~dp0task.bat" test %*

@@ -509,6 +509,7 @@ def test_last_words_for_a_summary_claim_nothing() -> None:
     assert Table(Model([])).text(request) not in LINES
 
 
+@pytest.mark.slow
 def test_many_threads_at_once() -> None:
     model = Model(["One, ", "two, ", "three."])
     table = Table(model, Host("One, ", OSError("cut")))

@@ -191,6 +191,7 @@ REQUESTS = st.builds(
 WINDOWS = st.sampled_from([128, 256, 512, 2048])
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None)
 @given(request=REQUESTS, window=WINDOWS, base=st.sampled_from([TINY, MISTRAL]), partial=TEXTS)
 def test_any_history_becomes_legal_and_fits(request: ChatRequest, window: int, base: ModelInfo, partial: str) -> None:

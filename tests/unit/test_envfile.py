@@ -48,6 +48,7 @@ def read_back(path: Path) -> dict[str, str | None]:
     return dotenv_values(path, encoding="utf-8-sig")
 
 
+@pytest.mark.slow
 @given(
     before=st.lists(line, max_size=5),
     mine=st.lists(own, max_size=2),

@@ -65,6 +65,7 @@ def as_dicts(messages: list[Message]) -> list[dict[str, str]]:
     return [{"role": m.role, "content": m.content} for m in messages]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_a_template_renders_as_in_transformers(name: str) -> None:
     talk = [HELLO, REPLY, AGAIN] if name == "alternating" else TALK

@@ -62,6 +62,7 @@ def test_only_a_few_idle_threads_are_kept() -> None:
     assert len(cache._idle) <= KEPT
 
 
+@pytest.mark.slow
 def test_an_idle_thread_ends_after_a_while_and_loses_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "IDLE_SECONDS", 0.0)
     cache, done = ThreadCache("short-lived"), threading.Semaphore(0)
