@@ -111,7 +111,7 @@ class Chain:
             try:
                 name, pieces = tier.speak(request, begun, closers)
                 closers.add(getattr(pieces, "close", bool))
-                with contextlib.closing(_from_first_word(_without_leading_space(pieces, bool(begun)))) as source:
+                with contextlib.closing(_from_first_word(pieces, bool(begun))) as source:
                     for piece in source:
                         if not said:
                             speakers.append(name)
@@ -173,35 +173,27 @@ class Counted:
             close()
 
 
-def _without_leading_space(pieces: Iterable[str], begun: bool) -> Generator[str, None, None]:
-    """A reply starts with its first letter; a continuation may start with a space. Closes ``pieces`` in the end."""
-    with contextlib.closing(_closable(pieces)) as source:
-        for piece in source:
-            text = piece if begun else piece.lstrip()
-            if text:
-                begun = True
-                yield text
+def _from_first_word(pieces: Iterable[str], begun: bool) -> Generator[str, None, None]:
+    """A reply starts with its first letter, a continuation perhaps with the space before it. Without a word
+    there is nothing: what only looks like text would be a beginning for whoever is asked next.
 
-
-def _from_first_word(pieces: Iterable[str]) -> Generator[str, None, None]:
-    """Nothing, where nothing is said in them; what only looks like text would be a beginning for whoever is asked next.
-    Closes ``pieces`` in the end."""
-    held, begun = "", False
+    Closes ``pieces`` in the end.
+    """
+    held, said = "", False
     with contextlib.closing(_closable(pieces)) as source:
         for piece in source:
             held += piece
-            begun = begun or not says_nothing(held, is_whole=False)
-            if begun:
-                yield held
-                held = ""
+            if held and (said or not says_nothing(held, is_whole=False)):
+                yield held if said or begun else held.lstrip()
+                held, said = "", True
     if not says_nothing(held):
-        yield held
+        yield held if begun else held.lstrip()
 
 
 def _one_line(heard: Iterable[str], request: ChatRequest, begun: str) -> Generator[str, None, None]:
     """Up to a line break where Z-Waif wants one line; breaks before the first word do not count."""
     until = StopFilter(_line_stops(request))
-    with contextlib.closing(_without_leading_space(heard, bool(begun))) as source:
+    with contextlib.closing(_from_first_word(heard, bool(begun))) as source:
         for piece in source:
             if text := until.feed(piece):
                 yield text

@@ -286,7 +286,7 @@ class _WatchedStream:
         return _WatchedStream(self._stream.start_tls(*args, **kwargs))
 
     def _report(self) -> None:
-        closers: Closers | None = getattr(_asking, "closers", None)
+        closers = asking()
         if closers is self._closers:
             return
         self._closers = closers
@@ -305,7 +305,7 @@ def _adapters(refuse: Refuse | None) -> Any:
     from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
     def reported(connection: Any) -> None:
-        closers: Closers | None = getattr(_asking, "closers", None)
+        closers = asking()
         if closers is not None and connection.sock is not None:
             closers.add(partial(hang_up, connection.sock))
             connection.sock = PatientSocket(connection.sock, closers)
