@@ -78,8 +78,34 @@ FORMATS: dict[str, Format] = {
         stops=("### User:", "### System:", "### Assistant:"),
         begin="{bos}",
     ),
+    "chatml": Format(
+        system="<|im_start|>system\n{}<|im_end|>\n",
+        user="<|im_start|>user\n{}<|im_end|>\n",
+        assistant="<|im_start|>assistant\n{}<|im_end|>\n",
+        start="<|im_start|>assistant\n",
+        stops=("<|im_start|>", "<|im_end|>"),
+    ),
+    "llama-3": Format(
+        system="<|start_header_id|>system<|end_header_id|>\n\n{}<|eot_id|>",
+        user="<|start_header_id|>user<|end_header_id|>\n\n{}<|eot_id|>",
+        assistant="<|start_header_id|>assistant<|end_header_id|>\n\n{}<|eot_id|>",
+        start="<|start_header_id|>assistant<|end_header_id|>\n\n",
+        stops=("<|start_header_id|>", "<|eot_id|>"),
+        begin="{bos}",
+    ),
+    "gemma": Format(
+        system="",
+        user="<start_of_turn>user\n{}<end_of_turn>\n",
+        assistant="<start_of_turn>model\n{}<end_of_turn>\n",
+        start="<start_of_turn>model\n",
+        stops=("<start_of_turn>", "<end_of_turn>"),
+        begin="{bos}",
+        has_system=False,
+    ),
     "": _GENERIC,
 }
+_FAMILY_OF_TOKEN = {"<|im_start|>": "chatml", "<|start_header_id|>": "llama-3", "<start_of_turn>": "gemma"}
+"""A model that has such a token was trained on turns that begin with it, whatever it is called."""
 
 # Tokens that open or close a turn in widespread templates; one that a template uses must never be read aloud.
 _TURN_MARKS = ("<|im_start|>", "<|im_end|>", "<|eot_id|>", "<|start_header_id|>", "<start_of_turn>", "<end_of_turn>",
@@ -145,8 +171,9 @@ def stop_strings(model: ModelInfo) -> tuple[str, ...]:
 
 
 def format_of(model: ModelInfo) -> Format:
-    """The family's format, the generic one when the family is unknown."""
-    return FORMATS.get(model.family, _GENERIC)
+    """The format that the model's own tokens tell, else the family's, else the generic one."""
+    told = next((name for token, name in _FAMILY_OF_TOKEN.items() if token in model.control_tokens), model.family)
+    return FORMATS.get(told, _GENERIC)
 
 
 def by_family(messages: Sequence[Message], model: ModelInfo, partial: str = "") -> str:

@@ -38,8 +38,8 @@ _ATTRIBUTES: dict[type, frozenset[str]] = {
     LoopContext: frozenset(_LOOP.split()),
 }
 _FILTERS = """
-    abs capitalize count d default dictsort e escape first float indent int items join last length list lower map max
-    min reject rejectattr replace reverse round safe select selectattr sort string sum title trim unique upper
+    abs capitalize count d default dictsort e escape first float format indent int items join last length list lower map
+    max min reject rejectattr replace reverse round safe select selectattr sort string sum title trim unique upper
 """
 
 

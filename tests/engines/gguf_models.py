@@ -26,7 +26,12 @@ def convert_companion(target: Path, file_type: str = "F16") -> Path:
     return target
 
 
-def make_parrot(target: Path, layers: int = 1, control: Mapping[str, int] = MappingProxyType({})) -> Path:
+def make_parrot(
+    target: Path,
+    layers: int = 1,
+    control: Mapping[str, int] = MappingProxyType({}),
+    template: str | None = None,
+) -> Path:
     """A model with Mistral's kind of tokenizer, begin token included, that says :data:`SENTENCE` and ends.
 
     Its layers add nothing, so what follows a token depends on that token alone: each has one row in the output.
@@ -40,6 +45,9 @@ def make_parrot(target: Path, layers: int = 1, control: Mapping[str, int] = Mapp
     writer = gguf.GGUFWriter(target, "llama")
     _write_shape(writer, layers, len(texts))
     _write_tokenizer(writer, texts, kinds)
+    template = PARROT_TEMPLATE if template is None else template
+    if template:
+        writer.add_chat_template(template)
     output = np.zeros((len(texts), _WIDE), np.float32)
     said = ["]", "▁", "a", *(f"<0x{byte:02X}>" for byte in "\U0001f600".encode()), "b", "<0xC3>", "<0xA9>", ".", "</s>"]
     for token, following in itertools.pairwise(said):
@@ -134,4 +142,3 @@ def _write_tokenizer(writer: Any, texts: list[str], kinds: list[int]) -> None:
     writer.add_eos_token_id(2)
     writer.add_unk_token_id(0)
     writer.add_add_bos_token(True)
-    writer.add_chat_template(PARROT_TEMPLATE)

@@ -73,6 +73,32 @@ def test_it_says_what_the_same_weights_say_in_transformers(companion: GgufEngine
     assert companion.count_tokens(texts) == other.count_tokens(texts)
 
 
+@pytest.mark.parametrize(
+    "template",
+    [
+        "",
+        "{% for m in messages %}{{ m['content'] }{% endfor %}",
+        "{% for m in messages %}{% no_such_tag m %}{% endfor %}",
+        "{{ raise_exception('never') }}",
+        "{{ '[INST] %s [/INST]' | format(messages[-1].content) }}",
+        "{% for m in messages %}{% generation %}[INST] {{ m.content }} [/INST]{% endgeneration %}{% endfor %}",
+        "{{ strftime_now('%d') }}{% for m in messages | rejectattr('role', 'eq', 't') %}{{ m.content }}{% endfor %}",
+    ],
+)
+def test_whatever_its_template_is_a_file_loads_and_speaks(template: str, tmp_path: Path) -> None:
+    """llama.cpp's own reader of templates cannot parse some of these, and none of them is given to it."""
+    engine = loaded(gguf_models.make_parrot(tmp_path / "parrot.gguf", template=template))
+    info = engine._info
+    assert info.chat_template == template
+    try:
+        prompt = prompts.render([Message("user", "Hello")], info)
+    except ModelError:
+        prompt = prompts.by_family([Message("user", "Hello")], info)
+    assert "Hello" in prompt
+    assert say(engine, f"{prompt} [/INST]") == SENTENCE
+    engine.unload()
+
+
 def test_what_is_told_of_the_model(companion_gguf: Path, parrot_gguf: Path) -> None:
     engine = GgufEngine()
     lines: list[str] = []

@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
+from tests.engines.conftest import TEMPLATE
 from zwaif_fallback.engines import model_files, weights
-from zwaif_fallback.engines.base import LoadOptions
+from zwaif_fallback.engines.base import Generation, LoadOptions
 from zwaif_fallback.engines.explain import explain
 from zwaif_fallback.engines.loading import make_engine
-from zwaif_fallback.engines.transformers import guess_family
+from zwaif_fallback.engines.transformers import TransformersEngine, guess_family
 from zwaif_fallback.errors import FallbackError, ModelError, ModelNotFound, ModelTooBig
 from zwaif_fallback.hardware import Memory
+from zwaif_fallback.models.folder_facts import read_folder
 
 TinyModel = Callable[..., Path]
 
@@ -102,6 +104,109 @@ def test_unknown_architecture(copy: Path) -> None:
         load(copy)
 
 
+MARK = b"\xef\xbb\xbf"
+BODY = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}"
+
+
+def with_marks(folder: Path) -> None:
+    """As an editor of Windows saves it."""
+    for file in folder.glob("*.json"):
+        file.write_bytes(MARK + file.read_bytes())
+
+
+def with_dtype(name: str) -> Callable[[Path], None]:
+    return lambda folder: edit_config(folder, torch_dtype=name)
+
+
+def of_version_5(folder: Path) -> None:
+    rotation = {"rope_type": "linear", "factor": 2.0, "rope_theta": 50000.0}
+    config = json.loads((folder / "config.json").read_text())
+    del config["torch_dtype"], config["rope_theta"]
+    (folder / "config.json").write_text(json.dumps({**config, "dtype": "bfloat16", "rope_parameters": rotation}))
+    edit_tokenizer(folder, tokenizer_class="TokenizersBackend", backend="tokenizers", extra_special_tokens=["<odd>"])
+
+
+def edit_tokenizer(folder: Path, **changes: Any) -> None:
+    file = folder / "tokenizer_config.json"
+    found = {**json.loads(file.read_text()), **changes}
+    file.write_text(json.dumps({name: value for name, value in found.items() if value is not None}))
+
+
+def template_in_json(folder: Path) -> None:
+    edit_tokenizer(folder, chat_template=None)
+    (folder / "chat_template.json").write_text(json.dumps({"chat_template": BODY}))
+
+
+def templates_in_json(folder: Path) -> None:
+    edit_tokenizer(folder, chat_template=None)
+    named = [{"name": "tool_use", "template": "no"}, {"name": "default", "template": BODY}]
+    (folder / "chat_template.json").write_text(json.dumps({"chat_template": named}))
+
+
+def template_in_jinja(folder: Path) -> None:
+    edit_tokenizer(folder, chat_template=None)
+    (folder / "chat_template.jinja").write_bytes(MARK + BODY.encode())
+
+
+def templates_without_default(folder: Path) -> None:
+    edit_tokenizer(folder, chat_template=[{"name": "rag", "template": BODY}])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "found",
+    [
+        with_marks,
+        with_dtype("auto"),
+        with_dtype("fp16"),
+        of_version_5,
+        template_in_json,
+        templates_in_json,
+        template_in_jinja,
+        templates_without_default,
+    ],
+    ids=lambda found: found.__qualname__.partition(".")[0],
+)
+def test_a_folder_as_it_is_found_is_listed_and_loads(copy: Path, found: Callable[[Path], None]) -> None:
+    before = {file.name: file.read_bytes() for file in copy.iterdir()}
+    found(copy)
+    given = {file.name: file.read_bytes() for file in copy.iterdir()}
+    assert given != before
+    facts = read_folder(copy)
+    assert (facts.problem, facts.has_template) == ("", True)
+    engine = TransformersEngine()
+    info = engine.load(LoadOptions(str(copy), device="cpu")).info
+    assert info.chat_template == (BODY if "template" in found.__name__ else TEMPLATE)
+    assert "".join(engine.generate(Generation(prompt="Hello", max_tokens=3)))
+    assert {file.name: file.read_bytes() for file in copy.iterdir()} == given, "the user's files stay as they are"
+    if found is of_version_5:
+        config = engine._model.config
+        assert (config.rope_theta, config.rope_scaling["factor"]) == (50000.0, 2.0)
+        assert "<odd>" in info.control_tokens
+
+
+@pytest.mark.slow
+def test_generation_settings_with_a_mark_count(copy: Path) -> None:
+    settings = json.dumps({"do_sample": True, "temperature": 0.25, "eos_token_id": [2, 7]})
+    (copy / "generation_config.json").write_bytes(MARK + settings.encode())
+    engine = TransformersEngine()
+    assert engine.load(LoadOptions(str(copy), device="cpu")).advice.temperature == 0.25
+    assert {2, 7} <= engine._end_tokens
+
+
+def test_an_adapter_needs_its_base_model(copy: Path) -> None:
+    (copy / "model.safetensors").rename(copy / "adapter_model.safetensors")
+    (copy / "adapter_config.json").write_text("{}")
+    with pytest.raises(ModelError, match="is an adapter"):
+        load(copy)
+
+
+def test_a_folder_without_a_tokenizer(copy: Path) -> None:
+    (copy / "tokenizer.json").unlink()
+    with pytest.raises(ModelNotFound, match="it has no tokenizer"):
+        load(copy)
+
+
 @pytest.mark.slow
 def test_a_model_that_cannot_chat(copy: Path) -> None:
     edit_config(copy, model_type="clip", architectures=["CLIPModel"])
@@ -162,6 +267,7 @@ def test_a_model_in_a_format_of_another_library(copy: Path, published: dict[str,
             'pip install "accelerate>=0.26.0"',
         ),
         (ImportError("Using `bitsandbytes` 4-bit quantization"), ModelError, "pip install bitsandbytes"),
+        (RuntimeError("A GPU is needed for FP8 quantization."), ModelError, "as a GGUF file or in its original form"),
         (OSError(28, "No space left on device"), ModelError, "The disk is full"),
         (ConnectionError("x"), ModelNotFound, "cannot be reached"),
         (KeyError("odd"), ModelError, "KeyError"),

@@ -103,6 +103,7 @@ def write_safetensors(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": template} if template else {}))
+    (folder / "tokenizer.json").write_text("{}")
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     offset = 0
     for name, shape in (tensors or {"model.embed_tokens.weight": [100, 32], "q_proj.weight": [32, 32]}).items():

@@ -115,6 +115,18 @@ def _(scene: Scene) -> object:
     return engine_files.check_folder(scene.model("*.safetensors"))
 
 
+@says("… cannot be used: it …. Download the model again, with all its files.")
+def _(scene: Scene) -> object:
+    return engine_files.check_folder(scene.model("tokenizer.json"))
+
+
+@says("… is an adapter (LoRA), which needs its base model. Choose a whole model.")
+def _(scene: Scene) -> object:
+    folder = scene.model("*.safetensors")
+    (folder / "adapter_config.json").write_text("{}", encoding="utf-8")
+    return engine_files.check_folder(folder)
+
+
 @says("… has weights but no config.json. Download the model again, with all its files.")
 def _(scene: Scene) -> object:
     return engine_files.check_folder(scene.model("config.json"))
@@ -283,6 +295,11 @@ says("4-bit loading needs an NVIDIA card; using standard loading.")(notes_for("m
 def _(scene: Scene) -> object:
     scene.patch.setattr(weights, "pays", lambda bits, dtype: False)
     return notes_for("cpu", "4bit")(scene)
+
+
+@says("… is published quantized in a way that does not run here (…).")
+def _(scene: Scene) -> object:
+    return explain(RuntimeError("No GPU found. A GPU is needed for FP8 quantization."), LoadOptions("owner/model"))
 
 
 @says("… is published as GPTQ. That needs an NVIDIA card and two more packages, which Z-Waif may not run with")

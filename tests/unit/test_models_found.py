@@ -23,7 +23,7 @@ from tests.unit.models_made import (
     write_gguf,
     write_safetensors,
 )
-from zwaif_fallback.models import found, known, places, walk
+from zwaif_fallback.models import folder_facts, found, known, places, walk
 from zwaif_fallback.models.facts import GGUF, PART, SAFETENSORS, ModelFacts
 from zwaif_fallback.models.found import Findings, FoundModel, find_models
 from zwaif_fallback.models.gguf_facts import read_gguf
@@ -235,12 +235,35 @@ def test_what_cannot_chat_says_why(metadata: Any, tensors: Any, why: str, home: 
         ({"model_type": "from_the_future"}, "does not know"),
         ({"model_type": "odd", "auto_map": {"AutoModel": "x.py"}}, "never run"),
         ({"quantization_config": {"quant_method": "exl2"}}, "quantized as exl2"),
+        ({"quantization_config": {"quant_method": "fp8"}}, "newer NVIDIA card"),
         ({"quantization": {"bits": 4}}, "MLX"),
     ],
 )
 def test_what_a_folder_cannot_do(change: dict[str, Any], why: str, home: Path) -> None:
     write_safetensors(home / "m" / "x", {**CONFIG, **change})
     assert why in only(look(home, None, str(home / "m"))).facts.problem
+
+
+@pytest.mark.parametrize(
+    ("files", "has_protobuf", "why"),
+    [
+        ((), True, "has no tokenizer"),
+        (("tokenizer.model",), False, "protobuf"),
+        (("tokenizer.model",), True, ""),
+        (("vocab.json", "merges.txt"), False, ""),
+    ],
+)
+def test_a_tokenizer_that_cannot_be_made(
+    files: tuple[str, ...], has_protobuf: bool, why: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_facts, "_has_protobuf", lambda: has_protobuf)
+    folder = write_safetensors(home / "m" / "x")
+    (folder / "tokenizer.json").unlink()
+    for name in files:
+        (folder / name).write_bytes(b"")
+    problem = only(look(home, None, str(home / "m"))).facts.problem
+    assert why in problem
+    assert bool(problem) == bool(why)
 
 
 def test_an_embedding_folder_and_pickles_and_adapters(home: Path) -> None:

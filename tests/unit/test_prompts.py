@@ -140,6 +140,24 @@ def test_neural_chat_format() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("token", "begins", "ends"),
+    [
+        ("<|im_start|>", "<|im_start|>system\nYou are Mia.<|im_end|>\n<|im_start|>user\n", "<|im_start|>assistant\n"),
+        ("<|start_header_id|>", "<s><|start_header_id|>system<|end_header_id|>\n\nYou are Mia.<|eot_id|>",
+         "<|start_header_id|>assistant<|end_header_id|>\n\n"),
+        ("<start_of_turn>", "<s><start_of_turn>user\nYou are Mia.\n\nHello", "<start_of_turn>model\n"),
+    ],
+)  # fmt: skip
+def test_a_model_without_a_usable_template_tells_its_format_by_its_tokens(token: str, begins: str, ends: str) -> None:
+    damaged = "{% for m in messages %}{{ m.content }"
+    for family, template in (("", ""), ("mistral", ""), ("", damaged)):
+        found = ModelInfo("test/model", family, 4096, template, "<s>", "</s>", ("<s>", token))
+        prompt = prompts.by_family(TALK, found)
+        assert prompt.startswith(begins)
+        assert prompt.endswith(ends)
+
+
 def test_an_unknown_family_gets_a_plain_format() -> None:
     prompt = prompts.render(TALK, model("never-heard-of"))
     assert prompt.startswith("You are Mia.\n\nUser: Hello {you}!\nAssistant: Hi.\n")

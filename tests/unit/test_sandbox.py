@@ -118,6 +118,10 @@ def test_what_a_template_writes_has_an_end() -> None:
         sandbox.render(endless, variables())
 
 
+def test_a_turn_may_be_written_by_a_pattern() -> None:
+    assert sandbox.render("{{ '<%s>%s' | format(messages[0].role, 1) }}", variables()) == "<system>1"
+
+
 def test_a_part_for_tools_may_use_what_is_not_there_as_long_as_it_does_not_run() -> None:
     assert sandbox.render("{% if tools %}{{ tools|pprint }}{% endif %}x", variables()) == "x"
     with pytest.raises(Exception, match="pprint"):

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from zwaif_fallback.engines.model_files import WEIGHT_FILES
+from zwaif_fallback.engines.mending import is_new_class
+from zwaif_fallback.engines.model_files import TOKENIZER, WEIGHT_FILES
 from zwaif_fallback.errors import ModelError
 from zwaif_fallback.models.safetensors_header import BadSafetensors, StoredTensor, read_tensors
 from zwaif_hooks.host.bounded import read_json
@@ -47,13 +48,14 @@ def check_files(folder: Path) -> None:
     try:
         for name in ("generation_config.json", "special_tokens_map.json", "added_tokens.json"):
             _object(folder, name)
+        has_json = (folder / TOKENIZER).exists()
         name = "config.json"
         config = _object(folder, name)
         _check_config(config, _tensors(folder))
-        _check_tokenizer(config, config)
+        _check_tokenizer(config, config, has_json)
         name = "tokenizer_config.json"
-        _check_tokenizer(_object(folder, name), config)
-        name = "tokenizer.json"
+        _check_tokenizer(_object(folder, name), config, has_json)
+        name = TOKENIZER
         if (folder / name).exists() and (folder / name).stat().st_size > MOST_JSON:
             raise ValueError("it is far too long")
     except BadSafetensors:
@@ -93,15 +95,18 @@ def _check_config(config: Mapping[str, Any], tensors: list[StoredTensor]) -> Non
             raise ValueError(f"{key} is {value:.0f}, and no side of its weights is longer than {largest}")
 
 
-def _check_tokenizer(tokenizer: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+def _check_tokenizer(tokenizer: Mapping[str, Any], config: Mapping[str, Any], has_json: bool) -> None:
     """A tokenizer that is only there in Python works through expressions that some texts hold up (CVE-2025-1194,
-    CVE-2025-6638 and others), or reads a pickle (Transformer-XL); no model to chat with needs one."""
+    CVE-2025-6638 and others), or reads a pickle (Transformer-XL); no model to chat with needs one. A class that came
+    later is replaced where there is a ``tokenizer.json``."""
     from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 
     _check_versions(tokenizer, "fast_tokenizer_files")
     fast = {pair[1] for pair in TOKENIZER_MAPPING_NAMES.values()} | {"PreTrainedTokenizerFast"}
     slow, quick = TOKENIZER_MAPPING_NAMES.get(str(config.get("model_type")), (None, "PreTrainedTokenizerFast"))
     name = tokenizer.get("tokenizer_class") or quick or slow
+    if has_json and is_new_class(name):
+        return
     if not isinstance(name, str) or (name not in _SLOW_TOKENIZERS and f"{name.removesuffix('Fast')}Fast" not in fast):
         raise ValueError(f"a tokenizer of the kind {str(name)[:60]!r}")
 

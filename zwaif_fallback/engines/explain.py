@@ -78,6 +78,12 @@ _MEANINGS = (
         "{model} is published in a form that needs bitsandbytes. Run: pip install bitsandbytes",
     ),
     _Meaning(
+        r"FP8|[Qq]uantiz",
+        ModelError,
+        "{model} is published quantized in a way that does not run here ({cause}). Choose the same model as a GGUF "
+        "file or in its original form.",
+    ),
+    _Meaning(
         r"No space left|Errno 28",
         ModelError,
         "The disk is full: {model} could not be stored. Free some space and try again.",

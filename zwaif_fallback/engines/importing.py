@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from zwaif_fallback.engines.mending import readable
+
 
 @functools.cache
 def transformers_without_compiler() -> None:
@@ -33,7 +35,8 @@ def classes_for(folder: Path) -> Any:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
     from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING
 
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    with readable(folder) as place:
+        config = AutoConfig.from_pretrained(place, trust_remote_code=False, local_files_only=True)
     for classes in (MODEL_FOR_CAUSAL_LM_MAPPING, TOKENIZER_MAPPING):
         if type(config) in classes.keys():  # noqa: SIM118 - as AutoModel asks: this imports every configuration
             classes[type(config)]

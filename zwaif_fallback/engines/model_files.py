@@ -12,6 +12,7 @@ from pathlib import Path
 from zwaif_fallback.catalogue import DEFAULT as DEFAULT_MODEL
 from zwaif_fallback.engines.base import LoadOptions
 from zwaif_fallback.errors import ModelError, ModelNotFound
+from zwaif_fallback.models.folder_facts import tokenizer_problem
 from zwaif_hooks.host import bounded
 
 CHECK_SETTING = f"Check that API_FALLBACK_MODEL is set correctly; the default is {DEFAULT_MODEL}."
@@ -21,6 +22,8 @@ WEIGHT_FILES = "model*.safetensors"
 NEEDED_FILES = ["*.json", WEIGHT_FILES, "*.model", "*.txt", "*.jinja"]
 """What a download fetches: never pickled weights, never code."""
 
+TOKENIZER = "tokenizer.json"
+"""All of a tokenizer. Other files of one are made into it while it is loaded."""
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _LOOKS_LIKE_PATH = re.compile(r"^(?:[./~]|[A-Za-z]:)|\\")
 
@@ -76,6 +79,8 @@ def check_folder(folder: Path) -> None:
         raise _no_weights(folder, names)
     if "config.json" not in names:
         raise ModelNotFound(f"{folder} has weights but no config.json. Download the model again, with all its files.")
+    if problem := tokenizer_problem(names):
+        raise ModelNotFound(f"{folder} cannot be used: it {problem}. Download the model again, with all its files.")
     if missing := missing_shards(folder):
         raise ModelNotFound(
             f"{folder} is not complete: {missing[0]} is missing ({len(missing)} in all). Download the model again."
@@ -95,6 +100,8 @@ def missing_shards(folder: Path) -> list[str]:
 
 
 def _no_weights(folder: Path, names: list[str]) -> ModelError:
+    if "adapter_config.json" in names:
+        return ModelError(f"{folder} is an adapter (LoRA), which needs its base model. Choose a whole model.")
     pickles = [name for name in names if name.lower().endswith(_PICKLES)]
     if pickles:
         return ModelError(

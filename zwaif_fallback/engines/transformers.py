@@ -24,12 +24,14 @@ from zwaif_fallback.engines.decoding import IncrementalText
 from zwaif_fallback.engines.explain import explain, first_line, is_out_of_memory
 from zwaif_fallback.engines.healing import Vocabulary, only, torn_end, vocabulary_of
 from zwaif_fallback.engines.importing import classes_for, transformers_without_compiler
+from zwaif_fallback.engines.mending import readable
 from zwaif_fallback.engines.model_files import find_model
 from zwaif_fallback.engines.sampling import Sampler, advice_of, decide
 from zwaif_fallback.engines.weights import Loaded, free_memory, get_ready_to_load, load_weights
 from zwaif_fallback.errors import EngineError
 from zwaif_fallback.stops import StopFilter
 from zwaif_fallback.words import BREAK, representatives
+from zwaif_hooks.host import bounded
 from zwaif_hooks.messages import ModelInfo, Sampling
 
 logger = logging.getLogger(__name__)
@@ -88,7 +90,7 @@ class TransformersEngine:
             raise explain(error, options) from error
         loaded = load_weights(folder, config, options, progress)
         self._take(loaded.model, tokenizer)
-        info = model_info(options, config, tokenizer)
+        info = model_info(options, config, tokenizer, folder)
         self._window = info.context_window
         return _describe(loaded, info, time.monotonic() - started)
 
@@ -301,13 +303,13 @@ class _Reader:
         return output.logits[:, -1, :].float()
 
 
-def model_info(options: LoadOptions, config: Any, tokenizer: Any) -> ModelInfo:
+def model_info(options: LoadOptions, config: Any, tokenizer: Any, folder: Path) -> ModelInfo:
     """What prompts are written by."""
     return ModelInfo(
         name=options.model,
         family=guess_family(options.model, config),
         context_window=context_window(options, config, tokenizer),
-        chat_template=chat_template(tokenizer),
+        chat_template=chat_template(tokenizer, folder),
         bos_token=str(tokenizer.bos_token or ""),
         eos_token=str(tokenizer.eos_token or ""),
         control_tokens=control_tokens(tokenizer),
@@ -321,12 +323,23 @@ def control_tokens(tokenizer: Any) -> tuple[str, ...]:
     return representatives([*tokenizer.all_special_tokens, *(token.content for token in added)])
 
 
-def chat_template(tokenizer: Any) -> str:
-    """The tokenizer's own template; of several named ones, the default."""
-    template = getattr(tokenizer, "chat_template", None)
+def chat_template(tokenizer: Any, folder: Path) -> str:
+    """The tokenizer's own template, else the one in a file of its own, where only newer versions look or processors of
+    pictures; of several named ones, the default."""
+    template = getattr(tokenizer, "chat_template", None) or template_in(folder)
     if isinstance(template, dict):
-        template = template.get("default")
-    return str(template or "")
+        template = template.get("default") or next(iter(template.values()), "")
+    return template if isinstance(template, str) else ""
+
+
+def template_in(folder: Path) -> Any:
+    """What ``chat_template.jinja`` or ``chat_template.json`` holds: one, several by name, or None."""
+    with contextlib.suppress(OSError, ValueError):
+        return bounded.read_text(folder / "chat_template.jinja")
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        found = bounded.read_json(folder / "chat_template.json")["chat_template"]
+        return {part["name"]: part["template"] for part in found} if isinstance(found, list) else found
+    return None
 
 
 def guess_family(model: str, config: Any) -> str:
@@ -369,8 +382,10 @@ def _open(folder: Path, options: LoadOptions) -> tuple[Any, Any]:
 
     if options.threads > 0:
         torch.set_num_threads(options.threads)
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    with readable(folder) as place:
+        config = AutoConfig.from_pretrained(place, trust_remote_code=False, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
+    config._name_or_path = str(folder)
     return tokenizer, config
 
 

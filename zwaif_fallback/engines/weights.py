@@ -12,6 +12,7 @@ from typing import Any
 
 from zwaif_fallback.engines.base import LoadOptions
 from zwaif_fallback.engines.explain import explain, first_line
+from zwaif_fallback.engines.mending import readable
 from zwaif_fallback.engines.model_files import SMALLER
 from zwaif_fallback.engines.packing import pack_model, pays
 from zwaif_fallback.errors import ModelTooBig
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 OLDEST_ACCELERATE = (0, 26)
 ACCELERATE_REMEDY = 'run: pip install "accelerate>=0.26.0"'
+GENERATION = "generation_config.json"
 BITSANDBYTES_REMEDY = "run: pip install bitsandbytes"
 
 
@@ -201,7 +203,7 @@ def _four_bit_allowed(device: str, config: Any, options: LoadOptions, notes: lis
 
 def _load(folder: Path, plan: Plan, options: LoadOptions) -> Any:
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
     _check_room(folder, plan, options)
     arguments: dict[str, Any] = {"torch_dtype": getattr(torch, plan.dtype)}
@@ -209,9 +211,13 @@ def _load(folder: Path, plan: Plan, options: LoadOptions) -> Any:
         arguments["quantization_config"] = _four_bit(plan)
     if accelerate_works():
         arguments["device_map"] = "auto" if plan.spread else {"": _place(plan.device)}
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, use_safetensors=True, trust_remote_code=False, local_files_only=True, **arguments
-    )
+    local: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+    with readable(folder) as place:
+        if place != folder:
+            arguments["config"] = AutoConfig.from_pretrained(place, **local)
+        model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, **local, **arguments)
+        if place != folder and (place / GENERATION).exists():
+            model.generation_config = GenerationConfig.from_pretrained(place, local_files_only=True)
     if "device_map" not in arguments:
         model = model.to(plan.device)
     if plan.bits:

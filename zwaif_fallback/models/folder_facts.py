@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import math
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def read_folder(folder: Path) -> ModelFacts:
         weights=sum(tensor.size for tensor in tensors),
         size=sum(sizes.values()),
         has_template=_has_template(tokenizer, names),
-        problem=_problem(config, names) or problem,
+        problem=_problem(config, names) or problem or tokenizer_problem(names),
         shape=_shape(text, tensors),
     )
 
@@ -118,6 +119,21 @@ def _no_weights(names: list[str]) -> str:
     return "has no weights (*.safetensors)"
 
 
+def tokenizer_problem(names: Collection[str]) -> str:
+    """What is wrong with the tokenizer in a folder with files of these names; empty where nothing is."""
+    if "tokenizer.json" in names or any(name.startswith("vocab.") for name in names):
+        return ""
+    if not any(name.endswith(".model") for name in names):
+        return "has no tokenizer (tokenizer.json)"
+    return "" if _has_protobuf() else "has only a tokenizer.model, for which one more package is needed (protobuf)"
+
+
+def _has_protobuf() -> bool:
+    with contextlib.suppress(ModuleNotFoundError):  # of "google" itself
+        return importlib.util.find_spec("google.protobuf") is not None
+    return False
+
+
 def _problem(config: Mapping[str, Any], names: list[str]) -> str:
     quantized = config.get("quantization_config")
     method = _text(quantized.get("quant_method")) if isinstance(quantized, dict) else ""
@@ -126,7 +142,8 @@ def _problem(config: Mapping[str, Any], names: list[str]) -> str:
     if "quantization" in config and not method:
         return "is in MLX form, which only Apple's library runs"
     if method and method not in ("bitsandbytes",):
-        return f"is quantized as {method}, which needs a library that is not part of this"
+        needs = "a newer NVIDIA card" if method == "fp8" else "a library that is not part of this"
+        return f"is quantized as {method}, which needs {needs}; choose it as a GGUF file"
     return _not_for_chat(config) or _too_new(config)
 
 
