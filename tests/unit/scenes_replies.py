@@ -24,11 +24,12 @@ from zwaif_fallback.models.chosen import ChosenModel
 from zwaif_fallback.models.instead import instead
 from zwaif_fallback.models.unchosen import LEFT_BEHIND
 from zwaif_fallback.service import FallbackService
+from zwaif_fallback.shared import Shared
 from zwaif_fallback.standin import copy_tree
 from zwaif_fallback.supervisor import LocalModel
 from zwaif_fallback.templates import Templates
 from zwaif_hooks import bridge, startup
-from zwaif_hooks.chunks import Chunk
+from zwaif_hooks.chunks import Chunk, Closers
 from zwaif_hooks.host import health
 from zwaif_hooks.messages import AnswerRecord, ModelInfo
 from zwaif_hooks.plugins import PluginManager
@@ -280,9 +281,19 @@ def _(scene: Scene) -> object:
     return "".join(RemoteChat(address, "any").stream(CHAT.messages))
 
 
+@says("The reply was given up.")
+def _(scene: Scene) -> object:
+    closers, loaded = Closers(), threading.Event()
+    closers.close()
+    try:
+        return Shared(loaded.wait).result(closers)
+    finally:
+        loaded.set()
+
+
 @says("… gave an empty reply; trying the next.")
 def _(scene: Scene) -> object:
-    silent: Any = SimpleNamespace(speak=lambda request, begun: ("owner/model", iter([" "])))
+    silent: Any = SimpleNamespace(speak=lambda request, begun, closers: ("owner/model", iter([" "])))
     return list(Chain(lambda request: [silent], scene.say).answer(CHAT, REFUSED).pieces)
 
 
