@@ -116,6 +116,13 @@ _IS_AI = re.compile(
 )
 
 
+_IS_DENIED = re.compile(
+    r"(?<!\w)(?:not?|never|nor|don't|isn't|without|nicht|kein\w*|nie(?:mals)?|jamais|pas|nunca|no|mai|non|не|никогда|"
+    r"nie)(?!\w)|n't|n’t|ではない|じゃない|ではありません|不是|不要|아니",
+    re.IGNORECASE,
+)
+
+
 def names_of(name: str, card: str) -> frozenset[str]:
     """What she may call herself: the parts of her name, and what the card calls her besides."""
     found = [name, *(match["names"] for match in _ALIAS.finditer(card))] if name else []
@@ -123,8 +130,8 @@ def names_of(name: str, card: str) -> frozenset[str]:
 
 
 def says_she_is_an_ai(card: str) -> bool:
-    """Whether the card itself makes her a machine."""
-    return _IS_AI.search(card) is not None
+    """Whether the card itself makes her a machine; rules against it ("Never mention being an AI") do not."""
+    return any(_IS_AI.search(part) and not _IS_DENIED.search(part) for part in re.split(r"[.!?\n。！？]", card))
 
 
 def is_an_ai(sentence: str) -> bool:

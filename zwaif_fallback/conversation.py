@@ -8,9 +8,9 @@ Policy, in this order:
   model has to read only that and what was said since its last reply.
 - The system message and the newest user turn stay whole. What was said before gives way, oldest first and a block at a
   time (see :mod:`zwaif_fallback.history`); notes go after that, least important first.
-- Only if those two alone are too long, the persona is cut at its end (at most down to a quarter of the space), then the
-  user's turn in its middle, and one log line says so. For a summary the newest turn is the instruction: it keeps its
-  end and its beginning in the same way.
+- Only if those two alone are too long, the persona loses what matters least (down to a quarter of the space at most;
+  see :mod:`zwaif_fallback.cards`), then the user's turn is cut in its middle, and one log line says so. For a summary
+  the newest turn is the instruction: it keeps its end and its beginning in the same way.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
-from zwaif_fallback import prompts
+from zwaif_fallback import cards, prompts
 from zwaif_fallback.asked import answering, asked_about, is_question
 from zwaif_fallback.closing import closing_line
 from zwaif_fallback.errors import ModelError
@@ -153,12 +154,13 @@ class _Draft:
 
 
 def _draft(request: ChatRequest, model: ModelInfo) -> _Draft:
-    parted = part(request.messages)
+    parted, persona = part(request.messages), request.persona
     turns = [m for m in (_clean(m, model) for m in parted.turns) if m.content]
     ends_with_user = bool(turns) and turns[-1].role == "user"
     newest = turns.pop().content if ends_with_user else _SHOWS_PICTURE if request.has_image else _SILENCE
-    own = "" if request.persona_in_messages else describe_persona(request.persona, request.purpose)
-    system = _joined(prompts.plain(own, model), _cleaned(parted.system, model))
+    own = "" if request.persona_in_messages else describe_persona(persona, request.purpose)
+    sent = cards.told(parted.system, persona.char_name, persona.user_name)
+    system = _joined(prompts.plain(own, model), _cleaned(sent, model))
     told = [_cleaned(text, model) for text in parted.summaries]
     summary = "\n\n".join(f"What you said earlier: {text}" for text in told if text)
     notes = [text for text in (_cleaned(note, model) for note in parted.notes) if text]
@@ -198,7 +200,7 @@ def _circumstances(request: ChatRequest, timed: bool) -> list[str]:
 
 def describe_persona(persona: Persona, purpose: Purpose = Purpose.CHAT) -> str:
     """The system message for a server that knew the character itself: what does not change from turn to turn."""
-    parts = [persona.character_card, persona.task]
+    parts = [cards.told(persona.character_card, persona.char_name, persona.user_name), persona.task]
     known = any(part.strip() for part in parts)
     parts.append(_who_talks(persona, "" if purpose is Purpose.SUMMARY else _BEHAVE, known))
     return "\n\n".join(_named(part.strip(), persona) for part in parts if part.strip())
@@ -209,9 +211,27 @@ def _who_talks(persona: Persona, behave: str, known: bool) -> str:
     facts = [
         f"You are {persona.char_name}." if persona.char_name else "",
         f"You are talking with {persona.user_name}." if persona.user_name else "",
-        f"To you, they are: {persona.relationship.replace('_', ' ')}." if persona.relationship else "",
+        _address(persona),
     ]
     return " ".join(filter(None, [*facts, behave if known or any(facts) else ""]))
+
+
+_ADDRESSED = {
+    "stranger": "{user} is new to you: be polite and welcoming.",
+    "acquaintance": "You have met {user} a few times: be friendly.",
+    "friend": "{user} is your friend: talk casually and warmly.",
+    "close_friend": "{user} is your close friend, one of your favorites: be open, warm and lively.",
+    "vip": "{user} is very special to you: show how glad you are to talk with them.",
+}
+"""How she talks with whom, by the levels of v1.14-R4."""
+
+
+def _address(persona: Persona) -> str:
+    if not persona.relationship:
+        return ""
+    known = _ADDRESSED.get(persona.relationship, f"To you, they are: {persona.relationship.replace('_', ' ')}.")
+    sentence = known.replace("{user}", persona.user_name or "your partner")
+    return sentence[:1].upper() + sentence[1:]
 
 
 def _about(local_time: str) -> str:
@@ -221,12 +241,7 @@ def _about(local_time: str) -> str:
 
 
 def _named(text: str, persona: Persona) -> str:
-    """Fill in the placeholders that character cards use."""
-    names = {"{{char}}": persona.char_name, "<BOT>": persona.char_name}
-    names |= {"{{user}}": persona.user_name, "<USER>": persona.user_name}
-    for placeholder, name in names.items():
-        text = text.replace(placeholder, name) if name else text
-    return text
+    return cards.named(text, persona.char_name, persona.user_name)
 
 
 # --- cleaning -------------------------------------------------------------------------------------------------------
@@ -326,7 +341,7 @@ class _Fitter:
         for share in (1.0, 0.9, 0.75, 0.5, 0.25, 0.0):
             budget = int(spare * share)
             system_budget = max(budget - newest_tokens, min(system_tokens, budget // 4))
-            system = _start_of(draft.system, system_budget, self.count)
+            system = cards.shortened(draft.system, partial(self._has_at_most, system_budget))
             newest = _ends_of(draft.newest, budget - system_budget, self.count)
             messages = _assemble(system, [], [], newest)
             if self._fits(messages):
@@ -340,6 +355,9 @@ class _Fitter:
             prompt = prompts.by_family(messages, self.model, self.partial)
         return self.count([prompt])[0]
 
+    def _has_at_most(self, tokens: int, text: str) -> bool:
+        return len(text) <= tokens * _LONGEST_TOKEN and self.count([text])[0] <= tokens
+
     def _fits(self, messages: Sequence[Message]) -> bool:
         return self._size(messages) <= self.space
 
@@ -351,11 +369,6 @@ def _first_that_fits(counts: Sequence[int], room: int) -> int:
         if room < 0:
             return place + 1
     return 0
-
-
-def _start_of(text: str, tokens: int, count: CountTokens) -> str:
-    """As much of the beginning as fits."""
-    return text[: _longest(len(text), lambda n: text[:n], tokens, count)].rstrip()
 
 
 def _end_of(text: str, tokens: int, count: CountTokens) -> str:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from zwaif_fallback import claims, loops
+from zwaif_fallback.languages import LANGUAGES
 from zwaif_fallback.notes import part
 from zwaif_fallback.sentences import Sentences, cut_short, hangs, is_ended, with_a_stop
 from zwaif_fallback.usual import usual_words, words_in
@@ -51,6 +52,7 @@ SAID_BEFORE = "it was said in an earlier reply"
 OTHERS = "somebody else speaks"
 MACHINE = "a language model speaks"
 NAME = "she takes another name"
+PROMPT = "it reads out what it was told"
 _FENCE = "```"
 
 
@@ -64,6 +66,8 @@ class Expected:
     """Whatever the model was told about her."""
     earlier: frozenset[str] = frozenset()
     """Sentences of her last replies (:func:`loops.as_words`)."""
+    brackets: bool = False
+    """She puts words in brackets herself."""
     words: int = 0
     """After so many the reply ends behind a sentence; 0: it is no talk, and has the length it has."""
 
@@ -89,6 +93,7 @@ def expected(request: ChatRequest) -> Expected:
         persona.user_name,
         "\n".join([persona.character_card, persona.task, *systems]),
         frozenset(words for reply in said[-EARLIER_REPLIES:] for words in _long_sentences(reply)),
+        any("(" in reply for reply in said),
         _words_wanted(request, len(said)),
     )
 
@@ -229,6 +234,8 @@ class Reply:
             return OTHERS, ""
         if not self._text.strip() and (label := claims.LABEL.match(text)):
             return OTHERS, text[label.end() :]
+        if words in _instructions() or (text.lstrip().startswith("(") and not wanted.brackets and _is_a_note(text)):
+            return PROMPT, ""
         if not wanted.may_be_an_ai and claims.is_an_ai(whole):
             return MACHINE, ""
         found = claims.wrong_name(whole, wanted.names, wanted.user, wanted.card)
@@ -276,7 +283,7 @@ class Reply:
             self._said.append(loops.as_words(self._open + remedy))
             self._open = ""
             self._pass_on(remedy)
-        if fault not in (NAME, MACHINE):
+        if fault not in (NAME, MACHINE, PROMPT):
             self._end(fault, "")
 
     def _end(self, fault: str, text: str) -> None:
@@ -290,6 +297,18 @@ class Reply:
         kept = text.rstrip()
         self._out.append(self._spaces + kept)
         self._spaces = text[len(kept) :]
+
+
+@lru_cache(maxsize=1)
+def _instructions() -> frozenset[str]:
+    """What stands last in a prompt, as :func:`loops.as_words`."""
+    lines = (language.ask.format(length) for language in LANGUAGES.values() for length in language.lengths)
+    return frozenset(map(loops.as_words, lines))
+
+
+def _is_a_note(text: str) -> bool:
+    """Whether a remark in brackets is more than an action: notes are told so."""
+    return words_in(text) > _LONG_SENTENCE
 
 
 def another_try(sampling: Sampling, attempt: int, fault: str) -> Sampling:

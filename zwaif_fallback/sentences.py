@@ -110,7 +110,7 @@ def is_abbreviated(before: str) -> bool:
     if _ORDINAL.fullmatch(word):
         return True
     if len(word) == 1:
-        return word.isalpha() and word != "I" and not unspaced(word)
+        return word != "I" and word.lower() != word.upper()
     return word.casefold() in _ABBREVIATIONS or ("." in word and _INITIALS.fullmatch(word) is not None)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from tests.fuzz import inputs
 from tests.fuzz.inputs import Chance, Shape
 from tests.unit.models_made import CONFIG, LLAMA, gguf
-from zwaif_fallback import conversation
+from zwaif_fallback import cards, conversation
 from zwaif_fallback.errors import FallbackError
 from zwaif_fallback.hardware import Memory
 from zwaif_fallback.models import ollama_store
@@ -36,7 +36,7 @@ from zwaif_hooks.chunks import PrimaryError
 from zwaif_hooks.guards import sse
 from zwaif_hooks.guards.ollama import failure_of
 from zwaif_hooks.guards.request import newest_picture, plain_messages, prompt_chars
-from zwaif_hooks.host import bounded, envfile, persona, yamlfile
+from zwaif_hooks.host import bounded, cardfile, envfile, persona, yamlfile
 from zwaif_hooks.host.sampling import sampling_from
 from zwaif_hooks.messages import ChatRequest, ModelInfo
 
@@ -225,6 +225,39 @@ def _cards() -> Iterator[Prepare]:
             with contextlib.redirect_stdout(None):
                 assert isinstance(persona.read_persona(modules, place).character_card, str)
                 sampling_from("oobabooga", {"preset": "x"}, place)
+
+        yield prepare
+
+
+_CARD = {"name": "Mia", "description": "{{char}} is a fox.", "mes_example": "<START>\n{{user}}: Hi\n{{char}}: Ho!"}
+CARD_FILES = (
+    json.dumps({"spec": "chara_card_v2", "data": _CARD}).encode(),
+    b'[Character("Mia"){Age("24") Hair("red" + "long") Likes("tea" + "rain")}]\nName: Mia\nAge: 3\nHates: rain\n',
+    b"\x89PNG\r\n\x1a\n\0\0\0\xa0tEXtchara\0" + base64.b64encode(json.dumps(_CARD).encode()).ljust(154) + b"0000",
+    b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 20) + b"zTXtccv3\0\0" + b"x" * 20,
+)
+_ORDINARY_CARD = 8_000
+"""Characters. The time to shorten one grows with its length."""
+_CARD_NAMES = ["spec", "data", "description", "personality", "scenario", "first_mes", "mes_example", "context"]
+
+
+@target("card files", CARD_FILES, lambda chance: inputs.odd_json(chance, _CARD_NAMES), ValueError)
+def _card_files() -> Iterator[Prepare]:
+    """Cards of other programs, and what a small model is told of any."""
+    with folder() as place:
+        files = [place / "card.json", place / "card.png", place / "card.yaml"]
+
+        def prepare(data: bytes) -> Read:
+            for file in files:
+                file.write_bytes(data)
+            return partial(read, data.decode("utf-8", "replace"))
+
+        def read(text: str) -> None:
+            for file in files:
+                with contextlib.suppress(ValueError):
+                    cards.told(cardfile.read(file), "Mia", "Tom")
+            cards.told(text, "Mia", "Tom")
+            cards.shortened(text[:_ORDINARY_CARD], lambda kept: len(kept) < _ORDINARY_CARD // 4)
 
         yield prepare
 

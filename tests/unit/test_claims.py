@@ -102,6 +102,9 @@ def test_the_card_makes_her_a_machine(card: str) -> None:
 
 
 def test_the_card_makes_her_none() -> None:
+    for rule in ("Never mention being an AI, assistant, or language model.", "Mia is not a robot.", "Sie ist keine KI.",
+                 "ミアはロボットではない。"):  # fmt: skip
+        assert not claims.says_she_is_an_ai(f"Mia is a fox.\n{rule}\nShe likes tea.")
     assert not claims.says_she_is_an_ai("Mia said that she is kind to Kiara from Haiti and paid via card.")
 
 

@@ -46,8 +46,37 @@ def test_persona_comes_first_when_the_server_owned_it() -> None:
 
 def test_a_persona_that_is_there_already_is_not_sent_twice() -> None:
     system, _ = ask(("system", "I am the card"), ("user", "Hello"), persona=MIA)
-    who = "You are Mia. You are talking with Sam. To you, they are: close friend. "
+    friend = "Sam is your close friend, one of your favorites: be open, warm and lively. "
+    who = f"You are Mia. You are talking with Sam. {friend}"
     assert system.content == f"I am the card\n\n{who}Write only your own next reply, in character."
+
+
+@pytest.mark.parametrize(
+    ("level", "told"),
+    [
+        ("stranger", "Sam is new to you: be polite"),
+        ("acquaintance", "met Sam a few times"),
+        ("friend", "Sam is your friend: talk casually"),
+        ("close_friend", "Sam is your close friend"),
+        ("vip", "Sam is very special to you"),
+        ("old_enemy", "To you, they are: old enemy."),
+    ],
+)
+def test_each_relationship_shapes_how_she_talks(level: str, told: str) -> None:
+    for whose, asked in (("Sam", told), ("", told.replace("Sam", "your partner"))):
+        persona = replace(MIA, relationship=level, user_name=whose)
+        system, _ = ask(("user", "Hello"), persona=persona, persona_in_messages=False)
+        assert asked.casefold() in system.content.casefold()
+    neither, _ = ask(("user", "Hello"), persona=replace(MIA, relationship=""), persona_in_messages=False)
+    assert "To you" not in neither.content and "friend" not in neither.content
+
+
+def test_a_card_is_told_in_plain_sentences_whoever_sends_it() -> None:
+    card = 'Species("fox")\n<START>\n{{user}}: Hi!\n{{Char}}: *waves* Hello!'
+    plain = "Mia's species is fox.\n\nSam: Hi!\nMia: *waves* Hello!"
+    own = ask(("user", "Tea?"), persona=replace(MIA, character_card=card, task=""), persona_in_messages=False)
+    sent = ask(("system", card), ("user", "Tea?"), persona=MIA)
+    assert own[0].content.startswith(plain) and sent[0].content.startswith(plain)
 
 
 def test_no_persona_no_system_message() -> None:
@@ -208,12 +237,11 @@ def _persona_and_newest_are_whole_if_they_can_be(
     request: ChatRequest, model: ModelInfo, fitted: conversation.Fitted
 ) -> None:
     whole = conversation.fit(request, replace(model, context_window=100_000), count, fitted.partial)
+    sent = tuple(m for m in request.messages if m.role == "system")
     bare = conversation.build(
-        replace(request, messages=(), has_image=False), replace(model, context_window=10**5), count
+        replace(request, messages=sent, has_image=False), replace(model, context_window=10**5), count
     )
-    persona = bare[0].content if bare[0].role == "system" else ""
-    sent = [m.content.strip() for m in request.messages if m.role == "system" and m.content.strip()]
-    system = prompts.plain("\n\n".join(part for part in (persona, *sent) if part), model)
+    system = bare[0].content if bare[0].role == "system" else ""
     newest = whole.messages[-1].content
     least = [Message("system", system)] * bool(system) + [Message("user", newest)]
     if count([prompts.render(least, model, fitted.partial)])[0] + fitted.max_tokens <= model.context_window:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+import struct
+import zlib
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from zwaif_hooks.host import log
+from zwaif_hooks.host import cardfile, log
 from zwaif_hooks.host.persona import read_persona, recent_replies
 from zwaif_hooks.messages import Persona
 
@@ -196,3 +199,117 @@ def test_the_old_controller_file_is_not_taken_while_the_new_one_is_in_use():
     assert recent_replies(live) == ("new",)
     del live["API.api_controller"].__dict__["send_via_oogabooga"]
     assert recent_replies(live) == ("old",)
+
+
+V2 = {"spec": "chara_card_v2", "data": {"name": "Mika", "description": "{{char}} keeps bees. 🐝", "scenario": "At sea.",
+      "first_mes": "Welcome aboard!", "mes_example": "<START>\n{{user}}: Hi!\n{{char}}: Ho!"}}  # fmt: skip
+TOLD = (
+    "{{char}} keeps bees. 🐝\n\nScenario: At sea.\n\n<START>\n{{char}}: Welcome aboard!\n\n"
+    "<START>\n{{user}}: Hi!\n{{char}}: Ho!"
+)
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def picture(*texts: bytes) -> bytes:
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + b"".join(texts) + chunk(b"IDAT", zlib.compress(b"\0\0")) + chunk(b"IEND", b"")
+
+
+def in_a_picture(card: object, keyword: bytes = b"chara") -> bytes:
+    return chunk(b"tEXt", keyword + b"\0" + base64.b64encode(json.dumps(card).encode()))
+
+
+def packed(card: object) -> bytes:
+    return zlib.compress(base64.b64encode(json.dumps(card).encode()))
+
+
+FILES = [
+    ("Mika.json", json.dumps(V2).encode()),
+    ("CharacterCard.json", b"\xef\xbb\xbf" + json.dumps(V2["data"]).encode()),
+    ("Mika.png", picture(in_a_picture(V2))),
+    ("CharacterCard.png", picture(in_a_picture({"description": "Old."}), in_a_picture(V2, b"ccv3"))),
+    ("Mika.png", picture(chunk(b"zTXt", b"chara\0\0" + packed(V2)))),
+    ("Characters/Mika.png", picture(chunk(b"iTXt", b"chara\0\1\0en\0\0" + packed(V2)))),
+    ("../characters/Mika.yaml", (
+        "name: Mika\ncontext: '{{char}} keeps bees. 🐝'\nscenario: At sea.\ngreeting: Welcome aboard!\n"
+        "example_dialogue: |-\n  {{user}}: Hi!\n  {{char}}: Ho!\n"
+    ).encode()),
+    ("../../text-generation-webui-main/user_data/characters/Mika.yaml", (
+        "name: Mika\ncontext: |-\n  {{char}} keeps bees. 🐝\n\n  Scenario: At sea.\ngreeting: Welcome aboard!\n"
+        "example_dialogue: |-\n  <START>\n  {{user}}: Hi!\n  {{char}}: Ho!\n"
+    ).encode()),
+]  # fmt: skip
+
+
+@pytest.fixture
+def stock(tmp_path: Path) -> Path:
+    """A tree inside a folder of programs, with the card that Z-Waif comes with."""
+    tree = tmp_path / "Z-Waif"
+    (tree / "Configurables").mkdir(parents=True)
+    card = "Character Card: |-\n    --- Character Info ---\n    The following is a conversation with an AI Waifu.\n"
+    (tree / "Configurables" / "CharacterCard.yaml").write_text(card, encoding="utf-8")
+    return tree
+
+
+def put(tree: Path, name: str, content: bytes) -> None:
+    path = tree / "Configurables" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(("name", "content"), FILES)
+def test_a_card_of_another_program_in_the_place_of_z_waifs_own(stock, name, content, monkeypatch):
+    monkeypatch.setenv("CHAR_NAME", "Mika")
+    put(stock, name, content)
+    assert read_persona({}, stock).character_card == TOLD
+
+
+def test_what_the_user_wrote_for_z_waif_counts_before_any_other_card(tree, monkeypatch):
+    monkeypatch.setenv("CHAR_NAME", "Mika")
+    put(tree, "Mika.json", dict(FILES)["Mika.json"])
+    assert read_persona({}, tree).character_card == CARD
+
+
+def test_with_no_other_card_the_stock_one_stays(stock, capsys):
+    assert "AI Waifu" in read_persona({}, stock).character_card
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", ["../Mika", "..", "", "a/b", "Mika\0"])
+def test_a_name_is_no_path(stock, name, monkeypatch):
+    live = modules(utils__settings={"char_name": name})
+    put(stock.parent, "../Mika.json", dict(FILES)["Mika.json"])
+    assert "AI Waifu" in read_persona(live, stock).character_card
+
+
+HOSTILE = {
+    "Mika.png": [
+        b"", b"GIF89a", picture(in_a_picture(V2))[:40], picture(), picture(chunk(b"tEXt", b"chara\0!!!")),
+        picture(struct.pack(">I", 2**31) + b"tEXt" + b"chara\0"), picture(chunk(b"tEXt", b"chara\0" + b"[" * 99_999)),
+        picture(chunk(b"zTXt", b"chara\0\0" + zlib.compress(b"0" * 50_000_000))),
+        picture(chunk(b"zTXt", b"chara\0\0xx")),
+        picture(in_a_picture([1, 2])), picture(in_a_picture({"description": 5, "data": []})),
+        b"\x89PNG\r\n\x1a\n" + chunk(b"tEXt", b"note\0") * 9999,
+    ],
+    "Mika.json": [b"", b"{", b"[]", b'{"description": ""}', b"[" * 99_999, b'{"a":' * 9_999, b"\xff\xfe", b"null"],
+    "Mika.yml": [b"", b"a", b"context: ''", b"\t: [", b"a: &a [*a, *a]"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "content"), [(name, content) for name in HOSTILE for content in HOSTILE[name]])
+def test_a_damaged_or_hostile_card_is_one_line_and_no_card(stock, name, content, monkeypatch, capsys):
+    monkeypatch.setenv("CHAR_NAME", "Mika")
+    put(stock, name, content)
+    for _ in range(2):
+        assert "AI Waifu" in read_persona({}, stock).character_card
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1 and name in out and "Traceback" not in out and "null" not in out
+
+
+def test_a_very_long_card_is_taken_to_its_limit(stock, monkeypatch):
+    monkeypatch.setenv("CHAR_NAME", "Mika")
+    put(stock, "Mika.json", json.dumps({"description": "word " * 200_000}).encode())
+    assert len(read_persona({}, stock).character_card) <= cardfile.MOST_TEXT

@@ -5,7 +5,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zwaif_fallback import replies
-from zwaif_fallback.replies import LOOP, MACHINE, NAME, OTHERS, SAID_BEFORE, Expected, Reply, another_try, expected
+from zwaif_fallback.languages import LANGUAGES
+from zwaif_fallback.replies import (
+    LOOP,
+    MACHINE,
+    NAME,
+    OTHERS,
+    PROMPT,
+    SAID_BEFORE,
+    Expected,
+    Reply,
+    another_try,
+    expected,
+)
 from zwaif_hooks.messages import ChatRequest, Message, Persona, Purpose, Sampling
 
 MIA = Expected("Mia", "Tom", "Mia is a fox.", frozenset({"i was at the lake all day"}), words=20)
@@ -73,6 +85,7 @@ def test_a_first_sentence_without_an_end() -> None:
         ("Bella: How are you? ", OTHERS),
         ("### Instruction: do it now. ", OTHERS),
         ("I was at the lake all day. Nice.", SAID_BEFORE),
+        ("(The current time now is 24 November, 2026.) Hi. ", PROMPT),
     ],
 )
 def test_what_is_noticed_before_it_is_said(text: str, fault: str) -> None:
@@ -113,6 +126,18 @@ def test_with_no_other_try_what_is_harmless_is_said(text: str, rest: str) -> Non
 def test_a_pattern_is_a_loop_when_it_comes_for_the_third_time() -> None:
     text = "I like to be here, Tom. I like to be with you. I like to be good."
     assert said(text) == "I like to be here, Tom. I like to be with you."
+
+
+def test_what_stands_in_the_prompt_is_not_read_out() -> None:
+    talk = [Message("user", "Hi"), Message("assistant", "(smiles at you and pours a cup of hot tea) Hello.")]
+    brackets = expected(ChatRequest("ollama", (*talk, Message("user", "Hi")), persona=Persona("Mia", "Tom")))
+    for language in LANGUAGES.values():
+        line = language.ask.format(language.lengths[0])
+        assert through(f"{line} Yes.", tries_left=2)[1].fault == PROMPT
+        assert said(f"{line}\nI do.").strip() == "I do."
+    for action in ("(smiles) Hello.", "Hello (smiles)."):
+        assert said(action, tries_left=2) == action
+    assert said("(leans back and looks out at the sea) Hello.", brackets, tries_left=2).startswith("(leans")
 
 
 def test_a_machine_may_say_what_it_is() -> None:

@@ -27,6 +27,7 @@ def cut(text: str) -> list[str]:
         ["สวัสดีค่ะ วันนี้อากาศดีมากเลยนะคะ ", "ไปเดินเล่นกันไหมคะ"],
         ["- milk\n", "- bread\n", "1. Wash it. ", "Then:\n\n", "2. Dry it."],
         ["Visit example.org or v1.15 now. ", "It costs 1,000.50."],
+        ["짧게 말해 줘. ", "응."],
         ["Das ist z.B. so, bzw. anders. ", "Klar?"],
     ],
 )

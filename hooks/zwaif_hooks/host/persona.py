@@ -13,13 +13,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
-from zwaif_hooks.host import bounded, log, yamlfile
+from zwaif_hooks.host import bounded, cardfile, log, yamlfile
 from zwaif_hooks.messages import Persona
 
 _T = TypeVar("_T")
 
 NO_CARD = "No character card loaded!"
 """What Z-Waif's card holds before it is loaded."""
+STOCK_CARDS = (
+    "--- Character Info ---\nThe following is a conversation with an AI Waifu.",
+    "--- Character Info ---\nYou are a helpful, friendly, and intelligent AI assistant.",
+)
+"""How the cards begin that Z-Waif comes with: v1.9 to v1.15, and v1.14-R4."""
+_CARD_KEY = "Character Card"
 NO_REPLY = "None!"
 """What ``stored_received_message`` holds before the first reply."""
 RECENT = 20
@@ -49,7 +55,7 @@ def read_persona(modules: Mapping[str, ModuleType], tree: Path | None, message_t
     return Persona(
         char_name=_tolerant("", lambda: _char_name(modules)),
         user_name=_tolerant("", lambda: _user_name(modules)),
-        character_card=_tolerant("", lambda: _card(modules, tree)),
+        character_card=_tolerant("", lambda: _card(modules, tree, _char_name(modules))),
         task=_tolerant("", lambda: _task(modules, tree)),
         relationship=_tolerant("", lambda: _relationship(modules, tree, platform)),
         platform=platform,
@@ -92,12 +98,24 @@ def _user_name(modules: Mapping[str, ModuleType]) -> str:
     return _text(controller(modules), "YOUR_NAME") or os.environ.get("YOUR_NAME", "").strip()
 
 
-def _card(modules: Mapping[str, ModuleType], tree: Path | None) -> str:
-    """The card Z-Waif loaded, else its file (with Oobabooga, v1.9 to v1.12 do not load it)."""
+def _card(modules: Mapping[str, ModuleType], tree: Path | None, name: str) -> str:
+    """The card Z-Waif loaded, else its file (with Oobabooga, v1.9 to v1.12 do not load it).
+
+    Where that is the one Z-Waif comes with, or nothing, a card of another program's is taken that lies beside it.
+    """
     live = _text(modules.get("API.character_card"), "character_card")
-    if live and live != NO_CARD:
-        return live
-    return _from_yaml(tree, ("Configurables", "CharacterCard.yaml"), "Character Card")
+    card = live if live and live != NO_CARD else _from_yaml(tree, ("Configurables", "CharacterCard.yaml"), _CARD_KEY)
+    if card and not any(card.startswith(stock) for stock in STOCK_CARDS):
+        return card
+    path = cardfile.find(tree, name) if tree is not None else None
+    if path is None:
+        return card
+    try:
+        return cardfile.read(path)
+    except (OSError, ValueError) as error:
+        why = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+        log.say_once(f"card {path}", f"The character card {path} cannot be used: {why} The reply is made without it.")
+        return card
 
 
 def _task(modules: Mapping[str, ModuleType], tree: Path | None) -> str:
