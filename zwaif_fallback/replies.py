@@ -34,9 +34,8 @@ EARLIER_REPLIES = 4
 """Of hers, whose sentences she does not say again."""
 _LONG_SENTENCE = 6
 """Words: shorter ones (``Yes, of course I do.``) are nobody's in particular."""
-COOLEST = 0.2
-CALM = 0.5
-"""Loops come from heat above this temperature, from a lack of it below."""
+CALM = 0.4
+"""Nonsense comes from heat above this temperature. Below it nearly the same would be said, only cooler."""
 _LONG_WANTED = re.compile(
     r"stor(?:y|ies)|poem|song|lyrics|\blist\b|explain|describe|in detail|recipe|essay|\bcode\b|step by step|"
     r"tell me (?:more|everything|all)|at length|"
@@ -53,6 +52,8 @@ OTHERS = "somebody else speaks"
 MACHINE = "a language model speaks"
 NAME = "she takes another name"
 PROMPT = "it reads out what it was told"
+_NO_BRACKETS = str.maketrans("", "", "()")
+"""Notes are told in brackets, longer ones than an action is."""
 _FENCE = "```"
 
 
@@ -234,8 +235,10 @@ class Reply:
             return OTHERS, ""
         if not self._text.strip() and (label := claims.LABEL.match(text)):
             return OTHERS, text[label.end() :]
-        if words in _instructions() or (text.lstrip().startswith("(") and not wanted.brackets and _is_a_note(text)):
+        if words in _instructions():
             return PROMPT, ""
+        if text.lstrip().startswith("(") and not wanted.brackets and words_in(text) > _LONG_SENTENCE:
+            return PROMPT, with_a_stop(text.translate(_NO_BRACKETS))
         if not wanted.may_be_an_ai and claims.is_an_ai(whole):
             return MACHINE, ""
         found = claims.wrong_name(whole, wanted.names, wanted.user, wanted.card)
@@ -248,7 +251,7 @@ class Reply:
 
     def _is_verse(self, text: str) -> bool:
         """Refrains are no loops before they come for the third time in a row."""
-        return text.endswith("\n") and self._said[-2:] != [loops.as_words(text)] * 2
+        return text.endswith("\n") and not is_ended(text) and self._said[-2:] != [loops.as_words(text)] * 2
 
     def _is_prose(self, rest: str) -> bool:
         """Whether the writer ends sentences with marks; no line of a song or a list has any."""
@@ -306,16 +309,11 @@ def _instructions() -> frozenset[str]:
     return frozenset(map(loops.as_words, lines))
 
 
-def _is_a_note(text: str) -> bool:
-    """Whether a remark in brackets is more than an action: notes are told so."""
-    return words_in(text) > _LONG_SENTENCE
-
-
 def another_try(sampling: Sampling, attempt: int, fault: str) -> Sampling:
-    """With other dice, and cooler; where it says the same again, that counts more, and cooler would be worse."""
+    """With other dice, and cooler; where it is calm already, or says the same again, so that it says something else."""
     temperature = sampling.temperature or 0.0
     seed = None if sampling.seed is None else sampling.seed + 1 + attempt
-    if fault == SAID_BEFORE or (fault == LOOP and temperature <= CALM):
-        penalty = (sampling.repetition_penalty or 1.0) + 0.05
-        return replace(sampling, temperature=temperature + 0.2, seed=seed, repetition_penalty=penalty)
-    return replace(sampling, temperature=max(min(temperature, 0.8) * 0.6, COOLEST), seed=seed)
+    if fault != SAID_BEFORE and temperature > CALM:
+        return replace(sampling, temperature=min(temperature, 0.8) * 0.6, seed=seed)
+    penalty = (sampling.repetition_penalty or 1.0) + (0.05 if fault in (LOOP, SAID_BEFORE) else 0.0)
+    return replace(sampling, temperature=temperature + 0.15, seed=seed, repetition_penalty=penalty)

@@ -103,7 +103,7 @@ def polyglot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GgufEng
 def test_llama_cpp(polyglot: tuple[GgufEngine, ModelInfo], name: str) -> None:
     engine, info = polyglot
     assert {"<s>", "</s>", "<unk>", "<|im_start|>", "[INST]", "<｜User｜>"} <= set(info.control_tokens)
-    model = replace(info, family=FAMILIES.get(name, ""), chat_template=TEMPLATES.get(name, ""))
+    model = replace(info, family=FAMILIES.get(name, ""), chat_template=TEMPLATES.get(name, ""), context_window=4096)
     special = {engine._loaded().tokens([token])[0][0] for token in info.control_tokens}
     assert len(special) == len(info.control_tokens)
     tokens = [token for token in info.control_tokens if token in SPECIAL[name]]
