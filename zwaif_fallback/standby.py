@@ -58,8 +58,12 @@ class Machine:
         import psutil  # late, as in hardware
 
         try:
-            return int(psutil.Process(pid).memory_full_info().uss)
-        except psutil.Error:
+            process = psutil.Process(pid)
+            try:
+                return int(process.memory_full_info().uss)
+            except (psutil.AccessDenied, OSError):  # not every Windows tells what is a process's own
+                return int(process.memory_info().rss)
+        except psutil.Error:  # it has just ended
             return 0
 
 

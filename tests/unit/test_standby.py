@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -197,6 +198,16 @@ def test_a_fault_of_ours_ends_it_with_a_line_in_the_log(stage: Stage, caplog: py
     stage.run(60)
     assert stage.local.standing_by is None
     assert "Nothing stands by any more" in caplog.text
+
+
+def test_where_a_process_s_own_memory_is_not_told_all_of_it_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(process: psutil.Process) -> None:
+        raise OSError(22, "Invalid parameter")
+
+    assert standby.Machine().taken_by(os.getpid()) > 5e6
+    monkeypatch.setattr(psutil.Process, "memory_full_info", refused)
+    assert standby.Machine().taken_by(os.getpid()) > 5e6
+    assert standby.Machine().taken_by(2**22 + 1) == 0
 
 
 def test_a_real_process_stands_by_and_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
