@@ -16,7 +16,8 @@ import pytest
 from tests.engines import gguf_models
 from tests.engines.gguf_models import SENTENCE
 from tests.engines.test_continuation import ASK, GREEDY, TALK, cuts
-from zwaif_fallback import demo, prompts
+from tests.unit.models_made import LLAMA, write_gguf
+from zwaif_fallback import catalogue, demo, prompts
 from zwaif_fallback.engines import gguf_server
 from zwaif_fallback.engines.base import Engine, Generation, GenerationStats, LoadOptions
 from zwaif_fallback.engines.gguf import GgufEngine
@@ -26,6 +27,7 @@ from zwaif_fallback.engines.loading import make_engine
 from zwaif_fallback.engines.sampling import FAVOUR
 from zwaif_fallback.engines.transformers import TransformersEngine
 from zwaif_fallback.errors import EngineError, ModelError
+from zwaif_fallback.models.facts import GGUF
 from zwaif_hooks.messages import Message, Sampling
 
 pytest.importorskip("xllamacpp")
@@ -497,3 +499,17 @@ def test_a_model_that_cannot_go_back_reads_only_what_is_new(tmp_path: Path) -> N
     say(engine, f"{history}[5 o'clock] Good night.", stats, max_tokens=4)
     assert stats.reused_tokens >= ahead.prompt_tokens - 4
     engine.unload()
+
+
+ARCHITECTURES = sorted({offer.architecture for offer in catalogue.OFFERS if offer.format == GGUF})
+
+
+@pytest.mark.parametrize("architecture", [*ARCHITECTURES, "nosuchmodel"])
+def test_llama_cpp_knows_every_kind_of_model_that_is_offered(architecture: str, tmp_path: Path) -> None:
+    """Of a file that has a header only it misses what belongs to that kind; of an unknown kind it says so."""
+    own = {key.replace("llama.", f"{architecture}.", 1): value for key, value in LLAMA.items()}
+    file = write_gguf(tmp_path / "header.gguf", {**own, "general.architecture": architecture})
+    with pytest.raises(ModelError) as refused:
+        loaded(file)
+    unknown = "is of a kind that the installed xllamacpp cannot run" in str(refused.value)
+    assert unknown == (architecture == "nosuchmodel"), refused.value
