@@ -9,6 +9,8 @@ from collections.abc import Sequence
 LOOKED_AT = 360
 """Characters at the end of a text that a loop is looked for in."""
 _LONGEST_TURN = 120
+_LEAST_AGAIN = 3
+"""Characters: in a loop at least so many at its end were said one turn before."""
 _WORD = re.compile(r"\w+")
 _FEW_WORDS = 2
 """``No! No! No!`` and ``Yes. Yes.`` are said on purpose ..."""
@@ -21,13 +23,19 @@ _A_RUN = 4
 def first_turn(text: str) -> str | None:
     """``text`` up to the end of the first turn of the loop that it ends with; None where it ends with none."""
     tail = text.casefold()[-LOOKED_AT:]
-    for period in range(1, min(_LONGEST_TURN, len(tail) // 2) + 1):
+    end = tail[-_LEAST_AGAIN:]
+    place = tail.rfind(end, 0, -1) if end else -1
+    while place >= 0:
+        period = len(tail) - len(end) - place
+        if period > _LONGEST_TURN:
+            return None
         turn = tail[len(tail) - period :]
         turns = 1
         while tail.endswith(turn, 0, len(tail) - turns * period):
             turns += 1
         if turns >= _turns_of_a_loop(period, turn):
             return text[: len(text) - (turns - 1) * period]
+        place = tail.rfind(end, 0, place + len(end) - 1)
     return None
 
 

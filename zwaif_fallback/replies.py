@@ -54,6 +54,9 @@ NAME = "she takes another name"
 PROMPT = "it reads out what it was told"
 _NO_BRACKETS = str.maketrans("", "", "()")
 """Notes are told in brackets, longer ones than an action is."""
+_NOTE = re.compile(r"\s*\(\s*(?:the|it is|keep in mind|answer|note|reply)\b", re.IGNORECASE)
+_THE_TIME = re.compile(r"\W*the current time now\b", re.IGNORECASE)
+"""Z-Waif's words for it, which nobody else uses."""
 _FENCE = "```"
 
 
@@ -237,7 +240,10 @@ class Reply:
             return OTHERS, text[label.end() :]
         if words in _instructions():
             return PROMPT, ""
-        if text.lstrip().startswith("(") and not wanted.brackets and words_in(text) > _LONG_SENTENCE:
+        if _THE_TIME.match(text):
+            return PROMPT, ""
+        is_a_note = words_in(text) > _LONG_SENTENCE or _NOTE.match(text)
+        if text.lstrip().startswith("(") and not wanted.brackets and is_a_note:
             return PROMPT, with_a_stop(text.translate(_NO_BRACKETS))
         if not wanted.may_be_an_ai and claims.is_an_ai(whole):
             return MACHINE, ""

@@ -87,6 +87,8 @@ def test_a_first_sentence_without_an_end() -> None:
         ("### Instruction: do it now. ", OTHERS),
         ("I was at the lake all day. Nice.", SAID_BEFORE),
         ("(The current time now is 24 November, 2026.) Hi. ", PROMPT),
+        ("(The current time now)", PROMPT),
+        ('(The answer is: "silver")', PROMPT),
     ],
 )
 def test_what_is_noticed_before_it_is_said(text: str, fault: str) -> None:
