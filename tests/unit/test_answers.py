@@ -9,6 +9,7 @@ import pytest
 from zwaif_hooks.guards.answers import (
     DEFAULT_RETRY_AFTER,
     LONGEST_PAUSE,
+    decoded,
     kind_of_error,
     kind_of_status,
     pause_asked_for,
@@ -84,3 +85,20 @@ def test_the_other_answers(status: int, said: str, kind: FailureKind) -> None:
 )
 def test_the_servers_own_words(body: Any, words: str) -> None:
     assert words_in(body) == words
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "text"),
+    [
+        ("Modèle déchargé".encode(), "text/plain; charset=utf-8", "Modèle déchargé"),
+        ("Modèle déchargé".encode("latin-1"), "text/plain; charset=iso-8859-1", "Modèle déchargé"),
+        ("Модель не загружена".encode("cp1251"), 'text/plain; charset="windows-1251"', "Модель не загружена"),
+        ("モデルがありません".encode("shift_jis"), "text/html;charset=Shift_JIS", "モデルがありません"),
+        ("“voll”".encode("cp1252"), "", "“voll”"),
+        ("voll é".encode()[:-1], "", "voll "),
+        (b"\x81\xff", "text/plain; charset=no-such-thing", "\x81ÿ"),
+        (b"\x81\xff", "text/plain; charset=hex", "\x81ÿ"),
+    ],
+)
+def test_an_explanation_is_read_in_its_own_letters(body: bytes, content_type: str, text: str) -> None:
+    assert decoded(body, content_type) == text

@@ -106,6 +106,7 @@ def choice(**fields: Any) -> bytes:
 
 
 LEGAL: dict[str, tuple[list[bytes], str]] = {
+    "an index in quotes": ([b'data: {"choices": [{"index": "0", "delta": {"content": "ab"}}]}'], "ab"),
     "a list of parts": ([one({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]})], "ab"),
     "texts, then lists": ([event("a"), one({"content": [{"type": "text", "text": "b"}]})], "ab"),
     "thoughts among the parts": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 import re
@@ -35,6 +36,7 @@ BROKEN_OFF = frozenset({"abort", "aborted", "cancelled", "canceled", "failed", "
 CODES = ("code", "status", "type", "error_type", "reason")
 """Where an error object has codes."""
 MOST_CODES = 6
+_CHARSET = re.compile(r"charset=[\"']?([\w.-]{1,40})", re.IGNORECASE)
 _NO_MODEL = re.compile(r"\bno (?:llm |llms )?models? (?:is |are )?(?:currently )?loaded\b", re.IGNORECASE)
 
 
@@ -53,13 +55,24 @@ def explanation(parts: Iterable[bytes], closers: Closers, broken: tuple[type[Bas
     return said[:EXPLANATION_BYTES]
 
 
+def decoded(body: bytes, content_type: str = "") -> str:
+    """The text of an explanation: in UTF-8, in what its ``Content-Type`` says, or in an old system's letters."""
+    with contextlib.suppress(UnicodeDecodeError):
+        return codecs.getincrementaldecoder("utf-8")().decode(body)  # it may end inside a character
+    named = _CHARSET.search(content_type)
+    for encoding in (named[1] if named else "cp1252", "cp1252"):
+        with contextlib.suppress(UnicodeError, LookupError):
+            return body.decode(encoding)
+    return body.decode("latin-1")
+
+
 def words_in(told: Any) -> str:
     """What an error answer (its body, or the object in it) says, whatever the words are wrapped in.
 
     Empty for a web page, and for an object without a message.
     """
     if isinstance(told, bytes):
-        told = told[:EXPLANATION_BYTES].decode("utf-8", "replace")
+        told = decoded(told[:EXPLANATION_BYTES])
     if isinstance(told, str):
         with contextlib.suppress(ValueError, RecursionError):
             told = json.loads(told)

@@ -22,6 +22,7 @@ from zwaif_hooks.deadlines import Reads, connect_seconds, is_numeric
 from zwaif_hooks.guards.answers import (
     broken_off,
     codes_in,
+    decoded,
     explanation,
     kind_of_error,
     kind_of_status,
@@ -266,7 +267,7 @@ def _look_at(response: httpx.Response) -> None:
     from ollama import ResponseError
 
     said = explanation(response.iter_bytes(), closers, (httpx.HTTPError, httpx.StreamError, OSError))
-    error = ResponseError(said.decode("utf-8", "replace"), response.status_code)
+    error = ResponseError(decoded(said, response.headers.get("Content-Type", "")), response.status_code)
     raise _answered(error, _place(str(response.url)), response.headers)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from zwaif_hooks.chunks import Chunk, Closers, PrimaryError, UnmarkedEnd
 from zwaif_hooks.guards import sse
-from zwaif_hooks.guards.answers import explanation, kind_of_status, pause_asked_for, words_in
+from zwaif_hooks.guards.answers import decoded, explanation, kind_of_status, pause_asked_for, words_in
 from zwaif_hooks.guards.sockets import sockets_to
 from zwaif_hooks.guards.unpacking import unpacked
 from zwaif_hooks.messages import FailureKind
@@ -94,11 +94,12 @@ def _raise_for_status(response: requests.Response, address: str, closers: Closer
         return
     # Also what Z-Waif finds in the response, where nobody else answers.
     body = response._content = explanation(parts_of(response), closers, network_errors())
-    said = " ".join(body[:200].decode("utf-8", "replace").split())
+    told = decoded(body, response.headers.get("Content-Type", ""))
+    said = " ".join(told[:200].split())
     kind = kind_of_status(status, said)
     retry_after = pause_asked_for(response.headers) if kind is FailureKind.RATE_LIMITED else None
     cause = f"{address} answered {status} {response.reason or ''}".rstrip() + (f": {said}" if said else "")
-    raise PrimaryError(kind, cause, status=status, retry_after=retry_after, response=response, said=words_in(body))
+    raise PrimaryError(kind, cause, status=status, retry_after=retry_after, response=response, said=words_in(told))
 
 
 def parts_of(response: requests.Response) -> Iterator[bytes]:

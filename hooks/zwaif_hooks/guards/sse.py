@@ -196,9 +196,10 @@ def read_body(body: bytes) -> Iterator[Chunk]:
         PrimaryError: it is an error object, has no text, or is no JSON at all.
     """
     reply = _loads(body.strip())
-    if not isinstance(reply, dict):
+    if isinstance(reply, dict):
+        raise_for_error(reply)
+    if not isinstance(reply, dict) or (reply and "choices" not in reply):
         raise PrimaryError(FailureKind.UNREADABLE, f"the answer is not a chat reply: {_start_of(body)}")
-    raise_for_error(reply)
     text = message_of(reply)
     broken = _broken_off(reply)
     if not text:
@@ -290,7 +291,7 @@ def _her_choice(reply: Any) -> dict[str, Any]:
     """The first of the replies that a server may give side by side, wherever in the list it stands."""
     choices = reply.get("choices") if isinstance(reply, dict) else None
     for choice in choices if isinstance(choices, list) else ():
-        if isinstance(choice, dict) and not choice.get("index"):
+        if isinstance(choice, dict) and (not choice.get("index") or choice["index"] == "0"):
             return choice
     return {}
 
