@@ -10,16 +10,20 @@ from typing import Any
 import pytest
 
 from tests.faults.conftest import Guarded
+from tests.faults.odd_forms import BROKEN, CASUAL, READ, as_webui, moved
 from tests.faults.server import HALF, REPLY, WORDS, FaultServer, Talk
 from tests.faults.test_clients import LOCAL, MESSAGES, Ask, ask, ask_http, ask_ollama
+from zwaif_fallback.engines.remote import RemoteChat
+from zwaif_fallback.errors import EngineError
 from zwaif_hooks.guards import ollama as guard
 from zwaif_hooks.guards import swap
-from zwaif_hooks.messages import FailureKind
+from zwaif_hooks.messages import FailureKind, Message
 
 ollama = pytest.importorskip("ollama")
 __all__ = ["ask", "ask_http", "ask_ollama"]
 STREAM = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 Play = Callable[[Talk], None]
+NOTHING = ("\u200b\u200b", "\ufeff", "\x00\x00", "\ufffd\ufffd", "**", "<|im_end|>", "<think>\n\n</think>\n\n")
 
 
 def line(talk: Talk, **fields: Any) -> None:
@@ -110,11 +114,82 @@ def test_an_error_of_ollama_in_any_form(
 
 
 @STREAM
+def test_a_model_that_is_only_loaded_is_answered_locally(
+    guarded: Guarded, server: FaultServer, ask_ollama: Ask, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "play", lambda talk: say(talk, [], "load"))
+    assert ask_ollama(server.address, stream) == LOCAL
+    assert guarded.plugin.asked[0][1].kind is FailureKind.EMPTY
+
+
+@STREAM
 def test_a_model_unloaded_in_the_middle_is_a_cut(
     guarded: Guarded, server: FaultServer, ask_ollama: Ask, stream: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "play", lambda talk: say(talk, WORDS[:4], "unload"))
     assert ask_ollama(server.address, stream) == HALF + LOCAL
+
+
+# --- an OpenAI-style server, as the main one and as the second ----------------------------------------------------
+
+
+@STREAM
+@pytest.mark.parametrize("name", [*READ, *BROKEN])
+def test_an_unusual_answer_of_the_server(
+    guarded: Guarded, server: FaultServer, ask_http: Ask, name: str, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    form = READ.get(name) or BROKEN[name]
+    guarded.clock.speed = 10.0  # pauses of the server's are not to be taken for its end
+    monkeypatch.setattr(server, "play", form.play)
+    said = ask_http(server.address, stream)
+    if form.kind is None:
+        assert (said, guarded.plugin.asked) == (form.said, [])
+        return
+    ((_, failure),) = guarded.plugin.asked
+    assert (failure.kind, failure.delivered) == (form.kind, form.said)
+    assert form.cause in failure.cause
+    assert said.startswith(form.said)
+    assert said.endswith(LOCAL)
+
+
+@pytest.mark.parametrize("name", [*READ, *BROKEN])
+def test_an_unusual_answer_of_the_second_server(
+    server: FaultServer, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    form = READ.get(name) or BROKEN[name]
+    monkeypatch.setattr(server, "play", form.play)
+    said, error = "", None
+    try:
+        for text in RemoteChat(server.address, "m").stream([Message("user", "Hello")]):
+            said += text
+    except EngineError as caught:
+        error = caught
+    assert said == form.said
+    assert (error is None) == (form.kind is None)
+    assert form.cause in str(error)
+
+
+def test_a_request_that_was_moved_is_followed_by_the_client_and_not_by_the_second_server(
+    guarded: Guarded, server: FaultServer, ask_http: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "play", moved)
+    assert ask_http(server.address, True) == REPLY
+    assert guarded.plugin.asked == []
+    with pytest.raises(EngineError):
+        list(RemoteChat(server.address, "m").stream([Message("user", "Hello")]))
+
+
+@STREAM
+@pytest.mark.parametrize("text", CASUAL)
+def test_no_guess_about_the_end_of_a_reply(
+    guarded: Guarded, server: FaultServer, ask: Ask, text: str, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for play in (lambda talk: say(talk, list(text)), as_webui(text)):
+        monkeypatch.setattr(
+            server, "play", lambda talk, play=play: play(talk) if not talk.ollama else say(talk, [text])
+        )
+        assert ask(server.address, stream) == text
+    assert guarded.plugin.asked == []
 
 
 # --- both ------------------------------------------------------------------------------------------------------------
@@ -162,7 +237,7 @@ def test_an_answer_that_is_announced_first(
 
 
 @STREAM
-@pytest.mark.parametrize("text", ["\u200b\u200b", "\ufeff", "\x00\x00", "\ufffd\ufffd", "**", "<|im_end|>"])
+@pytest.mark.parametrize("text", NOTHING)
 def test_a_reply_with_nothing_to_say_is_answered_locally(
     guarded: Guarded, server: FaultServer, ask: Ask, text: str, stream: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,8 +278,6 @@ def test_the_primarys_own_words_stay_as_they_are(
 
 # --- an end without a mark -------------------------------------------------------------------------------------------
 
-CASUAL = "lol yeah that is exactly what i have"
-
 
 def unmarked(talk: Talk, text: str, place: dict[str, Any], ends: bool = True) -> None:
     """A stream that never says that it is finished; without its last chunk where it does not ``ends`` as it should."""
@@ -222,8 +295,8 @@ def unmarked(talk: Talk, text: str, place: dict[str, Any], ends: bool = True) ->
 def test_the_end_of_the_answer_is_the_end_of_the_reply(
     guarded: Guarded, server: FaultServer, ask_http: Ask, stream: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "play", lambda talk: unmarked(talk, CASUAL, {}))
-    assert ask_http(server.address, stream) == CASUAL
+    monkeypatch.setattr(server, "play", lambda talk: unmarked(talk, CASUAL[0], {}))
+    assert ask_http(server.address, stream) == CASUAL[0]
     assert guarded.plugin.asked == []
     assert guarded.runtime.primaries.get(server.address).status().state == "healthy"
 
@@ -252,8 +325,8 @@ def test_a_reply_that_is_cut_before_its_mark_goes_on_locally(
     stream: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(server, "play", lambda talk: unmarked(talk, CASUAL, place, ends))
-    assert ask_http(server.address, stream) == f"{CASUAL} {LOCAL}"
+    monkeypatch.setattr(server, "play", lambda talk: unmarked(talk, CASUAL[0], place, ends))
+    assert ask_http(server.address, stream) == f"{CASUAL[0]} {LOCAL}"
     assert guarded.plugin.asked[0][1].kind is FailureKind.CUT
 
 
@@ -261,8 +334,8 @@ def test_a_server_that_says_when_it_is_finished_is_held_to_it(
     guarded: Guarded, server: FaultServer, ask_http: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert ask_http(server.address, True) == REPLY
-    monkeypatch.setattr(server, "play", lambda talk: unmarked(talk, CASUAL, {}))
-    assert ask_http(server.address, True) == f"{CASUAL} {LOCAL}"
+    monkeypatch.setattr(server, "play", lambda talk: unmarked(talk, CASUAL[0], {}))
+    assert ask_http(server.address, True) == f"{CASUAL[0]} {LOCAL}"
 
 
 # --- connections and addresses ---------------------------------------------------------------------------------------
