@@ -250,18 +250,19 @@ def behind_thoughts(text: str) -> tuple[str, str]:
     if over is not None:
         rest = text[over.end() :]
         return behind_thoughts(rest) if rest.strip() else ("", "" if rest else "\n\n")
-    opened = begun["mark"]
-    mark = (
-        f"{opened[0]}/{opened[1:]}"
-        if opened
-        else f"{_CHANNEL}final{_MESSAGE}"
-        if begun["channel"]
-        else "assistantfinal"
-    )
+    mark = _end_of(begun)
     there = next(length for length in range(len(mark) - 1, -1, -1) if text.endswith(mark[:length]))
     if there and not mark[0].isalpha():
         return "", f"{mark[there:]}\n\n"
     return "", f"{'' if ends_a_sentence(text) else '...'}\n{mark}\n\n"
+
+
+def _end_of(begun: re.Match[str]) -> str:
+    """What ends the thought that begins so."""
+    opened = begun["mark"]
+    if not opened:
+        return f"{_CHANNEL}final{_MESSAGE}" if begun["channel"] else "assistantfinal"
+    return "<channel|>" if opened.startswith("<|") else f"{opened[0]}/{opened[1:]}"
 
 
 def begins(text: str, whole: str) -> bool:

@@ -188,6 +188,37 @@ def test_a_folder_as_it_is_found_is_listed_and_loads(copy: Path, found: Callable
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("file", "fields"),
+    [
+        ("generation_config.json", {"do_sample": False, "temperature": 0.9, "max_length": 20, "pad_token_id": -1}),
+        ("generation_config.json", {"eos_token_id": [2, 1, 99999]}),
+        ("config.json", {"eos_token_id": [2, 5]}),
+        ("config.json", {"eos_token_id": None}),
+        ("config.json", {"torch_dtype": None, "dtype": "bfloat16"}),
+        (
+            "config.json",
+            {"auto_map": {"AutoConfig": "configuration_mine.C", "AutoModelForCausalLM": "modeling_mine.M"}},
+        ),
+        ("config.json", {"rope_scaling": {"type": "yarn", "rope_type": "default", "factor": 2.0}}),
+        ("config.json", {"max_position_embeddings": None}),
+        ("config.json", {"tie_word_embeddings": True}),
+        ("adapter_config.json", {"base_model_name_or_path": "x/y", "peft_type": "LORA"}),
+        ("tokenizer_config.json", {"model_max_length": 10**30, "chat_template": None}),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"419": {"content": "<|think|>", "special": True}}}),
+    ],
+)
+def test_settings_as_they_are_found_are_no_reason_not_to_load(copy: Path, file: str, fields: dict[str, Any]) -> None:
+    found = json.loads((copy / file).read_text()) if (copy / file).exists() else {}
+    (copy / file).write_text(json.dumps({**found, **fields}))
+    assert read_folder(copy).problem == ""
+    stats, engine = GenerationStats(), TransformersEngine()
+    engine.load(LoadOptions(str(copy), device="cpu"))
+    list(engine.generate(Generation(prompt="Hello", max_tokens=3), stats))
+    assert stats.generated_tokens
+
+
+@pytest.mark.slow
 def test_generation_settings_with_a_mark_count(copy: Path) -> None:
     settings = json.dumps({"do_sample": True, "temperature": 0.25, "eos_token_id": [2, 7]})
     (copy / "generation_config.json").write_bytes(MARK + settings.encode())

@@ -10,6 +10,7 @@ from functools import partial
 
 import pytest
 
+from tests.unit.test_spoken import NOT_FOR_EARS
 from zwaif_fallback import chain, prompts
 from zwaif_fallback.chain import LAST_WORDS, Chain, LastTier, LocalTier, RemoteTier
 from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel, LoadOptions
@@ -487,6 +488,14 @@ def test_the_companion_does_not_announce_herself(script: list[str], text: str) -
     model = Model(script)
     assert Table(model).text(request) == text
     assert "\nSam:" in model.generations[0].stop
+
+
+@pytest.mark.parametrize("name", NOT_FOR_EARS)
+def test_what_the_local_model_thinks_and_marks_is_not_spoken(name: str) -> None:
+    written, heard = NOT_FOR_EARS[name]
+    request = ChatRequest("oobabooga", HELLO.messages, persona=Persona("Waifu", "Tom"))
+    said = Table(Model(list(written))).text(request)
+    assert said == heard if heard else said in LINES
 
 
 def test_only_her_name_is_no_reply() -> None:

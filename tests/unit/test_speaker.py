@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
+from tests.unit.test_spoken import NOT_FOR_EARS
 from zwaif_hooks.clock import SystemClock
-from zwaif_hooks.messages import Answer, ChatRequest, FailureKind, Message, PrimaryFailure
+from zwaif_hooks.messages import Answer, ChatRequest, FailureKind, Message, Persona, PrimaryFailure
 from zwaif_hooks.speaker import Speaker
 
+REQUEST = ChatRequest("ollama", (Message("user", "Hi"),), persona=Persona("Waifu", "Tom"))
 SAME = "Take your time, I am listening."
 
 
@@ -35,3 +39,13 @@ def test_an_answer_with_nothing_to_say_is_none() -> None:
     request = ChatRequest("ollama", (Message("user", "Hi"),))
     failure = PrimaryFailure(FailureKind.REFUSED, "refused")
     assert "".join(Speaker("p", Answer(["\u200b", "**"]), request, failure, SystemClock(), 0.0).speak()) == ""
+
+
+@pytest.mark.parametrize("name", NOT_FOR_EARS)
+def test_what_is_not_for_ears_is_not_spoken_whoever_answers(name: str) -> None:
+    """A second server, a plugin: whatever its pieces are."""
+    written, heard = NOT_FOR_EARS[name]
+    failure = PrimaryFailure(FailureKind.REFUSED, "refused")
+    for pieces in ([written], list(written)):
+        speaker = Speaker("p", Answer(pieces), REQUEST, failure, SystemClock(), 0.0)
+        assert "".join(speaker.speak()) == heard

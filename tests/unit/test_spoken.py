@@ -216,6 +216,7 @@ def test_whoever_is_listened_to_is_closed() -> None:
         ("\n<THINKING>\nOkay.", "", "\n</THINKING>\n\n"),
         ("[THINK]Okay, the", "", "...\n[/THINK]\n\n"),
         ("<|channel|>analysis<|message|>The user", "", "...\n<|channel|>final<|message|>\n\n"),
+        ("<|channel>thought\nThe user", "", "...\n<channel|>\n\n"),
         ("analysisThe user asked", "", "...\nassistantfinal\n\n"),
         ("<think>\nOkay.\n</thi", "", "nk>\n\n"),
         ("<think>\nOkay.\n</think>", "", "\n\n"),
