@@ -15,11 +15,9 @@ from zwaif_fallback.engines.mending import readable
 @functools.cache
 def transformers_without_compiler() -> None:
     """Import transformers so that torch's compiler stays out, which nothing here uses: a fifth of the seconds and 35 MB
-    (transformers 4.50). It comes in with flex attention, which only works compiled."""
+    (transformers 4.50). It comes in where a function is marked as none to be compiled."""
     import torch
-    import transformers.utils
 
-    transformers.utils.is_torch_flex_attn_available = lambda: False
     compiler: Any = torch.compiler
     mark = compiler.disable
     compiler.disable = _unmarked
