@@ -19,6 +19,7 @@ from typing import Any
 from zwaif_fallback import errors
 from zwaif_fallback.engines.base import Generation, LoadedModel, LoadOptions
 from zwaif_fallback.installing import remedy_for
+from zwaif_hooks.host import log
 from zwaif_hooks.messages import ModelInfo, Sampling
 
 _Fields = Mapping[str, type]
@@ -112,11 +113,13 @@ def unpack_loaded(fields: Mapping[str, Any]) -> LoadedModel:
 
 
 def pack_error(error: BaseException) -> dict[str, Any]:
-    """Ours keep their class; any other exception becomes an EngineError with its type in the text."""
+    """Ours keep their class; any other exception becomes an EngineError, and its traceback goes to the log file."""
     if isinstance(error, errors.FallbackError):
         return {"kind": type(error).__name__, "message": str(error)}
-    cause = f"{type(error).__name__}: {error}"
-    return {"kind": "EngineError", "message": f"The local model failed ({cause}). {remedy_for(cause, '')}".rstrip()}
+    remedy = remedy_for(str(error), "If it happens again, choose another model.")
+    place = log.note("The local model failed", error)
+    details = f" (Details: {place})" if place is not None else ""
+    return {"kind": "EngineError", "message": f"The local model failed in an unexpected way. {remedy}{details}"}
 
 
 def unpack_error(fields: Mapping[str, Any]) -> errors.FallbackError:

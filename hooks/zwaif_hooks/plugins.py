@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from zwaif_hooks import specs
+from zwaif_hooks.host.log import in_words
 from zwaif_hooks.messages import Answer, ChatRequest, Message, ModelInfo, PrimaryFailure
 from zwaif_hooks.threads import Courier, begun, in_time
 
@@ -110,7 +111,7 @@ class PluginManager:
         except Exception as error:
             if self._pm.get_plugin(name) is plugin:
                 self._pm.unregister(name=name)
-            self._report(f"Plugin {name!r} is left out: {_line(error)}", error)
+            self._report(f"Plugin {name!r} is left out: {in_words(error)}", error)
             return False
         for caller in self._pm.get_hookcallers(plugin) or ():
             self._check_spelling(caller, plugin, name)
@@ -127,7 +128,7 @@ class PluginManager:
         except BaseException as error:
             if _is_ctrl_c(error):
                 raise
-            self._report(f"Plugin {name!r} could not be loaded and is left out: {_line(error)}", error)
+            self._report(f"Plugin {name!r} could not be loaded and is left out: {in_words(error)}", error)
             return False
         return self.register(plugin, name, guarded)
 
@@ -236,17 +237,11 @@ class PluginManager:
             except BaseException as error:
                 if _is_ctrl_c(error):
                     raise
-                self._report(f"Plugin {name!r} failed in {hook} and is passed over: {_line(error)}", error)
+                self._report(f"Plugin {name!r} failed in {hook} and is passed over: {in_words(error)}", error)
                 return None
 
         guarded.raw = function  # type: ignore[attr-defined]
         return guarded
-
-
-def _line(error: BaseException) -> str:
-    """What it says, or its class where that is no sentence (``KeyError('x')``)."""
-    text = " ".join(str(error).split())
-    return text if " " in text else f"{type(error).__name__} {text}".strip()
 
 
 def _is_timed(function: Any) -> bool:

@@ -149,8 +149,9 @@ def summary(records: Iterable[TurnRecord], now: float | None = None, window: flo
     taken = [record for record in recent if record.answered_by not in (BY_PRIMARY, "")]
     if not recent:
         return "No replies in the last hour."
-    line = f"{len(recent)} replies in the last hour, {len(taken)} of them by the fallback"
-    return f"{line}; last by {recent[-1].answered_by or 'nobody'}." if recent else line
+    replies = "1 reply" if len(recent) == 1 else f"{len(recent)} replies"
+    last = recent[-1].answered_by or "nobody"
+    return f"{replies} in the last hour, {len(taken)} of them by the fallback; last by {last}."
 
 
 def _append(path: Path, records: list[TurnRecord]) -> None:

@@ -171,11 +171,11 @@ def run_quietly(callback: "Callback", module: "ModuleType") -> None:
 
 def complain(what: str, error: BaseException) -> None:
     """One plain line; the traceback goes to our log file where that can be written."""
-    line = f"zwaif-fallback {what}; Z-Waif goes on without that part. Cause: {error!r}"
+    line = f"zwaif-fallback {what}; Z-Waif goes on without that part. Cause:"
     try:
-        from zwaif_hooks.host.log import report
+        from zwaif_hooks.host.log import in_words, report
 
-        report(line, error)
+        report(f"{line} {in_words(error)}", error)
     except BaseException:
         if sys.stderr is not None:
-            print(line.encode("ascii", "replace").decode(), file=sys.stderr)
+            print(f"{line} {error}".encode("ascii", "replace").decode(), file=sys.stderr)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.faults.server import FaultServer
 from tests.faults.talk import Silence
-from zwaif_hooks import learned
+from zwaif_hooks import learned, primary
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.primary import PrimaryBook
@@ -100,9 +100,9 @@ def be_patient(guarded: Guarded, server: FaultServer) -> None:
 
 
 def _wait_for(guarded: Guarded, name: str, seconds: float) -> None:
-    primary = guarded.runtime.primaries.get(name)
-    primary.first_token.deadline = lambda *_: seconds
-    primary.pauses.deadline = lambda *_: seconds
+    waited_for = guarded.runtime.primaries.get(name)
+    waited_for.first_token.deadline = lambda *_: seconds
+    waited_for.pauses.deadline = lambda *_: seconds
 
 
 def outage_begun(guarded: Guarded) -> bool:
@@ -125,6 +125,7 @@ def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guarded
     lines: list[str] = []
     for name in ("SHORTEST", "SHORTEST_PAUSE"):  # for the machine's own hiccups, which the quick clock does not shorten
         monkeypatch.setattr(learned, name, getattr(learned, name) * QuickClock().speed)
+    monkeypatch.setattr(primary, "LOOK_SECONDS", primary.LOOK_SECONDS * QuickClock().speed)
 
     def report(line: str, _: BaseException | None = None) -> None:
         lines.append(line)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.faults.conftest import Guarded, be_patient, hurry
 from tests.faults.server import REPLY, FaultServer
+from tests.faults.test_cleanup import wait_until
 from tests.faults.test_clients import LOCAL, MESSAGES, Ask, ask, ask_http, ask_ollama
 from zwaif_hooks import takeover
 from zwaif_hooks.messages import ChatRequest, FailureKind
@@ -122,6 +123,7 @@ def test_a_server_that_may_fail_in_a_moment_is_told_of_once(
     assert watch.told == []
     server.fault = "late_but_alive"
     assert ask(server.address, True) == LOCAL
+    assert wait_until(lambda: bool(watch.told))
     assert watch.told == [(server.address, MESSAGES[-1]["content"], "")]
     server.release.set()
 

@@ -197,9 +197,14 @@ def fails_while_speaking(error: Exception) -> Producer:
 says("The local model ran out of memory while it wrote.")(fails_while_speaking(RuntimeError("CUDA out of memory")))
 
 
-@says("The local model failed (…). Install Microsoft's Visual C++ Redistributable (2015-2022, x64)")
+@says("The local model failed in an unexpected way. Install Microsoft's Visual C++ Redistributable (2015-2022, x64)")
 def _(scene: Scene) -> object:
     return worker_protocol.unpack_error(worker_protocol.pack_error(ImportError("DLL load failed while importing _C")))
+
+
+@says("The local model failed in an unexpected way. If it happens again, choose another model.")
+def _(scene: Scene) -> object:
+    return worker_protocol.unpack_error(worker_protocol.pack_error(ValueError("shapes do not fit")))
 
 
 says("The local model failed while it wrote (…).")(fails_while_speaking(RuntimeError("shapes do not fit")))

@@ -114,6 +114,19 @@ def test_a_report_says_where_the_traceback_is(capsys):
     assert 'raise RuntimeError("the cause' in details
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ImportError("No module named 'pluggy'"), "No module named 'pluggy'"),
+        (ValueError("first line\nsecond"), "first line second"),
+        (KeyError("x"), "KeyError 'x'"),
+        (RuntimeError(), "RuntimeError"),
+    ],
+)
+def test_an_exception_in_words(error, words):
+    assert log.in_words(error) == words
+
+
 def test_a_report_without_an_exception_writes_no_file(capsys):
     log.report("Just a line.")
     assert capsys.readouterr().out == "[API] Just a line.\n"

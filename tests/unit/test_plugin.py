@@ -145,7 +145,7 @@ def test_an_outage_is_told_with_what_only_the_user_can_do(
 def test_a_failure_is_answered_by_the_local_model(said: list[str], tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     stage.start()
-    assert stage.reply() == "I read: Human: Hello", "an unusable template gives way to the family's format"
+    assert stage.reply() == "I read: Human: Hello.", "an unusable template gives way to the family's format"
     assert stage.problems == []
 
 
@@ -191,7 +191,7 @@ def test_a_failing_plugin_leaves_the_answer_to_us(said: list[str], tmp_path: Pat
     stage = Stage(tmp_path)
     stage.start()
     stage.manager.register(Broken(), "broken")
-    assert stage.reply() == "I read: Human: Hello"
+    assert stage.reply() == "I read: Human: Hello."
     assert "broken" in stage.problems[0]
 
 
@@ -204,13 +204,13 @@ def test_another_plugin_may_write_the_prompt(said: list[str], tmp_path: Path) ->
     stage = Stage(tmp_path)
     stage.start()
     stage.manager.register(Poet(), "poet")
-    assert stage.reply() == "I read: Ode to Hello"
+    assert stage.reply() == "I read: Ode to Hello."
 
 
 def test_it_works_before_z_waif_has_started(said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage(tmp_path)
     monkeypatch.setenv("API_FALLBACK_MODEL", str(tmp_path / "tiny"))
-    assert stage.reply() == "I read: Human: Hello"
+    assert stage.reply() == "I read: Human: Hello."
 
 
 def test_a_given_reply_is_logged(said: list[str], tmp_path: Path) -> None:
@@ -287,9 +287,9 @@ def test_a_fallback_host_that_is_down_is_said_and_passed_over(said: list[str], t
         stage = Stage(tmp_path, API_FALLBACK_HOST=address)
         stage.start()
         for _ in range(3):
-            assert stage.reply() == "I read: Human: Hello"
+            assert stage.reply() == "I read: Human: Hello."
         assert len([line for line in said if address in line]) == 1, "once an outage"
         stage.manager.hook.primary_recovered(primary="127.0.0.1:5000", outage_seconds=3.0)
-        assert stage.reply() == "I read: Human: Hello"
+        assert stage.reply() == "I read: Human: Hello."
     lines = [line for line in said if address in line]
     assert lines == [f"The fallback server {address} gave no reply: it is down."] * 2

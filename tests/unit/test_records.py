@@ -92,6 +92,7 @@ def test_a_place_that_cannot_be_written_costs_only_the_file(tmp_path: Path) -> N
 def test_the_summary_counts_the_last_hour() -> None:
     turns = [record(at=0.0), record(at=5000.0), record(at=5001.0, by="tiny")]
     assert summary(turns, now=5100.0) == "2 replies in the last hour, 1 of them by the fallback; last by tiny."
+    assert summary(turns[-1:], now=5100.0).startswith("1 reply in the last hour, ")
     assert summary([], now=0.0) == "No replies in the last hour."
 
 

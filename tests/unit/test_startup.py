@@ -381,7 +381,7 @@ def test_a_callback_that_raises_does_not_break_the_hosts_import(
 def test_a_complaint_is_one_plain_line(capsys: pytest.CaptureFixture[str]) -> None:
     startup.complain("could not attach to utils.web_ui", SystemExit(1))
     (line,) = capsys.readouterr().out.strip().splitlines()
-    assert "utils.web_ui" in line and "SystemExit(1)" in line
+    assert "utils.web_ui" in line and "Cause: SystemExit 1 (" in line
 
 
 # --- leaving no trace -------------------------------------------------------------------------------------------------

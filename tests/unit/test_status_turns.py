@@ -35,7 +35,7 @@ def test_status_tells_the_last_turns_of_this_tree(tmp_path: Path, monkeypatch: p
     facts = cli_status.status_facts(tmp_path, {})
     assert facts["turns"][0]["answered_by"] == "tiny"
     text = "\n".join(cli_status.status_lines(facts))
-    assert "1 replies in the last hour, 1 of them by the fallback; last by tiny." in text
+    assert "1 reply in the last hour, 1 of them by the fallback; last by tiny." in text
     assert "tiny, 1.2 s, about 5 + 24 tokens (the connection broke)" in text
     assert facts["turns"][0]["fallback_tokens"] == 24
 

@@ -71,6 +71,12 @@ def report(line: str, exception: BaseException | None = None) -> None:
     say(f"{line} (Details: {where})" if where else line)
 
 
+def in_words(error: BaseException) -> str:
+    """What it says, in one line, or its class where that is no sentence (``KeyError('x')``)."""
+    text = " ".join(str(error).split())
+    return text if " " in text else f"{type(error).__name__} {text}".strip()
+
+
 def log_path() -> Path:
     """Where details go: ``zwaif_fallback.log`` in the user's own folder for logs."""
     import platformdirs
