@@ -45,6 +45,7 @@ _CANNOT_SEE = (
     "A picture was sent with this message, but you cannot see pictures just now: "
     "say so briefly in your own way, stay in character, and do not make up what it shows."
 )
+_NAMELESS = "the user"
 _BEHAVE = "Write only your own next reply, in character."
 _TELLS_LANGUAGE = 6
 """Earlier messages, where the newest is too short to tell its language."""
@@ -89,6 +90,7 @@ def fit(
     will fit when Z-Waif stops sending ``to_come`` more messages). Summaries and pictures are single questions and
     always get as much as fits. ``reserved`` tokens are left free, for a format that needs more than the model's own.
     """
+    request = _with_a_user(request)
     room = reply_room(request.max_tokens, model.context_window)
     partial = _end_of(prompts.plain(partial, model), max(1, model.context_window // 4), count_tokens)
     spoken = count_tokens([partial])[0] if partial else 0
@@ -103,6 +105,13 @@ def fit(
     if steady is not None:
         steady.begin_with(Beginning(draft.history[begin:], draft.summary))
     return Fitted(messages, left, partial, favoured)
+
+
+def _with_a_user(request: ChatRequest) -> ChatRequest:
+    """The name that Z-Waif comes with, ``You``, is nobody's where "you" is the character."""
+    if request.persona.user_name.casefold() != "you":
+        return request
+    return replace(request, persona=replace(request.persona, user_name=_NAMELESS))
 
 
 def _begin_as_before(draft: _Draft, history: History, to_come: int) -> None:
@@ -128,7 +137,7 @@ def ahead(
 
 def whole(request: ChatRequest) -> list[Message]:
     """The conversation with nothing left out, for a server that fits it to its model itself."""
-    draft = _draft(request, ANY_MODEL)
+    draft = _draft(_with_a_user(request), ANY_MODEL)
     return _assemble(_joined(draft.system, draft.summary), draft.notes, draft.history, draft.newest)
 
 
@@ -230,7 +239,7 @@ def _address(persona: Persona) -> str:
     if not persona.relationship:
         return ""
     known = _ADDRESSED.get(persona.relationship, f"To you, they are: {persona.relationship.replace('_', ' ')}.")
-    sentence = known.replace("{user}", persona.user_name or "your partner")
+    sentence = known.replace("{user}", persona.user_name or _NAMELESS)
     return sentence[:1].upper() + sentence[1:]
 
 

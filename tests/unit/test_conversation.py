@@ -63,7 +63,7 @@ def test_a_persona_that_is_there_already_is_not_sent_twice() -> None:
     ],
 )
 def test_each_relationship_shapes_how_she_talks(level: str, told: str) -> None:
-    for whose, asked in (("Sam", told), ("", told.replace("Sam", "your partner"))):
+    for whose, asked in (("Sam", told), ("", told.replace("Sam", "the user"))):
         persona = replace(MIA, relationship=level, user_name=whose)
         system, _ = ask(("user", "Hello"), persona=persona, persona_in_messages=False)
         assert asked.casefold() in system.content.casefold()
@@ -77,6 +77,20 @@ def test_a_card_is_told_in_plain_sentences_whoever_sends_it() -> None:
     own = ask(("user", "Tea?"), persona=replace(MIA, character_card=card, task=""), persona_in_messages=False)
     sent = ask(("system", card), ("user", "Tea?"), persona=MIA)
     assert own[0].content.startswith(plain) and sent[0].content.startswith(plain)
+
+
+def test_you_is_nobodys_name_where_it_means_her() -> None:
+    mia = replace(MIA, user_name="You", character_card="{{char}} likes {{user}}.\n{{user}}: Hi!\n{{char}}: Ho!")
+    system, newest = ask(("user", "Hello"), persona=mia, persona_in_messages=False)
+    for told in (
+        "Mia likes the user.\nthe user: Hi!\nMia: Ho!",
+        "You are talking with the user. The user is your close",
+    ):
+        assert told in system.content
+    assert "the user writes from" in newest.content
+    assert conversation.whole(ChatRequest("ollama", (Message("user", "Hi"),), persona=mia, persona_in_messages=False))[
+        0
+    ].content.startswith("Mia likes the user.")
 
 
 def test_no_persona_no_system_message() -> None:
