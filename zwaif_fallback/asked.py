@@ -29,12 +29,31 @@ _SMALL = frozenset[str]().union(*(language.small for language in LANGUAGES.value
 _KIN = [kind for language in LANGUAGES.values() for kind in language.kin]
 _TRAIT = re.compile(r"(\w[\w ]*)\(\s*\"(.*)\"\s*\)")
 _PLUS = re.compile(r"\"\s*\+\s*\"")
+_ASKS_FOR_A_WORD = re.compile(
+    r"(?<!\w)(?:what|whats|what's|which|who|whos|who's|whom|whose|where|when|how (?:old|many|much|tall|long)|"
+    r"was|welche[rsnm]?|wer|wen|wem|wo|woher|wohin|wann|wie (?:alt|viele?|groß|lange|heiß\w*)|wovor|wovon|"
+    r"quel\w*|qui|où|quand|combien|comment (?:s'|t'|tu t'|vous vous )appel\w*|qu'est-ce|que|"
+    r"qué|cuál\w*|quién\w*|dónde|cuándo|cuánt\w*|cómo (?:te|se) llam\w*|qual|quem|onde|quando|quanto\w*|"
+    r"chi|dove|cosa|che|кто|что|где|когда|как зовут|сколько|какой|какая)(?!\w)"
+    r"|誰|何|どこ|いつ|いくつ|什么|什麼|谁|誰|哪|几|幾|누구|무엇|뭐|어디|언제|몇",
+    re.IGNORECASE,
+)
 _A_NUMBER = "#"
 """Stands for every small number: an age is told as one."""
 
 
 def asked_about(card: str, words: str) -> list[str]:
     """The sentences of ``card`` that ``words`` ask about, in the card's order; for any other question, who she is."""
+    told = _told_of(card, words)
+    return told if told or not is_question(words) else _read(card)[0][:1]
+
+
+def answers_to(card: str, words: str) -> tuple[str, ...]:
+    """Words of which the answer to ``words`` will hold one; empty where the card has none, or a yes would be one."""
+    return answering(_told_of(card, words), words) if _ASKS_FOR_A_WORD.search(words) else ()
+
+
+def _told_of(card: str, words: str) -> list[str]:
     sentences, stems = _read(card)
     asked, kin = _content(words), _kin(words)
     rare = math.log(1 + len(sentences))
@@ -46,8 +65,6 @@ def asked_about(card: str, words: str) -> list[str]:
     ]
     best = sorted(range(len(scores)), key=lambda place: -scores[place])[:MOST]
     told = [place for place in best if scores[place] >= max(LEAST * rare, 0.6 * scores[best[0]])]
-    if not told and is_question(words):
-        return sentences[:1]
     return [sentences[place] for place in sorted(told)]
 
 

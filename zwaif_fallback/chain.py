@@ -372,7 +372,7 @@ class LocalTier:
 
         Held back only while it could still become one of them. A model that only thought, until its tokens were gone,
         is asked again as if it had thought already; one that went astray goes on from where it did."""
-        wanted = replies.expected(request)
+        wanted = replies.expected(request, knows_its_card=not is_small(loaded))
         generation, passed = self._generation(request, begun, loaded), ""
         for tries_left in reversed(range(ATTEMPTS)):
             attempt, held = ATTEMPTS - 1 - tries_left, ""

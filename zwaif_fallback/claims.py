@@ -60,6 +60,10 @@ _ALIAS = re.compile(
     re.IGNORECASE,
 )
 
+_GREETING = (
+    r"(?:(?:my )?dear(?:est)?|hi|hello|hey|oh|good (?:morning|evening|night|day)|hallo|moin|liebe|"
+    r"guten (?:Morgen|Abend|Tag)|bonjour|bonsoir|salut|chère|hola|querida|buenos días|ciao|cara|olá|oi),? "
+)
 _LABELS = ("user", "human", "system", "instruction", "input", "question", "answer", "assistant", "ai", "narrator")
 _SHORT_LABELS = ("q", "a", "you")
 LABEL = re.compile(r"[\s*_]{0,4}[A-Z]\w{1,20}(?: [A-Z]\w{1,20})?[*_]{0,2}:[*_]{0,2}\s+(?=\w)")
@@ -175,6 +179,16 @@ def wrong_name(text: str, hers: frozenset[str], user: str, card: str) -> re.Matc
         if found.re is _DENSE or name[0].isupper():
             return found
     return None
+
+
+def without_address(sentence: str, hers: frozenset[str]) -> str:
+    """``sentence`` without a part that calls her by her name, as only others do: ``Dear Mira, …``, ``…, Mira.``"""
+    if not hers:
+        return sentence.strip()
+    name = "|".join(map(re.escape, sorted(hers, key=len, reverse=True)))
+    begin = rf"\A\W*(?:{_GREETING})?(?:{name})(?: (?:{name}))*\s*[,!，、！]"
+    end = rf"[,，]\s*(?:(?:my )?dear )?(?:{name})(?: (?:{name}))*\s*[.!?~]*\W*\Z"
+    return re.sub(f"{begin}|{end}", "", sentence, flags=re.IGNORECASE).strip()
 
 
 def renamed(text: str, found: re.Match[str], name: str) -> str:

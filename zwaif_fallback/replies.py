@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 from zwaif_fallback import claims, loops
+from zwaif_fallback.asked import answers_to
 from zwaif_fallback.languages import LANGUAGES
 from zwaif_fallback.notes import part
 from zwaif_fallback.sentences import Sentences, cut_short, hangs, is_ended, with_a_stop
@@ -52,6 +53,8 @@ OTHERS = "somebody else speaks"
 MACHINE = "a language model speaks"
 NAME = "she takes another name"
 PROMPT = "it reads out what it was told"
+TO_HERSELF = "she speaks to herself"
+NO_ANSWER = "it does not say what was asked"
 _NO_BRACKETS = str.maketrans("", "", "()")
 """Notes are told in brackets, longer ones than an action is."""
 _NOTE = re.compile(r"\s*\(\s*(?:the|it is|keep in mind|answer|note|reply)\b", re.IGNORECASE)
@@ -72,6 +75,8 @@ class Expected:
     """Sentences of her last replies (:func:`loops.as_words`)."""
     brackets: bool = False
     """She puts words in brackets herself."""
+    answers: frozenset[str] = frozenset()
+    """Words of which the answer to a question holds one; empty where nobody knows."""
     words: int = 0
     """After so many the reply ends behind a sentence; 0: it is no talk, and has the length it has."""
 
@@ -85,8 +90,12 @@ class Expected:
         return claims.says_she_is_an_ai(self.card)
 
 
-def expected(request: ChatRequest) -> Expected:
-    """What ``request`` lets expect. A summary is about both of them and as long as it gets."""
+def expected(request: ChatRequest, knows_its_card: bool = True) -> Expected:
+    """What ``request`` lets expect. A summary is about both of them and as long as it gets.
+
+    Args:
+        knows_its_card: whether the model finds what its card says to a question; one that does not is tried again.
+    """
     if request.purpose is Purpose.SUMMARY:
         return Expected()
     persona = request.persona
@@ -98,8 +107,14 @@ def expected(request: ChatRequest) -> Expected:
         "\n".join([persona.character_card, persona.task, *systems]),
         frozenset(words for reply in said[-EARLIER_REPLIES:] for words in _long_sentences(reply)),
         any("(" in reply for reply in said),
+        frozenset() if knows_its_card else _answers(request, persona.character_card or "\n".join(systems)),
         _words_wanted(request, len(said)),
     )
+
+
+def _answers(request: ChatRequest, card: str) -> frozenset[str]:
+    newest = request.messages[-1].content if request.messages else ""
+    return frozenset(map(str.casefold, answers_to(card, newest)))
 
 
 def _words_wanted(request: ChatRequest, replies: int) -> int:
@@ -245,6 +260,12 @@ class Reply:
         is_a_note = words_in(text) > _LONG_SENTENCE or _NOTE.match(text)
         if text.lstrip().startswith("(") and not wanted.brackets and is_a_note:
             return PROMPT, with_a_stop(text.translate(_NO_BRACKETS))
+        if self._tries_left and not self._text.strip() and words_in(text) >= A_FEW:
+            addressed = claims.without_address(text, wanted.names)
+            if len(addressed) < len(text.strip()):
+                return TO_HERSELF, ""
+            if wanted.answers and wanted.answers.isdisjoint(re.findall(r"[^\W_]+", addressed.casefold())):
+                return NO_ANSWER, ""
         if not wanted.may_be_an_ai and claims.is_an_ai(whole):
             return MACHINE, ""
         found = claims.wrong_name(whole, wanted.names, wanted.user, wanted.card)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from zwaif_fallback import conversation
-from zwaif_fallback.asked import answering, asked_about
+from zwaif_fallback.asked import answering, answers_to, asked_about
 from zwaif_fallback.closing import closing_line
 from zwaif_fallback.languages import LANGUAGES, language_of
 from zwaif_hooks.messages import ChatRequest, Message, ModelInfo, Persona, Purpose
@@ -155,3 +155,17 @@ def test_only_an_answer_is_favoured(words: str, favoured: bool) -> None:
     request = ChatRequest("ollama", (Message("system", CARD), Message("user", words)))
     fitted = conversation.fit(request, ModelInfo("m", "tinyllama", 2048), lambda texts: [len(t) // 4 for t in texts])
     assert bool(fitted.favoured) is favoured
+
+
+@pytest.mark.parametrize(
+    ("words", "answers"),
+    [
+        ("What does your sister do?", True),
+        ("tell me, who is your sister", True),
+        ("Do you have a sister?", False),
+        ("And?", False),
+        ("What is the capital of France?", False),
+    ],
+)
+def test_an_answer_is_known_where_the_card_has_it_and_a_yes_is_none(words: str, answers: bool) -> None:
+    assert bool(answers_to("Her sister Dora breeds pigeons.", words)) is answers

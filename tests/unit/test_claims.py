@@ -128,3 +128,24 @@ def test_the_card_makes_her_none() -> None:
 )
 def test_somebody_elses_turn(text: str, new_line: bool, others: bool) -> None:
     assert claims.is_a_turn_of_others(text, "Tom Hill", new_line) is others
+
+
+@pytest.mark.parametrize(
+    ("sentence", "rest"),
+    [
+        ("Dear Mira, I hope this finds you well.", "I hope this finds you well."),
+        ("Nice to meet you, mira.", "Nice to meet you"),
+        ("Hello Mira Sol! How are you?", "How are you?"),
+        ("Mira, du bist spät.", "du bist spät."),
+        ("I'm Mira, the keeper.", "I'm Mira, the keeper."),
+        ("Mira is awake!", "Mira is awake!"),
+        ("Miranda, come here.", "Miranda, come here."),
+        ("My name is Mira.", "My name is Mira."),
+    ],
+)
+def test_her_own_name_as_others_say_it(sentence: str, rest: str) -> None:
+    assert claims.without_address(sentence, frozenset({"mira", "sol"})) == rest
+
+
+def test_where_nobody_knows_her_name_nothing_is_left_out() -> None:
+    assert claims.without_address("Mira, you are late.", frozenset()) == "Mira, you are late."

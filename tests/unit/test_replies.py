@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,9 +12,11 @@ from zwaif_fallback.replies import (
     LOOP,
     MACHINE,
     NAME,
+    NO_ANSWER,
     OTHERS,
     PROMPT,
     SAID_BEFORE,
+    TO_HERSELF,
     Expected,
     Reply,
     another_try,
@@ -129,6 +133,32 @@ def test_with_no_other_try_what_is_harmless_is_said(text: str, rest: str) -> Non
 def test_a_pattern_is_a_loop_when_it_comes_for_the_third_time() -> None:
     text = "I like to be here, Tom. I like to be with you. I like to be good."
     assert said(text) == "I like to be here, Tom. I like to be with you."
+
+
+def test_a_first_sentence_to_herself_is_tried_again() -> None:
+    assert through("Dear Mia, I hope you are well.", tries_left=1)[1].fault == TO_HERSELF
+    assert said("Dear Mia, I hope you are well.") == "Dear Mia, I hope you are well."
+    assert said("I slept. You are late, Mia.", tries_left=1) == "I slept. You are late, Mia."
+
+
+def test_a_first_sentence_without_the_answer_is_tried_again() -> None:
+    wanted = replace(MIA, answers=frozenset({"dora", "pigeons", "mia"}))
+    assert through("What a lovely question to ask.", wanted, tries_left=1)[1].fault == NO_ANSWER
+    assert through("Nice to ask you, Mia.", wanted, tries_left=1)[1].fault == TO_HERSELF
+    assert said("What a lovely question to ask.", wanted) == "What a lovely question to ask."
+    assert said("She breeds Pigeons, you know.", wanted, tries_left=1) == "She breeds Pigeons, you know."
+    assert said("Oh, that one! She breeds pigeons.", wanted, tries_left=1) == "Oh, that one! She breeds pigeons."
+    assert said(" of course, as I said.", wanted, begun="You know", tries_left=1) == " of course, as I said."
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_only_a_model_that_loses_its_card_is_asked_for_the_answer(knows: bool) -> None:
+    request = ChatRequest(
+        "ollama",
+        (Message("user", "Who is your sister?"),),
+        persona=Persona("Mia", "Tom", "Her sister is called Dora."),
+    )
+    assert expected(request, knows).answers == (frozenset() if knows else frozenset({"dora"}))
 
 
 def test_what_stands_in_the_prompt_is_not_read_out() -> None:
