@@ -45,7 +45,7 @@ class Local:
         return [len(text.split()) for text in texts]
 
     def generate(self, generation: Generation, stats: GenerationStats | None = None) -> Iterator[str]:
-        return iter(["I read: ", generation.prompt.splitlines()[0]])
+        return iter(["I read: ", generation.prompt.splitlines()[0], "."])
 
     def read_ahead(self, prompt: str) -> GenerationStats:
         return GenerationStats()
