@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+import requests
+import sseclient
 
 from tests.faults.conftest import Guarded, be_patient, hurry
 from tests.faults.server import REPLY, FaultServer
@@ -89,9 +91,6 @@ def test_a_rival_is_not_far_ahead_of_its_reader(guarded: Guarded, server: FaultS
             made.append(number)
             yield f"word{number} "
 
-    import requests
-    import sseclient
-
     server.fault = "silence"
     guarded.plugin.pieces = endless
     body = {"messages": [{"role": "user", "content": "Hi"}], "stream": True}
@@ -137,3 +136,19 @@ def test_a_server_of_which_nothing_is_known_may_be_loading_its_model(
     assert ask(server.address, True) == LOCAL
     assert watch.told == []
     server.release.set()
+
+
+def test_a_reply_that_was_left_in_the_middle_is_told_to_nobody(
+    guarded: Guarded, server: FaultServer, ask_http: Ask
+) -> None:
+    """Though the local answer, which was begun beside the server, has come to its end unheard."""
+    server.fault = "silence"
+    body = {"messages": MESSAGES, "stream": True}
+    response = requests.post(f"http://{server.address}/v1/chat/completions", json=body, stream=True)
+    turn = response.raw._turn
+    lines = response.iter_lines()
+    assert next(lines)
+    assert wait_until(lambda: turn._rescue.record is not None)
+    turn.abandon()
+    assert list(lines)
+    assert guarded.plugin.records == []

@@ -7,6 +7,7 @@ import pytest
 from tests.faults.conftest import Guarded
 from tests.faults.server import HALF, REPLY, FaultServer
 from tests.faults.test_clients import LOCAL, Ask, ask, ask_http, ask_ollama, guarded
+from zwaif_hooks.messages import FailureKind, PrimaryFailure
 from zwaif_hooks.records import BY_PRIMARY
 
 __all__ = ["ask", "ask_http", "ask_ollama", "guarded"]
@@ -50,3 +51,11 @@ def test_a_turn_nobody_answers_says_so(guarded: Guarded, server: FaultServer, as
     (record,) = guarded.runtime.records.recent()
     assert record.answered_by == ""
     assert record.cause == "http error"
+
+
+def test_a_whole_reply_ends_the_doubt_about_a_server(guarded: Guarded, server: FaultServer, ask_http: Ask) -> None:
+    primary = guarded.runtime.primaries.get(server.address)
+    primary.failed(PrimaryFailure(FailureKind.CUT, "cut"))
+    assert primary.status().state == "failing"
+    assert ask_http(server.address, True) == REPLY
+    assert primary.status().state == "healthy"

@@ -146,6 +146,7 @@ def test_what_is_not_ready_in_time_ends_the_turn_with_the_line(
     assert ask_http(server.address, True).strip() == "One moment …"
     assert 24 <= guarded.clock.now() - began < 60
     assert [record.answered_by for record in guarded.plugin.records] == [MEANWHILE]
+    assert guarded.plugin.asked == [], "nobody else begins a reply that is over"
 
 
 def test_nobody_waits_longer_because_several_plugins_are_slow(
