@@ -152,6 +152,21 @@ def test_a_busy_lm_studio_is_greeted_twice(guarded: Guarded, studio: LMStudioSer
 
 
 @BOTH_WAYS
+def test_an_end_that_the_library_does_not_know_is_an_end(
+    guarded: Guarded, studio: LMStudioServer, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def play(talk: Talk, loading: bool) -> None:
+        if loading:
+            return talk.loaded()
+        talk.say([REPLY])
+        talk.complete("aReasonOfTomorrow")
+
+    monkeypatch.setattr(studio, "play", play)
+    assert ask(stream) == REPLY
+    assert guarded.plugin.asked == []
+
+
+@BOTH_WAYS
 def test_the_library_s_poisoned_client_is_forgotten(guarded: Guarded, studio: LMStudioServer, stream: bool) -> None:
     """Without the guard one failure makes every later call fail, though LM Studio is back."""
     take_time(guarded)

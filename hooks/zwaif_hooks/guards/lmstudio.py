@@ -33,6 +33,8 @@ from zwaif_hooks.usage import Usage
 FAILED_STOP_REASONS = frozenset({"failed", "modelUnloaded"})
 FULL_STOP_REASONS = frozenset({"eosFound", "stopStringFound"})
 """The model came to an end of its own; otherwise it was cut to a length."""
+NEW_STOP_REASON = "`$.stopReason`"
+"""In the library's complaint about an end, of a newer LM Studio, that it has no name for. All of the reply has come."""
 NOT_AUTHORISED = "Authentication failed"
 """How the library begins what it says of a server that wants another token; it has no class for that."""
 SPOKEN = "none"
@@ -255,6 +257,9 @@ class _Exchange:
                         yield Chunk(fragment.content or "", fragment)
                 self._result = stream.result()
         except Exception as error:
+            if NEW_STOP_REASON in str(error):
+                yield Chunk("", reason="stop")
+                return
             raise failure_of(error, begun) from error
         stats = getattr(self._result, "stats", None)
         reason = getattr(stats, "stop_reason", "")
