@@ -373,7 +373,7 @@ class LocalTier:
         Held back only while it could still become one of them. A model that only thought, until its tokens were gone,
         is asked again as if it had thought already; one that went astray goes on from where it did."""
         wanted = replies.expected(request, knows_its_card=not is_small(loaded))
-        generation, passed = self._generation(request, begun, loaded), ""
+        generation, passed, spare = self._generation(request, begun, loaded), "", ""
         for tries_left in reversed(range(ATTEMPTS)):
             attempt, held = ATTEMPTS - 1 - tries_left, ""
             reply = Reply(wanted, begun + passed, tries_left)
@@ -387,6 +387,7 @@ class LocalTier:
                     if passed or not may_repeat(begun + held, request.recent_replies):
                         yield held
                         passed, held = passed + held, ""
+            spare = spare or reply.spare
             if reply.thrown_away.strip():
                 _logger.debug("not said (%s): %r", reply.fault or "long enough", reply.thrown_away)
             if reply.fault and tries_left and not reply.has_said_enough:
@@ -397,7 +398,7 @@ class LocalTier:
             elif not held.strip() and not begun and not attempt and stats[-1].generated_tokens:
                 generation = replace(generation, prompt=generation.prompt + prompts.NO_THOUGHTS)
             elif not tries_left or not repeats(begun + held, request.recent_replies):
-                yield held
+                yield held if held.strip() or begun else spare
                 return
             else:
                 generation = replace(generation, sampling=hotter(generation.sampling, attempt))

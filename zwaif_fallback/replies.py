@@ -55,6 +55,7 @@ NAME = "she takes another name"
 PROMPT = "it reads out what it was told"
 TO_HERSELF = "she speaks to herself"
 NO_ANSWER = "it does not say what was asked"
+_HARMLESS = frozenset({SAID_BEFORE, TO_HERSELF, NO_ANSWER})
 _NO_BRACKETS = str.maketrans("", "", "()")
 """Notes are told in brackets, longer ones than an action is."""
 _NOTE = re.compile(r"\s*\(\s*(?:the|it is|keep in mind|answer|note|reply)\b", re.IGNORECASE)
@@ -143,6 +144,8 @@ class Reply:
         """Nothing more is wanted of the model."""
         self.fault = ""
         """Why the reply ended before its text did; empty where that is as it should be."""
+        self.spare = ""
+        """A sentence that was refused and would harm nobody, for when no try is better."""
         self.thrown_away = ""
         """What was not passed on, for the log."""
         self._wanted = wanted
@@ -306,6 +309,7 @@ class Reply:
     def _refuse(self, fault: str, text: str, remedy: str) -> None:
         """End before ``text``. With no other try, and too little said so far, the remedy is said in its place."""
         if self._tries_left or self.has_said_enough:
+            self.spare = text.strip() if fault in _HARMLESS else ""
             self._end(fault, text)
             return
         self.thrown_away += text

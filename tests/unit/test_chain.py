@@ -381,6 +381,12 @@ def test_a_model_that_cannot_but_be_a_model_leaves_it_to_the_next() -> None:
     assert len(table.said) == 1
 
 
+def test_a_harmless_try_is_said_when_the_others_are_worse() -> None:
+    model = Model(["Dear Mia, I hope you are well."], ["As an AI language model, I cannot. "])
+    assert Table(model).text(MIA) == "Dear Mia, I hope you are well."
+    assert len(model.generations) == chain.ATTEMPTS
+
+
 def test_a_begun_reply_is_gone_on_with_once_more_and_not_said_twice() -> None:
     model = Model([" Bella. And"], [" Mia. And you?"])
     assert Table(model).text(MIA, delivered="Hello! My name is") == " Mia. And you?"
