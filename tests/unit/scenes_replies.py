@@ -13,7 +13,7 @@ from unittest.mock import MagicMock
 from tests.faults.conftest import QuickClock, ScriptedPlugin
 from tests.unit.models_made import put_in_ollama
 from tests.unit.scenes import CHAT, REFUSED, WORKER, Producer, Scene, says
-from zwaif_fallback import plugin, prompts, worker_protocol
+from zwaif_fallback import plugin, prompts, warmup, worker_protocol
 from zwaif_fallback.chain import Chain
 from zwaif_fallback.engines import gguf_server
 from zwaif_fallback.engines.base import Generation, LoadOptions
@@ -276,6 +276,21 @@ def _(scene: Scene) -> object:
     finally:
         over.set()
         book.shut_down()
+
+
+@says("… is slower than usual: the local model is loaded in case it fails")
+def _(scene: Scene) -> object:
+    folder = scene.folder / "models" / "one"
+    folder.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).write_text("{}", encoding="utf-8")
+    scene.patch.setattr(warmup, "placed", lambda options, here: (options, ""))
+    local = LocalModel(command=["/no/such/program"])
+    service = FallbackService(
+        scene.store(API_FALLBACK_MODEL=str(folder)), local, lambda *_: None, scene.say, plugin.format_prompt
+    )
+    service.primary_late("127.0.0.1:5000", lambda: CHAT, "")
+    return service.has_read_ahead(30)
 
 
 @says("The fallback server … gave no reply: …")
