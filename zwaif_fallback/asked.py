@@ -19,6 +19,8 @@ MOST_WORDS = 40
 """Of a sentence: a longer one is no reminder."""
 LEAST = 0.35
 """Of the weight of a word that stands in one sentence only: what is asked about is rare there, or it is chance."""
+SHORT = 7
+"""Words of a question that asks who she is, or nearly that; longer ones are about something else."""
 _OF_KIN = 0.5
 """What a word counts that means the same, beside one that is the same."""
 _WORD = re.compile(r"[^\W_]+")
@@ -43,9 +45,11 @@ _A_NUMBER = "#"
 
 
 def asked_about(card: str, words: str) -> list[str]:
-    """The sentences of ``card`` that ``words`` ask about, in the card's order; for any other question, who she is."""
+    """The sentences of ``card`` that ``words`` ask about, in its order; for another short question, who she is."""
     told = _told_of(card, words)
-    return told if told or not is_question(words) else _read(card)[0][:1]
+    if not told and is_question(words) and len(_WORD.findall(words)) <= SHORT:
+        return _read(card)[0][:1]
+    return told
 
 
 def answers_to(card: str, words: str) -> tuple[str, ...]:
