@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 from zwaif_fallback.languages import LANGUAGES
@@ -21,6 +21,8 @@ LEAST = 0.35
 """Of the weight of a word that stands in one sentence only: what is asked about is rare there, or it is chance."""
 SHORT = 7
 """Words of a question that asks who she is, or nearly that; longer ones are about something else."""
+LOOKED_AT = 300
+"""Characters of the user's words, the last ones: a question stands at the end."""
 _OF_KIN = 0.5
 """What a word counts that means the same, beside one that is the same."""
 _WORD = re.compile(r"[^\W_]+")
@@ -58,14 +60,18 @@ def answers_to(card: str, words: str) -> tuple[str, ...]:
 
 
 def _told_of(card: str, words: str) -> list[str]:
-    sentences, stems = _read(card)
-    asked, kin = _content(words), _kin(words)
+    sentences, found_by = _read(card)
+    newest = words[-LOOKED_AT:]
+    asked, kin = _content(newest), _kin(newest)
     rare = math.log(1 + len(sentences))
-    weights = {stem: math.log(1 + len(sentences) / max(1, _holding(stem, stems))) for stem in asked | kin}
+    known = frozenset[str]().union(*found_by)
+    forms = {stem: {word for word in known if _alike(stem, word)} for stem in asked | kin}
+    holding = {stem: sum(not found.isdisjoint(forms[stem]) for found in found_by) for stem in forms}
+    weights = {stem: math.log(1 + len(sentences) / max(1, count)) for stem, count in holding.items()}
     scores = [
-        sum(weights[stem] for stem in asked if _is_in(stem, held))
-        + _OF_KIN * max((weights[stem] for stem in kin - asked if _is_in(stem, held)), default=0.0)
-        for held in stems
+        sum(weights[stem] for stem in asked if not found.isdisjoint(forms[stem]))
+        + _OF_KIN * max((weights[stem] for stem in kin - asked if not found.isdisjoint(forms[stem])), default=0.0)
+        for found in found_by
     ]
     best = sorted(range(len(scores)), key=lambda place: -scores[place])[:MOST]
     told = [place for place in best if scores[place] >= max(LEAST * rare, 0.6 * scores[best[0]])]
@@ -124,14 +130,6 @@ def _stem(word: str) -> str:
 def _kin(words: str) -> set[str]:
     said = set(_WORD.findall(words.casefold()))
     return {_stem(word) for kind in _KIN if not said.isdisjoint(kind) for word in kind if word not in _SMALL}
-
-
-def _holding(stem: str, sentences: Sequence[Iterable[str]]) -> int:
-    return sum(_is_in(stem, held) for held in sentences)
-
-
-def _is_in(stem: str, held: Iterable[str]) -> bool:
-    return any(_alike(stem, word) for word in held)
 
 
 def _alike(one: str, other: str) -> bool:

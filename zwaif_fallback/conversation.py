@@ -52,6 +52,8 @@ _TELLS_LANGUAGE = 6
 _GAP = " … "
 _NOTES = "(Keep in mind: {})"
 """Before the user's words, so that the model answers those and not the notes."""
+_TIME = re.compile(r"(?:The current time now is|It is) (.+?)\.?")
+"""The note that tells the time. In brackets, as chats stamp their lines, it is not taken for what was asked."""
 _LONGEST_TOKEN = 16
 """Characters; longer tokens are rare, so no text with more for each token it may have is worth counting."""
 
@@ -191,7 +193,10 @@ def _help_a_small_model(draft: _Draft, request: ChatRequest, model: ModelInfo) -
     if draft.system:
         earlier = " ".join(turn.content for turn in draft.history[-_TELLS_LANGUAGE:])
         line = closing_line([words, earlier, card], usual_words(request))
-    draft.newest = " ".join(filter(None, [words, f"({' '.join(told)})" if told else "", line]))
+    stamps = [found for found in map(_TIME.fullmatch, draft.notes) if found]
+    draft.notes = [note for note in draft.notes if not _TIME.fullmatch(note)]
+    parts = [*(f"[{found[1]}]" for found in stamps), words, f"({' '.join(told)})" if told else "", line]
+    draft.newest = " ".join(filter(None, parts))
     return answering(told, words) if is_question(words) else ()
 
 
@@ -276,8 +281,9 @@ def _cleaned(text: str, model: ModelInfo) -> str:
 
 
 def _platform_in(text: str) -> str:
+    """``Voice Chat`` of ``[Platform: Voice Chat - Personal Conversation]``."""
     found = _PLATFORM.search(text)
-    return found.group(1).strip() if found else ""
+    return found.group(1).partition(" - ")[0].strip() if found else ""
 
 
 def _assemble(system: str, notes: Sequence[str], history: Sequence[Message], newest: str) -> list[Message]:

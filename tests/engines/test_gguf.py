@@ -148,7 +148,7 @@ def test_a_seed_repeats_itself_and_only_itself(companion: GgufEngine) -> None:
 def test_each_wish_for_sampling_is_told_in_llama_cpp_s_words() -> None:
     wish = Sampling(0.3, 0.8, 30, 0.02, 1.2, 64, 0.4, 0.5, 7)
     assert sampling_of(wish, 2048) == {
-        "samplers": ["penalties", "dry", "top_k", "top_p", "min_p", "temperature"],
+        "samplers": ["penalties", "top_k", "top_p", "min_p", "temperature"],
         "temperature": 0.3,
         "top_k": 30,
         "top_p": 0.8,

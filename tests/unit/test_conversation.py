@@ -40,7 +40,7 @@ def test_persona_comes_first_when_the_server_owned_it() -> None:
     assert system.content.startswith("Mia is a cheerful fox. She likes Sam.\n\nCook together.")
     for fact in ("You are Mia", "with Sam", "close friend", "in character"):
         assert fact in system.content
-    told = "(Keep in mind: Sam writes from: Discord.\nIt is 2026-11-23, about 14:00.)\n\nHello " + ASKED
+    told = "(Keep in mind: Sam writes from: Discord.)\n\n[2026-11-23, about 14:00] Hello " + ASKED
     assert user == Message("user", told), "what may differ next time is told beside the newest words"
 
 

@@ -38,6 +38,7 @@ def common(one: str, other: str) -> int:
 def facts(text: str) -> list[str]:
     """Its sentences and lines, without Z-Waif's marks around them."""
     plain = re.sub(r"\[System M\];|\[Platform: [^]]*\]|; This is the end of the memory!;?", "", text)
+    plain = re.sub(r"The current time now is (.+)\.", r"[\1]", plain)
     return [fact.strip() for fact in re.split(r"(?<=[.!?;])\s+|\n+", plain) if fact.strip(" .;")]
 
 
@@ -73,7 +74,7 @@ def test_what_a_persona_knows_is_told_when_the_server_owned_it() -> None:
     persona = replace(talk.persona, platform="Discord", local_time="2026-11-24 19:03", relationship="close_friend")
     prompt = prompt_of(replace(oobabooga(talk), persona=persona), ZEPHYR)
     for fact in (*facts(persona.character_card), persona.task, "close friend", "Sam writes from: Discord.",
-                 "It is 2026-11-24, about 19:00."):  # fmt: skip
+                 "[2026-11-24, about 19:00]"):  # fmt: skip
         assert fact in prompt, fact
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from zwaif_fallback.engines.sampling import advice_of, decide
 from zwaif_hooks.messages import Sampling
 
-_ORDER = ["penalties", "dry", "top_k", "top_p", "min_p", "temperature"]
+_ORDER = ["penalties", "top_k", "top_p", "min_p", "temperature"]
 """As the transformers engine does it, so that both mean the same by the same numbers."""
 _ADVICE = {
     "general.sampling.temp": "temperature",
