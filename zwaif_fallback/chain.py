@@ -11,6 +11,7 @@ import contextlib
 import html
 import logging
 import re
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -42,6 +43,8 @@ ATTEMPTS = 3
 """How often a local model may try to say something it has not just said, and a prompt to fit the window."""
 LAST_WORDS = "last words"
 """The name of whoever speaks when nobody can."""
+HELD_SECONDS = 4.0
+"""For which a sentence is waited for from its first word on; then its words are passed on as they come."""
 LONGEST_REPLY = 300
 """Tokens, where the request names no number."""
 
@@ -204,8 +207,11 @@ def _one_line(heard: Iterable[str], request: ChatRequest, begun: str) -> Generat
 
 
 def _line_stops(request: ChatRequest) -> tuple[str, ...]:
-    """Stops for what is heard; no model and no server is told of them."""
-    return tuple(stop for stop in request.stop if stop and stop.isspace())
+    """Stops for what is heard; no model and no server is told of them. With the user's name the user's turn begins."""
+    user = request.persona.user_name
+    is_talk = request.purpose is not Purpose.SUMMARY
+    turns = [f"\n{user}:"] if user and is_talk else []
+    return (*(stop for stop in request.stop if stop and stop.isspace()), *turns)
 
 
 def _word_stops(request: ChatRequest) -> tuple[str, ...]:
@@ -228,12 +234,31 @@ def _had_nothing_to_add(tier: Tier, begun: str) -> bool:
     return isinstance(tier, LocalTier) and begun.rstrip().endswith((".", "!", "?", "…", '"', "*", "~", "。"))
 
 
-def _in_sentences(pieces: Iterator[str], reply: Reply, stats: GenerationStats) -> Iterator[str]:
+class _Patience:
+    """How long words are held back while more of their sentence come. A slow model would be taken for a silent one."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._since: float | None = None
+
+    def is_over(self) -> bool:
+        """Asked with each piece; the first one begins it."""
+        now = self._clock()
+        self._since = now if self._since is None else self._since
+        return now - self._since >= HELD_SECONDS
+
+    def begin_anew(self) -> None:
+        """Something was passed on."""
+        self._since = None
+
+
+def _in_sentences(pieces: Iterator[str], reply: Reply, stats: GenerationStats, patience: _Patience) -> Iterator[str]:
     """What ``reply`` lets through. Where the model fails, what it had begun is said: whoever is next goes on there."""
     try:
         for piece in pieces:
-            if text := reply.feed(piece):
+            if text := reply.feed(piece) or (reply.hurry() if patience.is_over() else ""):
                 yield text
+                patience.begin_anew()
             if reply.ended:
                 return
     except FallbackError:
@@ -319,6 +344,7 @@ class LocalTier:
         say: Say,
         temperature: Callable[[], float] = lambda: 0.0,
         see: See = lambda request: request,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``longest`` (tokens) and ``temperature`` overrule the request where they are not 0.
         ``see`` puts a picture into words where it can."""
@@ -329,6 +355,7 @@ class LocalTier:
         self._say = say
         self._temperature = temperature
         self._see = see
+        self._clock = clock
         self._history = History()
 
     def speak(self, request: ChatRequest, begun: str, closers: Closers) -> tuple[str, Iterator[str]]:
@@ -373,6 +400,7 @@ class LocalTier:
         Held back only while it could still become one of them. A model that only thought, until its tokens were gone,
         is asked again as if it had thought already; one that went astray goes on from where it did."""
         wanted = replies.expected(request, knows_its_card=not is_small(loaded))
+        patience = _Patience(self._clock)
         generation, passed, spare = self._generation(request, begun, loaded), "", ""
         for tries_left in reversed(range(ATTEMPTS)):
             attempt, held = ATTEMPTS - 1 - tries_left, ""
@@ -382,7 +410,7 @@ class LocalTier:
             closers.add(getattr(made, "close", bool))
             heard = spoken(made, request.persona.char_name, begun + passed)
             with contextlib.closing(_one_line(heard, request, begun + passed)) as pieces:
-                for text in _in_sentences(pieces, reply, stats[-1]):
+                for text in _in_sentences(pieces, reply, stats[-1], patience):
                     held += text
                     if passed or not may_repeat(begun + held, request.recent_replies):
                         yield held

@@ -58,7 +58,7 @@ NO_ANSWER = "it does not say what was asked"
 _HARMLESS = frozenset({SAID_BEFORE, TO_HERSELF, NO_ANSWER})
 _NO_BRACKETS = str.maketrans("", "", "()")
 """Notes are told in brackets, longer ones than an action is."""
-_NOTE = re.compile(r"\s*\(\s*(?:the|it is|keep in mind|answer|note|reply)\b", re.IGNORECASE)
+_NOTE = re.compile(r"\s*\(\s*(?:[\w ]{1,20}:|the|it is|keep in mind|answer|note|reply)\b", re.IGNORECASE)
 _THE_TIME = re.compile(r"\W*the current time now\b", re.IGNORECASE)
 """Z-Waif's words for it, which nobody else uses."""
 _FENCE = "```"
@@ -199,6 +199,17 @@ class Reply:
             self._sentence(self._cut(rest))
         if self._in_code:
             self._out.append(f"\n{_FENCE}")
+        return self._taken()
+
+    def hurry(self) -> str:
+        """The words of a sentence that takes long, where nothing is wrong with them; its rest is judged with them."""
+        rest = self._cutter.rest
+        text = rest[: len(rest.rstrip()) - len(rest.split()[-1])] if rest.strip() else ""
+        if self.ended or self._in_code or not any(map(str.isalnum, text)) or self._fault_of(self._open + text, text)[0]:
+            return ""
+        self._cutter.rest = rest[len(text) :]
+        self._open += text
+        self._pass_on(text)
         return self._taken()
 
     def broken_off(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
@@ -400,6 +401,38 @@ def test_tokens_that_run_out_leave_whole_sentences() -> None:
     for limit, text in [(50, f"{first} And the gulls are loud."), (22, first), (16, cut)]:
         local = LocalTier(engine, partial(engine.load, LoadOptions("x")), prompts.render, partial(int, limit), print)
         assert "".join(local.speak(MIA, "", Closers())[1]) == text
+
+
+def test_a_server_does_not_speak_for_the_user() -> None:
+    host = Host("I am fine.\nTo", "m: And I?\nMia: Yes.")
+    assert Table(Model(["no"]), host).text(MIA) == "I am fine."
+    summary = replace(MIA, purpose=Purpose.SUMMARY)
+    assert Table(Model(["no"]), Host("They met.\nTom: was late.")).text(summary) == "They met.\nTom: was late."
+
+
+def test_a_slow_model_is_not_taken_for_a_silent_one() -> None:
+    """Its sentence takes longer than anybody waits in silence: words come as they are made, and are judged with it."""
+    now = 0.0
+
+    class Slow(Model):
+        def generate(self, generation: Generation, stats: GenerationStats | None = None) -> Iterator[str]:
+            nonlocal now
+            for piece in super().generate(generation, stats):
+                now += 1.0
+                yield piece
+
+    calm = "I was at the sea, and it was as blue as can be. And you?"
+    mended = "Well, what they all call me is: my name is Mia, so."
+    for script, again, text in [(calm, "", calm), (mended.replace("Mia", "Bella"), " is Mia, so.", mended)]:
+        model = Slow(re.findall(r"\s?\S+", script), re.findall(r"\s?\S+", again))
+        local = LocalTier(model, model.ready, prompts.render, lambda: 0, print, clock=lambda: now)
+        gaps, said = [], ""
+        last = now
+        for piece in local.speak(MIA, "", Closers())[1]:
+            gaps.append(now - last)
+            last, said = now, said + piece
+        assert said == text
+        assert max(gaps) <= chain.HELD_SECONDS + 2, gaps
 
 
 def test_a_model_is_stopped_when_she_has_said_as_much_as_usual() -> None:
