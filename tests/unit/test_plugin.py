@@ -53,6 +53,16 @@ class Local:
     def try_again(self) -> None:
         """No model of these hangs."""
 
+    @property
+    def standing_by(self) -> None:
+        """Nobody."""
+
+    def stand_by(self, options: LoadOptions) -> None:
+        """Nothing is there to be imported."""
+
+    def dismiss(self) -> None:
+        """Nobody stands by."""
+
     def unload(self) -> None:
         self.loaded = None
 
