@@ -41,6 +41,8 @@ See = Callable[[ChatRequest], ChatRequest]
 
 ATTEMPTS = 3
 """How often a local model may try to say something it has not just said, and a prompt to fit the window."""
+MORE_FAVOUR = 1.0
+"""For the words of an answer, when a try had none of them."""
 LAST_WORDS = "last words"
 """The name of whoever speaks when nobody can."""
 HELD_SECONDS = 4.0
@@ -420,7 +422,9 @@ class LocalTier:
                 _logger.debug("not said (%s): %r", reply.fault or "long enough", reply.thrown_away)
             if reply.fault and tries_left and not reply.has_said_enough:
                 sampling = replies.another_try(generation.sampling, attempt, reply.fault)
-                generation = replace(self._generation(request, begun + passed, loaded), sampling=sampling)
+                favour = generation.favour + (MORE_FAVOUR if reply.fault == replies.NO_ANSWER else 0.0)
+                anew = self._generation(request, begun + passed, loaded)
+                generation = replace(anew, sampling=sampling, favour=favour)
             elif passed:
                 return
             elif not held.strip() and not begun and not attempt and stats[-1].generated_tokens:

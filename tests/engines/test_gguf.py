@@ -24,7 +24,6 @@ from zwaif_fallback.engines.gguf import GgufEngine
 from zwaif_fallback.engines.gguf_request import advice_in, grammar_for, sampling_of
 from zwaif_fallback.engines.gguf_server import Chunk, LlamaServer
 from zwaif_fallback.engines.loading import make_engine
-from zwaif_fallback.engines.sampling import FAVOUR
 from zwaif_fallback.engines.transformers import TransformersEngine
 from zwaif_fallback.errors import EngineError, ModelError
 from zwaif_fallback.models.facts import GGUF
@@ -169,7 +168,7 @@ def test_favoured_words_are_likelier(companion: GgufEngine) -> None:
     plain = companion._request(Generation(prompt), [1], "")
     request = companion._request(Generation(prompt, favoured=("tea", "tea")), [1], "")
     (tokens,) = companion._loaded().tokens([" tea"])
-    assert request["logit_bias"] == [[token, FAVOUR] for token in sorted(set(tokens))] and "logit_bias" not in plain
+    assert request["logit_bias"] == [[token, 2.0] for token in sorted(set(tokens))] and "logit_bias" not in plain
     assert say(companion, prompt, favoured=("tea",))
 
 

@@ -76,7 +76,7 @@ def test_favoured_words_are_likelier(engine: TransformersEngine) -> None:
     assert once == say(engine, favoured=("Hello",)) and once.count("Hello") >= plain.count("Hello")
     scores = torch.zeros(1, 8)
     choice = decide(Sampling(temperature=0, repetition_penalty=1.0))
-    assert Sampler(choice, "cpu", [5]).pick(scores, [1], []) == 5
+    assert Sampler(choice, "cpu", [5], 2.0).pick(scores, [1], []) == 5
     assert Sampler(choice, "cpu").pick(scores, [1], []) == 0
 
 

@@ -388,6 +388,15 @@ def test_a_harmless_try_is_said_when_the_others_are_worse() -> None:
     assert len(model.generations) == chain.ATTEMPTS
 
 
+def test_words_of_the_answer_get_likelier_with_each_try_that_has_none_of_them() -> None:
+    model = Model(["I do not know that, sorry."], ["I love the rain so much."], ["She breeds pigeons."])
+    persona = Persona("Mia", "Tom", "Mia is a fox. Her sister Dora breeds pigeons.")
+    request = replace(MIA, messages=(Message("user", "What does your sister do?"),), persona=persona)
+    assert Table(model).text(request) == "She breeds pigeons."
+    favours = [generation.favour for generation in model.generations]
+    assert favours == [2.0, 3.0, 4.0] and model.generations[0].favoured == ("Dora", "breeds", "pigeons")
+
+
 def test_a_begun_reply_is_gone_on_with_once_more_and_not_said_twice() -> None:
     model = Model([" Bella. And"], [" Mia. And you?"])
     assert Table(model).text(MIA, delivered="Hello! My name is") == " Mia. And you?"

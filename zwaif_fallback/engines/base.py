@@ -67,6 +67,8 @@ class Generation:
     sampling: Sampling = field(default_factory=Sampling)
     favoured: tuple[str, ...] = ()
     """Words that are to be likelier than the model finds them: what is asked about, told to a small one."""
+    favour: float = 2.0
+    """Added to their scores. With 3 loops begin, with 1 little happens."""
     heal: int = 0
     """How many characters at the end of ``prompt`` are the beginning of the reply, cut anywhere. An engine that can
     writes the last word of them again, letter by letter the same, so that half a word is gone on with as one."""

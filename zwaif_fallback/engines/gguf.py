@@ -21,7 +21,6 @@ from zwaif_fallback.engines.gguf_reply import Again, CannotHeal, Reply
 from zwaif_fallback.engines.gguf_request import advice_in, clean, grammar_for, sampling_of
 from zwaif_fallback.engines.gguf_server import READ_AT_ONCE, LlamaServer, cards, library
 from zwaif_fallback.engines.healing import torn_end
-from zwaif_fallback.engines.sampling import FAVOUR
 from zwaif_fallback.errors import EngineError, ModelTooBig
 from zwaif_fallback.hardware import memory_now
 from zwaif_fallback.models.gguf_header import read_header
@@ -253,14 +252,14 @@ class GgufEngine:
         request |= {"prompt": tokens, "n_predict": min(room, max(1, generation.max_tokens) + again)}
         request |= {"stream": True, "return_progress": True, "timings_per_token": True, "cache_prompt": True}
         if generation.favoured:
-            request["logit_bias"] = self._favour(generation.favoured)
+            request["logit_bias"] = self._favour(generation.favoured, generation.favour)
         if torn:
             request["grammar"] = grammar_for(torn)
         return request
 
-    def _favour(self, words: Sequence[str]) -> list[list[float]]:
+    def _favour(self, words: Sequence[str], more: float) -> list[list[float]]:
         found = self._loaded().tokens([clean(f" {word}") for word in words])
-        return [[token, FAVOUR] for token in sorted({token for tokens in found for token in tokens})]
+        return [[token, more] for token in sorted({token for tokens in found for token in tokens})]
 
 
 def _settle(stats: GenerationStats, generation: Generation, stops: StopFilter) -> None:

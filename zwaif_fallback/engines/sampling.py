@@ -13,8 +13,6 @@ from zwaif_hooks.messages import Sampling
 DEFAULT_TEMPERATURE = 0.7
 DEFAULT_TOP_P = 0.95
 DEFAULT_TOP_K = 40
-FAVOUR = 2.0
-"""Added to the scores of favoured words. With 3 loops begin, with 1 little happens."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +75,12 @@ def advice_of(stated: Mapping[str, object]) -> Sampling:
 class Sampler:
     """One generation's way of picking tokens; holds its own random state."""
 
-    def __init__(self, choice: Choice, device: Any, favoured: Sequence[int] = ()) -> None:
-        """``favoured``: tokens that are to be likelier."""
+    def __init__(self, choice: Choice, device: Any, favoured: Sequence[int] = (), favour: float = 0.0) -> None:
+        """``favour`` is added to the scores of the ``favoured`` tokens."""
         import torch
 
         self._choice = choice
+        self._favour = favour
         self._favoured = torch.tensor(sorted(set(favoured)), device=device, dtype=torch.long)
         self._greedy = choice.temperature <= 0
         self._warpers = [] if self._greedy else _warpers(choice)
@@ -102,7 +101,7 @@ class Sampler:
         import torch
 
         if len(self._favoured):
-            more = scores.new_full((1, len(self._favoured)), FAVOUR)
+            more = scores.new_full((1, len(self._favoured)), self._favour)
             scores = scores.index_add(1, self._favoured, more)
         scores = self._penalise(scores, seen, made)
         if self._greedy:

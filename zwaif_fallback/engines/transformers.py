@@ -186,7 +186,8 @@ class TransformersEngine:
     def _sampler(self, generation: Generation) -> Sampler:
         spaced = (self._encode(f" {word}") for word in generation.favoured)
         favoured = [token for tokens in spaced for token in tokens if self._decode([token]).strip()]
-        return Sampler(decide(generation.sampling, self._model.generation_config), self._model.device, favoured)
+        choice = decide(generation.sampling, self._model.generation_config)
+        return Sampler(choice, self._model.device, favoured, generation.favour)
 
     def _tokens(
         self, prompt: list[int], generation: Generation, stats: GenerationStats, cancelled: threading.Event
