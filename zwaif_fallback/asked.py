@@ -33,8 +33,16 @@ _SMALL = frozenset[str]().union(*(language.small for language in LANGUAGES.value
 _KIN = [kind for language in LANGUAGES.values() for kind in language.kin]
 _TRAIT = re.compile(r"(\w[\w ]*)\(\s*\"(.*)\"\s*\)")
 _PLUS = re.compile(r"\"\s*\+\s*\"")
+_ASKS = re.compile(
+    r"\W*(?:(?:and|so|hey|but|tell me|und|et|y) )?(?:what|whats|what's|which|who|whos|who's|whose|where|"
+    r"when|how (?:old|many|much)|(?:do|did|are|were|can|could|have|will) (?:you|u|ya)|is there|is your|"
+    r"was (?:ist|bist|machst|magst)|wer (?:ist|bist)|wo (?:bist|wohnst)|wie (?:alt|heiß\w*)|"
+    r"(?:hast|magst|bist|kannst) du|"
+    r"quel\w* |où |qui es|comment tu|tu as |es-tu |est-ce que|qué |cuál|dónde|quién eres|tienes |eres )\b",
+    re.IGNORECASE,
+)
 _ASKS_FOR_A_WORD = re.compile(
-    r"(?<!\w)(?:what|whats|what's|which|who|whos|who's|whom|whose|where|when|how (?:old|many|much|tall|long)|"
+    r"(?<!\w)(?:what|whats|what's|wats|which|who|whos|who's|whom|whose|where|when|how (?:old|many|much|tall|long)|"
     r"was|welche[rsnm]?|wer|wen|wem|wo|woher|wohin|wann|wie (?:alt|viele?|groß|lange|heiß\w*)|wovor|wovon|"
     r"quel\w*|qui|où|quand|combien|comment (?:s'|t'|tu t'|vous vous )appel\w*|qu'est-ce|que|"
     r"qué|cuál\w*|quién\w*|dónde|cuándo|cuánt\w*|cómo (?:te|se) llam\w*|qual|quem|onde|quando|quanto\w*|"
@@ -79,7 +87,8 @@ def _told_of(card: str, words: str) -> list[str]:
 
 
 def is_question(words: str) -> bool:
-    return words.rstrip().endswith(("?", "？"))
+    """By its mark, or by how it begins: who chats leaves the mark out."""
+    return words.rstrip().endswith(("?", "？")) or _ASKS.match(words) is not None
 
 
 def answering(sentences: Sequence[str], words: str) -> tuple[str, ...]:

@@ -107,8 +107,18 @@ _DENSE_MACHINES = (
     r"(?:作为|作為|我(?:只)?是)(?:一个|一個|一名)?(?:AI|人工智能|人工智慧|语言模型|語言模型)",
     r"(?:AI|인공지능|언어 ?모델)(?:로서|으로서|입니다|이에요|예요|이라)",
 )
+_OFFICE = re.compile(
+    r"\bI(?:'m|’m| am) (?:not )?here to (?:assist|help)\b|\bhow (?:can|may) I (?:assist|help) you\b|"
+    r"\b(?:sorry|apologi[sz]e) for (?:the|any) (?:confusion|misunderstanding|inconvenience)\b|"
+    r"\bthe ability to respond\b|"
+    r"\bcomo posso ajud|\bwie kann ich (?:Ihnen|dir) (?:heute )?(?:behilflich|helfen)|\bcomment puis-je vous aider|"
+    r"\b(?:en qué|cómo) puedo ayudar",
+    re.IGNORECASE,
+)
+"""How assistants talk, and hardly anybody to a friend."""
 _AN_AI = re.compile(
-    "|".join([*(rf"(?<!\w)(?:{begin})(?:{what})(?!\w)" for begin, what in _MACHINES), *_DENSE_MACHINES]), re.IGNORECASE
+    "|".join([*(rf"(?<!\w)(?:{begin})(?:{what})(?!\w)" for begin, what in _MACHINES), *_DENSE_MACHINES]),
+    re.IGNORECASE,
 )
 _CASED_AI = re.compile(r"(?<!\w)(?:AI|KI|IA|SI|ИИ)(?!\w)")
 _IS_AI = re.compile(
@@ -145,6 +155,11 @@ def is_an_ai(sentence: str) -> bool:
         return False
     short = re.search(r"(?<!\w)(?:ai|ki|ia|si|ии)(?!\w)", found[0], re.IGNORECASE)
     return short is None or _CASED_AI.search(found[0]) is not None
+
+
+def sounds_like_an_office(sentence: str) -> bool:
+    """Whether ``sentence`` is how an assistant talks; a maid or a receptionist may, too."""
+    return _OFFICE.search(sentence) is not None
 
 
 def is_a_turn_of_others(start: str, user: str, new_line: bool) -> bool:

@@ -33,6 +33,8 @@ LONGEST_SENTENCE = 70
 """Words."""
 EARLIER_REPLIES = 4
 """Of hers, whose sentences she does not say again."""
+_LONG_WORD = 40
+"""Characters: more in one word are a loop, if anything."""
 _LONG_SENTENCE = 6
 """Words: shorter ones (``Yes, of course I do.``) are nobody's in particular."""
 CALM = 0.4
@@ -55,7 +57,8 @@ NAME = "she takes another name"
 PROMPT = "it reads out what it was told"
 TO_HERSELF = "she speaks to herself"
 NO_ANSWER = "it does not say what was asked"
-_HARMLESS = frozenset({SAID_BEFORE, TO_HERSELF, NO_ANSWER})
+OFFICE = "it talks as assistants do"
+_HARMLESS = frozenset({SAID_BEFORE, TO_HERSELF, NO_ANSWER, OFFICE})
 _NO_BRACKETS = str.maketrans("", "", "()")
 """Notes are told in brackets, longer ones than an action is."""
 _NOTE = re.compile(r"\s*\(\s*(?:[\w ]{1,20}:|the|it is|keep in mind|answer|note|reply)\b", re.IGNORECASE)
@@ -161,6 +164,8 @@ class Reply:
         self._text = begun
         self._words = words_in(begun)
         self._in_code = begun.count(_FENCE) % 2 == 1
+        self._in_word = 0
+        """Characters of the word that is being written."""
         self._new_line = not begun.strip() or begun.endswith("\n")
         self._out: list[str] = []
         self._spaces = ""
@@ -179,7 +184,8 @@ class Reply:
                 continue
             if done := self._cutter.take(c):
                 self._sentence(done)
-            if not self.ended and not self._in_code and (unspaced(c) or not c.isalnum()):
+            self._in_word = self._in_word + 1 if c.isalnum() else 0
+            if not self.ended and not self._in_code and (unspaced(c) or self._in_word % _LONG_WORD == 0):
                 self._look_at_the_rest()
         return self._taken()
 
@@ -278,6 +284,8 @@ class Reply:
             addressed = claims.without_address(text, wanted.names)
             if len(addressed) < len(text.strip()):
                 return TO_HERSELF, ""
+            if claims.sounds_like_an_office(text):
+                return OFFICE, ""
             if wanted.answers and wanted.answers.isdisjoint(re.findall(r"[^\W_]+", addressed.casefold())):
                 return NO_ANSWER, ""
         if not wanted.may_be_an_ai and claims.is_an_ai(whole):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from zwaif_fallback import conversation
-from zwaif_fallback.asked import answering, answers_to, asked_about
+from zwaif_fallback.asked import answering, answers_to, asked_about, is_question
 from zwaif_fallback.closing import closing_line
 from zwaif_fallback.languages import LANGUAGES, language_of
 from zwaif_hooks.messages import ChatRequest, Message, ModelInfo, Persona, Purpose
@@ -169,3 +169,21 @@ def test_only_an_answer_is_favoured(words: str, favoured: bool) -> None:
 )
 def test_an_answer_is_known_where_the_card_has_it_and_a_yes_is_none(words: str, answers: bool) -> None:
     assert bool(answers_to("Her sister Dora breeds pigeons.", words)) is answers
+
+
+@pytest.mark.parametrize(
+    ("words", "question"),
+    [
+        ("Who is it?", True),
+        ("誰ですか？", True),
+        ("how old r u", True),
+        ("so where are you from", True),
+        ("do you have any pets", True),
+        ("hast du ein haustier", True),
+        ("whatever you say", False),
+        ("I know who you are.", False),
+        ("when I was small, we had a dog.", True),
+    ],
+)
+def test_a_question_without_its_mark(words: str, question: bool) -> None:
+    assert is_question(words) is question

@@ -149,3 +149,18 @@ def test_her_own_name_as_others_say_it(sentence: str, rest: str) -> None:
 
 def test_where_nobody_knows_her_name_nothing_is_left_out() -> None:
     assert claims.without_address("Mira, you are late.", frozenset()) == "Mira, you are late."
+
+
+@pytest.mark.parametrize(
+    ("sentence", "office"),
+    [
+        ("I'm sorry for any confusion.", True),
+        ("How can I assist you today?", True),
+        ("I am not here to help you with your homework.", True),
+        ("Wie kann ich dir heute helfen?", True),
+        ("I'm sorry that you are tired.", False),
+        ("Come here, help me with the dog!", False),
+    ],
+)
+def test_how_assistants_talk(sentence: str, office: bool) -> None:
+    assert claims.sounds_like_an_office(sentence) is office

@@ -13,6 +13,7 @@ from zwaif_fallback.replies import (
     MACHINE,
     NAME,
     NO_ANSWER,
+    OFFICE,
     OTHERS,
     PROMPT,
     SAID_BEFORE,
@@ -159,6 +160,17 @@ def test_only_a_model_that_loses_its_card_is_asked_for_the_answer(knows: bool) -
         persona=Persona("Mia", "Tom", "Her sister is called Dora."),
     )
     assert expected(request, knows).answers == (frozenset() if knows else frozenset({"dora"}))
+
+
+def test_a_word_without_an_end_is_a_loop() -> None:
+    spoken, reply = through("I am 2" + "7" * 200, ran_out=True, tries_left=1)
+    assert (spoken, reply.fault) == ("", LOOP) and len(reply.thrown_away) <= 206
+    assert said("Nooooooooooo!") == "Nooooooooooo!"
+
+
+def test_a_first_sentence_as_from_an_office_is_tried_again() -> None:
+    assert through("I am here to assist you today.", tries_left=1)[1].fault == OFFICE
+    assert said("I am here to assist you today.") == "I am here to assist you today."
 
 
 def test_what_stands_in_the_prompt_is_not_read_out() -> None:
