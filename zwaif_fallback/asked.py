@@ -28,6 +28,8 @@ _OF_KIN = 0.5
 _WORD = re.compile(r"[^\W_]+")
 _CUT = re.compile(r"(?<=[.!?…。！？])[\"”»*)]*\s+|\n+|(?<=\))\s*(?=\w+\()|(?<=[。！？])")
 _OF_THE_USER = re.compile(r"\s*(?:\{\{user\}\}|<USER>)\s*:", re.IGNORECASE)
+_OF_HERS = re.compile(r"\s*(?:\{\{char\}\}|<BOT>)\s*:", re.IGNORECASE)
+_ACTION = re.compile(r"\*[^*]+\*\s*")
 _LABEL = re.compile(r"^[\s#>*•+-]*(?:(?:\{\{char\}\}|<BOT>)\s*:)?[\s\"*]*", re.IGNORECASE)
 _SMALL = frozenset[str]().union(*(language.small for language in LANGUAGES.values()))
 _KIN = [kind for language in LANGUAGES.values() for kind in language.kin]
@@ -50,6 +52,7 @@ _ASKS_FOR_A_WORD = re.compile(
     r"|誰|何|どこ|いつ|いくつ|什么|什麼|谁|誰|哪|几|幾|누구|무엇|뭐|어디|언제|몇",
     re.IGNORECASE,
 )
+_NOT_LIKED = re.compile(r"\b(?:do|does) not like\b|\b(?:do|does)n['’]t like\b")
 _A_NUMBER = "#"
 """Stands for every small number: an age is told as one."""
 
@@ -109,6 +112,8 @@ def _read(card: str) -> tuple[list[str], list[frozenset[str]]]:
         if _OF_THE_USER.match(line):
             question = _content(line) | _kin(line)
             continue
+        if _OF_HERS.match(line):
+            line = _ACTION.sub("", line)
         for part in map(_bare, _CUT.split(line)):
             if 2 <= len(_WORD.findall(part)) <= MOST_WORDS:
                 sentences.append(part)
@@ -124,7 +129,7 @@ def _bare(part: str) -> str:
 
 
 def _content(text: str) -> set[str]:
-    words = _WORD.findall(text.casefold())
+    words = _WORD.findall(_NOT_LIKED.sub("dislike", text.casefold()))
     return {_A_NUMBER if word.isdigit() and len(word) < 4 else _stem(word) for word in words if word not in _SMALL}
 
 

@@ -185,7 +185,7 @@ def _help_a_small_model(draft: _Draft, request: ChatRequest, model: ModelInfo) -
 
     Returns the words that would answer a question."""
     persona = request.persona
-    card = persona.character_card or part(request.messages).system
+    card = cards.told(persona.character_card or part(request.messages).system, "{{char}}", "{{user}}")
     if request.persona_in_messages and draft.system:
         draft.system = _joined(draft.system, prompts.plain(_who_talks(persona, _BEHAVE, True), model))
     words, line = draft.newest, ""

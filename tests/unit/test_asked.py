@@ -35,6 +35,7 @@ TALKED = (
         (LISTED, "Do you have a pet?", "Flick"),
         (LISTED, "What do you hate?", "Bells"),
         (TALKED, "Who is your wife?", "To Ruth"),
+        ("Rhea likes tea. Rhea does not like bells.", "What do you hate?", "bells"),
         (TALKED, "Do you cook?", "eggs"),
         ("Ida ist Köchin. Ihr Hund heißt Bello. Sie hat Angst vor Gewitter.", "Wovor hast du Angst?", "Gewitter"),
         ("Ida es cocinera. Su perro se llama Bello. Colecciona sellos.", "¿Qué coleccionas?", "sellos"),
@@ -122,6 +123,12 @@ def test_the_newest_turn_holds_the_fact_the_words_and_the_length() -> None:
         assert newest.content == told
         assert tuple(earlier) == talk, "what was said before stays as it was said, so that it is read once"
         assert system.content == f"{CARD}\n\nYou are Rhea. You are talking with Sam. {conversation._BEHAVE}"
+
+
+def test_a_card_in_w_plus_plus_and_a_dialogue_are_told_in_sentences() -> None:
+    for card, words, told in ((LISTED, "Do you have a pet?", "Ivo's pet"), (TALKED, "Who is your wife?", "(To Ruth")):
+        asked = (Message("system", card), Message("user", words))
+        assert told in fitted(ChatRequest("ollama", asked, persona=Persona("Ivo", "Sam")))[-1].content
 
 
 def test_summaries_and_a_second_server_are_asked_as_before() -> None:
