@@ -65,9 +65,11 @@ def asked_about(card: str, words: str) -> list[str]:
     return told
 
 
-def answers_to(card: str, words: str) -> tuple[str, ...]:
-    """Words of which the answer to ``words`` will hold one; empty where the card has none, or a yes would be one."""
-    return answering(_told_of(card, words), words) if _ASKS_FOR_A_WORD.search(words) else ()
+def answers_to(card: str, words: str, names: str = "") -> tuple[str, ...]:
+    """Words of which the answer to ``words`` will hold one; empty where the card has none, or a yes would be one.
+
+    ``names`` as for :func:`answering`."""
+    return answering(_told_of(card, words), words, names) if _ASKS_FOR_A_WORD.search(words) else ()
 
 
 def _told_of(card: str, words: str) -> list[str]:
@@ -94,9 +96,10 @@ def is_question(words: str) -> bool:
     return words.rstrip().endswith(("?", "？")) or _ASKS.match(words) is not None
 
 
-def answering(sentences: Sequence[str], words: str) -> tuple[str, ...]:
-    """The words of ``sentences`` that would answer: neither small ones nor those of the question."""
-    known = {word.casefold() for word in _WORD.findall(words)} | _SMALL
+def answering(sentences: Sequence[str], words: str, names: str = "") -> tuple[str, ...]:
+    """The words of ``sentences`` that would answer: neither small ones nor those of the question, nor the ``names`` of
+    those who talk."""
+    known = {word.casefold() for word in _WORD.findall(f"{words} {names} char user")} | _SMALL
     found = (word for sentence in sentences for word in _WORD.findall(sentence) if word.casefold() not in known)
     return tuple(dict.fromkeys(found))
 

@@ -197,7 +197,8 @@ def _help_a_small_model(draft: _Draft, request: ChatRequest, model: ModelInfo) -
     draft.notes = [note for note in draft.notes if not _TIME.fullmatch(note)]
     parts = [*(f"[{found[1]}]" for found in stamps), words, f"({' '.join(told)})" if told else "", line]
     draft.newest = " ".join(filter(None, parts))
-    return answering(told, words) if is_question(words) else ()
+    names = f"{persona.char_name} {persona.user_name}"
+    return answering(told, words, names) if is_question(words) else ()
 
 
 def _circumstances(request: ChatRequest, timed: bool) -> list[str]:

@@ -118,7 +118,8 @@ def expected(request: ChatRequest, knows_its_card: bool = True) -> Expected:
 
 def _answers(request: ChatRequest, card: str) -> frozenset[str]:
     newest = request.messages[-1].content if request.messages else ""
-    return frozenset(map(str.casefold, answers_to(card, newest)))
+    names = f"{request.persona.char_name} {request.persona.user_name}"
+    return frozenset(map(str.casefold, answers_to(card, newest, names)))
 
 
 def _words_wanted(request: ChatRequest, replies: int) -> int:

@@ -153,6 +153,7 @@ def test_the_words_that_answer() -> None:
     told = ["Her sister Dora breeds pigeons."]
     assert answering(told, "What does your sister do?") == ("Dora", "breeds", "pigeons")
     assert answering([], "What?") == ()
+    assert answering(["Rhea has amber eyes."], "Which eyes?", "Rhea Sam") == ("amber",), "a name is no answer"
 
 
 @pytest.mark.parametrize(
