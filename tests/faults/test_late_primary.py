@@ -14,8 +14,10 @@ from tests.faults.server import REPLY, FaultServer
 from tests.faults.test_cleanup import wait_until
 from tests.faults.test_clients import LOCAL, MESSAGES, Ask, ask, ask_http, ask_ollama
 from zwaif_hooks import takeover
-from zwaif_hooks.messages import ChatRequest, FailureKind
+from zwaif_hooks.chunks import Chunk, Closers
+from zwaif_hooks.messages import ChatRequest, FailureKind, Message
 from zwaif_hooks.specs import hookimpl
+from zwaif_hooks.takeover import Call, Turn
 
 __all__ = ["ask", "ask_http", "ask_ollama"]
 
@@ -152,3 +154,27 @@ def test_a_reply_that_was_left_in_the_middle_is_told_to_nobody(
     turn.abandon()
     assert list(lines)
     assert guarded.plugin.records == []
+
+
+def test_a_local_answer_that_was_whole_but_unheard_leaves_no_trace(guarded: Guarded, server: FaultServer) -> None:
+    """Both in one slice, so that nobody has looked at the local answer yet."""
+
+    def source(closers: Closers) -> Iterator[Chunk]:
+        with server.silence:
+            while turn._race is None:
+                closers.no_bytes()
+        assert wait_until(lambda: turn._rescue is not None and turn._rescue.record is not None)
+        yield Chunk("The server ")
+        yield Chunk("speaks.", reason="stop")
+
+    call = Call(server.address, source, source, lambda: ChatRequest("oobabooga", (Message("user", "Hi"),)), direct=True)
+    turn = Turn(call, guarded.runtime).start(ahead=False)
+    assert "".join(chunk.text for chunk in turn.chunks()) == "The server speaks."
+    assert guarded.plugin.records == guarded.plugin.outages == []
+    (record,) = guarded.runtime.records.recent()
+    assert (record.answered_by, record.cause, record.fallback_tokens, record.taken_over_after) == (
+        "primary",
+        "",
+        0,
+        0.0,
+    )

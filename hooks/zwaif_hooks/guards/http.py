@@ -213,7 +213,7 @@ class _EventBody:
         turn: Turn,
         model: str,
         raised: Callable[[NobodyAnswered], BaseException],
-        without_us: Callable[[], Iterable[bytes]],
+        without_us: Callable[[], Iterable[bytes]] = tuple,
     ) -> None:
         self._turn = turn
         self._events = _events(turn, model, raised, without_us)
