@@ -28,7 +28,8 @@ _PLACEHOLDERS = (
     (re.compile(r"\{\{\s*user\s*\}\}|<user>", re.IGNORECASE), 1),
 )
 _MACRO = re.compile(
-    r"\{\{\s*(?://|comment\b|original\b|trim\b|noop\b)[^{}]{0,2000}\}\}|<!--.{0,2000}?-->", re.IGNORECASE | re.DOTALL
+    r"\{\{\s*(?://|comment\b|original\b|trim\b|noop\b)[^{}]{0,2000}\}\}|<!--(?:(?!<!--).){0,2000}?-->",
+    re.IGNORECASE | re.DOTALL,
 )
 _START = re.compile(r"[ \t]*<\s*start\s*>[ \t]*", re.IGNORECASE)
 _EXAMPLES = re.compile(

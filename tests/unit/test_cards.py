@@ -122,9 +122,9 @@ def test_cards_of_strangers_take_no_time() -> None:
                "a: b\n" * 30_000, "<!--" * 30_000, '("a" + ' * 20_000, "<START>\n" * 20_000,
                "{{user}}: a\n" * 10_000]  # fmt: skip
     for card in hostile:
-        began = time.perf_counter()
+        began = time.process_time()
         told(card, "Mia", "Tom")
-        assert time.perf_counter() - began < 3, card[:20]
+        assert time.process_time() - began < 1, card[:20]
 
 
 @settings(max_examples=100, deadline=None)
