@@ -58,7 +58,8 @@ PROMPT = "it reads out what it was told"
 TO_HERSELF = "she speaks to herself"
 NO_ANSWER = "it does not say what was asked"
 OFFICE = "it talks as assistants do"
-_HARMLESS = frozenset({SAID_BEFORE, TO_HERSELF, NO_ANSWER, OFFICE})
+ECHO = "it says what the user said"
+_HARMLESS = frozenset({SAID_BEFORE, TO_HERSELF, NO_ANSWER, OFFICE, ECHO})
 _NO_BRACKETS = str.maketrans("", "", "()")
 """Notes are told in brackets, longer ones than an action is."""
 _NOTE = re.compile(r"\s*\(\s*(?:[\w ]{1,20}:|the|it is|keep in mind|answer|note|reply)\b", re.IGNORECASE)
@@ -77,8 +78,12 @@ class Expected:
     """Whatever the model was told about her."""
     earlier: frozenset[str] = frozenset()
     """Sentences of her last replies (:func:`loops.as_words`)."""
+    asked: frozenset[str] = frozenset()
+    """Sentences of the user's newest words, in the same way."""
     brackets: bool = False
     """She puts words in brackets herself."""
+    is_forgetful: bool = False
+    """The model is so small that it loses its card."""
     answers: frozenset[str] = frozenset()
     """Words of which the answer to a question holds one; empty where nobody knows."""
     words: int = 0
@@ -110,7 +115,9 @@ def expected(request: ChatRequest, knows_its_card: bool = True) -> Expected:
         persona.user_name,
         "\n".join([persona.character_card, persona.task, *systems]),
         frozenset(words for reply in said[-EARLIER_REPLIES:] for words in _long_sentences(reply)),
+        frozenset(_long_sentences(request.messages[-1].content[:2000], A_FEW) if request.messages else ()),
         any("(" in reply for reply in said),
+        not knows_its_card,
         frozenset() if knows_its_card else _answers(request, persona.character_card or "\n".join(systems)),
         _words_wanted(request, len(said)),
     )
@@ -129,10 +136,10 @@ def _words_wanted(request: ChatRequest, replies: int) -> int:
     return max(wanted, LONG_WORDS) if _LONG_WANTED.search(newest[:2000]) else wanted
 
 
-def _long_sentences(text: str) -> list[str]:
+def _long_sentences(text: str, least: int = _LONG_SENTENCE) -> list[str]:
     cutter = Sentences()
     found = [*filter(None, map(cutter.take, text)), cutter.rest]
-    return [loops.as_words(sentence) for sentence in found if words_in(sentence) >= _LONG_SENTENCE]
+    return [loops.as_words(sentence) for sentence in found if words_in(sentence) >= least]
 
 
 class Reply:
@@ -281,14 +288,10 @@ class Reply:
         is_a_note = words_in(text) > _LONG_SENTENCE or _NOTE.match(text)
         if text.lstrip().startswith("(") and not wanted.brackets and is_a_note:
             return PROMPT, with_a_stop(text.translate(_NO_BRACKETS))
-        if self._tries_left and not self._text.strip() and words_in(text) >= A_FEW:
-            addressed = claims.without_address(text, wanted.names)
-            if len(addressed) < len(text.strip()):
-                return TO_HERSELF, ""
-            if claims.sounds_like_an_office(text):
-                return OFFICE, ""
-            if wanted.answers and wanted.answers.isdisjoint(re.findall(r"[^\W_]+", addressed.casefold())):
-                return NO_ANSWER, ""
+        if wanted.is_forgetful and not self._text.strip() and words_in(text) >= A_FEW:
+            fault, remedy = self._fault_of_the_first(text)
+            if fault:
+                return fault, remedy
         if not wanted.may_be_an_ai and claims.is_an_ai(whole):
             return MACHINE, ""
         found = claims.wrong_name(whole, wanted.names, wanted.user, wanted.card)
@@ -297,6 +300,21 @@ class Reply:
             mended = claims.renamed(whole, found, wanted.name)[len(self._open) :] if wanted.name and is_in_text else ""
             again = claims.wrong_name(self._open + mended, wanted.names, wanted.user, wanted.card)
             return NAME, mended if again is None else ""
+        return "", ""
+
+    def _fault_of_the_first(self, text: str) -> tuple[str, str]:
+        """What a model does that has lost its card, which shows in the first sentence; on the last try it may."""
+        wanted, addressed = self._wanted, claims.without_address(text, self._wanted.names)
+        if len(addressed) < len(text.strip()):
+            return TO_HERSELF, addressed[:1].upper() + addressed[1:]
+        if not self._tries_left:
+            return "", ""
+        if loops.as_words(text) in wanted.asked:
+            return ECHO, ""
+        if claims.sounds_like_an_office(text):
+            return OFFICE, ""
+        if wanted.answers and wanted.answers.isdisjoint(re.findall(r"[^\W_]+", text.casefold())):
+            return NO_ANSWER, ""
         return "", ""
 
     def _is_verse(self, text: str) -> bool:
@@ -337,7 +355,7 @@ class Reply:
             self._said.append(loops.as_words(self._open + remedy))
             self._open = ""
             self._pass_on(remedy)
-        if fault not in (NAME, MACHINE, PROMPT):
+        if fault not in (NAME, MACHINE, PROMPT, TO_HERSELF):
             self._end(fault, "")
 
     def _end(self, fault: str, text: str) -> None:

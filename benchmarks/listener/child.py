@@ -22,8 +22,8 @@ from typing import Any, TextIO
 ANSWERED = "Successfully used fallback API: "
 SWITCHES = tuple(f"{name}_enabled" for name in ("rag", "vtube", "minecraft", "gaming", "alarm", "discord", "vision"))
 """v1.14-R4 reads these before its own start has made them."""
-SKIP_BEHIND = 2
-"""The listener presses the hotkey when the second sentence is over."""
+SKIP_BEHIND = 1
+"""The listener presses the hotkey when so many texts were spoken: the chatpop, so that a short reply is not over."""
 SUMMARY_OF = 4
 """Message pairs."""
 
@@ -71,6 +71,8 @@ class Host:
         sys.modules["utils.minecraft"].chat = self.game  # type: ignore[attr-defined]
 
     def start(self) -> None:
+        # The scenes do what Z-Waif's main loop would do; beside them it would take their keys.
+        sys.modules["utils.hotkeys"].chat_input_await = threading.Event().wait  # type: ignore[attr-defined]
         threading.Thread(target=self.main.run_program, daemon=True).start()
         while not (self.controller.history_loaded and self.settings.chatpop_phrases):
             time.sleep(0.02)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from zwaif_fallback import replies
 from zwaif_fallback.languages import LANGUAGES
 from zwaif_fallback.replies import (
+    ECHO,
     LOOP,
     MACHINE,
     NAME,
@@ -26,6 +27,7 @@ from zwaif_fallback.replies import (
 from zwaif_hooks.messages import ChatRequest, Message, Persona, Purpose, Sampling
 
 MIA = Expected("Mia", "Tom", "Mia is a fox.", frozenset({"i was at the lake all day"}), words=20)
+SMALL = replace(MIA, is_forgetful=True)
 
 
 def through(text: str, wanted: Expected = MIA, *, ran_out: bool = False, **how: object) -> tuple[str, Reply]:
@@ -137,13 +139,14 @@ def test_a_pattern_is_a_loop_when_it_comes_for_the_third_time() -> None:
 
 
 def test_a_first_sentence_to_herself_is_tried_again() -> None:
-    assert through("Dear Mia, I hope you are well.", tries_left=1)[1].fault == TO_HERSELF
-    assert said("Dear Mia, I hope you are well.") == "Dear Mia, I hope you are well."
-    assert said("I slept. You are late, Mia.", tries_left=1) == "I slept. You are late, Mia."
+    assert through("Dear Mia, I hope you are well.", SMALL, tries_left=1)[1].fault == TO_HERSELF
+    assert said("Dear Mia, I hope you are well.", SMALL) == "I hope you are well."
+    assert said("I slept. You are late, Mia.", SMALL, tries_left=1) == "I slept. You are late, Mia."
+    assert said("Dear Mia, I hope you are well.", tries_left=1) == "Dear Mia, I hope you are well."
 
 
 def test_a_first_sentence_without_the_answer_is_tried_again() -> None:
-    wanted = replace(MIA, answers=frozenset({"dora", "pigeons", "mia"}))
+    wanted = replace(SMALL, answers=frozenset({"dora", "pigeons", "mia"}))
     assert through("What a lovely question to ask.", wanted, tries_left=1)[1].fault == NO_ANSWER
     assert through("Nice to ask you, Mia.", wanted, tries_left=1)[1].fault == TO_HERSELF
     assert said("What a lovely question to ask.", wanted) == "What a lovely question to ask."
@@ -162,6 +165,14 @@ def test_only_a_model_that_loses_its_card_is_asked_for_the_answer(knows: bool) -
     assert expected(request, knows).answers == (frozenset() if knows else frozenset({"dora"}))
 
 
+def test_the_users_own_words_are_no_reply() -> None:
+    request = ChatRequest("ollama", (Message("user", "Are you on Discord today? I am."),))
+    wanted = expected(request, knows_its_card=False)
+    assert through("Are you on Discord today?", wanted, tries_left=1)[1].fault == ECHO
+    assert said("Are you on Discord today?", wanted) == "Are you on Discord today?"
+    assert said("I am. And you?", wanted, tries_left=1) == "I am. And you?"
+
+
 def test_a_word_without_an_end_is_a_loop() -> None:
     spoken, reply = through("I am 2" + "7" * 200, ran_out=True, tries_left=1)
     assert (spoken, reply.fault) == ("", LOOP) and len(reply.thrown_away) <= 206
@@ -169,8 +180,9 @@ def test_a_word_without_an_end_is_a_loop() -> None:
 
 
 def test_a_first_sentence_as_from_an_office_is_tried_again() -> None:
-    assert through("I am here to assist you today.", tries_left=1)[1].fault == OFFICE
-    assert said("I am here to assist you today.") == "I am here to assist you today."
+    assert through("I am here to assist you today.", SMALL, tries_left=1)[1].fault == OFFICE
+    assert said("I am here to assist you today.", SMALL) == "I am here to assist you today."
+    assert said("I am here to assist you today.", tries_left=1) == "I am here to assist you today."
 
 
 def test_what_stands_in_the_prompt_is_not_read_out() -> None:
