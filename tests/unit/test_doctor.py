@@ -317,6 +317,7 @@ def test_the_model_for_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     folder.mkdir()
     (folder / "config.json").write_text('{"model_type": "blip"}', encoding="utf-8")
     (folder / "model.safetensors").touch()
+    (folder / "tokenizer.json").touch()
     assert (
         pictures.check_pictures(situation(z_waif(tmp_path / "a", API_FALLBACK_VISION_MODEL=str(folder)))).state == "ok"
     )

@@ -44,6 +44,7 @@ class Sight:
         place.mkdir(exist_ok=True)
         (place / "config.json").write_text('{"model_type": "blip"}', encoding="utf-8")
         (place / "model.safetensors").write_bytes(b"\x02" + b"\0" * 7 + b"{}")
+        (place / "tokenizer.json").touch()
         return str(place)
 
     def eyes(self, patience: float = PATIENT, idle: float = PATIENT) -> Eyes:
