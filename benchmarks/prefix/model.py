@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.prefix.shapes import Talk
+from zwaif_fallback.closing import closing_line
 
 WINDOW = 4096
 
@@ -58,6 +59,8 @@ def _tokenizer() -> Any:
     talk = Talk().grown_to(30)
     texts = [talk.persona.character_card, talk.summary(), talk.lore(), talk.time()]
     texts += [text for pair in talk.log for text in pair]
+    # Published tokenizers know these words, too.
+    texts += [closing_line(["What is it?"], words) for words in (5, 12, 20, 40, 90)] * 3
     trainer = trainers.BpeTrainer(
         vocab_size=600,
         special_tokens=["<unk>", "<s>", "</s>"],
