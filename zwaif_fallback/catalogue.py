@@ -20,8 +20,6 @@ from types import MappingProxyType
 
 DEFAULT = "TinyLlama/TinyLlama-1.1B-Chat-v1.0"
 CUSTOM = "Custom"
-UNKNOWN_WINDOW = 2048
-"""Tokens; what an unknown model is trusted with until its own configuration says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -151,12 +149,6 @@ def published_sampling(*names: str) -> Mapping[str, float]:
 def _pattern(start: str) -> str:
     """``gemma-3`` as it may be written: not in ``gemma-3n`` or ``codegemma-3``."""
     return rf"(?<![a-z0-9]){'[-_: ]?'.join(map(re.escape, start.split('-')))}(?![a-z0-9])"
-
-
-def window_of(model: str) -> int:
-    """Context window in tokens by the model's name; :data:`UNKNOWN_WINDOW` when it is not in the list."""
-    offer = find(model)
-    return offer.context_window if offer and offer.context_window else UNKNOWN_WINDOW
 
 
 def describe(model: str) -> str:

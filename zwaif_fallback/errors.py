@@ -1,7 +1,6 @@
 """Every error this plugin raises on purpose. Users read these texts: each says what is wrong and what to do next.
 
 FallbackError
-├── SettingsError        a value that cannot be used (wrong type, unknown choice)
 ├── ModelError           the local model cannot be used as configured
 │   ├── ModelNotFound    no such folder, or not downloaded yet
 │   └── ModelTooBig      it does not fit the memory that is free now
@@ -15,10 +14,6 @@ from __future__ import annotations
 
 class FallbackError(Exception):
     """Base of all; ``str(error)`` is one line for the user, ending with the next step where there is one."""
-
-
-class SettingsError(FallbackError, ValueError):
-    pass
 
 
 class ModelError(FallbackError):

@@ -144,13 +144,6 @@ def test_family_by_name(name: str, family: str) -> None:
     assert catalogue.family_of(name) == family
 
 
-def test_windows() -> None:
-    assert catalogue.window_of("microsoft/phi-2") == 2048
-    assert catalogue.window_of("mistralai/mistral-7b-instruct-v0.2") == 32768
-    assert catalogue.window_of("someone/else") == catalogue.UNKNOWN_WINDOW
-    assert catalogue.window_of(catalogue.CUSTOM) == catalogue.UNKNOWN_WINDOW
-
-
 def test_a_model_outside_the_list_is_described_too() -> None:
     assert "someone/else" in catalogue.describe("someone/else")
     assert "owner/name" in catalogue.describe("Custom")

@@ -15,7 +15,6 @@ from typing import Any
 from zwaif_fallback.models.walk import Skip, reason, walk
 from zwaif_hooks.host import bounded
 
-MODEL_LAYER = "application/vnd.ollama.image.model"
 _LAYER = "application/vnd.ollama.image."
 _DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})")
 _LONGEST_MANIFEST = 1 << 20
