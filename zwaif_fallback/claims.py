@@ -107,7 +107,7 @@ _DENSE_MACHINES = (
     r"(?:作为|作為|我(?:只)?是)(?:一个|一個|一名)?(?:AI|人工智能|人工智慧|语言模型|語言模型)",
     r"(?:AI|인공지능|언어 ?모델)(?:로서|으로서|입니다|이에요|예요|이라)",
 )
-_OFFICE = re.compile(
+_ASSISTANT = re.compile(
     r"\bI(?:'m|’m| am) (?:not )?here to (?:assist|help)\b|\bhow (?:can|may) I (?:assist|help) you\b|"
     r"\b(?:sorry|apologi[sz]e) for (?:the|any) (?:confusion|misunderstanding|inconvenience)\b|"
     r"\bthe ability to respond\b|"
@@ -157,9 +157,9 @@ def is_an_ai(sentence: str) -> bool:
     return short is None or _CASED_AI.search(found[0]) is not None
 
 
-def sounds_like_an_office(sentence: str) -> bool:
+def sounds_like_an_assistant(sentence: str) -> bool:
     """Whether ``sentence`` is how an assistant talks; a maid or a receptionist may, too."""
-    return _OFFICE.search(sentence) is not None
+    return _ASSISTANT.search(sentence) is not None
 
 
 def is_a_turn_of_others(start: str, user: str, new_line: bool) -> bool:

@@ -57,9 +57,9 @@ NAME = "she takes another name"
 PROMPT = "it reads out what it was told"
 TO_HERSELF = "she speaks to herself"
 NO_ANSWER = "it does not say what was asked"
-OFFICE = "it talks as assistants do"
+ASSISTANT = "it talks as assistants do"
 ECHO = "it says what the user said"
-_HARMLESS = frozenset({SAID_BEFORE, TO_HERSELF, NO_ANSWER, OFFICE, ECHO})
+_HARMLESS = frozenset({SAID_BEFORE, TO_HERSELF, NO_ANSWER, ASSISTANT, ECHO})
 _NO_BRACKETS = str.maketrans("", "", "()")
 """Notes are told in brackets, longer ones than an action is."""
 _NOTE = re.compile(r"\s*\(\s*(?:[\w ]{1,20}:|the|it is|keep in mind|answer|note|reply)\b", re.IGNORECASE)
@@ -311,8 +311,8 @@ class Reply:
             return "", ""
         if loops.as_words(text) in wanted.asked:
             return ECHO, ""
-        if claims.sounds_like_an_office(text):
-            return OFFICE, ""
+        if claims.sounds_like_an_assistant(text):
+            return ASSISTANT, ""
         if wanted.answers and wanted.answers.isdisjoint(re.findall(r"[^\W_]+", text.casefold())):
             return NO_ANSWER, ""
         return "", ""

@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.healthy.corpus [--replies 10000] [--clients requests,ollama,lmstudio]``. Each reply goes through
 each client, streamed and whole, and ends in one of the ways in which servers end: a reason and ``[DONE]``, a reason
-alone, ``[DONE]`` alone, the limit of its length, or nothing at all (from a server that never says it, as a homemade one
-may be). What the bare client makes of it is what must come.
+alone, ``[DONE]`` alone, the limit of its length, or nothing at all, all from one server. What the bare client makes of
+it is what must come.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        cut, end = self.script.of(int(body["messages"][-1]["content"]))
+        words = body["messages"][-1]["content"]
+        cut, end = self.script.of(int(words)) if words.isdigit() else (["Hi", "!"], "stop")
         ollama = self.path.endswith("/api/chat")
         if body.get("stream"):
             self._answer(list(_ollama_lines(cut, end) if ollama else _events(cut, end)))
@@ -93,9 +94,8 @@ def _reason(end: str) -> str:
 
 
 def _events(cut: list[str], end: str) -> Iterator[bytes]:
-    place = {} if end == NOTHING else {"finish_reason": None}
     for text in cut:
-        yield _event({"choices": [{"index": 0, "delta": {"content": text}} | place]})
+        yield _event({"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]})
     if end == NOTHING:
         return
     if end != "[DONE]":
@@ -118,6 +118,8 @@ def _ollama_lines(cut: list[str], end: str) -> Iterator[bytes]:
             json.dumps({"model": "m", "done": False, "message": {"role": "assistant", "content": text}}).encode()
             + b"\n"
         )
+    if end == NOTHING:
+        return
     last = {"role": "assistant", "content": ""}
     yield json.dumps({"model": "m", "done": True, "message": last, **_done_reason(end)}).encode() + b"\n"
 
@@ -137,12 +139,11 @@ def _whole(cut: list[str], end: str, ollama: bool) -> bytes:
 # --- clients, each read as Z-Waif reads it --------------------------------------------------------------------------
 
 
-def ask_requests(address: str, homemade: str, script: Script) -> Ask:
+def ask_requests(address: str, script: Script) -> Ask:
     def ask(number: int, stream: bool) -> str:
-        server = homemade if script.of(number)[1] == NOTHING else address
         message = {"role": "user", "content": str(number)}
         body = {"messages": [message], "max_tokens": script.limit(number), "mode": "chat", "stream": stream}
-        response = requests.post(f"http://{server}/v1/chat/completions", json=body, stream=stream)
+        response = requests.post(f"http://{address}/v1/chat/completions", json=body, stream=stream)
         if not stream:
             return str(response.json()["choices"][0]["message"]["content"])
         text = ""
@@ -304,7 +305,7 @@ def run(
     script = Script(count)
     results = {}
     with ExitStack() as stack:
-        address, homemade = (stack.enter_context(server_of(script)) for _ in range(2))
+        address = stack.enter_context(server_of(script))
         for client in clients:
             if client == "lmstudio":
                 stack.enter_context(studio(script))
@@ -312,7 +313,7 @@ def run(
             elif client == "ollama":
                 ask = ask_ollama(address, script)
             else:
-                ask = ask_requests(address, homemade, script)
+                ask = ask_requests(address, script)
             results[client] = compare(client, ask, script, Watch(), show)
     return results
 

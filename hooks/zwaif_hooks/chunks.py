@@ -24,6 +24,7 @@ class PrimaryError(Exception):
         original: BaseException | None = None,
         response: Any = None,
         said: str = "",
+        as_it_came: str | None = None,
     ) -> None:
         super().__init__(cause)
         self.kind = kind
@@ -35,6 +36,8 @@ class PrimaryError(Exception):
         """The primary's own answer, where Z-Waif should see it if nobody else answers."""
         self.said = said
         """The primary's own words."""
+        self.as_it_came = as_it_came
+        """Without us this is no failure to Z-Waif: what of the reply was held back. None where it is one."""
 
     @staticmethod
     def of(error: BaseException) -> PrimaryError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 
 from zwaif_hooks.chunks import UnmarkedEnd
 from zwaif_hooks.clock import Clock
@@ -111,14 +112,22 @@ class EndHistory:
             self._is_well = self._omits_marks = False
             self._unmarked = 0
 
-    def is_whole(self, reply: str, end: UnmarkedEnd) -> bool:
-        """Whether an answer that ended without a mark is a whole reply."""
+    def is_whole(self, reply: str, end: UnmarkedEnd, marks_now: Callable[[], bool]) -> bool:
+        """Whether an answer that ended without a mark is a whole reply.
+
+        Args:
+            marks_now: asks the server something neutral; True where that answer ends as it should, so that the server
+                is alive and this reply was its own. Called where nothing else tells.
+        """
         if not reply.strip():
             return False
-        if end.is_framed:
+        if end.is_framed and not self._omits_marks:
             self._unmarked += 1
             is_its_way = self._unmarked > FEWEST_UNMARKED and not self._marks
-            self._omits_marks = self._omits_marks or is_its_way or (self._is_well and ends_a_sentence(reply))
+            if not is_its_way and ends_a_sentence(reply):  # of a server that is well it tells of the next ones, too
+                self._omits_marks = self._is_well
+                return True
+            self._omits_marks = is_its_way or marks_now()
         return self._omits_marks or not (end.knows_marks or self._marks)
 
 

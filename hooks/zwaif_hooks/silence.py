@@ -43,9 +43,9 @@ class Silence:
         self.limits: Limits = FOREVER
         self.late: Late | None = None
         """Called once when there is no text within ``limits.first``; whoever is first is then heard."""
-        self.uneasy: Callable[[], object] | None = None
+        self.on_unusual: Callable[[], object] | None = None
         """Called once when half of the silence that may be is over and it is unusual: it may be wise to get ready."""
-        self.unusual: Callable[[bool], float] = lambda had_content: 0.0
+        self.unusual_after: Callable[[bool], float] = lambda had_content: 0.0
         """Seconds of silence that this server's replies do not hold, before the first text and (True) behind it."""
         self.race: Race | None = None
         self._finished = self._goes_on = False
@@ -78,7 +78,7 @@ class Silence:
         if self.race is not None:
             return SLICE_SECONDS
         limit, silent = self._limit(), self._clock.now() - self._last
-        early = self._early(limit) if self.uneasy is not None else limit
+        early = self._early(limit) if self.on_unusual is not None else limit
         return (early if silent < early < limit else limit) - silent
 
     def look(self) -> None:
@@ -118,12 +118,14 @@ class Silence:
         limit = self._limit()
         if self.race is not None or silent >= limit:
             self._overdue()
-        elif self.uneasy is not None and silent >= limit / 2 and silent >= self._early(limit) and not self._finished:
-            uneasy, self.uneasy = self.uneasy, None
-            uneasy()
+        elif (
+            self.on_unusual is not None and silent >= limit / 2 and silent >= self._early(limit) and not self._finished
+        ):
+            tell, self.on_unusual = self.on_unusual, None
+            tell()
 
     def _early(self, limit: float) -> float:
-        return max(limit / 2, self.unusual(self.had_content))
+        return max(limit / 2, self.unusual_after(self.had_content))
 
     def _overdue(self) -> None:
         if self.race is not None:

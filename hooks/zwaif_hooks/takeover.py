@@ -192,7 +192,8 @@ class Turn:
             return
         self._failure = self._failure_of(error) if self._race is None else self._race.failure
         if self._race is None and not self._runtime.still_enabled():
-            raise NobodyAnswered(self._failure, error)
+            yield from self._without_a_fallback(self._failure, error)
+            return
         if not self._primary.failed(self._failure, self._call.probe):
             look_into(self._runtime, self._primary, self._failure, self._call.why)
         if self._race is not None:
@@ -246,8 +247,8 @@ class Turn:
 
     def _from_primary(self, reading: Reading | Pump) -> Iterator[Chunk]:
         # Not before: a thread that reads ahead for a reply that was dropped must not keep this turn alive.
-        reading.silence.uneasy = self._tell_that_it_is_late
-        reading.silence.unusual = self._unusual
+        reading.silence.on_unusual = self._tell_that_it_is_late
+        reading.silence.unusual_after = self._unusual
         limit = longest(self._call.max_tokens)
         whole = SurrogateGate()
         held = ""
@@ -272,15 +273,17 @@ class Turn:
                 return
         self._is_whole = True
         if is_an_apology(held):
-            raise PrimaryError(FailureKind.ERROR_BODY, f"the reply was only an apology: {held.strip()[:80]}")
+            cause = f"the reply was only an apology: {held.strip()[:80]}"
+            raise PrimaryError(FailureKind.ERROR_BODY, cause, as_it_came=held)
         if not self._delivered and says_nothing(held):
-            raise PrimaryError(FailureKind.EMPTY, "the reply was blank")
+            raise PrimaryError(FailureKind.EMPTY, "the reply was blank", as_it_came=held)
         if held:
             self._delivered += held
             yield from map(Chunk, by_sentence(held))
         counted = self._usage.reply_tokens if self._usage is not None else None
         if why == "length" and is_cut_to_nothing(self._delivered, self._call.max_tokens, counted):
-            raise PrimaryError(FailureKind.CUT, "the server had no room for more than a word of the reply")
+            cause = "the server had no room for more than a word of the reply"
+            raise PrimaryError(FailureKind.CUT, cause, as_it_came="")
         self._primary.succeeded()
         self._primary.ends.observe(why)
         self._primary.pauses.observe(reading.silence.longest_pause, self._primary_pieces)
@@ -291,9 +294,13 @@ class Turn:
         try:
             return reading.take(self, self._begin_race)
         except UnmarkedEnd as end:
-            if self._primary.ends.is_whole(self._delivered + held, end):
+            if self._primary.ends.is_whole(self._delivered + held, end, self._marks_its_ends):
                 return None
+            end.as_it_came = held
             raise
+
+    def _marks_its_ends(self) -> bool:
+        return self._primary.marks_its_ends(self._call.probe)
 
     def _end_endless(self) -> None:
         self._note = f"the reply was without end and was ended after {len(self._delivered)} characters"
@@ -399,7 +406,19 @@ class Turn:
         finally:
             rescue.stop()
         if rescue.record is None and not self._abandoned and not (rescue.asked and failure.delivered):
+            yield from self._without_a_fallback(failure, error)
+
+    @staticmethod
+    def _without_a_fallback(failure: PrimaryFailure, error: PrimaryError | None) -> Iterator[Chunk]:
+        """The rest of the reply as Z-Waif would have had it without us.
+
+        Raises:
+            NobodyAnswered: it would have had an error.
+        """
+        if error is None or error.as_it_came is None:
             raise NobodyAnswered(failure, error)
+        if error.as_it_came:
+            yield Chunk(error.as_it_came)
 
     def _record(self, chars: int, answered: bool) -> TurnRecord:
         failure, answer = self._failure, self._answered()

@@ -125,7 +125,8 @@ def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guarded
     lines: list[str] = []
     for name in ("SHORTEST", "SHORTEST_PAUSE"):  # for the machine's own hiccups, which the quick clock does not shorten
         monkeypatch.setattr(learned, name, getattr(learned, name) * QuickClock().speed)
-    monkeypatch.setattr(primary, "LOOK_SECONDS", primary.LOOK_SECONDS * QuickClock().speed)
+    for name in ("LOOK_SECONDS", "MARK_SECONDS"):
+        monkeypatch.setattr(primary, name, getattr(primary, name) * QuickClock().speed)
 
     def report(line: str, _: BaseException | None = None) -> None:
         lines.append(line)

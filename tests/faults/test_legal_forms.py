@@ -338,6 +338,34 @@ def test_a_server_that_says_when_it_is_finished_is_held_to_it(
     assert ask_http(server.address, True) == f"{CASUAL[0]} {LOCAL}"
 
 
+@STREAM
+def test_a_reply_without_a_mark_stays_as_it_is_while_the_server_marks_the_answer_to_a_neutral_question(
+    guarded: Guarded, server: FaultServer, ask: Ask, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def play(talk: Talk) -> None:
+        is_neutral = talk.request_body["messages"][-1]["content"] == "Hi"
+        talk.open_stream()
+        talk.text("Hi" if is_neutral else CASUAL[0])
+        talk.complete() if is_neutral else talk.end()
+
+    monkeypatch.setattr(server, "play", play)
+    for _ in range(3):
+        assert ask(server.address, stream) == CASUAL[0]
+    assert guarded.plugin.asked == []
+    neutral = [body for body in server.asked if body["messages"][-1]["content"] == "Hi"]
+    assert len(neutral) == 1, "it is believed from then on"
+
+
+@STREAM
+@pytest.mark.parametrize("text", [CASUAL[0], " ", "Sorry, I'm having connection issues right now"])
+def test_with_nobody_to_answer_a_reply_that_raises_nothing_without_us_stays_as_it_is(
+    guarded: Guarded, server: FaultServer, ask: Ask, text: str, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guarded.plugin.pieces = None
+    monkeypatch.setattr(server, "play", lambda talk: (talk.open_stream(), talk.text(text), talk.end()))
+    assert ask(server.address, stream) == text
+
+
 # --- connections and addresses ---------------------------------------------------------------------------------------
 
 

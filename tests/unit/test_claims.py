@@ -152,7 +152,7 @@ def test_where_nobody_knows_her_name_nothing_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sentence", "office"),
+    ("sentence", "does"),
     [
         ("I'm sorry for any confusion.", True),
         ("How can I assist you today?", True),
@@ -162,5 +162,5 @@ def test_where_nobody_knows_her_name_nothing_is_left_out() -> None:
         ("Come here, help me with the dog!", False),
     ],
 )
-def test_how_assistants_talk(sentence: str, office: bool) -> None:
-    assert claims.sounds_like_an_office(sentence) is office
+def test_how_assistants_talk(sentence: str, does: bool) -> None:
+    assert claims.sounds_like_an_assistant(sentence) is does

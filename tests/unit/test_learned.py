@@ -239,45 +239,66 @@ def unmarked(knows_marks: bool = True, is_framed: bool = True) -> UnmarkedEnd:
     return end
 
 
+def broken() -> bool:
+    """The neutral question ends without a mark, too, or fails."""
+    return False
+
+
 def test_a_server_with_no_place_for_a_mark_ends_its_replies_with_its_answers() -> None:
-    assert EndHistory().is_whole(TORN, unmarked(knows_marks=False))
-    assert EndHistory().is_whole(TORN, unmarked(knows_marks=False, is_framed=False))
-    assert not EndHistory().is_whole(" ", unmarked(knows_marks=False))
+    assert EndHistory().is_whole(TORN, unmarked(knows_marks=False), broken)
+    assert EndHistory().is_whole(TORN, unmarked(knows_marks=False, is_framed=False), broken)
+    assert not EndHistory().is_whole(" ", unmarked(knows_marks=False), broken)
 
 
 def test_a_server_that_gave_a_mark_is_held_to_it() -> None:
     ends = EndHistory()
     ends.observe("stop")
     for _ in range(2 * FEWEST_UNMARKED):
-        assert not ends.is_whole(TORN, unmarked(knows_marks=False))
+        assert not ends.is_whole(TORN, unmarked(knows_marks=False), broken)
 
 
-def test_a_whole_sentence_of_a_server_that_is_well_needs_no_mark() -> None:
+def test_a_whole_sentence_needs_no_mark_and_of_a_server_that_is_well_tells_of_the_next_replies() -> None:
     ends = EndHistory()
-    assert not ends.is_whole("That is all.", unmarked()), "nothing is known of it"
+    assert not ends.is_whole("That is all.", unmarked(is_framed=False), broken), "the connection may have been cut"
+    assert ends.is_whole("That is all.", unmarked(), broken)
+    assert not ends.is_whole(TORN, unmarked(), broken), "nothing is known of it"
     ends.observe("stop")
-    assert not ends.is_whole("That is all.", unmarked(is_framed=False)), "the connection may have been cut"
-    assert ends.is_whole("That is all.", unmarked())
-    assert ends.is_whole(TORN, unmarked())
+    assert ends.is_whole("That is all.", unmarked(), broken)
+    assert ends.is_whole(TORN, unmarked(), broken)
     ends.failed(ConnectionError())
-    assert not ends.is_whole(TORN, unmarked())
-    assert not ends.is_whole("That is all.", unmarked()), "nor is it well"
+    assert not ends.is_whole(TORN, unmarked(), broken)
 
 
 def test_a_server_that_never_gave_a_mark_is_believed_after_some_replies() -> None:
     ends = EndHistory()
     for _ in range(FEWEST_UNMARKED):
         end = unmarked()
-        assert not ends.is_whole(TORN, end)
+        assert not ends.is_whole(TORN, end, broken)
         ends.failed(end)
-    assert ends.is_whole(TORN, unmarked())
+    assert ends.is_whole(TORN, unmarked(), broken)
 
 
 def test_other_failures_between_them_say_that_it_is_broken() -> None:
     ends = EndHistory()
     for _ in range(3 * FEWEST_UNMARKED):
-        assert not ends.is_whole(TORN, unmarked())
+        assert not ends.is_whole(TORN, unmarked(), broken)
         ends.failed(ConnectionError())
+
+
+def test_a_server_that_marks_the_answer_to_a_neutral_question_is_believed_until_it_fails_otherwise() -> None:
+    asked: list[bool] = []
+
+    def alive() -> bool:
+        asked.append(True)
+        return True
+
+    ends = EndHistory()
+    assert ends.is_whole(TORN, unmarked(), alive)
+    assert ends.is_whole(TORN, unmarked(), alive) and len(asked) == 1
+    ends.failed(ConnectionError())
+    assert ends.is_whole(TORN, unmarked(), alive) and len(asked) == 2
+    ends.failed(ConnectionError())
+    assert not ends.is_whole(TORN, unmarked(is_framed=False), alive) and len(asked) == 2, "its connection broke"
 
 
 def test_what_is_usual_is_the_slowest_of_the_recent_replies_and_unknown_after_a_rest() -> None:

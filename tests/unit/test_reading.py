@@ -394,7 +394,7 @@ def test_half_of_the_silence_that_may_be_is_told_once(clock: Clock, here: bool) 
         yield Chunk("b")
 
     reading = reading_of(script, clock, here)
-    reading.silence.uneasy = tell
+    reading.silence.on_unusual = tell
     if not here:
         reading.start()
     assert [take(reading) for _ in range(3)] == ["a", "b", None]
@@ -413,7 +413,7 @@ def test_half_of_a_pause_is_told_too_also_beside_comments(clock: Clock) -> None:
         talk.silence(FINISHED_SECONDS - 1)
 
     reading = reading_of(script, clock)
-    reading.silence.uneasy = lambda: told.append(clock.time)
+    reading.silence.on_unusual = lambda: told.append(clock.time)
     assert take(reading) == "a"
     assert told == []
     assert [take(reading), take(reading)] == ["b", None]
@@ -428,7 +428,7 @@ def test_what_keeps_the_connection_open_behind_its_end_is_not_late(clock: Clock)
         talk.silence(FINISHED_SECONDS - 0.1)
 
     reading = reading_of(script, clock)
-    reading.silence.uneasy = lambda: told.append(clock.time)
+    reading.silence.on_unusual = lambda: told.append(clock.time)
     assert [take(reading), take(reading)] == ["a", None]
     assert told == []
 
@@ -446,8 +446,8 @@ def test_a_silence_that_is_usual_is_not_told(clock: Clock, here: bool) -> None:
         yield Chunk("b")
 
     reading = reading_of(script, clock, here)
-    reading.silence.uneasy = lambda: told.append(clock.time)
-    reading.silence.unusual = lambda had_content: STALL - 2 if had_content else FIRST - 0.5
+    reading.silence.on_unusual = lambda: told.append(clock.time)
+    reading.silence.unusual_after = lambda had_content: STALL - 2 if had_content else FIRST - 0.5
     assert take(reading) == "a"
     assert told == []
     assert [take(reading), take(reading)] == ["b", None]

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from zwaif_fallback import replies
 from zwaif_fallback.languages import LANGUAGES
 from zwaif_fallback.replies import (
+    ASSISTANT,
     ECHO,
     LOOP,
     MACHINE,
     NAME,
     NO_ANSWER,
-    OFFICE,
     OTHERS,
     PROMPT,
     SAID_BEFORE,
@@ -179,8 +179,8 @@ def test_a_word_without_an_end_is_a_loop() -> None:
     assert said("Nooooooooooo!") == "Nooooooooooo!"
 
 
-def test_a_first_sentence_as_from_an_office_is_tried_again() -> None:
-    assert through("I am here to assist you today.", SMALL, tries_left=1)[1].fault == OFFICE
+def test_a_first_sentence_as_assistants_talk_is_tried_again() -> None:
+    assert through("I am here to assist you today.", SMALL, tries_left=1)[1].fault == ASSISTANT
     assert said("I am here to assist you today.", SMALL) == "I am here to assist you today."
     assert said("I am here to assist you today.", tries_left=1) == "I am here to assist you today."
 

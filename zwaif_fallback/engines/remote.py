@@ -188,7 +188,7 @@ class RemoteChat:
                         logger.debug("%r did not end its reply, which was ended after %d characters.", self, len(said))
                         return
         except UnmarkedEnd as end:
-            if not closers.closed and not EndHistory().is_whole(said, end):
+            if not closers.closed and not EndHistory().is_whole(said, end, lambda: False):
                 raise self._failure(end) from end
         except PrimaryError as error:
             if not closers.closed:

@@ -203,7 +203,7 @@ def read_body(body: bytes) -> Iterator[Chunk]:
     text = message_of(reply)
     broken = _broken_off(reply)
     if not text:
-        raise broken or PrimaryError(FailureKind.EMPTY, "the reply was blank")
+        raise broken or PrimaryError(FailureKind.EMPTY, "the reply was blank", as_it_came="")
     reason = _reason_of(_her_choice(reply))
     yield Chunk(text, reason="" if broken is not None else reason, usage=usage_of(reply))
     if broken is not None:
