@@ -33,10 +33,9 @@ HARD = SILENT | {FailureKind.REFUSED, FailureKind.CONNECT_TIMEOUT, FailureKind.R
 decides, because one request must not decide for others."""
 STEADY = FOR_THE_USER | {FailureKind.RATE_LIMITED}
 """Failures of a server that is there and knows what it says: no sign that it comes and goes."""
-MARK_SECONDS = 1.0
-"""Silence in the answer to a neutral question that somebody waits for."""
-MOST_CHUNKS = 20
-"""Of such an answer, which is a token long."""
+MARK_SECONDS = 5.0
+"""How long the whole answer to a neutral question may take while somebody waits for it: some servers write more than
+the one token that is asked for."""
 LOOK_SECONDS = 15.0
 """How long the neutral question may take that decides after a failure. A server that is busy with another's request is
 not a broken one: silence decides nothing."""
@@ -172,12 +171,15 @@ class Primary:
             self._open(failure)
 
     def marks_its_ends(self, probe: Source) -> bool:
-        """Ask something neutral: does it answer now, and say at the end that it is finished? Takes up to a second."""
-        pump = Pump(probe, self._clock)
+        """Ask something neutral: does it answer now, and say in the end that it is finished?
+
+        Takes up to ``MARK_SECONDS``.
+        """
+        pump, until = Pump(probe, self._clock), self._clock.now() + MARK_SECONDS
         pump.start()
         try:
-            for _ in range(MOST_CHUNKS):
-                chunk = pump.take(Known(MARK_SECONDS, MARK_SECONDS))
+            while (left := until - self._clock.now()) > 0:
+                chunk = pump.take(Known(left, left))
                 if chunk is None or chunk.reason:
                     return chunk is not None
             return False

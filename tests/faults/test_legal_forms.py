@@ -345,7 +345,7 @@ def test_a_reply_without_a_mark_stays_as_it_is_while_the_server_marks_the_answer
     def play(talk: Talk) -> None:
         is_neutral = talk.request_body["messages"][-1]["content"] == "Hi"
         talk.open_stream()
-        talk.text("Hi" if is_neutral else CASUAL[0])
+        talk.say(["Hi "] * 40 if is_neutral else [CASUAL[0]])  # some write more than the token asked for
         talk.complete() if is_neutral else talk.end()
 
     monkeypatch.setattr(server, "play", play)
