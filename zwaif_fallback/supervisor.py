@@ -8,7 +8,7 @@ import queue
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from zwaif_fallback.engines.model_files import find_in_cache, is_path
 from zwaif_fallback.errors import EngineError, FallbackError, ModelError, WorkerDied, WorkerHung
 from zwaif_fallback.pieces import Pieces
 from zwaif_fallback.shared import Shared
+from zwaif_fallback.spare import SpareWorker
 from zwaif_fallback.turns import Turn, Turns
 from zwaif_fallback.worker_process import COMMAND, Exchange, WorkerProcess
 from zwaif_fallback.worker_protocol import pack, unpack_loaded
@@ -48,19 +49,6 @@ _TEST = Generation("Hello", max_tokens=1, sampling=Sampling(temperature=0))
 
 def _quiet(line: str) -> None:
     """Nobody listens to the progress of this load."""
-
-
-@dataclass(frozen=True, eq=False)
-class Spare:
-    """A worker that holds no model yet."""
-
-    worker: WorkerProcess
-    for_llama_cpp: bool
-    prepared: threading.Event = field(default_factory=threading.Event)
-
-    def can_load(self, options: LoadOptions) -> bool:
-        """Whether it is ready for this model. One that still imports does so when nobody else wants the processor."""
-        return self.prepared.is_set() and self.worker.alive and self.for_llama_cpp == _is_for_llama_cpp(options)
 
 
 class LocalModel:
@@ -95,8 +83,7 @@ class LocalModel:
         self._restart = Shared(self._restarted)
         self._worker: WorkerProcess | None = None
         self._loading: WorkerProcess | None = None
-        self._spare: Spare | None = None
-        self._spare_lock = threading.Lock()
+        self._spare = SpareWorker(self._new_worker)
         self._options: LoadOptions | None = None
         self._closed = False
         self._hangs = 0
@@ -209,39 +196,19 @@ class LocalModel:
         return stats
 
     def stand_by(self, options: LoadOptions) -> None:
-        """Have a process import what a load of this model needs, at the lowest priority; the next load takes it.
-
-        Blocks until that is done, or nobody waits for it any more.
-
-        Raises:
-            FallbackError: it cannot be started, or the imports failed.
-        """
-        options = absolute(options)
-        spare = Spare(self._new_worker(), _is_for_llama_cpp(options))
-        if (before := self._exchange_spare(spare)) is not None:
-            before.worker.kill()
+        """Have a process ready in which the next load is quicker. Blocks and raises as ``SpareWorker.prepare``."""
+        self._spare.prepare(absolute(options))
         if self._closed:
             self.dismiss()
-        try:
-            spare.worker.ask("prepare", options=pack(options), idle=True).next_event()
-            spare.prepared.set()
-        except WorkerDied as error:  # most often a load took another one, as this was not ready
-            logger.debug("Nothing stands by: %s", error)
-        except FallbackError:
-            spare.worker.kill()
-            raise
 
     @property
     def standing_by(self) -> int | None:
         """The process that has imported what a load needs and waits for one; None where there is none."""
-        spare = self._spare
-        ready = spare is not None and spare.prepared.is_set() and spare.worker.alive
-        return spare.worker.pid if spare is not None and ready else None
+        return self._spare.pid
 
     def dismiss(self) -> None:
         """End the process that stands by, ready or not."""
-        if (spare := self._exchange_spare(None)) is not None:
-            spare.worker.kill()
+        self._spare.end()
 
     def try_again(self) -> None:
         """The user wants it: a model that hung gets another chance."""
@@ -324,15 +291,11 @@ class LocalModel:
 
     def _load_by_spare(self, options: LoadOptions, progress: Progress) -> tuple[WorkerProcess, LoadedModel] | None:
         """By the process that stands by; None where none does, or where it ended on the way."""
-        spare = self._exchange_spare(None)
-        if spare is None:
+        self._loading = self._spare.take(options)
+        if self._loading is None:
             return None
-        if not spare.can_load(options):
-            spare.worker.kill()
-            return None
-        self._loading = spare.worker
         try:
-            return spare.worker, self._load_into(spare.worker, options, progress)
+            return self._loading, self._load_into(self._loading, options, progress)
         except WorkerDied as error:
             logger.info("The process that stood by could not load %s, so a new one does: %s", options.model, error)
             return None
@@ -340,12 +303,6 @@ class LocalModel:
     def _load_by_new(self, options: LoadOptions, progress: Progress) -> tuple[WorkerProcess, LoadedModel]:
         self._loading = self._new_worker()
         return self._loading, self._load_into(self._loading, options, progress)
-
-    def _exchange_spare(self, spare: Spare | None) -> Spare | None:
-        """Put it in the place of the one before, which is returned."""
-        with self._spare_lock:
-            before, self._spare = self._spare, spare
-        return before
 
     def _new_worker(self) -> WorkerProcess:
         try:
@@ -583,16 +540,6 @@ def _files_of(options: LoadOptions) -> tuple[tuple[str, int, int], ...]:
     except OSError as error:
         logger.debug("The files of %s cannot be looked at: %s", options.model, error)
         return ()
-
-
-def _is_for_llama_cpp(options: LoadOptions) -> bool:
-    # Late: Z-Waif's start waits for this module.
-    from zwaif_fallback.engines.loading import is_for_llama_cpp
-
-    try:
-        return is_for_llama_cpp(options)
-    except ModelError:  # which of several is meant; the load itself tells the user
-        return True
 
 
 def fits_beside(options: LoadOptions) -> bool:

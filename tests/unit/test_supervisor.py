@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from zwaif_fallback import supervisor
+from zwaif_fallback import spare, supervisor
 from zwaif_fallback.engines.base import Generation, GenerationStats, LoadOptions
 from zwaif_fallback.errors import EngineError, ModelError, WorkerDied, WorkerHung
 from zwaif_fallback.supervisor import LocalModel
@@ -489,7 +489,7 @@ def test_who_stands_by_for_another_engine_makes_way(make_model: MakeModel) -> No
 def test_a_load_does_not_wait_for_who_is_only_about_to_stand_by(make_model: MakeModel) -> None:
     model = make_model("")
     prepared = in_thread(lambda: model.stand_by(LoadOptions("slow")) or "over")
-    assert wait_until(lambda: model._spare is not None)
+    assert wait_until(lambda: model._spare._spare is not None)
     assert model.standing_by is None
     model.load(LoadOptions("a"))
     assert prepared() == "over"
@@ -503,7 +503,7 @@ def test_a_new_process_loads_where_the_one_that_stood_by_is_gone(
     model.stand_by(LoadOptions("a"))
     kill(model.standing_by)
     assert model.standing_by is None
-    monkeypatch.setattr(supervisor.Spare, "can_load", lambda spare, options: True)  # it ends a moment later
+    monkeypatch.setattr(spare._Prepared, "can_load", lambda self, options: True)  # it ends a moment later
     model.load(LoadOptions("a"))
     assert "".join(model.generate(count(2))) == numbers("a", 2)
 
@@ -567,7 +567,7 @@ STATES = {
     "standing by": "model.stand_by(LoadOptions('a'))",
     "about to stand by": (
         "threading.Thread(target=model.stand_by, args=(LoadOptions('slow'),), daemon=True).start()\n"
-        "while not model._spare or not model._spare.worker._told_pid: threading.Event().wait(0.01)"
+        "while not model._spare._spare or not model._spare._spare.worker._told_pid: threading.Event().wait(0.01)"
     ),
     "speaking": SPEAKING,
     "loading": LOADING.format("never"),
