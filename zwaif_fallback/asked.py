@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from zwaif_fallback.languages import LANGUAGES
+from zwaif_fallback.languages import LANGUAGES, Language, language_of
 
 MOST = 2
 """Sentences told again."""
@@ -35,23 +35,6 @@ _SMALL = frozenset[str]().union(*(language.small for language in LANGUAGES.value
 _KIN = [kind for language in LANGUAGES.values() for kind in language.kin]
 _TRAIT = re.compile(r"(\w[\w ]*)\(\s*\"(.*)\"\s*\)")
 _PLUS = re.compile(r"\"\s*\+\s*\"")
-_ASKS = re.compile(
-    r"\W*(?:(?:and|so|hey|but|tell me|und|et|y) )?(?:what|whats|what's|which|who|whos|who's|whose|where|"
-    r"when|how (?:old|many|much)|(?:do|did|are|were|can|could|have|will) (?:you|u|ya)|is there|is your|"
-    r"was (?:ist|bist|machst|magst)|wer (?:ist|bist)|wo (?:bist|wohnst)|wie (?:alt|heiß\w*)|"
-    r"(?:hast|magst|bist|kannst) du|"
-    r"quel\w* |où |qui es|comment tu|tu as |es-tu |est-ce que|qué |cuál|dónde|quién eres|tienes |eres )\b",
-    re.IGNORECASE,
-)
-_ASKS_FOR_A_WORD = re.compile(
-    r"(?<!\w)(?:what|whats|what's|wats|which|who|whos|who's|whom|whose|where|when|how (?:old|many|much|tall|long)|"
-    r"was|welche[rsnm]?|wer|wen|wem|wo|woher|wohin|wann|wie (?:alt|viele?|groß|lange|heiß\w*)|wovor|wovon|"
-    r"quel\w*|qui|où|quand|combien|comment (?:s'|t'|tu t'|vous vous )appel\w*|qu'est-ce|que|"
-    r"qué|cuál\w*|quién\w*|dónde|cuándo|cuánt\w*|cómo (?:te|se) llam\w*|qual|quem|onde|quando|quanto\w*|"
-    r"chi|dove|cosa|che|кто|что|где|когда|как зовут|сколько|какой|какая)(?!\w)"
-    r"|誰|何|どこ|いつ|いくつ|什么|什麼|谁|誰|哪|几|幾|누구|무엇|뭐|어디|언제|몇",
-    re.IGNORECASE,
-)
 _NOT_LIKED = re.compile(r"\b(?:do|does) not like\b|\b(?:do|does)n['’]t like\b")
 _A_NUMBER = "#"
 """Stands for every small number: an age is told as one."""
@@ -69,7 +52,7 @@ def answers_to(card: str, words: str, names: str = "") -> tuple[str, ...]:
     """Words of which the answer to ``words`` will hold one; empty where the card has none, or a yes would be one.
 
     ``names`` as for :func:`answering`."""
-    return answering(_told_of(card, words), words, names) if _ASKS_FOR_A_WORD.search(words) else ()
+    return answering(_told_of(card, words), words, names) if _asks_for_a_word(words) else ()
 
 
 def _told_of(card: str, words: str) -> list[str]:
@@ -93,7 +76,17 @@ def _told_of(card: str, words: str) -> list[str]:
 
 def is_question(words: str) -> bool:
     """By its mark, or by how it begins: who chats leaves the mark out."""
-    return words.rstrip().endswith(("?", "？")) or _ASKS.match(words) is not None
+    return words.rstrip().endswith(("?", "？")) or any(one.begins.match(words) for one in _languages(words))
+
+
+def _asks_for_a_word(words: str) -> bool:
+    return is_question(words) and any(one.asks.search(words) for one in _languages(words))
+
+
+def _languages(words: str) -> Iterable[Language]:
+    """The one that ``words`` are in; all, where nobody can tell: what asks in one is a common word in another."""
+    known = LANGUAGES.get(language_of(words))
+    return LANGUAGES.values() if known is None else [known]
 
 
 def answering(sentences: Sequence[str], words: str, names: str = "") -> tuple[str, ...]:

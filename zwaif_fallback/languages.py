@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
 _WORD = re.compile(r"[^\W\d_]+")
+_NEVER = re.compile(r"(?!)")
+_LEAD = r"\W*(?:(?:and|so|hey|but|tell me|und|et|y|e|en|i|и),? )?"
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,10 @@ class Language:
     """Words that say nothing about what is asked."""
     kin: tuple[tuple[str, ...], ...] = ()
     """Words that ask for the same thing; ``#`` stands for a small number."""
+    asks: re.Pattern[str] = _NEVER
+    """What asks for more than a yes or a no, anywhere in a question."""
+    begins: re.Pattern[str] = _NEVER
+    """How a question begins, for those who leave its mark out."""
 
 
 def _load() -> dict[str, Language]:
@@ -43,9 +50,20 @@ def _load() -> dict[str, Language]:
             frozenset(row.get("common", "").split()),
             frozenset(row.get("small", "").split()),
             tuple(tuple(kind.split()) for kind in row.get("kin", ())),
+            *_questions(row["asks"], row.get("asks_yes_or_no", ())),
         )
         for name, row in json.loads(text).items()
     }
+
+
+def _questions(asks: Sequence[str], asks_yes_or_no: Sequence[str]) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    if not asks_yes_or_no:  # no spaces between words, and the mark is never left out
+        return re.compile("|".join(asks)), _NEVER
+    words, begins = "|".join(asks), "|".join([*asks, *asks_yes_or_no])
+    return (
+        re.compile(rf"(?<!\w)(?:{words})(?!\w)", re.IGNORECASE),
+        re.compile(rf"{_LEAD}(?:{begins})(?!\w)", re.IGNORECASE),
+    )
 
 
 LANGUAGES = _load()

@@ -17,11 +17,10 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-ANSWERED = "Successfully used fallback API: "
-SWITCHES = tuple(f"{name}_enabled" for name in ("rag", "vtube", "minecraft", "gaming", "alarm", "discord", "vision"))
-"""v1.14-R4 reads these before its own start has made them."""
+from zwaif_fallback.demo.chat_child import ANSWERED, MODULE_SWITCHES, emit, pipes
+
 SKIP_BEHIND = 1
 """The listener presses the hotkey when so many texts were spoken: the chatpop, so that a short reply is not over."""
 SUMMARY_OF = 4
@@ -76,7 +75,7 @@ class Host:
         threading.Thread(target=self.main.run_program, daemon=True).start()
         while not (self.controller.history_loaded and self.settings.chatpop_phrases):
             time.sleep(0.02)
-        for switch in SWITCHES:
+        for switch in MODULE_SWITCHES:
             if not hasattr(self.settings, switch):
                 setattr(self.settings, switch, False)
 
@@ -165,20 +164,9 @@ def play(host: Host, scene: str, text: str) -> dict[str, Any]:
     }
 
 
-def emit(events: TextIO, **event: Any) -> None:
-    events.write(json.dumps(event) + "\n")
-    events.flush()
-
-
 def main(log: Path, pace: float) -> int:
     """Serve commands until their pipe ends: ``{"scene": …, "text": …, "set": {…}}`` and ``{"wait_for": TEXT}``."""
-    # Off the standard handles: while a thread reads from stdin, Windows lets no other one import numpy.
-    commands, events = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
-    with log.open("w", encoding="utf-8") as sink, Path(os.devnull).open(encoding="utf-8") as nothing:
-        os.dup2(nothing.fileno(), 0)
-        os.dup2(sink.fileno(), 1)
-        os.dup2(sink.fileno(), 2)
-        sys.path[0] = str(Path.cwd())
+    with pipes(log) as (commands, events):
         host = Host(pace)
         host.start()
         emit(events, ready=True)

@@ -7,16 +7,16 @@ A message that holds ``CUT`` is answered up to the middle of a sentence; then th
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import json
 import socket
 import struct
 import sys
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import count
 from typing import Any
+
+from zwaif_fallback.demo import primary
 
 CUT = "harbour festival"
 """The subject at which this server dies in the middle of a sentence."""
@@ -35,47 +35,24 @@ BEGUN = "Oh, the festival is my favourite day! All the boats are covered in lant
 """What is said before the cut; the last sentence is open."""
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    serial = count()
-
-    def handle(self) -> None:
-        """Whoever hangs up early, as a probe does, is not worth a traceback."""
-        with contextlib.suppress(ConnectionError):
-            super().handle()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """The console belongs to the table."""
-
-    def do_GET(self) -> None:
-        self._whole({"object": "list", "data": [{"id": "the-server"}], "models": []})
+class Handler(primary.Handler):
+    replies = itertools.cycle(REPLIES)
 
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
         ollama = self.path.startswith("/api/")
         said = [message["content"] for message in request.get("messages", []) if message["role"] == "user"]
         cut = CUT in (said[-1] if said else "")
-        text = BEGUN if cut else REPLIES[next(self.serial) % len(REPLIES)]
+        text = BEGUN if cut else next(self.replies)
         if request.get("stream"):
-            self._stream(text, ollama, cut)
+            self._play(text, ollama, cut)
         elif cut:
             self._reset()
         else:
-            self._whole(
-                _ollama(text, done=True)
-                if ollama
-                else {"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]}
-            )
+            choice = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+            self._send_json(_ollama(text, done=True) if ollama else {"choices": [choice]})
 
-    def _whole(self, answer: dict[str, Any]) -> None:
-        body = json.dumps(answer).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def _stream(self, text: str, ollama: bool, cut: bool) -> None:
+    def _play(self, text: str, ollama: bool, cut: bool) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "application/x-ndjson" if ollama else "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
@@ -128,14 +105,5 @@ def _ollama(text: str, done: bool) -> dict[str, Any]:
     }
 
 
-def main(arguments: list[str]) -> int:
-    """Serve until killed."""
-    server = ThreadingHTTPServer(("127.0.0.1", int(arguments[0])), Handler)
-    server.daemon_threads = True
-    print(server.server_address[1], flush=True)
-    server.serve_forever()
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(primary.main(sys.argv[1:], Handler))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import sys
 import threading
 import time
@@ -15,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from zwaif_fallback.demo.chat_child import pipes
 from zwaif_hooks.messages import AnswerRecord, Message, PrimaryFailure
 from zwaif_hooks.specs import hookimpl
 
@@ -146,13 +146,7 @@ class Host:
 
 def main(log: Path) -> int:
     """Serve commands until their pipe ends."""
-    # Off the standard handles: while a thread reads from stdin, Windows lets no other one import numpy.
-    commands, events = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
-    with log.open("w", encoding="utf-8") as sink, Path(os.devnull).open(encoding="utf-8") as nothing:
-        os.dup2(nothing.fileno(), 0)
-        os.dup2(sink.fileno(), 1)
-        os.dup2(sink.fileno(), 2)
-        sys.path[0] = str(Path.cwd())
+    with pipes(log) as (commands, events):
         host = Host()
         for line in commands:
             error = ""

@@ -180,6 +180,14 @@ def test_an_answer_is_known_where_the_card_has_it_and_a_yes_is_none(words: str, 
 
 
 @pytest.mark.parametrize(
+    "words",
+    ["I was at the sister school today.", "Je crois que ta sœur est là.", "Ich war da, wo deine Schwester wohnt."],
+)
+def test_a_statement_asks_for_nothing(words: str) -> None:
+    assert answers_to("Her sister Dora is at school. Ihre Schwester wohnt da. Sa sœur est là.", words) == ()
+
+
+@pytest.mark.parametrize(
     ("words", "question"),
     [
         ("Who is it?", True),
@@ -191,6 +199,10 @@ def test_an_answer_is_known_where_the_card_has_it_and_a_yes_is_none(words: str, 
         ("whatever you say", False),
         ("I know who you are.", False),
         ("when I was small, we had a dog.", True),
+        ("was machst du heute so", True),
+        ("Was so tired yesterday, you know.", False),
+        ("où habites-tu", True),
+        ("czy masz psa", True),
     ],
 )
 def test_a_question_without_its_mark(words: str, question: bool) -> None:

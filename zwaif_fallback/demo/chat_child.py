@@ -9,12 +9,13 @@ is the business of whoever asked: the host is ended by them.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -111,15 +112,24 @@ def wait_for(host: Host, texts: list[str], events: TextIO) -> None:
     emit(events, found=found[-1])
 
 
-def main(log: Path) -> int:
-    """Serve commands until their pipe ends."""
-    # Off the standard handles: while a thread reads from stdin, Windows lets no other one import numpy.
+@contextlib.contextmanager
+def pipes(log: Path) -> Iterator[tuple[TextIO, TextIO]]:
+    """Commands and events, and the host in its folder with its output in ``log``.
+
+    Off the standard handles: while a thread reads from stdin, Windows lets no other one import numpy.
+    """
     commands, events = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
     with log.open("w", encoding="utf-8") as sink, Path(os.devnull).open(encoding="utf-8") as nothing:
         os.dup2(nothing.fileno(), 0)
         os.dup2(sink.fileno(), 1)
         os.dup2(sink.fileno(), 2)
         sys.path[0] = str(Path.cwd())
+        yield commands, events
+
+
+def main(log: Path) -> int:
+    """Serve commands until their pipe ends."""
+    with pipes(log) as (commands, events):
         host = Host()
         host.start()
         emit(events, ready=True)

@@ -89,9 +89,9 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], handler: type[Handler] = Handler) -> int:
     """Serve on the port given, or on a free one, until killed."""
-    server = ThreadingHTTPServer(("127.0.0.1", int(arguments[0]) if arguments else 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", int(arguments[0]) if arguments else 0), handler)
     server.daemon_threads = True
     print(server.server_address[1], flush=True)
     server.serve_forever()
