@@ -1,4 +1,4 @@
-"""Adds the two start-up files to every kind of install; all metadata is in setup.cfg.
+"""What setup.cfg cannot say: packages in two folders, and two start-up files beside them. All metadata is in setup.cfg.
 
 A wheel has no declarative way to put a file beside the packages that also works for an editable install, so the
 build step that copies the Python modules copies these two along with them.
@@ -6,7 +6,7 @@ build step that copies the Python modules copies these two along with them.
 
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 STARTUP_FILES = ("zwaif_hooks.pth", "zwaif_hooks.start")
@@ -25,4 +25,8 @@ class BuildWithStartupFiles(build_py):
         return [*super().get_source_files(), *STARTUP_FILES]
 
 
-setup(cmdclass={"build_py": BuildWithStartupFiles})
+setup(
+    packages=[*find_packages(include=["zwaif_fallback*"]), *find_packages("hooks")],
+    package_dir={"zwaif_hooks": "hooks/zwaif_hooks"},
+    cmdclass={"build_py": BuildWithStartupFiles},
+)
