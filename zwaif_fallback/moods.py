@@ -37,7 +37,7 @@ _BY_SIZE = (
     (math.inf, 1.0, 0.05),
 )
 """Up to so many parameters: the warmest temperature, and ``min_p``, which cuts what is less likely than so much of the
-best word. Measured with 135M (docs/fidelity-benchmark.md); the larger, the nearer to what their makers publish."""
+best word. Measured with 135M (docs/benchmarks.md); the larger, the nearer to what their makers publish."""
 _USUAL_SIZE = 1.1e9
 """Where nobody says: as the default model."""
 REPETITION_PENALTY = 1.05

@@ -60,12 +60,14 @@ def _machine(results: Results, missing: Sequence[str]) -> Iterator[str]:
 
 
 def _first_text(results: Results) -> Iterator[str]:
-    yield "\n## First fallback text when the primary fails at once\n"
-    yield "Milliseconds from the question to the second server's first text, each from a fresh start: as many times as"
-    yield "ours, median / p99."
+    yield "\n### First text when the server fails at once\n"
+    yield "Milliseconds from the request to the second server's first text, each from a fresh start: relative to this"
+    yield "package, median / p99."
     direct = {name: median(values) for name, values in results.direct.items()}
-    yield "Asked directly, the second server's first text takes " + ", ".join(
-        f"{value * 1e3:.1f} ms with {name}" for name, value in direct.items()
+    yield (
+        "Asked directly, the second server's first text takes "
+        + ", ".join(f"{value * 1e3:.1f} ms with {name}" for name, value in direct.items())
+        + "."
     )
     yield from _table(("", *QUICK_FAULTS))
     ours = {row: median(results.first[results.entrants[0].name, row]) for row in QUICK_FAULTS}
@@ -79,8 +81,9 @@ def _quick(values: Sequence[float], ours: float) -> str:
 
 
 def _deadlines(results: Results) -> Iterator[str]:
-    yield "\n## First fallback text when the primary says nothing; everyone has a deadline of 2 s\n"
-    yield "Seconds to the first text. Pings are SSE comments every 0.25 s for 6 s, then the server hangs up."
+    yield "\n### First text when the server says nothing\n"
+    yield "Seconds to the first text; every library has a deadline of 2 s. Pings are SSE comments every 0.25 s for 6 s;"
+    yield "then the server closes the connection."
     yield from _table(("", *DEADLINE_FAULTS))
     for entrant in results.entrants:
         yield _row(entrant.name, *(_waited(results.deadlines[entrant.name, row]) for row in DEADLINE_FAULTS))
@@ -94,12 +97,12 @@ def _waited(heard: Heard) -> str:
 
 def _spent(results: Results) -> Iterator[str]:
     amount = results.amount
-    yield "\n## Requests spent on a dead primary\n"
-    yield "Requests of users' turns seen by a primary that answers 503: "
-    yield f"{amount.herd} turns at once as the outage begins; from a fresh start {amount.sequential} turns one by one, "
-    yield f"{amount.herd} at once after those, {amount.herd} at once {amount.again_after:.0f} s later. Besides: "
-    yield f"{amount.sequential} turns one by one with a primary whose replies break off. Lost are the turns without a"
-    yield "whole reply (the last kind left out)."
+    yield "\n### Requests sent to a dead server\n"
+    herd, some, later = amount.herd, amount.sequential, f"{amount.again_after:.0f} s later"
+    yield f"User requests that reach a server that answers 503: {herd} turns at once as the outage begins; then from a"
+    yield f"fresh start {some} turns one by one, {herd} at once after those, and {herd} at once {later}."
+    yield f"Replies cut: {some} turns one by one with a server whose replies break off."
+    yield "Turns lost: turns without a whole reply (replies cut not counted)."
     yield from _table(
         (
             "",
@@ -117,12 +120,13 @@ def _spent(results: Results) -> Iterator[str]:
         took = f"{log.seconds:.2f} s"
         cells = (log.at_start, log.sequential, took, log.herd, log.expired, log.cut, log.lost)
         yield _row(entrant.name, *(str(cell) for cell in cells))
-    yield f"\nProbes of one token that zwaif-fallback sent in the background all this while: {results.probes}."
+    yield f"\nOne-token probes that zwaif-fallback sent in the background during all of this: {results.probes}."
 
 
 def _truth(results: Results) -> Iterator[str]:
-    yield "\n## Replies that break off: what the caller gets\n"
-    yield "In the middle: once each with a second server that goes on, that says everything again, and that overlaps."
+    yield "\n### What the caller gets when a reply breaks off\n"
+    yield "The first three columns: once each with a second server that goes on, one that repeats everything, and one"
+    yield "that overlaps."
     yield from _table(("", *TRUNCATED))
     for entrant in results.entrants:
         seen = results.verdicts[entrant.name]
@@ -138,8 +142,9 @@ def _together(verdicts: Sequence[str]) -> str:
 
 
 def _healthy(results: Results) -> Iterator[str]:
-    yield "\n## What a healthy primary's replies cost more than with the bare client\n"
-    yield "Ratio to the bare client's median: added microseconds at p50 / p99 (differences of the quantiles, in turn)."
+    yield "\n### Cost of a healthy reply\n"
+    yield "Ratio to the bare client's median: microseconds added at p50 / p99 (differences of the quantiles; turns"
+    yield "alternate)."
     yield from _table(
         ("", "on", "first text", "turn of 7 chunks", "each chunk, 500 a second", "each chunk, all at once")
     )

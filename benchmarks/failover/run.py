@@ -1,4 +1,4 @@
-"""One run of everything, printed as the tables of ``docs/failover-benchmark.md``.
+"""Run all measurements and print the tables of ``docs/benchmarks.md``.
 
     python -m benchmarks.failover [--smoke] [--only ours]
 
