@@ -94,5 +94,5 @@ def fits(pattern: str, text: str) -> bool:
 
 def manual_texts(page: str) -> list[str]:
     """The texts a page of the manual explains: its headings in code style, and the list of others below them."""
-    own = page.partition("\n## Texts of other programs\n")[0]
+    own = page.partition("\n## Errors from other programs\n")[0]
     return re.findall(r"^(?:###|- also) `(.+)`$", own, re.MULTILINE)
