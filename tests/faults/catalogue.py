@@ -63,12 +63,12 @@ def studio_half(row: str, kind: FailureKind) -> Play:
     return after_half(row, kind, LMSTUDIO)
 
 
-NO_STATUS = "Its websocket has no status codes; "
+NO_STATUS = "its WebSocket has no status codes; "
 
 
 LOCAL_REPLY = "the fallback's reply"
-GOES_ON = "the rest from the fallback, from that character"
-OWN_REPLY = "the server's own reply, whole"
+GOES_ON = "the fallback continues from that character"
+OWN_REPLY = "the server's whole reply"
 
 ENTRIES = (
     Entry(
@@ -98,14 +98,14 @@ ENTRIES = (
     Entry(
         4,
         "Lists its models, but the chat hangs",
-        f"{LOCAL_REPLY}; no model list counts as a recovery",
+        f"{LOCAL_REPLY}; a model list does not count as a recovery",
         (before("lists_models_but_hangs", FailureKind.FIRST_TOKEN_TIMEOUT),),
         studio=(studio_before("silence", FailureKind.FIRST_TOKEN_TIMEOUT),),
     ),
     Entry(
         5,
         "Loads its model first",
-        "whoever speaks first, and the server is not held to have failed",
+        "the reply of whichever speaks first; if it is the server, it has not failed",
         proof="tests/faults/test_late_primary.py",
         studio_proof="tests/faults/test_lmstudio.py::test_a_model_that_is_loading_is_waited_for",
     ),
@@ -114,7 +114,7 @@ ENTRIES = (
         "503 while it loads",
         LOCAL_REPLY,
         (before("loading_503", FailureKind.HTTP_ERROR),),
-        studio_cannot=NO_STATUS + "a model that is being loaded shows as progress (rows 5 and 7).",
+        studio_cannot=NO_STATUS + "a model that is loading reports its progress (rows 5 and 7).",
     ),
     Entry(
         7,
@@ -155,12 +155,12 @@ ENTRIES = (
         "Ollama's queue is full: 503, or silence",
         LOCAL_REPLY,
         (before("busy_503", FailureKind.HTTP_ERROR), before("silence", FailureKind.FIRST_TOKEN_TIMEOUT)),
-        studio_cannot="The full queue is Ollama's; LM Studio queues in silence (row 3).",
+        studio_cannot="only Ollama has a queue that can be full; LM Studio queues in silence (row 3).",
     ),
     Entry(
         12,
         "text-generation-webui without a model: role chunk, then abort; or an empty 200; or 503",
-        f"{LOCAL_REPLY}; the server is asked what it has loaded, and the console says once to load a model",
+        f"{LOCAL_REPLY}; the server is asked which model it has loaded, and the console says once to load one",
         (
             before("role_then_abort", FailureKind.CUT),
             before("blank_reply", FailureKind.EMPTY),
@@ -172,16 +172,16 @@ ENTRIES = (
     ),
     Entry(
         13,
-        "text-generation-webui, a parameter it does not accept: 200, then the connection ends without a byte",
-        f"{LOCAL_REPLY}; the request is sent once more in one piece, and the console says once why it is refused",
+        "text-generation-webui rejects a parameter: 200, then the connection ends without a byte",
+        f"{LOCAL_REPLY}; the request is sent once more without streaming, and the console says why it was rejected",
         (before("headers_then_abort", FailureKind.CUT), before("no_bytes_200", FailureKind.CUT)),
         proof="tests/faults/test_explained.py::test_a_refused_parameter_is_told_once_in_the_servers_own_words",
-        studio_cannot="A parameter that it does not accept is an error event, in a stream as well (row 9).",
+        studio_cannot="a parameter it does not accept is an error event, in a stream as well (row 9).",
     ),
     Entry(
         14,
-        "Out of memory in mid-sentence, and called finished",
-        "what the server said: only the text could tell, and no guess about it overrules the server",
+        "Runs out of memory in mid-sentence and reports the reply as finished",
+        "the server's words: only the text could tell, and a guess never overrules the server",
         (Play("finished_in_the_middle", UNFINISHED),),
         studio=(Play("finished_in_the_middle", UNFINISHED, None, (LMSTUDIO,)),),
     ),
@@ -195,7 +195,7 @@ ENTRIES = (
     Entry(
         16,
         "Ollama, context window full: 400, or the start of the prompt silently dropped",
-        f"{LOCAL_REPLY} for a 400; for the other {OWN_REPLY}, and the console says once that its prompt was shortened",
+        f"{LOCAL_REPLY} for a 400; otherwise {OWN_REPLY}, and the console says once that the prompt was cut",
         (before("http_400", FailureKind.HTTP_ERROR),),
         proof="tests/faults/test_explained.py::test_a_shortened_prompt_is_told_once",
         studio=(studio_before("context_too_long", FailureKind.ERROR_BODY),),
@@ -219,7 +219,7 @@ ENTRIES = (
     ),
     Entry(
         19,
-        "The same on Ollama's OpenAI endpoint: an empty delta, then the end",
+        "The same at Ollama's OpenAI endpoint: an empty delta, then the end",
         GOES_ON,
         (after_half("empty_delta_then_end", FailureKind.CUT),),
         studio=(studio_half("empty_piece_then_closed", FailureKind.CUT),),
@@ -267,7 +267,7 @@ ENTRIES = (
         "`[DONE]`, but no finish reason",
         OWN_REPLY,
         (whole("only_done_marker"), whole("done_then_silence", REQUESTS)),
-        studio_cannot="The message with the finish reason is the only end mark; without it, see row 22.",
+        studio_cannot="the message with the finish reason is the only end mark; without it, see row 22.",
     ),
     Entry(
         25,
@@ -278,7 +278,7 @@ ENTRIES = (
     ),
     Entry(
         26,
-        "Comments (`: ping`) for ever while it is stuck",
+        "Sends comments (`: ping`) for ever while it is stuck",
         f"{LOCAL_REPLY}, at the first-token deadline; in mid-reply {GOES_ON}",
         (
             before("comments_only", FailureKind.FIRST_TOKEN_TIMEOUT),
@@ -327,7 +327,7 @@ ENTRIES = (
     Entry(
         31,
         "429 with Retry-After",
-        f"{LOCAL_REPLY}, at once; the server is left alone that long",
+        f"{LOCAL_REPLY}, at once; the server is not asked for that long",
         (before("http_429", FailureKind.RATE_LIMITED), before("http_429_until", FailureKind.RATE_LIMITED)),
         studio_cannot=NO_STATUS + "it has no rate limit.",
     ),
@@ -343,8 +343,8 @@ ENTRIES = (
     ),
     Entry(
         33,
-        "A reply without end",
-        "its words up to several times what was asked for, ended behind a sentence; then the server is hung up on",
+        "A reply that never ends",
+        "its words up to several times the requested length, ended after a sentence; then the connection is closed",
         (Play("endless", clients=()),),
         proof="tests/faults/test_endless.py::test_a_reply_without_end",
         studio_proof="tests/faults/test_lmstudio.py::test_a_reply_without_end_is_cancelled_when_nobody_reads_it",
@@ -352,7 +352,7 @@ ENTRIES = (
     Entry(
         34,
         "Chunks without text: role, usage, reasoning, an empty last delta",
-        f"{OWN_REPLY}; a reply of nothing else is {LOCAL_REPLY}",
+        f"{OWN_REPLY}; if there is nothing else, {LOCAL_REPLY}",
         (
             whole("healthy"),
             whole("role_and_reasoning_first"),
@@ -366,8 +366,8 @@ ENTRIES = (
     ),
     Entry(
         35,
-        "A blank reply, or one that she gave before",
-        f"{LOCAL_REPLY} for a blank one; what the fallback says is never word for word one that she gave before",
+        "A blank reply, or one that repeats an earlier reply",
+        f"{LOCAL_REPLY} for a blank one; the fallback never repeats an earlier reply word for word",
         (before("blank_reply", FailureKind.EMPTY),),
         proof="tests/faults/test_clients.py::test_a_repeated_reply_is_never_handed_over_as_it_is",
         studio=(studio_before("blank", FailureKind.EMPTY),),
@@ -376,11 +376,11 @@ ENTRIES = (
 
 
 def not_in_lmstudio() -> str:
-    """The list behind the table."""
+    """Return the list below the table."""
     return "".join(f"- {entry.number}: {entry.studio_cannot}\n" for entry in ENTRIES if entry.studio_cannot)
 
 
 def as_markdown() -> str:
-    """The table of docs/failures.md."""
+    """Return the table of ``docs/failures.md``."""
     lines = [f"| {entry.number} | {entry.fault} | {entry.gets} |" for entry in ENTRIES]
     return "\n".join(["| # | What the server does | What Z-Waif gets |", "|---|---|---|", *lines]) + "\n"
