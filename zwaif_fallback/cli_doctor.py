@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -22,20 +23,25 @@ def add(commands: Any) -> None:
 
 
 def _doctor(parsed: Arguments) -> int:
+    from zwaif_fallback.cli_status import version
     from zwaif_fallback.cli_tree import zwaif_folder
     from zwaif_fallback.doctor.findings import Situation
+    from zwaif_fallback.doctor.report import shareable
     from zwaif_fallback.doctor.table import examine
 
     states: Counter[str] = Counter()
     rows = []
-    for check, finding in examine(Situation(zwaif_folder(parsed.zwaif), os.environ)):
+    here = Situation(zwaif_folder(parsed.zwaif), os.environ)
+    for check, finding in examine(here):
         states[finding.state] += 1
         if parsed.json:
             rows.append({"name": check.name, "title": check.title, **vars(finding)})
         else:
             _tell(check.title, finding)
     if parsed.json:
-        console.say_json({"problems": states["problem"], "warnings": states["warning"], "checks": rows})
+        about = {"version": version(), "python": platform.python_version(), "system": platform.platform()}
+        counts = {"problems": states["problem"], "warnings": states["warning"]}
+        console.say_json(shareable({**about, **counts, "checks": rows}, here.env))
     else:
         console.say()
         console.say(summary(states), "bold")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import sys
 import threading
@@ -24,6 +25,7 @@ from zwaif_fallback.demo.demo import MODEL
 from zwaif_fallback.doctor import files, pictures, probes, servers, table, zwaif
 from zwaif_fallback.doctor.findings import Finding, Situation, ok
 from zwaif_fallback.doctor.probes import HookState
+from zwaif_fallback.doctor.report import shareable
 from zwaif_fallback.doctor.table import CHECKS, Check, examine
 from zwaif_fallback.selfcheck import _nobody_listens
 from zwaif_fallback.settings import SETTINGS
@@ -94,6 +96,7 @@ def test_the_exit_status_and_the_two_ways_to_tell(
     assert cli.main(["doctor", "--json"]) == 1
     told = json.loads(capsys.readouterr().out)
     assert (told["problems"], told["warnings"]) == (1, 0)
+    assert told["python"] == platform.python_version() and told["version"] and told["system"]
     assert told["checks"][1] == {
         "name": "bad",
         "title": "Bad thing",
@@ -105,6 +108,56 @@ def test_the_exit_status_and_the_two_ways_to_tell(
     }
     monkeypatch.setattr(table, "examine", lambda here: examine(here, checks[:1]))
     assert cli.main(["doctor"]) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "host", ["https://ann:sk-login@127.0.0.1:9/v1?key=sk-query", "http://ann:sk-login@nowhere here"]
+)
+def test_a_report_holds_no_key_and_no_name_of_the_user(
+    host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "Ann Example"
+    keys = {"API_FALLBACK_API_KEY": "sk-own-key", "API_FALLBACK_API_KEYS": "sk-misspelt", "HF_TOKEN": "hf_token"}
+    monkeypatch.setattr(Path, "home", lambda: home)
+    monkeypatch.setattr(log, "log_path", lambda: home / "log" / "zwaif_fallback.log")
+    with llm_server(401, {"error": {"message": "Incorrect key: sk-own-key"}}) as address:
+        tree = z_waif(
+            home, API_FALLBACK_MODEL=str(home / "gone.gguf"), HOST_PORT=address, API_FALLBACK_HOST=host, **keys
+        )
+        assert cli.main(["doctor", "--json", "--zwaif", str(tree)]) == 1
+    told = capsys.readouterr().out
+    for quoted in ("gone.gguf", "Incorrect key", "API_FALLBACK_API_KEYS is no setting", "API_FALLBACK_HOST"):
+        assert quoted in told
+    assert [word for word in ("sk-", "hf_token", "ann:", "Ann Example") if word in told] == []
+
+
+def test_a_server_that_is_its_own_stand_in_is_named_without_its_key(tmp_path: Path) -> None:
+    tree = z_waif(
+        tmp_path, HOST_PORT="127.0.0.1:9", API_FALLBACK_HOST="https://ann:sk-login@127.0.0.1:9/v1?key=sk-query"
+    )
+    found = servers.check_fallback_host(situation(tree)).found
+    assert shareable([found], {}) == ["https://127.0.0.1:9/v1 is Z-Waif's own LLM server"]
+
+
+@pytest.mark.parametrize(
+    ("home", "text", "shown"),
+    [
+        ("/home/ann", "no model at /home/ann/models/x.gguf.", "no model at ~/models/x.gguf."),
+        ("/home/ann", "in /home/ann", "in ~"),
+        ("/home/ann", "/home/anna/x and /mnt/home/ann/x", "/home/anna/x and /mnt/home/ann/x"),
+        (
+            r"C:\Users\Ann B",
+            r"at C:\Users\Ann B\x, c:/users/ann b/y and 'C:\\Users\\Ann B\\z'",
+            r"at ~\x, ~/y and '~\\z'",
+        ),
+        ("/", "in /srv/x", "in /srv/x"),
+    ],
+)
+def test_the_home_folder_is_a_tilde(home: str, text: str, shown: str) -> None:
+    assert shareable({"checks": [{"found": text, "details": (text,), "count": 1}]}, {}, home) == {
+        "checks": [{"found": shown, "details": [shown], "count": 1}]
+    }
 
 
 def test_the_summary() -> None:
