@@ -19,48 +19,48 @@ HERE = Path(__file__).resolve().parent
 if (HERE / "zwaif_fallback").is_dir():  # a source checkout, installed or not
     sys.path[:0] = [str(HERE), str(HERE / "hooks")]
 
-from zwaif_fallback import selfcheck  # noqa: E402  (after the path)
-from zwaif_fallback.cli_tree import zwaif_folder  # noqa: E402
+from zwaif_fallback.cli import selftest  # noqa: E402  (after the path)
+from zwaif_fallback.zwaif_tree import zwaif_folder  # noqa: E402
 
 
 def test_settings_are_sound_and_survive_in_env(tmp_path: Path) -> None:
     """No value in ``.env`` is unusable; a change is written to a copy of it, read back, and hurts no other line."""
-    _check(selfcheck.check_settings, tmp_path)
+    _check(selftest.check_settings, tmp_path)
 
 
 def test_the_engine_loads_a_real_model_and_speaks(tmp_path: Path) -> None:
     """The embedded model, in a process of its own."""
-    _check(selfcheck.check_engine, tmp_path)
+    _check(selftest.check_engine, tmp_path)
 
 
 def test_the_model_that_would_answer_is_loaded_and_speaks(tmp_path: Path) -> None:
     """The one of the settings, or the best on this computer; skipped where there is none."""
-    _check(selfcheck.check_own_model, tmp_path)
+    _check(selftest.check_own_model, tmp_path)
 
 
 def test_z_waif_answers_while_its_server_is_dead(tmp_path: Path) -> None:
     """A real host process, its server's address dead: the reply comes from the fallback and is remembered."""
-    _check(selfcheck.check_controller, tmp_path)
+    _check(selftest.check_controller, tmp_path)
 
 
 def test_models_are_switched_while_one_is_speaking(tmp_path: Path) -> None:
     """A running reply ends on its own model; a switch that fails leaves the old model serving."""
-    _check(selfcheck.check_switching, tmp_path)
+    _check(selftest.check_switching, tmp_path)
 
 
 def test_the_settings_tab_has_the_section_and_its_test_button_generates(tmp_path: Path) -> None:
     """Built into a Gradio page; the switch acts, and the test is a real reply."""
-    _check(selfcheck.check_web_ui, tmp_path)
+    _check(selftest.check_web_ui, tmp_path)
 
 
-def _check(check: Callable[[selfcheck.Place], str], scratch: Path) -> None:
+def _check(check: Callable[[selftest.Place], str], scratch: Path) -> None:
     try:
-        print(check(selfcheck.Place(scratch, zwaif_folder(None))))
-    except selfcheck.CannotCheck as reason:
+        print(check(selftest.Place(scratch, zwaif_folder(None))))
+    except selftest.CannotCheck as reason:
         raise unittest.SkipTest(str(reason)) from reason  # pytest's own way would need pytest for a plain run too
 
 
 if __name__ == "__main__":
-    from zwaif_fallback.cli import main
+    from zwaif_fallback.cli.main import main
 
     sys.exit(main(["test", *sys.argv[1:]]))

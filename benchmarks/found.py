@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from zwaif_fallback.models import found, gguf_header, known
+from zwaif_fallback.models import facts_cache, found, gguf_header
 from zwaif_fallback.models.places import Machine
 
 VOCABULARIES = ((32_000, 0), (151_936, 151_387), (128_256, 280_147), (262_144, 0))
@@ -32,7 +32,7 @@ def main() -> None:
         machine = Machine("Linux", Path(folder) / "home", {})
         first, again = [], []
         for _ in range(parsed.rounds):
-            known.forget()
+            facts_cache.forget()
             first.append(_seconds(machine, folder, parsed.files))
             again.append(_seconds(machine, folder, parsed.files))
         size = sum(gguf_header.read_header(file).data_start for file in Path(folder).glob("*.gguf"))

@@ -24,10 +24,10 @@ sys.path[:0] = [path for path in (str(ROOT), str(ROOT / "hooks")) if path not in
 
 from benchmarks.engines.model import FIRST_WORD, LAST_WORD  # noqa: E402
 from benchmarks.prefix.model import _tokenizer  # noqa: E402
-from zwaif_fallback.engines.base import Generation, GenerationStats, LoadOptions  # noqa: E402
+from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions  # noqa: E402
 from zwaif_fallback.errors import FallbackError  # noqa: E402
 from zwaif_fallback.hardware import gpus_now  # noqa: E402
-from zwaif_fallback.supervisor import LocalModel  # noqa: E402
+from zwaif_fallback.local.model import LocalModel  # noqa: E402
 from zwaif_hooks.messages import Sampling  # noqa: E402
 
 GREEDY = Sampling(temperature=0, repetition_penalty=1.0)

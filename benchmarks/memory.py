@@ -19,11 +19,11 @@ from typing import Any
 import psutil
 
 from zwaif_fallback.demo.demo import MODEL as TINY
-from zwaif_fallback.engines.base import Generation, LoadOptions
+from zwaif_fallback.engine_types import Generation, LoadOptions
+from zwaif_fallback.local.model import LocalModel
 from zwaif_fallback.models.folder_facts import read_folder
 from zwaif_fallback.models.gguf_facts import read_gguf
 from zwaif_fallback.models.memory import Plan, need
-from zwaif_fallback.supervisor import LocalModel
 
 WINDOW = 2048
 VOCABULARY = 32_000

@@ -26,12 +26,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from zwaif_fallback import prompts
-from zwaif_fallback.engines.base import Generation, LoadOptions
-from zwaif_fallback.engines.loading import make_engine
+from zwaif_fallback.engine_types import Generation, LoadOptions
+from zwaif_fallback.engines.factory import make_engine
+from zwaif_fallback.local.process import worker_environment
+from zwaif_fallback.prompt import formats
 from zwaif_fallback.standin import copy_tree
 from zwaif_fallback.standin.launch import environment
-from zwaif_fallback.worker_process import worker_environment
 from zwaif_hooks.messages import Message, ModelInfo, Sampling
 from zwaif_hooks.specs import hookimpl
 
@@ -156,7 +156,7 @@ class Prompt:
 
     @hookimpl
     def format_prompt(self, messages: list[Message], model: ModelInfo) -> None:
-        self.told = {"text": prompts.render(messages, model)}
+        self.told = {"text": formats.render(messages, model)}
 
 
 def tell_host(way: str) -> None:

@@ -106,8 +106,8 @@ def demo(*options: str) -> None:
 
 PAGES = {
     "settings.md": "zwaif_fallback.settings",
-    "cli.md": "zwaif_fallback.cli",
-    "model-list.md": "zwaif_fallback.catalogue_page",
+    "cli.md": "zwaif_fallback.cli.main",
+    "model-list.md": "zwaif_fallback.models.catalogue_page",
 }
 TASKS: dict[str, Callable[..., None]] = {task.__name__: task for task in (setup, lint, test, docs, demo)}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platformdirs
 import pytest
 
-from zwaif_hooks.host import log
+from zwaif_hooks import log
 
 
 @pytest.fixture(autouse=True)

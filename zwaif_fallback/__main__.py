@@ -2,6 +2,6 @@
 
 import sys
 
-from zwaif_fallback.cli import main
+from zwaif_fallback.cli.main import main
 
 sys.exit(main())

@@ -13,21 +13,22 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zwaif_fallback.errors import ModelError
-from zwaif_fallback.outages import Outages
 from zwaif_fallback.settings import SETTINGS
-from zwaif_hooks import words
-from zwaif_hooks.host import Host, log
+from zwaif_fallback.ui.outages import Outages
+from zwaif_hooks import log
+from zwaif_hooks.failover import failure_messages
+from zwaif_hooks.failover.breaker import HARD
+from zwaif_hooks.failover.rescue import MEANWHILE
+from zwaif_hooks.handle import Host
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
-from zwaif_hooks.primary import HARD
-from zwaif_hooks.rescue import MEANWHILE
 from zwaif_hooks.specs import hookimpl
 
 if TYPE_CHECKING:  # Z-Waif's start waits for this module; what does the work is imported in a thread of ours
     from pathlib import Path
 
-    from zwaif_fallback.chain import Remote
-    from zwaif_fallback.service import FallbackService
+    from zwaif_fallback.answering.chain import Remote
+    from zwaif_fallback.answering.service import FallbackService
 
 _lock = threading.RLock()
 _service: FallbackService | None = None
@@ -59,13 +60,13 @@ def say_while_waiting(request: ChatRequest) -> str | None:
 @hookimpl(trylast=True)
 def format_prompt(messages: Sequence[Message], model: ModelInfo, partial: str) -> str:
     """The tokenizer's template, or the family's format where the template does not take this conversation."""
-    from zwaif_fallback import prompts
+    from zwaif_fallback.prompt import formats
 
     try:
-        return prompts.render(messages, model, partial)
+        return formats.render(messages, model, partial)
     except ModelError as error:
         log.say_once(model.name, f"{error} Using the format of its family instead.")
-        return prompts.by_family(messages, model, partial)
+        return formats.by_family(messages, model, partial)
 
 
 @hookimpl
@@ -88,7 +89,7 @@ def fallback_answered(record: AnswerRecord) -> None:
         return
     line = (
         f"Successfully used fallback API: {record.answered_by} answered, as {record.request.primary} "
-        f"{words.what(failure)} (first words after {record.first_text_after:.1f} s)"
+        f"{failure_messages.what(failure)} (first words after {record.first_text_after:.1f} s)"
     )
     service().answered(record)
     log.say(line)
@@ -109,9 +110,9 @@ def primary_late(primary: str, describe: Callable[[], ChatRequest], delivered: s
 
 @hookimpl
 def primary_failed(primary: str, failure: PrimaryFailure) -> None:
-    _outages.began(primary, words.what(failure))
-    remedy = f". {words.remedy(failure)}" if words.remedy(failure) else ""
-    log.say(f"{primary} {words.what(failure)}: replies come from the fallback until it is back{remedy}")
+    _outages.began(primary, failure_messages.what(failure))
+    remedy = f". {failure_messages.remedy(failure)}" if failure_messages.remedy(failure) else ""
+    log.say(f"{primary} {failure_messages.what(failure)}: replies come from the fallback until it is back{remedy}")
     _note(primary, failure)
     service().preload()
 
@@ -152,9 +153,9 @@ def forget() -> None:
 
 
 def _make() -> FallbackService:
-    from zwaif_fallback.eyes import Eyes
-    from zwaif_fallback.service import FallbackService
-    from zwaif_fallback.supervisor import LocalModel
+    from zwaif_fallback.answering.service import FallbackService
+    from zwaif_fallback.local.model import LocalModel
+    from zwaif_fallback.pictures.captioner import Eyes
 
     settings = _host.settings if _host else SettingsStore(SETTINGS)
     local = LocalModel(hang_timeout=float(settings.get("API_FALLBACK_ENGINE_TIMEOUT")), say=log.say)
@@ -164,7 +165,7 @@ def _make() -> FallbackService:
 
 def _places(model: str) -> list[Path]:
     """Where the model that looks at pictures may be, as for the one that replies."""
-    from zwaif_fallback.model_files import places
+    from zwaif_fallback.choosing.model_location import places
 
     tree = _host.tree if _host else None
     return places(model, tree, str(service().setting("FALLBACK_MODEL_DIR")))
@@ -172,7 +173,7 @@ def _places(model: str) -> list[Path]:
 
 def _remote(address: str, model: str) -> Remote:
     """Another server is given as much time as the primary."""
-    from zwaif_fallback.engines.remote import Deadlines, second_server
+    from zwaif_fallback.answering.second_server import Deadlines, second_server
 
     names = ("CONNECT", "FIRST_TOKEN", "STALL")
     seconds = [float(service().setting(f"API_FALLBACK_{name}_TIMEOUT")) for name in names]

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from zwaif_fallback.engines.base import Generation, GenerationStats, LoadOptions
-from zwaif_fallback.supervisor import LocalModel
-from zwaif_fallback.worker_process import PATIENT
+from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions
+from zwaif_fallback.local.model import LocalModel
+from zwaif_fallback.local.process import PATIENT
 from zwaif_hooks.messages import Sampling
 
 ROOT = Path(__file__).resolve().parents[2]

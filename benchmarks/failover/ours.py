@@ -16,17 +16,17 @@ import sseclient
 
 from benchmarks.failover.contender import DEADLINE, Heard, Threaded
 from zwaif_fallback.addresses import same_server
-from zwaif_fallback.chain import Chain, RemoteTier
-from zwaif_fallback.engines.remote import RemoteChat
+from zwaif_fallback.answering.chain import Chain, RemoteTier
+from zwaif_fallback.answering.second_server import RemoteChat
+from zwaif_hooks.failover.breaker import PrimaryBook
 from zwaif_hooks.guards import http, swap
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.messages import Answer, ChatRequest, PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
-from zwaif_hooks.primary import PrimaryBook
-from zwaif_hooks.records import TurnLog
 from zwaif_hooks.runtime import Runtime
 from zwaif_hooks.settings import GUARD_SETTINGS
 from zwaif_hooks.specs import hookimpl
+from zwaif_hooks.turn_log import TurnLog
 
 
 class BareRequests(Threaded):

@@ -11,10 +11,10 @@ from typing import Any
 
 import requests
 
+from zwaif_fallback.answering.service import FallbackService
+from zwaif_fallback.local.model import LocalModel
 from zwaif_fallback.plugin import format_prompt
-from zwaif_fallback.service import FallbackService
 from zwaif_fallback.settings import SETTINGS
-from zwaif_fallback.supervisor import LocalModel
 from zwaif_hooks.messages import ChatRequest, FailureKind, PrimaryFailure
 
 Ask = Callable[[ChatRequest], Iterator[str]]

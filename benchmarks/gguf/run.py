@@ -32,9 +32,9 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [path for path in (str(ROOT), str(ROOT / "hooks")) if path not in sys.path]
 
 from benchmarks.gguf.model import SIZES, WINDOW, make  # noqa: E402
-from zwaif_fallback.engines.base import Generation, GenerationStats, LoadOptions  # noqa: E402
-from zwaif_fallback.supervisor import LocalModel  # noqa: E402
-from zwaif_fallback.worker_process import PATIENT  # noqa: E402
+from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions  # noqa: E402
+from zwaif_fallback.local.model import LocalModel  # noqa: E402
+from zwaif_fallback.local.process import PATIENT  # noqa: E402
 from zwaif_hooks.messages import Sampling  # noqa: E402
 
 GREEDY = Sampling(temperature=0, repetition_penalty=1.0)

@@ -27,15 +27,15 @@ import requests
 import sseclient
 
 from benchmarks.healthy.ways import pieces, replies
+from zwaif_hooks.failover.breaker import PrimaryBook
 from zwaif_hooks.guards import http, swap
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.messages import PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
-from zwaif_hooks.primary import PrimaryBook
-from zwaif_hooks.records import TurnLog
 from zwaif_hooks.runtime import Runtime
 from zwaif_hooks.settings import GUARD_SETTINGS
 from zwaif_hooks.specs import hookimpl
+from zwaif_hooks.turn_log import TurnLog
 
 CLIENTS = ("requests", "ollama", "lmstudio")
 NOTHING = "nothing"

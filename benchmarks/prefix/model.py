@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.prefix.shapes import Talk
-from zwaif_fallback.closing import closing_line
+from zwaif_fallback.prompt.length_hint import closing_line
 
 WINDOW = 4096
 

@@ -25,11 +25,11 @@ sys.path[:0] = [path for path in (str(ROOT), str(ROOT / "hooks")) if path not in
 
 from benchmarks.prefix.model import SIZES, make  # noqa: E402
 from benchmarks.prefix.shapes import SHAPES, Shape, Talk  # noqa: E402
-from zwaif_fallback import prompts  # noqa: E402
-from zwaif_fallback.chain import LocalTier  # noqa: E402
-from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel, LoadOptions  # noqa: E402
-from zwaif_fallback.supervisor import LocalModel  # noqa: E402
-from zwaif_hooks.chunks import Closers  # noqa: E402
+from zwaif_fallback.answering.chain import LocalTier  # noqa: E402
+from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions  # noqa: E402
+from zwaif_fallback.local.model import LocalModel  # noqa: E402
+from zwaif_fallback.prompt import formats  # noqa: E402
+from zwaif_hooks.failover.stream import Closers  # noqa: E402
 from zwaif_hooks.messages import ChatRequest, Sampling  # noqa: E402
 
 FORGET = ("?", "!")
@@ -76,7 +76,7 @@ class Bench:
 
     def forget_history(self) -> None:
         self.watched = Watched(self.local)
-        self.tier = LocalTier(self.watched, lambda: self.loaded, prompts.render, lambda: 0, print)
+        self.tier = LocalTier(self.watched, lambda: self.loaded, formats.render, lambda: 0, print)
 
     def forget(self) -> None:
         """Fill the engine's caches with something else."""

@@ -28,18 +28,18 @@ import requests
 from benchmarks.prefix.model import SIZES
 from benchmarks.prefix.run import Bench, Watched
 from benchmarks.prefix.shapes import Talk, lmstudio
-from zwaif_fallback import prompts
-from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel, LoadOptions
-from zwaif_fallback.service import FallbackService
+from zwaif_fallback.answering.service import FallbackService
+from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions
+from zwaif_fallback.prompt import formats
 from zwaif_fallback.settings import SETTINGS
+from zwaif_hooks.failover.breaker import PrimaryBook
 from zwaif_hooks.guards import http, swap
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.messages import Answer, ChatRequest, PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
-from zwaif_hooks.primary import PrimaryBook
-from zwaif_hooks.records import TurnLog
 from zwaif_hooks.runtime import Runtime
 from zwaif_hooks.specs import hookimpl
+from zwaif_hooks.turn_log import TurnLog
 
 WAIT = 300.0
 
@@ -143,7 +143,7 @@ def measure(bench: Bench, server: Server, folder: Path, asked: Any) -> tuple[lis
     settings.set("API_FALLBACK_PRELOAD", "warm")
     settings.set("API_FALLBACK_MODEL", str(folder))
     local = OneToken(bench.local)
-    service = FallbackService(settings, local, _no_remote, _quiet, prompts.render, folder)
+    service = FallbackService(settings, local, _no_remote, _quiet, formats.render, folder)
     plugins = PluginManager(_quiet)
     plugins.register(Plugin(service), "fallback")
     talk = Talk(limit=bench.history_of(asked.tokens)).grown_to(bench.history_of(asked.tokens))

@@ -34,13 +34,13 @@ from benchmarks.soak.__main__ import SETTINGS, make_gguf
 from benchmarks.soak.children import ServerChild
 from benchmarks.soak.fallbacks import Scripted
 from benchmarks.soak.talk import ask
-from zwaif_hooks.clock import SystemClock
+from zwaif_hooks.background.clock import SystemClock
+from zwaif_hooks.failover.breaker import FLAPPING_SECONDS, PrimaryBook
 from zwaif_hooks.guards import http
 from zwaif_hooks.guards.http import PASS_HEADER
 from zwaif_hooks.guards.swap import restore
 from zwaif_hooks.messages import PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
-from zwaif_hooks.primary import FLAPPING_SECONDS, PrimaryBook
 from zwaif_hooks.runtime import Runtime
 
 DOWN_SECONDS = (0.3, 3.0)

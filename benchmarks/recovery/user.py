@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass
 
 from benchmarks.soak.talk import SHORTEST, ask
-from zwaif_hooks.records import BY_PRIMARY
 from zwaif_hooks.runtime import Runtime
+from zwaif_hooks.turn_log import BY_PRIMARY
 
 BETWEEN_SECONDS = (0.7, 1.3)
 QUESTION = [{"role": "user", "content": "Tell me a story"}]

@@ -31,11 +31,11 @@ from benchmarks.soak.chaos import Chaos
 from benchmarks.soak.children import ServerChild
 from benchmarks.soak.fallbacks import Local, Scripted
 from benchmarks.soak.talk import CALLERS, Caller, Takeovers, Verdict, ask
+from zwaif_hooks.failover.breaker import PrimaryBook
 from zwaif_hooks.guards import http
 from zwaif_hooks.guards.swap import restore
 from zwaif_hooks.messages import PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
-from zwaif_hooks.primary import PrimaryBook
 from zwaif_hooks.runtime import Runtime
 
 ROOT = Path(__file__).resolve().parents[2]

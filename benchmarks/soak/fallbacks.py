@@ -6,11 +6,11 @@ from collections.abc import Callable
 from importlib import resources
 from typing import Any
 
-from zwaif_fallback import prompts
-from zwaif_fallback.chain import Chain, LastTier, LocalTier
-from zwaif_fallback.engines.base import LoadOptions
-from zwaif_fallback.last_words import LastWords
-from zwaif_fallback.supervisor import LocalModel
+from zwaif_fallback.answering.chain import Chain, LastTier, LocalTier
+from zwaif_fallback.answering.last_words import LastWords
+from zwaif_fallback.engine_types import LoadOptions
+from zwaif_fallback.local.model import LocalModel
+from zwaif_fallback.prompt import formats
 from zwaif_hooks.messages import Answer, ChatRequest, PrimaryFailure
 from zwaif_hooks.specs import hookimpl
 
@@ -36,7 +36,7 @@ class Local:
         self._model = LocalModel(say=say)
         folder = str(resources.files("zwaif_fallback.demo") / "model")
         self._options = LoadOptions(folder, device="cpu", quantization="none", threads=1)
-        tier = LocalTier(self._model, self._ready, prompts.render, lambda: 0, say)
+        tier = LocalTier(self._model, self._ready, formats.render, lambda: 0, say)
         tiers = (tier, LastTier(LastWords(seed=1)))
         self._chain = Chain(lambda _: tiers, say)
         self._ready()

@@ -1,5 +1,53 @@
-"""A pluggable hook system for Z-Waif: what a plugin author imports.
+"""A plugin system for Z-Waif. Everything that a plugin imports is here::
 
-Nothing is imported here on purpose: the start-up line runs this file in every Python process of the environment.
-Take ``hookimpl`` from :mod:`zwaif_hooks.specs` and the data classes from :mod:`zwaif_hooks.messages`.
+    from zwaif_hooks import Answer, ChatRequest, PrimaryFailure, hookimpl
+
+Names are loaded when they are first used, because the start-up line runs this file in every Python process of the
+environment.
 """
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from zwaif_hooks import log as log
+    from zwaif_hooks.handle import Host as Host
+    from zwaif_hooks.host.setting import BadSetting as BadSetting
+    from zwaif_hooks.host.setting import NotSaved as NotSaved
+    from zwaif_hooks.host.setting import Setting as Setting
+    from zwaif_hooks.messages import Answer as Answer
+    from zwaif_hooks.messages import AnswerRecord as AnswerRecord
+    from zwaif_hooks.messages import ChatRequest as ChatRequest
+    from zwaif_hooks.messages import FailureKind as FailureKind
+    from zwaif_hooks.messages import Message as Message
+    from zwaif_hooks.messages import ModelInfo as ModelInfo
+    from zwaif_hooks.messages import Persona as Persona
+    from zwaif_hooks.messages import Picture as Picture
+    from zwaif_hooks.messages import PrimaryFailure as PrimaryFailure
+    from zwaif_hooks.messages import Purpose as Purpose
+    from zwaif_hooks.messages import Sampling as Sampling
+    from zwaif_hooks.plugins import PluginManager as PluginManager
+    from zwaif_hooks.specs import hookimpl as hookimpl
+
+_MESSAGES = (
+    *("Answer", "AnswerRecord", "ChatRequest", "FailureKind", "Message", "ModelInfo", "Persona", "Picture"),
+    *("PrimaryFailure", "Purpose", "Sampling"),
+)
+_HOME = {
+    **dict.fromkeys(_MESSAGES, "messages"),
+    **dict.fromkeys(("BadSetting", "NotSaved", "Setting"), "host.setting"),
+    "Host": "handle",
+    "PluginManager": "plugins",
+    "hookimpl": "specs",
+}
+"""Each public name and the module that defines it."""
+
+__all__ = (*_HOME, "log")
+
+
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    if name == "log":
+        return import_module("zwaif_hooks.log")
+    if name in _HOME:
+        return getattr(import_module(f"zwaif_hooks.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dotenv import dotenv_values
 
+from zwaif_hooks import log
+from zwaif_hooks.failover.breaker import PrimaryBook
+from zwaif_hooks.failover.start_check import check_at_start, configured_primary, find_lmstudio
 from zwaif_hooks.guards import http, lmstudio, ollama, r4_pictures, sse_client
-from zwaif_hooks.host import Host, log
-from zwaif_hooks.host.health import check_at_start, configured_primary, find_lmstudio
+from zwaif_hooks.handle import Host
 from zwaif_hooks.messages import PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
-from zwaif_hooks.primary import PrimaryBook
-from zwaif_hooks.records import TurnLog, path_for
 from zwaif_hooks.runtime import Runtime
+from zwaif_hooks.turn_log import TurnLog, path_for
 
 if TYPE_CHECKING:
     from zwaif_hooks.startup import ImportWatcher

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from zwaif_hooks import specs
-from zwaif_hooks.host.log import in_words
+from zwaif_hooks.background.thread_cache import Courier, begun, in_time
+from zwaif_hooks.log import in_words
 from zwaif_hooks.messages import Answer, ChatRequest, Message, ModelInfo, PrimaryFailure
-from zwaif_hooks.threads import Courier, begun, in_time
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from zwaif_hooks.host.handle import Host
+    from zwaif_hooks.handle import Host
 
 ENTRY_POINT_GROUP = "zwaif"
 BLOCK_VARIABLE = "ZWAIF_BLOCK_PLUGINS"

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zwaif_hooks.clock import Clock, SystemClock
+from zwaif_hooks.background.clock import Clock, SystemClock
+from zwaif_hooks.failover.breaker import PrimaryBook
+from zwaif_hooks.failover.rescue import is_a_plugins_thread
 from zwaif_hooks.plugins import PluginManager
-from zwaif_hooks.primary import PrimaryBook
-from zwaif_hooks.records import TurnLog
-from zwaif_hooks.rescue import is_a_plugins_thread
-from zwaif_hooks.spoken import Habit
+from zwaif_hooks.reply.spoken_text import Habit
+from zwaif_hooks.turn_log import TurnLog
 
 
 @dataclass

@@ -173,7 +173,7 @@ def complain(what: str, error: BaseException) -> None:
     """One plain line; the traceback goes to our log file where that can be written."""
     line = f"zwaif-fallback {what}; Z-Waif goes on without that part. Cause:"
     try:
-        from zwaif_hooks.host.log import in_words, report
+        from zwaif_hooks.log import in_words, report
 
         report(f"{line} {in_words(error)}", error)
     except BaseException:

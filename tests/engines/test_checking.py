@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from zwaif_fallback import demo
-from zwaif_fallback.engines.base import LoadOptions
-from zwaif_fallback.engines.checking import check_files
+from zwaif_fallback.engine_types import LoadOptions
+from zwaif_fallback.engines.file_checks import check_files
 from zwaif_fallback.engines.transformers import TransformersEngine
 from zwaif_fallback.errors import ModelError
 

@@ -11,8 +11,8 @@ import pytest
 
 from tests.engines.test_decoding import byte_fallback_tokenizer
 from zwaif_fallback import demo
-from zwaif_fallback.engines.base import Generation, GenerationStats, LoadOptions
-from zwaif_fallback.engines.healing import Vocabulary, torn_end, vocabulary_of
+from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions
+from zwaif_fallback.engines.token_healing import Vocabulary, torn_end, vocabulary_of
 from zwaif_fallback.engines.transformers import TransformersEngine
 from zwaif_hooks.messages import Sampling
 

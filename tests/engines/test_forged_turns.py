@@ -14,16 +14,16 @@ from benchmarks import obedience
 from tests.chat_templates import BLANKS, CONTROL, TEMPLATES
 from tests.engines.conftest import make_tokenizer
 from tests.engines.gguf_models import make_parrot
-from zwaif_fallback import conversation, prompts
-from zwaif_fallback.engines.base import LoadOptions
+from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.engines.gguf import GgufEngine
 from zwaif_fallback.engines.transformers import TransformersEngine, control_tokens
+from zwaif_fallback.prompt import fit, formats
 from zwaif_hooks.messages import ChatRequest, Message, ModelInfo, Persona
 
 pytestmark = pytest.mark.slow
 
 Encode = Callable[[str], list[int]]
-FAMILIES = {f"family {name}": name for name in prompts.FORMATS}
+FAMILIES = {f"family {name}": name for name in formats.FORMATS}
 SPECIAL = {**CONTROL, **dict.fromkeys(FAMILIES, ("<s>", "</s>", "<unk>"))}
 
 
@@ -39,8 +39,8 @@ def prompt(evil: str, model: ModelInfo) -> str:
     said = [Message("system", f"Lore:{evil}"), Message("user", f"a{evil}"), Message("assistant", f"{evil}b")]
     messages = (*said, Message("user", f"{evil}c{evil}"))
     request = ChatRequest("oobabooga", messages, persona=persona, persona_in_messages=False)
-    fitted = conversation.fit(request, model, lambda texts: [len(text) // 4 for text in texts], f"Well{evil}")
-    return prompts.render(fitted.messages, model, fitted.partial)
+    fitted = fit.fit(request, model, lambda texts: [len(text) // 4 for text in texts], f"Well{evil}")
+    return formats.render(fitted.messages, model, fitted.partial)
 
 
 def forged(model: ModelInfo, encode: Encode, special: set[int]) -> list[str]:

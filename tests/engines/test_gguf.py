@@ -17,16 +17,18 @@ from tests.engines import gguf_models
 from tests.engines.gguf_models import SENTENCE
 from tests.engines.test_continuation import ASK, GREEDY, TALK, cuts
 from tests.unit.models_made import LLAMA, write_gguf
-from zwaif_fallback import catalogue, demo, prompts
+from zwaif_fallback import demo
+from zwaif_fallback.engine_types import Engine, Generation, GenerationStats, LoadOptions
 from zwaif_fallback.engines import gguf_server
-from zwaif_fallback.engines.base import Engine, Generation, GenerationStats, LoadOptions
+from zwaif_fallback.engines.factory import make_engine
 from zwaif_fallback.engines.gguf import GgufEngine
 from zwaif_fallback.engines.gguf_request import advice_in, grammar_for, sampling_of
 from zwaif_fallback.engines.gguf_server import Chunk, LlamaServer
-from zwaif_fallback.engines.loading import make_engine
 from zwaif_fallback.engines.transformers import TransformersEngine
 from zwaif_fallback.errors import EngineError, ModelError
+from zwaif_fallback.models import catalogue
 from zwaif_fallback.models.facts import GGUF
+from zwaif_fallback.prompt import formats
 from zwaif_hooks.messages import Message, Sampling
 
 pytest.importorskip("xllamacpp")
@@ -92,9 +94,9 @@ def test_whatever_its_template_is_a_file_loads_and_speaks(template: str, tmp_pat
     info = engine._info
     assert info.chat_template == template
     try:
-        prompt = prompts.render([Message("user", "Hello")], info)
+        prompt = formats.render([Message("user", "Hello")], info)
     except ModelError:
-        prompt = prompts.by_family([Message("user", "Hello")], info)
+        prompt = formats.by_family([Message("user", "Hello")], info)
     assert "Hello" in prompt
     assert say(engine, f"{prompt} [/INST]") == SENTENCE
     engine.unload()
@@ -203,7 +205,7 @@ def test_our_prompt_is_the_one_that_llama_cpp_s_own_chat_makes(
     plain = {"messages": [{"role": m.role, "content": m.content} for m in messages], "max_tokens": 1}
     usage: list[Any] = []
     engine._loaded()._server.handle_chat_completions(plain, usage.append)
-    prompt = prompts.render(messages, engine._info)
+    prompt = formats.render(messages, engine._info)
     stats = GenerationStats()
     say(engine, prompt, stats, max_tokens=1)
     engine.unload()

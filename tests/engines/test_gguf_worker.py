@@ -17,15 +17,15 @@ import pytest
 
 from tests.engines.test_continuation import ASK, GREEDY, TALK
 from tests.links import link
+from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions
 from zwaif_fallback.engines import private_sockets
-from zwaif_fallback.engines.base import Generation, GenerationStats, LoadOptions
 from zwaif_fallback.engines.gguf import GgufEngine
 from zwaif_fallback.engines.gguf_server import Door
 from zwaif_fallback.engines.private_sockets import remove_leftovers
 from zwaif_fallback.errors import EngineError, ModelError, WorkerDied
-from zwaif_fallback.supervisor import LocalModel, fits_beside
-from zwaif_fallback.worker_process import COMMAND, worker_environment
-from zwaif_fallback.worker_protocol import decode_event, encode, pack
+from zwaif_fallback.local.model import LocalModel, fits_beside
+from zwaif_fallback.local.process import COMMAND, worker_environment
+from zwaif_fallback.local.protocol import decode_event, encode, pack
 from zwaif_hooks.messages import Sampling
 
 pytest.importorskip("xllamacpp")

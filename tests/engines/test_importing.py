@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from zwaif_fallback.demo.demo import MODEL
-from zwaif_fallback.worker_process import worker_environment
+from zwaif_fallback.local.process import worker_environment
 
 PREPARED = """
 import gc, json, sys
-from zwaif_fallback.engines.base import Generation, LoadOptions
-from zwaif_fallback.engines.importing import uncollected
-from zwaif_fallback.engines.loading import make_engine
+from zwaif_fallback.engine_types import Generation, LoadOptions
+from zwaif_fallback.engines.transformers_import import uncollected
+from zwaif_fallback.engines.factory import make_engine
 
 def heavy():
     return {name for name in sys.modules if name.partition(".")[0] in ("torch", "transformers", "accelerate")}
@@ -60,7 +60,7 @@ def test_a_load_finds_everything_imported_and_no_compiler() -> None:
 
 def test_the_compiler_s_marks_are_there_again_afterwards() -> None:
     torch = pytest.importorskip("torch")
-    from zwaif_fallback.engines.importing import transformers_without_compiler
+    from zwaif_fallback.engines.transformers_import import transformers_without_compiler
 
     marks = torch.compiler.disable
     transformers_without_compiler()

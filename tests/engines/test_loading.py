@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from tests.engines.conftest import TEMPLATE
-from zwaif_fallback.engines import model_files, weights
-from zwaif_fallback.engines.base import Generation, GenerationStats, LoadOptions
-from zwaif_fallback.engines.explain import explain
-from zwaif_fallback.engines.loading import make_engine
+from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions
+from zwaif_fallback.engines import weights
+from zwaif_fallback.engines.error_messages import explain
+from zwaif_fallback.engines.factory import make_engine
 from zwaif_fallback.engines.transformers import TransformersEngine, guess_family
 from zwaif_fallback.errors import FallbackError, ModelError, ModelNotFound, ModelTooBig
 from zwaif_fallback.hardware import Memory
+from zwaif_fallback.models import model_folder
 from zwaif_fallback.models.folder_facts import read_folder
 
 TinyModel = Callable[..., Path]
@@ -415,4 +416,4 @@ def test_family(model: str, model_type: str, family: str) -> None:
 
 
 def test_download_never_fetches_pickles_or_code() -> None:
-    assert not any(pattern.endswith((".bin", ".pt", ".py")) for pattern in model_files.NEEDED_FILES)
+    assert not any(pattern.endswith((".bin", ".pt", ".py")) for pattern in model_folder.NEEDED_FILES)

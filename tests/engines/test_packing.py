@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from zwaif_fallback.demo import demo
-from zwaif_fallback.engines import packing, weights
-from zwaif_fallback.engines.base import Generation, LoadedModel, LoadOptions
+from zwaif_fallback.engine_types import Generation, LoadedModel, LoadOptions
+from zwaif_fallback.engines import quantize, weights
 from zwaif_fallback.engines.transformers import TransformersEngine
 from zwaif_hooks.messages import Sampling
 
@@ -37,14 +37,14 @@ def ask(engine: TransformersEngine, question: str) -> str:
 
 
 @pytest.mark.parametrize("bits", BITS)
-@pytest.mark.parametrize("tokens", [1, packing.FEW + 1])
+@pytest.mark.parametrize("tokens", [1, quantize.FEW + 1])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_packed_layer_computes_what_the_plain_one_does(bits: int, tokens: int, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     plain = torch.nn.Linear(128, 96, dtype=dtype)
     x = torch.randn(2, tokens, 128, dtype=dtype)
     with torch.inference_mode():
-        exact, packed = plain(x).float(), packing._packed_linear(plain, bits)(x)
+        exact, packed = plain(x).float(), quantize._packed_linear(plain, bits)(x)
     assert packed.dtype == dtype
     assert (packed.float() - exact).norm() / exact.norm() < {8: 0.02, 4: 0.15}[bits]
 
@@ -108,7 +108,7 @@ def test_a_torch_without_the_kernels_is_no_error(monkeypatch: pytest.MonkeyPatch
     def missing(layer: Any, bits: int) -> Any:
         raise AttributeError("no such operator")
 
-    monkeypatch.setattr(packing, "_packed_linear", missing)
-    packing.pays.cache_clear()
-    assert packing.pays(8, "bfloat16") is False
-    packing.pays.cache_clear()
+    monkeypatch.setattr(quantize, "_packed_linear", missing)
+    quantize.pays.cache_clear()
+    assert quantize.pays(8, "bfloat16") is False
+    quantize.pays.cache_clear()

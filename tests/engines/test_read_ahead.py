@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from zwaif_fallback.engines.base import Generation, GenerationStats, LoadOptions
-from zwaif_fallback.supervisor import LocalModel
+from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions
+from zwaif_fallback.local.model import LocalModel
 from zwaif_hooks.messages import Sampling
 
 BEGUN = "<|user|>\nTell me a story.</s>\n<|assistant|>\nOnce upon a time there was a small model.</s>\n<|user|>\n"

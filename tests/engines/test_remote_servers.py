@@ -19,11 +19,11 @@ from pathlib import Path
 import pytest
 import requests
 
-from zwaif_fallback import conversation
 from zwaif_fallback.addresses import HOST, TRUSTED
-from zwaif_fallback.chain import Chain, RemoteTier
-from zwaif_fallback.engines.remote import KEY_VARIABLE, Deadlines, RemoteChat, second_server
+from zwaif_fallback.answering.chain import Chain, RemoteTier
+from zwaif_fallback.answering.second_server import KEY_VARIABLE, Deadlines, RemoteChat, second_server
 from zwaif_fallback.errors import EngineError
+from zwaif_fallback.prompt import fit
 from zwaif_hooks.messages import ChatRequest, FailureKind, Message, Persona, PrimaryFailure, Sampling
 
 ROOT = Path(__file__).parents[2]
@@ -207,7 +207,7 @@ def shape() -> Callable[..., ChatRequest]:
 
 
 def _prompt_tokens_read(running: Running, request: ChatRequest) -> int:
-    messages = [{"role": m.role, "content": m.content} for m in conversation.whole(request)]
+    messages = [{"role": m.role, "content": m.content} for m in fit.whole(request)]
     body = {"messages": messages, "max_tokens": 1, "temperature": 0}
     answer = requests.post(f"{running.chat().base_url}/chat/completions", json=body, timeout=60).json()
     return int(answer["timings"]["prompt_n"])

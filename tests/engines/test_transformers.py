@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from zwaif_fallback.engines.base import Generation, GenerationStats, LoadOptions
+from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions
 from zwaif_fallback.engines.sampling import Sampler, _warpers, decide
 from zwaif_fallback.engines.transformers import TransformersEngine
 from zwaif_fallback.errors import EngineError

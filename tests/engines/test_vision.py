@@ -12,10 +12,10 @@ import pytest
 
 from tests.engines.vision_models import WORDS, in_base64, make_captioner, make_untrained, square
 from tests.unit.loopback_hub import running_hub
-from zwaif_fallback import eyes
-from zwaif_fallback.download import HuggingFace, download
-from zwaif_fallback.engines import vision
+from zwaif_fallback.downloads.fetch import HuggingFace, download
 from zwaif_fallback.errors import EngineError, ModelError
+from zwaif_fallback.pictures import captioner as eyes
+from zwaif_fallback.pictures import vision_engine
 from zwaif_hooks.messages import ChatRequest, Message, Picture, Purpose
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -115,7 +115,7 @@ def test_code_of_a_model_is_not_run(sight: eyes.Eyes, captioner: Path, tmp_path:
 
 @pytest.mark.parametrize("kind", ["git", "vision-encoder-decoder"])
 def test_other_kinds_of_captioning_models_are_run(kind: str, tmp_path: Path) -> None:
-    engine = vision.VisionEngine()
+    engine = vision_engine.VisionEngine()
     engine.load(str(make_untrained(tmp_path, kind)), "untrained")
     assert set(engine.describe(square("red")).split()) <= set(WORDS)
 
@@ -125,7 +125,7 @@ def test_a_model_that_wants_a_question_is_refused(tmp_path: Path) -> None:
 
     LlavaConfig().save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="it is of the kind llava"):
-        vision.VisionEngine().load(str(tmp_path), "owner/llava")
+        vision_engine.VisionEngine().load(str(tmp_path), "owner/llava")
 
 
 def test_the_process_ends_when_no_picture_comes(captioner: Path) -> None:
@@ -141,13 +141,13 @@ def test_the_process_ends_when_no_picture_comes(captioner: Path) -> None:
 
 
 def test_a_picture_that_unpacks_to_too_much_is_refused_by_its_header(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vision, "MOST_PIXELS", 1000)
+    monkeypatch.setattr(vision_engine, "MOST_PIXELS", 1000)
     with pytest.raises(EngineError, match="too large to be unpacked"):
-        vision.opened(square("red"))
+        vision_engine.opened(square("red"))
 
 
 def test_a_decompression_bomb_is_refused() -> None:
     bomb = bytearray(square("red"))
     bomb[16:24] = (60_000).to_bytes(4, "big") * 2  # the header's width and height
     with pytest.raises(EngineError):
-        vision.opened(bytes(bomb))
+        vision_engine.opened(bytes(bomb))

@@ -11,11 +11,11 @@ import psutil
 import pytest
 
 from tests.faults.speaking_worker import PIECE, reply_to
-from zwaif_fallback.chain import Chain, LastTier, LocalTier
-from zwaif_fallback.engines.base import LoadedModel, LoadOptions
-from zwaif_fallback.last_words import LastWords
-from zwaif_fallback.supervisor import LocalModel
-from zwaif_hooks.chunks import Closers
+from zwaif_fallback.answering.chain import Chain, LastTier, LocalTier
+from zwaif_fallback.answering.last_words import LastWords
+from zwaif_fallback.engine_types import LoadedModel, LoadOptions
+from zwaif_fallback.local.model import LocalModel
+from zwaif_hooks.failover.stream import Closers
 from zwaif_hooks.messages import ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
 
 COMMAND = (sys.executable, str(Path(__file__).parents[1] / "faults" / "speaking_worker.py"))

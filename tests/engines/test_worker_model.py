@@ -11,10 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from zwaif_fallback.engines.base import Generation, GenerationStats, LoadOptions
+from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions
 from zwaif_fallback.engines.transformers import TransformersEngine
 from zwaif_fallback.errors import ModelNotFound
-from zwaif_fallback.supervisor import LocalModel, fits_beside
+from zwaif_fallback.local.model import LocalModel, fits_beside
 from zwaif_hooks.messages import Sampling
 
 pytestmark = pytest.mark.slow

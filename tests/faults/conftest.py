@@ -13,10 +13,11 @@ import pytest
 
 from tests.faults.server import FaultServer
 from tests.faults.talk import Silence
-from zwaif_hooks import learned, primary
+from zwaif_hooks.failover import breaker as primary
+from zwaif_hooks.failover import learned_deadlines
+from zwaif_hooks.failover.breaker import PrimaryBook
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
-from zwaif_hooks.primary import PrimaryBook
 from zwaif_hooks.runtime import Runtime
 from zwaif_hooks.specs import hookimpl
 
@@ -124,7 +125,7 @@ def server() -> Iterator[FaultServer]:
 def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guarded]:
     lines: list[str] = []
     for name in ("SHORTEST", "SHORTEST_PAUSE"):  # for the machine's own hiccups, which the quick clock does not shorten
-        monkeypatch.setattr(learned, name, getattr(learned, name) * QuickClock().speed)
+        monkeypatch.setattr(learned_deadlines, name, getattr(learned_deadlines, name) * QuickClock().speed)
     for name in ("LOOK_SECONDS", "MARK_SECONDS"):
         monkeypatch.setattr(primary, name, getattr(primary, name) * QuickClock().speed)
 

@@ -14,9 +14,9 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
-from zwaif_fallback.engines.base import Generation
+from zwaif_fallback.engine_types import Generation
 from zwaif_fallback.engines.scripted import ScriptedEngine
-from zwaif_fallback.worker import main
+from zwaif_fallback.local.worker import main
 
 PIECE = 3
 """Characters a piece: replies are cut anywhere in a word. A whole reply has more pieces than may be under way."""

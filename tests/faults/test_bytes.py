@@ -17,7 +17,7 @@ import requests
 from tests.faults.conftest import Guarded, begin_outage
 from tests.faults.server import HALF, REPLY, WORDS, FaultServer, Talk
 from tests.faults.test_clients import LOCAL, Ask, ask, ask_http, ask_ollama
-from zwaif_hooks.guards import diagnosis, sockets, sse
+from zwaif_hooks.guards import empty_reply, sockets, sse
 from zwaif_hooks.messages import FailureKind
 
 ollama = pytest.importorskip("ollama")
@@ -106,7 +106,7 @@ def test_a_probe_does_not_wait_for_an_explanation_either(
     def play(talk: Talk) -> None:
         not_explained(talk) if len(server.asked) < 5 else FaultServer.play(server, talk)
 
-    monkeypatch.setattr("zwaif_hooks.primary.PROBE_PATIENCE", (1e7,))
+    monkeypatch.setattr("zwaif_hooks.failover.breaker.PROBE_PATIENCE", (1e7,))
     monkeypatch.setattr(server, "play", play)
     assert ask(server.address, False) == LOCAL
     begin_outage(guarded, server.address)
@@ -249,13 +249,13 @@ def test_an_explanation_that_is_asked_for_afterwards_may_not_end(
         flood(talk, b" ")
 
     monkeypatch.setattr(sockets, "MOST_BYTES", SMALL)
-    monkeypatch.setattr(diagnosis, "SECONDS", 0.2)
+    monkeypatch.setattr(empty_reply, "SECONDS", 0.2)
     monkeypatch.setattr(Talk, "do_GET", look)
     monkeypatch.setattr(server, "play", explained_slowly)
     with requests.Session() as session:
         send = sockets.watched_session(session).request
         url = f"http://{server.address}/v1/chat/completions"
-        assert diagnosis.reason_of(send, url, {"messages": []}, server.address) is None
+        assert empty_reply.reason_of(send, url, {"messages": []}, server.address) is None
         assert server.hung_up.wait(20)
 
 

@@ -18,10 +18,10 @@ from tests.faults import server as rows
 from tests.faults.conftest import Guarded, hurry
 from tests.faults.server import REPLY, FaultServer, Talk
 from tests.faults.test_clients import LOCAL, MESSAGES, NO_IDLE_CONNECTIONS, Ask, _ask_http, ask, ask_http, ask_ollama
-from zwaif_hooks.pump import Pump
-from zwaif_hooks.reading import Reading
-from zwaif_hooks.rescue import AHEAD
-from zwaif_hooks.takeover import Turn
+from zwaif_hooks.failover.pump import Pump
+from zwaif_hooks.failover.reader import Reading
+from zwaif_hooks.failover.rescue import AHEAD
+from zwaif_hooks.failover.turn import Turn
 
 __all__ = ["ask", "ask_http", "ask_ollama"]
 

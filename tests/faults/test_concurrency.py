@@ -28,9 +28,9 @@ from tests.faults.test_clients import (
     ask_http,
     ask_ollama,
 )
-from zwaif_fallback.chain import Chain, LocalTier
-from zwaif_fallback.engines.base import LoadedModel, LoadOptions
-from zwaif_fallback.supervisor import LocalModel
+from zwaif_fallback.answering.chain import Chain, LocalTier
+from zwaif_fallback.engine_types import LoadedModel, LoadOptions
+from zwaif_fallback.local.model import LocalModel
 from zwaif_hooks.messages import Answer, ChatRequest, ModelInfo, PrimaryFailure
 from zwaif_hooks.specs import hookimpl
 

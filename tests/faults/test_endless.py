@@ -8,7 +8,7 @@ from tests.faults import server as rows
 from tests.faults.conftest import Guarded
 from tests.faults.server import FaultServer, Talk
 from tests.faults.test_clients import Ask, ask, ask_http, ask_ollama
-from zwaif_hooks.length import LEAST_CHARS, MORE_CHARS
+from zwaif_hooks.reply.endless import LEAST_CHARS, MORE_CHARS
 
 __all__ = ["ask", "ask_http", "ask_ollama"]
 

@@ -15,7 +15,7 @@ from tests.faults.conftest import Guarded
 from tests.faults.rows_whole import PROMPT_TOKENS, REPLY_TOKENS
 from tests.faults.server import HALF, REPLY, FaultServer
 from tests.faults.test_clients import LOCAL, MESSAGES, Ask, ask, ask_http, ask_ollama
-from zwaif_hooks.guards.diagnosis import MODEL_INFO
+from zwaif_hooks.guards.empty_reply import MODEL_INFO
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
 
 __all__ = ["ask", "ask_http", "ask_ollama"]

@@ -15,12 +15,12 @@ from tests.faults.conftest import Guarded
 from tests.faults.server import HEALTHY, FaultServer
 from tests.faults.test_clients import LOCAL, Ask, _free_address, ask, ask_http, ask_ollama
 from tests.unit.test_reading import Clock
-from zwaif_hooks.chunks import Chunk, Closers
-from zwaif_hooks.host import envfile
+from zwaif_hooks.failover.stream import Chunk, Closers
+from zwaif_hooks.failover.turn import Call, Turn
+from zwaif_hooks.host import env_file
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.messages import ChatRequest
 from zwaif_hooks.settings import GUARD_SETTINGS
-from zwaif_hooks.takeover import Call, Turn
 
 __all__ = ["ask", "ask_http", "ask_ollama"]
 STREAM = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
@@ -80,8 +80,8 @@ class Looks:
         self.thought = 0.0
         self._clock = Clock()
         self._runtime = replace(guarded.runtime, clock=self._clock)
-        self._stamp = envfile.stamp
-        monkeypatch.setattr(envfile, "stamp", self._look)
+        self._stamp = env_file.stamp
+        monkeypatch.setattr(env_file, "stamp", self._look)
 
     def _look(self, path: Path) -> object:
         self.done.append("looked at .env")

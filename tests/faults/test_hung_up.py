@@ -17,13 +17,13 @@ from tests.faults.lmstudio_server import LMStudioServer
 from tests.faults.server import FaultServer
 from tests.faults.test_cleanup import our_threads, reading_http, reading_ollama, settle, wait_until
 from tests.faults.test_clients import MESSAGES, Ask, ask_http, ask_ollama
-from zwaif_fallback.engines.remote import Deadlines, RemoteChat
+from zwaif_fallback.answering.second_server import Deadlines, RemoteChat
 from zwaif_fallback.errors import EngineError
-from zwaif_hooks.chunks import Closers, PrimaryError
+from zwaif_hooks.failover.breaker import Primary
+from zwaif_hooks.failover.stream import Closers, PrimaryError
 from zwaif_hooks.guards.openai_client import read_reply
 from zwaif_hooks.guards.sockets import watched_session
 from zwaif_hooks.messages import Message
-from zwaif_hooks.primary import Primary
 
 __all__ = ["ask_http", "ask_lmstudio", "ask_ollama", "installed", "studio"]
 

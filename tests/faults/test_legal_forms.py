@@ -13,7 +13,7 @@ from tests.faults.conftest import Guarded
 from tests.faults.odd_forms import BROKEN, CASUAL, READ, as_webui, moved
 from tests.faults.server import HALF, REPLY, WORDS, FaultServer, Talk
 from tests.faults.test_clients import LOCAL, MESSAGES, Ask, ask, ask_http, ask_ollama
-from zwaif_fallback.engines.remote import RemoteChat
+from zwaif_fallback.answering.second_server import RemoteChat
 from zwaif_fallback.errors import EngineError
 from zwaif_hooks.guards import ollama as guard
 from zwaif_hooks.guards import swap

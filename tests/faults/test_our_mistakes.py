@@ -16,10 +16,10 @@ from tests.faults.lmstudio_server import LMStudioServer
 from tests.faults.server import REPLY, FaultServer, Talk
 from tests.faults.test_cleanup import wait_until
 from tests.faults.test_clients import LOCAL, MESSAGES, Ask, _ask_http, ask_http, ask_ollama
-from zwaif_hooks import takeover
+from zwaif_hooks import log
+from zwaif_hooks.failover import turn
+from zwaif_hooks.failover.our_mistakes import is_a_mistake_of_ours
 from zwaif_hooks.guards import http, lmstudio, ollama, sse
-from zwaif_hooks.host import log
-from zwaif_hooks.mistakes import is_a_mistake_of_ours
 
 __all__ = ["ask_http", "ask_lmstudio", "ask_ollama", "installed", "studio"]
 
@@ -125,7 +125,7 @@ def test_in_the_middle_a_local_answer_goes_on_and_nothing_is_counted(
 
 @LIBRARIES
 def test_behind_the_last_word_nothing_is_added(guarded: Guarded, asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(takeover, "is_an_apology", broken)
+    monkeypatch.setattr(turn, "is_an_apology", broken)
     assert asked(True) == REPLY
     assert guarded.plugin.asked == []
     assert state(guarded, asked.server) == "healthy"
@@ -149,7 +149,7 @@ def test_what_cannot_even_be_begun_passes_untouched(
 def test_records_that_cannot_be_kept_cost_no_reply(
     guarded: Guarded, server: FaultServer, ask_http: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(takeover, "TurnRecord", broken)
+    monkeypatch.setattr(turn, "TurnRecord", broken)
     assert ask_http(server.address, True) == REPLY
     (line,) = guarded.lines
     assert "could not be recorded" in line
@@ -159,7 +159,7 @@ def test_a_fault_in_asking_the_plugins_leaves_the_servers_failure_to_z_waif(
     guarded: Guarded, server: FaultServer, ask_http: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.fault = "http_500"
-    monkeypatch.setattr(takeover.Rescue, "texts", broken)
+    monkeypatch.setattr(turn.Rescue, "texts", broken)
     with pytest.raises(requests.RequestException, match="500"):
         ask_http(server.address, True)
     assert any("in asking the plugins" in line for line in guarded.lines)
@@ -209,8 +209,8 @@ def nested(outer: str, inner: str) -> BaseException:
 @pytest.mark.parametrize(
     ("outer", "inner", "ours"),
     [
-        ("zwaif_hooks.reading", "zwaif_hooks.guards.sse", True),
-        ("zwaif_hooks.reading", "json.decoder", True),
+        ("zwaif_hooks.failover.reader", "zwaif_hooks.guards.sse", True),
+        ("zwaif_hooks.failover.reader", "json.decoder", True),
         ("urllib3.response", "zwaif_hooks.guards.sockets", True),
         ("zwaif_hooks.guards.ollama", "ollama._client", False),
         ("zwaif_hooks.guards.http", "http.client", False),

@@ -11,8 +11,8 @@ import requests
 from tests.faults.conftest import Guarded
 from tests.faults.server import REPLY, FaultServer
 from tests.faults.test_clients import LOCAL, Ask, ask_http
-from zwaif_fallback.chain import Chain, RemoteTier
-from zwaif_fallback.engines.remote import RemoteChat
+from zwaif_fallback.answering.chain import Chain, RemoteTier
+from zwaif_fallback.answering.second_server import RemoteChat
 from zwaif_fallback.errors import EngineError
 from zwaif_hooks.guards import http, swap
 from zwaif_hooks.messages import ChatRequest, FailureKind, Message, PrimaryFailure

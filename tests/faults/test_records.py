@@ -8,7 +8,7 @@ from tests.faults.conftest import Guarded
 from tests.faults.server import HALF, REPLY, FaultServer
 from tests.faults.test_clients import LOCAL, Ask, ask, ask_http, ask_ollama, guarded
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
-from zwaif_hooks.records import BY_PRIMARY
+from zwaif_hooks.turn_log import BY_PRIMARY
 
 __all__ = ["ask", "ask_http", "ask_ollama", "guarded"]
 

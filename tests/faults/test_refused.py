@@ -11,9 +11,9 @@ import pytest
 
 from tests.faults.conftest import Guarded
 from tests.faults.test_clients import LOCAL, Ask, ask, ask_http, ask_ollama
-from zwaif_hooks import loopback
-from zwaif_hooks.deadlines import LOOPBACK_CONNECT_SECONDS
+from zwaif_hooks.failover.deadlines import LOOPBACK_CONNECT_SECONDS
 from zwaif_hooks.messages import FailureKind
+from zwaif_hooks.network import loopback
 
 __all__ = ["ask", "ask_http", "ask_ollama"]
 

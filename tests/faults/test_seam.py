@@ -15,7 +15,7 @@ from tests.faults.server import FaultServer, Talk
 from tests.faults.test_clients import LOCAL, Ask, ask, ask_http, ask_ollama
 from tests.unit.seams import ENGLISH, TEXTS, Seam, seams, unclear
 from zwaif_hooks.messages import Answer
-from zwaif_hooks.truth import could_be_an_apology
+from zwaif_hooks.reply.false_replies import could_be_an_apology
 
 __all__ = ["ask", "ask_http", "ask_ollama"]
 CASES = 120

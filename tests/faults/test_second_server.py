@@ -10,12 +10,12 @@ import pytest
 from tests.faults.catalogue import ENTRIES, REQUESTS, Play
 from tests.faults.conftest import QuickClock
 from tests.faults.server import HALF, HEALTHY, REPLY, WORDS, FaultServer, Talk
-from zwaif_fallback.chain import Chain, RemoteTier
-from zwaif_fallback.engines.remote import Deadlines, RemoteChat
-from zwaif_hooks.chunks import Closers
-from zwaif_hooks.joining import Joiner
+from zwaif_fallback.answering.chain import Chain, RemoteTier
+from zwaif_fallback.answering.second_server import Deadlines, RemoteChat
+from zwaif_hooks.failover.stream import Closers
 from zwaif_hooks.messages import ChatRequest, FailureKind, Message, PrimaryFailure, Sampling
-from zwaif_hooks.spoken import Habit
+from zwaif_hooks.reply.seam import Joiner
+from zwaif_hooks.reply.spoken_text import Habit
 
 LOCAL = "Local text goes on."
 ASKED = ChatRequest("oobabooga", (Message("user", "Hello"),), max_tokens=50, sampling=Sampling(temperature=0.7))

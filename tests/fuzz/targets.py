@@ -20,25 +20,27 @@ from typing import Any
 from tests.fuzz import inputs
 from tests.fuzz.inputs import Chance, Shape
 from tests.unit.models_made import CONFIG, LLAMA, gguf
-from zwaif_fallback import cards, conversation
+from zwaif_fallback.answering.last_words_filter import Unsaid
+from zwaif_fallback.choosing.ranking import fit
 from zwaif_fallback.errors import FallbackError
 from zwaif_fallback.hardware import Memory
+from zwaif_fallback.local.process import WorkerProcess
+from zwaif_fallback.local.protocol import FINAL_EVENTS
 from zwaif_fallback.models import ollama_store
 from zwaif_fallback.models.facts import ModelFacts
-from zwaif_fallback.models.fit import fit
 from zwaif_fallback.models.folder_facts import read_folder
 from zwaif_fallback.models.gguf_facts import read_gguf
-from zwaif_fallback.unsaid import Unsaid
-from zwaif_fallback.worker_process import WorkerProcess
-from zwaif_fallback.worker_protocol import FINAL_EVENTS
-from zwaif_hooks import records
-from zwaif_hooks.chunks import PrimaryError
+from zwaif_fallback.prompt import cards
+from zwaif_fallback.prompt import fit as conversation
+from zwaif_hooks import turn_log
+from zwaif_hooks.failover.stream import PrimaryError
 from zwaif_hooks.guards import sse
 from zwaif_hooks.guards.ollama import failure_of
 from zwaif_hooks.guards.request import newest_picture, plain_messages, prompt_chars
-from zwaif_hooks.host import bounded, cardfile, envfile, persona, yamlfile
+from zwaif_hooks.host import card_file, env_file, persona, yaml_file
 from zwaif_hooks.host.sampling import sampling_from
 from zwaif_hooks.messages import ChatRequest, ModelInfo
+from zwaif_hooks.storage import bounded
 
 Read = Callable[[], object]
 Prepare = Callable[[bytes], Read]
@@ -153,7 +155,7 @@ _LONGEST_ENV = 1500
 """Bytes. Nobody but its user writes the file, and python-dotenv takes 10 to 30 µs for each line."""
 
 
-@target("env", ENV, inputs.env, envfile.EnvFileError)
+@target("env", ENV, inputs.env, env_file.EnvFileError)
 def _env() -> Iterator[Prepare]:
     """What is saved reads back, and everything else reads as before."""
     logging.getLogger("dotenv.main").setLevel(logging.CRITICAL)
@@ -187,9 +189,9 @@ def _env() -> Iterator[Prepare]:
             return partial(read, "".join(chance.choice(letters) for _ in range(chance.randrange(14))).strip())
 
         def read(saved: str) -> None:
-            before = envfile.read(path)
-            envfile.write(path, key, saved)
-            after = envfile.read(path)
+            before = env_file.read(path)
+            env_file.write(path, key, saved)
+            after = env_file.read(path)
             assert after.get(key, "") == saved, f"{after.get(key)!r} was read for {saved!r}"
             if "${" not in path.read_text("utf-8", "replace"):
                 assert {**after, key: ""} == {**before, key: ""}, "other keys read otherwise"
@@ -220,8 +222,8 @@ def _cards() -> Iterator[Prepare]:
             return read
 
         def read() -> None:
-            with contextlib.suppress(yamlfile.Unreadable):
-                assert isinstance(yamlfile.read(card), dict)
+            with contextlib.suppress(yaml_file.Unreadable):
+                assert isinstance(yaml_file.read(card), dict)
             with contextlib.redirect_stdout(None):
                 assert isinstance(persona.read_persona(modules, place).character_card, str)
                 sampling_from("oobabooga", {"preset": "x"}, place)
@@ -255,7 +257,7 @@ def _card_files() -> Iterator[Prepare]:
         def read(text: str) -> None:
             for file in files:
                 with contextlib.suppress(ValueError):
-                    cards.told(cardfile.read(file), "Mia", "Tom")
+                    cards.told(card_file.read(file), "Mia", "Tom")
             cards.told(text, "Mia", "Tom")
             cards.shortened(text[:_ORDINARY_CARD], lambda kept: len(kept) < _ORDINARY_CARD // 4)
 
@@ -300,7 +302,7 @@ def _histories() -> Iterator[Prepare]:
             return partial(read, data)
 
         def read(data: bytes) -> None:
-            records.summary(records.read(kept), now=2.0)
+            turn_log.summary(turn_log.read(kept), now=2.0)
             unsaid = Unsaid(lambda: kept)
             history = bounded.loads(data)  # ValueError: then Z-Waif itself has none
             controller.ooga_history = history
@@ -439,7 +441,7 @@ for line in sys.stdin.buffer:
 @target("worker", WORKER, lambda chance: inputs.json_lines(chance, _WORKER_NAMES), FallbackError)
 def _worker() -> Iterator[Prepare]:
     """A worker that says anything at all: what it says behind that still arrives."""
-    logging.getLogger("zwaif_fallback.worker_process").setLevel(logging.ERROR)
+    logging.getLogger("zwaif_fallback.local.process").setLevel(logging.ERROR)
     worker = WorkerProcess([sys.executable, "-u", "-c", _RELAY])
 
     def read(data: bytes) -> None:

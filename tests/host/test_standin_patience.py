@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from zwaif_fallback.cli.selftest import CheckFailed, Place, check_controller
 from zwaif_fallback.demo import demo
-from zwaif_fallback.selfcheck import CheckFailed, Place, check_controller
 
 EVENT = "import json, sys, time\ntell = lambda **event: print(json.dumps(event), flush=True)\n"
 WORKS = "until = time.monotonic() + {}\nwhile time.monotonic() < until: pass\n"
@@ -58,6 +58,6 @@ def test_a_model_that_cannot_be_loaded_ends_the_wait_with_the_reason(chat_with: 
 
 
 def test_the_self_check_says_why_the_model_could_not_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zwaif_fallback.selfcheck.MODEL", tmp_path / "no model")
+    monkeypatch.setattr("zwaif_fallback.cli.selftest.MODEL", tmp_path / "no model")
     with pytest.raises(CheckFailed, match=r"^Fallback not .*no model"):
         check_controller(Place(tmp_path))

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from zwaif_fallback import catalogue
 from zwaif_fallback.demo import demo
+from zwaif_fallback.models import catalogue
 from zwaif_fallback.standin import copy_tree
 from zwaif_fallback.standin.launch import environment
 

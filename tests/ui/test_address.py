@@ -13,14 +13,15 @@ from typing import Any
 import pytest
 
 from tests.ui.scripted import ENV, ScriptedDownload, ScriptedService
-from zwaif_fallback import cli_settings, ui
+from zwaif_fallback import ui
 from zwaif_fallback.addresses import HOST, TRUSTED, trusts
-from zwaif_fallback.engines.remote import KEY_VARIABLE
+from zwaif_fallback.answering.second_server import KEY_VARIABLE
+from zwaif_fallback.cli import settings as cli_settings
 from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.ui import address
-from zwaif_fallback.ui.changes import Changes
-from zwaif_fallback.ui.shelf import Shelf
-from zwaif_hooks.host import envfile
+from zwaif_fallback.ui.model_list import Shelf
+from zwaif_fallback.ui.setting_edits import Changes
+from zwaif_hooks.host import env_file as envfile
 from zwaif_hooks.host.settings import SettingsStore
 
 SECRET = "sk-this-must-stay-here"

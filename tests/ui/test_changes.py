@@ -10,8 +10,8 @@ import pytest
 from tests.ui.scripted import ENV
 from zwaif_fallback.settings import DEFAULT_MODEL
 from zwaif_fallback.ui.advanced import FILE_SETTINGS
-from zwaif_fallback.ui.changes import ENABLED, HOST, MODEL, Changes
-from zwaif_hooks.host import envfile
+from zwaif_fallback.ui.setting_edits import ENABLED, HOST, MODEL, Changes
+from zwaif_hooks.host import env_file as envfile
 
 WAIT = "API_FALLBACK_FIRST_TOKEN_TIMEOUT"
 

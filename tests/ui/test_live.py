@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from tests.ui.scripted import ScriptedService, loaded
-from zwaif_fallback.outages import Outages
 from zwaif_fallback.ui import timeline
-from zwaif_fallback.ui.live import Live
-from zwaif_fallback.ui.shelf import Shelf
+from zwaif_fallback.ui.model_list import Shelf
+from zwaif_fallback.ui.outages import Outages
+from zwaif_fallback.ui.status import Live
+from zwaif_hooks.failover.breaker import PrimaryStatus
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
-from zwaif_hooks.primary import PrimaryStatus
-from zwaif_hooks.records import TurnLog, TurnRecord
+from zwaif_hooks.turn_log import TurnLog, TurnRecord
 
 NOW = 1_800_000_000.0
 NASTY = '"><script>alert(1)</script><img src=x onerror=alert(2)>&\x00'

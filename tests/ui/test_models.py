@@ -12,16 +12,18 @@ import pytest
 
 from tests.links import link
 from tests.ui.scripted import ScriptedDownload, ScriptedService, loaded
-from zwaif_fallback import catalogue, measured, model_files, ui
+from zwaif_fallback import ui
+from zwaif_fallback.choosing import model_location
+from zwaif_fallback.choosing.ranking import Abilities
 from zwaif_fallback.errors import FallbackError, ModelNotFound
 from zwaif_fallback.hardware import Memory
-from zwaif_fallback.measured import Measurement
+from zwaif_fallback.models import catalogue, measurements
 from zwaif_fallback.models.facts import ModelFacts
-from zwaif_fallback.models.fit import Abilities
 from zwaif_fallback.models.found import Findings, FoundModel
+from zwaif_fallback.models.measurements import Measurement
 from zwaif_fallback.settings import DEFAULT_MODEL
-from zwaif_fallback.ui.allowed import REFUSED
-from zwaif_fallback.ui.shelf import Shelf
+from zwaif_fallback.ui.model_list import Shelf
+from zwaif_fallback.ui.model_permissions import REFUSED
 
 PHI = "microsoft/phi-2"
 OFFERS = [offer for offer in catalogue.OFFERS if offer.name != catalogue.CUSTOM]
@@ -30,8 +32,8 @@ OFFERS = [offer for offer in catalogue.OFFERS if offer.name != catalogue.CUSTOM]
 @pytest.fixture(autouse=True)
 def empty_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing is on this computer but what the test puts there."""
-    monkeypatch.setattr(model_files, "cached_snapshot", lambda *_: None)
-    monkeypatch.setattr(measured, "path", lambda: tmp_path / "benchmarks.json")
+    monkeypatch.setattr(model_location, "cached_snapshot", lambda *_: None)
+    monkeypatch.setattr(measurements, "path", lambda: tmp_path / "benchmarks.json")
 
 
 @pytest.fixture
@@ -83,7 +85,7 @@ def test_list_is_grouped_and_readable(shelf: Shelf, service: ScriptedService) ->
 
 def test_speed_is_as_measured_where_it_was(shelf: Shelf, service: ScriptedService) -> None:
     path = str(shelf.found()[0].path)
-    measured.remember(Measurement(path, 1.8e9, "gguf", "cpu", "Q4_K_M", 2.0, 500, 3.0, 0.25, 31.0, 1_200_000_000))
+    measurements.remember(Measurement(path, 1.8e9, "gguf", "cpu", "Q4_K_M", 2.0, 500, 3.0, 0.25, 31.0, 1_200_000_000))
     assert shelf.choices(service)[1][0].endswith("Basic, 31 tokens/s measured here")
 
 
@@ -213,7 +215,7 @@ def test_no_place_is_loaded_looked_at_or_told_of(
     panel: ui.Panel, service: ScriptedService, shelf: Shelf, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[object] = []
-    monkeypatch.setattr(model_files, "_is_model", looked.append)
+    monkeypatch.setattr(model_location, "_is_model", looked.append)
     _, said, _ = panel.models.load(name)
     assert lines(said) == [f"\u26a0 {REFUSED}"]
     assert lines(panel.models.info(name)) == [f"\u26a0 {REFUSED}"]
@@ -286,7 +288,7 @@ def test_information_on_a_found_model(panel: ui.Panel, shelf: Shelf) -> None:
 def test_information_remembers_the_benchmark(panel: ui.Panel, shelf: Shelf) -> None:
     assert "Measured" not in panel.models.info(the_found_one(shelf))
     path = str(shelf.found()[0].path)
-    measured.remember(Measurement(path, 1.8e9, "gguf", "cpu", "Q4_K_M", 2.0, 500, 3.0, 0.25, 31.0, 1_200_000_000))
+    measurements.remember(Measurement(path, 1.8e9, "gguf", "cpu", "Q4_K_M", 2.0, 500, 3.0, 0.25, 31.0, 1_200_000_000))
     text = panel.models.info(the_found_one(shelf))
     assert "loads in 2.0 s, first words after 3.0 s (0.2 s in a conversation), 31 tokens/s, 1.2 GB" in text
 
@@ -423,7 +425,7 @@ def test_second_download_waits_for_the_first(panel: ui.Panel, download: Scripted
 def test_download_that_fails_says_why(
     panel: ui.Panel, download: ScriptedDownload, problem: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from zwaif_hooks.host import log
+    from zwaif_hooks import log
 
     monkeypatch.setattr(log, "report", lambda line, error=None: None)
     download.problem = problem

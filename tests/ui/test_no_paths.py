@@ -11,8 +11,8 @@ from tests.ui.scripted import ScriptedDownload, ScriptedService
 from zwaif_fallback import ui
 from zwaif_fallback.errors import EngineError, ModelNotFound
 from zwaif_fallback.ui.components import without_folders
-from zwaif_fallback.ui.shelf import Shelf
-from zwaif_hooks.host import envfile
+from zwaif_fallback.ui.model_list import Shelf
+from zwaif_hooks.host import env_file
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
 
 PLACE = "/srv/private/z-waif/.env"
@@ -50,12 +50,12 @@ def test_whatever_fails_below_the_page_names_no_folder(
     panel: ui.Panel, host: Any, service: ScriptedService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
-        raise envfile.EnvFileError(f"{PLACE} is read-only.")
+        raise env_file.EnvFileError(f"{PLACE} is read-only.")
 
     def resolved(name: str) -> str:
         raise ModelNotFound(f"There is no model at {PLACE}.")
 
-    monkeypatch.setattr(envfile, "write", fail)
+    monkeypatch.setattr(env_file, "write", fail)
     service.news = [f"It could not be loaded. (Details: {PLACE})"]
     service.pieces = [EngineError(f"{PLACE} is damaged.")]
     primary = host.primaries.get("127.0.0.1:5000")

@@ -19,10 +19,12 @@ gr: Any = pytest.importorskip("gradio", reason="gradio is not installed here")
 
 from tests.ui.pages import page  # noqa: E402  (after the skip)
 from tests.ui.scripted import ENV, ScriptedDownload, ScriptedService  # noqa: E402
-from zwaif_fallback import model_files, ui  # noqa: E402
+from zwaif_fallback import ui  # noqa: E402
+from zwaif_fallback.choosing import model_location  # noqa: E402
 from zwaif_fallback.settings import DEFAULT_MODEL, SETTINGS  # noqa: E402
-from zwaif_fallback.ui.shelf import Shelf  # noqa: E402
-from zwaif_hooks.host import envfile, webui  # noqa: E402
+from zwaif_fallback.ui.model_list import Shelf  # noqa: E402
+from zwaif_hooks.host import env_file as envfile  # noqa: E402
+from zwaif_hooks.host import webui  # noqa: E402
 
 INJECTIONS = [
     "x\nCHAR_NAME = Eve",
@@ -103,7 +105,7 @@ def caller(host: Any, service: ScriptedService, shelf: Shelf, download: Scripted
 
 @pytest.fixture(autouse=True)
 def empty_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_files, "cached_snapshot", lambda *_: None)
+    monkeypatch.setattr(model_location, "cached_snapshot", lambda *_: None)
 
 
 def test_the_way_in_is_real(caller: Caller, host: Any) -> None:

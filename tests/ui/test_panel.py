@@ -12,8 +12,8 @@ import pytest
 from tests.ui.scripted import ENV, ScriptedDownload, ScriptedService, loaded
 from zwaif_fallback import ui
 from zwaif_fallback.settings import DEFAULT_MODEL, SETTINGS
-from zwaif_fallback.ui.shelf import Shelf
-from zwaif_hooks.host import envfile
+from zwaif_fallback.ui.model_list import Shelf
+from zwaif_hooks.host import env_file as envfile
 from zwaif_hooks.host.settings import SettingsStore
 
 WAIT = "API_FALLBACK_FIRST_TOKEN_TIMEOUT"

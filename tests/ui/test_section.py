@@ -16,9 +16,9 @@ from tests.ui.pages import labels_in, page, tab  # noqa: E402  (after the skip)
 from tests.ui.scripted import ScriptedDownload, ScriptedService  # noqa: E402
 from zwaif_fallback import ui  # noqa: E402
 from zwaif_fallback.settings import SETTINGS  # noqa: E402
-from zwaif_fallback.ui import advanced, chat, section  # noqa: E402
-from zwaif_fallback.ui.shelf import Shelf  # noqa: E402
-from zwaif_hooks import records  # noqa: E402
+from zwaif_fallback.ui import advanced, chat_line, section  # noqa: E402
+from zwaif_fallback.ui.model_list import Shelf  # noqa: E402
+from zwaif_hooks import turn_log  # noqa: E402
 from zwaif_hooks.host import webui  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -28,10 +28,11 @@ import gradio
 from pathlib import Path
 from tests.ui.pages import page
 from zwaif_fallback import plugin
-from zwaif_hooks.host import Host, webui
+from zwaif_hooks.handle import Host
+from zwaif_hooks.host import webui
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.plugins import PluginManager
-from zwaif_hooks.primary import PrimaryBook
+from zwaif_hooks.failover.breaker import PrimaryBook
 
 manager = PluginManager(lambda line, error: sys.exit(line))
 manager.register(plugin, "fallback")
@@ -49,7 +50,7 @@ NEEDED_AFTER_A_CLICK = {
     *(f"zwaif_fallback.models.{name}" for name in ("memory", "ollama_store", "places", "served")),
     *(f"zwaif_fallback.models.{name}" for name in ("readable", "recommended")),
     "zwaif_fallback.engines.gguf_plan",
-    "zwaif_fallback.measured",
+    "zwaif_fallback.models.measurements",
 }
 
 
@@ -92,15 +93,15 @@ def test_what_is_needed_after_a_click_is_not_imported_while_z_waif_waits_for_its
 def test_building_the_section_neither_reads_earlier_replies_nor_looks_for_models(
     host: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records, "read", lambda path: pytest.fail("Z-Waif's start waits for this"))
+    monkeypatch.setattr(turn_log, "read", lambda path: pytest.fail("Z-Waif's start waits for this"))
     shelf = Shelf(host.settings, host.tree, lambda *_: pytest.fail("and for this"))
     demo = page()
     assert webui.add_to_settings_tab(demo, gr, [("a", lambda: ui.build(gr, host, ScriptedService(), shelf=shelf))])
 
 
 def test_earlier_replies_are_shown_when_the_page_is_looked_at(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    earlier = [records.TurnRecord(1.0, "127.0.0.1:5000", "oobabooga", records.BY_PRIMARY)]
-    monkeypatch.setattr(records, "read", lambda path: earlier)
+    earlier = [turn_log.TurnRecord(1.0, "127.0.0.1:5000", "oobabooga", turn_log.BY_PRIMARY)]
+    monkeypatch.setattr(turn_log, "read", lambda path: earlier)
     panel = ui.Panel(host, ScriptedService())
     assert "by Oobabooga." in panel.live.html()
 
@@ -204,9 +205,9 @@ def test_gradio_polls_nothing_of_ours(demo: Any) -> None:
     """The browser presses Refresh, and only where somebody sees it."""
     assert not [event for event in own_events(demo) if getattr(event, "every", None)]
     assert not [block for block in demo.blocks.values() if type(block).__name__ == "Timer"]
-    scripts = [event for event in demo.fns.values() if event.js in (section.EVERY_SECOND, chat.LOOK_WHILE_SEEN)]
+    scripts = [event for event in demo.fns.values() if event.js in (section.EVERY_SECOND, chat_line.LOOK_WHILE_SEEN)]
     assert [script.fn for script in scripts] == [None] * 2
-    for name, label in ((section.REFRESH_ID, "Refresh"), (chat.BUTTON_ID, "Look who answers")):
+    for name, label in ((section.REFRESH_ID, "Refresh"), (chat_line.BUTTON_ID, "Look who answers")):
         (button,) = [block for block in demo.blocks.values() if getattr(block, "elem_id", "") == name]
         assert button.value == label
 
@@ -237,7 +238,7 @@ def test_chat_page_has_its_line_right_below_the_conversation(demo: Any) -> None:
     (conversation,) = [block for block in demo.blocks.values() if isinstance(block, gr.Chatbot)]
     column = conversation.parent.children
     line, button = column[column.index(conversation) + 1 : column.index(conversation) + 3]
-    assert (line.elem_id, button.elem_id) == (chat.LINE_ID, chat.BUTTON_ID)
+    assert (line.elem_id, button.elem_id) == (chat_line.LINE_ID, chat_line.BUTTON_ID)
     assert not line.visible and not button.visible
     rest = [label for block in column for label in labels_in(block)]
     assert rest == ["Conversation", "Message", "Voice", "inner", "Settings", "nested"], "and the rest is as it was"
@@ -247,7 +248,7 @@ def test_page_without_a_conversation_has_no_line(build: Any) -> None:
     with gr.Blocks(analytics_enabled=False) as demo, gr.Tab("Settings"):
         pass
     assert webui.add_to_settings_tab(demo, gr, [("fallback", build)]) == ["fallback"]
-    assert not [block for block in demo.blocks.values() if getattr(block, "elem_id", "") == chat.LINE_ID]
+    assert not [block for block in demo.blocks.values() if getattr(block, "elem_id", "") == chat_line.LINE_ID]
 
 
 def test_older_switch_of_the_host_is_followed_and_never_written(build: Any) -> None:

@@ -9,10 +9,10 @@ import pytest
 from tests.ui.scripted import ScriptedDownload, ScriptedService
 from zwaif_fallback import ui
 from zwaif_fallback.errors import WorkerDied
-from zwaif_fallback.ui import trial
-from zwaif_fallback.ui.allowed import REFUSED
-from zwaif_fallback.ui.shelf import Shelf
-from zwaif_hooks.host import log
+from zwaif_fallback.ui import test_reply
+from zwaif_fallback.ui.model_list import Shelf
+from zwaif_fallback.ui.model_permissions import REFUSED
+from zwaif_hooks import log
 
 
 @pytest.fixture
@@ -23,14 +23,14 @@ def panel(host: Any, service: ScriptedService, shelf: Shelf, download: ScriptedD
 def test_it_streams_and_names_who_answered(panel: ui.Panel, service: ScriptedService) -> None:
     replies = list(panel.trial.test("Are you there?"))
     assert service.asked == ["Are you there?"]
-    assert replies[:2] == [trial.WAITING, "Yes, "]
+    assert replies[:2] == [test_reply.WAITING, "Yes, "]
     assert replies[-1].startswith("Yes, loud and clear.\n\n[Scripted 1B: first words after ")
 
 
 @pytest.mark.parametrize("message", ["  ", None, ["x"], 7])
 def test_message_that_is_none_becomes_the_usual_one(panel: ui.Panel, service: ScriptedService, message: object) -> None:
     list(panel.trial.test(message))
-    assert service.asked == [trial.MESSAGE]
+    assert service.asked == [test_reply.MESSAGE]
 
 
 def test_endless_message_is_cut(panel: ui.Panel, service: ScriptedService) -> None:

@@ -15,7 +15,8 @@ from gradio import routes  # noqa: E402
 from gradio.context import Context  # noqa: E402
 
 from tests.ui.pages import labels_in, page, tab  # noqa: E402
-from zwaif_hooks.host import log, webui  # noqa: E402
+from zwaif_hooks import log  # noqa: E402
+from zwaif_hooks.host import webui  # noqa: E402
 
 
 def config(demo: Any) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from zwaif_fallback.choosing.ranking import Abilities
 from zwaif_fallback.demo import demo
 from zwaif_fallback.doctor.findings import Finding, Situation
 from zwaif_fallback.doctor.probes import HookState, Imported
 from zwaif_fallback.hardware import Gpu, Memory
-from zwaif_fallback.models.fit import Abilities
 from zwaif_fallback.standin import copy_tree
 
 GB = 10**9

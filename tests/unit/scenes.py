@@ -12,8 +12,8 @@ import pytest
 
 from zwaif_fallback import settings
 from zwaif_fallback.demo import demo
-from zwaif_fallback.engines import explain
-from zwaif_fallback.engines.base import LoadOptions
+from zwaif_fallback.engine_types import LoadOptions
+from zwaif_fallback.engines import error_messages
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.messages import ChatRequest, FailureKind, Message, PrimaryFailure
 
@@ -69,6 +69,6 @@ def means(text: str, error: str, kind: type[Exception] = OSError) -> None:
     """An error of a library, as one of ours."""
 
     def produce(scene: Scene) -> object:
-        return str(explain.explain(kind(error), LoadOptions("owner/model")))
+        return str(error_messages.explain(kind(error), LoadOptions("owner/model")))
 
     says(text)(produce)

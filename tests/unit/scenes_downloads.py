@@ -9,8 +9,9 @@ from typing import Any
 from tests.unit.loopback_hub import LoopbackHub, running_hub
 from tests.unit.scenes import Scene, means, says
 from tests.unit.test_files import held
-from zwaif_fallback import download, transfer
-from zwaif_fallback.hub import HuggingFace
+from zwaif_fallback.downloads import fetch as download
+from zwaif_fallback.downloads import transfer
+from zwaif_fallback.downloads.hub import HuggingFace
 
 # --- downloads --------------------------------------------------------------------------------------------------------
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from tests.unit.models_made import LLAMA, write_gguf
 from tests.unit.scenes import Producer, Scene, says
+from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.engines import gguf
-from zwaif_fallback.engines.base import LoadOptions
 from zwaif_fallback.engines.gguf_plan import CARD_RESERVE, Card, make_plan
 from zwaif_fallback.errors import ModelTooBig
 from zwaif_fallback.models.memory import GGUF_PROGRAM

@@ -9,27 +9,29 @@ from types import SimpleNamespace
 from typing import Any
 
 from tests.unit.scenes import Producer, Scene, means, says
-from zwaif_fallback import bench, catalogue, model_files, plugin
+from zwaif_fallback import plugin
+from zwaif_fallback.answering.service import FallbackService
+from zwaif_fallback.choosing import model_location, recommended
+from zwaif_fallback.choosing.auto import Wishes
+from zwaif_fallback.cli import measure_model
+from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.engines import gguf_plan, gguf_server, weights
-from zwaif_fallback.engines import model_files as engine_files
-from zwaif_fallback.engines.base import LoadOptions
-from zwaif_fallback.engines.explain import explain
+from zwaif_fallback.engines.error_messages import explain
 from zwaif_fallback.hardware import Estimate, Memory
-from zwaif_fallback.models import called, recommended
-from zwaif_fallback.models.auto import Wishes
+from zwaif_fallback.models import catalogue, short_names
+from zwaif_fallback.models import model_folder as engine_files
 from zwaif_fallback.models.facts import ModelFacts
 from zwaif_fallback.models.found import Findings, FoundModel
-from zwaif_fallback.service import FallbackService
-from zwaif_fallback.ui import allowed
+from zwaif_fallback.ui import model_permissions
+from zwaif_fallback.ui.model_list import Shelf
 from zwaif_fallback.ui.models import Models
-from zwaif_fallback.ui.shelf import Shelf
 from zwaif_hooks.messages import Message, ModelInfo
 
 # --- the model --------------------------------------------------------------------------------------------------------
 
 
 def resolve(name: str) -> Producer:
-    return lambda scene: model_files.resolve(name, scene.folder)
+    return lambda scene: model_location.resolve(name, scene.folder)
 
 
 says("There is no model called …, here or in the list.")(resolve("two words"))
@@ -42,7 +44,7 @@ says("… is not on this computer. …, or choose one of those that zwaif-fallba
 
 @says("Several models are called …")
 def _(scene: Scene) -> object:
-    return called.find_called("twin", [_twin(scene, "one"), _twin(scene, "two")])
+    return short_names.find_called("twin", [_twin(scene, "one"), _twin(scene, "two")])
 
 
 def _twin(scene: Scene, folder: str) -> FoundModel:
@@ -61,15 +63,15 @@ def _(scene: Scene) -> object:
 
 @says("API_FALLBACK_MODEL is auto, but no model on this computer fits the memory that is free.")
 def _(scene: Scene) -> object:
-    scene.patch.setattr(model_files, "choose_here", lambda wishes: None)
-    return model_files.resolve("auto", scene.folder)
+    scene.patch.setattr(model_location, "choose_here", lambda wishes: None)
+    return model_location.resolve("auto", scene.folder)
 
 
-says("… is not on this computer yet")(lambda scene: model_files.not_here(catalogue.DEFAULT))
+says("… is not on this computer yet")(lambda scene: model_location.not_here(catalogue.DEFAULT))
 
 
 def name_on_the_page(name: str) -> Producer:
-    return lambda scene: allowed.resolve(name, [catalogue.DEFAULT], [], scene.folder, "models/")
+    return lambda scene: model_permissions.resolve(name, [catalogue.DEFAULT], [], scene.folder, "models/")
 
 
 says(
@@ -244,7 +246,7 @@ means("… cannot be loaded (…). Check that API_FALLBACK_MODEL is set correctl
 @says("… was loaded but said nothing.")
 def _(scene: Scene) -> object:
     local: Any = SimpleNamespace(generate=lambda generation, stats: iter([" "]))
-    return bench._speak(local, ModelInfo("owner/model", "tinyllama"), [Message("user", "Hi")], 8)
+    return measure_model._speak(local, ModelInfo("owner/model", "tinyllama"), [Message("user", "Hi")], 8)
 
 
 # --- memory and speed -------------------------------------------------------------------------------------------------

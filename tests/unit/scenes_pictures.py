@@ -8,16 +8,15 @@ from types import SimpleNamespace
 from typing import Any
 
 from tests.unit.scenes import Scene, says
-from zwaif_fallback import eyes
-from zwaif_fallback.engines import vision
+from zwaif_fallback.pictures import captioner, vision_engine
 from zwaif_hooks.messages import ChatRequest, Message, Picture
 
 COMMAND = (sys.executable, str(Path(__file__).with_name("scripted_eyes.py")))
 PICTURE = Picture(base64="UE5H")
 
 
-def looking(scene: Scene, patience: float = 30.0) -> eyes.Eyes:
-    return eyes.Eyes(lambda line, error: scene.say(line), patience, command=COMMAND)
+def looking(scene: Scene, patience: float = 30.0) -> captioner.Eyes:
+    return captioner.Eyes(lambda line, error: scene.say(line), patience, command=COMMAND)
 
 
 @says("The picture is not described, and the companion says that she cannot see it: …")
@@ -26,15 +25,17 @@ def _(scene: Scene) -> object:
     return looking(scene).seen(request, "someone/absent").has_image
 
 
-says("API_FALLBACK_VISION_MODEL is …, which is not on this computer.")(lambda scene: eyes.find("someone/absent", []))
+says("API_FALLBACK_VISION_MODEL is …, which is not on this computer.")(
+    lambda scene: captioner.find("someone/absent", [])
+)
 says("API_FALLBACK_VISION_MODEL is …, but there is no whole model with config.json and model*.safetensors in …")(
-    lambda scene: eyes.find("here", [scene.model("*.safetensors")])
+    lambda scene: captioner.find("here", [scene.model("*.safetensors")])
 )
 
 
 @says("… cannot describe pictures here (…).")
 def _(scene: Scene) -> object:
-    return vision.VisionEngine().load(str(scene.model()), "owner/model")
+    return vision_engine.VisionEngine().load(str(scene.model()), "owner/model")
 
 
 @says("… said nothing about the picture.")
@@ -61,30 +62,32 @@ def describe(scene: Scene, picture: Picture, patience: float = 30.0) -> object:
 
 @says("… GB of memory to look at a picture, and … GB are free.")
 def _(scene: Scene) -> object:
-    scene.patch.setattr(eyes, "memory_now", lambda: SimpleNamespace(ram_free=0))
-    return eyes.check_room(scene.model(), "owner/model")
+    scene.patch.setattr(captioner, "memory_now", lambda: SimpleNamespace(ram_free=0))
+    return captioner.check_room(scene.model(), "owner/model")
 
 
 @says("The picture's file is too large")
 def _(scene: Scene) -> object:
-    scene.patch.setattr(eyes, "LARGEST_FILE", 1)
-    return eyes.read(PICTURE)
+    scene.patch.setattr(captioner, "LARGEST_FILE", 1)
+    return captioner.read(PICTURE)
 
 
-says("The picture's file cannot be read (…)")(lambda scene: eyes.read(Picture(path=str(scene.folder / "absent.png"))))
-says("The picture cannot be read (…)")(lambda scene: vision.opened(b"no picture"))
+says("The picture's file cannot be read (…)")(
+    lambda scene: captioner.read(Picture(path=str(scene.folder / "absent.png")))
+)
+says("The picture cannot be read (…)")(lambda scene: vision_engine.opened(b"no picture"))
 
 
 @says("The picture is too large to be unpacked (…)")
 def _(scene: Scene) -> object:
     from tests.engines.vision_models import square
 
-    scene.patch.setattr(vision, "MOST_PIXELS", 1)
-    return vision.opened(square("red"))
+    scene.patch.setattr(vision_engine, "MOST_PIXELS", 1)
+    return vision_engine.opened(square("red"))
 
 
 @says("Pictures need Pillow (…).")
 def _(scene: Scene) -> object:
     missing: Any = None
     scene.patch.setitem(sys.modules, "PIL", missing)
-    return vision.check_pillow()
+    return vision_engine.check_pillow()

@@ -13,30 +13,32 @@ from unittest.mock import MagicMock
 from tests.faults.conftest import QuickClock, ScriptedPlugin
 from tests.unit.models_made import put_in_ollama
 from tests.unit.scenes import CHAT, REFUSED, WORKER, Producer, Scene, says
-from zwaif_fallback import plugin, prompts, warmup, worker_protocol
-from zwaif_fallback.chain import Chain
+from zwaif_fallback import plugin
+from zwaif_fallback.answering.chain import Chain
+from zwaif_fallback.answering.second_server import RemoteChat
+from zwaif_fallback.answering.service import FallbackService
+from zwaif_fallback.choosing import ranking
+from zwaif_fallback.choosing.alternatives import instead
+from zwaif_fallback.choosing.configured import ChosenModel
+from zwaif_fallback.choosing.default_missing import LEFT_BEHIND
+from zwaif_fallback.engine_types import Generation, LoadOptions
 from zwaif_fallback.engines import gguf_server
-from zwaif_fallback.engines.base import Generation, LoadOptions
-from zwaif_fallback.engines.checking import check_files
-from zwaif_fallback.engines.remote import RemoteChat
-from zwaif_fallback.models import fit
-from zwaif_fallback.models.chosen import ChosenModel
-from zwaif_fallback.models.instead import instead
-from zwaif_fallback.models.unchosen import LEFT_BEHIND
-from zwaif_fallback.service import FallbackService
-from zwaif_fallback.shared import Shared
+from zwaif_fallback.engines.file_checks import check_files
+from zwaif_fallback.local import keep_warm, protocol
+from zwaif_fallback.local.model import LocalModel
+from zwaif_fallback.local.shared_work import Shared
+from zwaif_fallback.prompt import formats
+from zwaif_fallback.prompt.template_client import Templates
 from zwaif_fallback.standin import copy_tree
-from zwaif_fallback.supervisor import LocalModel
-from zwaif_fallback.templates import Templates
 from zwaif_hooks import bridge, startup
-from zwaif_hooks.chunks import Chunk, Closers
-from zwaif_hooks.host import health
+from zwaif_hooks.failover import start_check
+from zwaif_hooks.failover.breaker import PrimaryBook
+from zwaif_hooks.failover.rescue import MEANWHILE
+from zwaif_hooks.failover.stream import Chunk, Closers
+from zwaif_hooks.failover.turn import Call, Turn
 from zwaif_hooks.messages import AnswerRecord, ModelInfo
 from zwaif_hooks.plugins import PluginManager
-from zwaif_hooks.primary import PrimaryBook
-from zwaif_hooks.rescue import MEANWHILE
 from zwaif_hooks.runtime import Runtime
-from zwaif_hooks.takeover import Call, Turn
 
 # --- before the first reply -------------------------------------------------------------------------------------------
 
@@ -51,7 +53,7 @@ def _(scene: Scene) -> object:
 def found_instead(scene: Scene, **settings: str) -> object:
     put_in_ollama(scene.folder / "store", "registry.ollama.ai/library/llama3.2/3b")
     scene.patch.setenv("OLLAMA_MODELS", str(scene.folder / "store"))
-    scene.patch.setattr(fit, "abilities", fit.Abilities)
+    scene.patch.setattr(ranking, "abilities", ranking.Abilities)
     store = scene.store(**settings)
     return ChosenModel(store.get, lambda: scene.folder, say=scene.say, named=lambda: False).current()
 
@@ -73,7 +75,7 @@ def _(scene: Scene) -> object:
 def _(scene: Scene) -> object:
     put_in_ollama(scene.folder / "store", "registry.ollama.ai/library/llama3.2/3b")
     scene.patch.setenv("OLLAMA_MODELS", str(scene.folder / "store"))
-    scene.patch.setattr(fit, "abilities", lambda: fit.Abilities(gguf=False))
+    scene.patch.setattr(ranking, "abilities", lambda: ranking.Abilities(gguf=False))
     return instead(scene.folder)
 
 
@@ -94,7 +96,7 @@ def _(scene: Scene) -> object:
 def _(scene: Scene) -> object:
     library = SimpleNamespace(Client=SimpleNamespace(find_default_local_api_host=lambda: None))
     scene.patch.setitem(sys.modules, "lmstudio", library)
-    return health.find_lmstudio()
+    return start_check.find_lmstudio()
 
 
 @says("zwaif-fallback … Z-Waif goes on without that part. Cause: …")
@@ -199,12 +201,12 @@ says("The local model ran out of memory while it wrote.")(fails_while_speaking(R
 
 @says("The local model failed in an unexpected way. Install Microsoft's Visual C++ Redistributable (2015-2022, x64)")
 def _(scene: Scene) -> object:
-    return worker_protocol.unpack_error(worker_protocol.pack_error(ImportError("DLL load failed while importing _C")))
+    return protocol.unpack_error(protocol.pack_error(ImportError("DLL load failed while importing _C")))
 
 
 @says("The local model failed in an unexpected way. If it happens again, choose another model.")
 def _(scene: Scene) -> object:
-    return worker_protocol.unpack_error(worker_protocol.pack_error(ValueError("shapes do not fit")))
+    return protocol.unpack_error(protocol.pack_error(ValueError("shapes do not fit")))
 
 
 says("The local model failed while it wrote (…).")(fails_while_speaking(RuntimeError("shapes do not fit")))
@@ -235,7 +237,7 @@ says("llama.cpp's tokenizer answers … (…).")(llama_answers(503))
 @says("The chat template of … does not accept this conversation: …")
 def _(scene: Scene) -> object:
     strict = ModelInfo("owner/model", chat_template="{{ raise_exception('Roles must alternate') }}")
-    return prompts.render(CHAT.messages, strict, "")
+    return formats.render(CHAT.messages, strict, "")
 
 
 @says("the process for templates does not start (…)")
@@ -284,7 +286,7 @@ def _(scene: Scene) -> object:
     folder.mkdir(parents=True)
     for name in ("config.json", "model.safetensors"):
         (folder / name).write_text("{}", encoding="utf-8")
-    scene.patch.setattr(warmup, "placed", lambda options, here: (options, ""))
+    scene.patch.setattr(keep_warm, "placed", lambda options, here: (options, ""))
     local = LocalModel(command=["/no/such/program"])
     service = FallbackService(
         scene.store(API_FALLBACK_MODEL=str(folder)), local, lambda *_: None, scene.say, plugin.format_prompt

@@ -6,13 +6,14 @@ from types import SimpleNamespace
 from typing import Any
 
 from tests.unit.scenes import Scene, says
-from zwaif_fallback import cli, plugin, settings, ui
-from zwaif_fallback.cli_tree import model_named, needed_folder, zwaif_folder
+from zwaif_fallback import plugin, settings, ui
+from zwaif_fallback.answering.second_server import RemoteChat
+from zwaif_fallback.answering.service import FallbackService
+from zwaif_fallback.cli import main
 from zwaif_fallback.demo import demo, real_tree
-from zwaif_fallback.engines.remote import RemoteChat
-from zwaif_fallback.service import FallbackService
 from zwaif_fallback.standin import copy_tree
-from zwaif_hooks.host import envfile
+from zwaif_fallback.zwaif_tree import model_named, needed_folder, zwaif_folder
+from zwaif_hooks.host import env_file
 from zwaif_hooks.host.settings import SettingsStore
 
 # --- settings and .env ------------------------------------------------------------------------------------------------
@@ -31,7 +32,7 @@ says("The fallback server … is not asked: …")(lambda scene: RemoteChat("8.8.
 
 @says("… is saved as UTF-16, which Z-Waif cannot read. Save it as UTF-8 in your editor.")
 def _(scene: Scene) -> object:
-    return envfile.read(scene.env_file("A = 1\n".encode("utf-16")))
+    return env_file.read(scene.env_file("A = 1\n".encode("utf-16")))
 
 
 @says("… is now …, but only until Z-Waif ends. …")
@@ -44,29 +45,29 @@ def _(scene: Scene) -> object:
 def _(scene: Scene) -> object:
     path = scene.env_file()
     path.chmod(0o444)
-    return envfile.write(path, "A", "2")
+    return env_file.write(path, "A", "2")
 
 
 @says("… cannot be written (…). Close other programs that have it open; check the folder's permissions and free space.")
 def _(scene: Scene) -> object:
-    return envfile.write(scene.folder / "gone" / ".env", "A", "2")
+    return env_file.write(scene.folder / "gone" / ".env", "A", "2")
 
 
 @says("… cannot be read (…). Check that it is a file you own.")
 def _(scene: Scene) -> object:
     (scene.folder / ".env").mkdir()
-    return envfile.read(scene.folder / ".env")
+    return env_file.read(scene.folder / ".env")
 
 
 @says("… could not be saved: a line of … opens a quote and never closes it.")
 def _(scene: Scene) -> object:
-    return envfile.write(scene.env_file(b"A = 'x\n"), "B", "it's 'a' \"b\"")
+    return env_file.write(scene.env_file(b"A = 'x\n"), "B", "it's 'a' \"b\"")
 
 
 @says("… was not changed: another program keeps writing it. Try again in a moment.")
 def _(scene: Scene) -> object:
-    scene.patch.setattr(envfile, "_replace", lambda path, data, seen: False)
-    return envfile.write(scene.env_file(), "A", "2")
+    scene.patch.setattr(env_file, "_replace", lambda path, data, seen: False)
+    return env_file.write(scene.env_file(), "A", "2")
 
 
 # --- the command line -------------------------------------------------------------------------------------------------
@@ -100,8 +101,8 @@ says("The list of models has no number …")(lambda scene: model_named("99", Non
 
 @says("To bring it here: zwaif-fallback download --yes. The others: zwaif-fallback models")
 def _(scene: Scene) -> object:
-    scene.patch.setattr("zwaif_fallback.cli_download._is_asked", lambda: False)
-    return cli.main(["download"])
+    scene.patch.setattr("zwaif_fallback.cli.download._is_asked", lambda: False)
+    return main.main(["download"])
 
 
 @says("Unexpected …: …. --debug shows the details.")
@@ -110,4 +111,4 @@ def _(scene: Scene) -> object:
         raise RuntimeError("a bug")
 
     scene.patch.setattr(demo, "run", burst)
-    return cli.main(["demo"])
+    return main.main(["demo"])

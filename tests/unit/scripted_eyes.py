@@ -1,4 +1,4 @@
-"""A process that looks at pictures by a script: started by the tests in place of ``zwaif_fallback.vision_worker``.
+"""A scripted process that describes pictures, in place of ``zwaif_fallback.pictures.vision_worker``.
 
 The folder's name says how loading goes, the picture's bytes say what comes of it.
 """
@@ -9,8 +9,8 @@ import os
 import threading
 import time
 
-from zwaif_fallback import vision_worker
 from zwaif_fallback.errors import ModelError
+from zwaif_fallback.pictures import vision_worker
 
 
 class Engine:

@@ -1,4 +1,4 @@
-"""A worker whose models are scripts: started by the tests as a real process, in place of ``zwaif_fallback.worker``.
+"""A worker whose models are scripts, started as a real process in place of ``zwaif_fallback.local.worker``.
 
 The model's name says how loading goes, the prompt says how a reply goes.
 """
@@ -13,10 +13,10 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from zwaif_fallback.engines.base import Generation, LoadedModel, LoadOptions
+from zwaif_fallback.engine_types import Generation, LoadedModel, LoadOptions
 from zwaif_fallback.engines.scripted import ScriptedEngine
 from zwaif_fallback.errors import ModelError
-from zwaif_fallback.worker import main
+from zwaif_fallback.local.worker import main
 
 
 def words(name: str, start: int = 0) -> Iterator[str]:

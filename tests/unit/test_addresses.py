@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.test_remote import FAST, HELLO, Server, send_json
 from zwaif_fallback.addresses import HOST, TRUSTED, Place, is_this_machine, looked_up, place, same_server, trusts
-from zwaif_fallback.engines.remote import KEY_VARIABLE, Deadlines, RemoteChat, second_server
+from zwaif_fallback.answering.second_server import KEY_VARIABLE, Deadlines, RemoteChat, second_server
 from zwaif_fallback.errors import EngineError
 
 KEY = "sk-the-owner-s"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from zwaif_fallback.ahead import ReadAhead
+from zwaif_fallback.local.prefetch import ReadAhead
 
 WAIT = 20.0
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from zwaif_hooks.guards.answers import (
+from zwaif_hooks.guards.server_answers import (
     DEFAULT_RETRY_AFTER,
     LONGEST_PAUSE,
     decoded,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from zwaif_fallback import conversation
-from zwaif_fallback.asked import answering, answers_to, asked_about, is_question
-from zwaif_fallback.closing import closing_line
 from zwaif_fallback.languages import LANGUAGES, language_of
+from zwaif_fallback.prompt import fit
+from zwaif_fallback.prompt.card_lookup import answering, answers_to, asked_about, is_question
+from zwaif_fallback.prompt.length_hint import closing_line
 from zwaif_hooks.messages import ChatRequest, Message, ModelInfo, Persona, Purpose
 
 CARD = (
@@ -106,9 +106,7 @@ def test_the_line_follows_the_user_and_her_usual_length() -> None:
 
 
 def fitted(request: ChatRequest) -> list[Message]:
-    return conversation.build(
-        request, ModelInfo("m", "tinyllama", 2048), lambda texts: [len(text) // 4 for text in texts]
-    )
+    return fit.build(request, ModelInfo("m", "tinyllama", 2048), lambda texts: [len(text) // 4 for text in texts])
 
 
 def test_the_newest_turn_holds_the_fact_the_words_and_the_length() -> None:
@@ -122,7 +120,7 @@ def test_the_newest_turn_holds_the_fact_the_words_and_the_length() -> None:
         system, *earlier, newest = fitted(request)
         assert newest.content == told
         assert tuple(earlier) == talk, "what was said before stays as it was said, so that it is read once"
-        assert system.content == f"{CARD}\n\nYou are Rhea. You are talking with Sam. {conversation._BEHAVE}"
+        assert system.content == f"{CARD}\n\nYou are Rhea. You are talking with Sam. {fit._BEHAVE}"
 
 
 def test_a_card_in_w_plus_plus_and_a_dialogue_are_told_in_sentences() -> None:
@@ -134,7 +132,7 @@ def test_a_card_in_w_plus_plus_and_a_dialogue_are_told_in_sentences() -> None:
 def test_summaries_and_a_second_server_are_asked_as_before() -> None:
     asked = (Message("system", CARD), Message("user", "What are you afraid of?"))
     request = ChatRequest("ollama", asked, persona=Persona("Rhea", "Sam", CARD))
-    assert conversation.whole(request) == list(asked)
+    assert fit.whole(request) == list(asked)
     assert fitted(ChatRequest("ollama", asked, purpose=Purpose.SUMMARY)) == list(asked)
 
 
@@ -161,7 +159,7 @@ def test_the_words_that_answer() -> None:
 )
 def test_only_an_answer_is_favoured(words: str, favoured: bool) -> None:
     request = ChatRequest("ollama", (Message("system", CARD), Message("user", words)))
-    fitted = conversation.fit(request, ModelInfo("m", "tinyllama", 2048), lambda texts: [len(t) // 4 for t in texts])
+    fitted = fit.fit(request, ModelInfo("m", "tinyllama", 2048), lambda texts: [len(t) // 4 for t in texts])
     assert bool(fitted.favoured) is favoured
 
 

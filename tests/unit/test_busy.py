@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 import pytest
 
-from zwaif_fallback.busy import Busy
+from zwaif_fallback.local.progress_watch import Busy
 
 STEP = 5.0
 

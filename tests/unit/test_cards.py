@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zwaif_fallback.cards import named, shortened, told
+from zwaif_fallback.prompt.cards import named, shortened, told
 
 
 def mia(card: str) -> str:

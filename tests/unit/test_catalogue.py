@@ -9,10 +9,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from zwaif_fallback import catalogue, model_files, prompts
-from zwaif_fallback.catalogue import OFFERS, Offer
+from zwaif_fallback.choosing import model_location
+from zwaif_fallback.models import catalogue
+from zwaif_fallback.models.catalogue import OFFERS, Offer
 from zwaif_fallback.models.gguf_facts import quantization_in, stem_of
 from zwaif_fallback.models.names import file_in_repository
+from zwaif_fallback.prompt import formats
 from zwaif_hooks.messages import Sampling
 
 REAL = OFFERS[:-1]
@@ -67,7 +69,7 @@ def test_sizes_agree_with_each_other(offer: Offer) -> None:
 def test_a_prompt_can_be_written(offer: Offer) -> None:
     """The four of the first hour have their formats here; the others bring theirs."""
     assert offer.family == catalogue.family_of(offer.name)
-    assert offer.family in prompts.FORMATS or (offer.family == "" and offer.format == "GGUF")
+    assert offer.family in formats.FORMATS or (offer.family == "" and offer.format == "GGUF")
 
 
 @every_offer
@@ -86,7 +88,7 @@ def test_a_model_that_thinks_is_asked_not_to(offer: Offer) -> None:
     assert offer.thinks in ("never", "when asked", "by default")
     assert bool(offer.unthinking) == (offer.thinks != "never")
     name, _, value = offer.unthinking.partition("=")
-    assert not name or prompts._UNTHINKING[name] is json.loads(value)
+    assert not name or formats._UNTHINKING[name] is json.loads(value)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +115,7 @@ def test_a_gguf_offer_names_one_file(offer: Offer) -> None:
     repository, file = file_in_repository(offer.name)
     assert repository.count("/") == 1 and file.endswith(".gguf")
     assert quantization_in(stem_of(file)) == offer.memory_when == "Q4_K_M"
-    assert model_files.resolve(offer.title.upper()) in (offer.name, model_files.resolve(offer.name))
+    assert model_location.resolve(offer.title.upper()) in (offer.name, model_location.resolve(offer.name))
 
 
 def test_there_is_something_for_every_machine() -> None:
@@ -123,7 +125,7 @@ def test_there_is_something_for_every_machine() -> None:
 
 
 def test_the_file_holds_nothing_that_is_not_used() -> None:
-    rows = json.loads(resources.files("zwaif_fallback").joinpath("catalogue.json").read_text("utf-8"))["offers"]
+    rows = json.loads(resources.files("zwaif_fallback.models").joinpath("catalogue.json").read_text("utf-8"))["offers"]
     assert len(rows) == len(REAL)
     assert set().union(*rows) == {field.name for field in fields(Offer)}
 

@@ -12,16 +12,17 @@ from functools import partial
 import pytest
 
 from tests.unit.test_spoken import NOT_FOR_EARS
-from zwaif_fallback import chain, prompts
-from zwaif_fallback.chain import LAST_WORDS, Chain, LastTier, LocalTier, RemoteTier
-from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel, LoadOptions
+from zwaif_fallback.answering import chain
+from zwaif_fallback.answering.chain import LAST_WORDS, Chain, LastTier, LocalTier, RemoteTier
+from zwaif_fallback.answering.last_words import LastWords, built_in_text, parse
+from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions
 from zwaif_fallback.engines.scripted import ScriptedEngine
 from zwaif_fallback.errors import EngineError, ModelNotFound, WorkerDied
-from zwaif_fallback.last_words import LastWords, built_in_text, parse
-from zwaif_fallback.moods import sampling_for
-from zwaif_fallback.pieces import Pieces
-from zwaif_hooks.chunks import Closers
-from zwaif_hooks.host import log
+from zwaif_fallback.local.sampling_params import sampling_for
+from zwaif_fallback.prompt import formats
+from zwaif_fallback.reply_stream import Pieces
+from zwaif_hooks import log
+from zwaif_hooks.failover.stream import Closers
 from zwaif_hooks.messages import (
     Answer,
     ChatRequest,
@@ -98,7 +99,7 @@ class Table:
     def __init__(self, model: Model, host: Host | None = None, ready: Callable[[], LoadedModel] | None = None) -> None:
         self.said: list[str] = []
         self.longest = 0
-        local = LocalTier(model, ready or model.ready, prompts.render, lambda: self.longest, self.said.append)
+        local = LocalTier(model, ready or model.ready, formats.render, lambda: self.longest, self.said.append)
         tiers = [*([RemoteTier(host.name, lambda: host)] if host else []), local, LastTier(LastWords(seed=1))]
         self.chain = Chain(lambda request: tiers, self.said.append)
 
@@ -249,7 +250,7 @@ def spoken_with(format_prompt: chain.FormatPrompt, window: int) -> Generation:
 @pytest.mark.parametrize("more", [0, 50, 260, 10_000])
 def test_whatever_a_plugin_writes_the_prompt_fits_the_window(more: int) -> None:
     def written(messages: Sequence[Message], model: ModelInfo, partial: str) -> str:
-        return "style " * more + prompts.render(messages, model, partial)
+        return "style " * more + formats.render(messages, model, partial)
 
     generation = spoken_with(written, 512)
     assert len(generation.prompt.split()) + generation.max_tokens <= 512
@@ -259,7 +260,7 @@ def test_whatever_a_plugin_writes_the_prompt_fits_the_window(more: int) -> None:
 
 def test_a_plugin_that_writes_each_turn_longer_fits_too() -> None:
     def written(messages: Sequence[Message], model: ModelInfo, partial: str) -> str:
-        return prompts.render([Message(m.role, f"{m.content} {m.content}") for m in messages], model, partial)
+        return formats.render([Message(m.role, f"{m.content} {m.content}") for m in messages], model, partial)
 
     generation = spoken_with(written, 512)
     assert len(generation.prompt.split()) + generation.max_tokens <= 512
@@ -408,7 +409,7 @@ def test_tokens_that_run_out_leave_whole_sentences() -> None:
     engine = ScriptedEngine([f"{first} And the gulls are loud"])
     cut = "I like it here, where the sea is calm and the wind is as warm…"
     for limit, text in [(50, f"{first} And the gulls are loud."), (22, first), (16, cut)]:
-        local = LocalTier(engine, partial(engine.load, LoadOptions("x")), prompts.render, partial(int, limit), print)
+        local = LocalTier(engine, partial(engine.load, LoadOptions("x")), formats.render, partial(int, limit), print)
         assert "".join(local.speak(MIA, "", Closers())[1]) == text
 
 
@@ -434,7 +435,7 @@ def test_a_slow_model_is_not_taken_for_a_silent_one() -> None:
     mended = "Well, what they all call me is: my name is Mia, so."
     for script, again, text in [(calm, "", calm), (mended.replace("Mia", "Bella"), " is Mia, so.", mended)]:
         model = Slow(re.findall(r"\s?\S+", script), re.findall(r"\s?\S+", again))
-        local = LocalTier(model, model.ready, prompts.render, lambda: 0, print, clock=lambda: now)
+        local = LocalTier(model, model.ready, formats.render, lambda: 0, print, clock=lambda: now)
         gaps, said = [], ""
         last = now
         for piece in local.speak(MIA, "", Closers())[1]:
@@ -485,7 +486,7 @@ def test_an_address_that_is_none_is_said_and_passed_over() -> None:
         raise ValueError("port must be a number")
 
     model, said = Model(["Hi."]), list[str]()
-    local = LocalTier(model, model.ready, prompts.render, lambda: 0, said.append)
+    local = LocalTier(model, model.ready, formats.render, lambda: 0, said.append)
     answer = Chain(lambda request: [RemoteTier("nowhere:x", connect), local], said.append).answer(HELLO, failure())
     assert "".join(answer.pieces) == "Hi."
     assert len(said) == 1 and "the next is tried" in said[0]
@@ -510,7 +511,7 @@ def test_another_server_is_told_that_it_cannot_see() -> None:
 def test_a_model_that_only_thinks_is_asked_again_without_its_thoughts() -> None:
     model = Model(["<think>\n", "The user says hello, so I"], ["Hello."])
     assert Table(model).text(HELLO) == "Hello."
-    assert model.generations[1].prompt == model.generations[0].prompt + prompts.NO_THOUGHTS
+    assert model.generations[1].prompt == model.generations[0].prompt + formats.NO_THOUGHTS
     assert model.generations[1].max_tokens == model.generations[0].max_tokens
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from zwaif_fallback import cli, cli_chat
-from zwaif_fallback.chatting import Conversation, Reply, persona_of
+from zwaif_fallback.cli import chat as cli_chat
+from zwaif_fallback.cli import main
+from zwaif_fallback.cli.chat_session import Conversation, Reply, persona_of
 from zwaif_fallback.errors import EngineError
 from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.standin import copy_tree
@@ -147,7 +148,7 @@ def test_a_conversation_until_the_end_of_the_input(
 ) -> None:
     tree = copy_tree(tmp_path / "z-waif", {"CHAR_NAME": "Noa"})
     service = serve(monkeypatch, Service(["Hello."], ["Bye", "."]), "Hi\n\n  \nSee you\n")
-    assert cli.main(["chat", "--zwaif", str(tree)]) == 0
+    assert main.main(["chat", "--zwaif", str(tree)]) == 0
     said = capsys.readouterr()
     assert said.out == "Noa: Hello.\nNoa: Bye.\n"
     assert said.err.count("[a model: first words after 0.0 s, all after 0.0 s]") == 2
@@ -156,13 +157,13 @@ def test_a_conversation_until_the_end_of_the_input(
 
 def test_one_message_and_no_conversation(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     serve(monkeypatch, Service(["Hello."]), "never read\n")
-    assert cli.main(["chat", "Hi"]) == 0
+    assert main.main(["chat", "Hi"]) == 0
     assert capsys.readouterr().out == "Fallback: Hello.\n"
 
 
 def test_an_exchange_for_programs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     serve(monkeypatch, Service(["Hel", "lo 😀."]), "Hi\n")
-    assert cli.main(["chat", "--json"]) == 0
+    assert main.main(["chat", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["message"], told["text"], told["answered_by"]) == ("Hi", "Hello 😀.", "a model")
     assert told["stopped"] is False and told["finished_after"] >= told["first_text_after"] >= 0
@@ -171,7 +172,7 @@ def test_an_exchange_for_programs(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 @pytest.mark.parametrize("service", [Service(["Hold that thought."], who="last words"), Service([])])
 def test_a_last_word_or_none_is_not_well(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     serve(monkeypatch, service)
-    assert cli.main(["chat", "Hi"]) == 1
+    assert main.main(["chat", "Hi"]) == 1
 
 
 def test_the_signature() -> None:
@@ -182,7 +183,7 @@ def test_the_signature() -> None:
 CHAT = """
 import itertools, sys, time
 sys.path[:0] = {path!r}
-from zwaif_fallback import cli, cli_chat
+from zwaif_fallback.cli import chat, main
 from zwaif_hooks.messages import Answer
 
 class Service:
@@ -199,8 +200,8 @@ class Service:
     def close(self):
         print("closed", file=sys.stderr)
 
-cli_chat._service = lambda tree, model: Service()
-sys.exit(cli.main(["chat"]))
+chat._service = lambda tree, model: Service()
+sys.exit(main.main(["chat"]))
 """
 
 

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from zwaif_fallback import claims
+from zwaif_fallback.reply_quality import identity
 
 CARD = "Mia Fox is a Norwegian forest cat, nicknamed Mimi. Her sister is called Bella."
-HERS = claims.names_of("Mia Fox", CARD)
+HERS = identity.names_of("Mia Fox", CARD)
 
 
 def name_in(text: str, user: str = "Tom") -> str:
-    found = claims.wrong_name(text, HERS, user, CARD)
+    found = identity.wrong_name(text, HERS, user, CARD)
     return "" if found is None else next(filter(None, found.groupdict().values()))
 
 
@@ -60,15 +60,15 @@ def test_no_other_name(text: str) -> None:
 
 
 def test_with_no_name_known_only_the_users_is_wrong() -> None:
-    assert claims.wrong_name("I'm Bella.", frozenset(), "Tom", "") is None
-    assert claims.wrong_name("I'm Tom.", frozenset(), "Tom", "") is not None
-    assert claims.wrong_name("My name is Bella.", frozenset(), "", "") is None
+    assert identity.wrong_name("I'm Bella.", frozenset(), "Tom", "") is None
+    assert identity.wrong_name("I'm Tom.", frozenset(), "Tom", "") is not None
+    assert identity.wrong_name("My name is Bella.", frozenset(), "", "") is None
 
 
 def test_a_name_is_put_right() -> None:
     text = "Hi! My name is Bella, and I bake."
-    found = claims.wrong_name(text, HERS, "Tom", CARD)
-    assert found is not None and claims.renamed(text, found, "Mia Fox") == "Hi! My name is Mia Fox, and I bake."
+    found = identity.wrong_name(text, HERS, "Tom", CARD)
+    assert found is not None and identity.renamed(text, found, "Mia Fox") == "Hi! My name is Mia Fox, and I bake."
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_name_is_put_right() -> None:
      "I am an AI assistant.", "I'm a virtual assistant.", "As a helpful assistant, I can."],
 )  # fmt: skip
 def test_a_language_model_speaks(text: str) -> None:
-    assert claims.is_an_ai(text)
+    assert identity.is_an_ai(text)
 
 
 @pytest.mark.parametrize(
@@ -91,21 +91,21 @@ def test_a_language_model_speaks(text: str) -> None:
      "Ich bin Künstlerin.", "Je suis ici.", "Como ia dizendo.", "As a child I cried.", "I said I am in Haiti."],
 )  # fmt: skip
 def test_no_language_model_speaks(text: str) -> None:
-    assert not claims.is_an_ai(text)
+    assert not identity.is_an_ai(text)
 
 
 @pytest.mark.parametrize(
     "card", ["An AI Waifu.", "Mia is a robot.", "Eine KI namens Mia.", "ミアはAIです。", "An android."]
 )
 def test_the_card_makes_her_a_machine(card: str) -> None:
-    assert claims.says_she_is_an_ai(card)
+    assert identity.says_she_is_an_ai(card)
 
 
 def test_the_card_makes_her_none() -> None:
     for rule in ("Never mention being an AI, assistant, or language model.", "Mia is not a robot.", "Sie ist keine KI.",
                  "ミアはロボットではない。"):  # fmt: skip
-        assert not claims.says_she_is_an_ai(f"Mia is a fox.\n{rule}\nShe likes tea.")
-    assert not claims.says_she_is_an_ai("Mia said that she is kind to Kiara from Haiti and paid via card.")
+        assert not identity.says_she_is_an_ai(f"Mia is a fox.\n{rule}\nShe likes tea.")
+    assert not identity.says_she_is_an_ai("Mia said that she is kind to Kiara from Haiti and paid via card.")
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_the_card_makes_her_none() -> None:
     ],
 )
 def test_somebody_elses_turn(text: str, new_line: bool, others: bool) -> None:
-    assert claims.is_a_turn_of_others(text, "Tom Hill", new_line) is others
+    assert identity.is_a_turn_of_others(text, "Tom Hill", new_line) is others
 
 
 @pytest.mark.parametrize(
@@ -144,11 +144,11 @@ def test_somebody_elses_turn(text: str, new_line: bool, others: bool) -> None:
     ],
 )
 def test_her_own_name_as_others_say_it(sentence: str, rest: str) -> None:
-    assert claims.without_address(sentence, frozenset({"mira", "sol"})) == rest
+    assert identity.without_address(sentence, frozenset({"mira", "sol"})) == rest
 
 
 def test_where_nobody_knows_her_name_nothing_is_left_out() -> None:
-    assert claims.without_address("Mira, you are late.", frozenset()) == "Mira, you are late."
+    assert identity.without_address("Mira, you are late.", frozenset()) == "Mira, you are late."
 
 
 @pytest.mark.parametrize(
@@ -163,4 +163,4 @@ def test_where_nobody_knows_her_name_nothing_is_left_out() -> None:
     ],
 )
 def test_how_assistants_talk(sentence: str, does: bool) -> None:
-    assert claims.sounds_like_an_assistant(sentence) is does
+    assert identity.sounds_like_an_assistant(sentence) is does

@@ -17,15 +17,17 @@ from typing import IO, Any
 import pytest
 
 from tests.unit.models_made import put_in_ollama, write_gguf
-from zwaif_fallback import catalogue, cli, cli_download, selfcheck
+from zwaif_fallback.choosing import ranking
+from zwaif_fallback.choosing.ranking import Abilities
+from zwaif_fallback.cli import download as cli_download
+from zwaif_fallback.cli import main, selftest
 from zwaif_fallback.demo import demo
+from zwaif_fallback.downloads.transfer import Progress
 from zwaif_fallback.errors import FallbackError
-from zwaif_fallback.models import fit
-from zwaif_fallback.models.fit import Abilities
+from zwaif_fallback.models import catalogue
 from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.standin import copy_tree
-from zwaif_fallback.transfer import Progress
-from zwaif_hooks.host import envfile
+from zwaif_hooks.host import env_file
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,7 +52,7 @@ def server() -> Iterator[str]:
 
 @pytest.fixture
 def dead() -> str:
-    return f"127.0.0.1:{selfcheck._nobody_listens()}"
+    return f"127.0.0.1:{selftest._nobody_listens()}"
 
 
 def zwaif(folder: Path, **env: str) -> Path:
@@ -58,7 +60,7 @@ def zwaif(folder: Path, **env: str) -> Path:
 
 
 def run(*arguments: object) -> int:
-    return cli.main([str(argument) for argument in arguments])
+    return main.main([str(argument) for argument in arguments])
 
 
 # --- help, misuse, surprises ------------------------------------------------------------------------------------------
@@ -134,7 +136,7 @@ def test_stopped_by_the_user(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 def test_demo_and_test_get_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
     monkeypatch.setattr(demo, "run", lambda folder: asked.append(folder) or 0)
-    monkeypatch.setattr(selfcheck, "run", lambda folder, as_json: asked.append(folder) or 1)
+    monkeypatch.setattr(selftest, "run", lambda folder, as_json: asked.append(folder) or 1)
     tree = zwaif(tmp_path)
     assert (run("demo"), run("demo", "--zwaif", tree), run("test")) == (0, 0, 1)
     monkeypatch.chdir(tree)
@@ -207,7 +209,7 @@ def test_status_for_programs(tmp_path: Path, dead: str, capsys: pytest.CaptureFi
 def test_lm_studio_has_no_address_in_env(
     found: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("zwaif_fallback.cli_status.find_lmstudio", lambda: found)
+    monkeypatch.setattr("zwaif_fallback.cli.status.find_lmstudio", lambda: found)
     run("status", "--zwaif", zwaif(tmp_path, API_TYPE="LMStudio"))
     assert said in capsys.readouterr().out
 
@@ -219,7 +221,8 @@ def test_status_without_a_z_waif(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_status_imports_neither_torch_nor_gradio(tmp_path: Path) -> None:
     code = (
-        "import sys; from zwaif_fallback.cli import main; main(['status']); print({'torch', 'gradio'} & {*sys.modules})"
+        "import sys; from zwaif_fallback.cli.main import main; main(['status']); "
+        "print({'torch', 'gradio'} & {*sys.modules})"
     )
     assert child(["-c", code], tmp_path).stdout.splitlines()[-1] == "set()"
 
@@ -230,7 +233,7 @@ def test_status_imports_neither_torch_nor_gradio(tmp_path: Path) -> None:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home with an Ollama that has one model, which llama.cpp would run if it were a real one."""
-    monkeypatch.setattr(fit, "abilities", Abilities)
+    monkeypatch.setattr(ranking, "abilities", Abilities)
     put_in_ollama(tmp_path / "home" / ".ollama/models", "registry.ollama.ai/library/llama3.2/3b")
     return tmp_path / "home"
 
@@ -264,7 +267,7 @@ def test_whoever_chose_what_is_not_here_hears_of_the_model_that_is(
     home: Path, tmp_path: Path, dead: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tree = zwaif(tmp_path, OLLAMA_HOST=dead, API_FALLBACK_MODEL=catalogue.DEFAULT)
-    monkeypatch.setattr(selfcheck, "CHECKS", (("your model", selfcheck.check_own_model),))
+    monkeypatch.setattr(selftest, "CHECKS", (("your model", selftest.check_own_model),))
     for command, status in (("status", 1), ("chat", 1), ("test", 1)):
         assert run(command, "--zwaif", tree, *(["Hello"] if command == "chat" else [])) == status
         said = "".join(capsys.readouterr())
@@ -348,7 +351,7 @@ def test_a_model_named_on_the_command_line_is_never_another(
 def test_a_gguf_model_without_its_engine_is_named_with_what_it_needs(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(fit, "abilities", lambda: Abilities(gguf=False))
+    monkeypatch.setattr(ranking, "abilities", lambda: Abilities(gguf=False))
     assert run("status", "--zwaif", zwaif(tmp_path)) == 1
     needs = "ollama:llama3.2:3b. It needs one more package: pip install xllamacpp"
     assert f"On this computer already: {needs}" in capsys.readouterr().out
@@ -384,7 +387,7 @@ def test_a_download_without_a_bar_tells_its_progress_in_lines(capsys: pytest.Cap
 
 
 def test_a_download_with_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("zwaif_fallback.cli_console.is_plain", lambda stream: False)
+    monkeypatch.setattr("zwaif_fallback.cli.console.is_plain", lambda stream: False)
     with cli_download._progress() as report:
         report(Progress("a.gguf", 500, 1000, 10.0))
     assert capsys.readouterr().err == ""
@@ -403,7 +406,7 @@ def brings(place: Path, *done: int) -> Any:
 
 
 def test_a_download_for_programs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("zwaif_fallback.download.download", brings(Path("somewhere"), 400, 1000))
+    monkeypatch.setattr("zwaif_fallback.downloads.fetch.download", brings(Path("somewhere"), 400, 1000))
     assert run("download", "owner/name", "--json") == 0
     said = capsys.readouterr()
     told = json.loads(said.out)
@@ -413,7 +416,7 @@ def test_a_download_for_programs(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
 
 def test_nothing_to_download_for_programs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("zwaif_fallback.download.download", brings(Path("somewhere")))
+    monkeypatch.setattr("zwaif_fallback.downloads.fetch.download", brings(Path("somewhere")))
     assert run("download", "owner/name", "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert told == {"model": "owner/name", "path": "somewhere", "bytes": 0, "seconds": 0.0}
@@ -429,7 +432,7 @@ def test_a_download_that_fails_for_programs(
     def download(*_: object, **__: object) -> Path:
         raise error
 
-    monkeypatch.setattr("zwaif_fallback.download.download", download)
+    monkeypatch.setattr("zwaif_fallback.downloads.fetch.download", download)
     assert run("download", "owner/name", "--json") == status
     said = capsys.readouterr()
     told = json.loads(said.out)
@@ -493,7 +496,7 @@ def test_the_default_is_left_empty_rather_than_written_out(tmp_path: Path, capsy
     tree = zwaif(tmp_path, API_FALLBACK_MODEL="auto")
     assert run("settings", "set", "API_FALLBACK_MODEL", "", "--zwaif", tree) == 0
     assert f"Empty means the default: {catalogue.DEFAULT}" in capsys.readouterr().out
-    assert envfile.read(tree / ".env")["API_FALLBACK_MODEL"] == ""
+    assert env_file.read(tree / ".env")["API_FALLBACK_MODEL"] == ""
 
 
 def test_changes_for_programs(
@@ -617,7 +620,7 @@ def test_a_reader_that_leaves_early_on_windows(
 ) -> None:
     with (tmp_path / "out").open("w", encoding="utf-8") as file:
         monkeypatch.setattr(sys, "stdout", Unread(file))
-        assert cli.main(["models"]) == 1
+        assert main.main(["models"]) == 1
     assert capsys.readouterr().err == ""
 
 
@@ -626,4 +629,4 @@ def test_a_reader_that_leaves_early_on_windows(
 
 def test_the_manual_is_the_help() -> None:
     """To renew it: ``scripts/docs``."""
-    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == cli.as_markdown()
+    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == main.as_markdown()

@@ -14,13 +14,14 @@ import pytest
 
 from tests.unit.models_made import put_in_hub, put_in_ollama, write_gguf
 from tests.unit.test_cli import brings, plain_console, run, zwaif
-from zwaif_fallback import catalogue, cli_download
+from zwaif_fallback.choosing import ranking, recommended
+from zwaif_fallback.choosing.ranking import Abilities
+from zwaif_fallback.cli import download as cli_download
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.hardware import Memory
-from zwaif_fallback.models import called, fit, recommended
-from zwaif_fallback.models.fit import Abilities
+from zwaif_fallback.models import catalogue, short_names
 from zwaif_fallback.models.found import find_models
-from zwaif_hooks.host import envfile
+from zwaif_hooks.host import env_file
 
 __all__ = ["plain_console"]
 GB = 1_000_000_000
@@ -31,7 +32,7 @@ BEST = next(offer for offer in catalogue.OFFERS if offer.short == "lfm2.5-1.2b")
 @pytest.fixture(autouse=True)
 def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     """A computer for which LFM2.5 1.2B is the best of the list."""
-    monkeypatch.setattr(fit, "abilities", Abilities)
+    monkeypatch.setattr(ranking, "abilities", Abilities)
     monkeypatch.setattr(recommended, "abilities", Abilities)
     monkeypatch.setattr(recommended, "memory_now", lambda: Memory(16 * GB, 8 * GB))
     monkeypatch.setattr(recommended, "cpu_cores", lambda: 2)
@@ -46,7 +47,7 @@ def asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
         names.append(name)
         return Path(brings(tmp_path)(name, say, **others))
 
-    monkeypatch.setattr("zwaif_fallback.download.download", download)
+    monkeypatch.setattr("zwaif_fallback.downloads.fetch.download", download)
     return names
 
 
@@ -107,7 +108,7 @@ def test_no_model_fits(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
 def test_what_would_be_better_with_one_more_package_is_told_before(
     asked_for: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for module in (fit, recommended):
+    for module in (ranking, recommended):
         monkeypatch.setattr(module, "abilities", lambda: Abilities(gguf=False))
     assert run("download", "--yes") == 0 and run("download", "qwen2.5-1.5b") == 0
     said = capsys.readouterr().out
@@ -130,7 +131,7 @@ def test_after_a_download_the_next_step_is_told(
     chosen: str, next_step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = put_in_hub(tmp_path / "home/.cache/huggingface/hub", *QWEN.name.split(":"))
-    monkeypatch.setattr("zwaif_fallback.download.download", brings(file))
+    monkeypatch.setattr("zwaif_fallback.downloads.fetch.download", brings(file))
     assert run("download", "qwen2.5-1.5b", "--zwaif", zwaif(tmp_path, API_FALLBACK_MODEL=chosen)) == 0
     assert next_step in capsys.readouterr().out
 
@@ -155,7 +156,7 @@ def home(tmp_path: Path) -> Path:
 
 def written(tree: Path, name: str) -> str:
     assert run("settings", "set", "API_FALLBACK_MODEL", name, "--zwaif", tree) == 0
-    return envfile.read(tree / ".env")["API_FALLBACK_MODEL"]
+    return env_file.read(tree / ".env")["API_FALLBACK_MODEL"]
 
 
 @pytest.mark.parametrize(
@@ -214,7 +215,7 @@ def test_the_best_for_this_computer_is_marked(home: Path, tmp_path: Path, capsys
 def test_without_the_engine_the_best_is_named_first_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for module in (fit, recommended):
+    for module in (ranking, recommended):
         monkeypatch.setattr(module, "abilities", lambda: Abilities(gguf=False))
     assert run("models") == 0
     said = capsys.readouterr().out
@@ -237,6 +238,6 @@ def test_a_name_that_two_have_is_not_shown_and_not_taken(tmp_path: Path) -> None
     write_gguf(own / "tinyllama.gguf")
     models = find_models(None, str(own)).usable()
     settings = {model.setting for model in models}
-    assert set(called.short_names(models)) == settings, "each would mean another model, or the number of a row"
+    assert set(short_names.short_names(models)) == settings, "each would mean another model, or the number of a row"
     with pytest.raises(ModelNotFound, match=r"Several models are called twin\. Name one of these: .*one.*two"):
-        called.find_called("twin", [model for model in models if model.path.stem == "twin"])
+        short_names.find_called("twin", [model for model in models if model.path.stem == "twin"])

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from zwaif_fallback import selfcheck
+from zwaif_fallback.cli import selftest
+from zwaif_fallback.cli.selftest import CannotCheck, CheckFailed, Place
 from zwaif_fallback.demo import demo
 from zwaif_fallback.errors import EngineError
-from zwaif_fallback.selfcheck import CannotCheck, CheckFailed, Place
 from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.standin import copy_tree
 
@@ -40,38 +40,38 @@ def test_one_line_each_and_the_exit_status(monkeypatch: pytest.MonkeyPatch) -> N
     def absent(place: Place) -> str:
         raise CannotCheck("Gradio is not installed here")
 
-    monkeypatch.setattr(selfcheck, "CHECKS", (("a", well), ("b", broken), ("c", bug), ("d", absent)))
+    monkeypatch.setattr(selftest, "CHECKS", (("a", well), ("b", broken), ("c", bug), ("d", absent)))
     out = io.StringIO()
-    assert selfcheck.run(None, out) == 1
+    assert selftest.run(None, out) == 1
     lines = out.getvalue().splitlines()
     assert lines[:2] == ["ok       a: all well", "FAIL     b: The engine stopped. Start it again."]
     assert lines[2].startswith("FAIL     c: KeyError: 'oops'.") and "ZWAIF_DEBUG=1" in lines[2]
     assert lines[3:] == ["skipped  d: Gradio is not installed here", "2 of 4 checks failed."]
     out = io.StringIO()
-    assert selfcheck.run(None, out, as_json=True) == 1
+    assert selftest.run(None, out, as_json=True) == 1
     facts = json.loads(out.getvalue())
     assert [row["state"] for row in facts["checks"]] == ["ok", "fail", "fail", "skipped"]
     assert facts["checks"][1] == {"check": "b", "state": "fail", "text": "The engine stopped. Start it again."}
     assert (facts["zwaif"], facts["can_answer"], facts["failed"]) == (None, False, 2)
-    monkeypatch.setattr(selfcheck, "CHECKS", (("a", well), ("d", absent)))
-    assert selfcheck.run(None, io.StringIO()) == 0
+    monkeypatch.setattr(selftest, "CHECKS", (("a", well), ("d", absent)))
+    assert selftest.run(None, io.StringIO()) == 0
 
 
 def test_an_unusable_value_in_env_fails_with_the_line_to_correct(tmp_path: Path) -> None:
     tree = copy_tree(tmp_path / "z-waif", {"API_FALLBACK_STALL_TIMEOUT": "soon"})
     with pytest.raises(CheckFailed, match=r"API_FALLBACK_STALL_TIMEOUT is 'soon'.*Correct that line in Z-Waif's \.env"):
-        selfcheck.check_settings(Place(tmp_path, tree))
+        selftest.check_settings(Place(tmp_path, tree))
 
 
 def test_z_waif_itself_is_only_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tree = copy_tree(tmp_path / "z-waif", {"API_FALLBACK_MODEL": str(demo.MODEL)})
     before = contents(tree)
     checks = tuple(
-        check for check in selfcheck.CHECKS if check[0] in ("settings", "your model", "controller integration")
+        check for check in selftest.CHECKS if check[0] in ("settings", "your model", "controller integration")
     )
-    monkeypatch.setattr(selfcheck, "CHECKS", checks)
+    monkeypatch.setattr(selftest, "CHECKS", checks)
     out = io.StringIO()
-    assert selfcheck.run(tree, out) == 0, out.getvalue()
+    assert selftest.run(tree, out) == 0, out.getvalue()
     assert contents(tree) == before
     assert f"a copy of {tree}" in out.getvalue()
     assert f"ok       your model: {demo.MODEL} was loaded in " in out.getvalue()
@@ -89,15 +89,15 @@ def test_z_waif_itself_is_only_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_without_a_model_nobody_is_told_that_the_fallback_works(
     model: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(selfcheck, "CHECKS", (("your model", selfcheck.check_own_model),))
+    monkeypatch.setattr(selftest, "CHECKS", (("your model", selftest.check_own_model),))
     monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     out = io.StringIO()
-    assert selfcheck.run(copy_tree(tmp_path / "z-waif", {"API_FALLBACK_MODEL": model}), out) == 1
+    assert selftest.run(copy_tree(tmp_path / "z-waif", {"API_FALLBACK_MODEL": model}), out) == 1
     said, last = out.getvalue().splitlines()
     assert said.startswith(f"skipped  your model: {line}")
     assert last.startswith("Everything works, but no model can answer yet")
-    assert selfcheck.run(None, io.StringIO()) == 0, "the package itself works"
+    assert selftest.run(None, io.StringIO()) == 0, "the package itself works"
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_what_a_host_died_of_is_in_the_line(code: str, word: str, tmp_path: Path
     tree = copy_tree(tmp_path / "mine", {})
     (tree / "main.py").write_text(code + "\n", encoding="utf-8")
     with pytest.raises(CheckFailed) as caught:
-        selfcheck.check_controller(Place(tmp_path, tree))
+        selftest.check_controller(Place(tmp_path, tree))
     assert str(caught.value).startswith(f"The host process ended. {word}. Run this with the Python of Z-Waif's own")
     assert "\n" not in str(caught.value)
 
@@ -120,10 +120,10 @@ def test_a_release_the_copy_cannot_be_started_of_is_skipped(tmp_path: Path) -> N
     tree = copy_tree(tmp_path / "mine", {})
     (tree / "API" / "api_controller.py").unlink()
     with pytest.raises(CannotCheck, match=r"before v1\.9"):
-        selfcheck.check_controller(Place(tmp_path, tree))
+        selftest.check_controller(Place(tmp_path, tree))
 
 
 def test_gradio_that_is_not_there_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selfcheck, "find_spec", lambda name: None)
+    monkeypatch.setattr(selftest, "find_spec", lambda name: None)
     with pytest.raises(CannotCheck, match="Gradio is not installed here"):
-        selfcheck.check_web_ui(Place(tmp_path))
+        selftest.check_web_ui(Place(tmp_path))

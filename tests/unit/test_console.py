@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from zwaif_fallback import cli_console as console
+from zwaif_fallback.cli import console
 
 ROOT = Path(__file__).parents[2]
 
@@ -141,9 +141,9 @@ def test_on_a_real_terminal(environ: dict[str, str], coloured: bool, tmp_path: P
 def modules_after(*arguments: str) -> set[str]:
     code = f"""
 import sys
-from zwaif_fallback import cli
+from zwaif_fallback.cli import main
 try:
-    cli.main({list(arguments)!r})
+    main.main({list(arguments)!r})
 except SystemExit:
     pass
 print("\\n" + " ".join(sys.modules))

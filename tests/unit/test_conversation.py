@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zwaif_fallback import conversation, prompts
+from zwaif_fallback.prompt import fit, formats
 from zwaif_hooks.messages import ChatRequest, Message, ModelInfo, Persona, Purpose, Role
 
 TINY = ModelInfo("tiny", "tinyllama", 2048, "", "<s>", "</s>")
@@ -27,7 +27,7 @@ def count(texts: Sequence[str]) -> list[int]:
 
 def ask(*messages: tuple[Role, str], model: ModelInfo = TINY, **request: object) -> list[Message]:
     made = ChatRequest("oobabooga", tuple(Message(role, text) for role, text in messages), **request)  # type: ignore[arg-type]
-    return conversation.build(made, model, count)
+    return fit.build(made, model, count)
 
 
 def roles(messages: Sequence[Message]) -> list[str]:
@@ -88,7 +88,7 @@ def test_you_is_nobodys_name_where_it_means_her() -> None:
     ):
         assert told in system.content
     assert "the user writes from" in newest.content
-    assert conversation.whole(ChatRequest("ollama", (Message("user", "Hi"),), persona=mia, persona_in_messages=False))[
+    assert fit.whole(ChatRequest("ollama", (Message("user", "Hi"),), persona=mia, persona_in_messages=False))[
         0
     ].content.startswith("Mia likes the user.")
 
@@ -115,7 +115,7 @@ def test_a_conversation_that_ends_with_the_assistant_gets_a_silent_user_turn() -
 
 @pytest.mark.parametrize("messages", [(), (("user", ""),), (("assistant", ""), ("system", " "))])
 def test_empty_everything_is_still_a_conversation(messages: tuple[tuple[Role, str], ...]) -> None:
-    assert conversation.roles_are_legal(ask(*messages))
+    assert fit.roles_are_legal(ask(*messages))
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_oldest_turns_go_first_and_persona_and_newest_stay() -> None:
     assert talk[-2].content.startswith("answer 99 ")
     assert talk[1].content.startswith("question ")
     assert 10 < len(talk) < 100
-    size = count([prompts.render(talk, TINY)])[0]
+    size = count([formats.render(talk, TINY)])[0]
     assert 2048 - 200 - 120 < size <= 2048 - 200, "as much of the history as fits"
 
 
@@ -180,32 +180,32 @@ def test_too_long_a_message_is_cut_in_its_middle() -> None:
     system, user = ask(("system", "Card."), ("user", text), purpose=Purpose.SUMMARY)
     assert system.content == "Card."
     assert user.content.startswith("BEGIN") and user.content.endswith("END?")
-    assert count([prompts.render([system, user], TINY)])[0] > 1500
+    assert count([formats.render([system, user], TINY)])[0] > 1500
 
 
 def test_reply_room() -> None:
-    assert conversation.reply_room(300, 2048) == 300
-    assert conversation.reply_room(4000, 2048) == 1024
-    assert conversation.reply_room(0, 2048) == 300
-    assert conversation.reply_room(1, 2048) == conversation.SMALLEST_REPLY
+    assert fit.reply_room(300, 2048) == 300
+    assert fit.reply_room(4000, 2048) == 1024
+    assert fit.reply_room(0, 2048) == 300
+    assert fit.reply_room(1, 2048) == fit.SMALLEST_REPLY
 
 
 def test_a_long_begun_reply_keeps_its_end() -> None:
     request = ChatRequest("ollama", (Message("user", "Hi"),))
-    fitted = conversation.fit(request, replace(TINY, context_window=256), count, "Once " * 200 + "the end")
+    fitted = fit.fit(request, replace(TINY, context_window=256), count, "Once " * 200 + "the end")
     assert fitted.partial.endswith("the end")
-    assert count([prompts.render(fitted.messages, TINY, fitted.partial)])[0] + fitted.max_tokens <= 256
+    assert count([formats.render(fitted.messages, TINY, fitted.partial)])[0] + fitted.max_tokens <= 256
 
 
 def test_what_was_said_already_counts_for_the_length_of_the_reply() -> None:
     request = ChatRequest("ollama", (Message("user", "Hi"),), max_tokens=100)
-    assert conversation.fit(request, TINY, count, "x" * 60).max_tokens == 70
-    assert conversation.fit(request, TINY, count, "x" * 600).max_tokens == conversation.SMALLEST_REPLY
+    assert fit.fit(request, TINY, count, "x" * 60).max_tokens == 70
+    assert fit.fit(request, TINY, count, "x" * 600).max_tokens == fit.SMALLEST_REPLY
 
 
 def test_whole_leaves_nothing_out() -> None:
     messages = tuple(Message("user" if i % 2 else "assistant", f"{i} " + "x" * 900) for i in range(60))
-    text = "".join(m.content for m in conversation.whole(ChatRequest("ollama", messages, persona=MIA)))
+    text = "".join(m.content for m in fit.whole(ChatRequest("ollama", messages, persona=MIA)))
     assert all(m.content in text for m in messages)
 
 
@@ -239,28 +239,24 @@ WINDOWS = st.sampled_from([128, 256, 512, 2048])
 @given(request=REQUESTS, window=WINDOWS, base=st.sampled_from([TINY, MISTRAL]), partial=TEXTS)
 def test_any_history_becomes_legal_and_fits(request: ChatRequest, window: int, base: ModelInfo, partial: str) -> None:
     model = replace(base, context_window=window)
-    fitted = conversation.fit(request, model, count, partial)
-    prompt = prompts.render(fitted.messages, model, fitted.partial)
-    assert conversation.roles_are_legal(fitted.messages)
-    assert prompt.endswith(fitted.partial) and prompts.plain(partial, model).endswith(fitted.partial)
+    fitted = fit.fit(request, model, count, partial)
+    prompt = formats.render(fitted.messages, model, fitted.partial)
+    assert fit.roles_are_legal(fitted.messages)
+    assert prompt.endswith(fitted.partial) and formats.plain(partial, model).endswith(fitted.partial)
     assert count([prompt])[0] + fitted.max_tokens <= window
     _persona_and_newest_are_whole_if_they_can_be(request, model, fitted)
 
 
-def _persona_and_newest_are_whole_if_they_can_be(
-    request: ChatRequest, model: ModelInfo, fitted: conversation.Fitted
-) -> None:
-    whole = conversation.fit(request, replace(model, context_window=100_000), count, fitted.partial)
+def _persona_and_newest_are_whole_if_they_can_be(request: ChatRequest, model: ModelInfo, fitted: fit.Fitted) -> None:
+    whole = fit.fit(request, replace(model, context_window=100_000), count, fitted.partial)
     sent = tuple(m for m in request.messages if m.role == "system")
-    bare = conversation.build(
-        replace(request, messages=sent, has_image=False), replace(model, context_window=10**5), count
-    )
+    bare = fit.build(replace(request, messages=sent, has_image=False), replace(model, context_window=10**5), count)
     system = bare[0].content if bare[0].role == "system" else ""
     newest = whole.messages[-1].content
     least = [Message("system", system)] * bool(system) + [Message("user", newest)]
-    if count([prompts.render(least, model, fitted.partial)])[0] + fitted.max_tokens <= model.context_window:
+    if count([formats.render(least, model, fitted.partial)])[0] + fitted.max_tokens <= model.context_window:
         assert fitted.messages[0].content.startswith(system) if system else True
         last = [m.content.strip() for m in request.messages if m.content.strip() and m.role != "system"]
         ends_with_user = last and [m for m in request.messages if m.content.strip() and m.role != "system"][-1]
         if ends_with_user and ends_with_user.role == "user":
-            assert prompts.plain(last[-1], model) in fitted.messages[-1].content
+            assert formats.plain(last[-1], model) in fitted.messages[-1].content

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.healthy.corpus import ENDS, Script, run
 from benchmarks.healthy.ways import WAYS, pieces, replies
-from zwaif_hooks.truth import says_nothing
+from zwaif_hooks.reply.false_replies import says_nothing
 
 REPLIES = 100
 """Each of the twenty ways with each of the five ends."""

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from zwaif_hooks.deadlines import LOOPBACK_CONNECT_SECONDS, connect_seconds, is_loopback
+from zwaif_hooks.failover.deadlines import LOOPBACK_CONNECT_SECONDS, connect_seconds, is_loopback
 
 
 def connecting_to(host: str, setting: float) -> float:

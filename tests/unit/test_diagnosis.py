@@ -10,7 +10,7 @@ import pytest
 import requests
 from urllib3 import HTTPResponse
 
-from zwaif_hooks.guards.diagnosis import MODEL_INFO, reason_of
+from zwaif_hooks.guards.empty_reply import MODEL_INFO, reason_of
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
 
 URL = "http://127.0.0.1:5000/v1/chat/completions?x=1"

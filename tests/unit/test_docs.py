@@ -13,13 +13,15 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from zwaif_fallback import catalogue, catalogue_page, cli, settings
+from zwaif_fallback import settings
+from zwaif_fallback.cli import main
+from zwaif_fallback.models import catalogue, catalogue_page
 from zwaif_hooks import specs
-from zwaif_hooks.host import Host
+from zwaif_hooks.failover.breaker import HARD
+from zwaif_hooks.handle import Host
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.messages import AnswerRecord, ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
-from zwaif_hooks.primary import HARD
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -196,7 +198,7 @@ def test_every_page_is_linked_from_the_readme() -> None:
 
 
 def test_every_command_a_page_names_exists() -> None:
-    (commands,) = (set(action.choices) for action in cli.parser()._actions if isinstance(action.choices, dict))
+    (commands,) = (set(action.choices) for action in main.parser()._actions if isinstance(action.choices, dict))
     for page in PAGES:
         if page.name != "cli.md":
             named = re.findall(r"`zwaif-fallback ([a-z-]+)", page.read_text(encoding="utf-8"))

@@ -19,18 +19,18 @@ from typing import Any
 import pytest
 
 from tests.unit.doctoring import assert_useful, situation, z_waif
-from zwaif_fallback import cli
-from zwaif_fallback.cli_doctor import summary
+from zwaif_fallback.cli import main
+from zwaif_fallback.cli.doctor import summary
+from zwaif_fallback.cli.selftest import _nobody_listens
 from zwaif_fallback.demo.demo import MODEL
 from zwaif_fallback.doctor import files, pictures, probes, servers, table, zwaif
 from zwaif_fallback.doctor.findings import Finding, Situation, ok
 from zwaif_fallback.doctor.probes import HookState
 from zwaif_fallback.doctor.report import shareable
 from zwaif_fallback.doctor.table import CHECKS, Check, examine
-from zwaif_fallback.selfcheck import _nobody_listens
 from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.standin.launch import environment
-from zwaif_hooks.host import log
+from zwaif_hooks import log
 
 
 @pytest.fixture(autouse=True)
@@ -87,13 +87,13 @@ def test_the_exit_status_and_the_two_ways_to_tell(
     bad = Finding("problem", "It is broken", "Nothing works.", "Mend it.", ("and more",))
     checks = (Check("good", "Good thing", lambda here: ok("fine")), Check("bad", "Bad thing", lambda here: bad))
     monkeypatch.setattr(table, "examine", lambda here: examine(here, checks))
-    assert cli.main(["doctor"]) == 1
+    assert main.main(["doctor"]) == 1
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert lines[0].split() == ["ok", "Good", "thing", "fine"]
     assert lines[1].split() == ["problem", "Bad", "thing", "It", "is", "broken"]
     assert lines[2:5] == ["and more", "Nothing works.", "To do: Mend it."]
     assert lines[-1] == "1 problem, no warnings, 1 ok."
-    assert cli.main(["doctor", "--json"]) == 1
+    assert main.main(["doctor", "--json"]) == 1
     told = json.loads(capsys.readouterr().out)
     assert (told["problems"], told["warnings"]) == (1, 0)
     assert told["python"] == platform.python_version() and told["version"] and told["system"]
@@ -107,7 +107,7 @@ def test_the_exit_status_and_the_two_ways_to_tell(
         "details": ["and more"],
     }
     monkeypatch.setattr(table, "examine", lambda here: examine(here, checks[:1]))
-    assert cli.main(["doctor"]) == 0
+    assert main.main(["doctor"]) == 0
 
 
 @pytest.mark.slow
@@ -125,7 +125,7 @@ def test_a_report_holds_no_key_and_no_name_of_the_user(
         tree = z_waif(
             home, API_FALLBACK_MODEL=str(home / "gone.gguf"), HOST_PORT=address, API_FALLBACK_HOST=host, **keys
         )
-        assert cli.main(["doctor", "--json", "--zwaif", str(tree)]) == 1
+        assert main.main(["doctor", "--json", "--zwaif", str(tree)]) == 1
     told = capsys.readouterr().out
     for quoted in ("gone.gguf", "Incorrect key", "API_FALLBACK_API_KEYS is no setting", "API_FALLBACK_HOST"):
         assert quoted in told

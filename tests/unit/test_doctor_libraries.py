@@ -12,13 +12,13 @@ import pytest
 
 from tests.unit.doctoring import GB, assert_useful, situation, z_waif
 from tests.unit.models_made import put_in_ollama, write_gguf
-from zwaif_fallback import catalogue
+from zwaif_fallback.choosing import ranking
 from zwaif_fallback.demo import demo
 from zwaif_fallback.doctor import libraries, machine
 from zwaif_fallback.doctor.findings import Situation, numbers
 from zwaif_fallback.doctor.probes import Imported
 from zwaif_fallback.hardware import Gpu, Memory
-from zwaif_fallback.models import fit
+from zwaif_fallback.models import catalogue
 
 ROOT = Path(__file__).parents[2]
 NO_CARD = Memory(32 * GB, 24 * GB)
@@ -282,7 +282,7 @@ def test_a_gguf_on_the_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     tree = z_waif(tmp_path, API_FALLBACK_MODEL=str(tmp_path / "model.gguf"))
     assert machine.check_model_files(situation(tree)).state == "ok"
     assert speed(tree, memory=lambda: NO_CARD).state == "ok"
-    monkeypatch.setattr(fit, "GGUF_BANDWIDTH", 10.0)
+    monkeypatch.setattr(ranking, "GGUF_BANDWIDTH", 10.0)
     crawling = speed(tree, memory=lambda: NO_CARD)
     assert crawling.state == "warning" and "under 1 token/s" in crawling.found
     assert_useful(crawling)

@@ -13,12 +13,14 @@ import requests
 from huggingface_hub import errors, hf_hub_download, scan_cache_dir
 
 from tests.unit.loopback_hub import COMMIT, LoopbackHub, running_hub
-from zwaif_fallback import cli, cli_parts, model_files, transfer
-from zwaif_fallback import download as downloads
+from zwaif_fallback.choosing import model_location
+from zwaif_fallback.cli import main, options
 from zwaif_fallback.demo.demo import MODEL as TINY
-from zwaif_fallback.download import SPARE_BYTES, DownloadFailed, DownloadStopped, HuggingFace, Progress, download
+from zwaif_fallback.downloads import fetch as downloads
+from zwaif_fallback.downloads import transfer
+from zwaif_fallback.downloads.fetch import SPARE_BYTES, DownloadFailed, DownloadStopped, HuggingFace, Progress, download
+from zwaif_fallback.downloads.transfer import Meter, Report, Stop
 from zwaif_fallback.errors import ModelError, ModelNotFound
-from zwaif_fallback.transfer import Meter, Report, Stop
 
 NAME = "someone/tiny"
 
@@ -186,7 +188,7 @@ def test_a_real_download_leaves_out_pickles_and_code(hub: LoopbackHub, tmp_path:
     assert hub.fetched == wanted == {path.name for path in folder.iterdir()}
     assert not list((tmp_path / "cache").rglob("*.incomplete"))
     assert (folder / "model.safetensors").read_bytes() == (TINY / "model.safetensors").read_bytes()
-    assert model_files.is_on_this_machine(NAME, cache)
+    assert model_location.is_on_this_machine(NAME, cache)
 
 
 @pytest.mark.parametrize(
@@ -256,7 +258,7 @@ def test_one_file_out_of_a_repository(wanted: str, shelf: LoopbackHub, tmp_path:
     place = download(f"{GGUF_NAME}:{wanted}", said.append, real(shelf, tmp_path), cache_dir=str(tmp_path))
     assert place.name == "Tiny-Q4_K_M.gguf" and place.read_bytes() == BIG
     assert shelf.fetched == {"Tiny-Q4_K_M.gguf"}
-    assert model_files.is_on_this_machine(f"{GGUF_NAME}:Tiny-Q4_K_M.gguf", str(tmp_path))
+    assert model_location.is_on_this_machine(f"{GGUF_NAME}:Tiny-Q4_K_M.gguf", str(tmp_path))
 
 
 def test_every_part_of_a_split_one(shelf: LoopbackHub, tmp_path: Path, said: list[str]) -> None:
@@ -311,7 +313,7 @@ def test_a_wrong_checksum_is_never_kept(shelf: LoopbackHub, tmp_path: Path, said
     shelf.sent["Tiny-Q4_K_M.gguf"] = BIG[:-1] + b"!"
     with pytest.raises(DownloadFailed, match=r"Tiny-Q4_K_M.gguf arrived damaged \(its checksum is wrong\)"):
         download(f"{GGUF_NAME}:Q4_K_M", said.append, real(shelf, tmp_path), cache_dir=str(tmp_path))
-    assert not model_files.is_on_this_machine(f"{GGUF_NAME}:Tiny-Q4_K_M.gguf", str(tmp_path))
+    assert not model_location.is_on_this_machine(f"{GGUF_NAME}:Tiny-Q4_K_M.gguf", str(tmp_path))
     del shelf.sent["Tiny-Q4_K_M.gguf"]
     place = download(f"{GGUF_NAME}:Q4_K_M", said.append, real(shelf, tmp_path), cache_dir=str(tmp_path))
     assert place.read_bytes() == BIG and shelf.begun_at == [0, 0]
@@ -439,7 +441,7 @@ def test_a_disk_that_fills_up(
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("zwaif_fallback.hub.transfer", full)
+    monkeypatch.setattr("zwaif_fallback.downloads.hub.transfer", full)
     with pytest.raises(DownloadFailed, match="the disk is full"):
         download(f"{GGUF_NAME}:Q4_K_M", said.append, real(shelf, tmp_path), cache_dir=str(tmp_path))
 
@@ -452,7 +454,7 @@ def test_into_a_chosen_folder(shelf: LoopbackHub, hub: LoopbackHub, tmp_path: Pa
     assert file == chosen / "Tiny-GGUF" / "Tiny-Q4_K_M.gguf" and file.read_bytes() == BIG
     folder = download(NAME, said.append, real(hub, tmp_path), cache_dir=cache, folder=chosen)
     assert folder == chosen / "tiny" and not list(chosen.rglob("*.part"))
-    assert model_files.resolve("tiny", tmp_path, str(chosen)) == str(folder)
+    assert model_location.resolve("tiny", tmp_path, str(chosen)) == str(folder)
     again = download(NAME, said.append, real(hub, tmp_path), cache_dir=cache, folder=chosen)
     assert again == folder
     assert not (tmp_path / "cache").exists()
@@ -515,10 +517,10 @@ def test_the_command(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(downloads, "HuggingFace", lambda cache_dir: real(hub, tmp_path / "cache"))
-    assert cli.main(["download", NAME]) == 0
+    assert main.main(["download", NAME]) == 0
     assert f"{NAME} is on this computer now: " in capsys.readouterr().out
     hub.refuse_with = 500
-    assert cli.main(["download", "someone/other"]) == 1
+    assert main.main(["download", "someone/other"]) == 1
     said = capsys.readouterr().err
     assert said.startswith("someone/other was not downloaded: Hugging Face has trouble") and said.count("\n") == 1
 
@@ -531,5 +533,5 @@ def test_the_command_stopped(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(downloads, "download", stop)
-    assert cli.main(["download", NAME]) == cli_parts.STOPPED
+    assert main.main(["download", NAME]) == options.STOPPED
     assert "goes on where this one ended" in capsys.readouterr().err

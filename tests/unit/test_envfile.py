@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.links import link
-from zwaif_hooks.host import envfile
+from zwaif_hooks.host import env_file
 
 KEY = "API_FALLBACK_MODEL"
 
@@ -69,7 +69,7 @@ def test_only_the_value_changes(tmp_path_factory, before, mine, after, newline, 
     path = put(tmp_path_factory.mktemp("env"), text.encode())
     others = {key: old for key, old in read_back(path).items() if key != KEY}
 
-    envfile.write(path, KEY, value)
+    env_file.write(path, KEY, value)
 
     result = path.read_bytes().decode()
     now = read_back(path)
@@ -96,13 +96,13 @@ def test_only_the_value_changes(tmp_path_factory, before, mine, after, newline, 
 def test_any_bytes_are_kept_or_refused(tmp_path_factory, content, value):
     path = put(tmp_path_factory.mktemp("env"), content)
     try:
-        envfile.write(path, KEY, value)
-    except envfile.EnvFileError as problem:
+        env_file.write(path, KEY, value)
+    except env_file.EnvFileError as problem:
         assert str(path) in str(problem)
         assert path.read_bytes() == content
     else:
         assert path.read_bytes().startswith(content)
-        assert envfile.read(path)[KEY] == value
+        assert env_file.read(path)[KEY] == value
 
 
 @pytest.mark.parametrize(
@@ -120,49 +120,49 @@ def test_any_bytes_are_kept_or_refused(tmp_path_factory, content, value):
 )
 def test_the_style_of_the_file_is_followed(tmp_path, old, new):
     path = put(tmp_path, old.encode())
-    envfile.write(path, "KEY", "new")
+    env_file.write(path, "KEY", "new")
     assert path.read_bytes().decode() == new
 
 
 def test_a_new_file_is_made_in_z_waifs_style(tmp_path):
-    envfile.write(tmp_path / ".env", KEY, "a b")
+    env_file.write(tmp_path / ".env", KEY, "a b")
     assert (tmp_path / ".env").read_bytes() == f'{KEY} = "a b"{os.linesep}'.encode()
 
 
 def test_writing_the_same_value_leaves_the_file_alone(tmp_path):
     path = put(tmp_path, b"KEY = x\n")
-    before = envfile.stamp(path)
-    envfile.write(path, "KEY", "x")
-    assert envfile.stamp(path) == before
+    before = env_file.stamp(path)
+    env_file.write(path, "KEY", "x")
+    assert env_file.stamp(path) == before
 
 
 @pytest.mark.parametrize("value", ["${ZWAIF_PLACE}/models", "${NONE:-there}", "'${A}'", "$A {A} $", "plain", '"a\\nb"'])
 def test_what_is_filled_in_is_filled_in_as_z_waif_has_it(tmp_path, monkeypatch, value):
     monkeypatch.setenv("ZWAIF_PLACE", "/home/me")
     path = put(tmp_path, f"A = 1\n{KEY} = {value}\n".encode())
-    assert envfile.read(path) == dotenv_values(path)
+    assert env_file.read(path) == dotenv_values(path)
 
 
 def test_a_link_stays_one(tmp_path):
     (tmp_path / "real").mkdir()
     path = put(tmp_path / "real", b"A = 1\n")
     link(tmp_path / ".env", path)
-    envfile.write(tmp_path / ".env", KEY, "x")
+    env_file.write(tmp_path / ".env", KEY, "x")
     assert (tmp_path / ".env").is_symlink()
-    assert envfile.read(path)[KEY] == "x"
+    assert env_file.read(path)[KEY] == "x"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
 def test_permissions_survive(tmp_path):
     path = put(tmp_path, b"A = 1\n")
     path.chmod(0o640)
-    envfile.write(path, KEY, "x")
+    env_file.write(path, KEY, "x")
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
 def test_a_new_file_is_its_owner_s_alone(tmp_path):
-    envfile.write(tmp_path / ".env", KEY, "x")
+    env_file.write(tmp_path / ".env", KEY, "x")
     assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
 
 
@@ -170,9 +170,9 @@ def test_a_second_hard_link_is_changed_too(tmp_path):
     path = put(tmp_path, b"A = 1\nLONG = " + b"x" * 100 + b"\n")
     other = tmp_path / "other"
     os.link(path, other)
-    envfile.write(path, KEY, "long enough to grow the file")
-    envfile.write(path, KEY, "x")
-    envfile.write(path, "LONG", "")
+    env_file.write(path, KEY, "long enough to grow the file")
+    env_file.write(path, KEY, "x")
+    env_file.write(path, "LONG", "")
     assert other.read_bytes() == path.read_bytes() == b"A = 1\nLONG = \n" + KEY.encode() + b" = x\n"
     assert path.stat().st_nlink == 2
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [".env", "other"]
@@ -193,7 +193,7 @@ def test_attributes_and_acls_stay(tmp_path):
     except OSError as error:
         if not os.listxattr(path):
             pytest.skip(f"this file system keeps none ({error})")
-    envfile.write(path, KEY, "x")
+    env_file.write(path, KEY, "x")
     assert {name: os.getxattr(path, name) for name in os.listxattr(path)} == attributes
 
 
@@ -202,7 +202,7 @@ def test_the_owner_stays(tmp_path):
     path = put(tmp_path, b"A = 1\n")
     os.chown(path, 1234, 4321)
     path.chmod(0o640)
-    envfile.write(path, KEY, "x")
+    env_file.write(path, KEY, "x")
     status = path.stat()
     assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (1234, 4321, 0o640)
 
@@ -211,8 +211,8 @@ def test_the_owner_stays(tmp_path):
 def test_a_hidden_file_stays_hidden(tmp_path):
     path = put(tmp_path, b"A = 1\n")
     subprocess.run(["attrib", "+h", str(path)], check=True)
-    envfile.write(path, KEY, "x")
-    assert path.stat().st_file_attributes & stat.FILE_ATTRIBUTE_HIDDEN and envfile.read(path)[KEY] == "x"
+    env_file.write(path, KEY, "x")
+    assert path.stat().st_file_attributes & stat.FILE_ATTRIBUTE_HIDDEN and env_file.read(path)[KEY] == "x"
 
 
 @pytest.mark.skipif(not hasattr(os, "chown"), reason="POSIX permissions")
@@ -223,8 +223,8 @@ def test_what_may_not_be_given_to_a_new_file_stays_as_the_old_one_is_written_ove
     path = put(tmp_path, b"A = 1\n")
     number = path.stat().st_ino
     monkeypatch.setattr(shutil, "copymode", refuse)
-    envfile.write(path, KEY, "x")
-    assert path.stat().st_ino == number and envfile.read(path) == {"A": "1", KEY: "x"}
+    env_file.write(path, KEY, "x")
+    assert path.stat().st_ino == number and env_file.read(path) == {"A": "1", KEY: "x"}
 
 
 def test_a_full_disk_leaves_a_file_that_is_written_over_as_it_was(tmp_path, monkeypatch):
@@ -241,8 +241,8 @@ def test_a_full_disk_leaves_a_file_that_is_written_over_as_it_was(tmp_path, monk
         return written
 
     monkeypatch.setattr(os, "write", write_little)
-    with pytest.raises(envfile.EnvFileError, match="No space left"):
-        envfile.write(path, "A", "2")
+    with pytest.raises(env_file.EnvFileError, match="No space left"):
+        env_file.write(path, "A", "2")
     assert path.read_bytes() == b"A = 1\n"
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [".env", "other"]
 
@@ -250,8 +250,8 @@ def test_a_full_disk_leaves_a_file_that_is_written_over_as_it_was(tmp_path, monk
 def test_a_write_that_was_killed_half_way_is_finished_by_the_next_one(tmp_path):
     path = put(tmp_path, b"A = 2\nB = \n\n")  # new beginning, old end
     (tmp_path / ".env.zwaif-unfinished").write_bytes(b"A = 2\nB = 3\n")
-    envfile.write(path, KEY, "x")
-    assert envfile.read(path) == {"A": "2", "B": "3", KEY: "x"}
+    env_file.write(path, KEY, "x")
+    assert env_file.read(path) == {"A": "2", "B": "3", KEY: "x"}
     assert [entry.name for entry in tmp_path.iterdir()] == [".env"]
 
 
@@ -260,44 +260,44 @@ def test_what_a_hand_has_edited_since_is_not_finished_any_more(tmp_path):
     copy = tmp_path / ".env.zwaif-unfinished"
     copy.write_bytes(b"A = 2\n")
     os.utime(copy, (path.stat().st_mtime - 10,) * 2)
-    envfile.write(path, KEY, "x")
-    assert envfile.read(path)["A"] == "mine" and [entry.name for entry in tmp_path.iterdir()] == [".env"]
+    env_file.write(path, KEY, "x")
+    assert env_file.read(path)["A"] == "mine" and [entry.name for entry in tmp_path.iterdir()] == [".env"]
 
 
 def test_a_read_only_file_is_refused_in_plain_words(tmp_path):
     path = put(tmp_path, b"A = 1\n")
     path.chmod(0o444)
-    with pytest.raises(envfile.EnvFileError, match="is read-only"):
-        envfile.write(path, KEY, "x")
+    with pytest.raises(env_file.EnvFileError, match="is read-only"):
+        env_file.write(path, KEY, "x")
     path.chmod(0o644)
     assert path.read_bytes() == b"A = 1\n"
 
 
 def test_a_folder_that_cannot_be_written_is_refused_in_plain_words(tmp_path):
-    with pytest.raises(envfile.EnvFileError, match="cannot be written"):
-        envfile.write(tmp_path / "missing" / ".env", KEY, "x")
+    with pytest.raises(env_file.EnvFileError, match="cannot be written"):
+        env_file.write(tmp_path / "missing" / ".env", KEY, "x")
 
 
 def test_a_failed_write_leaves_no_temporary_file(tmp_path, monkeypatch):
     path = put(tmp_path, b"A = 1\n")
     monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    with pytest.raises(envfile.EnvFileError, match="No space left"):
-        envfile.write(path, KEY, "x")
+    with pytest.raises(env_file.EnvFileError, match="No space left"):
+        env_file.write(path, KEY, "x")
     assert [entry.name for entry in tmp_path.iterdir()] == [".env"]
     assert path.read_bytes() == b"A = 1\n"
 
 
 def test_utf16_and_unclosed_quotes_are_refused(tmp_path):
-    with pytest.raises(envfile.EnvFileError, match="UTF-16"):
-        envfile.write(put(tmp_path, "A = 1\n".encode("utf-16")), KEY, "x")
-    with pytest.raises(envfile.EnvFileError, match="quote"):
-        envfile.write(put(tmp_path, b"A = 'x\n"), KEY, "it's 'a' \"b\"")
+    with pytest.raises(env_file.EnvFileError, match="UTF-16"):
+        env_file.write(put(tmp_path, "A = 1\n".encode("utf-16")), KEY, "x")
+    with pytest.raises(env_file.EnvFileError, match="quote"):
+        env_file.write(put(tmp_path, b"A = 'x\n"), KEY, "it's 'a' \"b\"")
 
 
 def test_a_folder_in_place_of_the_file(tmp_path):
     (tmp_path / ".env").mkdir()
-    with pytest.raises(envfile.EnvFileError, match="cannot be read"):
-        envfile.read(tmp_path / ".env")
+    with pytest.raises(env_file.EnvFileError, match="cannot be read"):
+        env_file.read(tmp_path / ".env")
 
 
 def test_what_a_killed_process_left_is_removed_once_it_is_old(tmp_path):
@@ -307,5 +307,5 @@ def test_what_a_killed_process_left_is_removed_once_it_is_old(tmp_path):
         leftover.write_bytes(b"half")
         when = leftover.stat().st_mtime - age
         os.utime(leftover, (when, when))
-    envfile.write(path, KEY, "x")
+    env_file.write(path, KEY, "x")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [".env", ".envnew.zwaif-tmp"]

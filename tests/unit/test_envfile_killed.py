@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from zwaif_hooks.rewrite import finish
+from zwaif_hooks.storage.rewrite import finish
 
 TRIES = 1000
 LONGER, SHORTER = 1.06, 0.9
@@ -39,14 +39,14 @@ FILES = {
 NURSERY = """
 import os, sys
 from pathlib import Path
-from zwaif_hooks.host import envfile
+from zwaif_hooks.host import env_file
 import filelock, platformdirs
 
 def save(path, key, start, report):
     number = start
     while True:
         number += 1
-        envfile.write(path, key, str(number))
+        env_file.write(path, key, str(number))
         os.write(report, b"%d\\n" % number)
 
 key = sys.argv[1]

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from zwaif_hooks.errands import Errands
+from zwaif_hooks.background.deferred import Errands
 
 WAIT = 10.0
 

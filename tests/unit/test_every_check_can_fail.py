@@ -14,17 +14,18 @@ import pytest
 from tests.unit.doctoring import GB, assert_useful, situation, z_waif
 from tests.unit.models_made import put_in_ollama, write_gguf
 from tests.unit.test_cli import plain_console
-from zwaif_fallback import cli_status, selfcheck, ui
+from zwaif_fallback import ui
+from zwaif_fallback.choosing import ranking, usable
+from zwaif_fallback.choosing.ranking import Abilities
+from zwaif_fallback.cli import selftest, status
+from zwaif_fallback.cli.selftest import CannotCheck, Place, _nobody_listens
 from zwaif_fallback.demo import demo
 from zwaif_fallback.doctor.probes import HookState, Imported
 from zwaif_fallback.doctor.table import CHECKS
 from zwaif_fallback.errors import FallbackError
 from zwaif_fallback.hardware import Memory
-from zwaif_fallback.models import fit, usable
-from zwaif_fallback.models.fit import Abilities
-from zwaif_fallback.selfcheck import CannotCheck, Place, _nobody_listens
 from zwaif_fallback.standin import copy_tree
-from zwaif_hooks.host import log
+from zwaif_hooks import log
 
 __all__ = ["plain_console"]
 ON_THE_PROCESSOR = {"memory": lambda: Memory(16 * GB, 8 * GB)}
@@ -142,7 +143,7 @@ def _unusable_value(place: Path, patch: pytest.MonkeyPatch) -> Path | None:
 
 def _broken_model(place: Path, patch: pytest.MonkeyPatch) -> Path | None:
     shutil.copytree(demo.MODEL, place / "broken", ignore=shutil.ignore_patterns("*.safetensors"))
-    patch.setattr(selfcheck, "MODEL", place / "broken")
+    patch.setattr(selftest, "MODEL", place / "broken")
     return None
 
 
@@ -160,7 +161,7 @@ def _host_that_dies(place: Path, patch: pytest.MonkeyPatch) -> Path | None:
 
 
 def _switch_that_takes_anything(place: Path, patch: pytest.MonkeyPatch) -> Path | None:
-    patch.setattr(selfcheck, "_refuses", lambda local, folder: False)
+    patch.setattr(selftest, "_refuses", lambda local, folder: False)
     return None
 
 
@@ -180,7 +181,7 @@ TEST: Mapping[str, tuple[Callable[[Path, pytest.MonkeyPatch], Path | None], str]
 
 
 def test_the_table_has_every_check_of_test() -> None:
-    assert list(TEST) == [title for title, _ in selfcheck.CHECKS]
+    assert list(TEST) == [title for title, _ in selftest.CHECKS]
 
 
 @pytest.mark.parametrize("title", TEST)
@@ -188,7 +189,7 @@ def test_test(title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     make, text = TEST[title]
     tree = make(tmp_path, monkeypatch)
     (tmp_path / "scratch").mkdir()
-    check = dict(selfcheck.CHECKS)[title]
+    check = dict(selftest.CHECKS)[title]
     with pytest.raises(FallbackError, match=text) as caught:
         check(Place(tmp_path / "scratch", tree))
     assert not isinstance(caught.value, CannotCheck) and "\n" not in str(caught.value)
@@ -237,12 +238,12 @@ STATUS = {
 
 
 def _status(tree: Path, row: Row, patch: pytest.MonkeyPatch) -> tuple[str, bool]:
-    patch.setattr(cli_status, "find_lmstudio", lambda: "")
-    patch.setattr(fit, "abilities", lambda: Abilities(gguf=row.gguf))
+    patch.setattr(status, "find_lmstudio", lambda: "")
+    patch.setattr(ranking, "abilities", lambda: Abilities(gguf=row.gguf))
     patch.setattr(usable, "abilities", lambda: Abilities(gguf=row.gguf))
     patch.setattr(usable, "memory_now", lambda: Memory(16 * GB, row.free))
-    facts = cli_status.status_facts(tree, {**os.environ, **(row.environ or {})})
-    return "\n".join(cli_status.status_lines(facts)), cli_status.can_answer(facts)
+    facts = status.status_facts(tree, {**os.environ, **(row.environ or {})})
+    return "\n".join(status.status_lines(facts)), status.can_answer(facts)
 
 
 @pytest.mark.parametrize("name", STATUS)

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from zwaif_hooks.host import Host, log
+from zwaif_hooks import log
+from zwaif_hooks.handle import Host
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.messages import ChatRequest, FailureKind, Message, PrimaryFailure, Purpose
 from zwaif_hooks.plugins import PluginManager

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from zwaif_hooks import words
-from zwaif_hooks.chunks import Chunk, Closers, PrimaryError
-from zwaif_hooks.explain import look_into
+from zwaif_hooks.failover import failure_messages
+from zwaif_hooks.failover.breaker import Primary
+from zwaif_hooks.failover.post_mortem import look_into
+from zwaif_hooks.failover.stream import Chunk, Closers, PrimaryError
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
-from zwaif_hooks.primary import Primary
 
 CUT = PrimaryFailure(FailureKind.CUT, "cut")
 REFUSES = PrimaryFailure(FailureKind.MISCONFIGURED, "refuses the request: no such preset", status=400)
@@ -26,8 +26,8 @@ class Told(SimpleNamespace):
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
-    monkeypatch.setattr("zwaif_hooks.primary.listens", lambda name: True)
-    monkeypatch.setattr("zwaif_hooks.explain.readers", SimpleNamespace(run=lambda job: job()))
+    monkeypatch.setattr("zwaif_hooks.failover.breaker.listens", lambda name: True)
+    monkeypatch.setattr("zwaif_hooks.failover.post_mortem.readers", SimpleNamespace(run=lambda job: job()))
     outages: list[PrimaryFailure | None] = []
     primary = Primary("127.0.0.1:5000", lambda name, failure, seconds: outages.append(failure))
     lines: list[str] = []
@@ -51,7 +51,7 @@ def test_what_is_wrong_with_one_request_is_told_and_forgotten(told: Told) -> Non
     for _ in range(12):
         fail(told, lambda: REFUSES)
     assert told.outages == []
-    assert told.lines == [f"127.0.0.1:5000 {words.what(REFUSES)}. {words.remedy(REFUSES)}"]
+    assert told.lines == [f"127.0.0.1:5000 {failure_messages.what(REFUSES)}. {failure_messages.remedy(REFUSES)}"]
 
 
 def test_where_the_server_answers_nobody_the_reason_begins_the_outage(told: Told) -> None:
@@ -82,9 +82,9 @@ def test_a_fault_of_ours_is_reported_and_the_question_asked_all_the_same(told: T
 
 
 def test_nobody_waits_for_it(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    from zwaif_hooks.threads import readers
+    from zwaif_hooks.background.thread_cache import readers
 
-    monkeypatch.setattr("zwaif_hooks.explain.readers", readers)
+    monkeypatch.setattr("zwaif_hooks.failover.post_mortem.readers", readers)
     asked, release = threading.Event(), threading.Event()
 
     def why() -> None:

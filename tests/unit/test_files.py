@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from zwaif_hooks import files
+from zwaif_hooks.storage import files
 
 WRITER = """
 import sys
 from pathlib import Path
-from zwaif_hooks import files
+from zwaif_hooks.storage import files
 path, who, lines, largest = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 older = [path.with_name(f"{path.name}.{number}") for number in (1, 2)]
 for number in range(lines):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.models_made import LLAMA, write_gguf
-from zwaif_fallback.engines.base import LoadOptions
+from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.engines.gguf_plan import (
     ALL_LAYERS,
     CARD_RESERVE,

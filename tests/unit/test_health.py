@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from zwaif_hooks.host.health import check_at_start, configured_primary, find_lmstudio
+from zwaif_hooks.failover.breaker import Primary
+from zwaif_hooks.failover.start_check import check_at_start, configured_primary, find_lmstudio
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
-from zwaif_hooks.primary import Primary
 
 
 @pytest.mark.parametrize(

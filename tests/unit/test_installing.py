@@ -13,10 +13,11 @@ import pytest
 
 import zwaif_fallback
 import zwaif_hooks
-from zwaif_fallback import installing, selfcheck
-from zwaif_fallback.engines import vision
-from zwaif_fallback.installing import VC_RUNTIME, remedy_for, this_package
-from zwaif_fallback.worker_protocol import pack_error
+from zwaif_fallback import install_hints
+from zwaif_fallback.cli import selftest
+from zwaif_fallback.install_hints import VC_RUNTIME, remedy_for, this_package
+from zwaif_fallback.local.protocol import pack_error
+from zwaif_fallback.pictures import vision_engine
 
 ROOT = Path(__file__).parents[2]
 TOLD_IN = [
@@ -87,13 +88,13 @@ def test_wherever_a_library_is_loaded_the_line_names_it(tmp_path: Path) -> None:
     missing = OSError("[WinError 126] The specified module could not be found. Error loading c10.dll")
     late = RuntimeError("Failed to import transformers.models.blip:\nDLL load failed while importing _C: x")
 
-    def raises(place: selfcheck.Place) -> str:
+    def raises(place: selftest.Place) -> str:
         raise missing
 
-    word, text = selfcheck._outcome(raises, selfcheck.Place(tmp_path))
+    word, text = selftest._outcome(raises, selftest.Place(tmp_path))
     lines = [
         str(pack_error(missing)["message"]),
-        str(vision._unfit("owner/blip", vision._described(late))),
+        str(vision_engine._unfit("owner/blip", vision_engine._described(late))),
         text,
     ]
     assert word == "FAIL"
@@ -116,7 +117,7 @@ def test_a_checkout_is_installed_again_from_its_folder() -> None:
 def test_an_installed_package_is_installed_again_from_where_it_came(
     direct_url: object, command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(installing, "__file__", str(tmp_path / "site-packages" / "zwaif_fallback" / "installing.py"))
+    monkeypatch.setattr(install_hints, "__file__", str(tmp_path / "site-packages" / "zwaif_fallback" / "installing.py"))
     told = SimpleNamespace(read_text=lambda name: direct_url and json.dumps(direct_url))
     monkeypatch.setattr(metadata, "distribution", lambda name: told)
     assert this_package() == f"pip install {command}"

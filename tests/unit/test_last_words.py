@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from zwaif_fallback.last_words import APART, LastWords, built_in_text, parse
+from zwaif_fallback.answering.last_words import APART, LastWords, built_in_text, parse
 from zwaif_hooks.messages import Purpose
 
 FORBIDDEN = ("Sorry,", "connection issues", "having trouble", "Error", "something unexpected")

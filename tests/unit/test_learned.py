@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zwaif_hooks.chunks import Chunk, Closers, PrimaryError, UnmarkedEnd
-from zwaif_hooks.clock import SystemClock
-from zwaif_hooks.deadlines import Known
-from zwaif_hooks.learned import (
+from zwaif_hooks.background.clock import SystemClock
+from zwaif_hooks.failover.deadlines import Known
+from zwaif_hooks.failover.learned_deadlines import (
     COLD_AFTER,
     ENOUGH,
     FEWEST_PIECES,
@@ -26,7 +25,8 @@ from zwaif_hooks.learned import (
     FirstTokenHistory,
     PauseHistory,
 )
-from zwaif_hooks.reading import Reading
+from zwaif_hooks.failover.reader import Reading
+from zwaif_hooks.failover.stream import Chunk, Closers, PrimaryError, UnmarkedEnd
 
 SETTING = 15.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zwaif_hooks.length import CHARS_A_TOKEN, LEAST_CHARS, MORE_CHARS, UNKNOWN_CHARS, is_to_end, longest
+from zwaif_hooks.reply.endless import CHARS_A_TOKEN, LEAST_CHARS, MORE_CHARS, UNKNOWN_CHARS, is_to_end, longest
 
 
 def test_the_limit_is_generous_with_what_was_asked_for() -> None:

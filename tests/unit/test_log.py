@@ -14,7 +14,8 @@ from types import ModuleType
 import platformdirs
 import pytest
 
-from zwaif_hooks.host import log, tree
+from zwaif_hooks import log
+from zwaif_hooks.host import tree
 
 
 @pytest.fixture(autouse=True)
@@ -154,7 +155,7 @@ REPORTING = """
 import sys
 import platformdirs
 platformdirs.user_log_dir = lambda *_, **__: sys.argv[1]
-from zwaif_hooks.host import log
+from zwaif_hooks import log
 log.LARGEST_FILE = 30_000
 for number in range(200):
     log.report(f"{sys.argv[2]} line {number}.", RuntimeError("x" * 60))
@@ -225,7 +226,7 @@ def test_a_host_whose_logging_prints_shows_each_line_once():
     """As Z-Waif v1.14-R4 does."""
     code = (
         "import logging, sys; logging.basicConfig(level=logging.INFO, stream=sys.stdout); "
-        "from zwaif_hooks.host import log; log.say('hello')"
+        "from zwaif_hooks import log; log.say('hello')"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True).stdout
     assert shown == "[API] hello\n"

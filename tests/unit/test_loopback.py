@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from zwaif_hooks import listeners, loopback
-from zwaif_hooks.primary import listens
+from zwaif_hooks.failover.breaker import listens
+from zwaif_hooks.network import listening_ports, loopback
 
 PATIENT = 20.0
 """Seconds that nothing here may take."""
@@ -161,10 +161,10 @@ def row6(address: str, port: int) -> bytes:
 
 def test_the_rows_of_a_table_are_read() -> None:
     table = packed(2, row4("127.0.0.1", 5000), row4("0.0.0.0", 11434), row4("127.0.0.1", 1))
-    assert listeners.read_table(table, socket.AF_INET) == {("127.0.0.1", 5000), ("0.0.0.0", 11434)}
+    assert listening_ports.read_table(table, socket.AF_INET) == {("127.0.0.1", 5000), ("0.0.0.0", 11434)}
     table = packed(2, row6("::1", 5000), row6("::", 1234))
-    assert listeners.read_table(table, socket.AF_INET6) == {("::1", 5000), ("::", 1234)}
-    assert listeners.read_table(packed(0), socket.AF_INET6) == set()
+    assert listening_ports.read_table(table, socket.AF_INET6) == {("::1", 5000), ("::", 1234)}
+    assert listening_ports.read_table(packed(0), socket.AF_INET6) == set()
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::1", "::"])
@@ -180,6 +180,6 @@ def test_a_listener_is_seen_and_a_dead_port_is_not(address: str) -> None:
     server.listen()
     port = server.getsockname()[1]
     near = "::1" if family == socket.AF_INET6 else "127.0.0.1"
-    assert listeners.somebody_listens(near, port)
+    assert listening_ports.somebody_listens(near, port)
     server.close()
-    assert listeners.somebody_listens(near, port) == (sys.platform != "win32")
+    assert listening_ports.somebody_listens(near, port) == (sys.platform != "win32")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from zwaif_fallback.loops import as_words, first_turn, is_said_again
+from zwaif_fallback.reply_quality.loops import as_words, first_turn, is_said_again
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from zwaif_fallback.choosing import ranking as fits
+from zwaif_fallback.choosing.ranking import Abilities, Choice, choose, fit, is_clearly_better
 from zwaif_fallback.hardware import Gpu, Memory
-from zwaif_fallback.models import fit as fits
 from zwaif_fallback.models.facts import GGUF, SAFETENSORS, ModelFacts, Shape
-from zwaif_fallback.models.fit import Abilities, Choice, choose, fit, is_clearly_better
 from zwaif_fallback.models.found import FoundModel
 from zwaif_fallback.models.memory import GGUF_PROGRAM, GGUF_WORKING, TORCH_PROGRAM, Plan, need, planned_window
 
@@ -186,6 +186,6 @@ def test_torch_is_asked_by_its_files(text: str, has: bool, tmp_path: Path, monke
 
 
 def test_this_machine_s_libraries() -> None:
-    assert fits._files_of("zwaif_fallback", "cli.py") and fits._files_of("no_such_package") == []
+    assert fits._files_of("zwaif_fallback", "plugin.py") and fits._files_of("no_such_package") == []
     assert isinstance(fits.abilities(), Abilities)
     assert isinstance(fits.cpu_has_bfloat16(), bool)

@@ -23,13 +23,13 @@ from tests.unit.models_made import (
     write_gguf,
     write_safetensors,
 )
-from zwaif_fallback.models import folder_facts, found, known, places, walk
+from zwaif_fallback.choosing.server_model import served_model, served_name
+from zwaif_fallback.models import facts_cache, folder_facts, found, places, walk
 from zwaif_fallback.models.facts import GGUF, PART, SAFETENSORS, ModelFacts
 from zwaif_fallback.models.found import Findings, FoundModel, find_models
 from zwaif_fallback.models.gguf_facts import read_gguf
 from zwaif_fallback.models.memory import copies_of_state, gguf_cache
 from zwaif_fallback.models.places import Machine, own_folders
-from zwaif_fallback.models.served import served_model, served_name
 
 
 @pytest.fixture
@@ -463,7 +463,7 @@ def test_each_file_is_read_once_for_as_long_as_it_stays_as_it_is(home: Path, mon
         reads.append(path)
         return read_gguf(path)
 
-    monkeypatch.setattr(known, "read_gguf", counted)
+    monkeypatch.setattr(facts_cache, "read_gguf", counted)
     for number in range(5):
         write_gguf(home / "m" / f"{number}.gguf")
     (home / "m" / "damaged.gguf").write_bytes(b"GGUF" + bytes(50))

@@ -12,11 +12,11 @@ import pytest
 from tests.unit.doctoring import situation, z_waif
 from tests.unit.hostile_models import folders, gguf_bombs, gguf_files
 from tests.unit.models_made import write_gguf, write_safetensors
+from zwaif_fallback.choosing.ranking import fit
 from zwaif_fallback.doctor import machine as doctor_machine
 from zwaif_fallback.hardware import Memory
-from zwaif_fallback.models import known
+from zwaif_fallback.models import facts_cache
 from zwaif_fallback.models.facts import ModelFacts
-from zwaif_fallback.models.fit import fit
 from zwaif_fallback.models.found import Findings, find_models
 from zwaif_fallback.models.gguf_facts import read_gguf
 from zwaif_fallback.models.places import Machine
@@ -28,7 +28,7 @@ MOST_SECONDS = 1.5
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    known.forget()
+    facts_cache.forget()
     write_safetensors(tmp_path / "models" / "good")
     write_gguf(tmp_path / "models" / "fine.gguf")
     return tmp_path
@@ -74,7 +74,7 @@ def test_a_folder_that_nobody_chose_breaks_nothing(name: str, files: Mapping[str
 
 
 def test_what_is_wrong_with_it_is_one_line_of_the_doctor_s(tmp_path: Path) -> None:
-    known.forget()
+    facts_cache.forget()
     tree = z_waif(tmp_path, FALLBACK_MODEL_DIR="models")
     write_gguf(tree / "models" / "fine.gguf")
     (tree / "models" / "cat-video.gguf").write_bytes(b"GGUF" + bytes(200))
@@ -90,7 +90,7 @@ def test_a_reader_that_fails_as_nobody_foresaw_costs_its_own_file_only(
     def fail(path: Path) -> None:
         raise ZeroDivisionError("1 // 0")
 
-    monkeypatch.setattr(known, "read_gguf", fail)
+    monkeypatch.setattr(facts_cache, "read_gguf", fail)
     findings, _ = look(home)
     assert [model.name for model in findings.models] == ["good"]
     assert [line.rpartition(": ")[2] for line in findings.skipped] == ["it cannot be understood (ZeroDivisionError)"]
@@ -105,7 +105,7 @@ def test_many_slow_files_take_two_seconds_together_and_the_next_look_goes_on(
         clock[0] += 1.2
         return read_gguf(path)
 
-    monkeypatch.setattr(known, "read_gguf", slow)
+    monkeypatch.setattr(facts_cache, "read_gguf", slow)
     for number in range(5):
         write_gguf(home / "models" / f"a{number}.gguf")
 

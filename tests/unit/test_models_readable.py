@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from zwaif_fallback import catalogue
+from zwaif_fallback.choosing.recommended import QUALITIES
+from zwaif_fallback.models import catalogue
+from zwaif_fallback.models.display import quality, readable
 from zwaif_fallback.models.names import is_hub_name
-from zwaif_fallback.models.readable import quality, readable
-from zwaif_fallback.models.recommended import QUALITIES
 
 OFFERS = [offer for offer in catalogue.OFFERS if offer.name != catalogue.CUSTOM]
 

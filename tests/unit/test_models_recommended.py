@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from zwaif_fallback import catalogue, model_files
+from zwaif_fallback.choosing import model_location
+from zwaif_fallback.choosing.auto import Wishes
+from zwaif_fallback.choosing.ranking import NO_ENGINE, PARTLY, Abilities
+from zwaif_fallback.choosing.recommended import MOST_DOWNLOAD_GB, QUALITIES, Recommendation, recommended
 from zwaif_fallback.hardware import Gpu, Memory
-from zwaif_fallback.models.auto import Wishes
-from zwaif_fallback.models.fit import NO_ENGINE, PARTLY, Abilities
-from zwaif_fallback.models.recommended import MOST_DOWNLOAD_GB, QUALITIES, Recommendation, recommended
+from zwaif_fallback.models import catalogue
 
 GB = 1_000_000_000
 CARD_FOR_ALL = Abilities(torch_cuda=True, gguf_cuda=True, four_bit=True)
@@ -69,7 +70,7 @@ def test_the_best_for_every_kind_of_computer(machine: str) -> None:
 
 
 def test_the_manual_has_those_computers() -> None:
-    text = (Path(catalogue.__file__).parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
+    text = (Path(catalogue.__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
     for machine, (*_, best, _, _, _) in MACHINES.items():
         offer = catalogue.find(best)
         assert offer is not None and f"| {machine} | `{best}` | {offer.download_gb:g} GB |" in text
@@ -137,7 +138,7 @@ def test_one_line_for_the_user() -> None:
 def test_every_offer_can_be_ranked_and_named(offer: catalogue.Offer) -> None:
     assert offer.quality in QUALITIES
     assert catalogue.find(offer.short.upper()) is offer
-    assert model_files.resolve(offer.short) in (offer.name, model_files.resolve(offer.name))
+    assert model_location.resolve(offer.short) in (offer.name, model_location.resolve(offer.name))
     assert not offer.short.isdigit() and offer.short == offer.short.casefold() and len(offer.short) <= 16
 
 

@@ -12,14 +12,15 @@ from tests.unit.models_made import gguf, put_in_ollama
 from tests.unit.test_models_fit import EVERYTHING, memory, model
 from tests.unit.test_models_service import reconsidered
 from tests.unit.test_plugin_service import Desk
-from zwaif_fallback import catalogue, model_files, service
+from zwaif_fallback.answering import service
+from zwaif_fallback.choosing import configured, default_missing, model_location, ranking
+from zwaif_fallback.choosing.auto import Wishes
+from zwaif_fallback.choosing.ranking import Choice, choose
+from zwaif_fallback.choosing.recommended import nothing_here
 from zwaif_fallback.errors import ModelError, ModelNotFound
 from zwaif_fallback.hardware import Memory
-from zwaif_fallback.models import chosen, fit, unchosen
-from zwaif_fallback.models.auto import Wishes
-from zwaif_fallback.models.fit import Choice, choose
+from zwaif_fallback.models import catalogue
 from zwaif_fallback.models.found import FoundModel
-from zwaif_fallback.models.recommended import nothing_here
 
 DEFAULT = catalogue.DEFAULT
 NOT_SET = f"API_FALLBACK_MODEL is not set and {DEFAULT} is not here, so {{}} answers, which was found on this computer."
@@ -32,7 +33,7 @@ class UnchosenDesk(Desk):
         monkeypatch.delenv("API_FALLBACK_MODEL", raising=False)
         self.free, self.looks = memory(64, 24), list[str]()
         super().__init__(tree, monkeypatch, **{"API_FALLBACK_MODEL": "", **values})
-        models = chosen.ChosenModel(
+        models = configured.ChosenModel(
             self.settings.get,
             lambda: tree,
             lambda wishes, free, without: self.best(free, without),
@@ -107,34 +108,34 @@ def test_a_choice_that_is_not_here_is_not_overridden(tmp_path: Path, monkeypatch
 def test_what_an_example_file_said_is_no_choice(
     default_is_here: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk = UnchosenDesk(tmp_path, monkeypatch, API_FALLBACK_MODEL=unchosen.LEFT_BEHIND)
+    desk = UnchosenDesk(tmp_path, monkeypatch, API_FALLBACK_MODEL=default_missing.LEFT_BEHIND)
     if not default_is_here:
         assert desk.reply() == "8B speaks."
-        why = f"API_FALLBACK_MODEL is {unchosen.LEFT_BEHIND}, as in an example file of Z-Waif's, "
+        why = f"API_FALLBACK_MODEL is {default_missing.LEFT_BEHIND}, as in an example file of Z-Waif's, "
         assert sum(line.startswith(why) for line in desk.said) == 1
         return
-    monkeypatch.setattr(model_files, "is_on_this_machine", lambda model: model == DEFAULT)
+    monkeypatch.setattr(model_location, "is_on_this_machine", lambda model: model == DEFAULT)
     assert desk.reply() == f"{DEFAULT.rpartition('/')[2]} speaks." and desk.looks == []
 
 
 def test_a_file_that_an_example_named_and_that_is_there_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk = UnchosenDesk(tmp_path, monkeypatch, API_FALLBACK_MODEL=unchosen.LEFT_BEHIND)
-    (tmp_path / unchosen.LEFT_BEHIND).write_bytes(gguf())
-    assert desk.reply() == f"{Path(unchosen.LEFT_BEHIND).name} speaks." and desk.looks == []
+    desk = UnchosenDesk(tmp_path, monkeypatch, API_FALLBACK_MODEL=default_missing.LEFT_BEHIND)
+    (tmp_path / default_missing.LEFT_BEHIND).write_bytes(gguf())
+    assert desk.reply() == f"{Path(default_missing.LEFT_BEHIND).name} speaks." and desk.looks == []
 
 
 def test_the_commands_see_an_example_s_value_as_the_plugin_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not unchosen.is_chosen({"API_FALLBACK_MODEL": unchosen.LEFT_BEHIND})
-    monkeypatch.setattr(unchosen, "choose_here", lambda wishes: None)
-    monkeypatch.setattr(model_files, "is_on_this_machine", lambda model: False)
+    assert not default_missing.is_chosen({"API_FALLBACK_MODEL": default_missing.LEFT_BEHIND})
+    monkeypatch.setattr(default_missing, "choose_here", lambda wishes: None)
+    monkeypatch.setattr(model_location, "is_on_this_machine", lambda model: False)
     with pytest.raises(ModelNotFound, match="There is no model at "):
-        unchosen.answering(unchosen.LEFT_BEHIND, False, Wishes(tmp_path, ""))
-    monkeypatch.setattr(model_files, "is_on_this_machine", lambda model: model == DEFAULT)
-    assert unchosen.answering(unchosen.LEFT_BEHIND, False, Wishes(tmp_path, "")).model == DEFAULT
+        default_missing.answering(default_missing.LEFT_BEHIND, False, Wishes(tmp_path, ""))
+    monkeypatch.setattr(model_location, "is_on_this_machine", lambda model: model == DEFAULT)
+    assert default_missing.answering(default_missing.LEFT_BEHIND, False, Wishes(tmp_path, "")).model == DEFAULT
 
 
 def test_a_choice_in_the_environment_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,8 +230,8 @@ def test_a_start_names_a_model_that_needs_one_more_package(
     put_in_ollama(tmp_path / "store", "registry.ollama.ai/library/llama3.2/3b")
     monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
     monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / "store"))
-    monkeypatch.setattr(fit, "abilities", lambda: fit.Abilities(gguf=False))
-    monkeypatch.setattr("zwaif_fallback.models.instead.choose_here", lambda wishes: None)
+    monkeypatch.setattr(ranking, "abilities", lambda: ranking.Abilities(gguf=False))
+    monkeypatch.setattr("zwaif_fallback.choosing.alternatives.choose_here", lambda wishes: None)
     desk.models.clear()
     desk.opened()
     assert desk.said[1].startswith("On this computer already: ") and "pip install" in desk.said[1]
@@ -261,20 +262,25 @@ def test_taking_the_choice_back_in_env_gives_way_to_what_is_here(desk: UnchosenD
 
 @pytest.mark.parametrize(
     ("values", "is_set"),
-    [({}, False), ({unchosen.MODEL: ""}, False), ({unchosen.MODEL: " "}, False), ({unchosen.MODEL: DEFAULT}, True)],
+    [
+        ({}, False),
+        ({default_missing.MODEL: ""}, False),
+        ({default_missing.MODEL: " "}, False),
+        ({default_missing.MODEL: DEFAULT}, True),
+    ],
 )
 def test_an_empty_value_is_no_choice(values: dict[str, str], is_set: bool) -> None:
-    assert unchosen.is_chosen(values) is is_set
+    assert default_missing.is_chosen(values) is is_set
 
 
 def test_who_answers_for_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = FoundModel("3B", "Model folder", "3B", tmp_path / "3B", model("3B", 3).facts)
     choice = choose([found], memory(64), can=EVERYTHING)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "no cache"))
-    monkeypatch.setattr(unchosen, "choose_here", lambda wishes: choice)
+    monkeypatch.setattr(default_missing, "choose_here", lambda wishes: choice)
     wishes = Wishes(tmp_path)
-    assert unchosen.answering(DEFAULT, True, wishes) == unchosen.Answering(DEFAULT, "")
-    there = unchosen.answering(DEFAULT, False, wishes)
+    assert default_missing.answering(DEFAULT, True, wishes) == default_missing.Answering(DEFAULT, "")
+    there = default_missing.answering(DEFAULT, False, wishes)
     assert (there.model, there.title) == (str(tmp_path / "3B"), "3B") and there.notice.startswith(NOT_SET.format("3B"))
     choice = None
-    assert unchosen.answering(DEFAULT, False, wishes) == unchosen.Answering(DEFAULT, "")
+    assert default_missing.answering(DEFAULT, False, wishes) == default_missing.Answering(DEFAULT, "")

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from zwaif_fallback import catalogue
-from zwaif_fallback.catalogue import Offer
-from zwaif_fallback.engines.base import LoadedModel
-from zwaif_fallback.moods import Mood, hotter, is_small, mood_of, sampling_for
+from zwaif_fallback.engine_types import LoadedModel
+from zwaif_fallback.local.sampling_params import Mood, hotter, is_small, mood_of, sampling_for
+from zwaif_fallback.models import catalogue
+from zwaif_fallback.models.catalogue import Offer
 from zwaif_hooks.messages import ModelInfo, Sampling
 
 STANDARD = Sampling(temperature=1.17, min_p=0.03, top_k=72, repetition_penalty=1.1, repetition_range=1920, seed=4)

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from zwaif_fallback import cli
+from zwaif_fallback.cli import main
 from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.standin import copy_tree
-from zwaif_hooks.host import envfile
+from zwaif_hooks.failover.breaker import PrimaryBook
+from zwaif_hooks.host import env_file
 from zwaif_hooks.host.settings import Setting, SettingsStore, Value
-from zwaif_hooks.primary import PrimaryBook
-from zwaif_hooks.records import TurnLog
+from zwaif_hooks.turn_log import TurnLog
 
 MANUAL = Path(__file__).parents[2] / "docs" / "settings.md"
 
@@ -51,7 +51,7 @@ def test_env_and_live_names(setting: Setting, tree: Path) -> None:
     assert getattr(module, setting.name) == setting.default
     value = another(setting)
     store.set(setting.name, value)
-    assert envfile.read(tree / ".env")[setting.name] == setting.text(value)
+    assert env_file.read(tree / ".env")[setting.name] == setting.text(value)
     assert getattr(module, setting.name) == value
     assert not setting.live_name or getattr(module, setting.live_name) == value
     assert SettingsStore(SETTINGS, tree / ".env", {}, say=pytest.fail).get(setting.name) == value
@@ -68,10 +68,10 @@ def test_the_command_line(tree: Path, capsys: pytest.CaptureFixture[str]) -> Non
     for setting in SETTINGS:
         if setting.name != "API_FALLBACK_MODEL":  # it must be a model, which has a test of its own
             assert (
-                cli.main(["settings", "set", setting.name, setting.text(another(setting)), "--zwaif", str(tree)]) == 0
+                main.main(["settings", "set", setting.name, setting.text(another(setting)), "--zwaif", str(tree)]) == 0
             )
     capsys.readouterr()
-    assert cli.main(["settings", "show", "--json", "--zwaif", str(tree)]) == 0
+    assert main.main(["settings", "show", "--json", "--zwaif", str(tree)]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in rows] == [setting.name for setting in SETTINGS]
     for row, setting in zip(rows, SETTINGS, strict=True):

@@ -10,8 +10,8 @@ import pytest
 import requests
 from urllib3 import HTTPResponse
 
-from zwaif_hooks.chunks import Chunk, Closers, PrimaryError
-from zwaif_hooks.guards import sse, unpacking
+from zwaif_hooks.failover.stream import Chunk, Closers, PrimaryError
+from zwaif_hooks.guards import decompress, sse
 from zwaif_hooks.guards.openai_client import parts_of, read_reply
 
 EVENT = b'data: {"choices": [{"delta": {"content": "Hello"}}]}\n\ndata: [DONE]\n\n'
@@ -50,7 +50,7 @@ def test_what_unpacks_to_more_than_a_reply_can_hold_is_given_up_in_small_pieces(
     seen = 0
     with pytest.raises(PrimaryError, match="64 MB"):
         for part in parts_of(answer(bomb, "gzip")):
-            assert len(part) <= unpacking.AT_ONCE
+            assert len(part) <= decompress.AT_ONCE
             seen += len(part)
     assert seen <= 64 << 20
 

@@ -12,7 +12,8 @@ from types import ModuleType
 
 import pytest
 
-from zwaif_hooks.host import cardfile, log
+from zwaif_hooks import log
+from zwaif_hooks.host import card_file
 from zwaif_hooks.host.persona import read_persona, recent_replies
 from zwaif_hooks.messages import Persona
 
@@ -312,4 +313,4 @@ def test_a_damaged_or_hostile_card_is_one_line_and_no_card(stock, name, content,
 def test_a_very_long_card_is_taken_to_its_limit(stock, monkeypatch):
     monkeypatch.setenv("CHAR_NAME", "Mika")
     put(stock, "Mika.json", json.dumps({"description": "word " * 200_000}).encode())
-    assert len(read_persona({}, stock).character_card) <= cardfile.MOST_TEXT
+    assert len(read_persona({}, stock).character_card) <= card_file.MOST_TEXT

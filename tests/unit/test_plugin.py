@@ -12,16 +12,18 @@ from typing import Any
 
 import pytest
 
-from zwaif_fallback import plugin, supervisor
-from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel, LoadOptions
+from zwaif_fallback import plugin
+from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions
+from zwaif_fallback.local import model as supervisor
 from zwaif_fallback.settings import SETTINGS
-from zwaif_hooks import words
-from zwaif_hooks.host import Host, log
+from zwaif_hooks import log
+from zwaif_hooks.failover import failure_messages
+from zwaif_hooks.failover.breaker import PrimaryBook
+from zwaif_hooks.failover.rescue import MEANWHILE
+from zwaif_hooks.handle import Host
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.messages import AnswerRecord, ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
-from zwaif_hooks.primary import PrimaryBook
-from zwaif_hooks.rescue import MEANWHILE
 from zwaif_hooks.specs import hookimpl
 
 HELLO = ChatRequest("oobabooga", (Message("user", "Hello"),))
@@ -146,7 +148,11 @@ def test_an_outage_is_told_with_what_only_the_user_can_do(
     stage = Stage(tmp_path)
     failure = PrimaryFailure(kind, "a cause", status=status)
     stage.manager.hook.primary_failed(primary="127.0.0.1:5000", failure=failure)
-    (line,) = (line for line in said if line.startswith(f"127.0.0.1:5000 {words.what(failure)}: replies come from the"))
+    (line,) = (
+        line
+        for line in said
+        if line.startswith(f"127.0.0.1:5000 {failure_messages.what(failure)}: replies come from the")
+    )
     assert remedy in line
     assert "a cause" not in line
     assert f"127.0.0.1:5000: {kind.value} after 0.0 s: a cause" in log.log_path().read_text(encoding="utf-8")

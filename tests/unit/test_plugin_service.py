@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
-from zwaif_fallback import catalogue, prompts, service
-from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel, LoadOptions
+from zwaif_fallback.answering import service
+from zwaif_fallback.answering.service import TRY_AGAIN_SECONDS, FallbackService
+from zwaif_fallback.downloads.transfer import Progress, Report
+from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions
 from zwaif_fallback.errors import FallbackError, ModelError, ModelNotFound, ModelTooBig
-from zwaif_fallback.service import TRY_AGAIN_SECONDS, FallbackService
+from zwaif_fallback.models import catalogue
+from zwaif_fallback.prompt import formats
 from zwaif_fallback.settings import SETTINGS
-from zwaif_fallback.transfer import Progress, Report
-from zwaif_hooks.host import log
+from zwaif_hooks import log
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.messages import ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
 
@@ -99,7 +101,7 @@ class Desk:
         self.settings = SettingsStore(SETTINGS, env_path=tree / ".env", environ={})
         self.local, self.said, self.time = Local(), list[str](), 0.0
         self.service = FallbackService(
-            self.settings, self.local, Server, self.said.append, prompts.render, tree, lambda: self.time, self.fetch
+            self.settings, self.local, Server, self.said.append, formats.render, tree, lambda: self.time, self.fetch
         )
         self.tree, self.fetched = tree, list[str]()
         self.settings.subscribe(self.service.setting_changed)
@@ -256,7 +258,9 @@ def test_a_path_left_by_an_older_release_gives_way_to_the_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk = Desk(tmp_path, monkeypatch, API_FALLBACK_MODEL="models/old-r4.gguf")
-    monkeypatch.setattr("zwaif_fallback.model_files.is_on_this_machine", lambda model: model == catalogue.DEFAULT)
+    monkeypatch.setattr(
+        "zwaif_fallback.choosing.model_location.is_on_this_machine", lambda model: model == catalogue.DEFAULT
+    )
     assert desk.reply() == "TinyLlama-1.1B-Chat-v1.0 speaks."
 
 
@@ -350,8 +354,8 @@ def warm(desk: Desk, monkeypatch: pytest.MonkeyPatch, place: str = "cpu", why_no
     def placed(options: LoadOptions, primary_is_here: bool) -> tuple[LoadOptions | None, str]:
         return (replace(options, device=place) if place else None), why_not
 
-    monkeypatch.setattr(service.warmup, "placed", placed)
-    monkeypatch.setattr(service.warmup, "is_short_of_memory", lambda: False)
+    monkeypatch.setattr(service.keep_warm, "placed", placed)
+    monkeypatch.setattr(service.keep_warm, "is_short_of_memory", lambda: False)
 
 
 @pytest.mark.parametrize("preload", ["auto", "start", "never"])
@@ -384,7 +388,7 @@ def test_a_warm_model_makes_room_when_memory_gets_short(desk: Desk, monkeypatch:
     warm(desk, monkeypatch)
     desk.service.primary_answered(lambda: HELLO, "All is well.")
     assert desk.service.has_read_ahead(20) and desk.local.loaded
-    monkeypatch.setattr(service.warmup, "is_short_of_memory", lambda: True)
+    monkeypatch.setattr(service.keep_warm, "is_short_of_memory", lambda: True)
     desk.service.primary_answered(lambda: HELLO, "All is well.")
     assert desk.service.has_read_ahead(20) and desk.local.loaded is None
     assert any("Memory is short" in line for line in desk.said)
@@ -393,15 +397,15 @@ def test_a_warm_model_makes_room_when_memory_gets_short(desk: Desk, monkeypatch:
 def test_a_model_the_user_loaded_is_not_unloaded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.reply()
     warm(desk, monkeypatch)
-    monkeypatch.setattr(service.warmup, "is_short_of_memory", lambda: True)
+    monkeypatch.setattr(service.keep_warm, "is_short_of_memory", lambda: True)
     desk.service.primary_answered(lambda: HELLO, "All is well.")
     assert desk.service.has_read_ahead(20) and desk.local.loaded
 
 
 def late(desk: Desk, monkeypatch: pytest.MonkeyPatch, device: str = "auto", idle: bool = True) -> None:
     """The primary is; with room at ``device``, and processors as told."""
-    monkeypatch.setattr(service.warmup, "placed", lambda options, here: (replace(options, device=device), ""))
-    monkeypatch.setattr(service.warmup, "processors_are_idle", lambda: idle)
+    monkeypatch.setattr(service.keep_warm, "placed", lambda options, here: (replace(options, device=device), ""))
+    monkeypatch.setattr(service.keep_warm, "processors_are_idle", lambda: idle)
     desk.service.primary_late(HELLO.primary, lambda: HELLO, "")
     assert desk.service.has_read_ahead(20)
 

@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.prefix.shapes import SHAPES, Shape, Talk, lmstudio, ollama, oobabooga, r4
-from zwaif_fallback import conversation, prompts
-from zwaif_fallback.history import History
-from zwaif_fallback.notes import part
-from zwaif_fallback.words import BREAK
+from zwaif_fallback.prompt import fit, formats
+from zwaif_fallback.prompt.literal_text import BREAK
+from zwaif_fallback.prompt.stable_prefix import History
+from zwaif_fallback.prompt.volatile import part
 from zwaif_hooks.messages import ChatRequest, Message, ModelInfo, Purpose
 
 ZEPHYR = ModelInfo("tiny", "tinyllama", 4096, "", "<s>", "</s>")
@@ -26,9 +26,9 @@ def count(texts: Sequence[str]) -> list[int]:
 
 
 def prompt_of(request: ChatRequest, model: ModelInfo, history: History | None = None) -> str:
-    fitted = conversation.fit(request, model, count, history=history)
-    assert conversation.roles_are_legal(fitted.messages)
-    return prompts.render(fitted.messages, model)
+    fitted = fit.fit(request, model, count, history=history)
+    assert fit.roles_are_legal(fitted.messages)
+    return formats.render(fitted.messages, model)
 
 
 def common(one: str, other: str) -> int:
@@ -131,7 +131,7 @@ def test_a_new_summary_is_a_note_until_the_beginning_is_read_anew() -> None:
     talk.answered()
     prompt = prompt_of(ollama(talk), ZEPHYR, history)
     assert talk.summary() != old and prompt.index(old) < common(before, prompt) < prompt.index(talk.summary())
-    conversation.ahead(ollama(talk), talk.reply(), ZEPHYR, count, history)
+    fit.ahead(ollama(talk), talk.reply(), ZEPHYR, count, history)
     talk.answered()
     after = prompt_of(ollama(talk), ZEPHYR, history)
     assert old not in after and after.index(talk.summary()) < after.index(talk.log[-5][0])
@@ -140,7 +140,7 @@ def test_a_new_summary_is_a_note_until_the_beginning_is_read_anew() -> None:
 def test_turns_the_host_no_longer_sends_stay_for_half_a_window_and_then_go_at_once() -> None:
     history, talk, begins = History(), Talk(limit=40).grown_to(40), list[str]()
     for _ in range(45):
-        fitted = conversation.fit(lmstudio(talk), replace(ZEPHYR, context_window=50_000), count, history=history)
+        fitted = fit.fit(lmstudio(talk), replace(ZEPHYR, context_window=50_000), count, history=history)
         begins.append(fitted.messages[1].content)
         talk.answered()
     assert len(set(begins)) == 3
@@ -182,8 +182,8 @@ def test_single_questions_neither_use_nor_change_what_is_remembered() -> None:
 def test_what_is_read_ahead_is_how_the_next_prompt_begins(shape: Shape) -> None:
     history, talk = History(), Talk(limit=12).grown_to(14)
     for _ in range(12):
-        messages = conversation.ahead(shape(talk), talk.reply(), ZEPHYR, count, history)
-        read = prompts.up_to_newest(messages, lambda m: prompts.render(m, ZEPHYR))
+        messages = fit.ahead(shape(talk), talk.reply(), ZEPHYR, count, history)
+        read = formats.up_to_newest(messages, lambda m: formats.render(m, ZEPHYR))
         talk.answered()
         prompt = prompt_of(shape(talk), ZEPHYR, history)
         assert prompt.startswith(read)

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from zwaif_hooks import loopback
-from zwaif_hooks import primary as module
-from zwaif_hooks.chunks import Chunk, Closers, PrimaryError
+from zwaif_hooks.failover import breaker as module
+from zwaif_hooks.failover.breaker import HARD, Primary, PrimaryBook, listens
+from zwaif_hooks.failover.stream import Chunk, Closers, PrimaryError
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
-from zwaif_hooks.primary import HARD, Primary, PrimaryBook, listens
+from zwaif_hooks.network import loopback
 
 SOFT = sorted(set(FailureKind) - HARD - {FailureKind.OPEN})
 WAIT = 10.0

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from zwaif_fallback import prompts
 from zwaif_fallback.errors import ModelError
+from zwaif_fallback.prompt import formats
 from zwaif_hooks.messages import Message, ModelInfo
 
 SYSTEM = Message("system", "You are Mia.")
@@ -70,7 +70,7 @@ def as_dicts(messages: list[Message]) -> list[dict[str, str]]:
 def test_a_template_renders_as_in_transformers(name: str) -> None:
     talk = [HELLO, REPLY, AGAIN] if name == "alternating" else TALK
     theirs = tokenizer(TEMPLATES[name]).apply_chat_template(as_dicts(talk), tokenize=False, add_generation_prompt=True)
-    assert prompts.render(talk, model(template=TEMPLATES[name])) == theirs
+    assert formats.render(talk, model(template=TEMPLATES[name])) == theirs
 
 
 @pytest.mark.parametrize("name", ["zephyr", "alternating", "chatml"])
@@ -80,28 +80,28 @@ def test_a_begun_turn_is_continued_as_in_transformers(name: str, partial: str) -
     theirs = tokenizer(TEMPLATES[name]).apply_chat_template(
         as_dicts([*talk, Message("assistant", partial)]), tokenize=False, continue_final_message=True
     )
-    assert prompts.render(talk, model(template=TEMPLATES[name]), partial) == theirs
+    assert formats.render(talk, model(template=TEMPLATES[name]), partial) == theirs
 
 
 @pytest.mark.parametrize("partial", ["s", "</s>", " lead", "trail ", "\n\n", "<|im_end|>", "Hello {you}!", "{{ 1 }}"])
 @pytest.mark.parametrize("name", ["zephyr", "alternating", "chatml"])
 def test_the_prompt_always_ends_with_the_begun_turn(name: str, partial: str) -> None:
-    prompt = prompts.render([HELLO], model(template=TEMPLATES[name]), partial)
+    prompt = formats.render([HELLO], model(template=TEMPLATES[name]), partial)
     assert prompt.endswith(partial)
     assert "zwaif" not in prompt
 
 
 def test_a_template_without_system_role_gets_it_in_the_first_user_turn() -> None:
     alternating = model(template=ALTERNATING)
-    assert not prompts.has_system_role(alternating)
-    assert prompts.render(TALK, alternating).startswith("<s>[INST] You are Mia.\n\nHello {you}! [/INST]Hi.</s>[INST] ")
+    assert not formats.has_system_role(alternating)
+    assert formats.render(TALK, alternating).startswith("<s>[INST] You are Mia.\n\nHello {you}! [/INST]Hi.</s>[INST] ")
 
 
 def test_a_template_that_drops_the_system_message_silently_is_noticed() -> None:
     silent = model(
         template="{% for m in messages %}{% if m['role'] != 'system' %}{{ m['content'] }}|{% endif %}{% endfor %}"
     )
-    assert prompts.render(TALK, silent).startswith("You are Mia.\n\nHello {you}!|")
+    assert formats.render(TALK, silent).startswith("You are Mia.\n\nHello {you}!|")
 
 
 @pytest.mark.parametrize(
@@ -110,31 +110,31 @@ def test_a_template_that_drops_the_system_message_silently_is_noticed() -> None:
 )
 def test_a_template_that_cannot_be_used_is_a_model_error(template: str) -> None:
     with pytest.raises(ModelError, match=r"test/model"):
-        prompts.render([HELLO], model(template=template))
+        formats.render([HELLO], model(template=template))
 
 
 def test_tinyllama_format() -> None:
-    assert prompts.render(TALK, model("tinyllama")) == (
+    assert formats.render(TALK, model("tinyllama")) == (
         "<|system|>\nYou are Mia.</s>\n<|user|>\nHello {you}!</s>\n<|assistant|>\nHi.</s>\n"
         "<|user|>\nHow are you? 你好 🙂</s>\n<|assistant|>\n"
     )
 
 
 def test_phi_format() -> None:
-    assert prompts.render(TALK, model("phi")) == (
+    assert formats.render(TALK, model("phi")) == (
         "System: You are Mia.\nHuman: Hello {you}!\nAssistant: Hi.\nHuman: How are you? 你好 🙂\nAssistant:"
     )
-    assert prompts.render([HELLO], model("phi"), "Well").endswith("\nAssistant: Well")
+    assert formats.render([HELLO], model("phi"), "Well").endswith("\nAssistant: Well")
 
 
 def test_mistral_format() -> None:
-    assert prompts.render(TALK, model("mistral")) == (
+    assert formats.render(TALK, model("mistral")) == (
         "<s>[INST] You are Mia.\n\nHello {you}! [/INST] Hi.</s>[INST] How are you? 你好 🙂 [/INST]"
     )
 
 
 def test_neural_chat_format() -> None:
-    assert prompts.render(TALK, model("neural-chat", bos="")) == (
+    assert formats.render(TALK, model("neural-chat", bos="")) == (
         "### System:\nYou are Mia.\n### User:\nHello {you}!\n### Assistant:\nHi.\n"
         "### User:\nHow are you? 你好 🙂\n### Assistant:\n"
     )
@@ -153,33 +153,33 @@ def test_a_model_without_a_usable_template_tells_its_format_by_its_tokens(token:
     damaged = "{% for m in messages %}{{ m.content }"
     for family, template in (("", ""), ("mistral", ""), ("", damaged)):
         found = ModelInfo("test/model", family, 4096, template, "<s>", "</s>", ("<s>", token))
-        prompt = prompts.by_family(TALK, found)
+        prompt = formats.by_family(TALK, found)
         assert prompt.startswith(begins)
         assert prompt.endswith(ends)
 
 
 def test_an_unknown_family_gets_a_plain_format() -> None:
-    prompt = prompts.render(TALK, model("never-heard-of"))
+    prompt = formats.render(TALK, model("never-heard-of"))
     assert prompt.startswith("You are Mia.\n\nUser: Hello {you}!\nAssistant: Hi.\n")
     assert prompt.endswith("Assistant:")
 
 
-@pytest.mark.parametrize("family", prompts.FORMATS)
+@pytest.mark.parametrize("family", formats.FORMATS)
 def test_each_family_stops_before_it_speaks_for_the_user(family: str) -> None:
-    shape = prompts.format_of(model(family))
-    next_turn = prompts.render([HELLO, REPLY, AGAIN], model(family)).split("Hi.")[1]
-    assert any(stop in next_turn for stop in prompts.stop_strings(model(family)))
+    shape = formats.format_of(model(family))
+    next_turn = formats.render([HELLO, REPLY, AGAIN], model(family)).split("Hi.")[1]
+    assert any(stop in next_turn for stop in formats.stop_strings(model(family)))
     assert shape.assistant.startswith(shape.start)
 
 
 def test_stop_strings_of_a_template() -> None:
-    assert prompts.stop_strings(model(template=CHATML, eos="<|endoftext|>")) == (
+    assert formats.stop_strings(model(template=CHATML, eos="<|endoftext|>")) == (
         "<|im_start|>",
         "<|im_end|>",
         "<|endoftext|>",
     )
-    assert "</s>" in prompts.stop_strings(model("tinyllama"))
-    assert "" not in prompts.stop_strings(model("phi", eos=""))
+    assert "</s>" in formats.stop_strings(model("tinyllama"))
+    assert "" not in formats.stop_strings(model("phi", eos=""))
 
 
 LISTED = "{% for m in messages %}{{ m['content'] }}|{% endfor %}"
@@ -197,4 +197,4 @@ HARMONY = LISTED + "{% if add_generation_prompt %}{{ '<|start|>assistant' }}{% e
     ],
 )
 def test_no_reasoning_model_is_asked_to_think(template: str, end: str) -> None:
-    assert prompts.render([HELLO], ModelInfo("m", chat_template=template)) == f"{HELLO.content}|{end}"
+    assert formats.render([HELLO], ModelInfo("m", chat_template=template)) == f"{HELLO.content}|{end}"

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from zwaif_hooks.chunks import Chunk, Closers, PrimaryError
-from zwaif_hooks.clock import SystemClock
-from zwaif_hooks.deadlines import Known
+from zwaif_hooks.background.clock import SystemClock
+from zwaif_hooks.failover.deadlines import Known
+from zwaif_hooks.failover.pump import Pump
+from zwaif_hooks.failover.silence import FINISHED_SECONDS
+from zwaif_hooks.failover.stream import Chunk, Closers, PrimaryError
 from zwaif_hooks.messages import FailureKind
-from zwaif_hooks.pump import Pump
-from zwaif_hooks.silence import FINISHED_SECONDS
 
 WAIT = 10.0
 PATIENT = Known(WAIT, WAIT)

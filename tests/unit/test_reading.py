@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from zwaif_hooks.chunks import Chunk, Closers, PrimaryError
-from zwaif_hooks.clock import SystemClock
-from zwaif_hooks.deadlines import Known
-from zwaif_hooks.errands import errands
+from zwaif_hooks.background.clock import SystemClock
+from zwaif_hooks.background.deferred import errands
+from zwaif_hooks.failover.deadlines import Known
+from zwaif_hooks.failover.reader import Reading
+from zwaif_hooks.failover.silence import FINISHED_SECONDS
+from zwaif_hooks.failover.stream import Chunk, Closers, PrimaryError
 from zwaif_hooks.messages import FailureKind
-from zwaif_hooks.reading import Reading
-from zwaif_hooks.silence import FINISHED_SECONDS
 
 WAIT = 10.0
 FIRST, STALL = 15.0, 10.0

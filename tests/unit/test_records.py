@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from zwaif_hooks import records
-from zwaif_hooks.records import BY_PRIMARY, TurnLog, TurnRecord, read, summary
+from zwaif_hooks import turn_log
+from zwaif_hooks.turn_log import BY_PRIMARY, TurnLog, TurnRecord, read, summary
 
 
 def record(at: float = 1000.0, by: str = BY_PRIMARY) -> TurnRecord:
@@ -69,7 +69,7 @@ def test_records_of_another_version_are_read_as_far_as_they_are_known(tmp_path: 
 
 
 def test_a_large_file_is_begun_anew_and_the_old_one_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "LARGEST_FILE", 10)
+    monkeypatch.setattr(turn_log, "LARGEST_FILE", 10)
     path = tmp_path / "turns.jsonl"
     for at in (1.0, 2.0):
         log = TurnLog(path)
@@ -98,7 +98,7 @@ def test_the_summary_counts_the_last_hour() -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
 def test_only_their_owner_may_read_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "LARGEST_FILE", 10)
+    monkeypatch.setattr(turn_log, "LARGEST_FILE", 10)
     log = TurnLog(tmp_path / "turns.jsonl")
     for at in (1.0, 2.0):
         log.add(record(at))

@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 import pytest
 
-from zwaif_hooks import primary as module
-from zwaif_hooks.chunks import Chunk, PrimaryError
-from zwaif_hooks.deadlines import Limits
+from zwaif_hooks.failover import breaker as module
+from zwaif_hooks.failover.breaker import Primary
+from zwaif_hooks.failover.deadlines import Limits
+from zwaif_hooks.failover.stream import Chunk, PrimaryError
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
-from zwaif_hooks.primary import Primary
 
 REFUSED = PrimaryFailure(FailureKind.REFUSED, "refused")
 

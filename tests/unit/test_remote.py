@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from zwaif_fallback.engines.remote import Deadlines, RemoteChat, base_url
+from zwaif_fallback.answering.second_server import Deadlines, RemoteChat, base_url
 from zwaif_fallback.errors import EngineError
 from zwaif_hooks.messages import Message, Sampling
 

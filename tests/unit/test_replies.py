@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zwaif_fallback import replies
 from zwaif_fallback.languages import LANGUAGES
-from zwaif_fallback.replies import (
+from zwaif_fallback.reply_quality import filter
+from zwaif_fallback.reply_quality.filter import (
     ASSISTANT,
     ECHO,
     LOOP,
@@ -76,8 +76,8 @@ def test_a_sentence_that_is_far_too_long_is_not_begun() -> None:
 
 def test_a_first_sentence_without_an_end() -> None:
     text = " ".join(f"word{n}" + "," * (n % 9 == 0) for n in range(500))
-    assert through(text, tries_left=1)[1].fault == replies.ENDLESS
-    assert said(text).endswith("…") and len(said(text).split()) <= replies.LONGEST_SENTENCE + 1
+    assert through(text, tries_left=1)[1].fault == filter.ENDLESS
+    assert said(text).endswith("…") and len(said(text).split()) <= filter.LONGEST_SENTENCE + 1
 
 
 @pytest.mark.parametrize(
@@ -236,13 +236,13 @@ def test_a_summary_is_cut_for_loops_alone() -> None:
 @pytest.mark.parametrize(
     ("replies_before", "question", "words"),
     [
-        ([], "Hi", replies.UNKNOWN_WORDS),
-        (["Oh, welcome back! *smiles*"], "Hi", replies.FIRST_WORDS),
-        (["Yes.", "No."], "Hi", replies.LEAST_WORDS),
+        ([], "Hi", filter.UNKNOWN_WORDS),
+        (["Oh, welcome back! *smiles*"], "Hi", filter.FIRST_WORDS),
+        (["Yes.", "No."], "Hi", filter.LEAST_WORDS),
         (["word " * 30] * 3, "Hi", 30),
-        (["Yes.", "No."], "Tell me a story!", replies.LONG_WORDS),
-        (["Yes.", "No."], "Erzähl mir eine Geschichte!", replies.LONG_WORDS),
-        (["Yes.", "No."], "物語を聞かせて", replies.LONG_WORDS),
+        (["Yes.", "No."], "Tell me a story!", filter.LONG_WORDS),
+        (["Yes.", "No."], "Erzähl mir eine Geschichte!", filter.LONG_WORDS),
+        (["Yes.", "No."], "物語を聞かせて", filter.LONG_WORDS),
     ],
 )
 def test_how_long_a_reply_is_wanted(replies_before: list[str], question: str, words: int) -> None:

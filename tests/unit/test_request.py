@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from zwaif_hooks.clock import SystemClock
+from zwaif_hooks.background.clock import SystemClock
 from zwaif_hooks.guards import r4_pictures
 from zwaif_hooks.guards.request import completed, newest_picture, plain_messages, purpose_of_caller
 from zwaif_hooks.messages import ChatRequest, Message, Picture, Purpose

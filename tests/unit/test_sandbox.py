@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.chat_templates import TEMPLATES, WITHOUT_SYSTEM
-from zwaif_fallback import sandbox
+from zwaif_fallback.prompt import template_sandbox
 
 TALK = [
     {"role": "system", "content": "You are Mia.\n{{user}} likes <b>tea</b> & 你好 /no_think"},
@@ -33,7 +33,7 @@ def test_templates_of_real_models_come_out_as_in_transformers(name: str, begun: 
     theirs = pytest.importorskip("transformers.utils.chat_template_utils")._compile_jinja_template(TEMPLATES[name])
     talk = TALK[1:] if name in WITHOUT_SYSTEM else TALK
     given = variables(messages=[*talk, TALK[2]] if begun else talk, add_generation_prompt=not begun)
-    said = sandbox.render(TEMPLATES[name], given)
+    said = template_sandbox.render(TEMPLATES[name], given)
     assert said == theirs.render(**given)
     assert "How are you? 🙂" in said
 
@@ -41,7 +41,7 @@ def test_templates_of_real_models_come_out_as_in_transformers(name: str, begun: 
 @pytest.mark.parametrize("name", WITHOUT_SYSTEM)
 def test_what_a_template_refuses_it_refuses(name: str) -> None:
     with pytest.raises(Exception, match=r"not supported|must alternate"):
-        sandbox.render(TEMPLATES[name], variables())
+        template_sandbox.render(TEMPLATES[name], variables())
 
 
 _ENVIRONMENT = "{0.__globals__[json].codecs.sys.modules[os].environ}"
@@ -104,7 +104,7 @@ def test_nothing_of_python_can_be_reached(template: str, monkeypatch: pytest.Mon
     monkeypatch.setenv("A_KEY", "SECRET")
     before = json.dumps(TALK)
     try:
-        said = sandbox.render(template, variables())
+        said = template_sandbox.render(template, variables())
     except Exception as error:  # refused in whatever words
         said = ""
         assert "SECRET" not in str(error)
@@ -114,18 +114,18 @@ def test_nothing_of_python_can_be_reached(template: str, monkeypatch: pytest.Mon
 
 def test_what_a_template_writes_has_an_end() -> None:
     endless = "{% for a in range(9999) %}{% for b in range(9999) %}{{ 'aaaaaaaaaaaaaaaa' }}{% endfor %}{% endfor %}"
-    with pytest.raises(Exception, match=f"more than {sandbox.LONGEST_PROMPT}"):
-        sandbox.render(endless, variables())
+    with pytest.raises(Exception, match=f"more than {template_sandbox.LONGEST_PROMPT}"):
+        template_sandbox.render(endless, variables())
 
 
 def test_a_turn_may_be_written_by_a_pattern() -> None:
-    assert sandbox.render("{{ '<%s>%s' | format(messages[0].role, 1) }}", variables()) == "<system>1"
+    assert template_sandbox.render("{{ '<%s>%s' | format(messages[0].role, 1) }}", variables()) == "<system>1"
 
 
 def test_a_part_for_tools_may_use_what_is_not_there_as_long_as_it_does_not_run() -> None:
-    assert sandbox.render("{% if tools %}{{ tools|pprint }}{% endif %}x", variables()) == "x"
+    assert template_sandbox.render("{% if tools %}{{ tools|pprint }}{% endif %}x", variables()) == "x"
     with pytest.raises(Exception, match="pprint"):
-        sandbox.render("{% if tools %}{{ tools|pprint }}{% endif %}x", variables(tools=[1]))
+        template_sandbox.render("{% if tools %}{{ tools|pprint }}{% endif %}x", variables(tools=[1]))
 
 
 @pytest.mark.parametrize(
@@ -141,4 +141,4 @@ def test_a_part_for_tools_may_use_what_is_not_there_as_long_as_it_does_not_run()
 )
 def test_a_date_is_written_alike_on_every_system(pattern: str, text: str) -> None:
     """Windows knows no ``%-d``, which Llama's and others' templates use."""
-    assert sandbox._date(pattern, datetime(2026, 3, 5, 0 if pattern == "%-H" else 7, 8)) == text
+    assert template_sandbox._date(pattern, datetime(2026, 3, 5, 0 if pattern == "%-H" else 7, 8)) == text

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from zwaif_fallback.settings import SETTINGS, as_markdown
-from zwaif_hooks.host import envfile
+from zwaif_hooks.host import env_file
 from zwaif_hooks.host.settings import BadSetting, NotSaved, Setting, SettingsStore
 
 TABLE = (
@@ -39,7 +39,7 @@ class Place:
         self.store.reload()
 
     def saved(self) -> dict[str, str]:
-        return envfile.read(self.path)
+        return env_file.read(self.path)
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ def test_an_edit_by_hand_does_not_beat_an_exported_variable(tmp_path):
 
 
 def test_reload_reads_nothing_when_nothing_changed(place, monkeypatch):
-    monkeypatch.setattr(envfile, "read", lambda _: pytest.fail("read although nothing changed"))
+    monkeypatch.setattr(env_file, "read", lambda _: pytest.fail("read although nothing changed"))
     place.store.reload()
 
 

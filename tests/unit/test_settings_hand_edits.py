@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from zwaif_fallback import cli
+from zwaif_fallback.cli import main
 from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.standin import copy_tree
-from zwaif_hooks.host import envfile
+from zwaif_hooks.host import env_file
 from zwaif_hooks.host.settings import SettingsStore
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +28,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def running_z_waif(tree: Path) -> SettingsStore:
     """Its settings, as the tab changes them; Z-Waif's own ``load_dotenv`` has run."""
-    environ = dict(envfile.read(tree / ".env"))
+    environ = dict(env_file.read(tree / ".env"))
     return SettingsStore(SETTINGS, tree / ".env", environ, say=lambda line: None)
 
 
@@ -48,7 +48,7 @@ def test_an_edit_then_a_save_in_the_tab_that_has_not_noticed_it(tree: Path) -> N
     store.subscribe(lambda name, value: seen.append((name, value)))
     by_hand(tree, f"{STALL} = 10", f"{STALL} = 33")
     store.set(FIRST, 20)
-    assert envfile.read(tree / ".env")[STALL] == "33", "not overwritten"
+    assert env_file.read(tree / ".env")[STALL] == "33", "not overwritten"
     assert store.get(STALL) == 33, "noticed"
     assert sorted(seen) == [(FIRST, 20.0), (STALL, 33.0)]
 
@@ -67,7 +67,7 @@ def test_an_edit_and_a_save_of_the_same_setting(tree: Path) -> None:
     store = running_z_waif(tree)
     by_hand(tree, f"{STALL} = 10", f"{STALL} = 33")
     store.set(STALL, 44)
-    assert envfile.read(tree / ".env")[STALL] == "44" and store.get(STALL) == 44
+    assert env_file.read(tree / ".env")[STALL] == "44" and store.get(STALL) == 44
     by_hand(tree, f"{STALL} = 44", f"{STALL} = 55")
     store.reload()
     assert store.get(STALL) == 55
@@ -75,28 +75,28 @@ def test_an_edit_and_a_save_of_the_same_setting(tree: Path) -> None:
 
 def test_the_command_line_beside_a_running_z_waif(tree: Path) -> None:
     store = running_z_waif(tree)
-    assert cli.main(["settings", "set", STALL, "33", "--zwaif", str(tree)]) == 0
+    assert main.main(["settings", "set", STALL, "33", "--zwaif", str(tree)]) == 0
     store.set(FIRST, 20)
     assert (store.get(STALL), store.get(FIRST)) == (33, 20)
-    assert cli.main(["settings", "set", THREADS, "2", "--zwaif", str(tree)]) == 0
+    assert main.main(["settings", "set", THREADS, "2", "--zwaif", str(tree)]) == 0
     store.reload()
     assert store.get(THREADS) == 2
-    values = envfile.read(tree / ".env")
+    values = env_file.read(tree / ".env")
     assert (values[STALL], values[FIRST], values[THREADS]) == ("33", "20", "2")
 
 
 def test_an_edit_then_the_command_line(tree: Path) -> None:
     by_hand(tree, f"{STALL} = 10", f"{STALL} = 33")
-    assert cli.main(["settings", "set", FIRST, "20", "--zwaif", str(tree)]) == 0
+    assert main.main(["settings", "set", FIRST, "20", "--zwaif", str(tree)]) == 0
     by_hand(tree, f"{FIRST} = 20", f"{FIRST} = 21  # tried")
-    assert cli.main(["settings", "set", STALL, "34", "--zwaif", str(tree)]) == 0
+    assert main.main(["settings", "set", STALL, "34", "--zwaif", str(tree)]) == 0
     text = (tree / ".env").read_text(encoding="utf-8")
     assert f"{FIRST} = 21  # tried\n" in text and f"{STALL} = 34\n" in text
 
 
 def test_an_edit_in_the_middle_of_a_save(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between our reading and our writing: the save is made again, on what the hand has left."""
-    changed = envfile._changed
+    changed = env_file._changed
     edits = iter([(f"{STALL} = 10", f"{STALL} = 33"), ("CHAR_NAME = Mia", "CHAR_NAME = Noa")])
 
     def edited_meanwhile(text: str, key: str, value: str) -> str | None:
@@ -105,14 +105,14 @@ def test_an_edit_in_the_middle_of_a_save(tree: Path, monkeypatch: pytest.MonkeyP
             by_hand(tree, *edit)
         return made
 
-    monkeypatch.setattr(envfile, "_changed", edited_meanwhile)
-    envfile.write(tree / ".env", FIRST, "20")
-    values = envfile.read(tree / ".env")
+    monkeypatch.setattr(env_file, "_changed", edited_meanwhile)
+    env_file.write(tree / ".env", FIRST, "20")
+    values = env_file.read(tree / ".env")
     assert (values[FIRST], values[STALL], values["CHAR_NAME"]) == ("20", "33", "Noa")
 
 
 def test_a_file_that_never_rests_is_left_to_the_other_program(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    changed, count = envfile._changed, 0
+    changed, count = env_file._changed, 0
 
     def always(text: str, key: str, value: str) -> str | None:
         nonlocal count
@@ -120,20 +120,20 @@ def test_a_file_that_never_rests_is_left_to_the_other_program(tree: Path, monkey
         by_hand(tree, "CHAR_NAME", f"#{count}\nCHAR_NAME")
         return changed(text, key, value)
 
-    monkeypatch.setattr(envfile, "_changed", always)
-    with pytest.raises(envfile.EnvFileError, match="another program keeps writing"):
-        envfile.write(tree / ".env", FIRST, "20")
-    assert 1 < count < 50 and envfile.read(tree / ".env")[FIRST] == "15"
+    monkeypatch.setattr(env_file, "_changed", always)
+    with pytest.raises(env_file.EnvFileError, match="another program keeps writing"):
+        env_file.write(tree / ".env", FIRST, "20")
+    assert 1 < count < 50 and env_file.read(tree / ".env")[FIRST] == "15"
 
 
 SAVER = """
 import sys
 from pathlib import Path
-from zwaif_hooks.host import envfile
+from zwaif_hooks.host import env_file
 path, key = Path(sys.argv[1]), sys.argv[2]
 for number in range(150):
-    envfile.write(path, key, str(number))
-    assert envfile.read(path)[key] == str(number), (key, number, envfile.read(path).get(key))
+    env_file.write(path, key, str(number))
+    assert env_file.read(path)[key] == str(number), (key, number, env_file.read(path).get(key))
 """
 
 
@@ -146,7 +146,7 @@ def test_two_programs_that_save_at_once_lose_nothing_of_each_other(tree: Path) -
     for saver in savers:
         _, err = saver.communicate(timeout=100)
         assert saver.returncode == 0, err.decode()
-    values = envfile.read(tree / ".env")
+    values = env_file.read(tree / ".env")
     assert (values[STALL], values[FIRST]) == ("149", "149")
     left = [entry.name for entry in tree.iterdir() if entry.name.startswith(".env")]
     assert left == [".env"], "neither a lock nor a half-written file lies in Z-Waif's folder"

@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from zwaif_fallback.errors import EngineError, ModelError
-from zwaif_fallback.shared import Shared
-from zwaif_hooks.chunks import Closers
+from zwaif_fallback.local.shared_work import Shared
+from zwaif_hooks.failover.stream import Closers
 
 WAIT = 10.0
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from zwaif_hooks.chunks import Closers
+from zwaif_hooks.failover.stream import Closers
 from zwaif_hooks.guards import sockets
 from zwaif_hooks.guards.sockets import PatientSocket, sockets_to
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.test_spoken import NOT_FOR_EARS
-from zwaif_hooks.clock import SystemClock
+from zwaif_hooks.background.clock import SystemClock
 from zwaif_hooks.messages import Answer, ChatRequest, FailureKind, Message, Persona, PrimaryFailure
-from zwaif_hooks.speaker import Speaker
+from zwaif_hooks.reply.plugin_answer import Speaker
 
 REQUEST = ChatRequest("ollama", (Message("user", "Hi"),), persona=Persona("Waifu", "Tom"))
 SAME = "Take your time, I am listening."

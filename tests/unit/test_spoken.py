@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from zwaif_hooks.spoken import Habit, Spoken, behind_thoughts, spoken
+from zwaif_hooks.reply.spoken_text import Habit, Spoken, behind_thoughts, spoken
 
 NAME = "Waifu"
 HELLO = "Hello you! I missed you."

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from zwaif_hooks.chunks import Chunk, PrimaryError
+from zwaif_hooks.failover.stream import Chunk, PrimaryError
 from zwaif_hooks.guards import sse
 from zwaif_hooks.messages import FailureKind
 

@@ -10,11 +10,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from zwaif_fallback import prompts, standby
-from zwaif_fallback.engines.base import LoadOptions
+from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.errors import ModelError
-from zwaif_fallback.standby import AGAIN_SECONDS, LONGEST_START, LOOK_SECONDS, MOST_BYTES, StandBy
-from zwaif_fallback.supervisor import LocalModel
+from zwaif_fallback.local import standby
+from zwaif_fallback.local.model import LocalModel
+from zwaif_fallback.local.standby import AGAIN_SECONDS, LONGEST_START, LOOK_SECONDS, MOST_BYTES, StandBy
+from zwaif_fallback.prompt import formats
 
 GGUF, OTHER = LoadOptions("a.gguf"), LoadOptions("folder")
 SCRIPT = Path(__file__).with_name("scripted_worker.py")
@@ -96,8 +97,8 @@ class Stage:
 
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
-    monkeypatch.setattr(prompts, "get_ready", lambda: None)
-    monkeypatch.setattr(prompts, "close", lambda: None)
+    monkeypatch.setattr(formats, "get_ready", lambda: None)
+    monkeypatch.setattr(formats, "close", lambda: None)
     return Stage()
 
 
@@ -213,8 +214,8 @@ def test_where_a_process_s_own_memory_is_not_told_all_of_it_counts(monkeypatch: 
 def test_a_real_process_stands_by_and_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     local = LocalModel(command=(sys.executable, str(SCRIPT)))
     short = False
-    monkeypatch.setattr(standby.warmup, "has_room_for", lambda size: True)
-    monkeypatch.setattr(standby.warmup, "is_short_of_memory", lambda: short)
+    monkeypatch.setattr(standby.keep_warm, "has_room_for", lambda size: True)
+    monkeypatch.setattr(standby.keep_warm, "is_short_of_memory", lambda: short)
     stand_by = StandBy(local, lambda: GGUF, lambda: False, lambda seconds: True)
     try:
         stand_by.look()
@@ -227,4 +228,4 @@ def test_a_real_process_stands_by_and_is_given_back(monkeypatch: pytest.MonkeyPa
         assert local.standing_by is None
     finally:
         local.close()
-        prompts.close()
+        formats.close()

@@ -150,7 +150,7 @@ def test_a_complaint_that_cannot_be_written_is_not_an_error(monkeypatch: pytest.
     def fail(*_: object) -> None:
         raise SystemExit
 
-    monkeypatch.setattr("zwaif_hooks.host.log.report", fail)
+    monkeypatch.setattr("zwaif_hooks.log.report", fail)
     monkeypatch.setattr(sys, "stderr", None)
     startup.complain("could not start", ValueError("\U0001f600"))
 

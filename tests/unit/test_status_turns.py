@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from zwaif_fallback import cli_status
-from zwaif_hooks import records
-from zwaif_hooks.records import TurnLog, TurnRecord
+from zwaif_fallback.cli import status
+from zwaif_hooks import turn_log
+from zwaif_hooks.turn_log import TurnLog, TurnRecord
 
 TURN = TurnRecord(
     at=time.time(),
@@ -28,13 +28,13 @@ TURN = TurnRecord(
 
 
 def test_status_tells_the_last_turns_of_this_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zwaif_hooks.host.log.log_path", lambda: tmp_path / "log" / "x.log")
-    log = TurnLog(records.path_for(tmp_path))
+    monkeypatch.setattr("zwaif_hooks.log.log_path", lambda: tmp_path / "log" / "x.log")
+    log = TurnLog(turn_log.path_for(tmp_path))
     log.add(TURN)
     log.flush()
-    facts = cli_status.status_facts(tmp_path, {})
+    facts = status.status_facts(tmp_path, {})
     assert facts["turns"][0]["answered_by"] == "tiny"
-    text = "\n".join(cli_status.status_lines(facts))
+    text = "\n".join(status.status_lines(facts))
     assert "1 reply in the last hour, 1 of them by the fallback; last by tiny." in text
     assert "tiny, 1.2 s, about 5 + 24 tokens (the connection broke)" in text
     assert facts["turns"][0]["fallback_tokens"] == 24
@@ -56,13 +56,13 @@ def test_status_tells_the_last_turns_of_this_tree(tmp_path: Path, monkeypatch: p
 def test_status_says_who_speaks_as_the_chat_page_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str, reachable: bool, told: str
 ) -> None:
-    monkeypatch.setattr("zwaif_hooks.host.log.log_path", lambda: tmp_path / "log" / "x.log")
-    monkeypatch.setattr(cli_status, "_primary", lambda *_: {"kind": "Ollama", "address": "x:1", "reachable": reachable})
-    log = TurnLog(records.path_for(tmp_path))
+    monkeypatch.setattr("zwaif_hooks.log.log_path", lambda: tmp_path / "log" / "x.log")
+    monkeypatch.setattr(status, "_primary", lambda *_: {"kind": "Ollama", "address": "x:1", "reachable": reachable})
+    log = TurnLog(turn_log.path_for(tmp_path))
     log.add(replace(TURN, answered_by=by))
     log.flush()
-    facts = cli_status.status_facts(tmp_path, {"API_TYPE": "Ollama", "API_FALLBACK_HOST": "10.0.0.7:5000"})
-    assert told in cli_status.status_lines(facts)
+    facts = status.status_facts(tmp_path, {"API_TYPE": "Ollama", "API_FALLBACK_HOST": "10.0.0.7:5000"})
+    assert told in status.status_lines(facts)
 
 
 @pytest.mark.parametrize(
@@ -75,8 +75,8 @@ def test_status_says_who_speaks_as_the_chat_page_does(
     ],
 )
 def test_tokens_are_told_as_counted_or_as_estimated(told: dict[str, Any], text: str) -> None:
-    assert cli_status._tokens(asdict(TurnRecord(0.0, "p", "b", "x", **told))) == text
+    assert status._tokens(asdict(TurnRecord(0.0, "p", "b", "x", **told))) == text
 
 
 def test_another_tree_has_turns_of_its_own(tmp_path: Path) -> None:
-    assert records.path_for(tmp_path / "a") != records.path_for(tmp_path / "b")
+    assert turn_log.path_for(tmp_path / "a") != turn_log.path_for(tmp_path / "b")

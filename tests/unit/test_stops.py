@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zwaif_fallback.stops import StopFilter
+from zwaif_fallback.engines.stop_filter import StopFilter
 
 # A tiny alphabet makes overlaps, repeats and half matches common.
 texts = st.text(alphabet="ab\n😀", max_size=40)

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from zwaif_hooks import threads
-from zwaif_hooks.threads import KEPT, Job, ThreadCache
+from zwaif_hooks.background import thread_cache
+from zwaif_hooks.background.thread_cache import KEPT, Job, ThreadCache
 
 WAIT = 10.0
 
@@ -64,7 +64,7 @@ def test_only_a_few_idle_threads_are_kept() -> None:
 
 @pytest.mark.slow
 def test_an_idle_thread_ends_after_a_while_and_loses_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(thread_cache, "IDLE_SECONDS", 0.0)
     cache, done = ThreadCache("short-lived"), threading.Semaphore(0)
     for _ in range(300):
         cache.run(done.release)  # type: ignore[arg-type]

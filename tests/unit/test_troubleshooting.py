@@ -14,7 +14,8 @@ from tests.unit.error_texts import ROOT, error_texts, fits, manual_texts
 from tests.unit.scenes import PRODUCERS, Scene
 from zwaif_fallback import settings
 from zwaif_fallback.errors import FallbackError
-from zwaif_hooks.host import envfile, log
+from zwaif_hooks import log
+from zwaif_hooks.host import env_file
 from zwaif_hooks.host.settings import SettingProblem
 
 PAGE = ROOT / "docs" / "troubleshooting.md"
@@ -56,7 +57,7 @@ def test_a_text_of_the_manual_is_really_said(
     monkeypatch.setattr(log, "say", scene.say)
     try:
         scene.say(str(PRODUCERS[text](scene)))
-    except (FallbackError, SettingProblem, envfile.EnvFileError) as error:
+    except (FallbackError, SettingProblem, env_file.EnvFileError) as error:
         scene.say(str(error))
     shown = [*scene.said, *capsys.readouterr()]
     assert any(fits(text, line) for line in shown), shown

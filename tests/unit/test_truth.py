@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zwaif_hooks.truth import (
+from zwaif_hooks.reply.false_replies import (
     APOLOGIES,
     could_be_an_apology,
     ends_a_sentence,

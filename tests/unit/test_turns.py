@@ -8,9 +8,9 @@ import threading
 
 import pytest
 
-from zwaif_fallback.idle import LOWEST, IdlePriority
-from zwaif_fallback.turns import Turn, Turns
-from zwaif_hooks.chunks import Closers
+from zwaif_fallback.local.fair_queue import Turn, Turns
+from zwaif_fallback.local.idle_priority import LOWEST, IdlePriority
+from zwaif_hooks.failover.stream import Closers
 
 
 def test_an_idle_turn_ends_when_somebody_wants_to_speak() -> None:
@@ -42,7 +42,7 @@ def test_only_one_works_idly_at_a_time() -> None:
 
 
 def test_who_waits_for_a_turn_that_nobody_wants_any_more_leaves_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zwaif_fallback.turns._LOOK_SECONDS", 600.0)
+    monkeypatch.setattr("zwaif_fallback.local.fair_queue._LOOK_SECONDS", 600.0)
     turns, closers, left = Turns(clock=lambda: 0.0), Closers(), list[Turn]()
     holder = turns.take()
     waiter = threading.Thread(target=lambda: left.append(turns.take(closers)), daemon=True)
@@ -78,7 +78,7 @@ def test_idle_work_runs_at_the_lowest_priority_and_nothing_else_does() -> None:
 
 
 def test_on_windows_the_process_is_lowered_and_raised_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    from zwaif_fallback import idle
+    from zwaif_fallback.local import idle_priority as idle
 
     classes = list[object]()
 

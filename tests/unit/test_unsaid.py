@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.unit.test_plugin_service import Desk
-from zwaif_fallback import unsaid
-from zwaif_fallback.engines.base import Generation, GenerationStats
-from zwaif_fallback.unsaid import Unsaid
+from zwaif_fallback.answering import last_words_filter
+from zwaif_fallback.answering.last_words_filter import Unsaid
+from zwaif_fallback.engine_types import Generation, GenerationStats
 from zwaif_hooks.messages import AnswerRecord, ChatRequest, FailureKind, Message, PrimaryFailure, Purpose
 
 LINE = 'Hm? Sorry, I was "miles away" just now.'
@@ -107,7 +107,7 @@ def test_a_place_that_cannot_be_written_costs_other_runs_only(tmp_path: Path) ->
 
 
 def test_old_ones_are_forgotten(said: Unsaid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unsaid, "KEPT", 2)
+    monkeypatch.setattr(last_words_filter, "KEPT", 2)
     for line in (OTHER, "A third line of last words.", OTHER):
         said.add(line)
     assert json.loads((tmp_path / "data" / "said.json").read_text(encoding="utf-8")) == [
@@ -137,7 +137,7 @@ def answered(by: str, text: str, delivered: str = "") -> AnswerRecord:
 def test_only_a_reply_of_nothing_else_is_forgotten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record: AnswerRecord, forgotten: bool
 ) -> None:
-    monkeypatch.setattr("zwaif_hooks.host.log.log_path", lambda: tmp_path / "log" / "x.log")
+    monkeypatch.setattr("zwaif_hooks.log.log_path", lambda: tmp_path / "log" / "x.log")
     desk = Desk(tmp_path, monkeypatch)
     prompts: list[str] = []
     generate = desk.local.generate

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from zwaif_hooks.failover.usage import Usage, estimated_tokens, unread, usage_of
 from zwaif_hooks.messages import ChatRequest, Message
-from zwaif_hooks.usage import Usage, estimated_tokens, unread, usage_of
 
 
 @pytest.mark.parametrize(

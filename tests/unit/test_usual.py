@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from zwaif_fallback.usual import RECENT, usual_words, words_in
+from zwaif_fallback.reply_quality.usual_length import RECENT, usual_words, words_in
 from zwaif_hooks.messages import ChatRequest, Message
 
 

@@ -17,13 +17,13 @@ import urllib3
 from urllib3.exceptions import MaxRetryError, NewConnectionError, ProtocolError
 
 from zwaif_fallback import plugin
-from zwaif_hooks import words
-from zwaif_hooks.chunks import Closers, PrimaryError
+from zwaif_hooks import log
+from zwaif_hooks.failover import failure_messages
+from zwaif_hooks.failover.breaker import Primary
+from zwaif_hooks.failover.silence import too_long
+from zwaif_hooks.failover.stream import Closers, PrimaryError
 from zwaif_hooks.guards import lmstudio, openai_client
-from zwaif_hooks.host import log
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
-from zwaif_hooks.primary import Primary
-from zwaif_hooks.silence import too_long
 
 ollama = pytest.importorskip("ollama")
 from zwaif_hooks.guards import ollama as ollama_guard  # noqa: E402
@@ -139,15 +139,15 @@ FAILURES: list[tuple[PrimaryError, str]] = [
 
 @pytest.mark.parametrize(("error", "expected"), FAILURES, ids=lambda value: str(value)[:60])
 def test_every_exception_that_the_guards_meet(error: PrimaryError, expected: str) -> None:
-    assert words.what(error) == expected
-    assert TECHNICAL.search(f"{words.what(error)}. {words.remedy(error)}") is None
+    assert failure_messages.what(error) == expected
+    assert TECHNICAL.search(f"{failure_messages.what(error)}. {failure_messages.remedy(error)}") is None
 
 
 @pytest.mark.parametrize("kind", FailureKind)
 def test_every_kind_has_its_words_and_what_to_do(kind: FailureKind) -> None:
     failure = PrimaryFailure(kind, "IncompleteRead(0 bytes read)", status=418)
-    assert TECHNICAL.search(words.what(failure)) is None
-    assert words.remedy(failure) or kind is FailureKind.OPEN, "an outage that goes on was told when it began"
+    assert TECHNICAL.search(failure_messages.what(failure)) is None
+    assert failure_messages.remedy(failure) or kind is FailureKind.OPEN, "an outage that goes on was told when it began"
 
 
 @pytest.mark.parametrize(("error", "expected"), FAILURES, ids=lambda value: str(value)[:60])
@@ -166,10 +166,10 @@ def test_the_console_has_the_words_and_the_log_the_cause(
 def test_a_server_that_is_not_asked_is_not_said_to_be_open() -> None:
     primary = Primary(ADDRESS, lambda *_: None)
     primary.failed(PrimaryFailure(FailureKind.CUT, "IncompleteRead(0 bytes read)"))
-    assert words.what(primary.open_failure()) == "is not back yet"
+    assert failure_messages.what(primary.open_failure()) == "is not back yet"
 
 
 def test_the_manual_has_them_all() -> None:
     page = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
-    for kind, remedy in words.REMEDY.items():
-        assert f"| {words.WHAT[kind]} | {remedy} |" in page, kind
+    for kind, remedy in failure_messages.REMEDY.items():
+        assert f"| {failure_messages.WHAT[kind]} | {remedy} |" in page, kind

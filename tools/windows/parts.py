@@ -129,7 +129,7 @@ def pythonw(home: Home) -> Iterator[Row]:
         "import json, pathlib, sys, traceback\n"
         "told = {'stdout': sys.stdout is None}\n"
         "try:\n"
-        "    from zwaif_fallback.cli import main\n"
+        "    from zwaif_fallback.cli.main import main\n"
         "    told['status'] = main(['chat', '--json', 'Hello.'])\n"
         "except BaseException:\n"
         "    told['problem'] = traceback.format_exc()\n"

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TextIO
 
-from zwaif_fallback.busy import Busy
 from zwaif_fallback.demo import real_tree
 from zwaif_fallback.demo.primary import MARK
+from zwaif_fallback.local.progress_watch import Busy
 from zwaif_fallback.standin import copy_tree
 from zwaif_fallback.standin.launch import environment
 

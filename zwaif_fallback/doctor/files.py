@@ -12,7 +12,8 @@ from pathlib import Path
 
 from zwaif_fallback.doctor.findings import Finding, Situation, ok, skipped
 from zwaif_fallback.settings import SETTINGS
-from zwaif_hooks.host import envfile, log
+from zwaif_hooks import log
+from zwaif_hooks.host import env_file
 
 NO_SETTING = frozenset({"API_FALLBACK_API_KEY"})
 """Ours, but never written by us."""
@@ -45,8 +46,8 @@ def check_env_names(here: Situation) -> Finding:
     if path is None or not path.is_file():
         return skipped("no .env to read")
     try:
-        names = envfile.names(path)
-    except envfile.EnvFileError as error:
+        names = env_file.names(path)
+    except env_file.EnvFileError as error:
         return skipped(str(error))
     known = {setting.name for setting in SETTINGS} | NO_SETTING
     lines = [_unknown(name, known) for name in dict.fromkeys(names) if name.startswith(_OURS) and name not in known]
@@ -73,7 +74,7 @@ def _unknown(name: str, known: set[str] | frozenset[str]) -> str:
 
 def _hidden(here: Situation, known: set[str]) -> list[str]:
     """Keys of ``.env`` that the environment overrules with something else."""
-    own = envfile.read(here.tree / ".env") if here.tree else {}
+    own = env_file.read(here.tree / ".env") if here.tree else {}
     return [name for name in sorted(known) if name in own and here.environ.get(name, own[name]) != own[name]]
 
 

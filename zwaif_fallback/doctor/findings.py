@@ -11,16 +11,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from zwaif_fallback import hardware, model_files
-from zwaif_fallback.cli_tree import env_values, store_of
+from zwaif_fallback import hardware
+from zwaif_fallback.choosing import model_location
+from zwaif_fallback.choosing.auto import Wishes
+from zwaif_fallback.choosing.default_missing import MODEL, Answering, answering, is_chosen
+from zwaif_fallback.choosing.ranking import Abilities, abilities
 from zwaif_fallback.doctor import probes
 from zwaif_fallback.doctor.probes import HookState, Imported
 from zwaif_fallback.engines.gguf_plan import gguf_in
 from zwaif_fallback.errors import ModelError, ModelNotFound
-from zwaif_fallback.models.auto import Wishes
-from zwaif_fallback.models.fit import Abilities, abilities
-from zwaif_fallback.models.unchosen import MODEL, Answering, answering, is_chosen
-from zwaif_hooks.host.envfile import EnvFileError
+from zwaif_fallback.zwaif_tree import env_values, store_of
+from zwaif_hooks.host.env_file import EnvFileError
 from zwaif_hooks.host.settings import SettingsStore
 
 State = Literal["ok", "warning", "problem", "skipped"]
@@ -125,7 +126,7 @@ class Situation:
         """Where the model's files are; ``None`` where they are not here, or the name means nothing."""
         if isinstance(self.model, ModelNotFound):
             return None
-        return Path(self.model) if Path(self.model).is_absolute() else model_files.cached_snapshot(self.model)
+        return Path(self.model) if Path(self.model).is_absolute() else model_location.cached_snapshot(self.model)
 
     @cached_property
     def gguf(self) -> Path | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from zwaif_fallback.doctor.findings import Finding, Situation, numbers, ok, skipped
-from zwaif_fallback.installing import GGUF_ENGINE, Z_WAIF_AGAIN, remedy_for
+from zwaif_fallback.install_hints import GGUF_ENGINE, Z_WAIF_AGAIN, remedy_for
 
 
 class Bounds(NamedTuple):

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zwaif_fallback import catalogue, model_files, standby, warmup
+from zwaif_fallback.choosing import model_location
+from zwaif_fallback.choosing.alternatives import instead
+from zwaif_fallback.choosing.default_missing import MODEL, is_chosen
+from zwaif_fallback.choosing.ranking import ON_CPU, ON_GPU, PARTLY, TALKING_SPEED, TOO_BIG, Fit, fit
+from zwaif_fallback.choosing.recommended import nothing_here
 from zwaif_fallback.doctor.findings import Finding, Situation, ok, skipped
 from zwaif_fallback.engines.gguf_plan import gguf_in, read_facts
-from zwaif_fallback.engines.model_files import check_folder
 from zwaif_fallback.errors import FallbackError, ModelNotFound
-from zwaif_fallback.installing import GGUF_ENGINE
-from zwaif_fallback.models.fit import ON_CPU, ON_GPU, PARTLY, TALKING_SPEED, TOO_BIG, Fit, fit
+from zwaif_fallback.install_hints import GGUF_ENGINE
+from zwaif_fallback.local import keep_warm, standby
+from zwaif_fallback.models import catalogue
+from zwaif_fallback.models.facts_cache import folder_facts_of, gguf_facts_of
 from zwaif_fallback.models.found import find_models
-from zwaif_fallback.models.instead import instead
-from zwaif_fallback.models.known import folder_facts_of, gguf_facts_of
-from zwaif_fallback.models.recommended import nothing_here
-from zwaif_fallback.models.unchosen import MODEL, is_chosen
+from zwaif_fallback.models.model_folder import check_folder
 
 _GB = 1e9
 _ROOM = 2 * _GB
@@ -45,7 +47,7 @@ def check_model_files(here: Situation) -> Finding:
     facts = None
     try:
         if here.place is None:
-            raise model_files.not_here(here.model) if is_chosen(here.env) else nothing_here(here.wishes)
+            raise model_location.not_here(here.model) if is_chosen(here.env) else nothing_here(here.wishes)
         if file := gguf_in(here.place):
             facts = read_facts(file)
         else:
@@ -99,7 +101,7 @@ def check_memory(here: Situation) -> Finding:
     card = memory.best_gpu
     free = f"{memory.ram_free / _GB:.1f} GB of memory" + (f", {card.free / _GB:.1f} GB on {card.name}" if card else "")
     found = f"{how.need.total / _GB:.1f} GB needed; free are {free}"
-    if here.store.get("API_FALLBACK_STANDBY") and memory.ram_free < warmup.spare(memory) + standby.MOST_BYTES:
+    if here.store.get("API_FALLBACK_STANDBY") and memory.ram_free < keep_warm.spare(memory) + standby.MOST_BYTES:
         found += ", too little for a process to stand by"
     smaller = f"Close other programs, or choose a smaller model. {_CHOOSE}"
     if how.verdict == TOO_BIG:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from zwaif_fallback import eyes
+from zwaif_fallback.choosing.model_location import places
 from zwaif_fallback.doctor.findings import Finding, Situation, ok, skipped
-from zwaif_fallback.engines.vision import check_pillow
 from zwaif_fallback.errors import FallbackError
-from zwaif_fallback.model_files import places
+from zwaif_fallback.pictures import captioner
+from zwaif_fallback.pictures.vision_engine import check_pillow
 
 
 def check_pictures(here: Situation) -> Finding:
@@ -15,7 +15,7 @@ def check_pictures(here: Situation) -> Finding:
         return skipped("API_FALLBACK_VISION_MODEL is empty: the local model says that it cannot see")
     try:
         check_pillow()
-        eyes.find(model, places(model, here.tree, here.text("FALLBACK_MODEL_DIR")))
+        captioner.find(model, places(model, here.tree, here.text("FALLBACK_MODEL_DIR")))
     except FallbackError as error:
         text, _, remedy = str(error).partition(". ")
         return Finding("warning", f"{text}.", "The companion says that she cannot see pictures.", remedy)

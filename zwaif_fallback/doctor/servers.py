@@ -9,12 +9,12 @@ from typing import Any
 import requests
 
 from zwaif_fallback.addresses import same_server
+from zwaif_fallback.answering.second_server import PASS_HEADER, Deadlines, second_server
 from zwaif_fallback.doctor.findings import Finding, Situation, ok, skipped
-from zwaif_fallback.engines.remote import PASS_HEADER, Deadlines, second_server
 from zwaif_fallback.errors import EngineError
-from zwaif_hooks.host.health import configured_primary
+from zwaif_hooks.failover.breaker import listens
+from zwaif_hooks.failover.start_check import configured_primary
 from zwaif_hooks.messages import Message, Sampling
-from zwaif_hooks.primary import listens
 
 _GREETING = [{"role": "user", "content": "Hi"}]
 _FROM_FALLBACK = "Replies come from the fallback until it is back."

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from zwaif_fallback.doctor.findings import Finding, Situation, ok, skipped
-from zwaif_fallback.installing import this_package
+from zwaif_fallback.install_hints import this_package
 
 _OFF = ("OFF", "0", "FALSE", "NO")
 _RELEASE = re.compile(r"^\s*v(\d+(?:\.\d+)*(?:-R\d+)?)\s*$", re.IGNORECASE | re.MULTILINE)

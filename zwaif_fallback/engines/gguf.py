@@ -14,19 +14,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from zwaif_fallback.catalogue import family_of
-from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel, LoadOptions
+from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions
 from zwaif_fallback.engines.gguf_plan import GgufPlan, gguf_in, make_plan
 from zwaif_fallback.engines.gguf_reply import Again, CannotHeal, Reply
 from zwaif_fallback.engines.gguf_request import advice_in, clean, grammar_for, sampling_of
 from zwaif_fallback.engines.gguf_server import READ_AT_ONCE, LlamaServer, cards, library
-from zwaif_fallback.engines.healing import torn_end
+from zwaif_fallback.engines.stop_filter import StopFilter
+from zwaif_fallback.engines.token_healing import torn_end
 from zwaif_fallback.errors import EngineError, ModelTooBig
 from zwaif_fallback.hardware import memory_now
+from zwaif_fallback.models.catalogue import family_of
 from zwaif_fallback.models.gguf_header import read_header
 from zwaif_fallback.models.gguf_tokens import control_tokens
-from zwaif_fallback.stops import StopFilter
-from zwaif_fallback.words import representatives
+from zwaif_fallback.prompt.literal_text import representatives
 from zwaif_hooks.messages import ModelInfo
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def _quiet(line: str) -> None:
 
 
 class GgufEngine:
-    """See :class:`zwaif_fallback.engines.base.Engine` for the contract."""
+    """See :class:`zwaif_fallback.engine_types.Engine` for the contract."""
 
     def __init__(self) -> None:
         self._server: LlamaServer | None = None

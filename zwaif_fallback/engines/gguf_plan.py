@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from zwaif_fallback.engines.base import LoadOptions
-from zwaif_fallback.engines.model_files import CHECK_SETTING, SMALLER
+from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.errors import ModelError, ModelNotFound, ModelTooBig
 from zwaif_fallback.models.facts import ModelFacts
+from zwaif_fallback.models.facts_cache import gguf_facts_of
 from zwaif_fallback.models.gguf_facts import is_later_part
 from zwaif_fallback.models.gguf_header import is_gguf
-from zwaif_fallback.models.known import gguf_facts_of
 from zwaif_fallback.models.memory import GGUF_PROGRAM, gguf_cache, planned_window
+from zwaif_fallback.models.model_folder import CHECK_SETTING, SMALLER
 
 LEAST_WINDOW = 512
 """Tokens below which there is no room for a persona and a reply."""

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from zwaif_fallback.engines.base import GenerationStats
+from zwaif_fallback.engine_types import GenerationStats
 from zwaif_fallback.engines.gguf_server import Chunk, LlamaServer, error_text
 from zwaif_fallback.errors import EngineError
 

@@ -22,14 +22,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.engines import private_sockets
-from zwaif_fallback.engines.base import LoadOptions
 from zwaif_fallback.engines.gguf_plan import Card, GgufPlan
-from zwaif_fallback.engines.leaving import before_leaving
-from zwaif_fallback.engines.model_files import SMALLER
+from zwaif_fallback.engines.hard_exit import before_leaving
 from zwaif_fallback.errors import EngineError, ModelError, ModelTooBig
-from zwaif_fallback.installing import GGUF_ENGINE, remedy_for
+from zwaif_fallback.install_hints import GGUF_ENGINE, remedy_for
 from zwaif_fallback.models.memory import copies_of_state
+from zwaif_fallback.models.model_folder import SMALLER
 
 logger = logging.getLogger(__name__)
 

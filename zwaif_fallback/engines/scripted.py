@@ -6,9 +6,9 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel, LoadOptions
+from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions
+from zwaif_fallback.engines.stop_filter import StopFilter
 from zwaif_fallback.errors import ModelError
-from zwaif_fallback.stops import StopFilter
 from zwaif_hooks.messages import ModelInfo
 
 Answer = str | Iterable[str] | BaseException

@@ -17,22 +17,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zwaif_fallback.engines.base import Generation, GenerationStats, LoadedModel, LoadOptions
-from zwaif_fallback.engines.caches import Caches, Kept
-from zwaif_fallback.engines.checking import check_files
+from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions
 from zwaif_fallback.engines.decoding import IncrementalText
-from zwaif_fallback.engines.explain import explain, first_line, is_out_of_memory
-from zwaif_fallback.engines.healing import Vocabulary, only, torn_end, vocabulary_of
-from zwaif_fallback.engines.importing import classes_for, transformers_without_compiler
-from zwaif_fallback.engines.mending import readable
-from zwaif_fallback.engines.model_files import find_model
+from zwaif_fallback.engines.error_messages import explain, first_line, is_out_of_memory
+from zwaif_fallback.engines.file_checks import check_files
+from zwaif_fallback.engines.file_repairs import readable
+from zwaif_fallback.engines.kv_caches import Caches, Kept
 from zwaif_fallback.engines.sampling import Sampler, advice_of, decide
+from zwaif_fallback.engines.stop_filter import StopFilter
+from zwaif_fallback.engines.token_healing import Vocabulary, only, torn_end, vocabulary_of
+from zwaif_fallback.engines.transformers_import import classes_for, transformers_without_compiler
 from zwaif_fallback.engines.weights import Loaded, free_memory, get_ready_to_load, load_weights
 from zwaif_fallback.errors import EngineError
-from zwaif_fallback.stops import StopFilter
-from zwaif_fallback.words import BREAK, representatives
-from zwaif_hooks.host import bounded
+from zwaif_fallback.models.model_folder import find_model
+from zwaif_fallback.prompt.literal_text import BREAK, representatives
 from zwaif_hooks.messages import ModelInfo, Sampling
+from zwaif_hooks.storage import bounded
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class _Begun:
 
 
 class TransformersEngine:
-    """See :class:`zwaif_fallback.engines.base.Engine` for the contract."""
+    """See :class:`zwaif_fallback.engine_types.Engine` for the contract."""
 
     def __init__(self) -> None:
         self._reader: _Reader | None = None

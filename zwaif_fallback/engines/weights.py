@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zwaif_fallback.engines.base import LoadOptions
-from zwaif_fallback.engines.explain import explain, first_line
-from zwaif_fallback.engines.mending import readable
-from zwaif_fallback.engines.model_files import SMALLER
-from zwaif_fallback.engines.packing import pack_model, pays
+from zwaif_fallback.engine_types import LoadOptions
+from zwaif_fallback.engines.error_messages import explain, first_line
+from zwaif_fallback.engines.file_repairs import readable
+from zwaif_fallback.engines.quantize import pack_model, pays
 from zwaif_fallback.errors import ModelTooBig
 from zwaif_fallback.hardware import estimate_memory, memory_now
+from zwaif_fallback.models.model_folder import SMALLER
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from zwaif_fallback.models.facts import SAFETENSORS, ModelFacts, Shape
 from zwaif_fallback.models.safetensors_header import MOST_TENSORS, BadSafetensors, StoredTensor, read_tensors
-from zwaif_hooks.host import bounded
+from zwaif_hooks.storage import bounded
 
 WEIGHTS = "model*.safetensors"
 _DTYPES = {"F32": "fp32", "F16": "fp16", "BF16": "bf16", "F8_E4M3": "fp8", "F8_E5M2": "fp8"}

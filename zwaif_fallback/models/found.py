@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zwaif_fallback.models import folder_facts, gguf_facts, hub_cache, known, ollama_store
+from zwaif_fallback.models import facts_cache, folder_facts, gguf_facts, hub_cache, ollama_store
 from zwaif_fallback.models.facts import ModelFacts
 from zwaif_fallback.models.places import (
     DOWNLOADS,
@@ -128,7 +128,7 @@ class _Search:
         if folder in self._seen:
             return
         self._seen.add(folder)
-        if (facts := self._facts(folder, known.folder_facts_of)) is not None:
+        if (facts := self._facts(folder, facts_cache.folder_facts_of)) is not None:
             self._take(FoundModel(name, source, setting, folder, facts))
 
     def _add_gguf(
@@ -148,12 +148,12 @@ class _Search:
             return None
         self._seen.add(real)
         # The link's own name: split models are parts by their names, and a blob's name says nothing.
-        if (facts := self._facts(path, known.gguf_facts_of)) is not None:
+        if (facts := self._facts(path, facts_cache.gguf_facts_of)) is not None:
             self._take(FoundModel(name, source, setting, path, facts, extras or {}))
         return None
 
     def _facts(self, path: Path, facts_of: Callable[[Path], ModelFacts]) -> ModelFacts | None:
-        if self._spent > MOST_SECONDS and not known.is_known(path):
+        if self._spent > MOST_SECONDS and not facts_cache.is_known(path):
             self._postponed += 1
             return None
         begun = self._now()

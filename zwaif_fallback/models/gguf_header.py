@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from zwaif_fallback.models.gguf_types import BLOCKS, stored_bytes
-from zwaif_hooks.host.bounded import open_plain
+from zwaif_hooks.storage.bounded import open_plain
 
 MAGIC = b"GGUF"
 MAX_HEADER = 32 * 1024 * 1024

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from zwaif_fallback.models.gguf_facts import is_later_part
 from zwaif_fallback.models.walk import Skip, reason, walk
-from zwaif_hooks.host import bounded
+from zwaif_hooks.storage import bounded
 
 _LONGEST_REF = 200
 _COMMIT = re.compile(r"\w+", re.ASCII)

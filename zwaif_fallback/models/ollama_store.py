@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from zwaif_fallback.models.walk import Skip, reason, walk
-from zwaif_hooks.host import bounded
+from zwaif_hooks.storage import bounded
 
 _LAYER = "application/vnd.ollama.image."
 _DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})")

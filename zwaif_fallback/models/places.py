@@ -19,7 +19,7 @@ from pathlib import Path
 
 from zwaif_fallback.models.folder_facts import read_json
 from zwaif_fallback.models.walk import Skip
-from zwaif_hooks.host import bounded
+from zwaif_hooks.storage import bounded
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import struct
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from zwaif_hooks.host.bounded import MOST_BYTES, loads, open_plain
+from zwaif_hooks.storage.bounded import MOST_BYTES, loads, open_plain
 
 MOST_TENSORS = 20_000
 """In all files of one model. A mixture of 128 experts that is not packed has 18,000."""

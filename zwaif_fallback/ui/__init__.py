@@ -8,8 +8,8 @@ interrupts nothing: a function here only watches them.
 
 from zwaif_fallback.addresses import HOST
 from zwaif_fallback.ui.address import host_problem
-from zwaif_fallback.ui.changes import ENABLED, MODEL
 from zwaif_fallback.ui.components import title
 from zwaif_fallback.ui.section import Panel, build
+from zwaif_fallback.ui.setting_edits import ENABLED, MODEL
 
 __all__ = ["ENABLED", "HOST", "MODEL", "Panel", "build", "host_problem", "title"]

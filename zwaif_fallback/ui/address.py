@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 import requests
 
 from zwaif_fallback.addresses import HOST, NAME, Place, place, same_server, trusts
-from zwaif_fallback.engines.remote import WANTS_KEY, Deadlines, base_url, second_server
+from zwaif_fallback.answering.second_server import WANTS_KEY, Deadlines, base_url, second_server
 from zwaif_fallback.errors import EngineError
-from zwaif_fallback.ui.changes import Changes, Seen
 from zwaif_fallback.ui.components import Components, paragraph, problem, text_of
-from zwaif_hooks.chunks import PrimaryError
+from zwaif_fallback.ui.setting_edits import Changes, Seen
+from zwaif_hooks.failover.stream import PrimaryError
 from zwaif_hooks.messages import FailureKind
 
 CONNECT_SECONDS, WHOLE_SECONDS = 3.0, 6.0

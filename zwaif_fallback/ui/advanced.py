@@ -7,8 +7,8 @@ from typing import Any
 
 from zwaif_fallback.addresses import HOST, TRUSTED
 from zwaif_fallback.settings import SETTINGS
-from zwaif_fallback.ui.changes import ENABLED, MODEL, Changes, Seen
 from zwaif_fallback.ui.components import Components, without_folders
+from zwaif_fallback.ui.setting_edits import ENABLED, MODEL, Changes, Seen
 from zwaif_hooks.host.settings import Setting
 
 FILE_SETTINGS = frozenset({"FALLBACK_MODEL_DIR", "API_FALLBACK_LAST_WORDS", "API_FALLBACK_VISION_MODEL", TRUSTED})

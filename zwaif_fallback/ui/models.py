@@ -6,21 +6,22 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from zwaif_fallback import catalogue, model_files
+from zwaif_fallback.choosing import model_location
+from zwaif_fallback.choosing.auto import AUTO, is_auto
 from zwaif_fallback.errors import FallbackError
-from zwaif_fallback.models.auto import AUTO, is_auto
+from zwaif_fallback.models import catalogue
 from zwaif_fallback.ui import timeline
-from zwaif_fallback.ui.allowed import REFUSED, Refused
-from zwaif_fallback.ui.changes import LONGEST_INPUT, MODEL, Changes
 from zwaif_fallback.ui.components import Components, paragraph, problem, text_of
-from zwaif_fallback.ui.fetching import Fetching
-from zwaif_fallback.ui.needs import Service
-from zwaif_fallback.ui.shelf import Shelf, gigabytes
+from zwaif_fallback.ui.downloads import Fetching
+from zwaif_fallback.ui.model_list import Shelf, gigabytes
+from zwaif_fallback.ui.model_permissions import REFUSED, Refused
+from zwaif_fallback.ui.service_protocol import Service
+from zwaif_fallback.ui.setting_edits import LONGEST_INPUT, MODEL, Changes
 
 if TYPE_CHECKING:
-    from zwaif_fallback.measured import Measurement
-    from zwaif_fallback.models.fit import Fit
+    from zwaif_fallback.choosing.ranking import Fit
     from zwaif_fallback.models.found import FoundModel
+    from zwaif_fallback.models.measurements import Measurement
 
 NOTHING_HERE = (
     "No model is on this computer yet, and none of the list fits it. Free some memory, or type a model's name."
@@ -85,7 +86,7 @@ class Models:
         name = self.shelf.meant(text_of(text))
         if not name or is_auto(name) or name == self.shelf.picked(self._service)[1]:
             return ""
-        if not model_files.is_on_this_machine(self._resolved(name)):
+        if not model_location.is_on_this_machine(self._resolved(name)):
             raise Refused(f"{self.shelf.shown(name)} is not on this computer. Press Load Model first.")
         return name
 
@@ -94,7 +95,7 @@ class Models:
         try:
             if is_auto(name):
                 return self._automatic()
-            if not model_files.is_on_this_machine(self._resolved(name)):
+            if not model_location.is_on_this_machine(self._resolved(name)):
                 return self._fetching.start(name, lambda here: self._choose(here, here), self.shelf.shown(name))
         except FallbackError as error:
             return str(error)
@@ -131,7 +132,7 @@ class Models:
         if model is not None:
             return [*_found_lines(model), *self._how(model.setting), "It is on this computer."]
         offer = catalogue.find(name)
-        if model_files.is_on_this_machine(resolved):
+        if model_location.is_on_this_machine(resolved):
             return [self.shelf.shown(name), *self._how(name), "It is on this computer."]
         size = f" ({offer.download_gb:.1f} GB)" if offer else ""
         about = catalogue.describe(offer.name).splitlines() if offer else [name]
@@ -193,7 +194,7 @@ def _bar(fetching: Fetching) -> str:
 
 
 def _found_lines(model: FoundModel) -> list[str]:
-    from zwaif_fallback.models.readable import quality
+    from zwaif_fallback.models.display import quality
 
     facts = model.facts
     size = f"{facts.parameters / 1e9:.2g}B parameters" if facts.parameters else "unknown"

@@ -9,23 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from zwaif_fallback.addresses import HOST
-from zwaif_fallback.models.auto import env_values, is_auto
-from zwaif_fallback.outages import Outages
+from zwaif_fallback.choosing.auto import env_values, is_auto
 from zwaif_fallback.ui import advanced
 from zwaif_fallback.ui.address import Address, AddressControls
 from zwaif_fallback.ui.advanced import Advanced, AdvancedControls
-from zwaif_fallback.ui.changes import ENABLED, MODEL, Changes, Seen
-from zwaif_fallback.ui.chat import ChatLine
+from zwaif_fallback.ui.chat_line import ChatLine
 from zwaif_fallback.ui.components import Components, paragraph, problem, text_of
-from zwaif_fallback.ui.fetching import Download, Fetching
-from zwaif_fallback.ui.live import LIVE_ID, Live
+from zwaif_fallback.ui.downloads import Download, Fetching
+from zwaif_fallback.ui.model_list import Shelf
 from zwaif_fallback.ui.models import ModelControls, Models
-from zwaif_fallback.ui.needs import Service
-from zwaif_fallback.ui.shelf import Shelf
-from zwaif_fallback.ui.trial import Trial, TrialControls
-from zwaif_hooks import records
-from zwaif_hooks.host import Host
-from zwaif_hooks.host.health import configured_primary
+from zwaif_fallback.ui.outages import Outages
+from zwaif_fallback.ui.service_protocol import Service
+from zwaif_fallback.ui.setting_edits import ENABLED, MODEL, Changes, Seen
+from zwaif_fallback.ui.status import LIVE_ID, Live
+from zwaif_fallback.ui.test_reply import Trial, TrialControls
+from zwaif_hooks import turn_log
+from zwaif_hooks.failover.start_check import configured_primary
+from zwaif_hooks.handle import Host
 
 REFRESH_ID = "zwaif-fallback-refresh"
 EVERY_SECOND = f"""() => {{
@@ -86,7 +86,7 @@ class Panel:
             self.shelf,
             self.changes.get,
             lambda: env_values(host.tree),
-            lambda: records.read(records.path_for(host.tree)),
+            lambda: turn_log.read(turn_log.path_for(host.tree)),
         )
 
     def toggle(self, seen: Seen = "") -> tuple[bool, str, Seen, str]:
@@ -236,7 +236,7 @@ def _downloader(host: Host) -> Download:
     """Into the Hugging Face cache; a model that lies in Z-Waif's own folders is not fetched again."""
 
     def download(name: str, say: Any, *, report: Any, stop: Any) -> Path:
-        from zwaif_fallback.download import download as fetch
+        from zwaif_fallback.downloads.fetch import download as fetch
 
         model_dir = str(host.settings.get("FALLBACK_MODEL_DIR"))
         return fetch(name, say, tree=host.tree, model_dir=model_dir, report=report, stop=stop)

@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterable
 from html import escape
 
-from zwaif_fallback.chain import LAST_WORDS
-from zwaif_fallback.outages import Outage
+from zwaif_fallback.answering.chain import LAST_WORDS
 from zwaif_fallback.ui.components import as_html
-from zwaif_hooks.records import BY_PRIMARY, TurnRecord
+from zwaif_fallback.ui.outages import Outage
+from zwaif_hooks.turn_log import BY_PRIMARY, TurnRecord
 
 MINUTES = 60
 GREEN, ORANGE, RED, GREY = "#22c55e", "#f59e0b", "#ef4444", "#9ca3af"

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from zwaif_hooks.host import Host, log
-from zwaif_hooks.host.settings import Setting
-from zwaif_hooks.messages import AnswerRecord, ChatRequest, PrimaryFailure, Purpose
-from zwaif_hooks.specs import hookimpl
+from zwaif_hooks import AnswerRecord, ChatRequest, Host, PrimaryFailure, Purpose, Setting, hookimpl, log
 
 NAME = Setting("PARROT_NAME", "Polly", "The name the parrot answers to.")
 

@@ -13,18 +13,18 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from zwaif_hooks.chunks import Chunk, Closers
-from zwaif_hooks.deadlines import connect_seconds, is_numeric
-from zwaif_hooks.guards import diagnosis, sse
+from zwaif_hooks.failover.deadlines import connect_seconds, is_numeric
+from zwaif_hooks.failover.stream import Chunk, Closers
+from zwaif_hooks.failover.turn import Call, NobodyAnswered, OurMistake, Turn, is_handed_back
+from zwaif_hooks.guards import empty_reply, sse
+from zwaif_hooks.guards.decompress import ASKED_FOR
 from zwaif_hooks.guards.openai_client import read_reply
 from zwaif_hooks.guards.request import completed, newest_picture, plain_messages, prompt_chars, purpose_of_caller
 from zwaif_hooks.guards.sockets import watched_session
 from zwaif_hooks.guards.swap import swap
-from zwaif_hooks.guards.unpacking import ASKED_FOR
 from zwaif_hooks.host.sampling import sampling_from
 from zwaif_hooks.messages import ChatRequest, PrimaryFailure, Purpose
 from zwaif_hooks.runtime import Runtime
-from zwaif_hooks.takeover import Call, NobodyAnswered, OurMistake, Turn, is_handed_back
 
 if TYPE_CHECKING:
     import requests
@@ -173,7 +173,7 @@ class _Exchange:
 
     def _why(self) -> PrimaryFailure | None:
         send = functools.partial(self._original, watched_session(self._session), **self._kwargs)
-        return diagnosis.reason_of(send, self._url, self._body, self._address)
+        return empty_reply.reason_of(send, self._url, self._body, self._address)
 
     def _ask(self, body: dict[str, Any], closers: Closers) -> Iterator[Chunk]:
         send = functools.partial(

@@ -14,21 +14,21 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-from zwaif_hooks import words
-from zwaif_hooks.chunks import Chunk, Closers, PrimaryError
-from zwaif_hooks.deadlines import Known
+from zwaif_hooks.failover import failure_messages
+from zwaif_hooks.failover.breaker import NOT_LOADED, listens
+from zwaif_hooks.failover.deadlines import Known
+from zwaif_hooks.failover.pump import Pump
+from zwaif_hooks.failover.stream import Chunk, Closers, PrimaryError
+from zwaif_hooks.failover.turn import Call, NobodyAnswered, OurMistake, Turn, is_handed_back
+from zwaif_hooks.failover.usage import Usage
 from zwaif_hooks.guards import lmstudio_greeting
-from zwaif_hooks.guards.answers import kind_of_error
 from zwaif_hooks.guards.lmstudio_client import DefaultClient, is_out_of_reach
 from zwaif_hooks.guards.request import completed, plain_messages, prompt_chars, purpose_of_caller
+from zwaif_hooks.guards.server_answers import kind_of_error
 from zwaif_hooks.guards.swap import swap
 from zwaif_hooks.host.sampling import sampling_from
 from zwaif_hooks.messages import ChatRequest, FailureKind, Picture, Purpose
-from zwaif_hooks.primary import NOT_LOADED, listens
-from zwaif_hooks.pump import Pump
 from zwaif_hooks.runtime import Runtime
-from zwaif_hooks.takeover import Call, NobodyAnswered, OurMistake, Turn, is_handed_back
-from zwaif_hooks.usage import Usage
 
 FAILED_STOP_REASONS = frozenset({"failed", "modelUnloaded"})
 FULL_STOP_REASONS = frozenset({"eosFound", "stopStringFound"})
@@ -345,7 +345,7 @@ def _prepared(library: DefaultClient, prepare: Callable[[], Any], src: Any, runt
     try:
         chunk = pump.take(Known(limit, limit))
     except PrimaryError as error:
-        runtime.say(f"LM Studio did not take the picture: it {words.what(error)}")
+        runtime.say(f"LM Studio did not take the picture: it {failure_messages.what(error)}")
         return unsent
     return unsent if chunk is None else chunk.native
 

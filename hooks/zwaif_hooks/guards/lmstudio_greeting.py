@@ -10,8 +10,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from zwaif_hooks.chunks import Closers
-from zwaif_hooks.guards.answers import explanation
+from zwaif_hooks.failover.stream import Closers
+from zwaif_hooks.guards.server_answers import explanation
 from zwaif_hooks.guards.sockets import sockets_to, watch_httpx
 from zwaif_hooks.guards.swap import swap
 from zwaif_hooks.runtime import Runtime

@@ -17,9 +17,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
-from zwaif_hooks.chunks import Chunk, Closers, PrimaryError, UnmarkedEnd
-from zwaif_hooks.deadlines import Reads, connect_seconds, is_numeric
-from zwaif_hooks.guards.answers import (
+from zwaif_hooks.failover.breaker import NOT_LOADED
+from zwaif_hooks.failover.deadlines import Reads, connect_seconds, is_numeric
+from zwaif_hooks.failover.stream import Chunk, Closers, PrimaryError, UnmarkedEnd
+from zwaif_hooks.failover.turn import Call, NobodyAnswered, OurMistake, Turn, is_handed_back
+from zwaif_hooks.failover.usage import Usage
+from zwaif_hooks.guards.decompress import ASKED_FOR, unpacked
+from zwaif_hooks.guards.request import completed, newest_picture, plain_messages, prompt_chars, purpose_of_caller
+from zwaif_hooks.guards.server_answers import (
     broken_off,
     codes_in,
     decoded,
@@ -29,17 +34,12 @@ from zwaif_hooks.guards.answers import (
     pause_asked_for,
     words_in,
 )
-from zwaif_hooks.guards.request import completed, newest_picture, plain_messages, prompt_chars, purpose_of_caller
 from zwaif_hooks.guards.sockets import asking, sockets_to, watch_httpx
 from zwaif_hooks.guards.sse import lines, text_in
 from zwaif_hooks.guards.swap import MARK, swap
-from zwaif_hooks.guards.unpacking import ASKED_FOR, unpacked
 from zwaif_hooks.host.sampling import sampling_from
 from zwaif_hooks.messages import ChatRequest, FailureKind, Purpose
-from zwaif_hooks.primary import NOT_LOADED
 from zwaif_hooks.runtime import Runtime
-from zwaif_hooks.takeover import Call, NobodyAnswered, OurMistake, Turn, is_handed_back
-from zwaif_hooks.usage import Usage
 
 if TYPE_CHECKING:
     import httpx

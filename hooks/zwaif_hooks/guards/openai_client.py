@@ -11,11 +11,11 @@ import http.client
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from zwaif_hooks.chunks import Chunk, Closers, PrimaryError, UnmarkedEnd
+from zwaif_hooks.failover.stream import Chunk, Closers, PrimaryError, UnmarkedEnd
 from zwaif_hooks.guards import sse
-from zwaif_hooks.guards.answers import decoded, explanation, kind_of_status, pause_asked_for, words_in
+from zwaif_hooks.guards.decompress import unpacked
+from zwaif_hooks.guards.server_answers import decoded, explanation, kind_of_status, pause_asked_for, words_in
 from zwaif_hooks.guards.sockets import sockets_to
-from zwaif_hooks.guards.unpacking import unpacked
 from zwaif_hooks.messages import FailureKind
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from zwaif_hooks.failover.rescue import Rescue
 from zwaif_hooks.guards.request import completed, plain_messages
 from zwaif_hooks.guards.swap import swap
 from zwaif_hooks.messages import ChatRequest, FailureKind, Picture, PrimaryFailure, Purpose, Sampling
-from zwaif_hooks.rescue import Rescue
 from zwaif_hooks.runtime import Runtime
 
 FUNCTION = "generate_image_response"

@@ -19,10 +19,10 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
-from zwaif_hooks import loopback
-from zwaif_hooks.chunks import Closers, PrimaryError
-from zwaif_hooks.deadlines import is_loopback
+from zwaif_hooks.failover.deadlines import is_loopback
+from zwaif_hooks.failover.stream import Closers, PrimaryError
 from zwaif_hooks.messages import FailureKind
+from zwaif_hooks.network import loopback
 
 if TYPE_CHECKING:
     import httpx

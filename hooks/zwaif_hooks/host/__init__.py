@@ -1,15 +1,16 @@
-"""Z-Waif as found. Light on purpose: the start-up watcher imports ``host.tree`` in processes that are not Z-Waif."""
+"""Z-Waif as found: its files, settings, persona and web page.
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    from zwaif_hooks.host.handle import Host as Host
+Nothing is imported here: the start-up watcher imports ``host.tree`` in processes that are not Z-Waif.
+"""
 
 
-def __getattr__(name: str) -> "Any":
-    if name == "Host":
-        from zwaif_hooks.host.handle import Host
+def __getattr__(name: str) -> object:
+    if name not in ("Host", "log"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import warnings
 
-        return Host
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import zwaif_hooks
+
+    message = f"import {name} from zwaif_hooks; zwaif_hooks.host.{name} will be removed in version 1.0"
+    warnings.warn(message, DeprecationWarning, stacklevel=2)
+    return getattr(zwaif_hooks, name)

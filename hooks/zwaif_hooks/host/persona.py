@@ -13,8 +13,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
-from zwaif_hooks.host import bounded, cardfile, log, yamlfile
+from zwaif_hooks import log
+from zwaif_hooks.host import card_file, yaml_file
 from zwaif_hooks.messages import Persona
+from zwaif_hooks.storage import bounded
 
 _T = TypeVar("_T")
 
@@ -107,11 +109,11 @@ def _card(modules: Mapping[str, ModuleType], tree: Path | None, name: str) -> st
     card = live if live and live != NO_CARD else _from_yaml(tree, ("Configurables", "CharacterCard.yaml"), _CARD_KEY)
     if card and not any(card.startswith(stock) for stock in STOCK_CARDS):
         return card
-    path = cardfile.find(tree, name) if tree is not None else None
+    path = card_file.find(tree, name) if tree is not None else None
     if path is None:
         return card
     try:
-        return cardfile.read(path)
+        return card_file.read(path)
     except (OSError, ValueError) as error:
         why = error.strerror or str(error) if isinstance(error, OSError) else str(error)
         log.say_once(f"card {path}", f"The character card {path} cannot be used: {why} The reply is made without it.")
@@ -134,8 +136,8 @@ def _from_yaml(tree: Path | None, parts: tuple[str, ...], key: str) -> str:
     if path is None or not path.exists():
         return ""
     try:
-        value = yamlfile.read(path).get(key)
-    except yamlfile.Unreadable as problem:
+        value = yaml_file.read(path).get(key)
+    except yaml_file.Unreadable as problem:
         log.say_once(f"yaml {path}", f"{problem} The reply is made without it.")
         return ""
     text = value.strip() if isinstance(value, str) else ""

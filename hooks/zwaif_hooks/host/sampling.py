@@ -8,7 +8,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from zwaif_hooks.host import log, yamlfile
+from zwaif_hooks import log
+from zwaif_hooks.host import yaml_file
 from zwaif_hooks.messages import Backend, Sampling
 
 _SAME_NAMES = tuple(field.name for field in fields(Sampling))
@@ -68,8 +69,8 @@ def _preset(name: object, tree: Path | None) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return {key: _as_number(value) for key, value in yamlfile.read(path).items()}
-    except yamlfile.Unreadable as problem:
+        return {key: _as_number(value) for key, value in yaml_file.read(path).items()}
+    except yaml_file.Unreadable as problem:
         log.say_once(f"preset {path}", f"{problem} The model's own way of picking words is used.")
         return {}
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from zwaif_hooks.host import envfile, log
+from zwaif_hooks import log
+from zwaif_hooks.host import env_file
 from zwaif_hooks.host.setting import BadSetting, NotSaved, Setting, SettingProblem, Value
 
 __all__ = ["BadSetting", "NotSaved", "Setting", "SettingProblem", "SettingsStore", "Value"]
@@ -128,7 +129,7 @@ class SettingsStore:
 
     def reload(self) -> None:
         """Take over what was edited in ``.env`` since it was last read. One ``stat`` where nothing was."""
-        if self._env_path is None or envfile.stamp(self._env_path) == self._stamp:
+        if self._env_path is None or env_file.stamp(self._env_path) == self._stamp:
             return
         with self._lock:
             edits = self._take_edits()
@@ -185,13 +186,13 @@ class SettingsStore:
         """Read ``.env`` where it changed; whether it did."""
         if self._env_path is None:
             return False
-        stamp = envfile.stamp(self._env_path)
+        stamp = env_file.stamp(self._env_path)
         if stamp == self._stamp:
             return False
         try:
-            self._file = envfile.read(self._env_path)
+            self._file = env_file.read(self._env_path)
             self._problems.pop("", None)
-        except envfile.EnvFileError as problem:
+        except env_file.EnvFileError as problem:
             self._complain("", str(problem))
         self._stamp = stamp
         return True
@@ -201,8 +202,8 @@ class SettingsStore:
         if self._env_path is None:
             return ""
         try:
-            envfile.write(self._env_path, name, text)
-        except envfile.EnvFileError as problem:
+            env_file.write(self._env_path, name, text)
+        except env_file.EnvFileError as problem:
             self._unsaved.add(name)
             return str(problem)
         self._unsaved.discard(name)

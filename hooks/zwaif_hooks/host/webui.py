@@ -78,7 +78,7 @@ def _add_section(demo: Any, gradio: Any, name: str, build: Callable[[], None]) -
         with _reopened(demo, gradio), _settings_tab(demo, gradio):
             build()
     except (Exception, SystemExit) as exc:
-        from zwaif_hooks.host import log
+        from zwaif_hooks import log
 
         restore()
         log.report(f"Plugin {name}: its part of the Settings tab was left out ({type(exc).__name__}: {exc})", exc)

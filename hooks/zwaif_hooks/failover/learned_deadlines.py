@@ -1,0 +1,136 @@
+"""What a primary usually needs for its first token and between two, so that a dead one is noticed sooner than the
+settings say."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+
+from zwaif_hooks.background.clock import Clock
+from zwaif_hooks.failover.stream import UnmarkedEnd
+from zwaif_hooks.reply.false_replies import ends_a_sentence
+
+ENOUGH = 5
+"""Replies after which what was learned counts in full. After fewer the deadline is longer: five times after the first
+one."""
+PATIENCE = 4.0
+"""Times the slowest recent reply, scaled to this prompt's length, before silence is suspicious."""
+SHORTEST = 3.0
+"""Seconds; nothing below is ever concluded, a busy machine can always be that slow."""
+COLD_AFTER = 240.0
+"""Seconds without a reply after which the server may have unloaded its model (Ollama's default is 300)."""
+
+
+class FirstTokenHistory:
+    """Seconds to the first token of one primary's recent replies, with the length of the prompts they answered."""
+
+    def __init__(self, clock: Clock, keep: int = 64) -> None:
+        self._clock = clock
+        self._seconds: deque[float] = deque(maxlen=keep)
+        self._seconds_a_char: deque[float] = deque(maxlen=keep)
+        self._last = 0.0
+        self._missed = 0
+
+    def observe(self, prompt_chars: int, seconds: float) -> None:
+        self._seconds.append(seconds)
+        self._seconds_a_char.append(seconds / max(1, prompt_chars))
+        self._last = self._clock.now()
+        self._missed = 0
+
+    def missed(self) -> None:
+        """A deadline passed in silence. The next is twice as long: another model, or a busier machine, may need it."""
+        self._missed += 1
+
+    def deadline(self, prompt_chars: int, longest: float) -> float:
+        """Seconds of silence to accept for a prompt of this length; never more than ``longest`` (the setting)."""
+        slowest = self.usual(prompt_chars)
+        if slowest == math.inf:
+            return longest
+        return min(longest, max(SHORTEST, PATIENCE * slowest) * _caution(len(self._seconds)) * 2.0**self._missed)
+
+    def usual(self, prompt_chars: int) -> float:
+        """Seconds that the slowest of the recent replies would have needed for a prompt of this length; infinite where
+        nothing is known: the server may have to load its model first."""
+        if not self._seconds or self._clock.now() - self._last > COLD_AFTER:
+            return math.inf
+        return max(*self._seconds.copy(), prompt_chars * max(self._seconds_a_char.copy()))
+
+
+PAUSE_PATIENCE = 8.0
+"""Times the longest pause of the recent replies, before one in the middle of a reply is suspicious."""
+SHORTEST_PAUSE = 5.0
+"""Seconds; whatever shares the machine with the server (speech, a game, a screen recorder) may hold it up so long."""
+FEWEST_PIECES = 10
+"""A reply in fewer pieces says little about pauses."""
+
+
+class PauseHistory:
+    """The longest pause between two pieces of text, of each of one primary's recent replies, in seconds."""
+
+    def __init__(self, keep: int = 64) -> None:
+        self._longest: deque[float] = deque(maxlen=keep)
+
+    def observe(self, longest_pause: float, pieces: int) -> None:
+        """A whole reply, and the number of pieces that it came in."""
+        if pieces >= FEWEST_PIECES:
+            self._longest.append(longest_pause)
+
+    def deadline(self, longest: float) -> float:
+        """Seconds without text to accept in the middle of a reply; never more than ``longest`` (the setting)."""
+        seen = len(self._longest)
+        return min(longest, max(SHORTEST_PAUSE, PAUSE_PATIENCE * self.usual()) * _caution(seen)) if seen else longest
+
+    def usual(self) -> float:
+        """Seconds of the longest pause in the recent replies; infinite where nothing is known."""
+        return max(self._longest.copy(), default=math.inf)
+
+
+FEWEST_UNMARKED = 5
+"""Replies without a mark, one after the other and by a server that never gave one, before that is believed to be its
+way."""
+
+
+class EndHistory:
+    """Whether a server says that a reply is finished: a finish reason, ``[DONE]``, ``done``.
+
+    Nearly all do, so a reply that just ends was cut, by whatever runs the model. A server of somebody's own may know no
+    such mark; the end of its answer is then the end of its reply.
+    """
+
+    def __init__(self) -> None:
+        self._marks = self._is_well = self._omits_marks = False
+        self._unmarked = 0
+
+    def observe(self, reason: str) -> None:
+        """A whole reply, and the finish reason that it came with."""
+        self._marks = self._is_well = self._marks or bool(reason)
+
+    def failed(self, error: BaseException | None) -> None:
+        """A reply failed. By anything but an end without a mark: then such ends may be its faults, too."""
+        if not isinstance(error, UnmarkedEnd):
+            self._is_well = self._omits_marks = False
+            self._unmarked = 0
+
+    def is_whole(self, reply: str, end: UnmarkedEnd, marks_now: Callable[[], bool]) -> bool:
+        """Whether an answer that ended without a mark is a whole reply.
+
+        Args:
+            marks_now: asks the server something neutral; True where that answer ends as it should, so that the server
+                is alive and this reply was its own. Called where nothing else tells.
+        """
+        if not reply.strip():
+            return False
+        if end.is_framed and not self._omits_marks:
+            self._unmarked += 1
+            is_its_way = self._unmarked > FEWEST_UNMARKED and not self._marks
+            if not is_its_way and ends_a_sentence(reply):  # of a server that is well it tells of the next ones, too
+                self._omits_marks = self._is_well
+                return True
+            self._omits_marks = is_its_way or marks_now()
+        return self._omits_marks or not (end.knows_marks or self._marks)
+
+
+def _caution(seen: int) -> float:
+    """How many times longer to wait because so few replies were seen."""
+    return max(1.0, ENOUGH / seen)

@@ -1,0 +1,116 @@
+"""Reads a reply in a thread of ours, so that whoever waits for it never waits on a socket."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+from zwaif_hooks.background.clock import Clock
+from zwaif_hooks.background.thread_cache import readers
+from zwaif_hooks.failover.deadlines import FOREVER, Limits
+from zwaif_hooks.failover.silence import Late, Silence
+from zwaif_hooks.failover.stream import Chunk, Closers, PrimaryError, Source, close_quietly
+
+
+class Pump:
+    """One reply being read. ``source`` runs in our thread; ``take`` is called by the one consumer.
+
+    ``capacity`` is how many chunks the source may be ahead of the consumer (0 is any number: a server does not wait
+    for us, a local engine should).
+    """
+
+    def __init__(self, source: Source, clock: Clock, capacity: int = 0) -> None:
+        self.silence = Silence(clock)
+        self._source = source
+        self._clock = clock
+        self._capacity = capacity
+        self._changed = threading.Condition()
+        self._chunks: deque[Chunk] = deque()
+        self._error: PrimaryError | None = None
+        self._ended = False
+        self._closers = Closers()
+
+    def start(self) -> None:
+        readers.run(self._run)
+
+    def take(self, limits: Limits, late: Late | None = None) -> Chunk | None:
+        """As ``Reading.take``; while the consumer is away, silence counts all the same."""
+        self.silence.limits, self.silence.late = limits, late
+        try:
+            while not self._ready():
+                self.silence.look()
+                self.wait(self.silence.left())
+            if self._chunks:
+                return self._taken()
+            error = self._error
+        except PrimaryError as caught:
+            error = caught
+        error = self.silence.end(error)
+        if error is not None:
+            raise error
+        return None
+
+    def wait(self, seconds: float) -> bool:
+        """Whether there is something to take, or the end, within ``seconds``."""
+        with self._changed:
+            return self._clock.wait(self._changed, self._ready, seconds)
+
+    def abandon(self) -> None:
+        """Nobody reads any more: close the connection so that the server's slot becomes free."""
+        self._closers.close()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def speaks(self) -> bool:
+        """There is text to take."""
+        return self.silence.had_content and bool(self._chunks)
+
+    def wait_for_verdict(self) -> None:
+        """Until it speaks or has ended without a word."""
+        with self._changed:
+            self._clock.wait(self._changed, lambda: self.speaks() or self._ended, FOREVER.first)
+
+    def ended_mute(self) -> bool:
+        """It ended or failed without a word."""
+        return self._ended and not self.silence.had_content
+
+    def _ready(self) -> bool:
+        return bool(self._chunks) or self._ended
+
+    def _taken(self) -> Chunk:
+        with self._changed:
+            chunk = self._chunks.popleft()
+            if self._capacity:
+                self._changed.notify_all()
+        self.silence.settle()
+        return chunk
+
+    def _run(self) -> None:
+        error: PrimaryError | None = None
+        chunks = self._source(self._closers)
+        try:
+            for chunk in chunks:
+                if not self._put(chunk):
+                    break
+        except BaseException as caught:
+            error = PrimaryError.of(caught)
+        finally:
+            close_quietly(getattr(chunks, "close", bool))
+            self._closers.close()
+        with self._changed:
+            self._error = None if self._ended else error
+            self._ended = True
+            self._changed.notify_all()
+
+    def _put(self, chunk: Chunk) -> bool:
+        """False when nobody will take it."""
+        with self._changed:
+            if self._capacity:
+                self._changed.wait_for(lambda: self._closers.closed or len(self._chunks) < self._capacity)
+            if self._closers.closed:
+                return False
+            self._chunks.append(chunk)
+            self.silence.heard(chunk)
+            self._changed.notify_all()
+        return True

@@ -1,0 +1,219 @@
+"""A reply by plugins, after the primary was given up.
+
+Each plugin is asked, and its answer is read, in a thread of ours: one that hangs costs its deadline and the next is
+asked. Whoever waits is never left in silence for longer than ``API_FALLBACK_SILENCE_LIMIT``: by then a plugin may say a
+short line (hook ``say_while_waiting``), and the answer follows when it comes within the same time again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from zwaif_hooks.failover.breaker import SILENT
+from zwaif_hooks.failover.deadlines import FOREVER, Known
+from zwaif_hooks.failover.pump import Pump
+from zwaif_hooks.failover.stream import Chunk, Closers, PrimaryError
+from zwaif_hooks.messages import AnswerRecord, ChatRequest, PrimaryFailure
+from zwaif_hooks.reply.endless import is_to_end, longest
+from zwaif_hooks.reply.plugin_answer import Speaker
+from zwaif_hooks.reply.spoken_text import behind_thoughts
+
+if TYPE_CHECKING:
+    from zwaif_hooks.runtime import Runtime
+
+AHEAD = 16
+"""Pieces a plugin may be ahead of its reader; a local engine waits then instead of working for nobody."""
+MEANWHILE = "a line said while waiting"
+"""Who is named as speaker where no answer came and only that line was heard."""
+
+_thread = threading.local()
+
+
+def is_a_plugins_thread() -> bool:
+    """Whether a plugin is answering in this thread: its own requests to an LLM server are not to be rescued."""
+    return getattr(_thread, "answering", False)
+
+
+class Rescue:
+    """One reply. ``texts`` is iterated by whoever waits for it; ``stop`` may be called from any thread."""
+
+    def __init__(self, runtime: Runtime, request: ChatRequest, failure: PrimaryFailure) -> None:
+        self.record: AnswerRecord | None = None
+        """Who answered, once the reply is complete."""
+        self.asked = False
+        """Whether anybody wanted to answer."""
+        self._runtime = runtime
+        self._request = request
+        # Z-Waif has thoughts as a part of the reply, which for whoever goes on begins behind them.
+        reply, self._lead = behind_thoughts(failure.delivered)
+        self._failure = failure if reply == failure.delivered else replace(failure, delivered=reply)
+        self._clock = runtime.clock
+        self._began = self._quiet_since = self._clock.now()
+        self._nothing_to_say = False
+        self._meanwhile = ""
+        self._given_up = self._stopped = False
+        self._answer: _Answer | None = None
+
+    def texts(self) -> Iterator[str]:
+        """The reply of the first plugin that answers; one that breaks off is followed by the next. A thought that was
+        cut is ended first."""
+        for text in self._texts():
+            if self._lead:
+                yield self._lead
+                self._lead = ""
+            yield text
+
+    def _texts(self) -> Iterator[str]:
+        for name in self._runtime.plugins.answerers():
+            answer = self._answer = _Answer(name, self._runtime, self._request, self._failure, self._began)
+            try:
+                yield from self._heard(answer)
+            except PrimaryError as error:
+                self._passed_over(answer, error)
+                continue
+            finally:
+                self.asked = self.asked or answer.speaker is not None
+                answer.stop()
+            if self._stopped:
+                return
+            if self._given_up:
+                break
+            if answer.speaker is not None and answer.speaker.said:
+                self.record = answer.speaker.record()
+                return
+        if self._meanwhile:
+            self.record = self._only_a_line()
+
+    def stop(self) -> None:
+        """Nobody reads any more."""
+        self._stopped = True
+        answer = self._answer
+        if answer is not None:
+            answer.stop()
+
+    def _heard(self, answer: _Answer) -> Iterator[str]:
+        """What ``answer`` says.
+
+        Raises:
+            PrimaryError: it failed, or did not answer in time.
+        """
+        limit, length = longest(self._request.max_tokens), 0
+        silence = answer.pump.silence
+        while not self._stopped:
+            silence.limits = answer.limits()
+            while not answer.pump.wait(min(self._quiet_left(), silence.left())):
+                silence.look()
+                if self._quiet_left() > 0:  # a wait may end a hair before a deadline
+                    continue
+                yield from self._break_the_silence()
+                if self._given_up or self._stopped:
+                    return
+            chunk = answer.pump.take(FOREVER)
+            if chunk is None:
+                return
+            if not chunk.text:
+                continue
+            # Behind the line said while waiting there is a space already.
+            yield chunk.text if length or not self._meanwhile else chunk.text.lstrip()
+            self._quiet_since = self._clock.now()
+            length += len(chunk.text)
+            if is_to_end(length, chunk.text, limit):
+                self._runtime.say(f"Plugin {answer.name!r} did not end its reply: ended after {length} characters")
+                return
+
+    def _quiet_left(self) -> float:
+        """Seconds until whoever listens has heard nothing for too long."""
+        if self._nothing_to_say:
+            return FOREVER.first
+        limit = float(self._runtime.settings.get("API_FALLBACK_SILENCE_LIMIT"))
+        return self._quiet_since + limit - self._clock.now()
+
+    def _break_the_silence(self) -> Iterator[str]:
+        """The first silence is broken by a line, the next one ends the reply."""
+        if self._meanwhile:
+            self._given_up = True
+            return
+        line = self._runtime.plugins.line_while_waiting(self._request, self._failure)
+        if line:
+            delivered = self._failure.delivered
+            self._meanwhile = line
+            lead = "" if not delivered else "… " if delivered[-1].isspace() else " … "
+            yield f"{lead}{line} "
+            self._quiet_since = self._clock.now()
+        else:
+            self._nothing_to_say = True
+
+    def _passed_over(self, answer: _Answer, error: PrimaryError) -> None:
+        original = error.original or error
+        said = answer.speaker.said if answer.speaker is not None else ""
+        if error.kind in SILENT:
+            self._runtime.report(f"Plugin {answer.name!r} is passed over: {error.cause}", None)
+        else:
+            self._runtime.report(f"Plugin {answer.name!r} failed in the middle of its answer", original)
+        if said:
+            self._failure = replace(self._failure, delivered=self._failure.delivered + said)
+
+    def _only_a_line(self) -> AnswerRecord:
+        waited = self._clock.now() - self._began
+        return AnswerRecord(
+            request=self._request,
+            failure=self._failure,
+            plugin=MEANWHILE,
+            answered_by=MEANWHILE,
+            text=self._meanwhile,
+            first_text_after=waited,
+            finished_after=waited,
+        )
+
+
+class _Answer:
+    """One plugin being asked and read, in a thread of ours."""
+
+    def __init__(
+        self, name: str, runtime: Runtime, request: ChatRequest, failure: PrimaryFailure, began: float
+    ) -> None:
+        self.name = name
+        self.speaker: Speaker | None = None
+        self._runtime = runtime
+        self._request = request
+        self._failure = failure
+        self._began = began
+        self._keeps_time = False
+        self.pump = Pump(self._source, runtime.clock, capacity=AHEAD)
+        self.pump.start()
+
+    def limits(self) -> Known:
+        """How much silence it may hold until it is passed over."""
+        setting = self._runtime.settings.get
+        if self._keeps_time:
+            return FOREVER
+        first, stall = setting("API_FALLBACK_FIRST_TOKEN_TIMEOUT"), setting("API_FALLBACK_STALL_TIMEOUT")
+        return Known(float(first), float(stall))
+
+    def stop(self) -> None:
+        self.pump.abandon()
+        speaker = self.speaker
+        if speaker is not None:
+            speaker.close()  # where it is being read at this very moment, its thread sees the pump and closes it
+
+    def _source(self, closers: Closers) -> Iterator[Chunk]:
+        _thread.answering = True
+        try:
+            answer = self._runtime.plugins.ask(self.name, self._request, self._failure)
+            if answer is None:
+                return
+            self._keeps_time = answer.keeps_time
+            runtime = self._runtime
+            speaker = self.speaker = Speaker(
+                self.name, answer, self._request, self._failure, runtime.clock, self._began, runtime.habits[self.name]
+            )
+            yield Chunk("")  # wakes whoever waits, who may have another deadline now
+            try:
+                yield from map(Chunk, speaker.speak())
+            finally:
+                speaker.close()
+        finally:
+            _thread.answering = False

@@ -1,0 +1,75 @@
+"""Why an OpenAI-style server ended a reply without a word, and without saying why.
+
+text-generation-webui does that in two cases. Without a model it opens the stream and breaks it off. A parameter that it
+does not accept is an error 400 only for a request that is not streamed; a streamed one gets nothing. So it is asked
+what it has loaded, and, once, for the same reply in one piece.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from zwaif_hooks.failover.stream import Closers, PrimaryError
+from zwaif_hooks.guards.openai_client import answer_to, read_whole
+from zwaif_hooks.guards.server_answers import EXPLANATION_BYTES, WORDS
+from zwaif_hooks.messages import FailureKind, PrimaryFailure
+
+if TYPE_CHECKING:
+    import requests
+
+MODEL_INFO = "/v1/internal/model/info"
+"""text-generation-webui's own; other servers answer 404."""
+SECONDS = 5.0
+"""How long each of the two questions may take."""
+
+Send = Callable[..., "requests.Response"]
+"""``send(method, url, **of requests)``, past the guard."""
+
+
+def reason_of(send: Send, url: str, body: dict[str, Any], address: str) -> PrimaryFailure | None:
+    """What is wrong, with what the user can do about it; None where the server does not say."""
+    try:
+        if _has_no_model(send, url, address):
+            return PrimaryFailure(FailureKind.NO_MODEL, f"no model is loaded in the server at {address}")
+        return _refusal(send, url, body, address)
+    except PrimaryError:  # it is gone, or it is busy with a reply: both explain nothing
+        return None
+
+
+def _has_no_model(send: Send, url: str, address: str) -> bool:
+    parts = urlsplit(url)
+    info = urlunsplit((parts.scheme, parts.netloc, MODEL_INFO, "", ""))
+    ask = partial(send, "GET", info, timeout=SECONDS, stream=True)
+    try:
+        told = json.loads(read_whole(ask, address, _in_time(), EXPLANATION_BYTES))
+    except (ValueError, RecursionError):
+        return False
+    except PrimaryError as error:
+        if error.status is None:
+            raise
+        return False
+    return isinstance(told, dict) and "model_name" in told and told["model_name"] in (None, "", "None")
+
+
+def _refusal(send: Send, url: str, body: dict[str, Any], address: str) -> PrimaryFailure | None:
+    ask = partial(send, "POST", url, json={**body, "stream": False}, timeout=SECONDS, stream=True)
+    try:
+        answer_to(ask, address, _in_time()).close()
+    except PrimaryError as error:
+        if error.status is None:
+            raise
+        kind = FailureKind.MISCONFIGURED if error.kind is FailureKind.HTTP_ERROR and error.status < 500 else error.kind
+        said = error.said or error.response.text[:WORDS]
+        return PrimaryFailure(kind, f"{address} refuses the request: {said}", status=error.status, said=error.said)
+    return None
+
+
+def _in_time() -> Closers:
+    """A refusal comes at once, whole. What takes longer is a reply, which is not wanted."""
+    closers = Closers()
+    closers.hurry(SECONDS)
+    return closers

@@ -1,0 +1,132 @@
+"""One plugin's answer on its way to Z-Waif."""
+
+from __future__ import annotations
+
+import html
+import itertools
+import logging
+from collections.abc import Iterator
+
+from zwaif_hooks.background.clock import Clock
+from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, PrimaryFailure
+from zwaif_hooks.reply.false_replies import says_nothing
+from zwaif_hooks.reply.seam import Joiner, by_sentence
+from zwaif_hooks.reply.spoken_text import Habit, spoken
+
+SHORTEST_REPLY = 3
+"""Z-Waif takes fewer characters for a blank reply and asks again."""
+REPEAT_ENDINGS = (
+    " I know I keep saying that.",
+    " Yes, I said so before.",
+    " There, I said it again.",
+    " You have heard that one from me.",
+    " I do repeat myself, I know.",
+    " And I still mean it.",
+    " Some things I like to say twice.",
+)
+"""Last resort against Z-Waif's repeat rule, when a plugin repeats itself word for word; used ones are repeats, too."""
+
+_logger = logging.getLogger("zwaif")
+
+
+class Speaker:
+    """Only what is for ears, no repetition at the seam, never blank, never a repeated reply."""
+
+    def __init__(
+        self,
+        plugin: str,
+        answer: Answer,
+        request: ChatRequest,
+        failure: PrimaryFailure,
+        clock: Clock,
+        began: float,
+        habit: Habit | None = None,
+    ) -> None:
+        """``began`` is when the failure was detected, by ``clock``: times are told from there. ``habit`` is the
+        plugin's, from earlier replies."""
+        self.plugin = plugin
+        self.answer = answer
+        self.pieces = iter([answer.pieces] if isinstance(answer.pieces, str) else answer.pieces)
+        self.said = ""
+        self._request = request
+        self._failure = failure
+        self._joiner = Joiner(failure.delivered, exact=answer.exact)
+        self._clock = clock
+        self._began = began
+        self._first = 0.0
+        self._habit = habit
+
+    def speak(self) -> Iterator[str]:
+        held = ""
+        for text in self._joined():
+            if not self.said:
+                self._first = self._clock.now() - self._began
+                text, held = held + text, ""
+                if not self._failure.delivered:
+                    text = text.lstrip()
+                if says_nothing(text):
+                    held = text
+                    continue
+            self.said += text
+            yield text
+        if self.said:
+            yield from self._ending()
+
+    def close(self) -> None:
+        """Stop the plugin's work. Never raises; may be called twice, and from any thread."""
+        close = getattr(self.pieces, "close", None)
+        if close is None:
+            return
+        try:
+            close()
+        except Exception as error:  # it is being read in another thread, or the plugin's own clean-up failed
+            _logger.debug("stopping the answer of %s: %r", self.plugin, error)
+
+    def record(self) -> AnswerRecord:
+        return AnswerRecord(
+            request=self._request,
+            failure=self._failure,
+            plugin=self.plugin,
+            answered_by=self.answer.answered_by or self.plugin,
+            text=self.said,
+            first_text_after=self._first,
+            finished_after=self._clock.now() - self._began,
+            tokens=self.answer.tokens,
+        )
+
+    def _joined(self) -> Iterator[str]:
+        for piece in spoken(self._texts(), self._request.persona.char_name, self._failure.delivered, self._habit):
+            yield from by_sentence(self._joiner.feed(piece))
+        yield from by_sentence(self._joiner.finish())
+
+    def _texts(self) -> Iterator[str]:
+        for piece in self.pieces:
+            if not isinstance(piece, str):
+                raise TypeError(f"expected pieces of text, got {type(piece).__name__}")
+            yield piece
+
+    def _ending(self) -> Iterator[str]:
+        whole = self._failure.delivered + self.said
+        extra = ""
+        if len(whole) < SHORTEST_REPLY:
+            extra = "..."
+        elif is_repeat(whole, self._request.recent_replies):
+            extra = ending_for(whole, self._request.recent_replies)
+        if extra:
+            self.said += extra
+            yield extra
+
+
+def ending_for(whole: str, recent_replies: tuple[str, ...]) -> str:
+    """What makes ``whole`` a reply that was not given yet: one ending, or more where each was used."""
+    for count in range(1, len(REPEAT_ENDINGS) + 1):
+        for endings in itertools.permutations(REPEAT_ENDINGS, count):
+            if not is_repeat(whole + "".join(endings), recent_replies):
+                return "".join(endings)
+    raise AssertionError("there are more endings than replies that are remembered")
+
+
+def is_repeat(text: str, recent_replies: tuple[str, ...]) -> bool:
+    """Would Z-Waif take this for a reply it has had already?"""
+    unescaped = html.unescape(text)
+    return any(unescaped == reply for reply in recent_replies)

@@ -1,0 +1,289 @@
+"""What of a model's output is for ears: no thoughts, no tokens, no role in front of a line.
+
+Only for whoever answers in the primary's place; the primary's own words stay as they are.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+
+from zwaif_hooks.reply.false_replies import ends_a_sentence
+
+ROLES = ("assistant", "ai", "bot")
+"""What may stand in front of a line with a colon, besides the character's name."""
+BARE_ROLE = "assistant"
+"""What may also stand alone in its line: so a chat template opens the turn."""
+CHANNELS = ("analysis", "commentary")
+"""Of gpt-oss: what is written there is a thought. llama.cpp passes the name on without its marks."""
+SUSPICIOUS = tuple(
+    opener + subject
+    for opener, subject in itertools.product(
+        ("", "ok, ", "okay, ", "okay so ", "okay, so ", "alright, ", "alright, so ", "hmm, ", "so ", "so, ", "first, "),
+        ("the user", "we need to respond", "we need to answer", "we should respond"),
+    )
+)
+"""How thoughts begin where the template has opened them, so that only their end is marked. Held until it is known."""
+_THOUGHTS = "think|thinking|thought|reasoning"
+_OPEN = re.compile(rf"<(?:{_THOUGHTS})>|\[THINK\]|◁think▷|<\|channel>(?:{_THOUGHTS})", re.IGNORECASE)
+_CLOSE = re.compile(rf"</(?:{_THOUGHTS})>|\[/THINK\]|◁/think▷|<channel\|>", re.IGNORECASE)
+_OVER = re.compile(rf"{_CLOSE.pattern}|assistantfinal|<\|channel\|>final<\|message\|>", re.IGNORECASE)
+_BEGUN = re.compile(
+    rf"\s*(?:(?P<mark>{_OPEN.pattern})|<\|channel\|>(?P<channel>{'|'.join(CHANNELS)})[^<]*<\|message\|>"
+    rf"|(?:{'|'.join(CHANNELS)})(?=(?-i:[A-Z])))",
+    re.IGNORECASE,
+)
+"""How a reply begins that begins with a thought."""
+_LONGEST_END = 40
+_TOKEN = re.compile(
+    rf"{_OPEN.pattern}|{_CLOSE.pattern}|<\|[a-z_]{{1,30}}\|>|<｜[^｜<>\n]{{1,40}}｜>|</?s>|\[/?INST\]"
+    r"|<(?:eos|bos|start_of_turn|end_of_turn)>|<\|turn>|<turn\|>",
+    re.IGNORECASE,
+)
+_BEGUN_TOKEN = re.compile(
+    r"(?:<(?:/?[a-z_]{0,14}\|?|\|[a-z_]{0,30}\|?|\|channel>[a-z]{0,8}|｜[^｜<>\n]{0,40}｜?)"
+    r"|\[/?[a-z]{0,5}|◁/?[a-z]{0,5})\Z",
+    re.IGNORECASE,
+)
+_NOTHING = frozenset({"<|message|>", "<|end_header_id|>", "<s>", "<bos>", "<|begin_of_text|>", "[/INST]"})
+"""Tokens that end nothing: they are left out. Each other one is the end of a reply that has begun."""
+_CHANNEL, _MESSAGE = "<|channel|>", "<|message|>"
+_LONGEST_CHANNEL = 100
+_MOST_MARKS = 8
+"""Spaces and stars in front of a role."""
+
+
+@dataclass
+class Habit:
+    """How one speaker, a server or a plugin, marks its thoughts, as far as it was heard."""
+
+    unopened: bool = False
+    """Its last reply ended a thought that it had not begun: its model's template does that. The next one is held until
+    it is known what it was."""
+
+
+class Spoken:
+    """Lets through what is for ears, however the output is cut into pieces.
+
+    Args:
+        name: of the character, whose label is left out in front of a line.
+        begun: what was said of the reply before, by anybody.
+        habit: of whoever speaks; is learned.
+    """
+
+    def __init__(self, name: str = "", begun: str = "", habit: Habit | None = None) -> None:
+        self.stopped = False
+        """The model has ended its reply: what follows is no part of it."""
+        self._labels = tuple(dict.fromkeys(label.lower() for label in (name.strip(), *ROLES) if label))
+        self._held = ""
+        self._begun = bool(begun.strip())
+        self._spoke = self._passed_on = False
+        """Whether there were words, and whether they are out of reach."""
+        self._skips = False
+        """Spaces are left out up to the next word."""
+        self._marks = ""
+        """What closes behind a label, as it was opened before it."""
+        self._habit = habit or Habit()
+        self._unopened = False
+        self._first = self._text if begun and not begun.endswith("\n") else self._line
+        self._step = self._suspicion if self._habit.unopened else self._first if begun else self._begin
+        self._out: list[str] = []
+
+    def feed(self, piece: str) -> str:
+        """What can be passed on now."""
+        self._held += piece
+        return self._run(ended=False)
+
+    def finish(self) -> str:
+        """What was held back when the output ended."""
+        rest = self._run(ended=True)
+        self._habit.unopened = self._unopened
+        return rest
+
+    def _run(self, ended: bool) -> str:
+        while self._held and not self.stopped:
+            if self._skips:
+                self._held = self._held.lstrip(" \t" if self._spoke else None)
+                self._skips = not self._held
+            if not self._held or not self._step(ended):
+                break
+        out, self._out = "".join(self._out), []
+        self._passed_on = self._spoke
+        return out
+
+    # Each step takes something from what is held, or another step takes its place, or it is False: more must come.
+
+    def _begin(self, ended: bool) -> bool:
+        text = self._held.lstrip()
+        if not ended and (not text or any(begins(text, start) for start in (*CHANNELS, *SUSPICIOUS))):
+            return False
+        for channel in CHANNELS:
+            rest = text[len(channel) :]
+            if text.startswith(channel) and not (rest or ended):
+                return False
+            if text.startswith(channel) and rest[:1].isupper():
+                self._held, self._step = rest, self._thought
+                return True
+        self._step = self._suspicion if text.lower().startswith(SUSPICIOUS) else self._line
+        return True
+
+    def _suspicion(self, ended: bool) -> bool:
+        """It was a thought when its end comes, and the reply when none does."""
+        over = _OVER.search(self._held)
+        if over is None:
+            self._step = self._first if ended else self._suspicion
+            return ended
+        self._unopened = True
+        return self._goes_on_behind(over.end())
+
+    def _thought(self, ended: bool) -> bool:
+        over = _OVER.search(self._held)
+        if over is None:
+            self._held = "" if ended else self._held[-_LONGEST_END:]
+            return False
+        return self._goes_on_behind(over.end())
+
+    def _channel(self, ended: bool) -> bool:
+        name, message, rest = self._held.partition(_MESSAGE)
+        if not message and len(name) < _LONGEST_CHANNEL and not ended:
+            return False
+        self._held = rest
+        self._skips = True
+        self._step = self._line if name.strip().startswith("final") else self._thought
+        return True
+
+    def _goes_on_behind(self, end: int) -> bool:
+        self._held = self._held[end:]
+        self._skips, self._step = True, self._line
+        return True
+
+    def _line(self, ended: bool) -> bool:
+        """At the start of a line, where a role may stand."""
+        text = self._held.lstrip(" \t*_")
+        lead = self._held[: len(self._held) - len(text)]
+        if not text and not ended and len(lead) < _MOST_MARKS:
+            return False
+        for label in self._labels:
+            behind = self._behind(label, text, ended)
+            if behind is None:
+                return False
+            if behind:
+                self._marks = "".join(sign for sign in lead if sign in "*_")
+                self._held = text[behind:]
+                self._skips, self._step = not self._marks, self._closed if self._marks else self._line
+                return True
+        self._step = self._text
+        return True
+
+    def _behind(self, label: str, text: str, ended: bool) -> int | None:
+        """Where the text goes on behind this label; 0 where it is none, None where more must come."""
+        if not ended and begins(text, label):
+            return None
+        if text[: len(label)].lower() != label:
+            return 0
+        rest = text[len(label) :]
+        if label == BARE_ROLE and rest.startswith(("\n", "\r", "<|")):
+            return len(label)
+        sign = rest.lstrip(" *_")
+        if len(rest) - len(sign) > _MOST_MARKS:
+            return 0
+        if not sign or (label == BARE_ROLE and rest == "<"):
+            return 0 if ended else None
+        return len(text) - len(sign) + 1 if sign[0] in ":：" else 0
+
+    def _closed(self, ended: bool) -> bool:
+        """Behind a label in stars, which may close behind the colon."""
+        if not ended and begins(self._held, self._marks):
+            return False
+        self._held = self._held.removeprefix(self._marks)
+        self._skips, self._step = True, self._line
+        return True
+
+    def _text(self, ended: bool) -> bool:
+        token = _TOKEN.search(self._held)
+        new_line = self._held.find("\n") + 1
+        if new_line and (token is None or new_line <= token.start()):
+            self._say(new_line)
+            self._step = self._line
+        elif token is not None:
+            self._say(token.start())
+            self._held = self._held[len(token[0]) :]
+            self._take(token[0])
+        else:
+            begun = None if ended else _BEGUN_TOKEN.search(self._held)
+            self._say(begun.start() if begun is not None else len(self._held))
+            return False
+        return True
+
+    def _take(self, token: str) -> None:
+        self._skips = True
+        if _OPEN.fullmatch(token):
+            self._step = self._thought
+        elif _CLOSE.fullmatch(token):
+            # All before it was a thought. What of that is still here is left out.
+            self._out.clear()
+            self._unopened, self._spoke, self._step = True, self._passed_on, self._line
+        elif token == _CHANNEL:
+            self._step = self._channel
+        elif (self._begun or self._spoke) and token not in _NOTHING:
+            self.stopped, self._held = True, ""
+        else:
+            self._step = self._line
+
+    def _say(self, length: int) -> None:
+        self._out.append(self._held[:length])
+        self._spoke = self._spoke or bool(self._held[:length].strip())
+        self._held = self._held[length:]
+
+
+def behind_thoughts(text: str) -> tuple[str, str]:
+    """What of a text is the reply behind its thoughts, and what stands between them and a reply that is still to come.
+
+    Where a thought broke off in a sentence, the sentence is ended as well: whoever speaks it speaks up to its end.
+    """
+    begun = _BEGUN.match(text)
+    if begun is None:
+        return text, ""
+    over = _OVER.search(text, begun.end())
+    if over is not None:
+        rest = text[over.end() :]
+        return behind_thoughts(rest) if rest.strip() else ("", "" if rest else "\n\n")
+    mark = _end_of(begun)
+    there = next(length for length in range(len(mark) - 1, -1, -1) if text.endswith(mark[:length]))
+    if there and not mark[0].isalpha():
+        return "", f"{mark[there:]}\n\n"
+    return "", f"{'' if ends_a_sentence(text) else '...'}\n{mark}\n\n"
+
+
+def _end_of(begun: re.Match[str]) -> str:
+    """What ends the thought that begins so."""
+    opened = begun["mark"]
+    if not opened:
+        return f"{_CHANNEL}final{_MESSAGE}" if begun["channel"] else "assistantfinal"
+    return "<channel|>" if opened.startswith("<|") else f"{opened[0]}/{opened[1:]}"
+
+
+def begins(text: str, whole: str) -> bool:
+    """Whether ``text`` may become ``whole``, whatever its letters' size."""
+    return len(text) < len(whole) and whole.startswith(text.lower())
+
+
+def spoken(
+    pieces: Iterable[str], name: str = "", begun: str = "", habit: Habit | None = None
+) -> Generator[str, None, None]:
+    """The pieces as they are for ears; ``pieces`` is closed in the end."""
+    ears = Spoken(name, begun, habit)
+    try:
+        for piece in pieces:
+            if text := ears.feed(piece):
+                yield text
+            if ears.stopped:
+                break
+        if text := ears.finish():
+            yield text
+    finally:
+        close = getattr(pieces, "close", None)
+        if close is not None:
+            close()

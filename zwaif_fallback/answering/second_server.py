@@ -1,0 +1,346 @@
+"""A second server as a source of replies: anything that speaks OpenAI's chat API, streamed.
+
+It is read as the primary is, by the same reader: deadlines are about text, not about bytes, and a server that is given
+up is hung up on.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+from zwaif_fallback.addresses import NAME, Place, looked_up, no_farther_than, place, refusal, trusts
+from zwaif_fallback.engines.stop_filter import StopFilter
+from zwaif_fallback.errors import EngineError
+from zwaif_fallback.reply_stream import Pieces
+from zwaif_hooks.background.clock import Clock, SystemClock
+from zwaif_hooks.failover import failure_messages
+from zwaif_hooks.failover.deadlines import Known
+from zwaif_hooks.failover.learned_deadlines import EndHistory
+from zwaif_hooks.failover.pump import Pump
+from zwaif_hooks.failover.stream import Chunk, Closers, PrimaryError, UnmarkedEnd
+from zwaif_hooks.guards.openai_client import read_reply, read_whole
+from zwaif_hooks.guards.sockets import watched_session
+from zwaif_hooks.messages import FailureKind, Message, Sampling
+from zwaif_hooks.reply.endless import is_to_end, longest
+from zwaif_hooks.reply.seam import SurrogateGate
+
+logger = logging.getLogger(__name__)
+
+PASS_HEADER = {"X-ZWaif-Fallback": "1"}
+"""Tells the guard in Z-Waif's process that this request is the fallback's own."""
+KEY_VARIABLE = "API_FALLBACK_API_KEY"
+AHEAD = 1024
+"""Pieces that may wait for whoever reads the reply, who may be speaking the one before."""
+LONGEST_LIST = 1_000_000
+"""Bytes of a list of models."""
+_EXTRA = ("top_k", "min_p", "repetition_penalty", "chat_template_kwargs")
+"""Fields that local servers know and OpenAI refuses."""
+_refusing: set[tuple[str, str]] = set()
+"""Address and model of those that refused them and answered without, for the life of this process."""
+_UNTHINKING = {"enable_thinking": False}
+"""For the chat template (vLLM, SGLang, llama.cpp): nobody hears thoughts, and they would take the reply's tokens."""
+WANTS_KEY = (401, 403)
+_REMEDIES = {
+    404: "check API_FALLBACK_HOST and the model's name",
+    429: "it is rate limited; try again later",
+}
+
+
+@dataclass(frozen=True)
+class Deadlines:
+    """Seconds: to connect, from then to the first text, and between two pieces of text."""
+
+    connect: float = 5.0
+    first_token: float = 60.0
+    stall: float = 30.0
+
+
+class RemoteChat:
+    """One OpenAI-compatible server.
+
+    Args:
+        host: ``host:port`` or a full URL, with or without ``/v1``.
+        model: the model's name there; empty takes the first chat model the server lists.
+        api_key: is sent to a trusted host only, over https or to this machine. Never logged.
+        trusted: its owner named it by hand. Any other is only asked on this machine or in the private network.
+
+    Raises:
+        EngineError: ``host`` is no address, or not one that may be asked.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        model: str = "",
+        *,
+        deadlines: Deadlines | None = None,
+        api_key: str = "",
+        trusted: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
+        self.base_url = base_url(host)
+        self.model = model
+        parts = urlsplit(self.base_url)
+        self._address, self._name = parts.netloc, parts.hostname or ""
+        self._deadlines = deadlines or Deadlines()
+        self._clock = clock or SystemClock()
+        self._trusted, self._is_safe = trusted, parts.scheme == "https"
+        where, limit = place(self._name), Place.ELSEWHERE if trusted else Place.PRIVATE
+        if where is not None and where > limit:
+            raise EngineError(f"The fallback server {self._address} is not asked: {refusal(where, limit)}.")
+        self._has_key = bool(api_key)
+        self._key = api_key if trusted and (self._is_safe or where is Place.THIS_MACHINE) else ""
+        # What is sent in the clear stays here even where "localhost" leads to another computer.
+        self._refuse = no_farther_than(Place.THIS_MACHINE if self._key and not self._is_safe else limit)
+
+    def __repr__(self) -> str:
+        return f"RemoteChat({self.base_url!r}, model={self.model!r})"
+
+    def models(self, seconds: float | None = None) -> list[str]:
+        """Names of the server's models, within ``seconds`` (by default, what a reply's first text may take).
+
+        Raises:
+            EngineError: it cannot be asked, or answers something else.
+        """
+        limits = self._deadlines
+        try:
+            return self._models(Closers(), limits.connect + limits.first_token if seconds is None else seconds)
+        except PrimaryError as error:
+            raise self._failure(error) from error
+
+    def stream(
+        self,
+        messages: Sequence[Message],
+        *,
+        sampling: Sampling | None = None,
+        stop: Sequence[str] = (),
+        max_tokens: int = 300,
+        partial: str = "",
+    ) -> Pieces:
+        """The reply, piece by piece; never any part of a stop string. Closing it hangs up, from any thread.
+
+        Args:
+            partial: the beginning of the reply, already spoken: what comes goes on from its last character.
+
+        Raises:
+            EngineError: with the cause in one line, at any ``next``.
+        """
+        # Stop strings stay here: OpenAI takes four at most, transformers serve hangs on one, and others ignore them.
+        body = self._body(messages, sampling or Sampling(), max_tokens, partial)
+        return Pieces(lambda closers: self._spoken(body, stop, closers))
+
+    def _spoken(self, body: dict[str, Any], stop: Sequence[str], closers: Closers) -> Generator[str, None, None]:
+        stops = StopFilter(stop)
+        for piece in self._pieces(body, closers):
+            if text := stops.feed(piece):
+                yield text
+            if stops.stopped:
+                return
+        if text := stops.flush():
+            yield text
+
+    def _body(self, messages: Sequence[Message], sampling: Sampling, max_tokens: int, partial: str) -> dict[str, Any]:
+        turns = [{"role": message.role, "content": message.content} for message in messages]
+        if partial:
+            turns.append({"role": "assistant", "content": partial})
+        wishes = {
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "top_k": sampling.top_k,
+            "min_p": sampling.min_p,
+            "repetition_penalty": sampling.repetition_penalty,
+            "frequency_penalty": sampling.frequency_penalty,
+            "presence_penalty": sampling.presence_penalty,
+            "seed": sampling.seed if sampling.seed is not None and sampling.seed >= 0 else None,
+        }
+        wishes = {name: value for name, value in wishes.items() if value is not None}
+        return {
+            "messages": turns,
+            "max_tokens": max_tokens,
+            "stream": True,
+            **wishes,
+            "chat_template_kwargs": _UNTHINKING,
+        }
+
+    def _pieces(self, body: dict[str, Any], closers: Closers) -> Iterator[str]:
+        """Pieces of text in time, from the thread that reads them."""
+        limits, limit = self._deadlines, longest(int(body["max_tokens"]))
+        patience = Known(limits.connect + limits.first_token, limits.stall)
+        whole, said = SurrogateGate(), ""
+        pump = Pump(partial(self._reply, body), self._clock, capacity=AHEAD)
+        pump.start()
+        closers.add(pump.abandon)
+        try:
+            while (chunk := pump.take(patience)) is not None:
+                if text := whole.feed(chunk.text):
+                    said += text
+                    yield text
+                    if is_to_end(len(said), text, limit):
+                        logger.debug("%r did not end its reply, which was ended after %d characters.", self, len(said))
+                        return
+        except UnmarkedEnd as end:
+            if not closers.closed and not EndHistory().is_whole(said, end, lambda: False):
+                raise self._failure(end) from end
+        except PrimaryError as error:
+            if not closers.closed:
+                raise self._failure(error) from error
+        finally:
+            pump.abandon()
+        if not said and not closers.closed:
+            raise self._error("the reply was empty")
+
+    def _reply(self, body: dict[str, Any], closers: Closers) -> Iterator[Chunk]:
+        """The reply as it comes. A server that breaks off before it has said a word of a reply that was begun is asked
+        once more with the beginning told in the user's turn: ``transformers serve`` (4.57) knows no other."""
+        said = False
+        try:
+            for chunk in self._asked(body, closers):
+                said = said or bool(chunk.text)
+                yield chunk
+            return
+        except PrimaryError:
+            if said or body["messages"][-1]["role"] != "assistant":
+                raise
+        logger.debug("%r does not go on with a begun reply; it is told of it instead.", self)
+        yield from self._asked({**body, "messages": _begun_told(body["messages"])}, closers)
+
+    def _asked(self, body: dict[str, Any], closers: Closers) -> Iterator[Chunk]:
+        """Servers that refuse our extra sampling fields are asked without them, the next time at once."""
+        model = self.model or self._first_model(closers)
+        asked = (self.base_url, model)
+        body = {**body, "model": model}
+        plain = {name: value for name, value in body.items() if name not in _EXTRA}
+        if asked not in _refusing:
+            try:
+                yield from self._streamed(body, closers)
+                return
+            except PrimaryError as error:
+                if error.status not in (400, 422) or body == plain:
+                    raise
+        for chunk in self._streamed(plain, closers):
+            _refusing.add(asked)
+            yield chunk
+
+    def _streamed(self, body: dict[str, Any], closers: Closers) -> Iterator[Chunk]:
+        return read_reply(partial(self._send, "POST", "/chat/completions", json=body), self._address, closers)
+
+    def _models(self, closers: Closers, seconds: float) -> list[str]:
+        closers.hurry(seconds)
+        body = read_whole(partial(self._send, "GET", "/models"), self._address, closers, LONGEST_LIST)
+        try:
+            return [str(entry["id"]) for entry in json.loads(body)["data"]]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise PrimaryError(FailureKind.UNREADABLE, "its list of models is not readable") from error
+
+    def _first_model(self, closers: Closers) -> str:
+        listing = Closers()
+        closers.add(listing.close)
+        names = self._models(listing, self._deadlines.connect + self._deadlines.first_token)
+        chat = [name for name in names if "embed" not in name.lower()]
+        if not chat:
+            raise PrimaryError(FailureKind.NO_MODEL, "it has no chat model loaded")
+        self.model = chat[0]
+        return self.model
+
+    def _send(self, method: str, path: str, **more: Any) -> requests.Response:
+        return self._session().request(
+            method,
+            f"{self.base_url}{path}",
+            stream=True,
+            timeout=(self._deadlines.connect, self._deadlines.first_token),
+            allow_redirects=False,  # a key must not travel to where a redirect points
+            **more,
+        )
+
+    def _session(self) -> requests.Session:
+        session = watched_session(requests.Session(), self._refuse)
+        session.headers.update(PASS_HEADER)
+        session.headers["Accept-Encoding"] = "identity"
+        session.auth = self._authorize
+        # A proxy set for the internet must not catch servers near by, nor see what is not encrypted.
+        session.trust_env = self._trusted and self._is_safe and looked_up(self._name) in (None, Place.ELSEWHERE)
+        session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        return session
+
+    def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._key:
+            request.headers["Authorization"] = f"Bearer {self._key}"
+        return request
+
+    def _failure(self, error: PrimaryError) -> EngineError:
+        """In words for the user; never the request, which holds the key."""
+        if error.status in WANTS_KEY:
+            return self._error(f"HTTP {error.status}: {self.key_remedy()}")
+        if error.status in _REMEDIES:
+            return self._error(f"HTTP {error.status}: {_REMEDIES[error.status]}")
+        if isinstance(error.original, requests.exceptions.SSLError):
+            return self._error("its certificate cannot be trusted")
+        is_a_library_s = error.original is not None or error.status is not None
+        return self._error(f"it {failure_messages.what(error)}" if is_a_library_s else error.cause)
+
+    def key_remedy(self) -> str:
+        """What to do where the server wants a key, or another one; a sentence without its full stop."""
+        if self._has_key and not self._trusted:
+            return (
+                f"{KEY_VARIABLE} is another host's, and this one was not named by hand. "
+                f"To send it here: zwaif-fallback settings set API_FALLBACK_HOST {self.base_url}"
+            )
+        if self._has_key and not self._key:
+            return f"{KEY_VARIABLE} is not sent over plain http. Use https://, or an SSH tunnel from this machine"
+        return f"check {KEY_VARIABLE}"
+
+    def _error(self, cause: str) -> EngineError:
+        return EngineError(f"The fallback server {self._address} gave no reply: {cause}.")
+
+
+def second_server(
+    setting: Callable[[str], Any], host: str, model: str, deadlines: Deadlines | None = None
+) -> RemoteChat:
+    """``host`` with as much trust as the settings give it, and the key of the environment.
+
+    Raises:
+        EngineError: ``host`` is no address, or not one that may be asked.
+    """
+    key = os.environ.get(KEY_VARIABLE, "")
+    return RemoteChat(host, model, deadlines=deadlines, api_key=key, trusted=trusts(setting, host))
+
+
+def base_url(host: str) -> str:
+    """``http(s)://host:port/v1`` from whatever a user writes.
+
+    Raises:
+        EngineError: that is no address.
+    """
+    text = host.strip()
+    if "://" not in text:
+        text = f"http://{text}"
+    parts = urlsplit(text)
+    try:
+        name, port = parts.hostname, parts.port
+    except ValueError:
+        name, port = None, None
+    if not name or not NAME.fullmatch(name) or parts.scheme not in ("http", "https") or " " in text:
+        raise EngineError(f"API_FALLBACK_HOST {host!r} is no address. Write it as 127.0.0.1:5001 or https://host/v1.")
+    # A server listens on 0.0.0.0, but on Windows nobody can connect there.
+    name = "127.0.0.1" if name == "0.0.0.0" else f"[{name}]" if ":" in name else name
+    path = parts.path.rstrip("/").removesuffix("/chat/completions") or "/v1"
+    return f"{parts.scheme}://{name}{f':{port}' if port else ''}{path}"
+
+
+def _begun_told(messages: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The same conversation with its last turn, the beginning of a reply, told at the end of the user's turn."""
+    begun = messages[-1]["content"]
+    told = f"(You have already said: {begun}\nGo on from there; do not say it again.)"
+    before = messages[:-1]
+    if before and before[-1]["role"] == "user":
+        told = f"{before.pop()['content']}\n\n{told}"
+    return [*before, {"role": "user", "content": told}]

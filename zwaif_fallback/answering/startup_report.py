@@ -1,0 +1,75 @@
+"""At Z-Waif's start: says whether the fallback can answer, and with what, or what to do about it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from zwaif_fallback.answering.chain import Say
+from zwaif_fallback.choosing import model_location
+from zwaif_fallback.choosing.configured import ChosenModel
+from zwaif_fallback.choosing.default_missing import MODEL, wrong
+from zwaif_fallback.errors import ModelNotFound
+
+
+class Opening:
+    """Looks at the disks in a thread of its own, so that Z-Waif's start does not wait for that.
+
+    Args:
+        setting: a setting's value.
+        models: what the setting of the model means.
+        tree: Z-Waif's folder.
+        say: tells the user one line.
+        load: begins to load a model; the second argument is whether it may be downloaded.
+    """
+
+    def __init__(
+        self,
+        setting: Callable[[str], Any],
+        models: ChosenModel,
+        tree: Path | None,
+        say: Say,
+        load: Callable[[str, bool], None],
+    ) -> None:
+        self._setting, self._models, self._tree, self._say, self._load = setting, models, tree, say, load
+
+    def tell(self) -> None:
+        """Loads the model as well, where the user wants that now."""
+        try:
+            model = self._models.wanted()
+        except ModelNotFound as error:
+            return self._not_ready(wrong(str(self._setting(MODEL)), error))
+        if model_location.is_on_this_machine(model):
+            return self._ready(model)
+        if self._setting("API_FALLBACK_DOWNLOAD"):
+            return self._load(model, True)
+        self._not_ready(str(model_location.not_here(model)))
+
+    def _ready(self, model: str) -> None:
+        if self._setting("API_FALLBACK_PRELOAD") == "start":
+            return self._load(model, False)
+        self._say(f"Fallback ready: {self._models.title(model)} is on this computer and is loaded when it is needed")
+
+    def _not_ready(self, why: str) -> None:
+        if self._models.is_unchosen():
+            return self._look(self._take_what_is_here)
+        self._say(f"Fallback not ready: {why}")
+        self._look(self._tell_what_is_here)
+
+    def _look(self, look: Callable[[], None]) -> None:
+        threading.Thread(target=look, name="zwaif-fallback-instead", daemon=True).start()
+
+    def _take_what_is_here(self) -> None:
+        if found := self._models.found_instead():
+            self._ready(found)
+        else:
+            self._say(f"Fallback not ready: {self._models.not_here('')}")
+            self._tell_what_is_here()
+
+    def _tell_what_is_here(self) -> None:
+        from zwaif_fallback.choosing.alternatives import instead  # late: Z-Waif's start waits for this module
+
+        if line := instead(self._tree, str(self._setting("FALLBACK_MODEL_DIR"))):
+            self._say(line)

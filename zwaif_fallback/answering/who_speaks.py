@@ -1,0 +1,39 @@
+"""Who speaks for the companion, in a sentence: the same one on the chat page, in the Settings tab and in ``status``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from zwaif_fallback.answering.chain import LAST_WORDS
+from zwaif_hooks.failover.start_check import configured_primary
+
+_PROGRAMS = {"lmstudio": "LM Studio", "ollama": "Ollama", "oobabooga": "Oobabooga"}
+
+
+def server_program(environ: Mapping[str, str | None]) -> str:
+    """The LLM server as its program is called: ``Oobabooga``. ``environ`` is Z-Waif's ``.env``."""
+    kind = configured_primary(environ)[0]
+    return _PROGRAMS.get(kind.casefold(), kind)
+
+
+def stand_in(answered_by: str, fallback_host: str, shown: Callable[[str], str]) -> str:
+    """Who spoke in the server's place: ``SmolLM2 135M Instruct on this computer``.
+
+    Args:
+        answered_by: as the turn's record has it; of several, the last is meant.
+        fallback_host: ``API_FALLBACK_HOST``.
+        shown: a model's name for people.
+    """
+    name = answered_by.rpartition(", then ")[2]
+    if name == LAST_WORDS:
+        return "nobody (she only said a line of her last words)"
+    if fallback_host and name == fallback_host.strip():
+        return f"the fallback host {name}"
+    return f"{shown(name)} on this computer"
+
+
+def while_down(answered_by: str, server: str, fallback_host: str, shown: Callable[[str], str]) -> str:
+    """The line of the chat page: ``Answered by SmolLM2 135M Instruct on this computer while Oobabooga is down.``"""
+    if answered_by.endswith(LAST_WORDS):
+        return f"{server} is down and no model is ready to answer. See API Fallback in the Settings tab."
+    return f"Answered by {stand_in(answered_by, fallback_host, shown)} while {server} is down."

@@ -1,0 +1,145 @@
+"""The list of models as plain data: those found on this computer and those offered, each with whether it fits now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from zwaif_fallback.choosing import model_location
+from zwaif_fallback.choosing.auto import Wishes, env_values, is_auto, loadable, pick
+from zwaif_fallback.choosing.default_missing import MODEL, counts, is_chosen, notice, takes_what_is_here
+from zwaif_fallback.choosing.planned import planned_facts
+from zwaif_fallback.choosing.ranking import Choice, Fit, fit
+from zwaif_fallback.choosing.server_model import served_model
+from zwaif_fallback.errors import ModelNotFound
+from zwaif_fallback.hardware import Memory, memory_now
+from zwaif_fallback.models import catalogue
+from zwaif_fallback.models.found import FoundModel, find_models
+from zwaif_fallback.models.short_names import short_names
+
+Row = dict[str, Any]
+
+
+def listed_now(setting: Callable[[str], Any], tree: Path | None, values: Mapping[str, str]) -> Row:
+    """The list for a Z-Waif, by a way to ask for a setting's value and what its ``.env`` and the environment say."""
+    return model_list(str(setting(MODEL)), Wishes.of(setting, tree), named=is_chosen(values))
+
+
+def model_list(chosen: str, wishes: Wishes, memory: Memory | None = None, named: bool = True) -> Row:
+    """Everything that ``zwaif-fallback models`` tells.
+
+    Args:
+        chosen: ``API_FALLBACK_MODEL`` as it is set.
+        named: whether the user set it; else it is the default.
+
+    Returns:
+        ``found`` and ``offered`` (rows), ``auto`` (what it would choose), ``chosen``, ``memory`` and ``skipped``. In
+        the rows that model is the ``chosen`` one which answers; ``short`` and ``number`` are how a user may call it,
+        the number only where it can be used, or brought here.
+    """
+    memory = memory or memory_now()
+    findings = find_models(wishes.tree, wishes.model_dir)
+    choice = pick(findings.models, wishes, memory)
+    resolved = _resolved(chosen, wishes, choice)
+    instead = choice if choice and takes_what_is_here(resolved, named) else None
+    resolved = loadable(instead.model) if instead else resolved
+    served = served_model(env_values(wishes.tree), findings.models)
+    usable = findings.usable()
+    short = {model.setting: name for model, name in zip(usable, short_names(usable), strict=True)}
+    found = [
+        {"short": short.get(model.setting, model.setting), **_found(model, memory, wishes, resolved, served)}
+        for model in findings.models
+    ]
+    offered = [_offered(offer, memory, wishes, resolved) for offer in catalogue.OFFERS if offer.parameters]
+    found.sort(key=lambda row: (not row["usable"], row["source"], row["name"].casefold()))
+    _number([row for row in found if row["usable"]] + [row for row in offered if not row["here"]])
+    return {
+        "chosen": {
+            "setting": chosen,
+            "named": named,
+            "resolved": resolved or None,
+            "here": _is_here(resolved),
+            "notice": notice(instead.model.setting, chosen) if instead else "",
+        },
+        "auto": {"setting": choice.model.setting, "why": choice.why} if choice else None,
+        "memory": asdict(memory),
+        "found": found,
+        "offered": offered,
+        "skipped": findings.skipped,
+    }
+
+
+def _number(rows: list[Row]) -> None:
+    """What a row may be named by on the command line; only rows of models that can be used have one."""
+    for number, row in enumerate(rows, 1):
+        row["number"] = number
+
+
+def _resolved(chosen: str, wishes: Wishes, choice: Choice | None) -> str:
+    if is_auto(chosen):
+        return loadable(choice.model) if choice else ""
+    try:
+        return counts(chosen, wishes)
+    except ModelNotFound:
+        return ""
+
+
+def _is_here(resolved: str) -> bool:
+    return bool(resolved) and model_location.is_on_this_machine(resolved)
+
+
+def _found(model: FoundModel, memory: Memory, wishes: Wishes, resolved: str, served: FoundModel | None) -> Row:
+    facts = model.facts
+    return {
+        "name": model.name,
+        "source": model.source,
+        "setting": model.setting,
+        "path": str(model.path),
+        "format": facts.format,
+        "architecture": facts.architecture,
+        "parameters": facts.parameters,
+        "quantization": facts.quantization,
+        "context_window": facts.window,
+        "size_bytes": facts.size,
+        "chat_template": facts.has_template,
+        "usable": facts.usable,
+        "problem": facts.problem,
+        "chosen": bool(resolved) and resolved in (str(model.path), str(model.path.resolve()), model.setting),
+        "served": model is served,
+        **_fit_row(fit(facts, memory, window=wishes.window, device=wishes.device, quantization=wishes.quantization)),
+    }
+
+
+def _offered(offer: catalogue.Offer, memory: Memory, wishes: Wishes, resolved: str) -> Row:
+    facts = planned_facts(offer)
+    return {
+        "name": offer.name,
+        "title": offer.title,
+        "short": offer.short,
+        "parameters": facts.parameters,
+        "format": offer.format,
+        "download_bytes": facts.size,
+        "memory_gb": offer.memory_gb,
+        "memory_when": offer.memory_when,
+        "context_window": offer.context_window,
+        "licence": offer.licence,
+        "gated": offer.gated,
+        "quality": offer.quality,
+        "use": offer.use,
+        "note": offer.note,
+        "here": model_location.is_on_this_machine(offer.name),
+        "chosen": offer.name == resolved,
+        **_fit_row(fit(facts, memory, window=wishes.window, device=wishes.device, quantization=wishes.quantization)),
+    }
+
+
+def _fit_row(how: Fit) -> Mapping[str, Any]:
+    return {
+        "fit": how.text,
+        "fits": how.fits,
+        "memory_bytes": how.need.total,
+        "planned_window": how.window,
+        "tokens_per_second": round(how.tokens_per_second, 1) or None,
+    }

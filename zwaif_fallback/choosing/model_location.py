@@ -1,0 +1,176 @@
+"""From ``API_FALLBACK_MODEL`` to files: a folder or GGUF file on this computer, or a name on the Hugging Face hub.
+
+Asks the disk only, never the network, and imports neither torch nor transformers; what reads the disk is imported when
+it is asked, as Z-Waif's start waits for this module.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+
+from zwaif_fallback.choosing.auto import Wishes, choose_here, is_auto, loadable, nothing_fits
+from zwaif_fallback.errors import ModelNotFound
+from zwaif_fallback.models import catalogue
+from zwaif_fallback.models.model_folder import find_in_cache
+from zwaif_fallback.models.names import file_in_repository, is_repository, program_of
+from zwaif_hooks.storage import bounded
+
+_PATH_LIKE = re.compile(r"[A-Za-z]:[\\/]|[\\/.~]|.*\\|.*/.*/|.*\.gguf$", re.IGNORECASE)
+_REMEDY = "zwaif-fallback models lists what there is."
+
+
+def resolve(name: str, tree: Path | None = None, model_dir: str = "") -> str:
+    """What to load for the text a user put into ``API_FALLBACK_MODEL``.
+
+    A folder (or ``.gguf`` file) goes first: as it stands, then inside Z-Waif's ``tree``, then inside the folders of
+    ``model_dir`` (``FALLBACK_MODEL_DIR``, relative to ``tree``). Then names: ``ollama:llama3.2:3b``,
+    ``lmstudio:publisher/repo/file.gguf`` and ``owner/name:file.gguf`` for files that others brought; the model list,
+    in full, in short or without the owner; any ``owner/name`` of the hub; what a model found on this computer is called
+    (:mod:`zwaif_fallback.models.short_names`). ``auto`` is the best that fits at this moment.
+
+    Returns:
+        An absolute path; or a hub id or ``owner/name:file.gguf`` that is not here yet.
+
+    Raises:
+        ModelNotFound: it is neither; the text says what to write instead.
+    """
+    wanted = name.strip().strip("\"'").strip()
+    if not wanted or wanted.casefold() == catalogue.CUSTOM.casefold():
+        raise ModelNotFound(f"No model is named{f' by {wanted}' if wanted else ''}. {_REMEDY}")
+    if is_auto(wanted):
+        choice = choose_here(Wishes(tree, model_dir))
+        if choice is None:
+            raise nothing_fits()
+        return loadable(choice.model)
+    found = next((place for place in places(wanted, tree, model_dir) if _is_model(place)), None)
+    if found is not None:
+        return str(found.resolve())
+    if program_of(wanted)[0]:
+        return _of_another_program(wanted)
+    if not file_in_repository(wanted)[0] and (listed := _listed(wanted)):
+        wanted = listed
+    if file_in_repository(wanted)[0]:
+        return _in_cache(wanted)
+    return wanted if _is_hub_id(wanted) else _called(wanted, tree, model_dir)
+
+
+def looks_like_path(name: str) -> bool:
+    """Whether a text is meant as a place on disk, there or not (older releases put GGUF paths here)."""
+    return bool(_PATH_LIKE.match(name.strip().strip("\"'")))
+
+
+def is_on_this_machine(model: str, cache_dir: str = "") -> bool:
+    """Whether a resolved model can be loaded without the network: configuration and every weight file are there."""
+    place = Path(model)
+    if place.is_absolute():
+        return place.is_file() or _has_weights(place)
+    if file_in_repository(model)[0]:
+        return _named(model, cache_dir) is not None
+    snapshot = cached_snapshot(model, cache_dir)
+    return snapshot is not None and _has_weights(snapshot)
+
+
+def cached_snapshot(hub_id: str, cache_dir: str = "") -> Path | None:
+    """The folder in the Hugging Face cache that holds this model, ``None`` where there is none."""
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return find_in_cache(hub_id, cache_dir)
+    except HFValidationError:
+        return None
+
+
+def not_here(model: str) -> ModelNotFound:
+    """The error for a hub model that was not downloaded yet."""
+    offer = catalogue.find(model)
+    size = f" (about {offer.download_gb:g} GB)" if offer and offer.download_gb else ""
+    return ModelNotFound(
+        f"{model} is not on this computer yet{size}. Press Load Model in Z-Waif's Settings tab, "
+        f"or run: zwaif-fallback download {offer.short if offer else model}"
+    )
+
+
+def places(wanted: str, tree: Path | None, model_dir: str) -> list[Path]:
+    """Where a path may lead to, the likeliest first: as it stands, in Z-Waif's folder, in the folders of models."""
+    from zwaif_fallback.models.places import own_folders
+
+    base = tree or Path.cwd()
+    last = wanted.replace("\\", "/").rsplit("/", 1)[-1]
+    inside = [folder / name for folder in own_folders(model_dir, tree) for name in (wanted, last)]
+    return [Path(wanted).expanduser(), base / wanted, *inside]
+
+
+def _is_model(place: Path) -> bool:
+    from zwaif_fallback.models.gguf_header import is_gguf
+
+    try:
+        if place.is_file():
+            return is_gguf(place)
+        return (place / "config.json").is_file() or any(place.glob("*.gguf"))
+    except (OSError, ValueError):  # A name no file system takes (too long, a NUL in it) is no place.
+        return False
+
+
+def _named(name: str, cache_dir: str = "") -> Path | None:
+    from zwaif_fallback.models.program_names import find_named
+
+    return find_named(name, cache_dir=cache_dir)
+
+
+def _of_another_program(wanted: str) -> str:
+    place = _named(wanted)
+    if place is not None:
+        return str(place.absolute())
+    program, name = program_of(wanted)
+    remedy = f"Bring it with: ollama pull {name}" if program == "ollama" else "Download it in LM Studio"
+    raise ModelNotFound(
+        f"{wanted} is not on this computer. {remedy}, or choose one of those that zwaif-fallback models lists."
+    )
+
+
+def _in_cache(name: str) -> str:
+    """``owner/name:file.gguf`` as a path where it is here, else as it is."""
+    place = _named(name)
+    # Not resolved: in the Hugging Face cache the link has the file's name, and the blob behind it has none.
+    return str(place.absolute()) if place else name
+
+
+def _listed(wanted: str) -> str:
+    """The name of the offer that is meant; empty where none is."""
+    offer = catalogue.find(wanted) or next(
+        (offer for offer in catalogue.OFFERS if offer.name.rpartition("/")[2].casefold() == wanted.casefold()), None
+    )
+    return offer.name if offer else ""
+
+
+def _is_hub_id(wanted: str) -> bool:
+    return is_repository(wanted) and not looks_like_path(wanted)
+
+
+def _called(wanted: str, tree: Path | None, model_dir: str) -> str:
+    """A model on this computer by what it is called: the last thing a text can mean, as all disks are looked at."""
+    from zwaif_fallback.models.found import find_models
+    from zwaif_fallback.models.short_names import find_called, short_names
+
+    models = find_models(tree, model_dir).usable()
+    if model := find_called(wanted, models):
+        return loadable(model)
+    if looks_like_path(wanted):
+        raise ModelNotFound(f"There is no model at {wanted}. {_REMEDY}")
+    known = [*(offer.short for offer in catalogue.OFFERS if offer.short), *short_names(models)]
+    near = difflib.get_close_matches(wanted.casefold(), known, n=1)
+    meant = f"Did you mean {near[0]}? " if near else ""
+    raise ModelNotFound(f"There is no model called {wanted!r}, here or in the list. {meant}{_REMEDY}")
+
+
+def _has_weights(folder: Path) -> bool:
+    if any(folder.glob("*.gguf")) or (folder / "model.safetensors").is_file():
+        return True
+    index = folder / "model.safetensors.index.json"
+    try:
+        parts = set(bounded.read_json(index)["weight_map"].values())
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return False  # No index, or a broken one: there is nothing complete to load.
+    return bool(parts) and all((folder / str(part)).is_file() for part in parts)

@@ -1,0 +1,35 @@
+"""The model that Z-Waif's own server runs, found as a file: the same voice when the server is down, and no download."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from zwaif_fallback.models.found import FoundModel
+from zwaif_fallback.models.names import program_of
+from zwaif_fallback.models.ollama_store import full_name
+from zwaif_fallback.models.places import LMSTUDIO, OLLAMA
+from zwaif_fallback.models.program_names import matches_lmstudio
+
+
+def served_name(values: Mapping[str, str]) -> str:
+    """What Z-Waif asks its server for, as ``ollama:NAME`` or ``lmstudio:NAME``; empty where only the server knows.
+
+    Args:
+        values: Z-Waif's ``.env``: ``API_TYPE``, ``ZW_OLLAMA_MODEL``, ``ZW_LMSTUDIO_MODEL``.
+    """
+    keys = {"ollama": "ZW_OLLAMA_MODEL", "lmstudio": "ZW_LMSTUDIO_MODEL"}
+    program = values.get("API_TYPE", "").strip().casefold()
+    model = values.get(keys.get(program, ""), "").strip().strip("\"'").strip()
+    return f"{program}:{model}" if model else ""
+
+
+def served_model(values: Mapping[str, str], models: Sequence[FoundModel]) -> FoundModel | None:
+    """The found file of the model that the server runs; None where it is not on this computer."""
+    program, wanted = program_of(served_name(values))
+    if program == "ollama":
+        name = full_name(wanted)
+        return next((one for one in models if one.source == OLLAMA and full_name(one.name) == name), None)
+    if program == "lmstudio":
+        relative = ((one, program_of(one.setting)[1]) for one in models if one.source == LMSTUDIO)
+        return next((one for one, path in relative if one.facts.usable and matches_lmstudio(wanted, path)), None)
+    return None

@@ -1,0 +1,61 @@
+"""Whether a model that is on this computer can be loaded now: its files, the memory, and the engines are asked."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from zwaif_fallback.choosing import model_location
+from zwaif_fallback.choosing.auto import Wishes
+from zwaif_fallback.choosing.ranking import NO_ENGINE, TOO_BIG, abilities, fit
+from zwaif_fallback.engines.gguf_plan import gguf_in, read_facts
+from zwaif_fallback.errors import FallbackError
+from zwaif_fallback.hardware import memory_now
+from zwaif_fallback.models.facts import GGUF, ModelFacts
+from zwaif_fallback.models.folder_facts import read_folder
+from zwaif_fallback.models.model_folder import check_folder
+
+NO_TORCH = "PyTorch is not installed in this environment. Run this with the Python of Z-Waif's own environment."
+SMALLER = "Close other programs, or choose a smaller model: zwaif-fallback models lists some."
+
+
+def why_not(model: str, wishes: Wishes) -> str:
+    """Why it cannot be loaded, with what to do; empty where it can. Nothing is loaded for that.
+
+    Args:
+        model: a path, or a name on the hub whose files are here.
+    """
+    place = Path(model) if Path(model).is_absolute() else model_location.cached_snapshot(model)
+    try:
+        return _why_not(place, wishes) if place is not None else str(model_location.not_here(model))
+    except FallbackError as error:
+        return str(error)
+    except (OSError, ValueError) as error:  # what the readers of headers raise
+        return f"{place} cannot be read ({error}). Download the model again."
+
+
+def _why_not(place: Path, wishes: Wishes) -> str:
+    facts = _facts(place)
+    memory, can = memory_now(), abilities()
+    how = fit(facts, memory, window=wishes.window, device=wishes.device, quantization=wishes.quantization, can=can)
+    if facts.problem:
+        return f"{facts.problem}. Choose another: zwaif-fallback models lists some."
+    if facts.format != GGUF and importlib.util.find_spec("torch") is None:
+        return NO_TORCH
+    if how.verdict == NO_ENGINE:
+        return f"It {NO_ENGINE}"
+    if how.verdict == TOO_BIG:
+        return f"It needs {how.need.total / 1e9:.1f} GB, and {memory.ram_free / 1e9:.1f} GB are free now. {SMALLER}"
+    return ""
+
+
+def _facts(place: Path) -> ModelFacts:
+    """Facts of files that are whole.
+
+    Raises:
+        FallbackError: they are not.
+    """
+    if file := gguf_in(place):
+        return read_facts(file)
+    check_folder(place)
+    return read_folder(place)

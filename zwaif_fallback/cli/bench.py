@@ -1,0 +1,77 @@
+"""``bench``: what a model shows on this machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import closing
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from zwaif_fallback.cli import console
+from zwaif_fallback.cli.options import WELL, Arguments, command, with_json, with_zwaif
+
+if TYPE_CHECKING:
+    from zwaif_fallback.models.measurements import Measurement
+
+
+def add(commands: Any) -> None:
+    bench = command(commands, "bench", _bench, "measure a model on this computer; remembered for the list of models")
+    bench.add_argument(
+        "model",
+        metavar="MODEL",
+        nargs="?",
+        help="a name or number that models shows, or a folder; the chosen model where it is left out",
+    )
+    with_json(with_zwaif(bench))
+
+
+def _bench(parsed: Arguments) -> int:
+    from zwaif_fallback.choosing.auto import Wishes
+    from zwaif_fallback.choosing.default_missing import answering, is_chosen
+    from zwaif_fallback.choosing.model_location import is_on_this_machine
+    from zwaif_fallback.choosing.recommended import nothing_here
+    from zwaif_fallback.cli import measure_model as bench
+    from zwaif_fallback.local.model import LocalModel
+    from zwaif_fallback.models import measurements
+    from zwaif_fallback.zwaif_tree import env_values, model_named, store_of, zwaif_folder
+
+    tree = zwaif_folder(parsed.zwaif)
+    store = store_of(tree, os.environ)
+    name = model_named(parsed.model, tree, os.environ) if parsed.model else str(store.get("API_FALLBACK_MODEL"))
+    named = bool(parsed.model) or is_chosen(env_values(tree, os.environ))
+    found = answering(name, named, Wishes.of(store.get, tree))
+    if not named and not found.notice and not is_on_this_machine(found.model):
+        raise nothing_here(Wishes.of(store.get, tree))
+    if found.notice:
+        _news(found.notice)
+    with closing(LocalModel(hang_timeout=float(store.get("API_FALLBACK_ENGINE_TIMEOUT")))) as local:
+        one = bench.measure(local, bench.load_options(store, found.model), _news)
+    place = measurements.remember(one)
+    if parsed.json:
+        console.say_json(asdict(one))
+        return WELL
+    console.table(("What", "Measured"), rows(one), ("bold",))
+    console.say()
+    console.say(f"Remembered in {place}. Other programs that were busy meanwhile made it slower.", "dim")
+    return WELL
+
+
+def _news(line: str) -> None:
+    """Beside the result, which a program may be reading."""
+    console.say(line, "dim", sys.stderr)
+
+
+def rows(one: Measurement) -> list[tuple[str, str]]:
+    """For a person; what is not known is left out."""
+    shown = [
+        ("Model", one.model),
+        ("Runs on", f"{one.device}, {one.form} ({one.engine})"),
+        ("Load time", f"{one.load_seconds:.1f} s"),
+        (f"First word, cold ({one.prompt_tokens} tokens)", f"{one.first_token_cold:.2f} s"),
+        ("First word, next turn", f"{one.first_token_warm:.2f} s"),
+        ("Speed", f"{one.tokens_per_second:.1f} tokens a second" if one.tokens_per_second else ""),
+        ("Memory, at most", f"{one.peak_memory / 1e9:.2f} GB" if one.peak_memory else ""),
+        ("Graphics memory", f"{one.graphics_memory / 1e9:.2f} GB" if one.graphics_memory else ""),
+    ]
+    return [(name, value) for name, value in shown if value]

@@ -1,0 +1,69 @@
+"""``doctor``: everything that can be wrong, each with its remedy."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from zwaif_fallback.cli import console
+from zwaif_fallback.cli.options import NOT_WELL, WELL, Arguments, command, with_json, with_zwaif
+
+if TYPE_CHECKING:
+    from zwaif_fallback.doctor.findings import Finding
+
+_STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red", "skipped": "dim"}
+_INDENT = " " * 27
+
+
+def add(commands: Any) -> None:
+    help = "look for everything that can be wrong, and say what to do about it"
+    with_json(with_zwaif(command(commands, "doctor", _doctor, help)))
+
+
+def _doctor(parsed: Arguments) -> int:
+    from zwaif_fallback.cli.status import version
+    from zwaif_fallback.doctor.findings import Situation
+    from zwaif_fallback.doctor.report import shareable
+    from zwaif_fallback.doctor.table import examine
+    from zwaif_fallback.zwaif_tree import zwaif_folder
+
+    states: Counter[str] = Counter()
+    rows = []
+    here = Situation(zwaif_folder(parsed.zwaif), os.environ)
+    for check, finding in examine(here):
+        states[finding.state] += 1
+        if parsed.json:
+            rows.append({"name": check.name, "title": check.title, **vars(finding)})
+        else:
+            _tell(check.title, finding)
+    if parsed.json:
+        about = {"version": version(), "python": platform.python_version(), "system": platform.platform()}
+        counts = {"problems": states["problem"], "warnings": states["warning"]}
+        console.say_json(shareable({**about, **counts, "checks": rows}, here.env))
+    else:
+        console.say()
+        console.say(summary(states), "bold")
+    return NOT_WELL if states["problem"] else WELL
+
+
+def _tell(title: str, finding: Finding) -> None:
+    console.say(f"{finding.state:<9} {title:<16} {finding.found}", _STYLES[finding.state])
+    for line in finding.details:
+        console.say(f"{_INDENT}{line}")
+    if finding.meaning:
+        console.say(f"{_INDENT}{finding.meaning}")
+    if finding.remedy:
+        console.say(f"{_INDENT}To do: {finding.remedy}")
+
+
+def summary(states: Counter[str]) -> str:
+    """How many of each, worst first."""
+    words = [_counted(states["problem"], "problem"), _counted(states["warning"], "warning"), f"{states['ok']} ok"]
+    left_out = f", {states['skipped']} not looked at" if states["skipped"] else ""
+    return ", ".join(words) + left_out + "."
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number or 'no'} {word}{'' if number == 1 else 's'}"

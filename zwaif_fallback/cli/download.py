@@ -1,0 +1,205 @@
+"""``download``: a model named, or the best for this computer."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from zwaif_fallback.cli import console
+from zwaif_fallback.cli.options import NOT_WELL, STOPPED, WELL, Arguments, command, with_json, with_zwaif
+
+if TYPE_CHECKING:
+    from zwaif_fallback.downloads.transfer import Progress
+
+PLAIN_STEPS = 20
+"""Lines a download writes at most where no bar can be drawn."""
+_STOPPED = "Stopped. The same command goes on where this one ended."
+
+
+def add(commands: Any) -> None:
+    fetch = with_zwaif(command(commands, "download", _download, "bring a model from Hugging Face to this computer"))
+    fetch.add_argument("--to", metavar="FOLDER", help="where to put it; without it, Hugging Face's own cache")
+    fetch.add_argument("--yes", action="store_true", help="take the best for this computer, without a question")
+    fetch.add_argument(
+        "model",
+        metavar="MODEL",
+        nargs="?",
+        help="a name or number that models shows, owner/name, or owner/name:file.gguf; without it, the best for this "
+        "computer",
+    )
+    with_json(fetch)
+
+
+def _download(parsed: Arguments) -> int:
+    from zwaif_fallback.errors import FallbackError
+
+    bring = _bring_for_programs if parsed.json else _bring
+    try:
+        bring(parsed)
+    except KeyboardInterrupt:
+        return _not_brought(parsed, _STOPPED, STOPPED)
+    except FallbackError as error:
+        if not parsed.json:
+            raise
+        return _not_brought(parsed, str(error), NOT_WELL)
+    return WELL
+
+
+def _bring(parsed: Arguments) -> None:
+    tree = _tree(parsed)
+    if model := _wanted(parsed, tree, console.say):
+        with _progress() as report:
+            place = _fetch(parsed, model, tree, console.say, report)
+        console.say(_what_next(model, place, tree))
+    else:
+        console.say("Nothing was downloaded.")
+
+
+def _bring_for_programs(parsed: Arguments) -> None:
+    """One object on standard output at the end; lines for people go to standard error meanwhile."""
+    started, brought = time.monotonic(), [0]
+    show = _plain_progress(sys.stderr)
+
+    def report(now: Progress) -> None:
+        brought.append(now.done)
+        show(now)
+
+    def say(line: str) -> None:
+        console.say(line, stream=sys.stderr)
+
+    tree = _tree(parsed)
+    model = _wanted(parsed, tree, say)
+    path = _fetch(parsed, model, tree, say, report)
+    seconds = round(time.monotonic() - started, 3) if brought[-1] else 0.0
+    console.say_json({"model": parsed.model or model, "path": str(path), "bytes": brought[-1], "seconds": seconds})
+
+
+def _tree(parsed: Arguments) -> Path | None:
+    from zwaif_fallback.zwaif_tree import zwaif_folder
+
+    return zwaif_folder(parsed.zwaif)
+
+
+def _wanted(parsed: Arguments, tree: Path | None, say: Callable[[str], None]) -> str:
+    """The model named, or the best for this computer; empty where the user wants none after all.
+
+    Raises:
+        FallbackError: no model fits, or nobody is there to be asked.
+    """
+    from zwaif_fallback.choosing.auto import Wishes, is_auto
+    from zwaif_fallback.choosing.recommended import nothing_here, recommended
+    from zwaif_fallback.errors import FallbackError
+    from zwaif_fallback.zwaif_tree import model_named, store_of
+
+    if parsed.model and not is_auto(parsed.model):
+        return model_named(parsed.model, tree, os.environ)
+    wishes = Wishes.of(store_of(tree, os.environ).get, tree)
+    best = recommended(wishes)
+    if best is None:
+        raise nothing_here(wishes)
+    offer, better = best.offer, best.better
+    if better:
+        say(f"The best for this computer: {better.short}, {better.title}. It {_no_engine()}")
+    first = "Without that" if better else "The best for this computer"
+    say(f"{first}: {offer.short}, {offer.title}. Download: {offer.download_gb:.2g} GB.")
+    note = f" {offer.note}." if offer.note else ""
+    say(f"{offer.quality}. {offer.use}. {best.fit.text}. Licence: {offer.licence}.{note}")
+    if parsed.yes:
+        return offer.name
+    if parsed.json or not _is_asked():
+        raise FallbackError("To bring it here: zwaif-fallback download --yes. The others: zwaif-fallback models")
+    answer = _asked("Enter brings it here, n leaves it; or type a name or number that zwaif-fallback models shows: ")
+    if answer.casefold() in ("n", "no"):
+        return ""
+    return offer.name if answer.casefold() in ("", "y", "yes") else model_named(answer, tree, os.environ)
+
+
+def _is_asked() -> bool:
+    """Whether somebody is there who could answer."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _asked(question: str) -> str:
+    """What the user types; ``n`` where the input ends."""
+    try:
+        return input(question).strip()
+    except EOFError:
+        console.say()
+        return "n"
+
+
+def _no_engine() -> str:
+    from zwaif_fallback.choosing.ranking import NO_ENGINE
+
+    return NO_ENGINE
+
+
+def _fetch(
+    parsed: Arguments, model: str, tree: Path | None, say: Callable[[str], None], report: Callable[[Progress], None]
+) -> Path:
+    from zwaif_fallback.choosing.ranking import abilities
+    from zwaif_fallback.downloads.fetch import download
+    from zwaif_fallback.models.names import file_in_repository
+    from zwaif_fallback.zwaif_tree import store_of
+
+    if file_in_repository(model)[0] and not abilities().gguf:
+        say(f"{model} {_no_engine()}")
+    model_dir = str(store_of(tree, os.environ).get("FALLBACK_MODEL_DIR"))
+    folder = Path(parsed.to).expanduser() if parsed.to else None
+    return download(model, say, tree=tree, model_dir=model_dir, folder=folder, report=report)
+
+
+def _what_next(model: str, place: Path, tree: Path | None) -> str:
+    """Whether it answers from now on, or how to choose it; empty for what is no model to chat with."""
+    from zwaif_fallback.choosing.listing import listed_now
+    from zwaif_fallback.zwaif_tree import env_values, store_of
+
+    listed = listed_now(store_of(tree, os.environ).get, tree, env_values(tree, os.environ))
+    row = next((row for row in listed["found"] if row["usable"] and Path(row["path"]).samefile(place)), None)
+    if row is None:
+        return ""
+    if row["chosen"]:
+        return "It answers whenever the LLM server does not. To try it: zwaif-fallback chat"
+    return f"To let it answer: zwaif-fallback settings set API_FALLBACK_MODEL {row['short']}"
+
+
+def _not_brought(parsed: Arguments, why: str, status: int) -> int:
+    if parsed.json:
+        console.say_json({"model": parsed.model or "", "error": why})
+    else:
+        console.complain(why)
+    return status
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Progress], None]]:
+    """A bar where the console can draw one, a line now and then where it cannot."""
+    if console.is_plain(sys.stdout):
+        yield _plain_progress(sys.stdout)
+        return
+    from rich import progress as bars
+
+    shown = bars.Progress(
+        bars.TextColumn("{task.description}"), bars.BarColumn(), bars.TextColumn("{task.fields[line]}"), transient=True
+    )
+    with shown:
+        task = shown.add_task("", total=None, line="")
+        yield lambda now: shown.update(task, description=now.file, completed=now.done, total=now.total, line=now.line)
+
+
+def _plain_progress(out: TextIO) -> Callable[[Progress], None]:
+    last = -1
+
+    def report(now: Progress) -> None:
+        nonlocal last
+        step = int(now.share * PLAIN_STEPS)
+        if step > last:
+            last = step
+            console.say(f"{now.file}: {now.line}", stream=out)
+
+    return report

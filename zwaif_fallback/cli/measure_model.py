@@ -1,0 +1,145 @@
+"""Measuring one model on this machine: how long it loads, how soon and how fast it speaks, what memory it takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import psutil
+
+from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions
+from zwaif_fallback.errors import EngineError
+from zwaif_fallback.hardware import gpus_now
+from zwaif_fallback.local.model import LocalModel
+from zwaif_fallback.models.measurements import Measurement
+from zwaif_fallback.prompt import formats
+from zwaif_hooks.messages import Message, ModelInfo, Sampling
+
+TOKENS = 96
+"""Most that is generated for each reply."""
+_CARD = (
+    "You are Mia, a cheerful companion who lives in a lighthouse by the sea. You collect shells, you know every ship "
+    "by the sound of its horn, and you speak warmly, in short sentences, and never as a machine would. "
+) * 6
+"""About as long as a character card."""
+_FIRST = "Tell me a long story about the storm of last winter, with the keeper, the cat and the broken lamp."
+_SECOND = "And what did the cat do when the lamp went out? Tell me all of it."
+_LEAST = 8
+"""Tokens below which a rate says nothing."""
+
+
+class Settings(Protocol):
+    """What is read of the settings."""
+
+    def get(self, name: str) -> object: ...
+
+
+@dataclass(frozen=True)
+class _Reply:
+    text: str
+    first: float
+    """Seconds until the first text."""
+    rest: float
+    """Seconds from the first text to the last."""
+    stats: GenerationStats
+
+
+def load_options(settings: Settings, model: str) -> LoadOptions:
+    """As the fallback itself would load this model (already resolved), without the network."""
+    return LoadOptions(
+        model=model,
+        device=str(settings.get("API_FALLBACK_DEVICE")),
+        quantization=str(settings.get("API_FALLBACK_QUANTIZATION")),
+        context_window=int(str(settings.get("API_FALLBACK_CONTEXT_WINDOW"))),
+        threads=int(str(settings.get("API_FALLBACK_THREADS"))),
+    )
+
+
+def measure(
+    local: LocalModel,
+    options: LoadOptions,
+    say: Callable[[str], None],
+    *,
+    tokens: int = TOKENS,
+    now: Callable[[], float] = time.time,
+) -> Measurement:
+    """Load the model into ``local``, which holds none yet, and speak two turns with it.
+
+    Raises:
+        FallbackError: it cannot be loaded, or says nothing.
+    """
+    free_before = _graphics_memory_free()
+    say(f"Loading {options.model} …")
+    started = time.perf_counter()
+    loaded = local.load(options, say)
+    load_seconds = time.perf_counter() - started
+    say("Speaking, first turn …")
+    talk = [Message("system", _CARD), Message("user", _FIRST)]
+    cold = _speak(local, loaded.info, talk, tokens)
+    say("Speaking, second turn …")
+    warm = _speak(local, loaded.info, [*talk, Message("assistant", cold.text), Message("user", _SECOND)], tokens)
+    return Measurement(
+        model=options.model,
+        measured_at=now(),
+        engine=loaded.engine,
+        device=loaded.device,
+        form=loaded.quantization or loaded.dtype,
+        load_seconds=load_seconds,
+        prompt_tokens=cold.stats.prompt_tokens,
+        first_token_cold=cold.first,
+        first_token_warm=warm.first,
+        tokens_per_second=_rate(cold, warm),
+        peak_memory=_peak_memory(local.pid),
+        graphics_memory=_used(loaded, free_before),
+    )
+
+
+def _speak(local: LocalModel, model: ModelInfo, talk: Sequence[Message], tokens: int) -> _Reply:
+    """One reply, greedy, so that two runs of one model say the same."""
+    generation = Generation(formats.render(talk, model, ""), max_tokens=tokens, sampling=Sampling(temperature=0))
+    stats, text, first = GenerationStats(), "", 0.0
+    started = last = time.perf_counter()
+    for piece in local.generate(generation, stats):
+        last = time.perf_counter()
+        first = first or last - started
+        text += piece
+    if not text.strip():
+        raise EngineError(f"{model.name} was loaded but said nothing. Choose another model: zwaif-fallback models")
+    return _Reply(text, first, last - started - first, stats)
+
+
+def _rate(*replies: _Reply) -> float:
+    """Tokens a second while speaking; the first token's time is the prompt's."""
+    spoken = sum(reply.stats.generated_tokens - 1 for reply in replies)
+    seconds = sum(reply.rest for reply in replies)
+    return spoken / seconds if spoken >= _LEAST and seconds > 0 else 0.0
+
+
+def _peak_memory(pid: int | None) -> int:
+    """Most that the process and its children ever had: Linux and Windows keep count; elsewhere what they have now."""
+    if pid is None:
+        return 0
+    try:
+        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        return sum(_high_water(process.pid) or int(process.memory_info().rss) for process in family)
+    except (OSError, psutil.Error):
+        return 0
+
+
+def _high_water(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status")
+    if status.exists():
+        lines = status.read_text(encoding="ascii", errors="replace").splitlines()
+        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
+    return int(getattr(psutil.Process(pid).memory_info(), "peak_wset", 0))
+
+
+def _graphics_memory_free() -> int:
+    return sum(gpu.free for gpu in gpus_now())
+
+
+def _used(loaded: LoadedModel, free_before: int) -> int:
+    return 0 if loaded.device == "cpu" else max(0, free_before - _graphics_memory_free())

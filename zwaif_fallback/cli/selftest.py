@@ -1,0 +1,388 @@
+"""Does the fallback work here? Six checks, for real: processes, a model, a Z-Waif. Nothing of the user's is changed.
+
+``zwaif-fallback test`` and ``python test_api_fallback.py`` run them; under pytest each is one test.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import chain
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, TextIO
+
+from zwaif_fallback import plugin, ui
+from zwaif_fallback.answering.chain import Remote
+from zwaif_fallback.answering.service import FallbackService
+from zwaif_fallback.choosing.default_missing import is_chosen
+from zwaif_fallback.cli.measure_model import load_options
+from zwaif_fallback.cli.status import can_answer, model_facts, status_facts
+from zwaif_fallback.demo import demo, real_tree
+from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions
+from zwaif_fallback.errors import FallbackError
+from zwaif_fallback.install_hints import remedy_for
+from zwaif_fallback.local.model import LocalModel
+from zwaif_fallback.prompt import formats
+from zwaif_fallback.settings import SETTINGS
+from zwaif_fallback.standin import DEFAULT_ENV, copy_tree
+from zwaif_fallback.standin.launch import environment
+from zwaif_fallback.zwaif_tree import env_values, store_of
+from zwaif_hooks.failover.breaker import PrimaryBook
+from zwaif_hooks.host import env_file, webui
+from zwaif_hooks.host.settings import SettingProblem, SettingsStore
+from zwaif_hooks.messages import Message, Sampling
+from zwaif_hooks.turn_log import TurnLog
+
+MODEL = demo.MODEL
+"""The embedded model: small, but a real one."""
+_REPORT = "Run it again with ZWAIF_DEBUG=1 and report what it shows."
+_NOTHING_TO_ANSWER = (
+    "Everything works, but no model can answer yet: an outage gets a last word only. To do: see your model."
+)
+_QUESTION = (Message("system", "You are Mia."), Message("user", "Tell me a story about a lighthouse"))
+
+
+class CheckFailed(FallbackError):
+    """``str(error)`` says what is wrong and what to do."""
+
+
+class CannotCheck(FallbackError):
+    """Something that is not ours is missing here; ``str(error)`` names it."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a check works."""
+
+    scratch: Path
+    """An empty folder that goes away afterwards."""
+    zwaif: Path | None = None
+    """A real Z-Waif, to be read or copied only; ``None`` means the stand-in."""
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+def check_settings(place: Place) -> str:
+    """Defaults are sound, nothing in ``.env`` is unusable, and a copy of it takes changes and keeps its other lines."""
+    for setting in SETTINGS:
+        _demand(setting.parse(setting.text(setting.default)) == setting.default, f"{setting.name}'s default. {_REPORT}")
+    path = _copy_of_env(place)
+    store = SettingsStore(SETTINGS, path, environ={}, say=lambda line: None)
+    _demand(not store.problems(), " ".join(store.problems()) + " Correct that line in Z-Waif's .env.")
+    before = env_file.read(path)
+    changes: dict[str, Any] = {
+        "API_FALLBACK_ENABLED": not store.get("API_FALLBACK_ENABLED"),
+        "API_FALLBACK_FIRST_TOKEN_TIMEOUT": 21.5,
+        "API_FALLBACK_HOST": "127.0.0.1:5001",
+        "API_FALLBACK_MODEL": str(MODEL),
+    }
+    for name, value in changes.items():
+        store.set(name, value)
+    fresh = SettingsStore(SETTINGS, path, environ={}, say=lambda line: None)
+    lost = [name for name, value in changes.items() if fresh.get(name) != value]
+    _demand(not lost, f"{', '.join(lost)} did not survive being written to .env and read again. {_REPORT}")
+    after = env_file.read(path)
+    hurt = [name for name in before if name not in changes and after.get(name) != before[name]]
+    _demand(not hurt, f"writing to .env changed {', '.join(hurt)}. {_REPORT}")
+    return f"{len(SETTINGS)} settings; a copy of .env takes changes and keeps its other {len(before)} values"
+
+
+def _copy_of_env(place: Place) -> Path:
+    path = place.scratch / "settings.env"
+    own = place.zwaif / ".env" if place.zwaif else None
+    if own is not None and own.is_file():
+        shutil.copyfile(own, path)
+    else:
+        path.write_text("".join(f"{key} = {value}\n" for key, value in DEFAULT_ENV.items()), encoding="utf-8")
+    return path
+
+
+# --- engine -----------------------------------------------------------------------------------------------------------
+
+
+def check_engine(place: Place) -> str:
+    """The embedded model is loaded in a process of its own and speaks."""
+    with closing(LocalModel()) as local:
+        loaded = local.load(LoadOptions(str(MODEL)))
+        stats = GenerationStats()
+        started = time.monotonic()
+        text = "".join(local.generate(_generation(local), stats))
+        seconds = time.monotonic() - started
+        _demand(local.pid not in (None, os.getpid()), f"the model runs inside Z-Waif's own process. {_REPORT}")
+    _demand(bool(text.strip()), f"the model was loaded but said nothing. {_REPORT}")
+    speed = stats.generated_tokens / max(seconds, 1e-6)
+    return f"the embedded model was loaded in {loaded.load_seconds:.1f} s and says {speed:.0f} tokens a second"
+
+
+def _generation(local: LocalModel, max_tokens: int = 60) -> Generation:
+    if local.loaded is None:
+        raise CheckFailed(f"no model is loaded after loading one. {_REPORT}")
+    prompt = formats.render(_QUESTION, local.loaded.info, "")
+    return Generation(prompt, max_tokens=max_tokens, sampling=Sampling(temperature=0))
+
+
+def check_own_model(place: Place) -> str:
+    """The model that would answer in an outage is loaded as it would be then, and speaks."""
+    store = store_of(place.zwaif, os.environ)
+    facts = model_facts(store.get, place.zwaif, is_chosen(env_values(place.zwaif, os.environ)))
+    if not facts["here"]:
+        raise CannotCheck(" ".join(line for line in (facts["line"], facts["instead"]) if line))
+    _demand(facts["usable"], facts["line"])
+    with closing(LocalModel()) as local:
+        loaded = local.load(load_options(store, facts["resolved"]))
+        text = "".join(local.generate(_generation(local, max_tokens=20)))
+    _demand(bool(text.strip()), f"{facts['title']} was loaded but said nothing. Choose another: zwaif-fallback models")
+    line = f"{facts['title']} was loaded in {loaded.load_seconds:.1f} s and speaks"
+    return f"{line}. {facts['notice']}" if facts["notice"] else line
+
+
+# --- controller -------------------------------------------------------------------------------------------------------
+
+
+def check_controller(place: Place) -> str:
+    """Z-Waif, a process with nobody at its server's address, answers from the fallback and remembers the reply."""
+    with _host(place) as (chat, tree):
+        turn = chat.say("Hello, how are you?", lambda piece: None)
+        _demand(not turn.error, f"Z-Waif lost the turn ({turn.error}). {_HOST_PYTHON}")
+        _demand(turn.who == demo.FALLBACK, f"{turn.who} answered, not the fallback. {_HOST_PYTHON}")
+        history = (tree / "LiveLog.json").read_text(encoding="utf-8")
+        _demand("Hello, how are you?" in history, f"the turn is not in Z-Waif's history. {_REPORT}")
+    return f"{'a copy of ' + str(place.zwaif) if place.zwaif else 'the stand-in Z-Waif'}: {turn.detail()}"
+
+
+_HOST_PYTHON = "Run this with the Python of Z-Waif's own environment, the package installed in it."
+
+
+@contextmanager
+def _host(place: Place) -> Iterator[tuple[demo.Chat, Path]]:
+    env = environment(place.scratch / "site")
+    for name in [name for name in env if name.startswith(("API_FALLBACK_", "ZWAIF_"))]:
+        del env[name]  # this check is about the files, whatever the console has exported
+    values = {
+        "HOST_PORT": f"127.0.0.1:{_nobody_listens()}",
+        "API_FALLBACK_MODEL": str(MODEL),
+        "API_FALLBACK_ENABLED": "ON",
+        "API_FALLBACK_HOST": "",
+        **demo.LOADED_AT_ONCE,
+    }
+    tree = _tree(place, values, env)
+    chat = demo.Chat(tree, env, place.scratch / "host.log")
+    try:
+        chat.event("ready")
+        chat.loaded()
+        yield chat, tree
+    except demo.NotLoaded as error:
+        raise CheckFailed(str(error)) from error
+    except demo.DemoError as error:
+        died_of = _in_one_line(str(error))
+        raise CheckFailed(f"{died_of} {remedy_for(died_of, _HOST_PYTHON)}") from error
+    finally:
+        chat.close()
+
+
+def _in_one_line(report: str) -> str:
+    """What the host died of, out of a report that ends with its last lines."""
+    first, *last = [line.strip() for line in report.splitlines() if line.strip()]
+    errors = [line for line in last if re.match(r"[\w.]*(Error|Exception|Exit|Interrupt)\b", line)]
+    said = re.sub(r"^[\w.]+: ", "", errors[-1]) if errors else (last or ["It left no word."])[-1]
+    return f"{first} {said.rstrip('.')}."
+
+
+def _tree(place: Place, values: dict[str, str], env: dict[str, str]) -> Path:
+    if place.zwaif is None:
+        env["ZWAIF_STANDIN_UI"] = "OFF"
+        return copy_tree(place.scratch / "z-waif", values)
+    try:
+        return real_tree.prepare(place.zwaif, place.scratch, values, env)
+    except real_tree.UnusableTree as error:
+        raise CannotCheck(str(error)) from error
+
+
+def _nobody_listens() -> int:
+    """A port of this machine that was free a moment ago."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+# --- switching --------------------------------------------------------------------------------------------------------
+
+
+def check_switching(place: Place) -> str:
+    """A switch leaves a running reply on its model; one that fails leaves the old model serving."""
+    one, two, broken = (place.scratch / name for name in ("one", "two", "broken"))
+    for folder in (one, two):
+        shutil.copytree(MODEL, folder)
+    shutil.copytree(MODEL, broken, ignore=shutil.ignore_patterns("*.safetensors"))
+    with closing(LocalModel()) as local:
+        local.load(LoadOptions(str(one)))
+        first, undisturbed = local.pid, "".join(local.generate(_generation(local)))
+        running = local.generate(_generation(local))
+        begun = next(running)
+        local.load(LoadOptions(str(two)))
+        _demand("".join(chain([begun], running)) == undisturbed, f"a running reply suffered from a switch. {_REPORT}")
+        second = local.pid
+        _demand(second != first, f"the old model still serves after a switch. {_REPORT}")
+        _demand(_refuses(local, broken), f"a model without weights was accepted. {_REPORT}")
+        _demand(local.pid == second, f"a switch that failed ended the model that served. {_REPORT}")
+        _demand("".join(local.generate(_generation(local))) == undisturbed, f"the second model is not well. {_REPORT}")
+    return "switched while a reply was running; a switch to a broken model left the old one serving"
+
+
+def _refuses(local: LocalModel, folder: Path) -> bool:
+    try:
+        local.load(LoadOptions(str(folder)))
+    except FallbackError:
+        return True
+    return False
+
+
+# --- web page ---------------------------------------------------------------------------------------------------------
+
+
+def check_web_ui(place: Place) -> str:
+    """The section is built into a page's Settings tab; its switch acts on the settings, its test is a real reply."""
+    gradio = _gradio()
+    store = SettingsStore(SETTINGS, _copy_of_env(place), environ={}, say=lambda line: None)
+    store.set("API_FALLBACK_MODEL", str(MODEL))
+    store.set("API_FALLBACK_HOST", "")
+    host: Any = SimpleNamespace(
+        tree=place.scratch, settings=store, primaries=PrimaryBook(lambda *_: None), records=TurnLog()
+    )
+    with closing(LocalModel()) as local:
+        service = FallbackService(store, local, _no_remote, lambda line: None, plugin.format_prompt, place.scratch)
+        page = _page(gradio)
+        added = webui.add_to_settings_tab(page, gradio, [("fallback", lambda: ui.build(gradio, host, service))])
+        _demand(added == ["fallback"], f"the section could not be built with Gradio {gradio.__version__}. {_REPORT}")
+        labels = {getattr(block, "label", None) for block in page.blocks.values()}
+        missing = {"Enable API Fallback", "Fallback Model", "Fallback Host", "Test Reply"} - labels
+        _demand(not missing, f"the section lacks {', '.join(sorted(missing))}. {_REPORT}")
+        _try_section(ui.Panel(host, service), store)
+    return f"the section is in the Settings tab (Gradio {gradio.__version__}), and its test button generates"
+
+
+def _try_section(panel: ui.Panel, store: SettingsStore) -> None:
+    """Flip the switch, press the test button."""
+    before = store.get("API_FALLBACK_ENABLED")
+    shown, wrong, *_ = panel.toggle()
+    _demand(shown is store.get("API_FALLBACK_ENABLED") is not before, f"the switch does nothing ({wrong}). {_REPORT}")
+    *_, reply = panel.trial.test("Hello, how are you?")
+    _demand("first words after" in reply, f"the test button got no reply ({reply}). {_REPORT}")
+
+
+def _no_remote(address: str, model: str) -> Remote:
+    raise CheckFailed(f"{address} was asked, although no fallback host is set. {_REPORT}")
+
+
+def _gradio() -> Any:
+    if find_spec("gradio") is None:
+        raise CannotCheck("Gradio is not installed here")
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    try:
+        import gradio
+    except Exception as error:  # whatever a mismatch of versions ends in
+        remedy = remedy_for(f"{type(error).__name__}: {error}", "Run: pip check")
+        raise CheckFailed(f"Gradio cannot be imported ({error}). {remedy}") from error
+    return gradio
+
+
+def _page(gradio: Any) -> Any:
+    with gradio.Blocks(analytics_enabled=False) as page:
+        for label in ("Chat", "Settings"):
+            with gradio.Tab(label):
+                gradio.Textbox(label=f"{label} of Z-Waif")
+    return page
+
+
+# --- running them -----------------------------------------------------------------------------------------------------
+
+CHECKS: tuple[tuple[str, Callable[[Place], str]], ...] = (
+    ("settings", check_settings),
+    ("engine", check_engine),
+    ("your model", check_own_model),
+    ("controller integration", check_controller),
+    ("model switching", check_switching),
+    ("web UI", check_web_ui),
+)
+
+
+def run(zwaif: Path | None = None, out: TextIO | None = None, as_json: bool = False) -> int:
+    """Run all checks, one line each. 0 when none failed and, in a Z-Waif, an outage would be answered; else 1.
+
+    Args:
+        zwaif: a Z-Waif folder, which is read and copied only; ``None`` means the stand-in.
+        out: where the lines go, the console by default.
+        as_json: one JSON object at the end instead of the lines.
+    """
+    out = out or sys.stdout
+    rows = []
+    for title, check in CHECKS:
+        word, text = _run_one(check, zwaif)
+        rows.append({"check": title, "state": word.lower(), "text": text})
+        if not as_json:
+            _print(out, f"{word:<8} {title}: {text}")
+    failed = sum(row["state"] == "fail" for row in rows)
+    answers = _can_answer(zwaif)
+    status = 1 if failed or not (answers or zwaif is None) else 0
+    if as_json:
+        facts = {
+            "zwaif": str(zwaif) if zwaif else None,
+            "checks": rows,
+            "failed": failed,
+            "can_answer": answers,
+        }
+        _print(out, json.dumps(facts, indent=2))
+    elif failed:
+        _print(out, f"{failed} of {len(rows)} checks failed.")
+    else:
+        _print(out, "The fallback works here." if answers else _NOTHING_TO_ANSWER)
+    return status
+
+
+def _can_answer(zwaif: Path | None) -> bool:
+    try:
+        return can_answer(status_facts(zwaif, os.environ))
+    except env_file.EnvFileError:  # the check of the settings says so
+        return False
+
+
+def _run_one(check: Callable[[Place], str], zwaif: Path | None) -> tuple[str, str]:
+    with tempfile.TemporaryDirectory(prefix="zwaif-test-", ignore_cleanup_errors=True) as scratch:
+        return _outcome(check, Place(Path(scratch), zwaif))
+
+
+def _outcome(check: Callable[[Place], str], place: Place) -> tuple[str, str]:
+    try:
+        return "ok", check(place)
+    except CannotCheck as reason:
+        return "skipped", str(reason)
+    except (FallbackError, SettingProblem, env_file.EnvFileError) as error:
+        return "FAIL", str(error)
+    except Exception as error:  # a check must not end the others, whatever it met
+        if os.environ.get("ZWAIF_DEBUG"):
+            raise
+        cause = f"{type(error).__name__}: {error}"
+        return "FAIL", f"{cause}. {remedy_for(cause, _REPORT)}"
+
+
+def _demand(condition: bool, otherwise: str) -> None:
+    if not condition:
+        raise CheckFailed(otherwise)
+
+
+def _print(out: TextIO, line: str) -> None:
+    encoding = getattr(out, "encoding", None) or "utf-8"
+    out.write(line.encode(encoding, "replace").decode(encoding) + "\n")
+    out.flush()

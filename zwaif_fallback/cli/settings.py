@@ -1,0 +1,143 @@
+"""``settings show``, ``settings set``, ``enable`` and ``disable``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from zwaif_fallback.addresses import HOST, TRUSTED
+from zwaif_fallback.cli import console
+from zwaif_fallback.cli.options import NOT_WELL, WELL, ZWAIF_CHANGED, Arguments, command, with_json, with_zwaif
+
+ENABLED = "API_FALLBACK_ENABLED"
+_NEXT = "It acts with the next message, also in a Z-Waif that runs."
+
+
+def add(commands: Any) -> None:
+    for name, run, help in (
+        ("enable", _enable, "let the fallback answer when the LLM server does not"),
+        ("disable", _disable, "leave Z-Waif as it is without the fallback"),
+    ):
+        with_json(with_zwaif(command(commands, name, run, help), ZWAIF_CHANGED))
+    settings = command(commands, "settings", None, "show or change settings")
+    parts = settings.add_subparsers(title="commands", metavar="COMMAND")
+    with_json(with_zwaif(command(parts, "show", _show, "every setting, its value and where that is from")))
+    change = command(parts, "set", _set, "change a setting in Z-Waif's .env")
+    change.add_argument("key", metavar="KEY", help="its name, for example API_FALLBACK_MODEL")
+    change.add_argument("value", metavar="VALUE", help='the new value; "" means the default')
+    with_json(with_zwaif(change, ZWAIF_CHANGED))
+
+
+def _show(parsed: Arguments) -> int:
+    from zwaif_fallback.choosing.default_missing import is_chosen
+    from zwaif_fallback.cli import status
+    from zwaif_fallback.zwaif_tree import env_values, store_of, zwaif_folder
+
+    tree = zwaif_folder(parsed.zwaif)
+    store = store_of(tree, os.environ)
+    model = status.model_facts(store.get, tree, is_chosen(env_values(tree, os.environ)))
+    rows = status.settings_facts(tree, os.environ, model["notice"])
+    if parsed.json:
+        console.say_json(rows)
+    else:
+        cells = [_row(row, store.setting(row["name"])) for row in rows]
+        console.table(("Setting", "Value", "From", "Default"), cells, ("bold", "", "dim", "dim"))
+        if model["notice"]:
+            console.say()
+            console.say(model["notice"])
+    problems = store.problems()
+    for problem in problems:
+        console.complain(problem)
+    return NOT_WELL if problems else WELL
+
+
+def _row(row: dict[str, Any], setting: Any) -> tuple[str, ...]:
+    return row["name"], row["text"] or "(empty)", row["source"], setting.text(row["default"]) or "(empty)"
+
+
+def _set(parsed: Arguments) -> int:
+    return _changed(parsed, parsed.key, parsed.value)
+
+
+def _enable(parsed: Arguments) -> int:
+    return _changed(parsed, ENABLED, "ON", f"The fallback is on. {_NEXT} To undo: zwaif-fallback disable")
+
+
+def _disable(parsed: Arguments) -> int:
+    off = "The fallback is off: Z-Waif is as it was without it."
+    return _changed(parsed, ENABLED, "OFF", f"{off} {_NEXT} To undo: zwaif-fallback enable")
+
+
+def _changed(parsed: Arguments, name: str, raw: str, closing: str = "") -> int:
+    from zwaif_fallback.zwaif_tree import needed_folder
+
+    facts = change(needed_folder(parsed.zwaif), name, raw)
+    if parsed.json:
+        console.say_json(facts)
+        return WELL
+    for line in (*_change_lines(facts), closing):
+        if line:
+            console.say(line)
+    return WELL
+
+
+def change(tree: Path, name: str, raw: str) -> dict[str, Any]:
+    """Write one setting into ``.env``; what there is now and was before.
+
+    Raises:
+        SettingProblem, FallbackError, EnvFileError: with the remedy; nothing was changed.
+    """
+    from zwaif_fallback.choosing.default_missing import MODEL
+    from zwaif_fallback.zwaif_tree import env_values, model_named, store_of
+    from zwaif_hooks.host import env_file
+
+    store = store_of(tree, {})
+    setting = store.setting(name.upper())
+    if setting.name == MODEL and raw.strip():
+        raw = model_named(raw, tree, os.environ)
+    value = setting.parse(raw)
+    _refuse_nonsense(setting.name, str(value), tree, str(store.get("FALLBACK_MODEL_DIR")))
+    before = env_values(tree, {}).get(setting.name)
+    written = setting.text(value) if raw.strip() else ""  # a default that is written out would be a choice
+    env_file.write(tree / ".env", setting.name, written)
+    if setting.name == HOST and store.get(TRUSTED):  # the owner has named this one
+        env_file.write(tree / ".env", TRUSTED, "")
+    return {
+        "name": setting.name,
+        "value": value,
+        "text": setting.text(value),
+        "written": written,
+        "before": before,
+        "file": str(tree / ".env"),
+        "overruled": setting.name in os.environ,
+    }
+
+
+def _change_lines(facts: dict[str, Any]) -> Iterator[str]:
+    before, name, written = facts["before"], facts["name"], facts["written"]
+    was = "it was not set" if before is None else f"it was {before}" if before else "it was empty"
+    yield f"{name} = {written}".rstrip() + f"   (in {facts['file']}; {was})"
+    if not written and facts["text"]:
+        yield f"Empty means the default: {facts['text']}"
+    if name == HOST and written:
+        yield "A key in API_FALLBACK_API_KEY goes there, over https or to this machine, and nowhere else."
+    if facts["overruled"]:
+        yield f"{name} is also set as an environment variable, which counts more: remove it there."
+
+
+def _refuse_nonsense(name: str, text: str, tree: Path, model_dir: str) -> None:
+    """What every type of setting lets through, and the plugin could not use.
+
+    Raises:
+        FallbackError: with the remedy; nothing was changed.
+    """
+    from zwaif_fallback.choosing import model_location
+    from zwaif_fallback.errors import FallbackError
+    from zwaif_fallback.ui import host_problem
+
+    if name == "API_FALLBACK_MODEL":
+        model_location.resolve(text, tree, model_dir)
+    if name == HOST and (problem := host_problem(text)):
+        raise FallbackError(problem)

@@ -1,0 +1,265 @@
+"""One file over HTTP: resumed where an earlier attempt ended, watched, stoppable, and checked against its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from zwaif_fallback.errors import FallbackError
+from zwaif_hooks.storage import files
+
+CHUNK = 64 * 1024
+"""Bytes; as much is lost at most where a connection is cut."""
+TRIES = 5
+"""Attempts in a row that bring nothing before it is given up."""
+TIMEOUT = (10.0, 30.0)
+"""Seconds to connect, and without a byte."""
+REPORT_SECONDS = 0.5
+_SHA256, _SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
+
+Report = Callable[["Progress"], None]
+Stop = Callable[[], bool]
+
+
+class DownloadFailed(FallbackError):
+    """``str(error)`` is one line with the next step."""
+
+
+class DownloadStopped(DownloadFailed):
+    """The user ended it; what came is kept."""
+
+    def __init__(self) -> None:
+        super().__init__("Stopped. What came so far is kept; the same download goes on where this one ended.")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a download is; bytes and seconds."""
+
+    file: str
+    done: int
+    total: int
+    rate: float = 0.0
+    """Bytes a second since it began."""
+
+    @property
+    def share(self) -> float:
+        return min(1.0, self.done / self.total) if self.total else 1.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """None where nobody can tell yet."""
+        return (self.total - self.done) / self.rate if self.rate > 0 else None
+
+    @property
+    def line(self) -> str:
+        """``0.42 of 2.02 GB (21 %), 3 min left``."""
+        left = self.seconds_left
+        return f"{sizes(self.done, self.total)} ({self.share:.0%}){'' if left is None else f', {duration(left)} left'}"
+
+
+class Meter:
+    """Adds up the files of one download and reports now and then.
+
+    Args:
+        total: bytes of all files that are to come.
+        here: bytes of them that are here from an earlier attempt.
+    """
+
+    def __init__(
+        self, total: int, report: Report, now: Callable[[], float] = time.monotonic, every: float = REPORT_SECONDS
+    ) -> None:
+        self._total, self._report, self._now, self._every = total, report, now, every
+        self._begun, self._last = now(), float("-inf")
+        self._came = 0
+        self._before = 0
+        self._file = ""
+
+    def start(self, file: str, here: int) -> None:
+        """The next file, of which so many bytes came earlier."""
+        self._file = file
+        self._before += here
+        self._tell()
+
+    def add(self, count: int) -> None:
+        self._came += count
+        if self._now() - self._last >= self._every:
+            self._tell()
+
+    def lose(self, count: int) -> None:
+        """So many bytes have to come again."""
+        self._before -= count
+
+    def finish(self) -> None:
+        self._tell()
+
+    def _tell(self) -> None:
+        self._last = self._now()
+        elapsed = self._last - self._begun
+        rate = self._came / elapsed if elapsed > 0 else 0.0
+        self._report(Progress(self._file, self._before + self._came, self._total, rate))
+
+
+@dataclass(frozen=True)
+class Remote:
+    """One file as the server announces it."""
+
+    name: str
+    url: str
+    size: int
+    etag: str
+    """SHA-256 of the content for large files, git's SHA-1 for small ones."""
+
+
+def transfer(
+    remote: Remote,
+    part: Path,
+    meter: Meter,
+    *,
+    session: Any,
+    headers: Mapping[str, str],
+    stop: Stop = lambda: False,
+    wait: Callable[[float], object] = time.sleep,
+) -> None:
+    """Bring the file to ``part``, going on behind what is there; whole and checked when this returns.
+
+    Raises:
+        DownloadStopped: ``stop`` said so.
+        DownloadFailed: what came is not what was announced, or more; ``part`` is gone.
+        Exception: whatever the session raises, after :data:`TRIES` attempts that brought nothing.
+    """
+    part.parent.mkdir(parents=True, exist_ok=True)
+    _refuse_odd(remote, part)
+    meter.start(remote.name, min(_size(part), remote.size))
+    failures = 0
+    while (before := _size(part)) < remote.size:
+        try:
+            _attempt(remote, part, meter, session, headers, stop)
+            failures = 0 if _size(part) > before else failures + 1
+            if failures >= TRIES:
+                raise DownloadFailed(f"{remote.name} ends too soon, again and again. Try again later.")
+        except _passing_errors():
+            failures = 1 if _size(part) > before else failures + 1
+            if failures >= TRIES:
+                raise
+            wait(min(2.0**failures, 30.0))
+    if not remote.size:
+        _open(part, "wb").close()
+    check(remote, part)
+
+
+def check(remote: Remote, part: Path) -> None:
+    """Compare with the announced size and hash; a file without a hash is never right.
+
+    Raises:
+        DownloadFailed: they differ. The file is removed: going on behind a wrong beginning would never end well.
+    """
+    if part.stat().st_size == remote.size and _hash_is_right(remote, part):
+        return
+    files.remove(part)
+    raise DownloadFailed(
+        f"{remote.name} arrived damaged (its checksum is wrong) and was removed. Try again; if it stays so, "
+        "something between here and Hugging Face changes what it sends (a proxy, a virus scanner)."
+    )
+
+
+def sizes(done: int, total: int) -> str:
+    """``0.42 of 2.02 GB``, or in MB where that reads better."""
+    unit, name, digits = (1e9, "GB", 2) if total >= 1e9 else (1e6, "MB", 0)
+    return f"{done / unit:.{digits}f} of {total / unit:.{digits}f} {name}"
+
+
+def duration(seconds: float) -> str:
+    """``40 s``, ``3 min``, ``1 h 20 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _attempt(remote: Remote, part: Path, meter: Meter, session: Any, headers: Mapping[str, str], stop: Stop) -> None:
+    from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
+
+    here = _size(part)
+    asked = {**headers, "Accept-Encoding": "identity", **({"Range": f"bytes={here}-"} if here else {})}
+    with session.get(remote.url, headers=asked, stream=True, timeout=TIMEOUT) as response:
+        hf_raise_for_status(response)
+        # Packed, a few bytes may be any number.
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            raise DownloadFailed(
+                f"{remote.name} came compressed, which was not asked for. Look for a proxy that does that, try again."
+            )
+        goes_on = here > 0 and response.status_code == 206
+        if here and not goes_on:
+            meter.lose(here)
+        room = remote.size - (here if goes_on else 0)
+        with _open(part, "ab" if goes_on else "wb") as file:
+            for chunk in response.iter_content(CHUNK):
+                if stop():
+                    raise DownloadStopped
+                room -= len(chunk)
+                if room < 0:
+                    break
+                file.write(chunk)
+                meter.add(len(chunk))
+    if room < 0:
+        files.remove(part)
+        raise DownloadFailed(f"{remote.name} is longer than was announced, so it was removed. Try again later.")
+
+
+def _refuse_odd(remote: Remote, part: Path) -> None:
+    """What came earlier counts only where it is a file of our own: through a link another file would be written."""
+    try:
+        status = part.lstat()
+    except OSError:
+        return
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1 or status.st_size > remote.size:
+        files.remove(part)
+
+
+def _open(part: Path, mode: str) -> BinaryIO:
+    """To write; never through a link that somebody has made meanwhile."""
+
+    def plain(path: str, flags: int) -> int:
+        return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+    return cast(BinaryIO, open(part, mode, opener=plain))
+
+
+def _passing_errors() -> tuple[type[Exception], ...]:
+    """What may be better the next moment: the network, and a server that has trouble."""
+    from requests import exceptions
+
+    return (exceptions.ConnectionError, exceptions.Timeout, exceptions.ChunkedEncodingError)
+
+
+def has_hash(remote: Remote) -> bool:
+    """Whether what comes can be checked."""
+    return bool(_SHA256.fullmatch(remote.etag) or _SHA1.fullmatch(remote.etag))
+
+
+def _hash_is_right(remote: Remote, part: Path) -> bool:
+    if _SHA256.fullmatch(remote.etag):
+        return _hash(part, hashlib.sha256()) == remote.etag
+    if _SHA1.fullmatch(remote.etag):
+        # As git names a file: https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
+        return _hash(part, hashlib.sha1(b"blob %d\0" % remote.size, usedforsecurity=False)) == remote.etag
+    return False
+
+
+def _hash(part: Path, digest: Any) -> str:
+    with part.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return str(digest.hexdigest())
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0

@@ -1,0 +1,129 @@
+"""What a model's files may say before transformers reads them. A model is data from anywhere, and some values make a
+library work for ever, or take a way through it that is not needed here and is known to be weak."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from zwaif_fallback.engines.file_repairs import is_new_class
+from zwaif_fallback.errors import ModelError
+from zwaif_fallback.models.model_folder import TOKENIZER, WEIGHT_FILES
+from zwaif_fallback.models.safetensors_header import BadSafetensors, StoredTensor, read_tensors
+from zwaif_hooks.storage.bounded import read_json
+
+MOST_JSON = 64 * 1024 * 1024
+"""Bytes of ``tokenizer.json``; the largest vocabularies in use make 35 MB."""
+MOST_POSITIONS = 1 << 24
+"""Tokens; the longest window that any model claims has ten million."""
+MOST_SQUARED = 1 << 15
+"""Tokens of window for the older kinds, which lay out a table of its square while they are made."""
+_SQUARED = ("gpt2", "gptj", "gpt_neo", "codegen", "imagegpt", "decision_transformer", "gpt_bigcode")
+_POSITIONS = re.compile(r"max_position_embeddings|n_positions|n_ctx|max_seq_len|seq_length|max_sequence_length")
+_COUNTS = re.compile(r"num_\w+|n_(?:layers?|heads?|embd|inner|head_kv)|\w+_layers?|depth|vocab_size|head_dim|d_model"
+                     r"|ffn_dim|d_ff|(?:hidden|intermediate|embedding|inner|state|model)_(?:size|dim)")  # fmt: skip
+"""Fields that say how often or how large something is that lies in the weights."""
+_WIDTHS = ("hidden_size", "n_embd", "d_model")
+_FEW = 256
+"""Nothing that is no more than this takes long, whatever the weights are."""
+_SLACK = 16
+"""How much larger than the largest side of any tensor a field may be: weights may be packed, or split by heads."""
+_VERSIONED = re.compile(r"(?:config|tokenizer)\.\d[\d.]{0,15}\.json")
+"""A file for some versions of the library. The pattern with which transformers looks for them can be made to take
+hours (CVE-2025-3263)."""
+_SLOW_TOKENIZERS = ("GPTSw3Tokenizer",)
+"""Those that exist only in Python and that models to chat with have."""
+
+
+def check_files(folder: Path) -> None:
+    """Refuse a model whose files would keep transformers busy for ever.
+
+    Raises:
+        ModelError: with the file and what is wrong with it.
+        BadSafetensors: the weights are damaged.
+    """
+    name = ""
+    try:
+        for name in ("generation_config.json", "special_tokens_map.json", "added_tokens.json"):
+            _object(folder, name)
+        has_json = (folder / TOKENIZER).exists()
+        name = "config.json"
+        config = _object(folder, name)
+        _check_config(config, _tensors(folder))
+        _check_tokenizer(config, config, has_json)
+        name = "tokenizer_config.json"
+        _check_tokenizer(_object(folder, name), config, has_json)
+        name = TOKENIZER
+        if (folder / name).exists() and (folder / name).stat().st_size > MOST_JSON:
+            raise ValueError("it is far too long")
+    except BadSafetensors:
+        raise
+    except ValueError as error:
+        raise ModelError(
+            f"{folder} is not loaded: what its {name} says cannot be ({error}). Download it again, or choose another."
+        ) from error
+
+
+def _object(folder: Path, name: str) -> dict[str, Any]:
+    found = read_json(folder / name) if (folder / name).exists() else {}
+    if not isinstance(found, dict):
+        raise ValueError("it is no object")
+    return found
+
+
+def _tensors(folder: Path) -> list[StoredTensor]:
+    return [tensor for file in sorted(folder.glob(WEIGHT_FILES)) for tensor in read_tensors(file)]
+
+
+def _check_config(config: Mapping[str, Any], tensors: list[StoredTensor]) -> None:
+    _check_versions(config, "configuration_files")
+    sides = {side for tensor in tensors for side in tensor.shape}
+    largest = max(sides, default=0)
+    squared = config.get("model_type") in _SQUARED
+    for part in (config, config.get("text_config")):
+        width = next((part[key] for key in _WIDTHS if key in part), None) if isinstance(part, dict) else None
+        if isinstance(width, (int, float)) and width not in sides:
+            raise ValueError(f"its layers are {width:.0f} wide, and no side of its weights is")
+    for key, value in _numbers(config):
+        if _POSITIONS.fullmatch(key) and value > (MOST_SQUARED if squared else MOST_POSITIONS):
+            raise ValueError(f"{key} is {value:.0f}")
+        if re.search("layers?$|depth$", key) and value > max(len(tensors), _FEW):
+            raise ValueError(f"{key} is {value:.0f}, and its weights are {len(tensors)} tensors")
+        if _COUNTS.fullmatch(key) and value > max(largest * _SLACK, len(tensors), _FEW):
+            raise ValueError(f"{key} is {value:.0f}, and no side of its weights is longer than {largest}")
+
+
+def _check_tokenizer(tokenizer: Mapping[str, Any], config: Mapping[str, Any], has_json: bool) -> None:
+    """A tokenizer that is only there in Python works through expressions that some texts hold up (CVE-2025-1194,
+    CVE-2025-6638 and others), or reads a pickle (Transformer-XL); no model to chat with needs one. A class that came
+    later is replaced where there is a ``tokenizer.json``."""
+    from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
+
+    _check_versions(tokenizer, "fast_tokenizer_files")
+    fast = {pair[1] for pair in TOKENIZER_MAPPING_NAMES.values()} | {"PreTrainedTokenizerFast"}
+    slow, quick = TOKENIZER_MAPPING_NAMES.get(str(config.get("model_type")), (None, "PreTrainedTokenizerFast"))
+    name = tokenizer.get("tokenizer_class") or quick or slow
+    if has_json and is_new_class(name):
+        return
+    if not isinstance(name, str) or (name not in _SLOW_TOKENIZERS and f"{name.removesuffix('Fast')}Fast" not in fast):
+        raise ValueError(f"a tokenizer of the kind {str(name)[:60]!r}")
+
+
+def _check_versions(config: Mapping[str, Any], key: str) -> None:
+    names = config.get(key, [])
+    if not isinstance(names, list) or not all(isinstance(one, str) and _VERSIONED.fullmatch(one) for one in names):
+        raise ValueError(f"{key} names what is no file of a version")
+
+
+def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, float]]:
+    """Every number, also in parts for text, vision and the like, with the name of its field."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _numbers(inner, str(name))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _numbers(inner, key)
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield key, value

@@ -1,0 +1,112 @@
+"""Keeping the local model warm while the primary is well: whether it may be loaded, and where.
+
+Memory comes first. A machine that swaps is slower for everybody, the primary included, and a primary that is idle now
+may need all of its card for its next long prompt. So beside a primary on this machine the model stays off the card,
+unless the user named the card, and its memory is given back when that gets short.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from zwaif_fallback.engine_types import LoadOptions
+from zwaif_fallback.hardware import RUNTIME_BYTES, Memory, estimate_memory, memory_now
+from zwaif_fallback.models.model_folder import find_in_cache, is_path
+
+logger = logging.getLogger(__name__)
+
+GIB = 1024**3
+SPARE_BYTES = 2 * GIB
+SPARE_SHARE = 0.15
+"""Of all memory. The larger of the two stays free for everybody else."""
+SPARE_ON_CARD = 1.2
+"""How much of what a model needs must be free on a card that somebody else may want as well."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where to load for the time being, or why not to."""
+
+    device: str = ""
+    """As in ``API_FALLBACK_DEVICE``; empty when there is no room."""
+    why_not: str = ""
+
+
+def spare(memory: Memory) -> int:
+    """Bytes of RAM that stay free."""
+    return max(SPARE_BYTES, int(memory.ram_total * SPARE_SHARE))
+
+
+def place_for(
+    options: LoadOptions,
+    primary_is_here: bool,
+    memory: Memory,
+    needed: Callable[[LoadOptions, bool], int | None] | None = None,
+) -> Place:
+    """Where the model of ``options`` may be loaded while the primary is well.
+
+    Args:
+        needed: bytes it takes, given whether on a card; None when nobody can tell, and then it is not loaded.
+    """
+    needed = needed or bytes_needed
+    named_card = options.device.startswith("cuda")
+    card = memory.best_gpu
+    if card is not None and (named_card or (options.device == "auto" and not primary_is_here)):
+        size = needed(options, True)
+        if size is not None and size * SPARE_ON_CARD + GIB <= card.free:
+            return Place(options.device)
+    if named_card:
+        return Place(why_not="the graphics card has no room for it beside what runs there")
+    size = needed(options, False)
+    if size is None:
+        return Place(why_not="its size is not known")
+    if size + spare(memory) > memory.ram_free:
+        return Place(why_not=f"it takes {size / 1e9:.1f} GB and {memory.ram_free / 1e9:.1f} GB are free")
+    return Place("cpu" if card is not None else options.device)
+
+
+def is_short_of_memory() -> bool:
+    """Whether less than half of what should stay free is free."""
+    import psutil  # late, as in hardware
+
+    ram = psutil.virtual_memory()
+    return int(ram.available) < spare(Memory(ram.total, ram.available)) // 2
+
+
+def processors_are_idle() -> bool:
+    """Whether half of them are, for a tenth of a second: a server that computes on them is not to be held up."""
+    import psutil  # late, as in hardware
+
+    return float(psutil.cpu_percent(interval=0.1)) < 50
+
+
+def has_room_for(size: int) -> bool:
+    """Whether so many bytes can be taken, and as much stays free as should."""
+    import psutil  # late, as in hardware
+
+    ram = psutil.virtual_memory()
+    return int(ram.available) - size >= spare(Memory(ram.total, ram.available))
+
+
+def bytes_needed(options: LoadOptions, on_card: bool) -> int | None:
+    """What the model takes, from its files; None when they say nothing."""
+    path = Path(options.model) if is_path(options.model) else find_in_cache(options.model, options.cache_dir)
+    if path is None:
+        return None
+    four_bit = "4bit" if on_card and options.quantization != "none" else ""
+    try:
+        if path.is_file():
+            return int(path.stat().st_size * 1.2) + RUNTIME_BYTES
+        return estimate_memory(path, quantization=four_bit, context_window=options.context_window or 2048).total
+    except (OSError, ValueError, KeyError) as error:
+        logger.debug("The size of %s is unknown: %s", options.model, error)
+        return None
+
+
+def placed(options: LoadOptions, primary_is_here: bool) -> tuple[LoadOptions | None, str]:
+    """``options`` with the place found now, or None and why not."""
+    place = place_for(options, primary_is_here, memory_now())
+    return (replace(options, device=place.device) if place.device else None), place.why_not

@@ -1,0 +1,277 @@
+"""One worker process as the parent sees it: starting, talking, noticing its death, ending it."""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import logging
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import weakref
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import zwaif_hooks
+from zwaif_fallback.engines.private_sockets import remove_leftovers
+from zwaif_fallback.errors import WorkerDied
+from zwaif_fallback.hardware import NO_WINDOW
+from zwaif_fallback.local.parent_watch import Lifeline
+from zwaif_fallback.local.protocol import FINAL_EVENTS, decode_event, encode, unpack_error
+
+logger = logging.getLogger(__name__)
+stderr_logger = logging.getLogger("zwaif_fallback.local.worker.stderr")
+
+COMMAND = (sys.executable, "-m", "zwaif_fallback.local.worker")
+PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""Torch's threads sleep while they wait for each other instead of spinning. As fast on an idle machine; with a second
+busy program on two cores a 110M model made 36 tokens a second this way, under 4 spinning, and Z-Waif listens and speaks
+meanwhile."""
+END_SECONDS = 5.0
+"""How long a worker may take to end by itself before it is killed."""
+_STDERR_LINES = 20
+_DIED: dict[str, Any] = {"event": "died"}
+_CANCELLED: dict[str, Any] = {"event": "done", "stats": {"finish_reason": "cancelled"}}
+
+_live: weakref.WeakSet[WorkerProcess] = weakref.WeakSet()
+
+
+class Exchange:
+    """One request and the answers that belong to it."""
+
+    def __init__(self, worker: WorkerProcess, request: int) -> None:
+        self.request = request
+        self._worker = worker
+        self._mailbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+
+    def deliver(self, message: dict[str, Any]) -> None:
+        self._mailbox.put(message)
+
+    def next_event(self, timeout: float | None = None) -> dict[str, Any]:
+        """The next answer.
+
+        Raises:
+            queue.Empty: none within ``timeout`` seconds.
+            WorkerDied: the worker ended.
+            FallbackError: what the worker reports.
+        """
+        message = self._mailbox.get(timeout=timeout)
+        if message["event"] == "died":
+            raise WorkerDied(self._worker.cause_of_death())
+        if message["event"] == "error":
+            raise unpack_error(message)
+        return message
+
+    def cancel(self) -> None:
+        """End a generation, from any thread. Whoever waits for it hears so at once; the worker may need a moment."""
+        self._worker.tell("cancel", self.request)
+        self.deliver(_CANCELLED)
+
+    def waiting(self) -> bool:
+        """True when an answer lies ready."""
+        return not self._mailbox.empty()
+
+
+class WorkerProcess:
+    """A running worker. Every method may be called from any thread, and none of them blocks on a worker that hangs."""
+
+    def __init__(
+        self,
+        command: Sequence[str] = COMMAND,
+        environment: Mapping[str, str] | None = None,
+        whose: str = "The local model",
+    ) -> None:
+        """``whose`` process it is, for the line that tells of its end."""
+        self._whose = whose
+        self._lifeline = Lifeline()
+        self._process = subprocess.Popen(
+            list(command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=neutral_folder(),
+            env=worker_environment(os.environ if environment is None else environment) | self._lifeline.environment,
+            creationflags=NO_WINDOW,
+            **self._lifeline.popen,
+        )
+        self._lifeline.hold(self._process)
+        self._told_pid = 0
+        self._requests = itertools.count(1)
+        self._exchanges: dict[int, Exchange] = {}
+        self._exchanges_lock = threading.Lock()
+        self._ended = False
+        # Sending goes through a queue: a finalizer may send amid another send, and a full pipe must not block.
+        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
+        self._threads = [self._thread(target) for target in (self._drain_stderr, self._write, self._read)]
+        _live.add(self)
+
+    @property
+    def pid(self) -> int:
+        """The process that computes, once it has told; before that the one that was started, which on Windows, in a
+        virtual environment, is only a redirector."""
+        return self._told_pid or self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return not self._ended and self._process.poll() is None
+
+    def ask(self, op: str, **fields: Any) -> Exchange:
+        """Send a request; its answers arrive in the exchange that is returned."""
+        exchange = Exchange(self, next(self._requests))
+        with self._exchanges_lock:
+            self._exchanges[exchange.request] = exchange
+            if self._ended:
+                exchange.deliver(_DIED)
+        self.tell(op, exchange.request, **fields)
+        return exchange
+
+    def tell(self, op: str, request: int, **fields: Any) -> None:
+        """Send a line that has no answer of its own. Never blocks."""
+        self._outbox.put(encode({"op": op, "id": request, **fields}))
+
+    def end(self) -> None:
+        """Close the pipe, which ends the worker at once; kill it if it does not."""
+        self._outbox.put(None)
+        try:
+            self._process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._lifeline.cut()  # a redirector's child, too
+        self._process.wait()
+        remove_leftovers()
+
+    def cause_of_death(self) -> str:
+        """One line for the user: how the worker ended, with the last thing it said."""
+        code = self._process.wait()
+        said = next((line for line in reversed(self._stderr) if line.strip()), "")
+        return f"{self._whose}'s process ended: {describe_exit(code)}" + (f" ({said.strip()[:200]})." if said else ".")
+
+    def _thread(self, target: Any) -> threading.Thread:
+        thread = threading.Thread(target=target, name=f"zwaif-worker-{self.pid}", daemon=True)
+        thread.start()
+        return thread
+
+    def _write(self) -> None:
+        pipe = self._process.stdin
+        assert pipe is not None
+        try:
+            while (line := self._outbox.get()) is not None:
+                pipe.write(line)
+                pipe.flush()
+            pipe.close()
+        except OSError as error:  # the worker is gone; the reading thread tells everybody who waits
+            logger.debug("The worker's pipe is closed: %s", error)
+
+    def _read(self) -> None:
+        try:
+            for message in self._messages():
+                self._deliver(message)
+        finally:
+            self._announce_end()
+
+    def _messages(self) -> Iterator[dict[str, Any]]:
+        pipe = self._process.stdout
+        assert pipe is not None
+        for line in pipe:
+            try:
+                yield decode_event(line)
+            except ValueError as error:
+                logger.debug("The worker sent a line that is not ours (%s): %.200r", error, line)
+
+    def _deliver(self, message: dict[str, Any]) -> None:
+        if message["event"] == "hello":
+            self._told_pid = message["pid"]
+            return
+        with self._exchanges_lock:
+            exchange = self._exchanges.get(message["id"])
+            if message["event"] in FINAL_EVENTS:
+                self._exchanges.pop(message["id"], None)
+        if exchange is None:
+            logger.info("The worker answers a request that nobody waits for: %.200r", message)
+        else:
+            exchange.deliver(message)
+
+    def _announce_end(self) -> None:
+        self._process.wait()
+        self._lifeline.cut()
+        self._threads[0].join(1.0)  # stderr's last words belong into the cause
+        with self._exchanges_lock:
+            self._ended = True
+            waiting = list(self._exchanges.values())
+        for exchange in waiting:
+            exchange.deliver(_DIED)
+        self._outbox.put(None)
+
+    def _drain_stderr(self) -> None:
+        pipe = self._process.stderr
+        assert pipe is not None
+        for raw in pipe:
+            line = raw.decode("utf-8", "replace").rstrip()
+            self._stderr.append(line)
+            stderr_logger.debug("%s", line)
+
+
+_NEEDED = re.compile(
+    r"PATH|HOME|USER(?:NAME|PROFILE)?|LOGNAME|HOMEDRIVE|HOMEPATH|TE?MP(?:DIR)?|LANG(?:UAGE)?|TZ|OS|PATHEXT|COMSPEC|WINDIR"
+    r"|SYSTEM(?:ROOT|DRIVE)|(?:LOCAL)?APPDATA|ALLUSERSPROFILE|PROGRAMDATA|(?:COMMON)?PROGRAM(?:FILES|W6432)(?:\(X86\))?"
+    r"|NUMBER_OF_PROCESSORS|(?:LD_LIBRARY|LD_PRELOAD|DYLD_|LC_|XDG_|PROCESSOR_|PYTHON|VIRTUAL_ENV|CONDA_|COVERAGE_).*"
+    r"|(?:CUDA|NVIDIA|NCCL|CUBLAS|HIP|HSA|ROC|ROCR|AMD|MIOPEN|GPU|VK|VULKAN|MESA|RADV|DISABLE_LAYER|ZE|SYCL|ONEAPI|MTL).*"
+    r"|(?:OMP|KMP|MKL|GOMP|OPENBLAS|BLIS|VECLIB|NUMEXPR|TORCH|PYTORCH|TRITON|TOKENIZERS|TRANSFORMERS|SAFETENSORS|BNB).*"
+    r"|(?:HF_|HUGGINGFACE_HUB_CACHE|GGML|LLAMA|XLLAMACPP|ZWAIF_).*",
+    re.IGNORECASE,
+)
+"""Names of what Python, the file systems, graphics drivers and the libraries of a model look up."""
+_SECRET = re.compile(r"KEY|TOKEN(?!IZERS)|SECRET|PASS|CREDENTIAL|AUTH", re.IGNORECASE)
+
+
+def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a worker needs of the parent's environment, with our packages importable and Z-Waif's plugins off. A worker
+    reads files of strangers, so nothing that opens a door is handed to it."""
+    environment = {
+        name: value for name, value in environment.items() if _NEEDED.fullmatch(name) and not _SECRET.search(name)
+    }
+    roots = [str(Path(package).resolve().parents[2]) for package in (__file__, str(zwaif_hooks.__file__))]
+    source = [root for root in dict.fromkeys(roots) if Path(root).name not in ("site-packages", "dist-packages")]
+    already = [environment["PYTHONPATH"]] if environment.get("PYTHONPATH") else []
+    result = {**PATIENT, **environment, "ZWAIF_PLUGINS": "OFF", "PYTHONSAFEPATH": "1", "PYTHONIOENCODING": "utf-8"}
+    if source or already:
+        result["PYTHONPATH"] = os.pathsep.join([*source, *already])
+    return result
+
+
+def neutral_folder() -> str:
+    """Where the worker runs: not in Z-Waif's tree, whose ``utils`` would shadow others', nor where strangers write."""
+    return sys.prefix if Path(sys.prefix).is_dir() else tempfile.gettempdir()
+
+
+def describe_exit(code: int) -> str:
+    """An exit status in words; negative is a signal, as subprocess reports it."""
+    if code == -9:
+        return "it was killed, most often because memory ran out"
+    if code < 0:
+        try:
+            return f"it crashed ({signal.Signals(-code).name})"
+        except ValueError:
+            return f"it crashed (signal {-code})"
+    if code >= 0xC0000000:
+        return f"it crashed (Windows error {code:#x})"
+    return f"exit code {code}"
+
+
+@atexit.register
+def _end_all() -> None:
+    """No worker may outlive Z-Waif, even one that hangs."""
+    for worker in list(_live):
+        if worker.alive:
+            worker.kill()

@@ -1,0 +1,239 @@
+"""Character cards as people write them, put into plain sentences for a small model.
+
+Large models read any notation. Small ones lose a fact that stands in brackets or between plus signs, and take a line
+that begins with ``<START>`` for something to be said. So names are filled in, lists of W++ and of ``Key: value``
+become sentences, and example dialogues get the speakers' names. They stay in the card: as earlier turns they hold fewer
+facts (SmolLM2-135M, a card of dialogues alone: 14 of 36 facts as turns, 29 of 48 as part of the card).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+from zwaif_fallback.reply_quality.sentences import Sentences
+from zwaif_fallback.reply_quality.usual_length import words_in
+from zwaif_hooks.host import card_file
+
+_MOST_JSON = 200_000
+"""Characters; the reader of files has its own limit."""
+_LONGEST_FACT = 300
+"""Characters of a line."""
+_LEAST_LIST = 3
+"""Lines in a row that make a list of facts; fewer may be prose that has a colon in it."""
+_PLACEHOLDERS = (
+    (re.compile(r"\{\{\s*(?:char(?:acter)?|bot)\s*\}\}|<(?:char|bot)>", re.IGNORECASE), 0),
+    (re.compile(r"\{\{\s*user\s*\}\}|<user>", re.IGNORECASE), 1),
+)
+_MACRO = re.compile(
+    r"\{\{\s*(?://|comment\b|original\b|trim\b|noop\b)[^{}]{0,2000}\}\}|<!--(?:(?!<!--).){0,2000}?-->",
+    re.IGNORECASE | re.DOTALL,
+)
+_START = re.compile(r"[ \t]*<\s*start\s*>[ \t]*", re.IGNORECASE)
+_EXAMPLES = re.compile(
+    r"[\s#*\[(]*(?:example|sample)s?(?: of)? ?(?:dialogues?|messages?|chats?|conversations?)[\s*\])]*:?[\s*]*",
+    re.IGNORECASE,
+)
+"""A line that is nothing but a heading of examples."""
+_FIELD = re.compile(
+    r"(?P<key>[^\W\d_][\w '/&-]{0,40}?)\s*\(\s*(?P<values>\"[^\"\n]*\"(?:\s*[+,]\s*\"[^\"\n]*\")*)\s*\)"
+)
+"""Of W++: ``Likes("tea" + "rain")``."""
+_BREAKS = re.compile(r"\n{3,}")
+_SIGNS = re.compile(r"[\s\[\]{}+]*")
+_LINE = re.compile(
+    r"[\s*+•-]*(?P<key>[^\W\d_][^\W\d_'/&-]*(?:[ _][^\W\d_]+){0,2})[\s*]*[:=][\s*]*(?P<value>[^\s*].*?)[\s*]*"
+)
+"""Of a list of facts: ``Likes: tea and rain``."""
+_SAYINGS = {
+    "is": "{name} is {value}.",
+    "has": "{name} has {value} {key}.",
+    "likes": "{name} likes {value}.",
+    "loves": "{name} loves {value}.",
+    "dislikes": "{name} does not like {value}.",
+    "hates": "{name} hates {value}.",
+    "fears": "{name} is afraid of {value}.",
+    "age": "{name} is {value} years old.",
+    "whose": "{name}'s {key} is {value}.",
+}
+_KEYS = {
+    "is": "personality mind traits temperament nature",
+    "has": "hair eyes",
+    "likes": "likes like",
+    "loves": "loves love",
+    "dislikes": "dislikes dislike",
+    "hates": "hates hate",
+    "fears": "fears",
+    "age": "age",
+    "whose": (
+        "species race gender sex nationality occupation job profession height weight birthday home hometown residence "
+        "colour color pet cat dog sister brother mother father friend husband wife partner hobby talent dream wish "
+        "goal fear secret weapon instrument skill power role song food drink season book"
+    ),
+}
+_SAYING_OF = {key: _SAYINGS[kind] for kind, keys in _KEYS.items() for key in keys.split()}
+_QUALIFIED = re.compile(r"(?:favou?rite|best|greatest|biggest|eye|hair|skin|full|zodiac) ", re.IGNORECASE)
+
+
+def named(text: str, name: str, user: str) -> str:
+    """``text`` with the placeholders of all programs filled in; one whose name nobody knows stays."""
+    for pattern, whose in _PLACEHOLDERS:
+        if filled := (name, user)[whose]:
+            text = pattern.sub(filled.replace("\\", r"\\"), text)
+    return text
+
+
+@lru_cache(maxsize=16)
+def told(card: str, name: str, user: str) -> str:
+    """``card`` in plain sentences. It is the same for the same card, turn after turn."""
+    text = named(_MACRO.sub("", _out_of_json(card)), name, user)
+    lines = _with_speakers(text.split("\n"), name, user)
+    changed = "\n".join(_in_sentences(lines, name, user))
+    return text if changed == text else _BREAKS.sub("\n\n", changed).strip()
+
+
+def _out_of_json(card: str) -> str:
+    """A card in JSON that was pasted where text belongs, and what follows it."""
+    begun = card.lstrip()
+    if not begun.startswith("{") or len(card) > _MOST_JSON:
+        return card
+    try:
+        content, end = json.JSONDecoder().raw_decode(begun)
+        return card_file.text_of(content) + begun[end:]
+    except (ValueError, RecursionError):
+        return card
+
+
+# --- example dialogues ----------------------------------------------------------------------------------------------
+
+
+def _with_speakers(lines: Sequence[str], name: str, user: str) -> list[str]:
+    """Each line of a dialogue behind its speaker's name, and no marks of where one begins."""
+    hers, theirs = _label(name, ""), _label(user, "you|user")
+    is_dialogue = any(map(hers.match, lines))
+    told: list[str] = []
+    for line in lines:
+        if _START.match(line) or _EXAMPLES.fullmatch(line):
+            told.append("")
+            line = _START.sub("", line, 1) if _START.match(line) else ""
+        for label, speaker in ((hers, name), (theirs, user)):
+            if is_dialogue and speaker and (found := label.match(line)):
+                line = f"{speaker}: {line[found.end() :]}"
+        told.append(line)
+    return told
+
+
+def _label(name: str, others: str) -> re.Pattern[str]:
+    known = "|".join(filter(None, [re.escape(name), *map(re.escape, name.split()[:1]), others])) or r"(?!)"
+    return re.compile(rf"[\s\"]*(\**)(?:{known})(?:\1\s*[:：]|\s*[:：]\1)\s*", re.IGNORECASE)
+
+
+# --- lists of facts -------------------------------------------------------------------------------------------------
+
+
+def _in_sentences(lines: Sequence[str], name: str, user: str) -> list[str]:
+    told: list[str] = []
+    facts: list[tuple[str, str, str]] = []
+    for line in [*lines, ""]:
+        fields = list(_FIELD.finditer(line))
+        if fields and _SIGNS.fullmatch(_FIELD.sub("", line)):
+            told += [sentence for field in fields if (sentence := _fact(field["key"], _values(field), name))]
+            continue
+        found = _LINE.fullmatch(line) if len(line) <= _LONGEST_FACT else None
+        if found is not None and found["key"] not in (name, user):
+            facts.append((line, found["key"], found["value"].rstrip(".")))
+            continue
+        is_list = len(facts) >= _LEAST_LIST
+        told += [(_fact(key, value, name) if is_list else whole) for whole, key, value in facts]
+        facts = []
+        if not (_SIGNS.fullmatch(line) and line.strip()):
+            told.append(line)
+    return told[:-1]
+
+
+def _values(field: re.Match[str]) -> str:
+    values = [text.strip() for text in re.findall(r"\"([^\"]*)\"", field["values"]) if text.strip()]
+    return " and ".join(filter(None, [", ".join(values[:-1]), *values[-1:]]))
+
+
+def _fact(key: str, value: str, name: str) -> str:
+    """One fact as a sentence; as it stands where nobody knows how to say it. Her name is told elsewhere."""
+    key = key.strip().replace("_", " ")
+    plain = key.casefold()
+    if not value or (name and value.casefold() == name.casefold()):
+        return ""
+    if not name:
+        return f"{key}: {value}."
+    saying = _SAYING_OF.get(plain) or (_SAYINGS["whose"] if _QUALIFIED.match(plain) else "")
+    if saying == _SAYINGS["age"] and not value.isdecimal():
+        saying = _SAYINGS["whose"]
+    if saying == _SAYINGS["has"] and plain in value.casefold():
+        saying = "{name} has {value}."
+    return saying.format(name=name, key=plain, value=value) if saying else f"{key}: {value}."
+
+
+# --- long cards -----------------------------------------------------------------------------------------------------
+
+_IS_A_FACT = re.compile(
+    r"(?<!\w)(?:is|are|was|has|have|had|lives?|likes?|loves?|hates?|called|named|born|wears?|works?|afraid|years?|"
+    r"sister|brother|mother|father|friend|wife|husband|hair|eyes|favou?rite|"
+    r"ist|hat|heißt|wohnt|lebt|liebt|mag|hasst|trägt|Jahre|Haare|Augen|Schwester|Bruder|Freund\w*|"
+    r"est|a|vit|aime|déteste|s'appelle|ans|cheveux|yeux|sœur|frère|ami\w*|"
+    r"es|tiene|vive|gusta|odia|llama|años|pelo|ojos|hermana|hermano|"
+    r"è|ha|vive|ama|odia|chiama|anni|capelli|occhi)(?!\w)|[はがのも].*(?:です|ます|だ|る|い)|[是有叫岁歲]|이다|입니다|"
+    r"(?<!\w)(?:лет|зовут|любит|живёт|живет|волосы|глаза)(?!\w)",
+    re.IGNORECASE,
+)
+_MOST_LOOKED_AT = 40_000
+"""Characters of a card that is to be shortened: as much as the longest in use have."""
+_SHORT = 25
+"""Words; longer sentences are mostly prose."""
+
+
+def shortened(text: str, fits: Callable[[str], bool]) -> str:
+    """``text`` with what matters least left out until it ``fits``; empty where nothing does.
+
+    Who she is and what stands first matters most, then short facts, then the rest; the last paragraph, which says who
+    talks with whom, stays to the end. What stays keeps its order.
+    """
+    if fits(text):
+        return text
+    begun, _, last = text.rpartition("\n\n")
+    paragraphs = [*begun[:_MOST_LOOKED_AT].split("\n\n"), last[:_MOST_LOOKED_AT]]
+    sentences = [
+        (sentence + end, number == len(paragraphs) - 1)
+        for number, paragraph in enumerate(paragraphs)
+        for sentence, end in _with_breaks(paragraph)
+    ]
+    ranked = sorted(range(len(sentences)), key=lambda place: (-_weight(place, *sentences[place]), place))
+
+    def best(count: int) -> str:
+        kept = sorted(ranked[:count])
+        return _BREAKS.sub("\n\n", "".join(sentences[place][0] for place in kept)).strip()
+
+    low, high = 0, len(sentences)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(best(middle)) else (low, middle)
+    return best(low)
+
+
+def _with_breaks(paragraph: str) -> list[tuple[str, str]]:
+    """The sentences of a paragraph, each with what stands behind it."""
+    cutter = Sentences()
+    found = [*filter(None, map(cutter.take, paragraph)), cutter.rest]
+    return [(sentence, "\n\n" if place == len(found) - 1 else "") for place, sentence in enumerate(found)]
+
+
+def _weight(place: int, sentence: str, is_last: bool) -> float:
+    words = words_in(sentence)
+    return (
+        (8.0 if is_last and words <= 2 * _SHORT else 0.0)
+        + (3.0 if place < 2 else 1.0 if place < 6 else 0.0)
+        + (2.0 if _IS_A_FACT.search(sentence) else 0.0)
+        + (1.0 if 0 < words <= _SHORT else 0.0)
+        - (1.0 if sentence.lstrip().startswith(("#", '"', "“")) else 0.0)
+        - words / 200
+    )

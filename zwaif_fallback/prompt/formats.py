@@ -1,0 +1,297 @@
+"""Chat formats: from messages to the one string a local model reads.
+
+The tokenizer's own chat template comes first; without one, the format of the model's family, which is data in
+:data:`FORMATS`. Special tokens are spelt out in the result, so it must be tokenized without adding any.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from zwaif_fallback.errors import ModelError
+from zwaif_fallback.prompt import literal_text
+from zwaif_fallback.prompt.template_client import SHARED
+from zwaif_hooks.messages import Message, ModelInfo, Role
+
+_MARK = "\u2063zwaif\u2063"
+"""Stands for the point where the model goes on; invisible separators keep it apart from anything a user types."""
+
+
+_A_TALK: tuple[Role, ...] = ("system", "user", "assistant", "user")
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a family writes a turn. ``{}`` is the content, ``{eos}`` and ``{bos}`` the tokenizer's tokens."""
+
+    system: str
+    user: str
+    assistant: str
+    start: str
+    """Opens the assistant's turn that the model writes. Every ``assistant`` begins with it."""
+    stops: tuple[str, ...]
+    """What the model writes when it goes on to speak for the user."""
+    begin: str = ""
+    has_system: bool = True
+
+
+_GENERIC = Format(
+    system="{}\n\n",
+    user="User: {}\n",
+    assistant="Assistant: {}\n",
+    start="Assistant:",
+    stops=("\nUser:", "\nSystem:", "\nAssistant:"),
+)
+
+FORMATS: dict[str, Format] = {
+    "tinyllama": Format(
+        system="<|system|>\n{}{eos}\n",
+        user="<|user|>\n{}{eos}\n",
+        assistant="<|assistant|>\n{}{eos}\n",
+        start="<|assistant|>\n",
+        stops=("<|user|>", "<|system|>", "<|assistant|>"),
+    ),
+    "phi": Format(
+        system="System: {}\n",
+        user="Human: {}\n",
+        assistant="Assistant: {}\n",
+        start="Assistant:",
+        stops=("\nHuman:", "\nSystem:", "\nAssistant:"),
+    ),
+    "mistral": Format(
+        system="",
+        user="[INST] {} [/INST]",
+        assistant=" {}{eos}",
+        start="",
+        stops=("[INST]", "[/INST]"),
+        begin="{bos}",
+        has_system=False,
+    ),
+    "neural-chat": Format(
+        system="### System:\n{}\n",
+        user="### User:\n{}\n",
+        assistant="### Assistant:\n{}\n",
+        start="### Assistant:\n",
+        stops=("### User:", "### System:", "### Assistant:"),
+        begin="{bos}",
+    ),
+    "chatml": Format(
+        system="<|im_start|>system\n{}<|im_end|>\n",
+        user="<|im_start|>user\n{}<|im_end|>\n",
+        assistant="<|im_start|>assistant\n{}<|im_end|>\n",
+        start="<|im_start|>assistant\n",
+        stops=("<|im_start|>", "<|im_end|>"),
+    ),
+    "llama-3": Format(
+        system="<|start_header_id|>system<|end_header_id|>\n\n{}<|eot_id|>",
+        user="<|start_header_id|>user<|end_header_id|>\n\n{}<|eot_id|>",
+        assistant="<|start_header_id|>assistant<|end_header_id|>\n\n{}<|eot_id|>",
+        start="<|start_header_id|>assistant<|end_header_id|>\n\n",
+        stops=("<|start_header_id|>", "<|eot_id|>"),
+        begin="{bos}",
+    ),
+    "gemma": Format(
+        system="",
+        user="<start_of_turn>user\n{}<end_of_turn>\n",
+        assistant="<start_of_turn>model\n{}<end_of_turn>\n",
+        start="<start_of_turn>model\n",
+        stops=("<start_of_turn>", "<end_of_turn>"),
+        begin="{bos}",
+        has_system=False,
+    ),
+    "": _GENERIC,
+}
+_FAMILY_OF_TOKEN = {"<|im_start|>": "chatml", "<|start_header_id|>": "llama-3", "<start_of_turn>": "gemma"}
+"""A model that has such a token was trained on turns that begin with it, whatever it is called."""
+
+# Tokens that open or close a turn in widespread templates; one that a template uses must never be read aloud.
+_TURN_MARKS = ("<|im_start|>", "<|im_end|>", "<|eot_id|>", "<|start_header_id|>", "<start_of_turn>", "<end_of_turn>",
+               "<|turn>", "<turn|>", "<|user|>", "<|end|>", "[INST]")  # fmt: skip
+
+
+_UNTHINKING = {"enable_thinking": False, "thinking": False, "reasoning_effort": "low"}
+"""What templates of reasoning models ask for: Qwen 3 and SmolLM 3, DeepSeek 3.1 and Granite, gpt-oss."""
+NO_THOUGHTS = "<think>\n\n</think>\n\n"
+"""How the turn of a reasoning model begins that does not think."""
+_THOUGHTLESS = {
+    "<think>": NO_THOUGHTS.removeprefix("<think>"),
+    "[THINK]": "[/THINK]",
+    "<|start|>assistant": "<|channel|>final<|message|>",
+}
+"""How a template opens thoughts that it was not asked for, and what ends them."""
+
+
+def render(messages: Sequence[Message], model: ModelInfo, partial: str = "") -> str:
+    """The prompt, ending with ``partial``: the part of the assistant's turn that is written already.
+
+    A model without a system role (Mistral's ``[INST]`` format and its published template know only user and
+    assistant) gets the persona at the top of the first user turn, a blank line before what the user said.
+
+    Raises:
+        ModelError: the tokenizer's template cannot be used and says why.
+    """
+    turns = list(messages) if has_system_role(model) else fold_system(messages)
+    if not model.chat_template:
+        return _by_family(turns, model) + _seam(model, partial)
+    return _by_template(turns, model, partial)
+
+
+def get_ready() -> None:
+    """Start what renders templates, so that the first reply need not wait for it."""
+    SHARED.start()
+
+
+def close() -> None:
+    """End what renders templates; it starts again when it is needed."""
+    SHARED.close()
+
+
+def try_again() -> None:
+    """Give templates that took too long another chance."""
+    SHARED.forgive()
+    has_system_role.cache_clear()
+    _marks_of.cache_clear()
+
+
+def up_to_newest(messages: Sequence[Message], write: Callable[[Sequence[Message]], str]) -> str:
+    """The prompt as far as it will be the same whatever the user says next: ``messages`` end with a user's turn, and
+    it ends where that one's words begin. Empty when ``write`` does not show them."""
+    prompt = write([*messages[:-1], Message("user", _MARK)])
+    return prompt[: max(0, prompt.find(_MARK))]
+
+
+def stop_strings(model: ModelInfo) -> tuple[str, ...]:
+    """Strings at which a reply is over, besides the end token: a small model likes to write the user's turn too."""
+    stops = format_of(model).stops if not model.chat_template or model.family else ()
+    marks = [mark for mark in _TURN_MARKS if mark in model.chat_template]
+    return tuple(dict.fromkeys(stop for stop in [*stops, *marks, model.eos_token] if stop))
+
+
+def format_of(model: ModelInfo) -> Format:
+    """The format that the model's own tokens tell, else the family's, else the generic one."""
+    told = next((name for token, name in _FAMILY_OF_TOKEN.items() if token in model.control_tokens), model.family)
+    return FORMATS.get(told, _GENERIC)
+
+
+def by_family(messages: Sequence[Message], model: ModelInfo, partial: str = "") -> str:
+    """As :func:`render`, in the format of the model's family: for when its template cannot be used."""
+    bare = replace(model, chat_template="")
+    # The contents were made plain for the template, and the family has other marks.
+    return render([Message(m.role, plain(m.content, bare)) for m in messages], bare, partial)
+
+
+def fold_system(messages: Sequence[Message]) -> list[Message]:
+    """The same conversation without system messages: their text opens the first user turn."""
+    system = "\n\n".join(m.content for m in messages if m.role == "system" and m.content)
+    turns = [m for m in messages if m.role != "system"]
+    if not system:
+        return turns
+    first = next((i for i, m in enumerate(turns) if m.role == "user"), None)
+    if first is None:
+        return [Message("user", system), *turns]
+    turns[first] = Message("user", f"{system}\n\n{turns[first].content}")
+    return turns
+
+
+@lru_cache(maxsize=32)
+def has_system_role(model: ModelInfo) -> bool:
+    """Whether the model's format shows a system message; found by trying, as templates raise or drop it silently."""
+    if not model.chat_template:
+        return format_of(model).has_system
+    probe = [Message("system", _MARK), Message("user", "?")]
+    try:
+        return _MARK in _fill(probe, model, generation=True)
+    except ModelError:
+        return False
+
+
+def plain(text: str, model: ModelInfo) -> str:
+    """``text`` as words: nothing in it reads as a control token of the model's, or as the beginning of a turn."""
+    return _marks_of(model).plain(text)
+
+
+@lru_cache(maxsize=32)
+def _marks_of(model: ModelInfo) -> literal_text.Marks:
+    talk = [Message(role, f"{_MARK}{number}") for number, role in enumerate(_A_TALK)]
+    try:
+        prompt = render(talk, model)
+    except ModelError:
+        prompt = render(talk, replace(model, chat_template=""))
+    tokens = [model.bos_token, model.eos_token, *model.control_tokens]
+    return literal_text.marks(tokens, re.split(rf"{_MARK}\d", prompt))
+
+
+# --- families -------------------------------------------------------------------------------------------------------
+
+
+def _by_family(turns: Sequence[Message], model: ModelInfo) -> str:
+    shape = format_of(model)
+    patterns = {"system": shape.system, "user": shape.user, "assistant": shape.assistant}
+    written = [_write(shape.begin, "", model), *(_write(patterns[m.role], m.content, model) for m in turns)]
+    return "".join(written) + shape.start
+
+
+def _write(pattern: str, content: str, model: ModelInfo) -> str:
+    """Tokens first, content last, so that braces in a content stay what they are."""
+    return pattern.replace("{eos}", model.eos_token).replace("{bos}", model.bos_token).replace("{}", content)
+
+
+def _seam(model: ModelInfo, partial: str) -> str:
+    """``partial`` as the family's format places it after the start of the assistant's turn."""
+    shape = format_of(model)
+    lead = shape.assistant.partition("{}")[0].removeprefix(shape.start)
+    return lead + partial if partial and not partial[0].isspace() else partial
+
+
+# --- templates ------------------------------------------------------------------------------------------------------
+
+
+def _by_template(turns: Sequence[Message], model: ModelInfo, partial: str) -> str:
+    if not partial:
+        return _opened(turns, model)
+    try:
+        whole = _fill([*turns, Message("assistant", partial + _MARK)], model, generation=False)
+    except ModelError:
+        whole = ""
+    begun = whole[: whole.rindex(_MARK)] if _MARK in whole else ""
+    if begun.endswith(partial):
+        return begun
+    # The template changes what an assistant said (trims it, drops a part): write it down after the generation prompt.
+    return _opened(turns, model) + partial
+
+
+def _opened(turns: Sequence[Message], model: ModelInfo) -> str:
+    """The prompt up to where the reply begins. Thoughts that the template opens are closed again: nobody hears them,
+    and they would take the reply's tokens."""
+    prompt = _fill(turns, model, generation=True)
+    for begun, closed in _THOUGHTLESS.items():
+        if prompt.rstrip().endswith(begun):
+            return prompt.rstrip() + closed
+    return prompt
+
+
+def _fill(turns: Sequence[Message], model: ModelInfo, *, generation: bool) -> str:
+    try:
+        return _rendered(tuple(turns), model.chat_template, model.bos_token, model.eos_token, generation)
+    except ModelError as error:
+        raise ModelError(f"The chat template of {model.name} does not accept this conversation: {error}") from error
+
+
+@lru_cache(maxsize=8)
+def _rendered(turns: tuple[Message, ...], template: str, bos: str, eos: str, generation: bool) -> str:
+    """Remembered for a moment: what a reply is made from has just been measured."""
+    return SHARED.render(
+        template,
+        {
+            "messages": [{"role": m.role, "content": m.content} for m in turns],
+            "tools": None,
+            "documents": None,
+            "add_generation_prompt": generation,
+            "bos_token": bos,
+            "eos_token": eos,
+            **_UNTHINKING,
+        },
+    )

@@ -1,0 +1,390 @@
+"""What of a small model's reply is passed on: whole sentences, as many as she usually says, each one hers.
+
+The reply runs through a :class:`Reply`, sentence by sentence. A loop, another name for herself, words put into the
+user's mouth and the like are noticed before they are passed on; whoever runs the model may then try again.
+All of it is guesswork, so it is done to the words of the local model only.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+
+from zwaif_fallback.languages import LANGUAGES
+from zwaif_fallback.prompt.card_lookup import answers_to
+from zwaif_fallback.prompt.volatile import part
+from zwaif_fallback.reply_quality import identity, loops
+from zwaif_fallback.reply_quality.sentences import Sentences, cut_short, hangs, is_ended, with_a_stop
+from zwaif_fallback.reply_quality.usual_length import usual_words, words_in
+from zwaif_hooks.messages import ChatRequest, Purpose, Sampling
+from zwaif_hooks.reply.seam import unspaced
+
+LEAST_WORDS = 5
+"""A companion of few words may say so many all the same."""
+FIRST_WORDS = 25
+"""As long as there is one earlier reply, which may be a greeting."""
+UNKNOWN_WORDS = 40
+LONG_WORDS = 160
+"""Where the user asks for something long."""
+A_FEW = 4
+"""Words: with less said, a reply that was ended for a fault is gone on with."""
+LONGEST_SENTENCE = 70
+"""Words."""
+EARLIER_REPLIES = 4
+"""Of hers, whose sentences she does not say again."""
+_LONG_WORD = 40
+"""Characters: more in one word are a loop, if anything."""
+_LONG_SENTENCE = 6
+"""Words: shorter ones (``Yes, of course I do.``) are nobody's in particular."""
+CALM = 0.4
+"""Nonsense comes from heat above this temperature. Below it nearly the same would be said, only cooler."""
+_LONG_WANTED = re.compile(
+    r"stor(?:y|ies)|poem|song|lyrics|\blist\b|explain|describe|in detail|recipe|essay|\bcode\b|step by step|"
+    r"tell me (?:more|everything|all)|at length|"
+    r"geschichte|gedicht|\blied\b|erklär|beschreib|ausführlich|rezept|"
+    r"histoire|poème|chanson|expli|décri|recette|historia|cuento|poema|canción|receta|"
+    r"storia|poesia|canzone|ricetta|história|расска|истори|стих|песн|опиши|объясни|рецепт|"
+    r"物語|お話|詩|説明|詳しく|故事|诗|解释|解釋|詳細|详细|이야기|시를|설명",
+    re.IGNORECASE,
+)
+LOOP = "it says the same again"
+ENDLESS = "a sentence has no end"
+SAID_BEFORE = "it was said in an earlier reply"
+OTHERS = "somebody else speaks"
+MACHINE = "a language model speaks"
+NAME = "she takes another name"
+PROMPT = "it reads out what it was told"
+TO_HERSELF = "she speaks to herself"
+NO_ANSWER = "it does not say what was asked"
+ASSISTANT = "it talks as assistants do"
+ECHO = "it says what the user said"
+_HARMLESS = frozenset({SAID_BEFORE, TO_HERSELF, NO_ANSWER, ASSISTANT, ECHO})
+_NO_BRACKETS = str.maketrans("", "", "()")
+"""Notes are told in brackets, longer ones than an action is."""
+_NOTE = re.compile(r"\s*\(\s*(?:[\w ]{1,20}:|the|it is|keep in mind|answer|note|reply)\b", re.IGNORECASE)
+_THE_TIME = re.compile(r"\W*the current time now\b", re.IGNORECASE)
+"""Z-Waif's words for it, which nobody else uses."""
+_FENCE = "```"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What is known of a reply before it is made."""
+
+    name: str = ""
+    user: str = ""
+    card: str = ""
+    """Whatever the model was told about her."""
+    earlier: frozenset[str] = frozenset()
+    """Sentences of her last replies (:func:`loops.as_words`)."""
+    asked: frozenset[str] = frozenset()
+    """Sentences of the user's newest words, in the same way."""
+    brackets: bool = False
+    """She puts words in brackets herself."""
+    is_forgetful: bool = False
+    """The model is so small that it loses its card."""
+    answers: frozenset[str] = frozenset()
+    """Words of which the answer to a question holds one; empty where nobody knows."""
+    words: int = 0
+    """After so many the reply ends behind a sentence; 0: it is no talk, and has the length it has."""
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """What she may call herself."""
+        return identity.names_of(self.name, self.card)
+
+    @cached_property
+    def may_be_an_ai(self) -> bool:
+        return identity.says_she_is_an_ai(self.card)
+
+
+def expected(request: ChatRequest, knows_its_card: bool = True) -> Expected:
+    """What ``request`` lets expect. A summary is about both of them and as long as it gets.
+
+    Args:
+        knows_its_card: whether the model finds what its card says to a question; one that does not is tried again.
+    """
+    if request.purpose is Purpose.SUMMARY:
+        return Expected()
+    persona = request.persona
+    systems = [message.content for message in request.messages if message.role == "system"]
+    said = [turn.content for turn in part(request.messages).turns if turn.role == "assistant"]
+    return Expected(
+        persona.char_name,
+        persona.user_name,
+        "\n".join([persona.character_card, persona.task, *systems]),
+        frozenset(words for reply in said[-EARLIER_REPLIES:] for words in _long_sentences(reply)),
+        frozenset(_long_sentences(request.messages[-1].content[:2000], A_FEW) if request.messages else ()),
+        any("(" in reply for reply in said),
+        not knows_its_card,
+        frozenset() if knows_its_card else _answers(request, persona.character_card or "\n".join(systems)),
+        _words_wanted(request, len(said)),
+    )
+
+
+def _answers(request: ChatRequest, card: str) -> frozenset[str]:
+    newest = request.messages[-1].content if request.messages else ""
+    names = f"{request.persona.char_name} {request.persona.user_name}"
+    return frozenset(map(str.casefold, answers_to(card, newest, names)))
+
+
+def _words_wanted(request: ChatRequest, replies: int) -> int:
+    usual = usual_words(request)
+    wanted = max(usual, FIRST_WORDS if replies == 1 else LEAST_WORDS) if usual else UNKNOWN_WORDS
+    newest = request.messages[-1].content if request.messages else ""
+    return max(wanted, LONG_WORDS) if _LONG_WANTED.search(newest[:2000]) else wanted
+
+
+def _long_sentences(text: str, least: int = _LONG_SENTENCE) -> list[str]:
+    cutter = Sentences()
+    found = [*filter(None, map(cutter.take, text)), cutter.rest]
+    return [loops.as_words(sentence) for sentence in found if words_in(sentence) >= least]
+
+
+class Reply:
+    """One try at a reply, however its text is cut into pieces.
+
+    Args:
+        begun: what was said of the reply before, by anybody.
+        tries_left: with none, sentences that are not hers are mended or left out instead of ending the reply.
+    """
+
+    def __init__(self, wanted: Expected, begun: str = "", tries_left: int = 0) -> None:
+        self.ended = False
+        """Nothing more is wanted of the model."""
+        self.fault = ""
+        """Why the reply ended before its text did; empty where that is as it should be."""
+        self.spare = ""
+        """A sentence that was refused and would harm nobody, for when no try is better."""
+        self.thrown_away = ""
+        """What was not passed on, for the log."""
+        self._wanted = wanted
+        self._tries_left = tries_left
+        self._cutter = Sentences(cased=any(map(str.isupper, begun)))
+        before = Sentences()
+        self._said = [loops.as_words(s) for s in filter(None, map(before.take, begun))]
+        """The sentences so far, as they are compared."""
+        self._open = before.rest if not is_ended(before.rest) else ""
+        """The beginning of the sentence that the text goes on with."""
+        if before.rest and not self._open:
+            self._said.append(loops.as_words(before.rest))
+        self._text = begun
+        self._words = words_in(begun)
+        self._in_code = begun.count(_FENCE) % 2 == 1
+        self._in_word = 0
+        """Characters of the word that is being written."""
+        self._new_line = not begun.strip() or begun.endswith("\n")
+        self._out: list[str] = []
+        self._spaces = ""
+        """Behind what was passed on: a reply does not end with them."""
+
+    @property
+    def has_said_enough(self) -> bool:
+        """A reply that was ended here is one."""
+        return self._words >= max(A_FEW, self._wanted.words // 3) and not self._open
+
+    def feed(self, piece: str) -> str:
+        """Sentences that can be passed on now."""
+        for c in piece:
+            if self.ended:
+                self.thrown_away += c
+                continue
+            if done := self._cutter.take(c):
+                self._sentence(done)
+            self._in_word = self._in_word + 1 if c.isalnum() else 0
+            if not self.ended and not self._in_code and (unspaced(c) or self._in_word % _LONG_WORD == 0):
+                self._look_at_the_rest()
+        return self._taken()
+
+    def finish(self, out_of_tokens: bool = False) -> str:
+        """What was held back when the text ended."""
+        rest, self._cutter = self._cutter.rest, Sentences()
+        if self.ended or not rest:
+            return self._taken()
+        unfinished = (out_of_tokens and not is_ended(rest)) or hangs(rest)
+        if self._in_code:
+            self._pass_on(rest)
+        elif not unfinished:
+            self._sentence(with_a_stop(rest) if self._is_prose(rest) else rest)
+        elif self._words and not self._open:
+            self.thrown_away += rest
+        else:
+            self._sentence(self._cut(rest))
+        if self._in_code:
+            self._out.append(f"\n{_FENCE}")
+        return self._taken()
+
+    def hurry(self) -> str:
+        """The words of a sentence that takes long, where nothing is wrong with them; its rest is judged with them."""
+        rest = self._cutter.rest
+        text = rest[: len(rest.rstrip()) - len(rest.split()[-1])] if rest.strip() else ""
+        if self.ended or self._in_code or not any(map(str.isalnum, text)) or self._fault_of(self._open + text, text)[0]:
+            return ""
+        self._cutter.rest = rest[len(text) :]
+        self._open += text
+        self._pass_on(text)
+        return self._taken()
+
+    def broken_off(self) -> str:
+        """What was held back, where somebody else will go on with it."""
+        rest, self._cutter = self._cutter.rest, Sentences()
+        return self._taken() + self._spaces + rest
+
+    def _taken(self) -> str:
+        out, self._out = "".join(self._out), []
+        return out
+
+    def _cut(self, rest: str) -> str:
+        lead = rest[: len(rest) - len(rest.lstrip())]
+        return lead + cut_short(rest)
+
+    def _sentence(self, text: str) -> None:
+        """One whole sentence or line; a line of code is passed on as it is."""
+        if text.lstrip().startswith(_FENCE):
+            self._in_code = not self._in_code
+            self._pass_on(text)
+        elif self._in_code or not any(map(str.isalnum, text)):
+            self._pass_on(text)
+        else:
+            self._judge(text)
+        self._new_line = text.endswith("\n")
+
+    def _judge(self, text: str) -> None:
+        whole = self._open + text
+        fault, remedy = self._fault_of(whole, text)
+        if fault:
+            self._refuse(fault, text, remedy)
+            return
+        if self._is_beyond(words_in(text)):
+            self._end("", text)
+            return
+        self._said.append(loops.as_words(whole))
+        self._open = "" if is_ended(text) or text.endswith("\n") else whole
+        self._pass_on(text)
+        is_a_line = text.endswith("\n") and not is_ended(text)
+        if self._wanted.words and self._words >= self._wanted.words and not self._open and not is_a_line:
+            self.ended = True
+
+    def _fault_of(self, whole: str, text: str) -> tuple[str, str]:
+        """What is wrong with this sentence, and what could be said instead."""
+        wanted, words = self._wanted, loops.as_words(whole)
+        if loops.is_said_again(whole, self._said) and not self._is_verse(text):
+            return LOOP, ""
+        if not wanted.words:
+            return "", ""
+        if loops.is_a_pattern(whole, self._said) and "\n" not in self._text + text:
+            return LOOP, ""
+        if words in wanted.earlier and self._tries_left > 1:
+            return SAID_BEFORE, ""
+        if not self._open and identity.is_a_turn_of_others(text, wanted.user, self._new_line):
+            return OTHERS, ""
+        if not self._text.strip() and (label := identity.LABEL.match(text)):
+            return OTHERS, text[label.end() :]
+        if words in _instructions():
+            return PROMPT, ""
+        if _THE_TIME.match(text):
+            return PROMPT, ""
+        is_a_note = words_in(text) > _LONG_SENTENCE or _NOTE.match(text)
+        if text.lstrip().startswith("(") and not wanted.brackets and is_a_note:
+            return PROMPT, with_a_stop(text.translate(_NO_BRACKETS))
+        if wanted.is_forgetful and not self._text.strip() and words_in(text) >= A_FEW:
+            fault, remedy = self._fault_of_the_first(text)
+            if fault:
+                return fault, remedy
+        if not wanted.may_be_an_ai and identity.is_an_ai(whole):
+            return MACHINE, ""
+        found = identity.wrong_name(whole, wanted.names, wanted.user, wanted.card)
+        if found is not None:
+            is_in_text = found.start(found.lastgroup or 0) >= len(self._open)
+            mended = (
+                identity.renamed(whole, found, wanted.name)[len(self._open) :] if wanted.name and is_in_text else ""
+            )
+            again = identity.wrong_name(self._open + mended, wanted.names, wanted.user, wanted.card)
+            return NAME, mended if again is None else ""
+        return "", ""
+
+    def _fault_of_the_first(self, text: str) -> tuple[str, str]:
+        """What a model does that has lost its card, which shows in the first sentence; on the last try it may."""
+        wanted, addressed = self._wanted, identity.without_address(text, self._wanted.names)
+        if len(addressed) < len(text.strip()):
+            return TO_HERSELF, addressed[:1].upper() + addressed[1:]
+        if not self._tries_left:
+            return "", ""
+        if loops.as_words(text) in wanted.asked:
+            return ECHO, ""
+        if identity.sounds_like_an_assistant(text):
+            return ASSISTANT, ""
+        if wanted.answers and wanted.answers.isdisjoint(re.findall(r"[^\W_]+", text.casefold())):
+            return NO_ANSWER, ""
+        return "", ""
+
+    def _is_verse(self, text: str) -> bool:
+        """Refrains are no loops before they come for the third time in a row."""
+        return text.endswith("\n") and not is_ended(text) and self._said[-2:] != [loops.as_words(text)] * 2
+
+    def _is_prose(self, rest: str) -> bool:
+        """Whether the writer ends sentences with marks; no line of a song or a list has any."""
+        return bool(self._wanted.words) and "\n" not in self._text + rest and (self._text + rest).lstrip()[:1].isupper()
+
+    def _look_at_the_rest(self) -> None:
+        """A sentence that will be none is ended while it is being written."""
+        rest = self._cutter.rest
+        turn = loops.first_turn((self._text + rest)[-loops.LOOKED_AT :]) if len(rest) > 1 else None
+        if turn is not None:
+            kept = len(rest) - (len((self._text + rest)[-loops.LOOKED_AT :]) - len(turn))
+            self._refuse(LOOP, rest, self._cut(rest[:kept]) if kept > 0 else "")
+        elif self._wanted.words and not self._open:
+            words = words_in(rest)
+            if self._is_beyond(words):
+                self._end("", rest)
+            elif words > max(LONGEST_SENTENCE, 2 * self._wanted.words):
+                self._refuse(ENDLESS, rest, self._cut(rest))
+
+    def _is_beyond(self, words: int) -> bool:
+        """Whether ``words`` more are too many, and enough was said without them."""
+        most = 2 * self._wanted.words
+        return bool(self._wanted.words) and self._words >= most // 4 and self._words + words > most and not self._open
+
+    def _refuse(self, fault: str, text: str, remedy: str) -> None:
+        """End before ``text``. With no other try, and too little said so far, the remedy is said in its place."""
+        if self._tries_left or self.has_said_enough:
+            self.spare = text.strip() if fault in _HARMLESS else ""
+            self._end(fault, text)
+            return
+        self.thrown_away += text
+        if remedy:
+            self._said.append(loops.as_words(self._open + remedy))
+            self._open = ""
+            self._pass_on(remedy)
+        if fault not in (NAME, MACHINE, PROMPT, TO_HERSELF):
+            self._end(fault, "")
+
+    def _end(self, fault: str, text: str) -> None:
+        self.ended = True
+        self.fault = fault
+        self.thrown_away += text
+
+    def _pass_on(self, text: str) -> None:
+        self._words += words_in(text)
+        self._text = (self._text + text)[-loops.LOOKED_AT :]
+        kept = text.rstrip()
+        self._out.append(self._spaces + kept)
+        self._spaces = text[len(kept) :]
+
+
+@lru_cache(maxsize=1)
+def _instructions() -> frozenset[str]:
+    """What stands last in a prompt, as :func:`loops.as_words`."""
+    lines = (language.ask.format(length) for language in LANGUAGES.values() for length in language.lengths)
+    return frozenset(map(loops.as_words, lines))
+
+
+def another_try(sampling: Sampling, attempt: int, fault: str) -> Sampling:
+    """With other dice, and cooler; where it is calm already, or says the same again, so that it says something else."""
+    temperature = sampling.temperature or 0.0
+    seed = None if sampling.seed is None else sampling.seed + 1 + attempt
+    if fault != SAID_BEFORE and temperature > CALM:
+        return replace(sampling, temperature=min(temperature, 0.8) * 0.6, seed=seed)
+    penalty = (sampling.repetition_penalty or 1.0) + (0.05 if fault in (LOOP, SAID_BEFORE) else 0.0)
+    return replace(sampling, temperature=temperature + 0.15, seed=seed, repetition_penalty=penalty)

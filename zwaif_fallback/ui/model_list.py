@@ -1,0 +1,331 @@
+"""The models there are, as the list shows them: on this computer, recommended for it, and the others to download.
+
+What looks at models is imported when somebody looks: Z-Waif's start builds the page, and waits for it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zwaif_fallback.choosing import model_location
+from zwaif_fallback.choosing.auto import AUTO, Wishes, is_auto
+from zwaif_fallback.errors import ModelNotFound
+from zwaif_fallback.hardware import Memory, memory_now
+from zwaif_fallback.models import catalogue
+from zwaif_fallback.models.catalogue import CUSTOM, Offer
+from zwaif_fallback.ui.model_permissions import resolve
+from zwaif_fallback.ui.service_protocol import Service
+from zwaif_fallback.ui.setting_edits import MODEL
+from zwaif_hooks.host.settings import SettingsStore
+
+if TYPE_CHECKING:
+    from zwaif_fallback.choosing.ranking import Abilities, Choice, Fit
+    from zwaif_fallback.models.facts import ModelFacts
+    from zwaif_fallback.models.found import Findings, FoundModel
+    from zwaif_fallback.models.measurements import Measurement
+
+SEARCH_AGAIN = 20.0
+"""Seconds for which a look at the disks counts."""
+ASK_AGAIN = 3.0
+"""Seconds for which a look at the free memory counts."""
+HERE, RECOMMENDED, OTHER = "On this computer", "Recommended", "Other"
+"""The groups of the list: Gradio 4.36 has none, so each row begins with its own."""
+
+
+class Shelf:
+    """Thread-safe. The first look at a disk may take a second; the page calls this in worker threads only."""
+
+    def __init__(
+        self,
+        settings: SettingsStore,
+        tree: Path,
+        find: Callable[[Path, str], Findings] | None = None,
+        memory: Callable[[], Memory] = memory_now,
+        can: Callable[[], Abilities] | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings, self.tree = settings, tree
+        self._find, self._ask_memory, self._abilities, self._now = find or _find, memory, can or _abilities, now
+        self._lock = threading.Lock()
+        self._found: list[FoundModel] = []
+        self._known: dict[str, FoundModel] = {}
+        """By everything that the settings and the worker may call them."""
+        self._here: dict[str, bool] = {}
+        self._names: dict[str, str] = {}
+        """For people, by setting."""
+        self._searched = self._asked = float("-inf")
+        self._memory = Memory(0, 0)
+        self._labels: dict[str, str] = {}
+        """What each label that was ever shown stands for: Gradio sends a label where the list changed meanwhile."""
+
+    @property
+    def chosen(self) -> str:
+        return str(self._settings.get(MODEL))
+
+    def found(self) -> list[FoundModel]:
+        """Models on this computer that can be the fallback, the best choice first."""
+        from zwaif_fallback.choosing.ranking import rank
+
+        with self._lock:
+            if self._now() - self._searched > SEARCH_AGAIN:
+                usable = [self._portable(one) for one in self._find(self.tree, self._model_dir).usable()]
+                self._found = sorted(usable, key=lambda one: rank(one, self._fit_of(one.facts)), reverse=True)
+                self._here.clear()
+                self._known = {name: one for one in reversed(self._found) for name in _called(one)}
+                self._names = _names(self._found)
+                self._searched = self._now()
+            return self._found
+
+    def look_again(self) -> None:
+        """A model came or went: the next look is at the disks."""
+        with self._lock:
+            self._searched = float("-inf")
+
+    def answering(self, service: Service) -> str:
+        """The model that answers in an outage: the loaded one, or the one that would be loaded; empty for none."""
+        loaded = service.loaded()
+        if loaded is not None:
+            return loaded.info.name
+        if service.is_automatic():
+            best = None if service.taken() else self.best()
+            return best.model.setting if best else service.taken()
+        return self.chosen if self._is_here(self.chosen) else ""
+
+    def picked(self, service: Service) -> tuple[str, str]:
+        """Label and value of the row that is to be marked: what answers."""
+        if service.is_automatic():
+            return (self.automatic(service),) * 2
+        value = self._value(self.chosen)
+        return self.shown(value), value
+
+    def choices(self, service: Service) -> list[tuple[str, str]]:
+        """Label and value of each row; the model of the settings is among them in any case.
+
+        The value of the first is its label: Gradio 4.36 shows a new label only together with a new value.
+        """
+        automatic = self.automatic(service)
+        rows = {automatic: automatic}
+        best = self.recommended()
+        for name in self._listed()[1:]:
+            model, offer = self.model(name), catalogue.find(name)
+            if model is not None:
+                rows[name] = self._found_label(model)
+            elif offer is not None:
+                rows[name] = self._offer_label(offer, RECOMMENDED if offer == best else OTHER)
+            else:
+                rows.setdefault(name, self.shown(name))
+        choices = _told_apart(rows)
+        with self._lock:
+            self._labels.update(choices[1:])
+        return choices
+
+    def automatic(self, service: Service) -> str:
+        """The row for whoever leaves the choice to us, and what that means now."""
+        best = self.best()
+        name = self.answering(service) if service.is_automatic() else best.model.setting if best else ""
+        label = f"Automatic: {self.shown_with_source(name) if name else 'no model on this computer yet'}"
+        with self._lock:
+            self._labels[label] = AUTO
+        return label
+
+    def meant(self, text: str) -> str:
+        """The value that a text from the list means: a row's label, or what the model is called anywhere here."""
+        from zwaif_fallback.models.short_names import find_called
+
+        if text in self._labels:
+            return self._labels[text]
+        named = next((one.setting for one in self.found() if text == self._names[one.setting]), "")
+        with suppress(ModelNotFound):  # several are called so: the text stands for none of them
+            named = named or getattr(find_called(text, self.found()), "setting", "")
+        offer = catalogue.find(text)
+        return named or (offer.name if offer and offer.name != CUSTOM else AUTO if is_auto(text) else text)
+
+    def shown(self, name: str) -> str:
+        """A model's name for people, which is never the path of a folder on this machine."""
+        from zwaif_fallback.models.display import readable
+
+        model = self.model(name)
+        return self._names[model.setting] if model else readable(name)
+
+    def shown_with_source(self, name: str) -> str:
+        """The same with the program that brought it."""
+        model = self.model(name)
+        return f"{self.shown(name)} ({model.source})" if model else self.shown(name)
+
+    def model(self, name: str) -> FoundModel | None:
+        self.found()
+        return self._known.get(name)
+
+    def resolve(self, name: str) -> str:
+        """What to load for a name from the page.
+
+        Raises:
+            ModelNotFound: it may not be named there, or is none.
+        """
+        return resolve(name, self._listed(), self.found(), self.tree, self._model_dir)
+
+    def best(self) -> Choice | None:
+        """What ``auto`` would choose now."""
+        from zwaif_fallback.choosing.auto import pick
+
+        return pick(self.found(), self._wishes(), self.free_memory(), self._abilities())
+
+    def recommended(self) -> Offer | None:
+        """The offer that suits this computer best."""
+        from zwaif_fallback.choosing.recommended import recommended
+
+        best = recommended(self._wishes(), self.free_memory(), self._abilities())
+        return best.offer if best else None
+
+    def better(self) -> str:
+        """What would suit it better with one more package, in a line; empty where nothing would."""
+        from zwaif_fallback.choosing.ranking import NO_ENGINE
+        from zwaif_fallback.choosing.recommended import with_engine
+
+        offer = with_engine(self._wishes(), self.free_memory(), self._abilities())
+        return f"The best for this computer, {offer.title}, {NO_ENGINE}." if offer else ""
+
+    def fit(self, name: str) -> Fit | None:
+        """How a model fits into the memory that is free now; None where nobody knows its size."""
+        model, offer = self.model(name), catalogue.find(name)
+        if model is not None:
+            return self._fit_of(model.facts)
+        return self._fit_of_offer(offer) if offer and offer.name != CUSTOM else None
+
+    def free_memory(self) -> Memory:
+        if self._now() - self._asked > ASK_AGAIN:
+            self._memory, self._asked = self._ask_memory(), self._now()
+        return self._memory
+
+    def measurement(self, name: str) -> Measurement | None:
+        """What the model has shown on this machine, if it was ever measured."""
+        from zwaif_fallback.models import measurements
+
+        known, model = measurements.read(), self.model(name)
+        names = [name, *(_called(model) if model else ())]
+        return next((known[one] for one in names if one in known), None)
+
+    @property
+    def _model_dir(self) -> str:
+        return str(self._settings.get("FALLBACK_MODEL_DIR"))
+
+    def _listed(self) -> list[str]:
+        """The values of the list, in its order; nothing else may be named on the page but what is on the hub."""
+        from zwaif_fallback.choosing.ranking import is_in_time
+        from zwaif_fallback.choosing.recommended import preference
+
+        best = self.recommended()
+        offers = [offer for offer in catalogue.OFFERS if offer.name != CUSTOM]
+        offers.sort(key=preference, reverse=True)
+        offers.sort(key=lambda one: (one != best, not is_in_time(self._fit_of_offer(one))))
+        missing = [offer.name for offer in offers if self.model(offer.name) is None]
+        found = [model.setting for model in self.found()]
+        return list(dict.fromkeys([AUTO, *found, *missing, self._value(self.chosen)]))
+
+    def _value(self, name: str) -> str:
+        """The value of the row for a model of the settings, which may be written in several ways."""
+        model, offer = self.model(name), catalogue.find(name)
+        return AUTO if is_auto(name) else model.setting if model else offer.name if offer else name
+
+    def _is_here(self, name: str) -> bool:
+        """Asked of the disk once a search."""
+        if name not in self._here:
+            try:
+                resolved = self.resolve(name)
+            except ModelNotFound:
+                resolved = ""
+            self._here[name] = bool(resolved) and model_location.is_on_this_machine(resolved)
+        return self._here[name]
+
+    def _portable(self, model: FoundModel) -> FoundModel:
+        """A model in a folder of ``FALLBACK_MODEL_DIR`` by its name in there, right wherever Z-Waif is moved to."""
+        from zwaif_fallback.models.places import own_folders
+
+        for root in own_folders(self._model_dir, self.tree):
+            if root.resolve() in model.path.parents:
+                name = model.path.relative_to(root.resolve()).as_posix()
+                if model_location.resolve(name, self.tree, self._model_dir) == str(model.path.resolve()):
+                    return replace(model, setting=name)
+        return model
+
+    def _wishes(self) -> Wishes:
+        return Wishes.of(self._settings.get, self.tree)
+
+    def _fit_of(self, facts: ModelFacts) -> Fit:
+        from zwaif_fallback.choosing.ranking import fit
+
+        wishes = self._wishes()
+        return fit(
+            facts,
+            self.free_memory(),
+            window=wishes.window,
+            device=wishes.device,
+            quantization=wishes.quantization,
+            can=self._abilities(),
+        )
+
+    def _fit_of_offer(self, offer: Offer) -> Fit:
+        from zwaif_fallback.choosing.planned import planned_facts
+
+        return self._fit_of(planned_facts(offer))
+
+    def _found_label(self, model: FoundModel) -> str:
+        from zwaif_fallback.models.display import pace, quality
+
+        facts = model.facts
+        about = (quality(facts.parameters), pace(self._fit_of(facts), self.measurement(model.setting)))
+        return f"{HERE}: {', '.join([self.shown_with_source(model.setting), *filter(None, about)])}"
+
+    def _offer_label(self, offer: Offer, group: str) -> str:
+        from zwaif_fallback.models.display import pace
+
+        speed = pace(self._fit_of_offer(offer), self.measurement(offer.name))
+        return f"{group}: {offer.title}, {offer.quality}, {speed}, {offer.download_gb:.1f} GB to download"
+
+
+def _called(model: FoundModel) -> tuple[str, ...]:
+    return model.setting, model.name, str(model.path), str(model.path.resolve())
+
+
+def _names(models: list[FoundModel]) -> dict[str, str]:
+    """Readable names by setting; with its quantization where several would have the same."""
+    from zwaif_fallback.models.display import readable
+    from zwaif_fallback.models.places import OLLAMA
+
+    names = {one.setting: readable(f"ollama:{one.name}" if one.source == OLLAMA else one.name) for one in models}
+    how_often, forms = Counter(names.values()), {one.setting: one.facts.quantization for one in models}
+    return {one: f"{name} {forms[one]}".strip() if how_often[name] > 1 else name for one, name in names.items()}
+
+
+def _told_apart(rows: dict[str, str]) -> list[tuple[str, str]]:
+    """Label and value; a label that is there already gets a number."""
+    seen: Counter[str] = Counter()
+    choices = []
+    for value, label in rows.items():
+        seen[label] += 1
+        choices.append((f"{label} ({seen[label]})" if seen[label] > 1 else label, value))
+    return choices
+
+
+def _find(tree: Path, model_dir: str) -> Findings:
+    from zwaif_fallback.models.found import find_models
+
+    return find_models(tree, model_dir)
+
+
+def _abilities() -> Abilities:
+    from zwaif_fallback.choosing.ranking import abilities
+
+    return abilities()
+
+
+def gigabytes(size: int) -> str:
+    """``2.2 GB``; small ones in megabytes."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.0f} MB"

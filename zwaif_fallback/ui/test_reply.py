@@ -1,0 +1,78 @@
+"""Test Fallback: a real reply as it is made, who gave it, and how fast."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from zwaif_fallback.errors import FallbackError
+from zwaif_fallback.ui.components import Components, text_of, without_folders
+from zwaif_fallback.ui.service_protocol import Service
+from zwaif_fallback.ui.setting_edits import LONGEST_INPUT
+from zwaif_hooks import log
+
+MESSAGE = "Hello! Can you hear me?"
+NO_REPLY = "No reply."
+WAITING = "Waiting for the first words \u2026"
+_SHOW_AGAIN = 0.1
+"""Seconds between two states of a reply: sending each piece to the page takes longer than a small model does."""
+
+
+class Trial:
+    """The test button."""
+
+    def __init__(self, service: Service, tried: Callable[[object], str], shown: Callable[[str], str]) -> None:
+        """``tried`` gives the model to test for a row of the list, ``shown`` its name for people."""
+        self._service, self._tried, self._shown = service, tried, shown
+
+    def test(self, message: object, model: object = "") -> Iterator[str]:
+        """A reply as it grows, at its end who gave it and how fast; where there is none, why.
+
+        ``model`` is the row of the list that is marked.
+        """
+        started = time.monotonic()
+        yield WAITING
+        try:
+            yield from self._reply(text_of(message)[:LONGEST_INPUT] or MESSAGE, self._tried(model), started)
+        except FallbackError as error:
+            yield without_folders(f"{NO_REPLY} {error}")
+        except Exception as error:  # the test is there to show what fails, whatever it is
+            log.report(f"The test of the fallback failed: {type(error).__name__}: {error}", error)
+            yield without_folders(f"{NO_REPLY} The test failed: {type(error).__name__}: {error}")
+
+    def _reply(self, message: str, model: str, started: float) -> Iterator[str]:
+        answer, text, first, shown = self._service.test_reply(message, model), "", None, 0.0
+        pieces = iter(answer.pieces)
+        try:
+            for piece in pieces:
+                text, now = text + piece, time.monotonic()
+                if first is None and text.strip():
+                    first = now - started
+                if now - shown >= _SHOW_AGAIN:
+                    shown = now
+                    yield text.lstrip()
+        finally:
+            getattr(pieces, "close", lambda: None)()  # the page was closed: stop generating
+        yield _signed(text.strip(), self._shown(answer.answered_by), first, time.monotonic() - started)
+
+
+class TrialControls:
+    """The message, its button and the reply."""
+
+    def __init__(self, make: Components, trial: Trial) -> None:
+        self._trial = trial
+        with make.row():
+            self.message = make.text("Test Message", MESSAGE)
+            self.button = make.button("Test Fallback")
+        self.reply = make.view("Test Reply", "", lines=3)
+
+    def wire(self, make: Components, model: Any) -> None:
+        for event in (self.button.click, self.message.submit):
+            make.on(event, self._trial.test, [self.message, model], self.reply, shared_limit="zwaif_fallback_test")
+
+
+def _signed(text: str, who: str, first: float | None, whole: float) -> str:
+    if first is None:
+        return f"No text came from {who or 'anyone'} in {whole:.1f} s."
+    return f"{text}\n\n[{who or 'unknown'}: first words after {first:.1f} s, all after {whole:.1f} s]"
