@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import inspect
 import os
 import re
@@ -25,6 +26,7 @@ from zwaif_hooks.plugins import PluginManager
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+PARROT = DOCS / "examples" / "zwaif-parrot"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
 REQUEST = ChatRequest("oobabooga", (Message("user", "What time is it?"),))
 FAILURE = PrimaryFailure(FailureKind.REFUSED, "connection refused by 127.0.0.1:5000")
@@ -55,11 +57,12 @@ def test_every_hook_and_its_arguments_have_a_heading_and_nothing_else_has() -> N
 @pytest.mark.parametrize("name", hook_specs())
 def test_a_hook_is_described_as_declared(name: str) -> None:
     section = next(text for heading, text in sections("docs/hooks.md").items() if heading.startswith(f"{name}("))
-    for part in ("**When.**", "**Gets.**", "**None.**", "**Who wins.**", "```python"):
-        assert part in section
+    for part in ("When", "Arguments", "Result", "Order", "Cost"):
+        assert f"- **{part}.** " in section
+    assert section.count("```python") == 1
     first_wins = bool(getattr(hook_specs()[name], f"{specs.PROJECT}_spec")["firstresult"])
-    assert ("**Who wins.** The first" in section) is first_wins
-    assert ("**Who wins.** All run" in section) is not first_wins
+    assert ("**Order.** The first" in section) is first_wins
+    assert ("**Order.** All run" in section) is not first_wins
 
 
 # --- examples --------------------------------------------------------------------------------------------------------
@@ -104,6 +107,7 @@ def test_an_example_registers_and_runs_without_a_complaint(
     name: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ZWAIF_BLOCK_PLUGINS", "fallback")
+    monkeypatch.syspath_prepend(str(PARROT))
     complaints: list[str] = []
     manager = PluginManager(lambda line, error: complaints.append(line))
     assert manager.register(module_of(name, code), name)
@@ -113,9 +117,20 @@ def test_an_example_registers_and_runs_without_a_complaint(
 
 def test_a_misspelt_hook_in_an_example_would_be_noticed() -> None:
     complaints: list[str] = []
-    code = "from zwaif_hooks.specs import hookimpl\n@hookimpl\ndef on_primary_failur(request): return None\n"
+    code = "from zwaif_hooks import hookimpl\n@hookimpl\ndef on_primary_failur(request): return None\n"
     PluginManager(lambda line, error: complaints.append(line)).register(module_of("typo", code), "typo")
     assert len(complaints) == 1 and "on_primary_failur" in complaints[0]
+
+
+def test_the_tutorial_packages_the_parrot_as_the_example_does() -> None:
+    page = text_of("docs/plugins.md")
+    toml, ini = (re.findall(rf"^```{kind}\n(.*?)^```", page, re.MULTILINE | re.DOTALL) for kind in ("toml", "ini"))
+    assert toml == [(PARROT / "pyproject.toml").read_text(encoding="utf-8")]
+    shown, real = configparser.ConfigParser(), configparser.ConfigParser()
+    shown.read_string(*ini)
+    real.read(PARROT / "setup.cfg", encoding="utf-8")
+    for section in shown.sections():
+        assert dict(shown[section]).items() <= dict(real[section]).items()
 
 
 def test_the_first_hooks_of_the_manual_answer_as_they_say() -> None:
@@ -203,6 +218,14 @@ def test_every_command_a_page_names_exists() -> None:
         if page.name != "cli.md":
             named = re.findall(r"`zwaif-fallback ([a-z-]+)", page.read_text(encoding="utf-8"))
             assert set(named) <= commands, page.name
+
+
+def test_every_test_a_page_names_exists() -> None:
+    there = {file.name for file in (ROOT / "tests").rglob("test_*.py")} | {"test_api_fallback.py"}
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert set(re.findall(r"\btest_[a-z]\w*\.py\b", text)) <= there, page.name
+        assert [path for path in re.findall(r"`(tests/[\w/]+\.py)", text) if not (ROOT / path).is_file()] == []
 
 
 @pytest.mark.parametrize("name", ["demo", "test"])

@@ -10,7 +10,7 @@ NAME = Setting("PARROT_NAME", "Polly", "The name the parrot answers to.")
 
 
 class Parrot:
-    """What the hooks share: the name, until Z-Waif's settings are there its default."""
+    """The name the hooks share: the default until Z-Waif's settings are known."""
 
     def __init__(self) -> None:
         self._host: Host | None = None
