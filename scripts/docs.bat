@@ -1,2 +1,2 @@
-@rem Writes the pages that come from the code: docs/settings.md, docs/cli.md and docs/model-list.md.
+@rem Writes docs/settings.md, docs/cli.md and docs/model-list.md, and builds the site. `docs --check` writes no page.
 @"%~dp0task.bat" docs %*

@@ -89,13 +89,28 @@ def test(*options: str) -> None:
     _become(_module("pytest", *options))
 
 
-def docs() -> None:
-    """Write the pages that come from the code."""
+def docs(*options: str) -> None:
+    """Write the pages that come from the code, and build the site into ``build/site``.
+
+    With ``--check`` no page is written; the task fails if one differs from the code. With ``--links`` the addresses
+    outside the site are checked as well, which needs the network.
+    """
     setup()
     for page, module in PAGES.items():
-        code = f"from {module} import as_markdown; import sys; sys.stdout.buffer.write(as_markdown().encode())"
-        written = subprocess.run([PYTHON, "-c", code], check=True, stdout=subprocess.PIPE)
-        (ROOT / "docs" / page).write_bytes(written.stdout)
+        _write_page(ROOT / "docs" / page, module, check="--check" in options)
+    _must(_module("sphinx", *SITE, "--builder", "html", "docs", "build/site"))
+    print(f"The site: {(ROOT / 'build/site/index.html').as_uri()}")
+    if "--links" in options:
+        _must(_module("sphinx", *SITE, "--builder", "linkcheck", "docs", "build/links"))
+
+
+def _write_page(page: Path, module: str, check: bool) -> None:
+    code = f"from {module} import as_markdown; import sys; sys.stdout.buffer.write(as_markdown().encode())"
+    written = subprocess.run([PYTHON, "-c", code], check=True, stdout=subprocess.PIPE).stdout
+    if check and page.read_bytes() != written:
+        sys.exit(f"{page.name} is not as the code has it. Run: scripts/docs")
+    if not check:
+        page.write_bytes(written)
 
 
 def demo(*options: str) -> None:
@@ -104,6 +119,8 @@ def demo(*options: str) -> None:
     _become(_module("zwaif_fallback", "demo", *options))
 
 
+SITE = ("--fresh-env", "--quiet", "--fail-on-warning", "--keep-going")
+"""A link that leads nowhere, or a page that is in no list of the index page, is a warning, and so an error."""
 PAGES = {
     "settings.md": "zwaif_fallback.settings",
     "cli.md": "zwaif_fallback.cli.main",

@@ -6,6 +6,7 @@ import configparser
 import inspect
 import os
 import re
+import runpy
 from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
@@ -165,8 +166,8 @@ def test_the_list_of_models_is_the_generated_one() -> None:
     assert text_of("docs/model-list.md") == catalogue_page.as_markdown()
 
 
-def test_the_readme_is_right_about_models_and_has_those_of_the_first_hour() -> None:
-    rows = dict(re.findall(r"^\| `([\w.-]+)` \|(.*)$", text_of("README.md"), re.MULTILINE))
+def test_the_page_of_models_is_right_about_them_and_has_those_of_the_first_hour() -> None:
+    rows = dict(re.findall(r"^\| `([\w.-]+)` \|(.*)$", text_of("docs/models.md"), re.MULTILINE))
     assert {"tinyllama", "phi-2", "mistral-7b", "neural-chat-7b"} < set(rows)
     for short, row in rows.items():
         offer = catalogue.find(short)
@@ -207,9 +208,19 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
-def test_every_page_is_linked_from_the_readme() -> None:
+def test_every_picture_is_made_by_the_script_and_shown() -> None:
+    """The images of the README are the same files, under another path."""
+    kept = {path.name for path in (DOCS / "images").iterdir()}
+    shown = {Path(link).name for page in PAGES for link in links(page) if "images/" in link}
+    assert kept == shown == runpy.run_path(str(ROOT / "scripts" / "pictures.py"))["names"]()
+
+
+def test_the_readme_fits_on_one_screen_and_leads_to_every_page() -> None:
+    assert len(text_of("README.md").splitlines()) <= 60
     linked = {(ROOT / link.partition("#")[0]).resolve() for link in links(ROOT / "README.md")}
-    assert {page.resolve() for page in PAGES[1:]} <= linked
+    assert {DOCS / "index.md", ROOT / "CHANGELOG.md"} <= linked
+    named = {(DOCS / link.partition("#")[0]).resolve() for link in links(DOCS / "index.md")}
+    assert {page for page in PAGES if page.parent == DOCS} - {DOCS / "index.md"} <= named
 
 
 def test_every_command_a_page_names_exists() -> None:

@@ -246,7 +246,6 @@ def _play(server: Server, chat: Chat, show: Show) -> None:
     chat.loaded()
     show.print("Ready. The LLM server is running.")
     show.turn("Hello, how are you?", SERVER)
-    show.turn("How is the weather?", SERVER)
 
     killed = False
 
@@ -258,8 +257,8 @@ def _play(server: Server, chat: Chat, show: Show) -> None:
             show.print(" [the server is killed]", end="")
 
     show.turn("Tell me a story about a lighthouse", BOTH, kill_it)
-    show.turn("What happened to the server?", FALLBACK)
-    show.turn("Tell me something nice", FALLBACK)
+    show.turn("Tell me a joke", FALLBACK)
+    show.turn("Haha, good one", FALLBACK)
 
     server.start()
     show.print("\nThe LLM server has been started again.")
@@ -285,9 +284,9 @@ def run(zwaif: Path | None = None, out: TextIO | None = None) -> int:
         return 1
     seconds = time.monotonic() - started
     if show.wrong:
-        show.print(f"\n{show.wrong} of 6 messages were answered by somebody else than expected ({seconds:.0f} s).")
+        show.print(f"\n{show.wrong} of 5 messages were answered by somebody else than expected ({seconds:.0f} s).")
         return 1
-    show.print(f"\nSix messages, six replies, and nobody had to press a button ({seconds:.0f} s).")
+    show.print(f"\nFive messages, five replies, and nobody had to press a button ({seconds:.0f} s).")
     return 0
 
 

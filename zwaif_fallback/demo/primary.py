@@ -25,7 +25,6 @@ STORY = (
 REPLIES = {
     "hello": "Hello! It is good to hear from you. I feel wide awake today.",
     "story": STORY,
-    "weather": "I hope it is sunny where you are. Here it is always warm, next to the fans.",
 }
 OTHERWISE = "I am back on my feet, and I am listening. Tell me more."
 
