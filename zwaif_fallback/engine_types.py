@@ -19,8 +19,6 @@ class LoadOptions:
     """``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``."""
     quantization: str = "auto"
     """``auto`` (4-bit where hardware and versions allow), ``4bit``, ``none``."""
-    offline: bool = True
-    """Never reach for the network; a model that is not on this machine raises ModelNotFound."""
     context_window: int = 0
     """Upper limit in tokens, prompt and reply together; 0 takes the model's own."""
     threads: int = 0

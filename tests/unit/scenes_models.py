@@ -90,7 +90,7 @@ def _(scene: Scene) -> object:
 
 
 def find(name: str) -> Producer:
-    return lambda scene: engine_files.find_model(LoadOptions(name), scene.say)
+    return lambda scene: engine_files.find_model(name)
 
 
 says("… is no model name (…)")(find("two words"))

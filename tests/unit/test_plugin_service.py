@@ -130,9 +130,9 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     made.settle()
 
 
-def test_the_first_reply_loads_offline_and_the_second_does_not(desk: Desk) -> None:
+def test_the_first_reply_loads_the_model_and_the_second_does_not(desk: Desk) -> None:
     assert desk.reply() == "one speaks." == desk.reply()
-    assert [(Path(o.model).name, o.offline) for o in desk.local.loads] == [("one", True)]
+    assert [Path(o.model).name for o in desk.local.loads] == ["one"]
     assert any(line.startswith("Fallback ready: one") for line in desk.said)
     loaded = desk.service.loaded()
     assert loaded is not None and loaded.info.name == "one"
@@ -196,7 +196,7 @@ def test_load_model_may_download(desk: Desk) -> None:
     desk.service.load_model("someone/tiny", allow_download=True)
     desk.settle()
     assert desk.fetched == ["someone/tiny"]
-    assert [(Path(o.model).name, o.offline) for o in desk.local.loads] == [("tiny", True)]
+    assert [Path(o.model).name for o in desk.local.loads] == ["tiny"]
     desk.settings.set("API_FALLBACK_MODEL", "someone/tiny")
     assert desk.reply() == "tiny speaks." and len(desk.local.loads) == 1
     assert desk.service.local_news()[0] == "4-bit was not possible."

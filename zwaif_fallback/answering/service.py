@@ -7,7 +7,6 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -301,7 +300,7 @@ class FallbackService:
         return answer
 
     def _tried(self, model: str) -> LoadedModel:
-        return self._load(self._load_options(self._models.resolve(model), offline=True))
+        return self._load(self._load_options(self._models.resolve(model)))
 
     def _speaker_with(self, ready: Callable[[], LoadedModel]) -> LocalTier:
         return LocalTier(
@@ -427,7 +426,7 @@ class FallbackService:
         in_use = self._local.loaded is not None or self.is_loading()
         try:
             # What is not in use is only looked up: choosing among the models here takes a look at all of them.
-            options = self._load_options(self._models.current() if in_use else self._models.wanted(), offline=True)
+            options = self._load_options(self._models.current() if in_use else self._models.wanted())
         except ModelNotFound as error:
             return self._note(str(error))
         if in_use and options != self._served and self._is_here(options.model):
@@ -522,7 +521,7 @@ class FallbackService:
             return self._do_what_settings_mean()
         if download and not self._is_here(model):
             model = self._fetched(model)
-        self._load(self._load_options(model, offline=True))
+        self._load(self._load_options(model))
 
     def _do_what_settings_mean(self) -> None:
         try:
@@ -544,12 +543,12 @@ class FallbackService:
         """
         with self._loading:
             serving = self._serving()
-            if serving is not None and self._served == _offline(options):
+            if serving is not None and self._served == options:
                 return serving
-            if options.offline and (failed := self._recent_failure(options)) is not None:
+            if (failed := self._recent_failure(options)) is not None:
                 raise failed
             try:
-                if options.offline and not self._is_here(options.model):
+                if not self._is_here(options.model):
                     raise self._models.not_here(options.model)
                 self._say(f"Loading {self._models.title(options.model)} …")
                 formats.get_ready()
@@ -557,11 +556,11 @@ class FallbackService:
                 loaded = self._models.titled(loaded) or loaded
             except FallbackError as error:
                 with self._state:
-                    self._failed[_offline(options)] = (error, self._now())
+                    self._failed[options] = (error, self._now())
                 raise
             finally:
                 self._progress = ""
-            self._served, self._problem = _offline(options), ""
+            self._served, self._problem = options, ""
             self._is_looked_up = False
         self._say(f"Fallback ready: {_summary(loaded)}")
         return loaded
@@ -575,15 +574,14 @@ class FallbackService:
         return error if self._now() - when < TRY_AGAIN_SECONDS else None
 
     def _options(self) -> LoadOptions:
-        return self._load_options(self._models.current(), offline=True)
+        return self._load_options(self._models.current())
 
-    def _load_options(self, model: str, offline: bool) -> LoadOptions:
+    def _load_options(self, model: str) -> LoadOptions:
         get = self._settings.get
         return LoadOptions(
             model=model,
             device=str(get("API_FALLBACK_DEVICE")),
             quantization=str(get("API_FALLBACK_QUANTIZATION")),
-            offline=offline,
             context_window=int(get("API_FALLBACK_CONTEXT_WINDOW")),
             threads=int(get("API_FALLBACK_THREADS")),
         )
@@ -620,11 +618,6 @@ class FallbackService:
         serving = self._serving()
         lines = [self._progress, self._problem, *(serving.notes if serving else ())]
         return [line for line in lines if line]
-
-
-def _offline(options: LoadOptions) -> LoadOptions:
-    """Options as replies ask for them: how a model came here does not matter once it is loaded."""
-    return replace(options, offline=True)
 
 
 def _summary(loaded: LoadedModel) -> str:

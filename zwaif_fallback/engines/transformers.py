@@ -74,14 +74,14 @@ class TransformersEngine:
         self._cancelled = threading.Event()
 
     def prepare(self, options: LoadOptions) -> None:
-        folder = find_model(options, _quiet)
+        folder = find_model(options.model, options.cache_dir)
         transformers_without_compiler()
         check_files(folder)
         get_ready_to_load(options, classes_for(folder))
 
     def load(self, options: LoadOptions, progress: Callable[[str], None] = _quiet) -> LoadedModel:
         started = time.monotonic()
-        folder = find_model(options, progress)
+        folder = find_model(options.model, options.cache_dir)
         try:
             transformers_without_compiler()
             check_files(folder)

@@ -6,10 +6,8 @@ What the user wrote was made a hub id or a path before, by :mod:`zwaif_fallback.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
-from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.errors import ModelError, ModelNotFound
 from zwaif_fallback.models.catalogue import DEFAULT as DEFAULT_MODEL
 from zwaif_fallback.models.folder_facts import tokenizer_problem
@@ -33,14 +31,14 @@ def is_path(model: str) -> bool:
     return bool(_LOOKS_LIKE_PATH.search(model)) or Path(model).exists()
 
 
-def find_model(options: LoadOptions, progress: Callable[[str], None]) -> Path:
-    """The folder with the model's files, downloaded first where ``options.offline`` is False.
+def find_model(model: str, cache_dir: str = "") -> Path:
+    """Return the folder that holds the files of ``model``: a path, or a hub id in the Hugging Face cache.
 
     Raises:
         ModelNotFound: no such folder, no weights in it, or not on this machine.
         ModelError: the weights are there in a form that is not loaded.
     """
-    model = options.model.strip()
+    model = model.strip()
     if not model:
         raise ModelError(f"No fallback model is chosen. {CHECK_SETTING}")
     if is_path(model):
@@ -48,16 +46,14 @@ def find_model(options: LoadOptions, progress: Callable[[str], None]) -> Path:
         check_folder(folder)
         return folder
     _check_hub_id(model)
-    cached = find_in_cache(model, options.cache_dir)
-    if cached is not None and (options.offline or _is_complete(cached)):
-        check_folder(cached)
-        return cached
-    if options.offline:
+    cached = find_in_cache(model, cache_dir)
+    if cached is None:
         raise ModelNotFound(
             f"{model} is not on this machine yet. Press Load Model in Z-Waif's Settings tab, or run: "
             f"zwaif-fallback download {model}"
         )
-    return _download(model, options, progress)
+    check_folder(cached)
+    return cached
 
 
 def find_in_cache(model: str, cache_dir: str = "") -> Path | None:
@@ -120,21 +116,3 @@ def _check_hub_id(model: str) -> None:
     except HFValidationError as error:
         first = str(error).split(":")[0]
         raise ModelError(f"{model!r} is no model name ({first}). {CHECK_SETTING}") from error
-
-
-def _is_complete(folder: Path) -> bool:
-    return any(folder.glob(WEIGHT_FILES)) and not missing_shards(folder)
-
-
-def _download(model: str, options: LoadOptions, progress: Callable[[str], None]) -> Path:
-    from huggingface_hub import snapshot_download
-
-    from zwaif_fallback.engines.error_messages import explain
-
-    progress(f"Downloading {model} …")
-    try:
-        folder = Path(snapshot_download(model, cache_dir=options.cache_dir or None, allow_patterns=NEEDED_FILES))
-    except Exception as error:  # requests, the hub and the disk each have errors of their own
-        raise explain(error, options) from error
-    check_folder(folder)
-    return folder
