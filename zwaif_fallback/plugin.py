@@ -155,11 +155,11 @@ def forget() -> None:
 def _make() -> FallbackService:
     from zwaif_fallback.answering.service import FallbackService
     from zwaif_fallback.local.model import LocalModel
-    from zwaif_fallback.pictures.captioner import Eyes
+    from zwaif_fallback.pictures.captioner import PictureCaptioner
 
     settings = _host.settings if _host else SettingsStore(SETTINGS)
     local = LocalModel(hang_timeout=float(settings.get("API_FALLBACK_ENGINE_TIMEOUT")), say=log.say)
-    eyes = Eyes(log.report, places=_places)
+    eyes = PictureCaptioner(log.report, places=_places)
     return FallbackService(settings, local, _remote, log.say, _ask_everyone, eyes=eyes)
 
 

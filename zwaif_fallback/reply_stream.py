@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from zwaif_hooks.failover.stream import Closers
 
 
-class Pieces:
+class ReplyStream:
     """What ``make`` generates. ``close`` may be called from any thread.
 
     A generator that is waiting for its next piece cannot be closed by another thread. So ``make`` gets ``Closers``, to

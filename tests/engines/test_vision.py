@@ -34,14 +34,16 @@ def told() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def sight(told: list[str]) -> Iterator[eyes.Eyes]:
+def sight(told: list[str]) -> Iterator[eyes.PictureCaptioner]:
     """One process for all that may share one."""
-    made = eyes.Eyes(lambda line, error: told.append(line), PATIENT, idle=PATIENT)
+    made = eyes.PictureCaptioner(lambda line, error: told.append(line), PATIENT, idle=PATIENT)
     yield made
     made.close()
 
 
-def test_red_is_told_from_blue_in_a_process_of_its_own(sight: eyes.Eyes, captioner: Path, tmp_path: Path) -> None:
+def test_red_is_told_from_blue_in_a_process_of_its_own(
+    sight: eyes.PictureCaptioner, captioner: Path, tmp_path: Path
+) -> None:
     assert sight.describe(in_base64(square("red")), str(captioner)) == "a red square on white"
     first = sight.pid
     file = tmp_path / "LiveImage.png"
@@ -58,14 +60,14 @@ def test_a_downloaded_one_is_found_by_its_name(
         source = HuggingFace(hub.address, str(cache), wait=lambda seconds: None)
         download(name, told.append, source, cache_dir=str(cache))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
-    look = eyes.Eyes(lambda line, error: told.append(line), PATIENT, idle=PATIENT)
+    look = eyes.PictureCaptioner(lambda line, error: told.append(line), PATIENT, idle=PATIENT)
     try:
         assert look.describe(in_base64(square("red")), name) == "a red square on white"
     finally:
         look.close()
 
 
-def test_the_picture_becomes_a_line_of_the_conversation(sight: eyes.Eyes, captioner: Path) -> None:
+def test_the_picture_becomes_a_line_of_the_conversation(sight: eyes.PictureCaptioner, captioner: Path) -> None:
     asked = ChatRequest(
         "oobabooga", (Message("user", "What is this?"),), has_image=True, purpose=Purpose.IMAGE,
         picture=in_base64(square("red")),
@@ -75,7 +77,9 @@ def test_the_picture_becomes_a_line_of_the_conversation(sight: eyes.Eyes, captio
     assert not shown.has_image
 
 
-def test_a_broken_picture_costs_a_line_and_not_the_process(sight: eyes.Eyes, captioner: Path, told: list[str]) -> None:
+def test_a_broken_picture_costs_a_line_and_not_the_process(
+    sight: eyes.PictureCaptioner, captioner: Path, told: list[str]
+) -> None:
     asked = ChatRequest("oobabooga", (Message("user", "Look"),), has_image=True, picture=in_base64(b"no picture"))
     told.clear()
     assert sight.seen(asked, str(captioner)) is asked
@@ -85,7 +89,7 @@ def test_a_broken_picture_costs_a_line_and_not_the_process(sight: eyes.Eyes, cap
     assert sight.describe(in_base64(square("blue")), str(captioner)) == "a blue square on white"
 
 
-def test_a_killed_process_is_started_again(sight: eyes.Eyes, captioner: Path) -> None:
+def test_a_killed_process_is_started_again(sight: eyes.PictureCaptioner, captioner: Path) -> None:
     sight.describe(in_base64(square("red")), str(captioner))
     assert sight.pid is not None
     process = psutil.Process(sight.pid)
@@ -94,7 +98,7 @@ def test_a_killed_process_is_started_again(sight: eyes.Eyes, captioner: Path) ->
     assert sight.describe(in_base64(square("blue")), str(captioner)) == "a blue square on white"
 
 
-def test_a_model_of_another_kind_is_refused(sight: eyes.Eyes, captioner: Path, tmp_path: Path) -> None:
+def test_a_model_of_another_kind_is_refused(sight: eyes.PictureCaptioner, captioner: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(captioner, other)
     (other / "config.json").write_text('{"model_type": "llama", "architectures": ["LlamaForCausalLM"]}')
@@ -103,7 +107,7 @@ def test_a_model_of_another_kind_is_refused(sight: eyes.Eyes, captioner: Path, t
     assert sight.pid is None, "a process without a model is ended"
 
 
-def test_code_of_a_model_is_not_run(sight: eyes.Eyes, captioner: Path, tmp_path: Path) -> None:
+def test_code_of_a_model_is_not_run(sight: eyes.PictureCaptioner, captioner: Path, tmp_path: Path) -> None:
     other = tmp_path / "code"
     shutil.copytree(captioner, other)
     (other / "config.json").write_text('{"model_type": "mine", "auto_map": {"AutoConfig": "mine.Mine"}}')
@@ -129,7 +133,7 @@ def test_a_model_that_wants_a_question_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_process_ends_when_no_picture_comes(captioner: Path) -> None:
-    sight = eyes.Eyes(lambda line, error: None, PATIENT, idle=0.2)
+    sight = eyes.PictureCaptioner(lambda line, error: None, PATIENT, idle=0.2)
     try:
         sight.describe(in_base64(square("red")), str(captioner))
         deadline = time.monotonic() + 20

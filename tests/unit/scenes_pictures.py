@@ -11,12 +11,12 @@ from tests.unit.scenes import Scene, says
 from zwaif_fallback.pictures import captioner, vision_engine
 from zwaif_hooks.messages import ChatRequest, Message, Picture
 
-COMMAND = (sys.executable, str(Path(__file__).with_name("scripted_eyes.py")))
+COMMAND = (sys.executable, str(Path(__file__).with_name("scripted_vision_worker.py")))
 PICTURE = Picture(base64="UE5H")
 
 
-def looking(scene: Scene, patience: float = 30.0) -> captioner.Eyes:
-    return captioner.Eyes(lambda line, error: scene.say(line), patience, command=COMMAND)
+def looking(scene: Scene, patience: float = 30.0) -> captioner.PictureCaptioner:
+    return captioner.PictureCaptioner(lambda line, error: scene.say(line), patience, command=COMMAND)
 
 
 @says("The picture is not described, and the companion says that she cannot see it: …")

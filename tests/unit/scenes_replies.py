@@ -24,11 +24,11 @@ from zwaif_fallback.choosing.default_missing import LEFT_BEHIND
 from zwaif_fallback.engine_types import Generation, LoadOptions
 from zwaif_fallback.engines import gguf_server
 from zwaif_fallback.engines.file_checks import check_files
-from zwaif_fallback.local import keep_warm, protocol
+from zwaif_fallback.local import preload_policy, protocol
 from zwaif_fallback.local.model import LocalModel
-from zwaif_fallback.local.shared_work import Shared
+from zwaif_fallback.local.single_flight import SingleFlight
 from zwaif_fallback.prompt import formats
-from zwaif_fallback.prompt.template_client import Templates
+from zwaif_fallback.prompt.template_client import TemplateClient
 from zwaif_fallback.standin import copy_tree
 from zwaif_hooks import bridge, startup
 from zwaif_hooks.failover import start_check
@@ -242,7 +242,7 @@ def _(scene: Scene) -> object:
 
 @says("the process for templates does not start (…)")
 def _(scene: Scene) -> object:
-    return Templates(["/no/such/program"]).render("", {})
+    return TemplateClient(["/no/such/program"]).render("", {})
 
 
 # --- replies ----------------------------------------------------------------------------------------------------------
@@ -286,7 +286,7 @@ def _(scene: Scene) -> object:
     folder.mkdir(parents=True)
     for name in ("config.json", "model.safetensors"):
         (folder / name).write_text("{}", encoding="utf-8")
-    scene.patch.setattr(keep_warm, "placed", lambda options, here: (options, ""))
+    scene.patch.setattr(preload_policy, "placed", lambda options, here: (options, ""))
     local = LocalModel(command=["/no/such/program"])
     service = FallbackService(
         scene.store(API_FALLBACK_MODEL=str(folder)), local, lambda *_: None, scene.say, plugin.format_prompt
@@ -308,7 +308,7 @@ def _(scene: Scene) -> object:
     closers, loaded = Closers(), threading.Event()
     closers.close()
     try:
-        return Shared(loaded.wait).result(closers)
+        return SingleFlight(loaded.wait).result(closers)
     finally:
         loaded.set()
 

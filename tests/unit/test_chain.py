@@ -20,7 +20,7 @@ from zwaif_fallback.engines.scripted import ScriptedEngine
 from zwaif_fallback.errors import EngineError, ModelNotFound, WorkerDied
 from zwaif_fallback.local.sampling_params import sampling_for
 from zwaif_fallback.prompt import formats
-from zwaif_fallback.reply_stream import Pieces
+from zwaif_fallback.reply_stream import ReplyStream
 from zwaif_hooks import log
 from zwaif_hooks.failover.stream import Closers
 from zwaif_hooks.messages import (
@@ -148,7 +148,7 @@ def test_an_answer_that_nobody_wants_any_more_ends_at_once_and_without_a_word() 
 
     class Silent(Host):
         def stream(self, messages: Sequence[Message], **wishes: object) -> Iterator[str]:  # type: ignore[override]
-            return Pieces(self.silence)
+            return ReplyStream(self.silence)
 
         def silence(self, closers: Closers) -> Generator[str, None, None]:
             closers.add(stopped.set)

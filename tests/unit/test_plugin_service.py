@@ -354,8 +354,8 @@ def warm(desk: Desk, monkeypatch: pytest.MonkeyPatch, place: str = "cpu", why_no
     def placed(options: LoadOptions, primary_is_here: bool) -> tuple[LoadOptions | None, str]:
         return (replace(options, device=place) if place else None), why_not
 
-    monkeypatch.setattr(service.keep_warm, "placed", placed)
-    monkeypatch.setattr(service.keep_warm, "is_short_of_memory", lambda: False)
+    monkeypatch.setattr(service.preload_policy, "placed", placed)
+    monkeypatch.setattr(service.preload_policy, "is_short_of_memory", lambda: False)
 
 
 @pytest.mark.parametrize("preload", ["auto", "start", "never"])
@@ -388,7 +388,7 @@ def test_a_warm_model_makes_room_when_memory_gets_short(desk: Desk, monkeypatch:
     warm(desk, monkeypatch)
     desk.service.primary_answered(lambda: HELLO, "All is well.")
     assert desk.service.has_read_ahead(20) and desk.local.loaded
-    monkeypatch.setattr(service.keep_warm, "is_short_of_memory", lambda: True)
+    monkeypatch.setattr(service.preload_policy, "is_short_of_memory", lambda: True)
     desk.service.primary_answered(lambda: HELLO, "All is well.")
     assert desk.service.has_read_ahead(20) and desk.local.loaded is None
     assert any("Memory is short" in line for line in desk.said)
@@ -397,15 +397,15 @@ def test_a_warm_model_makes_room_when_memory_gets_short(desk: Desk, monkeypatch:
 def test_a_model_the_user_loaded_is_not_unloaded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.reply()
     warm(desk, monkeypatch)
-    monkeypatch.setattr(service.keep_warm, "is_short_of_memory", lambda: True)
+    monkeypatch.setattr(service.preload_policy, "is_short_of_memory", lambda: True)
     desk.service.primary_answered(lambda: HELLO, "All is well.")
     assert desk.service.has_read_ahead(20) and desk.local.loaded
 
 
 def late(desk: Desk, monkeypatch: pytest.MonkeyPatch, device: str = "auto", idle: bool = True) -> None:
     """The primary is; with room at ``device``, and processors as told."""
-    monkeypatch.setattr(service.keep_warm, "placed", lambda options, here: (replace(options, device=device), ""))
-    monkeypatch.setattr(service.keep_warm, "processors_are_idle", lambda: idle)
+    monkeypatch.setattr(service.preload_policy, "placed", lambda options, here: (replace(options, device=device), ""))
+    monkeypatch.setattr(service.preload_policy, "processors_are_idle", lambda: idle)
     desk.service.primary_late(HELLO.primary, lambda: HELLO, "")
     assert desk.service.has_read_ahead(20)
 

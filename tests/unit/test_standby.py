@@ -12,9 +12,9 @@ import pytest
 
 from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.errors import ModelError
-from zwaif_fallback.local import standby
+from zwaif_fallback.local import standby_policy
 from zwaif_fallback.local.model import LocalModel
-from zwaif_fallback.local.standby import AGAIN_SECONDS, LONGEST_START, LOOK_SECONDS, MOST_BYTES, StandBy
+from zwaif_fallback.local.standby_policy import AGAIN_SECONDS, LONGEST_START, LOOK_SECONDS, MOST_BYTES, StandbyPolicy
 from zwaif_fallback.prompt import formats
 
 GGUF, OTHER = LoadOptions("a.gguf"), LoadOptions("folder")
@@ -78,7 +78,7 @@ class Stage:
         self.busy = False
         self.until = 0.0
         self.each: Callable[[], None] = lambda: None
-        self.stand_by = StandBy(self.local, lambda: self.wanted, lambda: self.busy, self.wait, self.machine)
+        self.stand_by = StandbyPolicy(self.local, lambda: self.wanted, lambda: self.busy, self.wait, self.machine)
 
     def wait(self, seconds: float) -> bool:
         self.machine.go_on(seconds)
@@ -205,18 +205,18 @@ def test_where_a_process_s_own_memory_is_not_told_all_of_it_counts(monkeypatch: 
     def refused(process: psutil.Process) -> None:
         raise OSError(22, "Invalid parameter")
 
-    assert standby.Machine().taken_by(os.getpid()) > 5e6
+    assert standby_policy.Machine().taken_by(os.getpid()) > 5e6
     monkeypatch.setattr(psutil.Process, "memory_full_info", refused)
-    assert standby.Machine().taken_by(os.getpid()) > 5e6
-    assert standby.Machine().taken_by(2**22 + 1) == 0
+    assert standby_policy.Machine().taken_by(os.getpid()) > 5e6
+    assert standby_policy.Machine().taken_by(2**22 + 1) == 0
 
 
 def test_a_real_process_stands_by_and_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     local = LocalModel(command=(sys.executable, str(SCRIPT)))
     short = False
-    monkeypatch.setattr(standby.keep_warm, "has_room_for", lambda size: True)
-    monkeypatch.setattr(standby.keep_warm, "is_short_of_memory", lambda: short)
-    stand_by = StandBy(local, lambda: GGUF, lambda: False, lambda seconds: True)
+    monkeypatch.setattr(standby_policy.preload_policy, "has_room_for", lambda size: True)
+    monkeypatch.setattr(standby_policy.preload_policy, "is_short_of_memory", lambda: short)
+    stand_by = StandbyPolicy(local, lambda: GGUF, lambda: False, lambda seconds: True)
     try:
         stand_by.look()
         pid = local.standing_by

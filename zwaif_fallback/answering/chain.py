@@ -22,12 +22,12 @@ from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel
 from zwaif_fallback.engines.stop_filter import StopFilter
 from zwaif_fallback.errors import FallbackError, ModelError, WorkerDied, WorkerHung
 from zwaif_fallback.local.sampling_params import hotter, is_small, sampling_for
-from zwaif_fallback.local.shared_work import Shared
+from zwaif_fallback.local.single_flight import SingleFlight
 from zwaif_fallback.prompt import fit, formats
 from zwaif_fallback.prompt.stable_prefix import History
 from zwaif_fallback.reply_quality import filter
 from zwaif_fallback.reply_quality.filter import Reply
-from zwaif_fallback.reply_stream import Pieces
+from zwaif_fallback.reply_stream import ReplyStream
 from zwaif_hooks import log
 from zwaif_hooks.failover.stream import Closers
 from zwaif_hooks.messages import Answer, ChatRequest, Message, ModelInfo, PrimaryFailure, Purpose, Sampling
@@ -104,7 +104,7 @@ class Chain:
     def answer(self, request: ChatRequest, failure: PrimaryFailure) -> Answer:
         """The answer, made while its ``pieces`` are read; they end after at least some text."""
         answer = Answer((), exact=True, keeps_time=True)
-        answer.pieces = Pieces(partial(self._pieces, request, failure.delivered, answer))
+        answer.pieces = ReplyStream(partial(self._pieces, request, failure.delivered, answer))
         return answer
 
     def _pieces(
@@ -294,7 +294,7 @@ class RemoteTier:
     def speak(self, request: ChatRequest, begun: str, closers: Closers) -> tuple[str, Iterator[str]]:
         """Another server knows no more of the character and sees no more pictures than a local model does."""
         request = self._see(request)
-        return self._name, Pieces(partial(self._heard, request, begun))
+        return self._name, ReplyStream(partial(self._heard, request, begun))
 
     def _heard(self, request: ChatRequest, begun: str, closers: Closers) -> Generator[str, None, None]:
         made = self._continued(request, begun, closers) if begun else self._ask(request, begun, closers)
@@ -352,7 +352,7 @@ class LocalTier:
         """``longest`` (tokens) and ``temperature`` overrule the request where they are not 0.
         ``see`` puts a picture into words where it can."""
         self._model = model
-        self._ready = Shared(ready)
+        self._ready = SingleFlight(ready)
         self._format_prompt = format_prompt
         self._longest = longest
         self._say = say
@@ -365,7 +365,9 @@ class LocalTier:
         loaded = self._ready.result(closers)
         request = self._see(request)  # afterwards: the model that replies has the first claim on the memory
         stats: list[GenerationStats] = []
-        return loaded.info.name, Counted(Pieces(partial(self._through_a_restart, request, begun, loaded, stats)), stats)
+        return loaded.info.name, Counted(
+            ReplyStream(partial(self._through_a_restart, request, begun, loaded, stats)), stats
+        )
 
     def read_ahead(self, request: ChatRequest, reply: str, model: ModelInfo, read: Callable[[str], object]) -> None:
         """Have ``read`` take in what the prompt after ``reply`` will begin with; only a chat goes on after one."""

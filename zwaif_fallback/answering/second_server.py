@@ -20,7 +20,7 @@ import requests
 from zwaif_fallback.addresses import NAME, Place, looked_up, no_farther_than, place, refusal, trusts
 from zwaif_fallback.engines.stop_filter import StopFilter
 from zwaif_fallback.errors import EngineError
-from zwaif_fallback.reply_stream import Pieces
+from zwaif_fallback.reply_stream import ReplyStream
 from zwaif_hooks.background.clock import Clock, SystemClock
 from zwaif_hooks.failover import failure_messages
 from zwaif_hooks.failover.deadlines import Known
@@ -125,7 +125,7 @@ class RemoteChat:
         stop: Sequence[str] = (),
         max_tokens: int = 300,
         partial: str = "",
-    ) -> Pieces:
+    ) -> ReplyStream:
         """The reply, piece by piece; never any part of a stop string. Closing it hangs up, from any thread.
 
         Args:
@@ -136,7 +136,7 @@ class RemoteChat:
         """
         # Stop strings stay here: OpenAI takes four at most, transformers serve hangs on one, and others ignore them.
         body = self._body(messages, sampling or Sampling(), max_tokens, partial)
-        return Pieces(lambda closers: self._spoken(body, stop, closers))
+        return ReplyStream(lambda closers: self._spoken(body, stop, closers))
 
     def _spoken(self, body: dict[str, Any], stop: Sequence[str], closers: Closers) -> Generator[str, None, None]:
         stops = StopFilter(stop)

@@ -32,9 +32,9 @@ from zwaif_fallback.choosing.configured import ChosenModel
 from zwaif_fallback.downloads.fetch import Fetch, fetch_model
 from zwaif_fallback.engine_types import GenerationStats, LoadedModel, LoadOptions
 from zwaif_fallback.errors import FallbackError, ModelNotFound
-from zwaif_fallback.local import keep_warm
-from zwaif_fallback.local.prefetch import Describe, ReadAhead
-from zwaif_fallback.local.standby import StandBy
+from zwaif_fallback.local import preload_policy
+from zwaif_fallback.local.prompt_prefetcher import Describe, PromptPrefetcher
+from zwaif_fallback.local.standby_policy import StandbyPolicy
 from zwaif_fallback.prompt import formats
 from zwaif_hooks.messages import (
     Answer,
@@ -157,14 +157,14 @@ class FallbackService:
         self._format_prompt = format_prompt
         self._speaker = self._speaker_with(self.ready)
         self._chain = Chain(self._tiers, say)
-        self._ahead = ReadAhead()
+        self._ahead = PromptPrefetcher()
         self._beside = False
         """Whether the model was loaded while the primary was well, and must make room when memory gets short."""
         self._why_cold = ""
         self._early = False
         """Whether the model was loaded because the primary was late, and is unloaded when that answers after all."""
         self._habits = defaultdict[tuple[str, str], Habit](Habit)
-        self._stand_by = StandBy(local, self._to_stand_by_for, self._is_busy, self._closed.wait)
+        self._stand_by = StandbyPolicy(local, self._to_stand_by_for, self._is_busy, self._closed.wait)
         self._stand_by_for: LoadOptions | None = None
         self._is_looked_up = False
         self._under_way: Collection[object] = ()
@@ -235,14 +235,14 @@ class FallbackService:
         if self._local.loaded is None:
             self._load_early(primary, here)
         loaded = self._local.loaded
-        if loaded is not None and request.picture is None and not (here and not keep_warm.processors_are_idle()):
+        if loaded is not None and request.picture is None and not (here and not preload_policy.processors_are_idle()):
             self._speaker.read(self._unsaid.without(request), delivered, loaded.info, self._local.read_ahead)
 
     def _load_early(self, primary: str, here: bool) -> None:
         options = self._options()
         if self.is_loading() or self._has_failed(options) or not self._is_here(options.model):
             return
-        if keep_warm.placed(options, here)[0] == options:  # loaded elsewhere, it would stay there
+        if preload_policy.placed(options, here)[0] == options:  # loaded elsewhere, it would stay there
             self._say(f"{primary} is slower than usual: the local model is loaded in case it fails")
             self._load(options)
             self._early = True
@@ -261,7 +261,7 @@ class FallbackService:
     def _kept_warm(self, request: ChatRequest) -> ChatRequest:
         if self._local.loaded is None:
             self._load_beside(request.primary)
-        elif self._beside and keep_warm.is_short_of_memory():
+        elif self._beside and preload_policy.is_short_of_memory():
             self._beside = False
             self._local.unload()
             self._say("Memory is short: the local model is unloaded and is loaded again when it is needed.")
@@ -271,7 +271,7 @@ class FallbackService:
         options = self._options()
         if self.is_loading() or self._has_failed(options) or not self._is_here(options.model):
             return
-        place, why_not = keep_warm.placed(options, is_this_machine(primary))
+        place, why_not = preload_policy.placed(options, is_this_machine(primary))
         if place is None:
             if why_not != self._why_cold:
                 self._say(f"The local model is not kept warm: {why_not}.")

@@ -21,7 +21,7 @@ from typing import IO, Any, TextIO
 
 from zwaif_fallback.demo import real_tree
 from zwaif_fallback.demo.primary import MARK
-from zwaif_fallback.local.progress_watch import Busy
+from zwaif_fallback.local.process_activity import ProcessActivity
 from zwaif_fallback.standin import copy_tree
 from zwaif_fallback.standin.launch import environment
 
@@ -130,7 +130,7 @@ class Chat:
                 return event
 
     def _next(self, longest: float) -> dict[str, Any]:
-        busy = Busy(lambda: self._process.pid, _POLLING)
+        busy = ProcessActivity(lambda: self._process.pid, _POLLING)
         waited = 0.0
         while True:
             try:

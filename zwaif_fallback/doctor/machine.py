@@ -13,7 +13,7 @@ from zwaif_fallback.doctor.findings import Finding, Situation, ok, skipped
 from zwaif_fallback.engines.gguf_plan import gguf_in, read_facts
 from zwaif_fallback.errors import FallbackError, ModelNotFound
 from zwaif_fallback.install_hints import GGUF_ENGINE
-from zwaif_fallback.local import keep_warm, standby
+from zwaif_fallback.local import preload_policy, standby_policy
 from zwaif_fallback.models import catalogue
 from zwaif_fallback.models.facts_cache import folder_facts_of, gguf_facts_of
 from zwaif_fallback.models.found import find_models
@@ -101,7 +101,10 @@ def check_memory(here: Situation) -> Finding:
     card = memory.best_gpu
     free = f"{memory.ram_free / _GB:.1f} GB of memory" + (f", {card.free / _GB:.1f} GB on {card.name}" if card else "")
     found = f"{how.need.total / _GB:.1f} GB needed; free are {free}"
-    if here.store.get("API_FALLBACK_STANDBY") and memory.ram_free < keep_warm.spare(memory) + standby.MOST_BYTES:
+    if (
+        here.store.get("API_FALLBACK_STANDBY")
+        and memory.ram_free < preload_policy.spare(memory) + standby_policy.MOST_BYTES
+    ):
         found += ", too little for a process to stand by"
     smaller = f"Close other programs, or choose a smaller model. {_CHOOSE}"
     if how.verdict == TOO_BIG:

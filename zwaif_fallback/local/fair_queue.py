@@ -17,10 +17,10 @@ _LOOK_SECONDS = 0.2
 _WORTH_TELLING_SECONDS = 0.5
 
 
-class Turn:
+class Ticket:
     """One caller's turn. The holder calls ``pause`` before it hands out a piece and ``resume`` when it is back."""
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: FairQueue) -> None:
         self._turns = turns
         self._paused_since: float | None = None
         self._stop_work: Callable[[], None] | None = None
@@ -65,7 +65,7 @@ class Turn:
         return True
 
 
-class Turns:
+class FairQueue:
     """First come, first served.
 
     Args:
@@ -84,12 +84,12 @@ class Turns:
         self.clock = clock
         # Re-entrant, because a forgotten iterator gives its turn back from the garbage collector, anywhere.
         self.changed = threading.Condition(threading.RLock())
-        self._queue: deque[Turn] = deque()
+        self._queue: deque[Ticket] = deque()
 
-    def take(self, closers: Closers | None = None) -> Turn:
+    def take(self, closers: Closers | None = None) -> Ticket:
         """Wait until all before are served, or until ``closers`` are closed, as nobody wants the turn any more."""
         closers = closers or Closers()
-        turn, since = Turn(self), self.clock()
+        turn, since = Ticket(self), self.clock()
         closers.add(self._look_again)
         with self.changed:
             self._end_idle_turn()
@@ -107,9 +107,9 @@ class Turns:
             self._say(f"Waited {waited:.1f} s for the local model: another reply was running")
         return turn
 
-    def take_idle(self) -> Turn | None:
+    def take_idle(self) -> Ticket | None:
         """A turn for work that can wait; None while somebody speaks. It ends when somebody wants to."""
-        turn = Turn(self)
+        turn = Ticket(self)
         turn.idle = True
         with self.changed:
             if self._queue:
@@ -125,7 +125,7 @@ class Turns:
         if self._queue and self._queue[0].idle:
             self._queue.popleft().interrupt()
 
-    def remove(self, turn: Turn) -> None:
+    def remove(self, turn: Ticket) -> None:
         with self.changed:
             if turn in self._queue:
                 self._queue.remove(turn)

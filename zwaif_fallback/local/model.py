@@ -15,14 +15,14 @@ from typing import Any, Literal
 
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions
 from zwaif_fallback.errors import EngineError, FallbackError, ModelError, WorkerDied, WorkerHung
-from zwaif_fallback.local.fair_queue import Turn, Turns
-from zwaif_fallback.local.process import COMMAND, Exchange, WorkerProcess
-from zwaif_fallback.local.progress_watch import Busy
+from zwaif_fallback.local.fair_queue import FairQueue, Ticket
+from zwaif_fallback.local.process_activity import ProcessActivity
 from zwaif_fallback.local.protocol import pack, unpack_loaded
-from zwaif_fallback.local.shared_work import Shared
-from zwaif_fallback.local.spare_worker import SpareWorker
+from zwaif_fallback.local.single_flight import SingleFlight
+from zwaif_fallback.local.standby_worker import StandbyWorker
+from zwaif_fallback.local.worker_process import COMMAND, PendingRequest, WorkerProcess
 from zwaif_fallback.models.model_folder import find_in_cache, is_path
-from zwaif_fallback.reply_stream import Pieces
+from zwaif_fallback.reply_stream import ReplyStream
 from zwaif_hooks.failover.stream import Closers
 from zwaif_hooks.messages import Sampling
 
@@ -77,13 +77,13 @@ class LocalModel:
         self._load_timeout = load_timeout
         self._command = command
         self._both_fit = both_fit or fits_beside
-        self._turns = Turns(abandoned_after, say=say)
+        self._turns = FairQueue(abandoned_after, say=say)
         # Lock order: a turn, then this lock. Held while loading, never while generating.
         self._load_lock = threading.Lock()
-        self._restart = Shared(self._restarted)
+        self._restart = SingleFlight(self._restarted)
         self._worker: WorkerProcess | None = None
         self._loading: WorkerProcess | None = None
-        self._spare = SpareWorker(self._new_worker)
+        self._spare = StandbyWorker(self._new_worker)
         self._options: LoadOptions | None = None
         self._closed = False
         self._hangs = 0
@@ -140,7 +140,7 @@ class LocalModel:
             self._remember(known)
         return [known[text] for text in texts]
 
-    def generate(self, generation: Generation, stats: GenerationStats | None = None) -> Pieces:
+    def generate(self, generation: Generation, stats: GenerationStats | None = None) -> ReplyStream:
         """Text pieces as they are made. Nothing happens before the first ``next``; closing or forgetting it stops, and
         closing does so from any thread.
 
@@ -150,7 +150,7 @@ class LocalModel:
             FallbackError: no model can be loaded (at the first ``next``).
             WorkerDied, WorkerHung: at any ``next``; the next reply restarts the worker by itself.
         """
-        return Pieces(partial(self._generated, generation, stats if stats is not None else GenerationStats()))
+        return ReplyStream(partial(self._generated, generation, stats if stats is not None else GenerationStats()))
 
     def _generated(
         self, generation: Generation, total: GenerationStats, closers: Closers
@@ -345,7 +345,7 @@ class LocalModel:
 
     def _load_into(self, worker: WorkerProcess, options: LoadOptions, progress: Progress) -> LoadedModel:
         exchange = worker.ask("load", options=pack(options))
-        watch = Busy(lambda: worker.pid)
+        watch = ProcessActivity(lambda: worker.pid)
         waited = 0.0
         allowed = max(self._hang_timeout, LEAST_TO_START) + sum(size for _, size, _ in _files_of(options)) / SLOW_DISK
         step = min(5.0, self._hang_timeout)
@@ -421,7 +421,7 @@ class LocalModel:
         """Pieces until the end, or until the turn was lost (``finish_reason`` is ``cancelled`` then)."""
         turn = self._turns.take(closers)
         worker: WorkerProcess | None = None
-        exchange: Exchange | None = None
+        exchange: PendingRequest | None = None
         try:
             if closers.closed:
                 return
@@ -437,7 +437,7 @@ class LocalModel:
                 worker.tell("cancel", exchange.request)
             turn.give_back()
 
-    def _begin(self, generation: Generation, closers: Closers) -> tuple[WorkerProcess, Exchange]:
+    def _begin(self, generation: Generation, closers: Closers) -> tuple[WorkerProcess, PendingRequest]:
         """Start generating; a worker that died or hung before it began is replaced once, unnoticed."""
         for last_try in (False, True):
             worker = self._living_worker(closers)
@@ -453,7 +453,9 @@ class LocalModel:
                     raise
         raise AssertionError("the second try returns or raises")
 
-    def _pieces(self, worker: WorkerProcess, exchange: Exchange, turn: Turn, stats: GenerationStats) -> Iterator[str]:
+    def _pieces(
+        self, worker: WorkerProcess, exchange: PendingRequest, turn: Ticket, stats: GenerationStats
+    ) -> Iterator[str]:
         taken = 0
         for event in self._events(worker, exchange):
             if event["event"] == "done":
@@ -468,7 +470,7 @@ class LocalModel:
                 if taken % ACK_EVERY == 0:
                     worker.tell("ack", exchange.request, pieces=ACK_EVERY)
 
-    def _events(self, worker: WorkerProcess, exchange: Exchange) -> Iterator[dict[str, Any]]:
+    def _events(self, worker: WorkerProcess, exchange: PendingRequest) -> Iterator[dict[str, Any]]:
         """Everything up to and with ``done``."""
         while True:
             try:
@@ -480,7 +482,7 @@ class LocalModel:
             if event["event"] == "done":
                 return
 
-    def _next_event(self, worker: WorkerProcess, exchange: Exchange) -> dict[str, Any]:
+    def _next_event(self, worker: WorkerProcess, exchange: PendingRequest) -> dict[str, Any]:
         try:
             return exchange.next_event(self._hang_timeout)
         except queue.Empty:

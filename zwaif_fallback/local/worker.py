@@ -19,8 +19,8 @@ from zwaif_fallback.engines.factory import make_engine
 from zwaif_fallback.engines.hard_exit import leave
 from zwaif_fallback.engines.transformers_import import uncollected
 from zwaif_fallback.errors import EngineError
-from zwaif_fallback.local.idle_priority import IdlePriority
-from zwaif_fallback.local.parent_watch import hold_on
+from zwaif_fallback.local.end_with_parent import hold_on
+from zwaif_fallback.local.low_priority import LowPriorityRunner
 from zwaif_fallback.local.protocol import decode_request, encode, pack, pack_error, unpack_generation, unpack_options
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class Worker:
         self._reply: _Reply | None = None
         self._reply_lock = threading.Lock()
         self._cancelled_early: set[int] = set()
-        self._idle = IdlePriority()
+        self._idle = LowPriorityRunner()
 
     def serve(self, input_stream: BinaryIO) -> None:
         """Work for ever: the reading thread ends the process at the end of ``input_stream``."""

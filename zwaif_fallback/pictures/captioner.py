@@ -28,7 +28,7 @@ from zwaif_fallback.errors import (
     WorkerHung,
 )
 from zwaif_fallback.hardware import RUNTIME_BYTES, memory_now, read_weights
-from zwaif_fallback.local.process import Exchange, WorkerProcess
+from zwaif_fallback.local.worker_process import PendingRequest, WorkerProcess
 from zwaif_fallback.models.model_folder import check_folder, find_in_cache, is_path
 from zwaif_fallback.pictures.vision_engine import check_kind
 from zwaif_hooks.messages import ChatRequest, Message, Picture
@@ -64,7 +64,7 @@ def told(request: ChatRequest, description: str) -> ChatRequest:
     return replace(request, messages=(*before, shown), has_image=False, picture=None)
 
 
-class Eyes:
+class PictureCaptioner:
     """One describing process. Thread-safe: one picture at a time, and nobody waits longer than twice ``patience``.
 
     Args:
@@ -91,7 +91,7 @@ class Eyes:
         self._lock = threading.Lock()
         self._worker: WorkerProcess | None = None
         self._model = ""
-        self._loading: Exchange | None = None
+        self._loading: PendingRequest | None = None
         """The load that is still under way; a caller who lost patience leaves it to the next."""
         self._timer: threading.Timer | None = None
         self._refused: tuple[str, FallbackError, float] | None = None
@@ -191,7 +191,7 @@ class Eyes:
             raise ModelError(f"{model} said nothing about the picture. Try another, for example {SUGGESTED}.")
         return text
 
-    def _wait(self, exchange: Exchange, until: float) -> dict[str, Any]:
+    def _wait(self, exchange: PendingRequest, until: float) -> dict[str, Any]:
         return exchange.next_event(max(0.0, until - time.monotonic()))
 
     def _late(self, what: str) -> WorkerHung:

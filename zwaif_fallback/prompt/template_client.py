@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zwaif_fallback.errors import ModelError, WorkerDied
-from zwaif_fallback.local.process import Exchange, WorkerProcess
+from zwaif_fallback.local.worker_process import PendingRequest, WorkerProcess
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ _LOOK = 0.05
 """Seconds between two looks at what the process takes while a text is awaited."""
 
 
-class Templates:
+class TemplateClient:
     """Renders templates; thread-safe. One that takes too long is not tried again before :meth:`forgive`.
 
     Args:
@@ -39,7 +39,7 @@ class Templates:
         self._now = now
         self._lock = threading.Lock()
         self._worker: WorkerProcess | None = None
-        self._awake: Exchange | None = None
+        self._awake: PendingRequest | None = None
         """Answered when a new worker is ready."""
         self._refused: dict[str, str] = {}
         """Templates that took too long, and what they did."""
@@ -134,5 +134,5 @@ class _Watch:
         return "it takes too long" if work - self._begun > MOST_WORK else ""
 
 
-SHARED = Templates()
+SHARED = TemplateClient()
 """The one of this process."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Shared(Generic[T]):
+class SingleFlight(Generic[T]):
     """``work`` is done in a thread of ours whenever somebody asks for its result and it is not under way."""
 
     def __init__(self, work: Callable[[], T]) -> None:

@@ -20,7 +20,7 @@ _EACH_THREAD = sys.platform == "linux"
 """Whether a thread has a priority of its own."""
 
 
-class IdlePriority:
+class LowPriorityRunner:
     """Runs one piece of work at a time at the lowest priority, and gives it back when somebody waits.
 
     On Windows the whole process is lowered and raised again. On Linux nobody may raise what was lowered, but each

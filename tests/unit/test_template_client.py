@@ -11,9 +11,9 @@ import psutil
 import pytest
 
 from zwaif_fallback.errors import ModelError
-from zwaif_fallback.local.process import worker_environment
+from zwaif_fallback.local.worker_process import worker_environment
 from zwaif_fallback.prompt import formats
-from zwaif_fallback.prompt.template_client import Templates
+from zwaif_fallback.prompt.template_client import TemplateClient
 from zwaif_hooks.messages import Message, ModelInfo
 
 ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
@@ -31,15 +31,15 @@ BOMBS = {
 
 
 @pytest.fixture
-def made() -> Iterator[Templates]:
-    one = Templates()
+def made() -> Iterator[TemplateClient]:
+    one = TemplateClient()
     one.render("{{ x }}", {"x": 1})  # it runs
     yield one
     one.close()
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_bomb_costs_a_moment_once_and_nothing_of_this_process(made: Templates, name: str) -> None:
+def test_a_bomb_costs_a_moment_once_and_nothing_of_this_process(made: TemplateClient, name: str) -> None:
     before = psutil.Process().memory_info().rss
     for _ in range(3):
         with pytest.raises(ModelError):
@@ -52,7 +52,7 @@ def test_a_bomb_costs_a_moment_once_and_nothing_of_this_process(made: Templates,
     assert made.render("{{ x }}", {"x": "the next template"}) == "the next template"
 
 
-def test_one_that_took_too_long_is_tried_again_when_the_user_says_so(made: Templates) -> None:
+def test_one_that_took_too_long_is_tried_again_when_the_user_says_so(made: TemplateClient) -> None:
     with pytest.raises(ModelError, match="too long"):
         made.render(ENDLESS, {})
     pid = made._living_worker().pid
@@ -65,16 +65,16 @@ def test_one_that_took_too_long_is_tried_again_when_the_user_says_so(made: Templ
     assert made._living_worker().pid != pid
 
 
-def test_a_process_that_ended_is_started_again(made: Templates) -> None:
+def test_a_process_that_ended_is_started_again(made: TemplateClient) -> None:
     psutil.Process(made._living_worker().pid).kill()
     assert made.render("{{ x }}", {"x": 2}) == "2"
 
 
 def test_one_that_never_starts_is_an_error_with_its_reason() -> None:
-    broken = Templates([sys.executable, "-c", "raise SystemExit('no jinja2 here')"])
+    broken = TemplateClient([sys.executable, "-c", "raise SystemExit('no jinja2 here')"])
     with pytest.raises(ModelError, match="no jinja2 here"):
         broken.render("x", {})
-    gone = Templates(["/no/such/program"])
+    gone = TemplateClient(["/no/such/program"])
     with pytest.raises(ModelError, match="does not start"):
         gone.render("x", {})
 
@@ -88,11 +88,11 @@ def test_a_model_whose_template_never_ends_gets_its_familys_format() -> None:
 
 
 def test_the_process_holds_no_key_and_neither_library_nor_model(
-    made: Templates, monkeypatch: pytest.MonkeyPatch
+    made: TemplateClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert made.render("{{ x }}", {"x": 1}) == "1"
     monkeypatch.setattr(os, "environ", {**os.environ, "API_FALLBACK_API_KEY": "sk-secret"})
-    other = Templates()
+    other = TemplateClient()
     other.start()
     try:
         assert other.render("{{ x }}", {"x": 1}) == "1"

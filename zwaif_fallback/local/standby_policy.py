@@ -14,7 +14,7 @@ from typing import Protocol
 
 from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.errors import FallbackError
-from zwaif_fallback.local import keep_warm
+from zwaif_fallback.local import preload_policy
 from zwaif_fallback.prompt import formats
 
 logger = logging.getLogger(__name__)
@@ -49,10 +49,10 @@ class Machine:
     """Seconds of processor time that Z-Waif's process took so far."""
 
     def has_room(self) -> bool:
-        return keep_warm.has_room_for(MOST_BYTES)
+        return preload_policy.has_room_for(MOST_BYTES)
 
     def is_short(self) -> bool:
-        return keep_warm.is_short_of_memory()
+        return preload_policy.is_short_of_memory()
 
     def taken_by(self, pid: int) -> int:
         """Bytes that would be free without this process."""
@@ -68,7 +68,7 @@ class Machine:
             return 0
 
 
-class StandBy:
+class StandbyPolicy:
     """Keeps a process standing by while it is ``wanted``.
 
     Args:

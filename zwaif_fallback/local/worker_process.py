@@ -23,7 +23,7 @@ import zwaif_hooks
 from zwaif_fallback.engines.private_sockets import remove_leftovers
 from zwaif_fallback.errors import WorkerDied
 from zwaif_fallback.hardware import NO_WINDOW
-from zwaif_fallback.local.parent_watch import Lifeline
+from zwaif_fallback.local.end_with_parent import ParentTie
 from zwaif_fallback.local.protocol import FINAL_EVENTS, decode_event, encode, unpack_error
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ _CANCELLED: dict[str, Any] = {"event": "done", "stats": {"finish_reason": "cance
 _live: weakref.WeakSet[WorkerProcess] = weakref.WeakSet()
 
 
-class Exchange:
+class PendingRequest:
     """One request and the answers that belong to it."""
 
     def __init__(self, worker: WorkerProcess, request: int) -> None:
@@ -90,7 +90,7 @@ class WorkerProcess:
     ) -> None:
         """``whose`` process it is, for the line that tells of its end."""
         self._whose = whose
-        self._lifeline = Lifeline()
+        self._lifeline = ParentTie()
         self._process = subprocess.Popen(
             list(command),
             stdin=subprocess.PIPE,
@@ -104,7 +104,7 @@ class WorkerProcess:
         self._lifeline.hold(self._process)
         self._told_pid = 0
         self._requests = itertools.count(1)
-        self._exchanges: dict[int, Exchange] = {}
+        self._exchanges: dict[int, PendingRequest] = {}
         self._exchanges_lock = threading.Lock()
         self._ended = False
         # Sending goes through a queue: a finalizer may send amid another send, and a full pipe must not block.
@@ -123,9 +123,9 @@ class WorkerProcess:
     def alive(self) -> bool:
         return not self._ended and self._process.poll() is None
 
-    def ask(self, op: str, **fields: Any) -> Exchange:
+    def ask(self, op: str, **fields: Any) -> PendingRequest:
         """Send a request; its answers arrive in the exchange that is returned."""
-        exchange = Exchange(self, next(self._requests))
+        exchange = PendingRequest(self, next(self._requests))
         with self._exchanges_lock:
             self._exchanges[exchange.request] = exchange
             if self._ended:

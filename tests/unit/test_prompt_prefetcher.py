@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 
-from zwaif_fallback.local.prefetch import ReadAhead
+from zwaif_fallback.local.prompt_prefetcher import PromptPrefetcher
 
 WAIT = 20.0
 
 
 def test_a_job_is_done_in_another_thread() -> None:
     seen = list[bool]()
-    ahead = ReadAhead()
+    ahead = PromptPrefetcher()
     ahead.soon(lambda: seen.append(threading.current_thread() is threading.main_thread()))
     assert ahead.wait(WAIT)
     assert seen == [False]
@@ -25,7 +25,7 @@ def test_a_job_that_is_no_longer_the_newest_is_left_out() -> None:
         assert go_on.wait(WAIT)
         seen.append("one")
 
-    ahead = ReadAhead()
+    ahead = PromptPrefetcher()
     ahead.soon(slow)
     assert begun.wait(WAIT)
     ahead.soon(lambda: seen.append("two"))
@@ -41,7 +41,7 @@ def test_what_fails_is_forgotten_and_the_next_job_is_done() -> None:
     def bad() -> None:
         raise ValueError("bad")
 
-    ahead = ReadAhead()
+    ahead = PromptPrefetcher()
     for job in (bad, lambda: seen.append("good")):
         ahead.soon(job)
         assert ahead.wait(WAIT)

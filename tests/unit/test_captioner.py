@@ -15,11 +15,11 @@ import pytest
 from tests.unit.scenes import REFUSED
 from tests.unit.test_plugin_service import Desk
 from zwaif_fallback.pictures import captioner as eyes
-from zwaif_fallback.pictures.captioner import Eyes
+from zwaif_fallback.pictures.captioner import PictureCaptioner
 from zwaif_fallback.prompt import fit
 from zwaif_hooks.messages import ChatRequest, Message, ModelInfo, Picture, Purpose
 
-COMMAND = (sys.executable, str(Path(__file__).with_name("scripted_eyes.py")))
+COMMAND = (sys.executable, str(Path(__file__).with_name("scripted_vision_worker.py")))
 PATIENT = 30.0
 LOOK = "Mia, please look at this image and say what is in it: \n"
 
@@ -38,7 +38,7 @@ class Sight:
     """Eyes, the folders of their models, and what was reported."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.told, self.errors, self.made = folder, list[str](), list[object](), list[Eyes]()
+        self.folder, self.told, self.errors, self.made = folder, list[str](), list[object](), list[PictureCaptioner]()
 
     def model(self, name: str = "fine") -> str:
         place = self.folder / name
@@ -48,8 +48,8 @@ class Sight:
         (place / "tokenizer.json").touch()
         return str(place)
 
-    def eyes(self, patience: float = PATIENT, idle: float = PATIENT) -> Eyes:
-        self.made.append(Eyes(self.report, patience, idle, COMMAND))
+    def eyes(self, patience: float = PATIENT, idle: float = PATIENT) -> PictureCaptioner:
+        self.made.append(PictureCaptioner(self.report, patience, idle, COMMAND))
         return self.made[-1]
 
     def report(self, line: str, error: BaseException | None) -> None:
@@ -107,7 +107,7 @@ def test_a_file_is_read_from_its_place(sight: Sight, tmp_path: Path) -> None:
 # --- what fails -------------------------------------------------------------------------------------------------------
 
 
-def fails(sight: Sight, look: Eyes, data: bytes, model: str) -> str:
+def fails(sight: Sight, look: PictureCaptioner, data: bytes, model: str) -> str:
     """One line was said, and the request is as it was: the local model is told that it cannot see."""
     sight.told.clear()
     request = shown(data)
@@ -209,7 +209,9 @@ def test_a_file_that_cannot_be_read(bad: Picture) -> None:
 
 def test_a_path_is_looked_for_where_models_are(sight: Sight) -> None:
     place = Path(sight.model())
-    look = Eyes(sight.report, PATIENT, PATIENT, COMMAND, places=lambda model: [place.parent / "no" / model, place])
+    look = PictureCaptioner(
+        sight.report, PATIENT, PATIENT, COMMAND, places=lambda model: [place.parent / "no" / model, place]
+    )
     sight.made.append(look)
     assert look.describe(picture(b"a cat"), "./fine") == "a cat"
     assert "not on this computer" in fails(sight, sight.eyes(), b"a cat", "./fine")

@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 import pytest
 
-from zwaif_fallback.local.progress_watch import Busy
+from zwaif_fallback.local.process_activity import ProcessActivity
 
 STEP = 5.0
 
@@ -30,7 +30,7 @@ def test_a_process_works_while_its_time_or_its_memory_moves(
     child = process()
     parent = process(child)
     monkeypatch.setattr("psutil.Process", lambda pid: parent)
-    busy = Busy(lambda: 1)
+    busy = ProcessActivity(lambda: 1)
     now = (parent if whose == "its own" else child).now
     now.user, now.rss = cpu, memory
     assert busy.idle_for(STEP) == (STEP if idle else 0.0)
@@ -39,7 +39,7 @@ def test_a_process_works_while_its_time_or_its_memory_moves(
 def test_polling_is_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     polls = process()
     monkeypatch.setattr("psutil.Process", lambda pid: polls)
-    busy = Busy(lambda: 1, least=0.02)
+    busy = ProcessActivity(lambda: 1, least=0.02)
     polls.now.user += 0.05
     assert busy.idle_for(STEP) == STEP
     polls.now.user += 0.2
@@ -49,7 +49,7 @@ def test_polling_is_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_progress_starts_the_clock_again(monkeypatch: pytest.MonkeyPatch) -> None:
     still = process()
     monkeypatch.setattr("psutil.Process", lambda pid: still)
-    busy = Busy(lambda: 1)
+    busy = ProcessActivity(lambda: 1)
     assert [busy.idle_for(STEP), busy.idle_for(STEP)] == [STEP, 2 * STEP]
     busy.stirred()
     assert busy.idle_for(STEP) == STEP
@@ -65,7 +65,7 @@ def test_a_process_that_is_gone_does_nothing_and_a_child_that_is_gone_counts_no_
     child.cpu_times = gone
     parent = process(child)
     monkeypatch.setattr("psutil.Process", lambda pid: parent)
-    busy = Busy(lambda: 1)
+    busy = ProcessActivity(lambda: 1)
     assert busy.idle_for(STEP) == STEP
     parent.now.user = 9.0
     assert busy.idle_for(STEP) == 0.0

@@ -19,9 +19,9 @@ import pytest
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions
 from zwaif_fallback.errors import EngineError, ModelError, WorkerDied, WorkerHung
 from zwaif_fallback.local import model as supervisor
-from zwaif_fallback.local import spare_worker
+from zwaif_fallback.local import standby_worker
 from zwaif_fallback.local.model import LocalModel
-from zwaif_fallback.local.process import WorkerProcess, describe_exit, worker_environment
+from zwaif_fallback.local.worker_process import WorkerProcess, describe_exit, worker_environment
 from zwaif_hooks.failover.stream import Closers
 
 SCRIPT = Path(__file__).with_name("scripted_worker.py")
@@ -504,7 +504,7 @@ def test_a_new_process_loads_where_the_one_that_stood_by_is_gone(
     model.stand_by(LoadOptions("a"))
     kill(model.standing_by)
     assert model.standing_by is None
-    monkeypatch.setattr(spare_worker._Prepared, "can_load", lambda self, options: True)  # it ends a moment later
+    monkeypatch.setattr(standby_worker._Prepared, "can_load", lambda self, options: True)  # it ends a moment later
     model.load(LoadOptions("a"))
     assert "".join(model.generate(count(2))) == numbers("a", 2)
 
@@ -653,7 +653,7 @@ def test_a_stray_line_from_the_worker_is_skipped(tmp_path: Path, monkeypatch: py
     written: list[str] = []
     logger = logging.Logger("of the worker's lines", logging.DEBUG)
     logger.addFilter(lambda record: bool(written.append(record.getMessage())))
-    monkeypatch.setattr("zwaif_fallback.local.process.logger", logger)
+    monkeypatch.setattr("zwaif_fallback.local.worker_process.logger", logger)
     script = tmp_path / "strays.py"  # no command line of Windows is as long as these
     code = f"import sys\nsys.stdin.readline()\nfor line in {STRAY}: sys.stdout.buffer.write(line + b'\\n')\n"
     script.write_text(code + 'print(\'{"id":1,"event":"pong"}\', flush=True); input()', encoding="utf-8")

@@ -15,7 +15,7 @@ Describe = Callable[[], ChatRequest]
 Job = Callable[[], object]
 
 
-class ReadAhead:
+class PromptPrefetcher:
     """Does what there is to do after a turn, one job after the other; one that is no longer the newest is left out."""
 
     def __init__(self) -> None:

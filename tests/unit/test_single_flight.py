@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from zwaif_fallback.errors import EngineError, ModelError
-from zwaif_fallback.local.shared_work import Shared
+from zwaif_fallback.local.single_flight import SingleFlight
 from zwaif_hooks.failover.stream import Closers
 
 WAIT = 10.0
@@ -26,7 +26,7 @@ class Work:
         return self.done
 
 
-def waiting(shared: Shared[int]) -> tuple[threading.Thread, Closers, list[object]]:
+def waiting(shared: SingleFlight[int]) -> tuple[threading.Thread, Closers, list[object]]:
     """A reply that waits in a thread, what gives it up, and what became of it."""
     closers, outcome = Closers(), list[object]()
 
@@ -43,7 +43,7 @@ def waiting(shared: Shared[int]) -> tuple[threading.Thread, Closers, list[object
 
 def test_who_is_given_up_leaves_and_the_others_get_what_was_begun() -> None:
     work = Work()
-    shared = Shared(work)
+    shared = SingleFlight(work)
     given_up, stays = [waiting(shared) for _ in range(5)], waiting(shared)
     assert work.begun.acquire(timeout=WAIT)
     for thread, closers, outcome in given_up:
@@ -64,7 +64,7 @@ def test_who_is_given_up_already_does_not_wait() -> None:
     closers.close()
     work = Work()
     with pytest.raises(EngineError, match="given up"):
-        Shared(work).result(closers)
+        SingleFlight(work).result(closers)
     work.release.set()
 
 
@@ -72,7 +72,7 @@ def test_what_the_work_dies_of_is_told_to_all() -> None:
     def fails() -> int:
         raise ModelError("too big")
 
-    shared: Shared[int] = Shared(fails)
+    shared: SingleFlight[int] = SingleFlight(fails)
     for _ in range(2):
         with pytest.raises(ModelError, match="too big"):
             shared.result(Closers())

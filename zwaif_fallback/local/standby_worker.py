@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.errors import FallbackError, ModelError, WorkerDied
-from zwaif_fallback.local.process import WorkerProcess
 from zwaif_fallback.local.protocol import pack
+from zwaif_fallback.local.worker_process import WorkerProcess
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class _Prepared:
         return self.done.is_set() and self.worker.alive and self.for_llama_cpp == _is_for_llama_cpp(options)
 
 
-class SpareWorker:
+class StandbyWorker:
     """At most one such process. Every method may be called from any thread.
 
     Args:

@@ -49,7 +49,7 @@ if sys.platform == "win32":
             ("memory", ctypes.c_size_t * 4),
         )
 
-    class Lifeline:
+    class ParentTie:
         """The parent's end, for one worker."""
 
         def __init__(self) -> None:
@@ -89,7 +89,7 @@ else:
     import signal
     import stat
 
-    class Lifeline:
+    class ParentTie:
         """The parent's end, for one worker."""
 
         def __init__(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 
-class Busy:
+class ProcessActivity:
     """Whether a process, or one that it started, is doing anything: its CPU time or its memory moves.
 
     A file mapped from a slow disk comes in without CPU time, and llama.cpp lets no thread of Python's speak meanwhile.

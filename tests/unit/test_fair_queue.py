@@ -8,13 +8,13 @@ import threading
 
 import pytest
 
-from zwaif_fallback.local.fair_queue import Turn, Turns
-from zwaif_fallback.local.idle_priority import LOWEST, IdlePriority
+from zwaif_fallback.local.fair_queue import FairQueue, Ticket
+from zwaif_fallback.local.low_priority import LOWEST, LowPriorityRunner
 from zwaif_hooks.failover.stream import Closers
 
 
 def test_an_idle_turn_ends_when_somebody_wants_to_speak() -> None:
-    turns, stopped = Turns(), list[str]()
+    turns, stopped = FairQueue(), list[str]()
     idle = turns.take_idle()
     assert idle is not None
     idle.stop_with(lambda: stopped.append("stopped"))
@@ -27,7 +27,7 @@ def test_an_idle_turn_ends_when_somebody_wants_to_speak() -> None:
 
 
 def test_an_idle_turn_that_was_over_before_it_had_begun_is_told_so() -> None:
-    turns, stopped = Turns(), list[str]()
+    turns, stopped = FairQueue(), list[str]()
     idle = turns.take_idle()
     turns.take()
     assert idle is not None
@@ -36,14 +36,14 @@ def test_an_idle_turn_that_was_over_before_it_had_begun_is_told_so() -> None:
 
 
 def test_only_one_works_idly_at_a_time() -> None:
-    turns = Turns()
+    turns = FairQueue()
     assert turns.take_idle() is not None
     assert turns.take_idle() is None
 
 
 def test_who_waits_for_a_turn_that_nobody_wants_any_more_leaves_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zwaif_fallback.local.fair_queue._LOOK_SECONDS", 600.0)
-    turns, closers, left = Turns(clock=lambda: 0.0), Closers(), list[Turn]()
+    turns, closers, left = FairQueue(clock=lambda: 0.0), Closers(), list[Ticket]()
     holder = turns.take()
     waiter = threading.Thread(target=lambda: left.append(turns.take(closers)), daemon=True)
     waiter.start()
@@ -70,7 +70,7 @@ def test_idle_work_runs_at_the_lowest_priority_and_nothing_else_does() -> None:
         child.join()
 
     before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-    idle = IdlePriority()
+    idle = LowPriorityRunner()
     for _ in range(2):
         idle.run(look)
     assert seen == [LOWEST] * 4, "threads that the work starts inherit it"
@@ -78,7 +78,7 @@ def test_idle_work_runs_at_the_lowest_priority_and_nothing_else_does() -> None:
 
 
 def test_on_windows_the_process_is_lowered_and_raised_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    from zwaif_fallback.local import idle_priority as idle
+    from zwaif_fallback.local import low_priority as idle
 
     classes = list[object]()
 
@@ -91,5 +91,5 @@ def test_on_windows_the_process_is_lowered_and_raised_again(monkeypatch: pytest.
     monkeypatch.setattr(idle.psutil, "IDLE_PRIORITY_CLASS", "idle", raising=False)
     monkeypatch.setattr(idle.psutil, "NORMAL_PRIORITY_CLASS", "normal", raising=False)
     with pytest.raises(ZeroDivisionError):
-        IdlePriority().run(lambda: classes.append(1 // 0))
+        LowPriorityRunner().run(lambda: classes.append(1 // 0))
     assert classes == ["idle", "normal"]
