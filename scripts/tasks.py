@@ -28,7 +28,17 @@ TORCH = "torch==2.13.0"
 PLATFORMS = ("linux", "darwin", "win32")
 TAKE_SECONDS = (
     *("addresses", "bench", "benchmarks_alive", "benchmarks_models", "build", "cli", "cli_names", "cli_selfcheck"),
-    *("console", "corpus", "every_check_can_fail", "eyes", "files", "fuzz", "models_hostile", "one_table", "plugin"),
+    *(
+        "console",
+        "corpus",
+        "every_check_can_fail",
+        "captioner",
+        "files",
+        "fuzz",
+        "models_hostile",
+        "one_table",
+        "plugin",
+    ),
     *("remote", "settings_hand_edits", "local_model", "template_client", "troubleshooting"),
 )
 """Modules of unit tests that start programs, read ten thousand replies or build Z-Waif's page."""
