@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 
-from zwaif_hooks.failover.stream import Closers
+from zwaif_hooks.failover.stream import CancelScope
 
 
 class ReplyStream:
     """What ``make`` generates. ``close`` may be called from any thread.
 
-    A generator that is waiting for its next piece cannot be closed by another thread. So ``make`` gets ``Closers``, to
-    which it adds what wakes it; where they are ``closed``, it is to end without a word.
+    A generator that is waiting for its next piece cannot be closed by another thread. So ``make`` gets a
+    ``CancelScope``, on which it registers what wakes it; once that is ``cancelled``, it must end without a word.
     """
 
-    def __init__(self, make: Callable[[Closers], Generator[str, None, None]]) -> None:
-        self._closers = Closers()
-        self._pieces = make(self._closers)
+    def __init__(self, make: Callable[[CancelScope], Generator[str, None, None]]) -> None:
+        self._scope = CancelScope()
+        self._pieces = make(self._scope)
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -29,4 +29,4 @@ class ReplyStream:
         try:
             self._pieces.close()
         except ValueError:  # it is being read in another thread
-            self._closers.close()
+            self._scope.cancel()

@@ -29,7 +29,7 @@ from zwaif_fallback.answering.chain import LocalTier  # noqa: E402
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions  # noqa: E402
 from zwaif_fallback.local.model import LocalModel  # noqa: E402
 from zwaif_fallback.prompt import formats  # noqa: E402
-from zwaif_hooks.failover.stream import Closers  # noqa: E402
+from zwaif_hooks.failover.stream import CancelScope  # noqa: E402
 from zwaif_hooks.messages import ChatRequest, Sampling  # noqa: E402
 
 FORGET = ("?", "!")
@@ -86,7 +86,7 @@ class Bench:
     def first_token(self, request: ChatRequest) -> float:
         """Milliseconds from the request to the end of its first token."""
         began = time.perf_counter()
-        _, pieces = self.tier.speak(request, "", Closers())
+        _, pieces = self.tier.speak(request, "", CancelScope())
         for _ in pieces:
             pass
         return (time.perf_counter() - began) * 1000

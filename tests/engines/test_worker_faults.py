@@ -15,7 +15,7 @@ from zwaif_fallback.answering.chain import Chain, LastTier, LocalTier
 from zwaif_fallback.answering.last_words import LastWords
 from zwaif_fallback.engine_types import LoadedModel, LoadOptions
 from zwaif_fallback.local.model import LocalModel
-from zwaif_hooks.failover.stream import Closers
+from zwaif_hooks.failover.stream import CancelScope
 from zwaif_hooks.messages import ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
 
 COMMAND = (sys.executable, str(Path(__file__).parents[1] / "faults" / "speaking_worker.py"))
@@ -28,7 +28,7 @@ class Second:
     def __init__(self) -> None:
         self.begun: list[str] = []
 
-    def speak(self, request: ChatRequest, begun: str, closers: Closers) -> tuple[str, Iterator[str]]:
+    def speak(self, request: ChatRequest, begun: str, scope: CancelScope) -> tuple[str, Iterator[str]]:
         self.begun.append(begun)
         whole = reply_to(request.messages[-1].content)
         assert whole.startswith(begun)

@@ -15,7 +15,7 @@ from tests.faults.conftest import Guarded
 from tests.faults.server import HEALTHY, FaultServer
 from tests.faults.test_clients import LOCAL, Ask, _free_address, ask, ask_http, ask_ollama
 from tests.unit.test_reading import Clock
-from zwaif_hooks.failover.stream import Chunk, Closers
+from zwaif_hooks.failover.stream import CancelScope, Chunk
 from zwaif_hooks.failover.turn import Call, Turn
 from zwaif_hooks.host import env_file
 from zwaif_hooks.host.settings import SettingsStore
@@ -88,10 +88,10 @@ class Looks:
         self.looked.set()
         return self._stamp(path)
 
-    def _server(self, closers: Closers) -> Iterator[Chunk]:
+    def _server(self, scope: CancelScope) -> Iterator[Chunk]:
         self.done.append("asked")
         self._clock.time += self.thought
-        closers.before_bytes()
+        scope.before_read()
         self.done.append("replied")
         yield Chunk("Hello.", reason="stop")
 

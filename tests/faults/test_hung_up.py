@@ -20,7 +20,7 @@ from tests.faults.test_clients import MESSAGES, Ask, ask_http, ask_ollama
 from zwaif_fallback.answering.second_server import Deadlines, RemoteChat
 from zwaif_fallback.errors import EngineError
 from zwaif_hooks.failover.breaker import Primary
-from zwaif_hooks.failover.stream import Closers, PrimaryError
+from zwaif_hooks.failover.stream import CancelScope, PrimaryError
 from zwaif_hooks.guards.openai_client import read_reply
 from zwaif_hooks.guards.sockets import watched_session
 from zwaif_hooks.messages import Message
@@ -45,13 +45,13 @@ class Watch:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.closed_at = 0.0
         """When a reply was given up first, where that is not done by hand but by a deadline."""
-        close = Closers.close
+        close = CancelScope.cancel
 
-        def noted(closers: Closers) -> None:
+        def noted(scope: CancelScope) -> None:
             self.closed_at = self.closed_at or time.perf_counter()
-            close(closers)
+            close(scope)
 
-        monkeypatch.setattr(Closers, "close", noted)
+        monkeypatch.setattr(CancelScope, "close", noted)
 
     def measure(self, name: str, begin: Begin, server: FaultServer | LMStudioServer, by_hand: bool = True) -> None:
         """``by_hand``: what ``begin`` returns gives up at once, and does not wait for a deadline."""
@@ -245,9 +245,9 @@ def test_a_probe(server: FaultServer, watch: Watch, row: str) -> None:
     session = watched_session(requests.Session())
     url = f"http://{server.address}/v1/chat/completions"
 
-    def probe(closers: Closers) -> Any:
+    def probe(scope: CancelScope) -> Any:
         body = {"messages": MESSAGES, "stream": True}
-        return read_reply(lambda: session.post(url, json=body, stream=True), server.address, closers)
+        return read_reply(lambda: session.post(url, json=body, stream=True), server.address, scope)
 
     primary = Primary(server.address, lambda *_: None, QuickClock())
 

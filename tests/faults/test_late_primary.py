@@ -14,7 +14,7 @@ from tests.faults.server import REPLY, FaultServer
 from tests.faults.test_cleanup import wait_until
 from tests.faults.test_clients import LOCAL, MESSAGES, Ask, ask, ask_http, ask_ollama
 from zwaif_hooks.failover import turn as takeover
-from zwaif_hooks.failover.stream import Chunk, Closers
+from zwaif_hooks.failover.stream import CancelScope, Chunk
 from zwaif_hooks.failover.turn import Call, Turn
 from zwaif_hooks.messages import ChatRequest, FailureKind, Message
 from zwaif_hooks.specs import hookimpl
@@ -159,10 +159,10 @@ def test_a_reply_that_was_left_in_the_middle_is_told_to_nobody(
 def test_a_local_answer_that_was_whole_but_unheard_leaves_no_trace(guarded: Guarded, server: FaultServer) -> None:
     """Both in one slice, so that nobody has looked at the local answer yet."""
 
-    def source(closers: Closers) -> Iterator[Chunk]:
+    def source(scope: CancelScope) -> Iterator[Chunk]:
         with server.silence:
             while turn._race is None:
-                closers.no_bytes()
+                scope.after_empty_wait()
         assert wait_until(lambda: turn._rescue is not None and turn._rescue.record is not None)
         yield Chunk("The server ")
         yield Chunk("speaks.", reason="stop")

@@ -12,7 +12,7 @@ from tests.faults.conftest import QuickClock
 from tests.faults.server import HALF, HEALTHY, REPLY, WORDS, FaultServer, Talk
 from zwaif_fallback.answering.chain import Chain, RemoteTier
 from zwaif_fallback.answering.second_server import Deadlines, RemoteChat
-from zwaif_hooks.failover.stream import Closers
+from zwaif_hooks.failover.stream import CancelScope
 from zwaif_hooks.messages import ChatRequest, FailureKind, Message, PrimaryFailure, Sampling
 from zwaif_hooks.reply.seam import Joiner
 from zwaif_hooks.reply.spoken_text import Habit
@@ -38,7 +38,7 @@ class Local:
         self._waits = waits
         self.asked: list[str] = []
 
-    def speak(self, _: ChatRequest, begun: str, __: Closers) -> tuple[str, Iterator[str]]:
+    def speak(self, _: ChatRequest, begun: str, __: CancelScope) -> tuple[str, Iterator[str]]:
         self.asked.append(begun)
         if self._waits:  # a deadline may be over before a busy machine has even sent the request
             self._server.be_asked()

@@ -416,7 +416,7 @@ def _wait_until(here: Any, holds: Callable[[], bool]) -> None:
         here.wait_for_timeout(50)
 
 
-def _silent(closers: Any) -> Iterator[Any]:
+def _silent(scope: Any) -> Iterator[Any]:
     """A probe of a server that is away."""
     raise PrimaryError(FailureKind.REFUSED, "nothing listens")
     yield

@@ -34,7 +34,7 @@ from zwaif_hooks import bridge, startup
 from zwaif_hooks.failover import start_check
 from zwaif_hooks.failover.breaker import PrimaryBook
 from zwaif_hooks.failover.rescue import MEANWHILE
-from zwaif_hooks.failover.stream import Chunk, Closers
+from zwaif_hooks.failover.stream import CancelScope, Chunk
 from zwaif_hooks.failover.turn import Call, Turn
 from zwaif_hooks.messages import AnswerRecord, ModelInfo
 from zwaif_hooks.plugins import PluginManager
@@ -264,7 +264,7 @@ def _(scene: Scene) -> object:
 def _(scene: Scene) -> object:
     over, clock = threading.Event(), QuickClock()
 
-    def silent(closers: object) -> Iterator[Chunk]:
+    def silent(scope: object) -> Iterator[Chunk]:
         over.wait(30)
         yield from ()
 
@@ -305,17 +305,17 @@ def _(scene: Scene) -> object:
 
 @says("The reply was given up.")
 def _(scene: Scene) -> object:
-    closers, loaded = Closers(), threading.Event()
-    closers.close()
+    scope, loaded = CancelScope(), threading.Event()
+    scope.cancel()
     try:
-        return SingleFlight(loaded.wait).result(closers)
+        return SingleFlight(loaded.wait).result(scope)
     finally:
         loaded.set()
 
 
 @says("… gave an empty reply; trying the next.")
 def _(scene: Scene) -> object:
-    silent: Any = SimpleNamespace(speak=lambda request, begun, closers: ("owner/model", iter([" "])))
+    silent: Any = SimpleNamespace(speak=lambda request, begun, scope: ("owner/model", iter([" "])))
     return list(Chain(lambda request: [silent], scene.say).answer(CHAT, REFUSED).pieces)
 
 

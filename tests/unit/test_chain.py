@@ -22,7 +22,7 @@ from zwaif_fallback.local.sampling_params import sampling_for
 from zwaif_fallback.prompt import formats
 from zwaif_fallback.reply_stream import ReplyStream
 from zwaif_hooks import log
-from zwaif_hooks.failover.stream import Closers
+from zwaif_hooks.failover.stream import CancelScope
 from zwaif_hooks.messages import (
     Answer,
     ChatRequest,
@@ -150,8 +150,8 @@ def test_an_answer_that_nobody_wants_any_more_ends_at_once_and_without_a_word() 
         def stream(self, messages: Sequence[Message], **wishes: object) -> Iterator[str]:  # type: ignore[override]
             return ReplyStream(self.silence)
 
-        def silence(self, closers: Closers) -> Generator[str, None, None]:
-            closers.add(stopped.set)
+        def silence(self, scope: CancelScope) -> Generator[str, None, None]:
+            scope.on_cancel(stopped.set)
             asked.set()
             stopped.wait(20)
             yield from ()
@@ -243,7 +243,7 @@ def spoken_with(format_prompt: chain.FormatPrompt, window: int) -> Generation:
     model = Model(["Hello."], info=ModelInfo("tiny", "tinyllama", window, "", "<s>", "</s>"))
     talk = tuple(Message("user" if turn % 2 == 0 else "assistant", "word " * 20) for turn in range(61))
     tier = LocalTier(model, model.ready, format_prompt, lambda: 0, print)
-    assert "".join(tier.speak(ChatRequest("oobabooga", talk, max_tokens=120), "", Closers())[1]) == "Hello."
+    assert "".join(tier.speak(ChatRequest("oobabooga", talk, max_tokens=120), "", CancelScope())[1]) == "Hello."
     return model.generations[0]
 
 
@@ -410,7 +410,7 @@ def test_tokens_that_run_out_leave_whole_sentences() -> None:
     cut = "I like it here, where the sea is calm and the wind is as warm…"
     for limit, text in [(50, f"{first} And the gulls are loud."), (22, first), (16, cut)]:
         local = LocalTier(engine, partial(engine.load, LoadOptions("x")), formats.render, partial(int, limit), print)
-        assert "".join(local.speak(MIA, "", Closers())[1]) == text
+        assert "".join(local.speak(MIA, "", CancelScope())[1]) == text
 
 
 def test_a_server_does_not_speak_for_the_user() -> None:
@@ -438,7 +438,7 @@ def test_a_slow_model_is_not_taken_for_a_silent_one() -> None:
         local = LocalTier(model, model.ready, formats.render, lambda: 0, print, clock=lambda: now)
         gaps, said = [], ""
         last = now
-        for piece in local.speak(MIA, "", Closers())[1]:
+        for piece in local.speak(MIA, "", CancelScope())[1]:
             gaps.append(now - last)
             last, said = now, said + piece
         assert said == text
@@ -557,7 +557,7 @@ def test_a_template_that_raises_is_replaced_by_the_familys_format() -> None:
     model = Model(["Hi."], info=info)
     said: list[str] = []
     tier = LocalTier(model, model.ready, lambda messages, model, partial: None, lambda: 0, said.append)
-    assert "".join(tier.speak(HELLO, "", Closers())[1]) == "Hi."
+    assert "".join(tier.speak(HELLO, "", CancelScope())[1]) == "Hi."
     assert model.generations[0].prompt.startswith("<|user|>\nHello")
     assert "odd" in said[0]
 
@@ -597,7 +597,7 @@ def test_the_engine_is_told_how_much_of_the_prompt_was_said() -> None:
 def test_a_prompt_that_ends_otherwise_is_not_healed() -> None:
     model = Model([" there."])
     tier = LocalTier(model, model.ready, lambda *asked: "Hello -", lambda: 0, lambda line: None)
-    assert "".join(tier.speak(HELLO, "Hello", Closers())[1]) == " there."
+    assert "".join(tier.speak(HELLO, "Hello", CancelScope())[1]) == " there."
     assert model.generations[0].heal == 0
 
 

@@ -12,7 +12,7 @@ import pytest
 from zwaif_hooks.failover import failure_messages
 from zwaif_hooks.failover.breaker import Primary
 from zwaif_hooks.failover.post_mortem import look_into
-from zwaif_hooks.failover.stream import Chunk, Closers, PrimaryError
+from zwaif_hooks.failover.stream import CancelScope, Chunk, PrimaryError
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
 
 CUT = PrimaryFailure(FailureKind.CUT, "cut")
@@ -38,7 +38,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
 
 
 def fail(told: Told, why: Callable[[], PrimaryFailure | None] | None) -> None:
-    def probe(closers: Closers) -> Iterator[Chunk]:
+    def probe(scope: CancelScope) -> Iterator[Chunk]:
         if not told.speaks:
             raise PrimaryError(FailureKind.HTTP_ERROR, "broken", status=500)
         yield Chunk("Hi")

@@ -10,7 +10,7 @@ import pytest
 
 from zwaif_fallback.local.fair_queue import FairQueue, Ticket
 from zwaif_fallback.local.low_priority import LOWEST, LowPriorityRunner
-from zwaif_hooks.failover.stream import Closers
+from zwaif_hooks.failover.stream import CancelScope
 
 
 def test_an_idle_turn_ends_when_somebody_wants_to_speak() -> None:
@@ -43,13 +43,13 @@ def test_only_one_works_idly_at_a_time() -> None:
 
 def test_who_waits_for_a_turn_that_nobody_wants_any_more_leaves_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zwaif_fallback.local.fair_queue._LOOK_SECONDS", 600.0)
-    turns, closers, left = FairQueue(clock=lambda: 0.0), Closers(), list[Ticket]()
+    turns, scope, left = FairQueue(clock=lambda: 0.0), CancelScope(), list[Ticket]()
     holder = turns.take()
-    waiter = threading.Thread(target=lambda: left.append(turns.take(closers)), daemon=True)
+    waiter = threading.Thread(target=lambda: left.append(turns.take(scope)), daemon=True)
     waiter.start()
     while not turns.waiting:
         waiter.join(0.001)
-    closers.close()
+    scope.cancel()
     waiter.join(10)
     assert not waiter.is_alive()
     left[0].give_back()

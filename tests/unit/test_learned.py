@@ -26,7 +26,7 @@ from zwaif_hooks.failover.learned_deadlines import (
     PauseHistory,
 )
 from zwaif_hooks.failover.reader import Reading
-from zwaif_hooks.failover.stream import Chunk, Closers, PrimaryError, UnmarkedEnd
+from zwaif_hooks.failover.stream import CancelScope, Chunk, PrimaryError, UnmarkedEnd
 
 SETTING = 15.0
 
@@ -190,11 +190,11 @@ class MovingClock(SystemClock):
         return self.time
 
 
-def replay(server: Server, clock: MovingClock, closers: Closers, first: float, pieces: int) -> Iterator[Chunk]:
+def replay(server: Server, clock: MovingClock, scope: CancelScope, first: float, pieces: int) -> Iterator[Chunk]:
     for number in range(pieces):
-        closers.before_bytes()
+        scope.before_read()
         clock.time += server.pause() if number else first
-        closers.no_bytes()
+        scope.after_empty_wait()
         yield Chunk("word ")
 
 

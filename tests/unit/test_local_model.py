@@ -22,7 +22,7 @@ from zwaif_fallback.local import model as supervisor
 from zwaif_fallback.local import standby_worker
 from zwaif_fallback.local.model import LocalModel
 from zwaif_fallback.local.worker_process import WorkerProcess, describe_exit, worker_environment
-from zwaif_hooks.failover.stream import Closers
+from zwaif_hooks.failover.stream import CancelScope
 
 SCRIPT = Path(__file__).with_name("scripted_worker.py")
 REDIRECTOR = Path(__file__).with_name("redirector.py")
@@ -354,9 +354,9 @@ def test_a_torn_word_stays_torn_when_the_turn_is_lost_inside_it(make_model: Make
     model, asked = make_model(abandoned_after=0.3), list[Generation]()
     begin = model._begin
 
-    def noted(generation: Generation, closers: Closers) -> Any:
+    def noted(generation: Generation, scope: CancelScope) -> Any:
         asked.append(generation)
-        return begin(generation, closers)
+        return begin(generation, scope)
 
     model._begin = noted  # type: ignore[method-assign]
     left = model.generate(Generation("count a0 a", max_tokens=300, heal=1))
@@ -374,7 +374,7 @@ def test_worker_is_only_a_little_ahead_of_its_reader(make_model: MakeModel) -> N
     left = model.generate(count(300), stats)
     next(left)
     list(model.generate(count(1)))
-    part = model._one_turn(count(300), stats, Closers())
+    part = model._one_turn(count(300), stats, CancelScope())
     next(part)
     list(model.generate(count(1)))
     assert len(list(part)) < 100, "all 300 were made though nobody read"

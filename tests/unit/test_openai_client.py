@@ -10,7 +10,7 @@ import pytest
 import requests
 from urllib3 import HTTPResponse
 
-from zwaif_hooks.failover.stream import Chunk, Closers, PrimaryError
+from zwaif_hooks.failover.stream import CancelScope, Chunk, PrimaryError
 from zwaif_hooks.guards import decompress, sse
 from zwaif_hooks.guards.openai_client import parts_of, read_reply
 
@@ -65,8 +65,8 @@ def test_a_damaged_packing_is_told_in_one_line() -> None:
         list(parts_of(answer(b"\xff" * 100, "gzip")))
 
 
-def read(closers: Closers) -> list[Chunk]:
-    return list(read_reply(lambda: answer(EVENT, ""), "somewhere:1", closers))
+def read(scope: CancelScope) -> list[Chunk]:
+    return list(read_reply(lambda: answer(EVENT, ""), "somewhere:1", scope))
 
 
 def test_a_fault_of_ours_is_no_broken_connection(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,8 +75,8 @@ def test_a_fault_of_ours_is_no_broken_connection(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(sse, "read_reply", faulty)
     with pytest.raises(AttributeError, match="a mistake"):
-        read(Closers())
-    given_up = Closers()
-    given_up.close()
+        read(CancelScope())
+    given_up = CancelScope()
+    given_up.cancel()
     with pytest.raises(PrimaryError, match="given up"):
         read(given_up)

@@ -12,7 +12,7 @@ import pytest
 
 from zwaif_hooks.failover import breaker as module
 from zwaif_hooks.failover.breaker import HARD, Primary, PrimaryBook, listens
-from zwaif_hooks.failover.stream import Chunk, Closers, PrimaryError
+from zwaif_hooks.failover.stream import CancelScope, Chunk, PrimaryError
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
 from zwaif_hooks.network import loopback
 
@@ -125,7 +125,7 @@ class Probe:
         self.running = 0
         self.most_at_once = 0
 
-    def __call__(self, closers: Closers) -> Iterator[Chunk]:
+    def __call__(self, scope: CancelScope) -> Iterator[Chunk]:
         self.count += 1
         self.running += 1
         self.most_at_once = max(self.most_at_once, self.running)
@@ -196,7 +196,7 @@ def test_a_server_that_is_gone_needs_no_question(watched: Watched) -> None:
 def test_a_reply_that_came_meanwhile_is_believed(watched: Watched, there: threading.Event) -> None:
     there.set()
 
-    def probe(closers: Closers) -> Iterator[Chunk]:
+    def probe(scope: CancelScope) -> Iterator[Chunk]:
         watched.primary.succeeded()
         raise PrimaryError(FailureKind.HTTP_ERROR, "broken", status=500)
         yield Chunk("")
@@ -211,9 +211,9 @@ def test_one_question_at_a_time(watched: Watched, there: threading.Event) -> Non
     there.set()
     probe, release = Probe(), threading.Event()
 
-    def slow(closers: Closers) -> Iterator[Chunk]:
+    def slow(scope: CancelScope) -> Iterator[Chunk]:
         release.wait(WAIT)
-        yield from probe(closers)
+        yield from probe(scope)
 
     watched.primary.failed(failure(FailureKind.CUT), slow)
     first = threading.Thread(target=watched.primary.look, args=(failure(FailureKind.CUT),))
@@ -337,8 +337,8 @@ def test_fifty_threads_at_the_moment_of_the_probe_start_only_one(watched: Watche
     release = threading.Event()
     probe = Probe()
 
-    def slow(closers: Closers) -> Iterator[Chunk]:
-        for chunk in probe(closers):
+    def slow(scope: CancelScope) -> Iterator[Chunk]:
+        for chunk in probe(scope):
             release.wait(WAIT)
             yield chunk
 
@@ -504,7 +504,7 @@ def test_a_silent_probe_does_not_take_back_that_there_is_no_such_model(
     assert watched.primary.may_load()
 
 
-def not_loaded(_: Closers) -> Iterator[Chunk]:
+def not_loaded(_: CancelScope) -> Iterator[Chunk]:
     yield module.NOT_LOADED
 
 

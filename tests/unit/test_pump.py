@@ -11,7 +11,7 @@ from zwaif_hooks.background.clock import SystemClock
 from zwaif_hooks.failover.deadlines import Known
 from zwaif_hooks.failover.pump import Pump
 from zwaif_hooks.failover.silence import FINISHED_SECONDS
-from zwaif_hooks.failover.stream import Chunk, Closers, PrimaryError
+from zwaif_hooks.failover.stream import CancelScope, Chunk, PrimaryError
 from zwaif_hooks.messages import FailureKind
 
 WAIT = 10.0
@@ -44,7 +44,7 @@ class Clock:
 
 
 def pump_of(*chunks: Chunk | BaseException, clock: Clock | SystemClock | None = None) -> Pump:
-    def source(_: Closers) -> Iterator[Chunk]:
+    def source(_: CancelScope) -> Iterator[Chunk]:
         for chunk in chunks:
             if isinstance(chunk, BaseException):
                 raise chunk
@@ -97,7 +97,7 @@ def test_text_behind_a_finish_reason_takes_it_back() -> None:
 def test_silence_behind_a_finish_reason_is_the_end() -> None:
     clock, done = Clock(), threading.Event()
 
-    def held_open(_: Closers) -> Iterator[Chunk]:
+    def held_open(_: CancelScope) -> Iterator[Chunk]:
         yield Chunk("a", reason="stop")
         clock.silent.set()
         done.wait(WAIT)
@@ -117,11 +117,11 @@ def test_whatever_a_reader_dies_of_is_a_failure_of_the_primary(error: BaseExcept
     assert caught.value.original is error
 
 
-def silent(started: threading.Event, ended: threading.Event) -> Callable[[Closers], Iterator[Chunk]]:
+def silent(started: threading.Event, ended: threading.Event) -> Callable[[CancelScope], Iterator[Chunk]]:
     """A source that gives what it is told and then hangs until its connection is closed."""
 
-    def source(closers: Closers) -> Iterator[Chunk]:
-        closers.add(ended.set)
+    def source(scope: CancelScope) -> Iterator[Chunk]:
+        scope.on_cancel(ended.set)
         yield Chunk("")
         started.set()
         ended.wait(WAIT)
@@ -144,8 +144,8 @@ def test_no_text_within_the_limit() -> None:
 def test_a_stop_in_the_middle_has_its_own_limit() -> None:
     clock, hang = Clock(), threading.Event()
 
-    def source(closers: Closers) -> Iterator[Chunk]:
-        closers.add(hang.set)
+    def source(scope: CancelScope) -> Iterator[Chunk]:
+        scope.on_cancel(hang.set)
         yield Chunk("word")
         clock.silent.set()
         hang.wait(WAIT)
@@ -162,7 +162,7 @@ def test_a_stop_in_the_middle_has_its_own_limit() -> None:
 def test_chunks_without_text_do_not_move_the_deadline() -> None:
     clock = Clock()
 
-    def source(closers: Closers) -> Iterator[Chunk]:
+    def source(scope: CancelScope) -> Iterator[Chunk]:
         for text in ("", " ", "\n"):
             clock.time += 4.0
             yield Chunk(text)
@@ -179,7 +179,7 @@ def test_chunks_without_text_do_not_move_the_deadline() -> None:
 def test_text_moves_the_deadline() -> None:
     clock = Clock()
 
-    def source(closers: Closers) -> Iterator[Chunk]:
+    def source(scope: CancelScope) -> Iterator[Chunk]:
         clock.time = 12.0
         yield Chunk("word")
 
@@ -207,7 +207,7 @@ def test_an_abandoned_reader_stops_at_its_next_chunk() -> None:
     go_on, done = threading.Event(), threading.Event()
     read: list[int] = []
 
-    def source(closers: Closers) -> Iterator[Chunk]:
+    def source(scope: CancelScope) -> Iterator[Chunk]:
         try:
             for number in range(1000):
                 read.append(number)
@@ -225,35 +225,35 @@ def test_an_abandoned_reader_stops_at_its_next_chunk() -> None:
     assert len(read) <= 2
 
 
-def test_closers_are_called_once_and_late_ones_at_once() -> None:
-    closers = Closers()
+def test_cancelling_calls_each_callback_once_and_late_ones_at_once() -> None:
+    scope = CancelScope()
     called: list[str] = []
-    closers.add(lambda: called.append("early"))
-    closers.close()
-    closers.close()
+    scope.on_cancel(lambda: called.append("early"))
+    scope.cancel()
+    scope.cancel()
     assert called == ["early"]
-    closers.add(lambda: called.append("late"))
+    scope.on_cancel(lambda: called.append("late"))
     assert called == ["early", "late"]
 
 
-def test_a_closer_that_complains_does_not_keep_the_next_from_closing() -> None:
-    closers = Closers()
+def test_a_callback_that_fails_does_not_keep_the_next_from_running() -> None:
+    scope = CancelScope()
     called: list[str] = []
 
     def complain() -> None:
         raise OSError("already gone")
 
-    closers.add(complain)
-    closers.add(lambda: called.append("second"))
-    closers.close()
+    scope.on_cancel(complain)
+    scope.on_cancel(lambda: called.append("second"))
+    scope.cancel()
     assert called == ["second"]
 
 
 def test_the_connection_is_closed_when_the_reply_is_complete() -> None:
     closed = threading.Event()
 
-    def source(closers: Closers) -> Iterator[Chunk]:
-        closers.add(closed.set)
+    def source(scope: CancelScope) -> Iterator[Chunk]:
+        scope.on_cancel(closed.set)
         yield Chunk("x")
 
     pump = Pump(source, SystemClock())
@@ -282,10 +282,12 @@ class Rivalry:
         self.has_won = True
 
 
-def racing(source: Callable[[Closers, Rivalry], Iterator[Chunk]]) -> tuple[Pump, Callable[[], Chunk | None], Rivalry]:
+def racing(
+    source: Callable[[CancelScope, Rivalry], Iterator[Chunk]],
+) -> tuple[Pump, Callable[[], Chunk | None], Rivalry]:
     """A reply that is late at once; how it is taken; and its rivalry, made beforehand."""
     rivalry = Rivalry(PrimaryError(FailureKind.FIRST_TOKEN_TIMEOUT, "late"))
-    pump = Pump(lambda closers: source(closers, rivalry), SystemClock())
+    pump = Pump(lambda scope: source(scope, rivalry), SystemClock())
     pump.start()
     return pump, lambda: pump.take(Known(0.0, WAIT), lambda _: rivalry), rivalry  # type: ignore[arg-type]
 
@@ -294,7 +296,7 @@ def test_giving_up_does_not_wait_for_a_local_answer() -> None:
     """The primary ended mute, and whoever waits, waits for the local answer."""
     begun = threading.Event()
 
-    def mute(_: Closers, rivalry: Rivalry) -> Iterator[Chunk]:
+    def mute(_: CancelScope, rivalry: Rivalry) -> Iterator[Chunk]:
         yield from ()
         begun.wait(WAIT)
 
@@ -318,11 +320,11 @@ def test_giving_up_does_not_wait_for_a_local_answer() -> None:
 
 @pytest.mark.parametrize("speaks", [True, False])
 def test_a_race_is_looked_at_however_many_empty_chunks_come(speaks: bool) -> None:
-    def busy(closers: Closers, rivalry: Rivalry) -> Iterator[Chunk]:
+    def busy(scope: CancelScope, rivalry: Rivalry) -> Iterator[Chunk]:
         for number in range(10_000):
             yield Chunk("word" if speaks and number == 20 else "")
             rivalry.lost = number > 10 and not speaks
-            if closers.closed:
+            if scope.cancelled:
                 return
             threading.Event().wait(0.001)
 

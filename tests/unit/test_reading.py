@@ -12,7 +12,7 @@ from zwaif_hooks.background.deferred import errands
 from zwaif_hooks.failover.deadlines import Known
 from zwaif_hooks.failover.reader import Reading
 from zwaif_hooks.failover.silence import FINISHED_SECONDS
-from zwaif_hooks.failover.stream import Chunk, Closers, PrimaryError
+from zwaif_hooks.failover.stream import CancelScope, Chunk, PrimaryError
 from zwaif_hooks.messages import FailureKind
 
 WAIT = 10.0
@@ -33,23 +33,23 @@ class Clock(SystemClock):
 class Talk:
     """What a source does: pieces of text, and silence or comments that last."""
 
-    def __init__(self, closers: Closers, clock: Clock) -> None:
+    def __init__(self, scope: CancelScope, clock: Clock) -> None:
         self._clock = clock
-        self.closers = closers
+        self.scope = scope
 
     def silence(self, seconds: float) -> None:
-        self.closers.before_bytes()
+        self.scope.before_read()
         for _ in range(10):
             self._clock.time += seconds / 10
-            self.closers.no_bytes()
+            self.scope.after_empty_wait()
 
     def comments(self, seconds: float) -> None:
         for _ in range(10):
-            self.closers.before_bytes()
+            self.scope.before_read()
             self._clock.time += seconds / 10
 
     def bytes_are_there(self) -> None:
-        self.closers.before_bytes()
+        self.scope.before_read()
 
 
 Script = Callable[[Talk], Iterator[Chunk]]
@@ -61,7 +61,7 @@ def clock() -> Clock:
 
 
 def reading_of(script: Script, clock: Clock, here: bool = True) -> Reading:
-    return Reading(lambda closers: script(Talk(closers, clock)), clock, here)
+    return Reading(lambda scope: script(Talk(scope, clock)), clock, here)
 
 
 def take(reading: Reading) -> str | None:
@@ -278,7 +278,7 @@ def test_a_late_primary_runs_a_race(clock: Clock, here: bool, end: str) -> None:
             talk.silence(1.0)
         assert begun.wait(WAIT)
         rivalries[0].lost = end == "is overtaken"
-        while rivalries[0].lost and not talk.closers.closed:
+        while rivalries[0].lost and not talk.scope.cancelled:
             talk.silence(0.1)
             threading.Event().wait(0.001)
         if end == "fails":
@@ -341,7 +341,7 @@ def test_giving_up_between_two_chunks_lets_the_source_clean_up(clock: Clock) -> 
     closed: list[str] = []
 
     def script(talk: Talk) -> Iterator[Chunk]:
-        talk.closers.add(lambda: closed.append("socket"))
+        talk.scope.on_cancel(lambda: closed.append("socket"))
         try:
             yield Chunk("a")
         finally:

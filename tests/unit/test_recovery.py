@@ -155,7 +155,7 @@ def recovery(monkeypatch: pytest.MonkeyPatch, began: PrimaryFailure, first_word:
     monkeypatch.setattr("random.uniform", lambda low, high: (low + high) / 2)
     run = Simulation(monkeypatch, lambda now: True)
     monkeypatch.setattr(module, "Pump", lambda probe, clock: _Request(run, first_word))
-    run.primary.failed(began, lambda closers: iter(()))
+    run.primary.failed(began, lambda scope: iter(()))
     run.primary._open(began)
     run.probe_until_back_or(1000.0)
     assert not run.primary.is_open

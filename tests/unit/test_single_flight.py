@@ -8,7 +8,7 @@ import pytest
 
 from zwaif_fallback.errors import EngineError, ModelError
 from zwaif_fallback.local.single_flight import SingleFlight
-from zwaif_hooks.failover.stream import Closers
+from zwaif_hooks.failover.stream import CancelScope
 
 WAIT = 10.0
 
@@ -26,19 +26,19 @@ class Work:
         return self.done
 
 
-def waiting(shared: SingleFlight[int]) -> tuple[threading.Thread, Closers, list[object]]:
+def waiting(shared: SingleFlight[int]) -> tuple[threading.Thread, CancelScope, list[object]]:
     """A reply that waits in a thread, what gives it up, and what became of it."""
-    closers, outcome = Closers(), list[object]()
+    scope, outcome = CancelScope(), list[object]()
 
     def run() -> None:
         try:
-            outcome.append(shared.result(closers))
+            outcome.append(shared.result(scope))
         except EngineError as error:
             outcome.append(error)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    return thread, closers, outcome
+    return thread, scope, outcome
 
 
 def test_who_is_given_up_leaves_and_the_others_get_what_was_begun() -> None:
@@ -46,8 +46,8 @@ def test_who_is_given_up_leaves_and_the_others_get_what_was_begun() -> None:
     shared = SingleFlight(work)
     given_up, stays = [waiting(shared) for _ in range(5)], waiting(shared)
     assert work.begun.acquire(timeout=WAIT)
-    for thread, closers, outcome in given_up:
-        closers.close()
+    for thread, scope, outcome in given_up:
+        scope.cancel()
         thread.join(WAIT)
         assert not thread.is_alive()
         assert isinstance(outcome[0], EngineError)
@@ -56,15 +56,15 @@ def test_who_is_given_up_leaves_and_the_others_get_what_was_begun() -> None:
     stays[0].join(WAIT)
     assert stays[2] == [1]
     assert not work.begun.acquire(blocking=False), "done once for all of them"
-    assert shared.result(Closers()) == 2, "and anew for the next"
+    assert shared.result(CancelScope()) == 2, "and anew for the next"
 
 
 def test_who_is_given_up_already_does_not_wait() -> None:
-    closers = Closers()
-    closers.close()
+    scope = CancelScope()
+    scope.cancel()
     work = Work()
     with pytest.raises(EngineError, match="given up"):
-        SingleFlight(work).result(closers)
+        SingleFlight(work).result(scope)
     work.release.set()
 
 
@@ -75,4 +75,4 @@ def test_what_the_work_dies_of_is_told_to_all() -> None:
     shared: SingleFlight[int] = SingleFlight(fails)
     for _ in range(2):
         with pytest.raises(ModelError, match="too big"):
-            shared.result(Closers())
+            shared.result(CancelScope())

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from zwaif_hooks.failover.stream import Closers
+from zwaif_hooks.failover.stream import CancelScope
 from zwaif_hooks.guards import sockets
 from zwaif_hooks.guards.sockets import PatientSocket, sockets_to
 
 
-class Patient(Closers):
+class Patient(CancelScope):
     slice = 0.001
 
     def __init__(self, until: int) -> None:
@@ -22,10 +22,10 @@ class Patient(Closers):
         self.before = self.waited = 0
         self.sender: socket.socket | None = None
 
-    def before_bytes(self) -> None:
+    def before_read(self) -> None:
         self.before += 1
 
-    def no_bytes(self) -> None:
+    def after_empty_wait(self) -> None:
         self.waited += 1
         if self.waited == self.until:
             assert self.sender is not None
@@ -106,7 +106,7 @@ def test_what_is_sent_waits_for_the_other_side_in_slices(pair: tuple[socket.sock
     class Reader(Patient):
         """Begins to read when nothing more fits in between."""
 
-        def no_bytes(self) -> None:
+        def after_empty_wait(self) -> None:
             self.waited += 1
             if self.waited == 1:
                 threading.Thread(target=read, daemon=True).start()
@@ -133,18 +133,18 @@ def test_who_sends_may_give_up(pair: tuple[socket.socket, socket.socket]) -> Non
         PatientSocket(left, Patient(until=-1000)).sendall(b"x" * 10_000_000)
 
 
-def test_a_thread_of_ours_heeds_a_hurry_and_that_nobody_reads_any_more() -> None:
-    closers = Closers()
-    with sockets_to(closers):
-        assert sockets.asking() is closers
+def test_a_scope_that_is_cancelled_or_expired_ends_the_wait() -> None:
+    scope = CancelScope()
+    with sockets_to(scope):
+        assert sockets.asking() is scope
     assert sockets.asking() is None
-    closers.no_bytes()
-    closers.close()
+    scope.after_empty_wait()
+    scope.cancel()
     with pytest.raises(TimeoutError):
-        closers.no_bytes()
-    hurried = Closers()
-    hurried.hurry(100)
-    hurried.before_bytes()
-    hurried.hurry(0)
+        scope.after_empty_wait()
+    expiring = CancelScope()
+    expiring.expire_in(100)
+    expiring.before_read()
+    expiring.expire_in(0)
     with pytest.raises(TimeoutError):
-        hurried.before_bytes()
+        expiring.before_read()

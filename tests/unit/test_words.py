@@ -21,7 +21,7 @@ from zwaif_hooks import log
 from zwaif_hooks.failover import failure_messages
 from zwaif_hooks.failover.breaker import Primary
 from zwaif_hooks.failover.silence import too_long
-from zwaif_hooks.failover.stream import Closers, PrimaryError
+from zwaif_hooks.failover.stream import CancelScope, PrimaryError
 from zwaif_hooks.guards import lmstudio, openai_client
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
 
@@ -45,7 +45,7 @@ def of_requests(error: Exception) -> PrimaryError:
         raise error
 
     with pytest.raises(PrimaryError) as caught:
-        list(openai_client.read_reply(send, ADDRESS, Closers()))
+        list(openai_client.read_reply(send, ADDRESS, CancelScope()))
     return caught.value
 
 
@@ -65,7 +65,7 @@ def of_a_broken_reply(error: Exception) -> PrimaryError:
 
     response.raw = raw(stream)
     with pytest.raises(PrimaryError) as caught:
-        list(openai_client.read_reply(lambda: response, ADDRESS, Closers()))
+        list(openai_client.read_reply(lambda: response, ADDRESS, CancelScope()))
     return caught.value
 
 
@@ -74,7 +74,7 @@ def of_a_status(status: int, body: bytes) -> PrimaryError:
     response.status_code, response.reason = status, "No"
     response.raw = raw(lambda *_, **__: iter([body]))
     with pytest.raises(PrimaryError) as caught:
-        list(openai_client.read_reply(lambda: response, ADDRESS, Closers()))
+        list(openai_client.read_reply(lambda: response, ADDRESS, CancelScope()))
     return caught.value
 
 

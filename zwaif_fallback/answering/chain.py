@@ -29,7 +29,7 @@ from zwaif_fallback.reply_quality import filter
 from zwaif_fallback.reply_quality.filter import Reply
 from zwaif_fallback.reply_stream import ReplyStream
 from zwaif_hooks import log
-from zwaif_hooks.failover.stream import Closers
+from zwaif_hooks.failover.stream import CancelScope
 from zwaif_hooks.messages import Answer, ChatRequest, Message, ModelInfo, PrimaryFailure, Purpose, Sampling
 from zwaif_hooks.reply.false_replies import says_nothing
 from zwaif_hooks.reply.seam import Joiner, LastWordJoiner, split_at_last_word
@@ -80,9 +80,9 @@ class Remote(Protocol):
 class Tier(Protocol):
     """One who may answer."""
 
-    def speak(self, request: ChatRequest, begun: str, closers: Closers) -> tuple[str, Iterator[str]]:
+    def speak(self, request: ChatRequest, begun: str, scope: CancelScope) -> tuple[str, Iterator[str]]:
         """Name and pieces of the reply; ``begun`` is what Z-Waif has of it already. Who waits here for what takes long
-        is woken when ``closers`` are closed.
+        is woken when ``scope`` is cancelled.
 
         Raises:
             FallbackError: cannot answer; the text is for the user. The pieces may raise it too, at any point.
@@ -108,15 +108,15 @@ class Chain:
         return answer
 
     def _pieces(
-        self, request: ChatRequest, delivered: str, answer: Answer, closers: Closers
+        self, request: ChatRequest, delivered: str, answer: Answer, scope: CancelScope
     ) -> Generator[str, None, None]:
         begun, speakers, counts = delivered, list[str](), list[int | None]()
         for tier in self._tiers(request):
             said = problem = ""
             pieces: Iterator[str] = iter(())
             try:
-                name, pieces = tier.speak(request, begun, closers)
-                closers.add(getattr(pieces, "close", bool))
+                name, pieces = tier.speak(request, begun, scope)
+                scope.on_cancel(getattr(pieces, "close", bool))
                 with contextlib.closing(_from_first_word(pieces, bool(begun))) as source:
                     for piece in source:
                         if not said:
@@ -136,7 +136,7 @@ class Chain:
                     counts.append(getattr(pieces, "tokens", None))
                     known = [count for count in counts if count is not None]
                     answer.tokens = sum(known) if len(known) == len(counts) else None
-            if closers.closed:  # what ended it so is no problem of its own
+            if scope.cancelled:  # what ended it so is no problem of its own
                 return
             self._tell(problem)
             begun += said
@@ -291,16 +291,16 @@ class RemoteTier:
         self._see = see
         self._habit = habit
 
-    def speak(self, request: ChatRequest, begun: str, closers: Closers) -> tuple[str, Iterator[str]]:
+    def speak(self, request: ChatRequest, begun: str, scope: CancelScope) -> tuple[str, Iterator[str]]:
         """Another server knows no more of the character and sees no more pictures than a local model does."""
         request = self._see(request)
         return self._name, ReplyStream(partial(self._heard, request, begun))
 
-    def _heard(self, request: ChatRequest, begun: str, closers: Closers) -> Generator[str, None, None]:
-        made = self._continued(request, begun, closers) if begun else self._ask(request, begun, closers)
+    def _heard(self, request: ChatRequest, begun: str, scope: CancelScope) -> Generator[str, None, None]:
+        made = self._continued(request, begun, scope) if begun else self._ask(request, begun, scope)
         yield from _one_line(made, request, begun)
 
-    def _ask(self, request: ChatRequest, begun: str, closers: Closers) -> Generator[str, None, None]:
+    def _ask(self, request: ChatRequest, begun: str, scope: CancelScope) -> Generator[str, None, None]:
         pieces = self._connect().stream(
             fit.whole(request),
             sampling=request.sampling,
@@ -308,21 +308,21 @@ class RemoteTier:
             max_tokens=request.max_tokens or LONGEST_REPLY,
             partial=formats.plain(begun, fit.ANY_MODEL),
         )
-        closers.add(getattr(pieces, "close", bool))
+        scope.on_cancel(getattr(pieces, "close", bool))
         # Before anything is joined: behind its thoughts a server may say the beginning again.
         yield from spoken(pieces, request.persona.char_name, begun, self._habit)
 
-    def _continued(self, request: ChatRequest, begun: str, closers: Closers) -> Generator[str, None, None]:
+    def _continued(self, request: ChatRequest, begun: str, scope: CancelScope) -> Generator[str, None, None]:
         """What follows ``begun``. The server is given whole words only: it tokenizes half a word like any other text,
         and those that start the word anew would leave open where it ends. When it goes on with another word, that one
         was meant to stay, and it is asked once more with everything."""
         given, _ = split_at_last_word(begun)
         if given:
             joiner = LastWordJoiner(begun)
-            yield from _joined(self._ask(request, given, closers), joiner)
+            yield from _joined(self._ask(request, given, scope), joiner)
             if not joiner.failed:
                 return
-        yield from _joined(self._ask(request, begun, closers), Joiner(begun))
+        yield from _joined(self._ask(request, begun, scope), Joiner(begun))
 
 
 def _joined(pieces: Iterator[str], joiner: Joiner | LastWordJoiner) -> Iterator[str]:
@@ -361,8 +361,8 @@ class LocalTier:
         self._clock = clock
         self._history = History()
 
-    def speak(self, request: ChatRequest, begun: str, closers: Closers) -> tuple[str, Iterator[str]]:
-        loaded = self._ready.result(closers)
+    def speak(self, request: ChatRequest, begun: str, scope: CancelScope) -> tuple[str, Iterator[str]]:
+        loaded = self._ready.result(scope)
         request = self._see(request)  # afterwards: the model that replies has the first claim on the memory
         stats: list[GenerationStats] = []
         return loaded.info.name, Counted(
@@ -383,22 +383,22 @@ class LocalTier:
         read(self._fitted(self._wanted(request), begun, model)[1])
 
     def _through_a_restart(
-        self, request: ChatRequest, begun: str, loaded: LoadedModel, stats: list[GenerationStats], closers: Closers
+        self, request: ChatRequest, begun: str, loaded: LoadedModel, stats: list[GenerationStats], scope: CancelScope
     ) -> Generator[str, None, None]:
         """When the worker dies, once: load again and go on from the last character."""
         text = ""
         try:
-            with contextlib.closing(self._fresh(request, begun, loaded, stats, closers)) as pieces:
+            with contextlib.closing(self._fresh(request, begun, loaded, stats, scope)) as pieces:
                 for piece in pieces:
                     text += piece
                     yield piece
             return
         except (WorkerDied, WorkerHung) as error:
             self._say(f"{error} Starting it again.")
-        yield from self._fresh(request, begun + text, self._ready.result(closers), stats, closers)
+        yield from self._fresh(request, begun + text, self._ready.result(scope), stats, scope)
 
     def _fresh(
-        self, request: ChatRequest, begun: str, loaded: LoadedModel, stats: list[GenerationStats], closers: Closers
+        self, request: ChatRequest, begun: str, loaded: LoadedModel, stats: list[GenerationStats], scope: CancelScope
     ) -> Generator[str, None, None]:
         """A reply that is none of the recent ones and hers from the first sentence on (see :mod:`.replies`).
 
@@ -412,7 +412,7 @@ class LocalTier:
             reply = Reply(wanted, begun + passed, tries_left)
             stats.append(GenerationStats())
             made = self._model.generate(generation, stats[-1])
-            closers.add(getattr(made, "close", bool))
+            scope.on_cancel(getattr(made, "close", bool))
             heard = spoken(made, request.persona.char_name, begun + passed)
             with contextlib.closing(_one_line(heard, request, begun + passed)) as pieces:
                 for text in _in_sentences(pieces, reply, stats[-1], patience):
@@ -498,7 +498,7 @@ class LastTier:
     def __init__(self, words: LastWords) -> None:
         self._words = words
 
-    def speak(self, request: ChatRequest, begun: str, closers: Closers) -> tuple[str, Iterator[str]]:
+    def speak(self, request: ChatRequest, begun: str, scope: CancelScope) -> tuple[str, Iterator[str]]:
         if begun.strip():
             return LAST_WORDS, Counted(iter([self._words.ending(begun)]))
         return LAST_WORDS, Counted(iter([self._words.line(request.purpose, request.recent_replies)]))

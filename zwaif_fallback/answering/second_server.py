@@ -26,7 +26,7 @@ from zwaif_hooks.failover import failure_messages
 from zwaif_hooks.failover.deadlines import Known
 from zwaif_hooks.failover.learned_deadlines import EndHistory
 from zwaif_hooks.failover.pump import Pump
-from zwaif_hooks.failover.stream import Chunk, Closers, PrimaryError, UnmarkedEnd
+from zwaif_hooks.failover.stream import CancelScope, Chunk, PrimaryError, UnmarkedEnd
 from zwaif_hooks.guards.openai_client import read_reply, read_whole
 from zwaif_hooks.guards.sockets import watched_session
 from zwaif_hooks.messages import FailureKind, Message, Sampling
@@ -113,7 +113,7 @@ class RemoteChat:
         """
         limits = self._deadlines
         try:
-            return self._models(Closers(), limits.connect + limits.first_token if seconds is None else seconds)
+            return self._models(CancelScope(), limits.connect + limits.first_token if seconds is None else seconds)
         except PrimaryError as error:
             raise self._failure(error) from error
 
@@ -136,11 +136,11 @@ class RemoteChat:
         """
         # Stop strings stay here: OpenAI takes four at most, transformers serve hangs on one, and others ignore them.
         body = self._body(messages, sampling or Sampling(), max_tokens, partial)
-        return ReplyStream(lambda closers: self._spoken(body, stop, closers))
+        return ReplyStream(lambda scope: self._spoken(body, stop, scope))
 
-    def _spoken(self, body: dict[str, Any], stop: Sequence[str], closers: Closers) -> Generator[str, None, None]:
+    def _spoken(self, body: dict[str, Any], stop: Sequence[str], scope: CancelScope) -> Generator[str, None, None]:
         stops = StopFilter(stop)
-        for piece in self._pieces(body, closers):
+        for piece in self._pieces(body, scope):
             if text := stops.feed(piece):
                 yield text
             if stops.stopped:
@@ -171,14 +171,14 @@ class RemoteChat:
             "chat_template_kwargs": _UNTHINKING,
         }
 
-    def _pieces(self, body: dict[str, Any], closers: Closers) -> Iterator[str]:
+    def _pieces(self, body: dict[str, Any], scope: CancelScope) -> Iterator[str]:
         """Pieces of text in time, from the thread that reads them."""
         limits, limit = self._deadlines, longest(int(body["max_tokens"]))
         patience = Known(limits.connect + limits.first_token, limits.stall)
         whole, said = SurrogateGate(), ""
         pump = Pump(partial(self._reply, body), self._clock, capacity=AHEAD)
         pump.start()
-        closers.add(pump.abandon)
+        scope.on_cancel(pump.abandon)
         try:
             while (chunk := pump.take(patience)) is not None:
                 if text := whole.feed(chunk.text):
@@ -188,22 +188,22 @@ class RemoteChat:
                         logger.debug("%r did not end its reply, which was ended after %d characters.", self, len(said))
                         return
         except UnmarkedEnd as end:
-            if not closers.closed and not EndHistory().is_whole(said, end, lambda: False):
+            if not scope.cancelled and not EndHistory().is_whole(said, end, lambda: False):
                 raise self._failure(end) from end
         except PrimaryError as error:
-            if not closers.closed:
+            if not scope.cancelled:
                 raise self._failure(error) from error
         finally:
             pump.abandon()
-        if not said and not closers.closed:
+        if not said and not scope.cancelled:
             raise self._error("the reply was empty")
 
-    def _reply(self, body: dict[str, Any], closers: Closers) -> Iterator[Chunk]:
+    def _reply(self, body: dict[str, Any], scope: CancelScope) -> Iterator[Chunk]:
         """The reply as it comes. A server that breaks off before it has said a word of a reply that was begun is asked
         once more with the beginning told in the user's turn: ``transformers serve`` (4.57) knows no other."""
         said = False
         try:
-            for chunk in self._asked(body, closers):
+            for chunk in self._asked(body, scope):
                 said = said or bool(chunk.text)
                 yield chunk
             return
@@ -211,39 +211,39 @@ class RemoteChat:
             if said or body["messages"][-1]["role"] != "assistant":
                 raise
         logger.debug("%r does not go on with a begun reply; it is told of it instead.", self)
-        yield from self._asked({**body, "messages": _begun_told(body["messages"])}, closers)
+        yield from self._asked({**body, "messages": _begun_told(body["messages"])}, scope)
 
-    def _asked(self, body: dict[str, Any], closers: Closers) -> Iterator[Chunk]:
+    def _asked(self, body: dict[str, Any], scope: CancelScope) -> Iterator[Chunk]:
         """Servers that refuse our extra sampling fields are asked without them, the next time at once."""
-        model = self.model or self._first_model(closers)
+        model = self.model or self._first_model(scope)
         asked = (self.base_url, model)
         body = {**body, "model": model}
         plain = {name: value for name, value in body.items() if name not in _EXTRA}
         if asked not in _refusing:
             try:
-                yield from self._streamed(body, closers)
+                yield from self._streamed(body, scope)
                 return
             except PrimaryError as error:
                 if error.status not in (400, 422) or body == plain:
                     raise
-        for chunk in self._streamed(plain, closers):
+        for chunk in self._streamed(plain, scope):
             _refusing.add(asked)
             yield chunk
 
-    def _streamed(self, body: dict[str, Any], closers: Closers) -> Iterator[Chunk]:
-        return read_reply(partial(self._send, "POST", "/chat/completions", json=body), self._address, closers)
+    def _streamed(self, body: dict[str, Any], scope: CancelScope) -> Iterator[Chunk]:
+        return read_reply(partial(self._send, "POST", "/chat/completions", json=body), self._address, scope)
 
-    def _models(self, closers: Closers, seconds: float) -> list[str]:
-        closers.hurry(seconds)
-        body = read_whole(partial(self._send, "GET", "/models"), self._address, closers, LONGEST_LIST)
+    def _models(self, scope: CancelScope, seconds: float) -> list[str]:
+        scope.expire_in(seconds)
+        body = read_whole(partial(self._send, "GET", "/models"), self._address, scope, LONGEST_LIST)
         try:
             return [str(entry["id"]) for entry in json.loads(body)["data"]]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise PrimaryError(FailureKind.UNREADABLE, "its list of models is not readable") from error
 
-    def _first_model(self, closers: Closers) -> str:
-        listing = Closers()
-        closers.add(listing.close)
+    def _first_model(self, scope: CancelScope) -> str:
+        listing = CancelScope()
+        scope.on_cancel(listing.cancel)
         names = self._models(listing, self._deadlines.connect + self._deadlines.first_token)
         chat = [name for name in names if "embed" not in name.lower()]
         if not chat:

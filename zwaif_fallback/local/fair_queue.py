@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from zwaif_hooks.failover.stream import Closers
+from zwaif_hooks.failover.stream import CancelScope
 
 logger = logging.getLogger(__name__)
 
@@ -86,16 +86,16 @@ class FairQueue:
         self.changed = threading.Condition(threading.RLock())
         self._queue: deque[Ticket] = deque()
 
-    def take(self, closers: Closers | None = None) -> Ticket:
-        """Wait until all before are served, or until ``closers`` are closed, as nobody wants the turn any more."""
-        closers = closers or Closers()
+    def take(self, scope: CancelScope | None = None) -> Ticket:
+        """Wait until all before are served, or until ``scope`` is cancelled, as nobody wants the turn any more."""
+        scope = scope or CancelScope()
         turn, since = Ticket(self), self.clock()
-        closers.add(self._look_again)
+        scope.on_cancel(self._look_again)
         with self.changed:
             self._end_idle_turn()
             self._queue.append(turn)
             try:
-                while self._queue[0] is not turn and not closers.closed:
+                while self._queue[0] is not turn and not scope.cancelled:
                     self._evict_holder()
                     if self._queue[0] is not turn:
                         self.changed.wait(_LOOK_SECONDS)
@@ -103,7 +103,7 @@ class FairQueue:
                 self.remove(turn)
                 raise
         waited = self.clock() - since
-        if waited > _WORTH_TELLING_SECONDS and not closers.closed:
+        if waited > _WORTH_TELLING_SECONDS and not scope.cancelled:
             self._say(f"Waited {waited:.1f} s for the local model: another reply was running")
         return turn
 

@@ -23,7 +23,7 @@ from zwaif_fallback.local.standby_worker import StandbyWorker
 from zwaif_fallback.local.worker_process import COMMAND, PendingRequest, WorkerProcess
 from zwaif_fallback.models.model_folder import find_in_cache, is_path
 from zwaif_fallback.reply_stream import ReplyStream
-from zwaif_hooks.failover.stream import Closers
+from zwaif_hooks.failover.stream import CancelScope
 from zwaif_hooks.messages import Sampling
 
 logger = logging.getLogger(__name__)
@@ -153,13 +153,13 @@ class LocalModel:
         return ReplyStream(partial(self._generated, generation, stats if stats is not None else GenerationStats()))
 
     def _generated(
-        self, generation: Generation, total: GenerationStats, closers: Closers
+        self, generation: Generation, total: GenerationStats, scope: CancelScope
     ) -> Generator[str, None, None]:
         rest, text = generation, ""
-        while not closers.closed:
+        while not scope.cancelled:
             part = GenerationStats()
             try:
-                for piece in self._one_turn(rest, part, closers):
+                for piece in self._one_turn(rest, part, scope):
                     text += piece
                     yield piece
             finally:
@@ -391,12 +391,12 @@ class LocalModel:
         self.state, self.state_line = state, line
         logger.debug("%s", line)
 
-    def _living_worker(self, closers: Closers | None = None) -> WorkerProcess:
-        """The worker that serves, restarted if it is gone; who closes ``closers`` need not wait for that."""
+    def _living_worker(self, scope: CancelScope | None = None) -> WorkerProcess:
+        """The worker that serves, restarted if it is gone; who closes ``scope`` need not wait for that."""
         worker = self._worker
         if worker is not None and worker.alive:
             return worker
-        return self._restart.result(closers or Closers())
+        return self._restart.result(scope or CancelScope())
 
     def _restarted(self) -> WorkerProcess:
         with self._load_lock:
@@ -417,15 +417,15 @@ class LocalModel:
 
     # Speaking
 
-    def _one_turn(self, generation: Generation, stats: GenerationStats, closers: Closers) -> Iterator[str]:
+    def _one_turn(self, generation: Generation, stats: GenerationStats, scope: CancelScope) -> Iterator[str]:
         """Pieces until the end, or until the turn was lost (``finish_reason`` is ``cancelled`` then)."""
-        turn = self._turns.take(closers)
+        turn = self._turns.take(scope)
         worker: WorkerProcess | None = None
         exchange: PendingRequest | None = None
         try:
-            if closers.closed:
+            if scope.cancelled:
                 return
-            worker, exchange = self._begin(generation, closers)
+            worker, exchange = self._begin(generation, scope)
             yield from self._pieces(worker, exchange, turn, stats)
         except WorkerDied:
             if not turn.evicted:
@@ -437,12 +437,12 @@ class LocalModel:
                 worker.tell("cancel", exchange.request)
             turn.give_back()
 
-    def _begin(self, generation: Generation, closers: Closers) -> tuple[WorkerProcess, PendingRequest]:
+    def _begin(self, generation: Generation, scope: CancelScope) -> tuple[WorkerProcess, PendingRequest]:
         """Start generating; a worker that died or hung before it began is replaced once, unnoticed."""
         for last_try in (False, True):
-            worker = self._living_worker(closers)
+            worker = self._living_worker(scope)
             exchange = worker.ask("generate", generation=pack(generation), ahead=AHEAD)
-            closers.add(exchange.cancel)
+            scope.on_cancel(exchange.cancel)
             try:
                 if (event := self._next_event(worker, exchange))["event"] == "done":
                     exchange.deliver(event)  # cancelled before it began

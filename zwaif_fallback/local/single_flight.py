@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from zwaif_fallback.errors import EngineError
 from zwaif_hooks.background.thread_cache import begun
-from zwaif_hooks.failover.stream import Closers
+from zwaif_hooks.failover.stream import CancelScope
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -24,7 +24,7 @@ class SingleFlight(Generic[T]):
         self._lock = threading.Lock()
         self._going: Future[T] | None = None
 
-    def result(self, closers: Closers) -> T:
+    def result(self, scope: CancelScope) -> T:
         """What the work returns.
 
         Raises:
@@ -37,7 +37,7 @@ class SingleFlight(Generic[T]):
             going = self._going
         over = threading.Event()
         going.add_done_callback(lambda _: over.set())
-        closers.add(over.set)
+        scope.on_cancel(over.set)
         over.wait()
         if not going.done():
             raise EngineError("The reply was given up.")

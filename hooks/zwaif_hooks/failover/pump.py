@@ -9,7 +9,7 @@ from zwaif_hooks.background.clock import Clock
 from zwaif_hooks.background.thread_cache import readers
 from zwaif_hooks.failover.deadlines import FOREVER, Limits
 from zwaif_hooks.failover.silence import Late, Silence
-from zwaif_hooks.failover.stream import Chunk, Closers, PrimaryError, Source, close_quietly
+from zwaif_hooks.failover.stream import CancelScope, Chunk, PrimaryError, Source, close_quietly
 
 
 class Pump:
@@ -28,7 +28,7 @@ class Pump:
         self._chunks: deque[Chunk] = deque()
         self._error: PrimaryError | None = None
         self._ended = False
-        self._closers = Closers()
+        self._scope = CancelScope()
 
     def start(self) -> None:
         readers.run(self._run)
@@ -57,7 +57,7 @@ class Pump:
 
     def abandon(self) -> None:
         """Nobody reads any more: close the connection so that the server's slot becomes free."""
-        self._closers.close()
+        self._scope.cancel()
         with self._changed:
             self._ended = True
             self._changed.notify_all()
@@ -88,7 +88,7 @@ class Pump:
 
     def _run(self) -> None:
         error: PrimaryError | None = None
-        chunks = self._source(self._closers)
+        chunks = self._source(self._scope)
         try:
             for chunk in chunks:
                 if not self._put(chunk):
@@ -97,7 +97,7 @@ class Pump:
             error = PrimaryError.of(caught)
         finally:
             close_quietly(getattr(chunks, "close", bool))
-            self._closers.close()
+            self._scope.cancel()
         with self._changed:
             self._error = None if self._ended else error
             self._ended = True
@@ -107,8 +107,8 @@ class Pump:
         """False when nobody will take it."""
         with self._changed:
             if self._capacity:
-                self._changed.wait_for(lambda: self._closers.closed or len(self._chunks) < self._capacity)
-            if self._closers.closed:
+                self._changed.wait_for(lambda: self._scope.cancelled or len(self._chunks) < self._capacity)
+            if self._scope.cancelled:
                 return False
             self._chunks.append(chunk)
             self.silence.heard(chunk)

@@ -15,7 +15,7 @@ from zwaif_hooks.background.deferred import errands
 from zwaif_hooks.background.thread_cache import readers
 from zwaif_hooks.failover.deadlines import Limits
 from zwaif_hooks.failover.silence import SLICE_SECONDS, Late, Silence
-from zwaif_hooks.failover.stream import Chunk, Closers, PrimaryError, Source, close_quietly
+from zwaif_hooks.failover.stream import CancelScope, Chunk, PrimaryError, Source, close_quietly
 
 
 class Reading:
@@ -29,8 +29,8 @@ class Reading:
         self.silence = Silence(clock)
         self._clock = clock
         self._here = here
-        self._closers = _Watched(self.silence, clock)
-        self._chunks = source(self._closers)
+        self._scope = _Watched(self.silence, clock)
+        self._chunks = source(self._scope)
         self._begun = threading.Lock()
         self._read: deque[Chunk] = deque()
         self._handed_over = self._ended = False
@@ -64,10 +64,10 @@ class Reading:
         silence.limits, silence.late = limits, late
         error: PrimaryError | None = None
         try:
-            if not self._closers.watches:
+            if not self._scope.watches:
                 self._take_over()
             chunk = self._read.popleft() if self._read else self._next()
-            if not self._closers.closed:
+            if not self._scope.cancelled:
                 if silence.race is not None:
                     silence.settle()
                 return chunk
@@ -80,9 +80,9 @@ class Reading:
 
     def abandon(self) -> None:
         """Nobody reads any more: close the connection so that the server's slot becomes free."""
-        if self._ended and self._closers.closed:
+        if self._ended and self._scope.cancelled:
             return
-        self._closers.close()
+        self._scope.cancel()
         with _changed:
             self._ended = True
             _changed.notify_all()
@@ -96,13 +96,13 @@ class Reading:
 
     def _end(self, error: PrimaryError | None) -> None:
         """Raises what the reply failed of, unless it is no longer wanted."""
-        error = None if self._closers.closed else self.silence.end(error)
+        error = None if self._scope.cancelled else self.silence.end(error)
         self._ended, self._error = True, error
         self._stop()
         if error is not None:
-            self._closers.close()
+            self._scope.cancel()
             raise error
-        self._closers.forget()
+        self._scope.finish()
 
     def _stop(self) -> None:
         """Let the source clean up, unless another thread is reading it: that one will."""
@@ -114,7 +114,7 @@ class Reading:
             self._begin_ahead()
             while not self._is_handed_over():
                 self.silence.look()
-        self._closers.watches = True
+        self._scope.watches = True
 
     def _is_handed_over(self) -> bool:
         with _changed:
@@ -125,35 +125,35 @@ class Reading:
             for chunk in self._chunks:
                 self.silence.heard(chunk)
                 self._read.append(chunk)
-                if self.silence.had_content or self._closers.closed:
+                if self.silence.had_content or self._scope.cancelled:
                     break
         except BaseException as error:
             self._chunks = _failed(PrimaryError.of(error))
-        if self._closers.closed:
+        if self._scope.cancelled:
             self._stop()
         with _changed:
             self._handed_over = True
             _changed.notify_all()
 
 
-class _Watched(Closers):
+class _Watched(CancelScope):
     """Of a reply that is read in the thread that waits for it: between two slices it looks at the clock."""
 
     def __init__(self, silence: Silence, clock: Clock) -> None:
         super().__init__(clock)
-        self.slice = clock.real(SLICE_SECONDS)
+        self.slice_seconds = clock.real(SLICE_SECONDS)
         self.watches = False
         """Whether the thread that waits has come; until then a thread of ours reads."""
         self._silence = silence
 
-    def before_bytes(self) -> None:
-        if self.closed or self._until is not None:
-            super().before_bytes()
+    def before_read(self) -> None:
+        if self.cancelled or self._until is not None:
+            super().before_read()
         if self.watches:
             self._silence.look_beside_bytes()
 
-    def no_bytes(self) -> None:
-        super().before_bytes()
+    def after_empty_wait(self) -> None:
+        super().before_read()
         if self.watches:
             self._silence.look()
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from zwaif_hooks.failover.breaker import SILENT
 from zwaif_hooks.failover.deadlines import FOREVER, Known
 from zwaif_hooks.failover.pump import Pump
-from zwaif_hooks.failover.stream import Chunk, Closers, PrimaryError
+from zwaif_hooks.failover.stream import CancelScope, Chunk, PrimaryError
 from zwaif_hooks.messages import AnswerRecord, ChatRequest, PrimaryFailure
 from zwaif_hooks.reply.endless import is_to_end, longest
 from zwaif_hooks.reply.plugin_answer import Speaker
@@ -199,7 +199,7 @@ class _Answer:
         if speaker is not None:
             speaker.close()  # where it is being read at this very moment, its thread sees the pump and closes it
 
-    def _source(self, closers: Closers) -> Iterator[Chunk]:
+    def _source(self, scope: CancelScope) -> Iterator[Chunk]:
         _thread.answering = True
         try:
             answer = self._runtime.plugins.ask(self.name, self._request, self._failure)

@@ -71,58 +71,59 @@ class Chunk(NamedTuple):
     """What the server counted, on the chunk that says so."""
 
 
-class Closers:
-    """How a reply is given up: what wakes a blocked read, and whether the next wait for bytes is worth while.
+class CancelScope:
+    """Cancels one reply: wakes a blocked read, and says whether the next wait for bytes is still worth while.
 
-    Called from any thread, also before anything is open. Only for what is safe from another thread (shutting down a
-    socket, not closing a reader that is in use).
+    May be called from any thread, also before a connection exists. Register only callbacks that are safe to call from
+    another thread: shut down a socket, but do not close a reader that is in use.
     """
 
-    slice = 0.25
-    """Real seconds that one wait for bytes may last."""
+    slice_seconds = 0.25
+    """Longest single wait for bytes, in real seconds."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock: Clock = clock or SystemClock()
         self._lock = threading.Lock()
-        self._closers: list[Callable[[], Any]] = []
+        self._callbacks: list[Callable[[], Any]] = []
         self._until: float | None = None
-        self.closed = False
+        self.cancelled = False
 
-    def add(self, closer: Callable[[], Any]) -> None:
+    def on_cancel(self, callback: Callable[[], Any]) -> None:
+        """Call ``callback`` when the reply is cancelled; at once if it already was."""
         with self._lock:
-            if not self.closed:
-                self._closers.append(closer)
+            if not self.cancelled:
+                self._callbacks.append(callback)
                 return
-        close_quietly(closer)
+        close_quietly(callback)
 
-    def close(self) -> None:
+    def cancel(self) -> None:
         with self._lock:
-            self.closed = True
-            closers, self._closers = self._closers, []
-        for closer in closers:
-            close_quietly(closer)
+            self.cancelled = True
+            callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            close_quietly(callback)
 
-    def forget(self) -> None:
-        """All is read and closed already."""
-        self.closed = True
-        self._closers = []
+    def finish(self) -> None:
+        """The reply was read to its end and its connection is closed: there is nothing left to cancel."""
+        self.cancelled = True
+        self._callbacks = []
 
-    def hurry(self, seconds: float) -> None:
-        """What is still to come is worth no more than this."""
+    def expire_in(self, seconds: float) -> None:
+        """Wait for further bytes no longer than this."""
         self._until = self._clock.now() + seconds
 
-    def before_bytes(self) -> None:
-        """Something is about to be read: it may be there already.
+    def before_read(self) -> None:
+        """Called before each read, when bytes may be there already.
 
         Raises:
-            TimeoutError: nobody waits for it any more.
+            TimeoutError: cancelled or expired.
         """
-        if self.closed or (self._until is not None and self._clock.now() >= self._until):
-            raise TimeoutError("the rest is not waited for")
+        if self.cancelled or (self._until is not None and self._clock.now() >= self._until):
+            raise TimeoutError("the reply was cancelled")
 
-    def no_bytes(self) -> None:
-        """A slice went by and nothing came. Raises as ``before_bytes``."""
-        self.before_bytes()
+    def after_empty_wait(self) -> None:
+        """Called when a wait of ``slice_seconds`` brought no bytes. Raises as ``before_read``."""
+        self.before_read()
 
 
 def close_quietly(closer: Callable[[], Any]) -> None:
@@ -134,4 +135,4 @@ def close_quietly(closer: Callable[[], Any]) -> None:
         logging.getLogger("zwaif").debug("closing an abandoned reply: %r", error)
 
 
-Source = Callable[[Closers], Iterator[Chunk]]
+Source = Callable[[CancelScope], Iterator[Chunk]]

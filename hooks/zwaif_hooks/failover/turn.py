@@ -18,7 +18,7 @@ from zwaif_hooks.failover.pump import Pump
 from zwaif_hooks.failover.race import Race
 from zwaif_hooks.failover.reader import Reading
 from zwaif_hooks.failover.rescue import AHEAD, Rescue
-from zwaif_hooks.failover.stream import Chunk, Closers, PrimaryError, Source, UnmarkedEnd
+from zwaif_hooks.failover.stream import CancelScope, Chunk, PrimaryError, Source, UnmarkedEnd
 from zwaif_hooks.failover.usage import Usage, unread
 from zwaif_hooks.messages import AnswerRecord, ChatRequest, FailureKind, PrimaryFailure
 from zwaif_hooks.reply.endless import is_to_end, longest
@@ -60,7 +60,7 @@ class Call:
     max_tokens: int = 0
     """How long the reply may be by what was asked; 0 where nothing was."""
     direct: bool = False
-    """Whether ``open`` heeds its closers while no bytes come, so that the thread that waits may read by itself."""
+    """Whether ``open`` heeds its scope while no bytes come, so that the thread that waits may read by itself."""
     named: bool = False
     """Whether the primary's name must be looked up, which nothing can interrupt."""
 
@@ -359,7 +359,7 @@ class Turn:
         )
         failure = self._failure_of(late)
 
-        def rivals(_: Closers) -> Iterator[Chunk]:
+        def rivals(_: CancelScope) -> Iterator[Chunk]:
             yield from self._from_plugins(failure, late)
 
         rival = Pump(rivals, self._clock, capacity=AHEAD)

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from zwaif_hooks.failover.stream import Closers, PrimaryError
+from zwaif_hooks.failover.stream import CancelScope, PrimaryError
 from zwaif_hooks.guards.openai_client import answer_to, read_whole
 from zwaif_hooks.guards.server_answers import EXPLANATION_BYTES, WORDS
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
@@ -68,8 +68,8 @@ def _refusal(send: Send, url: str, body: dict[str, Any], address: str) -> Primar
     return None
 
 
-def _in_time() -> Closers:
+def _in_time() -> CancelScope:
     """A refusal comes at once, whole. What takes longer is a reply, which is not wanted."""
-    closers = Closers()
-    closers.hurry(SECONDS)
-    return closers
+    scope = CancelScope()
+    scope.expire_in(SECONDS)
+    return scope

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from zwaif_hooks.failover.deadlines import connect_seconds, is_numeric
-from zwaif_hooks.failover.stream import Chunk, Closers
+from zwaif_hooks.failover.stream import CancelScope, Chunk
 from zwaif_hooks.failover.turn import Call, NobodyAnswered, OurMistake, Turn, is_handed_back
 from zwaif_hooks.guards import empty_reply, sse
 from zwaif_hooks.guards.decompress import ASKED_FOR
@@ -162,20 +162,20 @@ class _Exchange:
             return cause
         return requests.ConnectionError(nobody.failure.cause)
 
-    def _read(self, closers: Closers) -> Iterator[Chunk]:
+    def _read(self, scope: CancelScope) -> Iterator[Chunk]:
         """Asked as a stream even where Z-Waif wants it whole: only a stream shows that the server is alive."""
-        yield from self._ask({**self._body, "stream": True}, closers)
+        yield from self._ask({**self._body, "stream": True}, scope)
 
-    def _probe(self, closers: Closers) -> Iterator[Chunk]:
+    def _probe(self, scope: CancelScope) -> Iterator[Chunk]:
         greeting = [{"role": "user", "content": "Hi"}]
         body = {key: value for key, value in self._body.items() if key in ("mode", "character", "model", "preset")}
-        yield from self._ask({**body, "messages": greeting, "max_tokens": 1, "stream": True}, closers)
+        yield from self._ask({**body, "messages": greeting, "max_tokens": 1, "stream": True}, scope)
 
     def _why(self) -> PrimaryFailure | None:
         send = functools.partial(self._original, watched_session(self._session), **self._kwargs)
         return empty_reply.reason_of(send, self._url, self._body, self._address)
 
-    def _ask(self, body: dict[str, Any], closers: Closers) -> Iterator[Chunk]:
+    def _ask(self, body: dict[str, Any], scope: CancelScope) -> Iterator[Chunk]:
         send = functools.partial(
             self._original,
             watched_session(self._session),
@@ -186,7 +186,7 @@ class _Exchange:
             timeout=(connect_seconds(self._runtime.settings, self._host), SAFETY_READ_TIMEOUT),
             **self._kwargs,
         )
-        return read_reply(send, self._address, closers)
+        return read_reply(send, self._address, scope)
 
     def _describe(self) -> ChatRequest:
         messages, pictured = plain_messages(self._body["messages"])

@@ -18,7 +18,7 @@ from zwaif_hooks.failover import failure_messages
 from zwaif_hooks.failover.breaker import NOT_LOADED, listens
 from zwaif_hooks.failover.deadlines import Known
 from zwaif_hooks.failover.pump import Pump
-from zwaif_hooks.failover.stream import Chunk, Closers, PrimaryError
+from zwaif_hooks.failover.stream import CancelScope, Chunk, PrimaryError
 from zwaif_hooks.failover.turn import Call, NobodyAnswered, OurMistake, Turn, is_handed_back
 from zwaif_hooks.failover.usage import Usage
 from zwaif_hooks.guards import lmstudio_greeting
@@ -227,30 +227,30 @@ class _Exchange:
     def _prompt_chars(self) -> int:
         return prompt_chars(_turns(self._history))
 
-    def _read(self, closers: Closers) -> Iterator[Chunk]:
-        yield from self._ask(self._history, self._config, closers)
+    def _read(self, scope: CancelScope) -> Iterator[Chunk]:
+        yield from self._ask(self._history, self._config, scope)
 
-    def _probe(self, closers: Closers) -> Iterator[Chunk]:
+    def _probe(self, scope: CancelScope) -> Iterator[Chunk]:
         """One token, but never from a model that its user has taken out of memory: asking would load it again."""
-        closers.add(self._library.doubted())
+        scope.on_cancel(self._library.doubted())
         unloaded = self._library.has_unloaded(self._key)
         self._library.heard()
         if unloaded and not self._runtime.primaries.get(self._address).may_load():
             yield NOT_LOADED
             return
-        yield from self._ask("Hi", {"maxTokens": 1}, closers)
+        yield from self._ask("Hi", {"maxTokens": 1}, scope)
 
-    def _ask(self, history: Any, config: Any, closers: Closers) -> Iterator[Chunk]:
-        return _asked_again(lambda: self._asked(history, config, closers), self._library, closers)
+    def _ask(self, history: Any, config: Any, scope: CancelScope) -> Iterator[Chunk]:
+        return _asked_again(lambda: self._asked(history, config, scope), self._library, scope)
 
-    def _asked(self, history: Any, config: Any, closers: Closers) -> Iterator[Chunk]:
+    def _asked(self, history: Any, config: Any, scope: CancelScope) -> Iterator[Chunk]:
         begun = False
         try:
             with self._library.used():
                 stream = self._connect().respond_stream(history, config=config)
                 begun = True
                 stream.start()  # before there is a channel, the library's cancel does nothing
-                closers.add(stream.cancel)
+                scope.on_cancel(stream.cancel)
                 for fragment in stream:
                     self._library.heard()
                     if getattr(fragment, "reasoning_type", SPOKEN) == SPOKEN:
@@ -288,14 +288,14 @@ class _Exchange:
         return completed(request, self._runtime, self._purpose)
 
 
-def _asked_again(ask: Callable[[], Iterator[Chunk]], library: DefaultClient, closers: Closers) -> Iterator[Chunk]:
+def _asked_again(ask: Callable[[], Iterator[Chunk]], library: DefaultClient, scope: CancelScope) -> Iterator[Chunk]:
     """What ``ask`` yields; through a new connection where the one kept is dead (LM Studio was restarted)."""
     kept = library.is_kept()
     try:
         yield from ask()
         return
     except PrimaryError as error:
-        if error.kind is not FailureKind.REFUSED or not kept or closers.closed:
+        if error.kind is not FailureKind.REFUSED or not kept or scope.cancelled:
             raise
     yield from ask()
 
@@ -336,8 +336,8 @@ def _prepared(library: DefaultClient, prepare: Callable[[], Any], src: Any, runt
             raise failure_of(error) from error
         yield Chunk("sent", sent)
 
-    def source(closers: Closers) -> Iterator[Chunk]:
-        return _asked_again(asked, library, closers)
+    def source(scope: CancelScope) -> Iterator[Chunk]:
+        return _asked_again(asked, library, scope)
 
     pump = Pump(source, runtime.clock)
     pump.start()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from zwaif_hooks.failover.stream import Closers
+from zwaif_hooks.failover.stream import CancelScope
 from zwaif_hooks.guards.server_answers import explanation
 from zwaif_hooks.guards.sockets import sockets_to, watch_httpx
 from zwaif_hooks.guards.swap import swap
@@ -44,15 +44,15 @@ def ask(url: str) -> httpx.Response:
     """
     import httpx
 
-    closers = Closers()
-    with httpx.Client(timeout=SECONDS) as client, sockets_to(closers):
+    scope = CancelScope()
+    with httpx.Client(timeout=SECONDS) as client, sockets_to(scope):
         watch_httpx(client)
-        closers.hurry(SECONDS)
+        scope.expire_in(SECONDS)
         try:
             with client.stream("GET", url) as answer:
                 good = answer.status_code == httpx.codes.OK
                 broken = (httpx.HTTPError, httpx.StreamError, OSError)
-                said = explanation(answer.iter_bytes(), closers, broken) if good else b""
+                said = explanation(answer.iter_bytes(), scope, broken) if good else b""
                 return httpx.Response(answer.status_code, content=said)
         except TimeoutError as error:
             raise httpx.ReadTimeout(f"no answer within {SECONDS:g} s") from error

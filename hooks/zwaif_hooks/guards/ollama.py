@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 
 from zwaif_hooks.failover.breaker import NOT_LOADED
 from zwaif_hooks.failover.deadlines import Reads, connect_seconds, is_numeric
-from zwaif_hooks.failover.stream import Chunk, Closers, PrimaryError, UnmarkedEnd
+from zwaif_hooks.failover.stream import CancelScope, Chunk, PrimaryError, UnmarkedEnd
 from zwaif_hooks.failover.turn import Call, NobodyAnswered, OurMistake, Turn, is_handed_back
 from zwaif_hooks.failover.usage import Usage
 from zwaif_hooks.guards.decompress import ASKED_FOR, unpacked
@@ -152,23 +152,23 @@ class _Exchange:
 
         return ChatResponse(model=self._model, done=done, message=Message(role="assistant", content=text))
 
-    def _read(self, closers: Closers) -> Iterator[Chunk]:
+    def _read(self, scope: CancelScope) -> Iterator[Chunk]:
         """Asked as a stream even where Z-Waif wants it whole: only a stream shows that the server is alive."""
-        yield from self._ask(self._messages, self._kwargs, closers)
+        yield from self._ask(self._messages, self._kwargs, scope)
 
-    def _probe(self, closers: Closers) -> Iterator[Chunk]:
+    def _probe(self, scope: CancelScope) -> Iterator[Chunk]:
         """One token, but never from a model that its user has taken out of memory: asking would load it again."""
-        if not self._runtime.primaries.get(self._server.address).may_load() and self._was_unloaded(closers):
+        if not self._runtime.primaries.get(self._server.address).may_load() and self._was_unloaded(scope):
             yield NOT_LOADED
             return
         kwargs = {**self._kwargs, "options": {"num_predict": 1}}
-        yield from self._ask([{"role": "user", "content": "Hi"}], kwargs, closers)
+        yield from self._ask([{"role": "user", "content": "Hi"}], kwargs, scope)
 
-    def _ask(self, messages: list[Any], kwargs: dict[str, Any], closers: Closers) -> Iterator[Chunk]:
+    def _ask(self, messages: list[Any], kwargs: dict[str, Any], scope: CancelScope) -> Iterator[Chunk]:
         done = False
         try:
             parts = self._original(self._client, self._model, messages, stream=True, **kwargs)
-            with sockets_to(closers):  # not while this generator rests: its thread may be Z-Waif's
+            with sockets_to(scope):  # not while this generator rests: its thread may be Z-Waif's
                 part = next(parts, None)
             while part is not None:
                 if part.done:
@@ -186,10 +186,10 @@ class _Exchange:
         if not done:
             raise UnmarkedEnd(knows_marks=True)
 
-    def _was_unloaded(self, closers: Closers) -> bool:
+    def _was_unloaded(self, scope: CancelScope) -> bool:
         """Whether the server says what it has in memory, and the model is not there."""
         try:
-            with sockets_to(closers):
+            with sockets_to(scope):
                 running = self._client.ps().models
         except Exception:  # a server, or a library, that does not know the question
             return False
@@ -255,8 +255,8 @@ def _look_at(response: httpx.Response) -> None:
     Raises:
         PrimaryError: it is the answer to a request of ours, and an error.
     """
-    closers = asking()
-    if closers is None:
+    scope = asking()
+    if scope is None:
         return
     read: Any = response
     read.iter_bytes = partial(_bytes_of, response)
@@ -266,7 +266,7 @@ def _look_at(response: httpx.Response) -> None:
     import httpx
     from ollama import ResponseError
 
-    said = explanation(response.iter_bytes(), closers, (httpx.HTTPError, httpx.StreamError, OSError))
+    said = explanation(response.iter_bytes(), scope, (httpx.HTTPError, httpx.StreamError, OSError))
     error = ResponseError(decoded(said, response.headers.get("Content-Type", "")), response.status_code)
     raise _answered(error, _place(str(response.url)), response.headers)
 

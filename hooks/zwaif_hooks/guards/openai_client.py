@@ -1,7 +1,7 @@
 """Asks an OpenAI-style server over ``requests`` and reads its answer.
 
 The guard of the primary and the fallback's second server share this reader, so both are bounded alike: in bytes, also
-while they are unpacked, and in time, because every wait heeds the ``Closers`` of the reply.
+while they are unpacked, and in time, because every wait heeds the ``CancelScope`` of the reply.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import http.client
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from zwaif_hooks.failover.stream import Chunk, Closers, PrimaryError, UnmarkedEnd
+from zwaif_hooks.failover.stream import CancelScope, Chunk, PrimaryError, UnmarkedEnd
 from zwaif_hooks.guards import sse
 from zwaif_hooks.guards.decompress import unpacked
 from zwaif_hooks.guards.server_answers import decoded, explanation, kind_of_status, pause_asked_for, words_in
@@ -25,13 +25,13 @@ Send = Callable[[], "requests.Response"]
 """Sends the request and returns at the headers of the answer."""
 
 
-def read_reply(send: Send, address: str, closers: Closers) -> Iterator[Chunk]:
+def read_reply(send: Send, address: str, scope: CancelScope) -> Iterator[Chunk]:
     """The pieces of a chat reply, streamed or not.
 
     Raises:
         PrimaryError: whatever goes wrong, at any ``next``.
     """
-    with answer_to(send, address, closers) as response, _reading(closers):
+    with answer_to(send, address, scope) as response, _reading(scope):
         try:
             yield from sse.read_reply(parts_of(response))
         except UnmarkedEnd as end:
@@ -39,14 +39,14 @@ def read_reply(send: Send, address: str, closers: Closers) -> Iterator[Chunk]:
             raise
 
 
-def read_whole(send: Send, address: str, closers: Closers, most: int) -> bytes:
+def read_whole(send: Send, address: str, scope: CancelScope, most: int) -> bytes:
     """A whole answer of at most ``most`` bytes.
 
     Raises:
         PrimaryError: whatever goes wrong.
     """
     body = b""
-    with answer_to(send, address, closers) as response, _reading(closers):
+    with answer_to(send, address, scope) as response, _reading(scope):
         for part in parts_of(response):
             body += part
             if len(body) > most:
@@ -55,18 +55,18 @@ def read_whole(send: Send, address: str, closers: Closers, most: int) -> bytes:
 
 
 @contextlib.contextmanager
-def _reading(closers: Closers) -> Iterator[None]:
+def _reading(scope: CancelScope) -> Iterator[None]:
     try:
         yield
     except network_errors() as error:
         raise PrimaryError(FailureKind.CUT, f"the connection broke: {short(error)}", original=error) from error
     except AttributeError as error:  # of urllib3, where another thread has hung up; else a bug of ours
-        if not closers.closed:
+        if not scope.cancelled:
             raise
         raise PrimaryError(FailureKind.UNKNOWN, "the reply was given up", original=error) from error
 
 
-def answer_to(send: Send, address: str, closers: Closers) -> requests.Response:
+def answer_to(send: Send, address: str, scope: CancelScope) -> requests.Response:
     """The answer, as soon as its headers have come.
 
     Raises:
@@ -75,7 +75,7 @@ def answer_to(send: Send, address: str, closers: Closers) -> requests.Response:
     import requests
 
     try:
-        with sockets_to(closers):
+        with sockets_to(scope):
             response = send()
     except requests.Timeout as error:  # of the TLS handshake, where it is a read timeout
         cause = f"{address} did not accept the connection"
@@ -84,16 +84,16 @@ def answer_to(send: Send, address: str, closers: Closers) -> requests.Response:
         raise _refused_or_reset(error, address) from error
     except requests.RequestException as error:
         raise PrimaryError(FailureKind.UNKNOWN, short(error), original=error) from error
-    _raise_for_status(response, address, closers)
+    _raise_for_status(response, address, scope)
     return response
 
 
-def _raise_for_status(response: requests.Response, address: str, closers: Closers) -> None:
+def _raise_for_status(response: requests.Response, address: str, scope: CancelScope) -> None:
     status = response.status_code
     if status < 300:
         return
     # Also what Z-Waif finds in the response, where nobody else answers.
-    body = response._content = explanation(parts_of(response), closers, network_errors())
+    body = response._content = explanation(parts_of(response), scope, network_errors())
     told = decoded(body, response.headers.get("Content-Type", ""))
     said = " ".join(told[:200].split())
     kind = kind_of_status(status, said)

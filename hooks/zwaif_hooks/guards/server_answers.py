@@ -12,7 +12,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from zwaif_hooks.failover.stream import Closers, PrimaryError
+from zwaif_hooks.failover.stream import CancelScope, PrimaryError
 from zwaif_hooks.messages import FailureKind
 
 EXPLANATION_SECONDS = 0.5
@@ -40,12 +40,12 @@ _CHARSET = re.compile(r"charset=[\"']?([\w.-]{1,40})", re.IGNORECASE)
 _NO_MODEL = re.compile(r"\bno (?:llm |llms )?models? (?:is |are )?(?:currently )?loaded\b", re.IGNORECASE)
 
 
-def explanation(parts: Iterable[bytes], closers: Closers, broken: tuple[type[BaseException], ...]) -> bytes:
+def explanation(parts: Iterable[bytes], scope: CancelScope, broken: tuple[type[BaseException], ...]) -> bytes:
     """What the server says about its error, as far as that comes; the status alone says enough to go on.
 
     ``broken`` is what a connection may raise that breaks off, or that is no longer waited for.
     """
-    closers.hurry(EXPLANATION_SECONDS)
+    scope.expire_in(EXPLANATION_SECONDS)
     said = b""
     with contextlib.suppress(*broken, PrimaryError):
         for part in parts:

@@ -20,7 +20,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from zwaif_hooks.failover.deadlines import is_loopback
-from zwaif_hooks.failover.stream import Closers, PrimaryError
+from zwaif_hooks.failover.stream import CancelScope, PrimaryError
 from zwaif_hooks.messages import FailureKind
 from zwaif_hooks.network import loopback
 
@@ -46,21 +46,21 @@ _asking = threading.local()
 
 
 class sockets_to:
-    """Register every connection that this thread opens meanwhile with ``closers``."""
+    """Register every connection that this thread opens meanwhile with ``scope``."""
 
-    def __init__(self, closers: Closers) -> None:
-        self._closers = closers
+    def __init__(self, scope: CancelScope) -> None:
+        self._scope = scope
 
     def __enter__(self) -> None:
-        _asking.closers = self._closers
+        _asking.scope = self._scope
 
     def __exit__(self, *_: object) -> None:
-        _asking.closers = None
+        _asking.scope = None
 
 
-def asking() -> Closers | None:
+def asking() -> CancelScope | None:
     """Of the request of ours that this thread is sending or whose answer it waits for."""
-    return getattr(_asking, "closers", None)
+    return getattr(_asking, "scope", None)
 
 
 _RESET = struct.pack("ii", 1, 0)
@@ -84,52 +84,52 @@ class PatientSocket:
     A timeout of the socket itself would break the buffered file above it, from which there is no reading on.
     """
 
-    def __init__(self, sock: Any, closers: Closers) -> None:
+    def __init__(self, sock: Any, scope: CancelScope) -> None:
         self._sock = sock
-        self._closers = closers
+        self._scope = scope
 
     def sendall(self, data: Any, *_: Any) -> None:
-        send_in_slices(self._sock, data, self._closers)
+        send_in_slices(self._sock, data, self._scope)
 
     def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
-        self._sock.settimeout(self._closers.slice)
-        return io.BufferedReader(_PatientFile(self._sock, self._closers), READ_AHEAD)
+        self._sock.settimeout(self._scope.slice_seconds)
+        return io.BufferedReader(_PatientFile(self._sock, self._scope), READ_AHEAD)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
 
 
-def send_in_slices(sock: Any, data: Any, closers: Closers) -> None:
+def send_in_slices(sock: Any, data: Any, scope: CancelScope) -> None:
     """A server that reads nothing (it is stopped) takes what fits in between; a picture does not."""
-    sock.settimeout(closers.slice)
+    sock.settimeout(scope.slice_seconds)
     rest = memoryview(data)
     while rest:
         try:
             rest = rest[sock.send(rest) :]
         except TimeoutError:
-            closers.no_bytes()
+            scope.after_empty_wait()
 
 
 class _PatientFile(io.RawIOBase):
     """``closed`` keeps the socket open as the file that it stands for would."""
 
-    def __init__(self, sock: Any, closers: Closers) -> None:
+    def __init__(self, sock: Any, scope: CancelScope) -> None:
         self._file = sock.makefile("rb", buffering=0)
         self._receive: Callable[[Any], int] = sock.recv_into
-        self._closers = closers
+        self._scope = scope
         self._left = MOST_BYTES
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        self._closers.before_bytes()
+        self._scope.before_read()
         while True:
             try:
                 size = self._receive(buffer)
                 break
             except TimeoutError:
-                self._closers.no_bytes()
+                self._scope.after_empty_wait()
         if self._left == MOST_BYTES and not HTTP.startswith(bytes(buffer[: min(size, len(HTTP))])):
             raise OSError(NOT_HTTP)
         self._left -= size
@@ -212,7 +212,7 @@ def _connected(host: str, port: int, timeout: float, options: Any) -> socket.soc
 
 
 class _WatchedStream:
-    """A connection of httpcore, which may serve for several requests: each one's closers get it when it is written."""
+    """A connection of httpcore, which may serve for several requests: each one's scope get it when it is written."""
 
     def __init__(self, stream: Any) -> None:
         import httpcore
@@ -223,15 +223,15 @@ class _WatchedStream:
         self._plain: Any = None if stream.get_extra_info("ssl_object") else stream.get_extra_info("socket")
         self._left = MOST_BYTES
         self._is_first = self._is_kept = self._served = False
-        self._closers: Closers | None = None
+        self._scope: CancelScope | None = None
         self._report()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        closers = self._closers
-        if closers is None:
+        scope = self._scope
+        if scope is None:
             return bytes(self._stream.read(max_bytes, timeout))
-        closers.before_bytes()
-        part = (self._received if self._plain is not None else self._deciphered)(max_bytes, closers)
+        scope.before_read()
+        part = (self._received if self._plain is not None else self._deciphered)(max_bytes, scope)
         self._left -= len(part)
         if self._left < 0:
             raise self._library.ReadError(FLOODED)
@@ -247,38 +247,38 @@ class _WatchedStream:
 
     def _is_dead(self) -> bool:
         """It was kept from an earlier request, the server has closed it since, and nobody has read the question."""
-        return self._is_first and self._is_kept and not (self._closers is not None and self._closers.closed)
+        return self._is_first and self._is_kept and not (self._scope is not None and self._scope.cancelled)
 
-    def _received(self, max_bytes: int, closers: Closers) -> bytes:
+    def _received(self, max_bytes: int, scope: CancelScope) -> bytes:
         """Straight from the socket, which is in slices since the question was sent: each chunk comes this way."""
         while True:
             try:
                 return bytes(self._plain.recv(max_bytes))
             except TimeoutError:
-                closers.no_bytes()
+                scope.after_empty_wait()
             except OSError as error:
                 if self._is_dead():
                     return b""
                 raise self._library.ReadError(error) from error
 
-    def _deciphered(self, max_bytes: int, closers: Closers) -> bytes:
+    def _deciphered(self, max_bytes: int, scope: CancelScope) -> bytes:
         while True:
             try:
-                return bytes(self._stream.read(max_bytes, closers.slice))
+                return bytes(self._stream.read(max_bytes, scope.slice_seconds))
             except self._library.ReadTimeout:
-                closers.no_bytes()
+                scope.after_empty_wait()
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if not buffer:  # so ends each question
             return
         self._report()
-        if self._closers is None or self._plain is None:
+        if self._scope is None or self._plain is None:
             self._stream.write(buffer, timeout)
             return
         if buffer.startswith((b"POST ", b"GET ")):
             self._is_kept, self._is_first, self._served = self._served, True, True
         try:
-            send_in_slices(self._plain, buffer, self._closers)
+            send_in_slices(self._plain, buffer, self._scope)
         except OSError as error:
             raise self._library.WriteError(error) from error
 
@@ -286,13 +286,13 @@ class _WatchedStream:
         return _WatchedStream(self._stream.start_tls(*args, **kwargs))
 
     def _report(self) -> None:
-        closers = asking()
-        if closers is self._closers:
+        scope = asking()
+        if scope is self._scope:
             return
-        self._closers = closers
+        self._scope = scope
         self._left = MOST_BYTES
-        if closers is not None:
-            closers.add(partial(hang_up, self._stream.get_extra_info("socket")))
+        if scope is not None:
+            scope.on_cancel(partial(hang_up, self._stream.get_extra_info("socket")))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -305,10 +305,10 @@ def _adapters(refuse: Refuse | None) -> Any:
     from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
     def reported(connection: Any) -> None:
-        closers = asking()
-        if closers is not None and connection.sock is not None:
-            closers.add(partial(hang_up, connection.sock))
-            connection.sock = PatientSocket(connection.sock, closers)
+        scope = asking()
+        if scope is not None and connection.sock is not None:
+            scope.on_cancel(partial(hang_up, connection.sock))
+            connection.sock = PatientSocket(connection.sock, scope)
 
     class Answer(http.client.HTTPResponse):
         """An answer behind others that only say that it will come (102, 103); the library itself knows only 100."""
