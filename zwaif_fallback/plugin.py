@@ -12,9 +12,9 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from zwaif_fallback.answering.outages import Outages
 from zwaif_fallback.errors import ModelError
 from zwaif_fallback.settings import SETTINGS
-from zwaif_fallback.ui.outages import Outages
 from zwaif_hooks import log
 from zwaif_hooks.failover import failure_messages
 from zwaif_hooks.failover.breaker import HARD

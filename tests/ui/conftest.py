@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from tests.ui.scripted import ENV, ScriptedDownload, ScriptedService, found
+from zwaif_fallback.answering.outages import Outages
 from zwaif_fallback.choosing.ranking import Abilities
 from zwaif_fallback.hardware import Memory
 from zwaif_fallback.models.found import Findings, FoundModel
 from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.ui.model_list import Shelf
-from zwaif_fallback.ui.outages import Outages
 from zwaif_hooks.failover.breaker import PrimaryBook
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.turn_log import TurnLog

@@ -24,10 +24,10 @@ CHROMIUM = os.environ.get("ZWAIF_TEST_CHROMIUM") or shutil.which("chromium") or 
 from tests.ui.pages import page  # noqa: E402  (after the skips)
 from tests.ui.scripted import ENV, ScriptedDownload, ScriptedService, loaded  # noqa: E402
 from zwaif_fallback import ui  # noqa: E402
+from zwaif_fallback.answering.outages import Outages  # noqa: E402
 from zwaif_fallback.models.found import FoundModel  # noqa: E402
 from zwaif_fallback.settings import SETTINGS  # noqa: E402
 from zwaif_fallback.ui.model_list import Shelf  # noqa: E402
-from zwaif_fallback.ui.outages import Outages  # noqa: E402
 from zwaif_hooks.failover.stream import PrimaryError  # noqa: E402
 from zwaif_hooks.host import webui  # noqa: E402
 from zwaif_hooks.host.settings import SettingsStore  # noqa: E402

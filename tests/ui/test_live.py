@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tests.ui.scripted import ScriptedService, loaded
+from zwaif_fallback.answering.outages import Outages
 from zwaif_fallback.ui import timeline
 from zwaif_fallback.ui.model_list import Shelf
-from zwaif_fallback.ui.outages import Outages
 from zwaif_fallback.ui.status import Live
 from zwaif_hooks.failover.breaker import PrimaryStatus
 from zwaif_hooks.messages import FailureKind, PrimaryFailure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -46,11 +47,13 @@ NEEDED_AFTER_A_CLICK = {
     "psutil",
     "torch",
     "transformers",
-    *(f"zwaif_fallback.models.{name}" for name in ("fit", "found", "gguf_header", "instead", "listing", "named")),
-    *(f"zwaif_fallback.models.{name}" for name in ("memory", "ollama_store", "places", "served")),
-    *(f"zwaif_fallback.models.{name}" for name in ("readable", "recommended")),
+    *(
+        f"zwaif_fallback.choosing.{name}"
+        for name in ("ranking", "alternatives", "listing", "server_model", "recommended")
+    ),
+    *(f"zwaif_fallback.models.{name}" for name in ("found", "gguf_header", "program_names", "memory", "ollama_store")),
+    *(f"zwaif_fallback.models.{name}" for name in ("places", "display", "measurements")),
     "zwaif_fallback.engines.gguf_plan",
-    "zwaif_fallback.models.measurements",
 }
 
 
@@ -86,8 +89,13 @@ def test_what_is_needed_after_a_click_is_not_imported_while_z_waif_waits_for_its
     command = [sys.executable, "-c", BUILD_ALONE, str(tmp_path)]
     built = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT, check=True)
     imported = set(built.stdout.split())
-    assert "zwaif_fallback.ui.models" in imported
+    assert "zwaif_fallback.ui.models" in imported, "the page is built by what is imported for it"
     assert not NEEDED_AFTER_A_CLICK & imported
+
+
+@pytest.mark.parametrize("module", sorted(NEEDED_AFTER_A_CLICK))
+def test_each_of_those_modules_exists(module: str) -> None:
+    assert importlib.util.find_spec(module)
 
 
 def test_building_the_section_neither_reads_earlier_replies_nor_looks_for_models(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zwaif_fallback.addresses import HOST
+from zwaif_fallback.answering.outages import Outages
 from zwaif_fallback.choosing.auto import env_values, is_auto
 from zwaif_fallback.ui import advanced
 from zwaif_fallback.ui.address import Address, AddressControls
@@ -18,7 +19,6 @@ from zwaif_fallback.ui.components import Components, paragraph, problem, text_of
 from zwaif_fallback.ui.downloads import Download, Fetching
 from zwaif_fallback.ui.model_list import Shelf
 from zwaif_fallback.ui.models import ModelControls, Models
-from zwaif_fallback.ui.outages import Outages
 from zwaif_fallback.ui.service_protocol import Service
 from zwaif_fallback.ui.setting_edits import ENABLED, MODEL, Changes, Seen
 from zwaif_fallback.ui.status import LIVE_ID, Live

@@ -12,10 +12,10 @@ from html import escape
 
 from zwaif_fallback.answering import who_speaks
 from zwaif_fallback.answering.chain import LAST_WORDS
+from zwaif_fallback.answering.outages import Outages
 from zwaif_fallback.ui import timeline
 from zwaif_fallback.ui.components import as_html
 from zwaif_fallback.ui.model_list import Shelf
-from zwaif_fallback.ui.outages import Outages
 from zwaif_fallback.ui.service_protocol import Service
 from zwaif_hooks.failover.breaker import PrimaryBook, PrimaryStatus
 from zwaif_hooks.turn_log import BY_PRIMARY, TurnLog, TurnRecord

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from html import escape
 
 from zwaif_fallback.answering.chain import LAST_WORDS
+from zwaif_fallback.answering.outages import Outage
 from zwaif_fallback.ui.components import as_html
-from zwaif_fallback.ui.outages import Outage
 from zwaif_hooks.turn_log import BY_PRIMARY, TurnRecord
 
 MINUTES = 60
