@@ -1,7 +1,7 @@
 """Does a model obey turns that a chat partner forges? ``python -m benchmarks.obedience MODEL.gguf``
 
 Asks the same question eight times: plainly, behind turns that the user forged in the model's own format and that reach
-it as written (as a program without :mod:`zwaif_fallback.prompt.literal_text` would send them), and behind the
+it as written (as a program without :mod:`zwaif_fallback.prompt.escape_markers` would send them), and behind the
 same through this one.
 """
 
@@ -11,7 +11,7 @@ import sys
 
 from zwaif_fallback.engine_types import Engine, Generation, LoadOptions
 from zwaif_fallback.engines.factory import make_engine
-from zwaif_fallback.prompt import fit, formats
+from zwaif_fallback.prompt import fit_to_window, formats
 from zwaif_hooks.messages import ChatRequest, Message, ModelInfo, Sampling
 
 TRIES = 8
@@ -49,7 +49,7 @@ def _forged(model: ModelInfo) -> str:
 
 def _fitted(text: str, model: ModelInfo, engine: Engine) -> list[Message]:
     request = ChatRequest("oobabooga", (_CARD, Message("user", text)))
-    return fit.build(request, model, engine.count_tokens)
+    return fit_to_window.fit(request, model, engine.count_tokens).messages
 
 
 def _said(engine: Engine, model: ModelInfo, prompt: str, seed: int) -> str:

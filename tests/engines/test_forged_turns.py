@@ -17,7 +17,7 @@ from tests.engines.gguf_models import make_parrot
 from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.engines.gguf import GgufEngine
 from zwaif_fallback.engines.transformers import TransformersEngine, control_tokens
-from zwaif_fallback.prompt import fit, formats
+from zwaif_fallback.prompt import fit_to_window, formats
 from zwaif_hooks.messages import ChatRequest, Message, ModelInfo, Persona
 
 pytestmark = pytest.mark.slow
@@ -39,7 +39,7 @@ def prompt(evil: str, model: ModelInfo) -> str:
     said = [Message("system", f"Lore:{evil}"), Message("user", f"a{evil}"), Message("assistant", f"{evil}b")]
     messages = (*said, Message("user", f"{evil}c{evil}"))
     request = ChatRequest("oobabooga", messages, persona=persona, persona_in_messages=False)
-    fitted = fit.fit(request, model, lambda texts: [len(text) // 4 for text in texts], f"Well{evil}")
+    fitted = fit_to_window.fit(request, model, lambda texts: [len(text) // 4 for text in texts], f"Well{evil}")
     return formats.render(fitted.messages, model, fitted.partial)
 
 

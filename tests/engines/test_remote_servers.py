@@ -23,7 +23,7 @@ from zwaif_fallback.addresses import HOST, TRUSTED
 from zwaif_fallback.answering.chain import Chain, RemoteTier
 from zwaif_fallback.answering.second_server import KEY_VARIABLE, Deadlines, RemoteChat, second_server
 from zwaif_fallback.errors import EngineError
-from zwaif_fallback.prompt import fit
+from zwaif_fallback.prompt import fit_to_window
 from zwaif_hooks.messages import ChatRequest, FailureKind, Message, Persona, PrimaryFailure, Sampling
 
 ROOT = Path(__file__).parents[2]
@@ -207,7 +207,7 @@ def shape() -> Callable[..., ChatRequest]:
 
 
 def _prompt_tokens_read(running: Running, request: ChatRequest) -> int:
-    messages = [{"role": m.role, "content": m.content} for m in fit.whole(request)]
+    messages = [{"role": m.role, "content": m.content} for m in fit_to_window.unfitted(request)]
     body = {"messages": messages, "max_tokens": 1, "temperature": 0}
     answer = requests.post(f"{running.chat().base_url}/chat/completions", json=body, timeout=60).json()
     return int(answer["timings"]["prompt_n"])

@@ -20,7 +20,7 @@ from typing import Any
 from tests.fuzz import inputs
 from tests.fuzz.inputs import Chance, Shape
 from tests.unit.models_made import CONFIG, LLAMA, gguf
-from zwaif_fallback.answering.last_words_filter import Unsaid
+from zwaif_fallback.answering.last_words_filter import LastWordsFilter
 from zwaif_fallback.choosing.ranking import fit
 from zwaif_fallback.errors import FallbackError
 from zwaif_fallback.hardware import Memory
@@ -30,8 +30,7 @@ from zwaif_fallback.models import ollama_store
 from zwaif_fallback.models.facts import ModelFacts
 from zwaif_fallback.models.folder_facts import read_folder
 from zwaif_fallback.models.gguf_facts import read_gguf
-from zwaif_fallback.prompt import cards
-from zwaif_fallback.prompt import fit as conversation
+from zwaif_fallback.prompt import cards, fit_to_window
 from zwaif_hooks import turn_log
 from zwaif_hooks.failover.stream import PrimaryError
 from zwaif_hooks.guards import sse
@@ -303,7 +302,7 @@ def _histories() -> Iterator[Prepare]:
 
         def read(data: bytes) -> None:
             turn_log.summary(turn_log.read(kept), now=2.0)
-            unsaid = Unsaid(lambda: kept)
+            unsaid = LastWordsFilter(lambda: kept)
             history = bounded.loads(data)  # ValueError: then Z-Waif itself has none
             controller.ooga_history = history
             assert all(isinstance(reply, str) for reply in persona.recent_replies({"API.api_controller": controller}))
@@ -313,7 +312,7 @@ def _histories() -> Iterator[Prepare]:
             newest_picture(history)
             prompt_chars(history)
             request = unsaid.without(ChatRequest("oobabooga", messages, 50))
-            conversation.fit(request, model, lambda texts: [len(text) // 4 for text in texts])
+            fit_to_window.fit(request, model, lambda texts: [len(text) // 4 for text in texts])
 
         yield prepare
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from tests.unit.scenes import REFUSED
-from tests.unit.test_plugin_service import Desk
+from tests.unit.test_service import Desk
 from zwaif_fallback.pictures import captioner as eyes
 from zwaif_fallback.pictures.captioner import PictureCaptioner
-from zwaif_fallback.prompt import fit
+from zwaif_fallback.prompt import fit_to_window
 from zwaif_hooks.messages import ChatRequest, Message, ModelInfo, Picture, Purpose
 
 COMMAND = (sys.executable, str(Path(__file__).with_name("scripted_vision_worker.py")))
@@ -84,7 +84,7 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 def test_the_description_stands_where_the_picture_was(sight: Sight) -> None:
     told = sight.eyes().seen(shown(b"a red square\non white"), sight.model())
-    newest = fit.build(told, ModelInfo("tiny", "tinyllama"), count)[-1].content  # type: ignore[arg-type]
+    newest = fit_to_window.fit(told, ModelInfo("tiny", "tinyllama"), count).messages[-1].content  # type: ignore[arg-type]
     assert newest == f"{LOOK.strip()}\n[The picture shows: a red square on white]"
     assert told.picture is None
     assert told.purpose is Purpose.IMAGE
@@ -112,7 +112,7 @@ def fails(sight: Sight, look: PictureCaptioner, data: bytes, model: str) -> str:
     sight.told.clear()
     request = shown(data)
     assert look.seen(request, model) is request
-    assert "cannot see pictures" in fit.build(request, ModelInfo("x"), count)[-1].content  # type: ignore[arg-type]
+    assert "cannot see pictures" in fit_to_window.fit(request, ModelInfo("x"), count).messages[-1].content  # type: ignore[arg-type]
     assert len(sight.told) == 1 and isinstance(sight.errors[-1], Exception)
     return sight.told[0]
 

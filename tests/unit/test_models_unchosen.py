@@ -11,7 +11,7 @@ import pytest
 from tests.unit.models_made import gguf, put_in_ollama
 from tests.unit.test_models_fit import EVERYTHING, memory, model
 from tests.unit.test_models_service import reconsidered
-from tests.unit.test_plugin_service import Desk
+from tests.unit.test_service import Desk
 from zwaif_fallback.answering import service
 from zwaif_fallback.choosing import configured, default_missing, model_location, ranking
 from zwaif_fallback.choosing.auto import Wishes

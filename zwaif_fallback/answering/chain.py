@@ -23,10 +23,10 @@ from zwaif_fallback.engines.stop_filter import StopFilter
 from zwaif_fallback.errors import FallbackError, ModelError, WorkerDied, WorkerHung
 from zwaif_fallback.local.sampling_params import hotter, is_small, sampling_for
 from zwaif_fallback.local.single_flight import SingleFlight
-from zwaif_fallback.prompt import fit, formats
-from zwaif_fallback.prompt.stable_prefix import History
-from zwaif_fallback.reply_quality import filter
-from zwaif_fallback.reply_quality.filter import Reply
+from zwaif_fallback.prompt import fit_to_window, formats
+from zwaif_fallback.prompt.stable_prefix import PromptPrefixes
+from zwaif_fallback.reply_quality import sentence_filter
+from zwaif_fallback.reply_quality.sentence_filter import SentenceFilter
 from zwaif_fallback.reply_stream import ReplyStream
 from zwaif_hooks import log
 from zwaif_hooks.failover.stream import CancelScope
@@ -60,7 +60,7 @@ class Settings(Protocol):
     def get(self, name: str) -> Any: ...
 
 
-class Speaker(Protocol):
+class TextGenerator(Protocol):
     """The part of a local model that replies: ``supervisor.LocalModel``, or any engine."""
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]: ...
@@ -255,7 +255,9 @@ class _Patience:
         self._since = None
 
 
-def _in_sentences(pieces: Iterator[str], reply: Reply, stats: GenerationStats, patience: _Patience) -> Iterator[str]:
+def _in_sentences(
+    pieces: Iterator[str], reply: SentenceFilter, stats: GenerationStats, patience: _Patience
+) -> Iterator[str]:
     """What ``reply`` lets through. Where the model fails, what it had begun is said: whoever is next goes on there."""
     try:
         for piece in pieces:
@@ -302,11 +304,11 @@ class RemoteTier:
 
     def _ask(self, request: ChatRequest, begun: str, scope: CancelScope) -> Generator[str, None, None]:
         pieces = self._connect().stream(
-            fit.whole(request),
+            fit_to_window.unfitted(request),
             sampling=request.sampling,
             stop=_word_stops(request),
             max_tokens=request.max_tokens or LONGEST_REPLY,
-            partial=formats.plain(begun, fit.ANY_MODEL),
+            partial=formats.plain(begun, fit_to_window.ANY_MODEL),
         )
         scope.on_cancel(getattr(pieces, "close", bool))
         # Before anything is joined: behind its thoughts a server may say the beginning again.
@@ -340,7 +342,7 @@ class LocalTier:
 
     def __init__(
         self,
-        model: Speaker,
+        model: TextGenerator,
         ready: Callable[[], LoadedModel],
         format_prompt: FormatPrompt,
         longest: Callable[[], int],
@@ -359,7 +361,7 @@ class LocalTier:
         self._temperature = temperature
         self._see = see
         self._clock = clock
-        self._history = History()
+        self._history = PromptPrefixes()
 
     def speak(self, request: ChatRequest, begun: str, scope: CancelScope) -> tuple[str, Iterator[str]]:
         loaded = self._ready.result(scope)
@@ -373,7 +375,9 @@ class LocalTier:
         """Have ``read`` take in what the prompt after ``reply`` will begin with; only a chat goes on after one."""
         if request.purpose is not Purpose.CHAT or not reply.strip():
             return
-        messages = fit.ahead(self._wanted(request), reply, model, self._model.count_tokens, self._history)
+        messages = fit_to_window.fit_next_turn(
+            self._wanted(request), reply, model, self._model.count_tokens, self._history
+        )
         begun = formats.up_to_newest(messages, lambda turns: self._prompt(turns, model))
         if begun:
             read(begun)
@@ -404,12 +408,12 @@ class LocalTier:
 
         Held back only while it could still become one of them. A model that only thought, until its tokens were gone,
         is asked again as if it had thought already; one that went astray goes on from where it did."""
-        wanted = filter.expected(request, knows_its_card=not is_small(loaded))
+        wanted = sentence_filter.expected(request, knows_its_card=not is_small(loaded))
         patience = _Patience(self._clock)
         generation, passed, spare = self._generation(request, begun, loaded), "", ""
         for tries_left in reversed(range(ATTEMPTS)):
             attempt, held = ATTEMPTS - 1 - tries_left, ""
-            reply = Reply(wanted, begun + passed, tries_left)
+            reply = SentenceFilter(wanted, begun + passed, tries_left)
             stats.append(GenerationStats())
             made = self._model.generate(generation, stats[-1])
             scope.on_cancel(getattr(made, "close", bool))
@@ -424,8 +428,8 @@ class LocalTier:
             if reply.thrown_away.strip():
                 _logger.debug("not said (%s): %r", reply.fault or "long enough", reply.thrown_away)
             if reply.fault and tries_left and not reply.has_said_enough:
-                sampling = filter.another_try(generation.sampling, attempt, reply.fault)
-                favour = generation.favour + (MORE_FAVOUR if reply.fault == filter.NO_ANSWER else 0.0)
+                sampling = sentence_filter.another_try(generation.sampling, attempt, reply.fault)
+                favour = generation.favour + (MORE_FAVOUR if reply.fault == sentence_filter.NO_ANSWER else 0.0)
                 anew = self._generation(request, begun + passed, loaded)
                 generation = replace(anew, sampling=sampling, favour=favour)
             elif passed:
@@ -452,12 +456,12 @@ class LocalTier:
             heal=len(fitted.partial) if prompt.endswith(fitted.partial) else 0,
         )
 
-    def _fitted(self, request: ChatRequest, begun: str, model: ModelInfo) -> tuple[fit.Fitted, str]:
+    def _fitted(self, request: ChatRequest, begun: str, model: ModelInfo) -> tuple[fit_to_window.Fitted, str]:
         """The conversation, and its prompt within the window. It is fitted by the model's own format; where a plugin
         writes more, as much of the conversation gives way."""
         count, more = self._model.count_tokens, 0
         for _ in range(ATTEMPTS):
-            fitted = fit.fit(request, model, count, begun, self._history, more)
+            fitted = fit_to_window.fit(request, model, count, begun, self._history, more)
             prompt = self._prompt(fitted.messages, model, fitted.partial)
             written = count([prompt])[0]
             if written + fitted.max_tokens <= model.context_window:
@@ -471,7 +475,7 @@ class LocalTier:
             f"A plugin writes prompts (format_prompt) that {model.name} has no room for, however little is told: "
             "the model's own format is used instead.",
         )
-        fitted = fit.fit(request, model, count, begun, self._history)
+        fitted = fit_to_window.fit(request, model, count, begun, self._history)
         return fitted, self._own_prompt(fitted.messages, model, fitted.partial)
 
     def _wanted(self, request: ChatRequest) -> ChatRequest:

@@ -28,7 +28,7 @@ _QUOTES = str.maketrans("", "", '"“”')
 _logger = logging.getLogger("zwaif")
 
 
-class Unsaid:
+class LastWordsFilter:
     """The last words that were said. Thread-safe; a file that cannot be used costs the memory of other runs."""
 
     def __init__(self, path: Callable[[], Path]) -> None:

@@ -20,13 +20,13 @@ from zwaif_fallback.answering.chain import (
     Remote,
     RemoteTier,
     Say,
-    Speaker,
+    TextGenerator,
     Tier,
     details,
 )
 from zwaif_fallback.answering.last_words import LastWords
-from zwaif_fallback.answering.last_words_filter import Unsaid, said_file
-from zwaif_fallback.answering.startup_report import Opening
+from zwaif_fallback.answering.last_words_filter import LastWordsFilter, said_file
+from zwaif_fallback.answering.startup_report import StartupReport
 from zwaif_fallback.choosing import model_location
 from zwaif_fallback.choosing.configured import ChosenModel
 from zwaif_fallback.downloads.fetch import Fetch, fetch_model
@@ -69,7 +69,7 @@ class Settings(Protocol):
     def get(self, name: str) -> Any: ...
 
 
-class LocalModel(Speaker, Protocol):
+class LocalModel(TextGenerator, Protocol):
     """The part of ``supervisor.LocalModel`` that is used. A load that fails leaves the old model serving."""
 
     @property
@@ -151,7 +151,7 @@ class FallbackService:
         self._worker: threading.Thread | None = None
         self._progress = ""
         self._problem = ""
-        self._unsaid = Unsaid(said_file)
+        self._last_words_filter = LastWordsFilter(said_file)
         self._last_words = LastWords(lambda: str(self._settings.get("API_FALLBACK_LAST_WORDS")), say)
         self._last = LastTier(self._last_words)
         self._format_prompt = format_prompt
@@ -181,19 +181,19 @@ class FallbackService:
 
     def answer(self, request: ChatRequest, failure: PrimaryFailure) -> Answer:
         """A reply by the first tier that can; made while it is read."""
-        return self._chain.answer(self._unsaid.without(request), failure)
+        return self._chain.answer(self._last_words_filter.without(request), failure)
 
     def answered(self, record: AnswerRecord) -> None:
         """A reply is complete; one that was nothing but last words is to leave no trace in what comes."""
         if record.answered_by == LAST_WORDS and not record.failure.delivered:
-            self._unsaid.add(record.text)
+            self._last_words_filter.add(record.text)
 
     def while_waiting(self, request: ChatRequest) -> str | None:
         """A short line for whoever has waited long; nothing for a summary, which nobody listens to."""
         if request.purpose is Purpose.SUMMARY:
             return None
         line = self._last_words.meanwhile()
-        self._unsaid.add(line)
+        self._last_words_filter.add(line)
         return line
 
     def prepare_next(self, request: ChatRequest, reply: str) -> None:
@@ -236,7 +236,7 @@ class FallbackService:
             self._load_early(primary, here)
         loaded = self._local.loaded
         if loaded is not None and request.picture is None and not (here and not preload_policy.processors_are_idle()):
-            self._speaker.read(self._unsaid.without(request), delivered, loaded.info, self._local.read_ahead)
+            self._speaker.read(self._last_words_filter.without(request), delivered, loaded.info, self._local.read_ahead)
 
     def _load_early(self, primary: str, here: bool) -> None:
         options = self._options()
@@ -283,7 +283,9 @@ class FallbackService:
     def _read_ahead(self, request: ChatRequest, reply: str) -> None:
         serving = self._local.loaded
         if serving is not None:
-            self._speaker.read_ahead(self._unsaid.without(request), reply, serving.info, self._local.read_ahead)
+            self._speaker.read_ahead(
+                self._last_words_filter.without(request), reply, serving.info, self._local.read_ahead
+            )
 
     def test_reply(self, prompt: str, model: str = "") -> Answer:
         """A real reply to a text box, through the same tiers but the last: a test must not pass on an apology.
@@ -458,7 +460,7 @@ class FallbackService:
 
     def prepare(self) -> None:
         """At start: say whether the fallback can answer, and load it where the user wants that now."""
-        Opening(self.setting, self._models, self._tree, self._say, self._begin).tell()
+        StartupReport(self.setting, self._models, self._tree, self._say, self._begin).tell()
 
     def preload(self) -> None:
         """An outage began: load now, so that the next reply need not wait."""

@@ -14,7 +14,7 @@ from zwaif_fallback.choosing.default_missing import MODEL, wrong
 from zwaif_fallback.errors import ModelNotFound
 
 
-class Opening:
+class StartupReport:
     """Looks at the disks in a thread of its own, so that Z-Waif's start does not wait for that.
 
     Args:

@@ -26,7 +26,7 @@ from zwaif_fallback.hardware import memory_now
 from zwaif_fallback.models.catalogue import family_of
 from zwaif_fallback.models.gguf_header import read_header
 from zwaif_fallback.models.gguf_tokens import control_tokens
-from zwaif_fallback.prompt.literal_text import representatives
+from zwaif_fallback.prompt.escape_markers import representatives
 from zwaif_hooks.messages import ModelInfo
 
 logger = logging.getLogger(__name__)

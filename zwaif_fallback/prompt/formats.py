@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from zwaif_fallback.errors import ModelError
-from zwaif_fallback.prompt import literal_text
+from zwaif_fallback.prompt import escape_markers
 from zwaif_fallback.prompt.template_client import SHARED
 from zwaif_hooks.messages import Message, ModelInfo, Role
 
@@ -214,14 +214,14 @@ def plain(text: str, model: ModelInfo) -> str:
 
 
 @lru_cache(maxsize=32)
-def _marks_of(model: ModelInfo) -> literal_text.Marks:
+def _marks_of(model: ModelInfo) -> escape_markers.Marks:
     talk = [Message(role, f"{_MARK}{number}") for number, role in enumerate(_A_TALK)]
     try:
         prompt = render(talk, model)
     except ModelError:
         prompt = render(talk, replace(model, chat_template=""))
     tokens = [model.bos_token, model.eos_token, *model.control_tokens]
-    return literal_text.marks(tokens, re.split(rf"{_MARK}\d", prompt))
+    return escape_markers.marks(tokens, re.split(rf"{_MARK}\d", prompt))
 
 
 # --- families -------------------------------------------------------------------------------------------------------

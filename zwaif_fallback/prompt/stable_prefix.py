@@ -35,7 +35,7 @@ class Beginning:
     """Of earlier days, as it was when this beginning was first read; a newer one is told as a note until then."""
 
 
-class History:
+class PromptPrefixes:
     """The beginnings of the last prompts. Any number of threads may use one."""
 
     def __init__(self, conversations: int = CONVERSATIONS) -> None:

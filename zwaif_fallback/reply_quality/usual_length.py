@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 
-from zwaif_fallback.prompt.volatile import part
+from zwaif_fallback.prompt.changing_notes import separate_notes
 from zwaif_hooks.messages import ChatRequest
 from zwaif_hooks.reply.seam import unspaced
 from zwaif_hooks.reply.spoken_text import spoken
@@ -20,7 +20,7 @@ def usual_words(request: ChatRequest) -> int:
 
     What she summed up for herself is no reply, and what a model thought before one is not counted.
     """
-    said = [turn.content for turn in part(request.messages).turns if turn.role == "assistant"]
+    said = [turn.content for turn in separate_notes(request.messages).turns if turn.role == "assistant"]
     lengths = [words_in("".join(spoken([text]))) for text in (said or request.recent_replies)[-RECENT:]]
     return statistics.median_high(filter(None, lengths)) if any(lengths) else 0
 

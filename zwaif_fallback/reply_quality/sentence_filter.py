@@ -1,7 +1,7 @@
 """What of a small model's reply is passed on: whole sentences, as many as she usually says, each one hers.
 
-The reply runs through a :class:`Reply`, sentence by sentence. A loop, another name for herself, words put into the
-user's mouth and the like are noticed before they are passed on; whoever runs the model may then try again.
+The reply runs through a :class:`SentenceFilter`, sentence by sentence. A loop, another name for herself, words put
+into the user's mouth and the like are noticed before they are passed on; whoever runs the model may then try again.
 All of it is guesswork, so it is done to the words of the local model only.
 """
 
@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 
 from zwaif_fallback.languages import LANGUAGES
 from zwaif_fallback.prompt.card_lookup import answers_to
-from zwaif_fallback.prompt.volatile import part
+from zwaif_fallback.prompt.changing_notes import separate_notes
 from zwaif_fallback.reply_quality import identity, loops
 from zwaif_fallback.reply_quality.sentences import Sentences, cut_short, hangs, is_ended, with_a_stop
 from zwaif_fallback.reply_quality.usual_length import usual_words, words_in
@@ -109,7 +109,7 @@ def expected(request: ChatRequest, knows_its_card: bool = True) -> Expected:
         return Expected()
     persona = request.persona
     systems = [message.content for message in request.messages if message.role == "system"]
-    said = [turn.content for turn in part(request.messages).turns if turn.role == "assistant"]
+    said = [turn.content for turn in separate_notes(request.messages).turns if turn.role == "assistant"]
     return Expected(
         persona.char_name,
         persona.user_name,
@@ -142,7 +142,7 @@ def _long_sentences(text: str, least: int = _LONG_SENTENCE) -> list[str]:
     return [loops.as_words(sentence) for sentence in found if words_in(sentence) >= least]
 
 
-class Reply:
+class SentenceFilter:
     """One try at a reply, however its text is cut into pieces.
 
     Args:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zwaif_fallback.prompt import fit, formats
+from zwaif_fallback.prompt import fit_to_window, formats
 from zwaif_hooks.messages import ChatRequest, Message, ModelInfo, Persona, Purpose, Role
 
 TINY = ModelInfo("tiny", "tinyllama", 2048, "", "<s>", "</s>")
@@ -20,6 +20,13 @@ ASKED = "Answer in one or two sentences."
 BEHAVE = "Write only your own next reply, in character."
 
 
+def roles_are_legal(messages: Sequence[Message]) -> bool:
+    """System at most once and first, then user and assistant in turn, starting and ending with the user."""
+    turns = list(messages[1:] if messages and messages[0].role == "system" else messages)
+    expected: tuple[Role, Role] = ("user", "assistant")
+    return len(turns) % 2 == 1 and all(m.role == expected[i % 2] for i, m in enumerate(turns))
+
+
 def count(texts: Sequence[str]) -> list[int]:
     """A tokenizer of a kind: two characters make a token, each of CJK and emoji one."""
     return [sum(1 if ord(c) > 0x2FF else 0.5 for c in text).__ceil__() for text in texts]
@@ -27,7 +34,7 @@ def count(texts: Sequence[str]) -> list[int]:
 
 def ask(*messages: tuple[Role, str], model: ModelInfo = TINY, **request: object) -> list[Message]:
     made = ChatRequest("oobabooga", tuple(Message(role, text) for role, text in messages), **request)  # type: ignore[arg-type]
-    return fit.build(made, model, count)
+    return fit_to_window.fit(made, model, count).messages
 
 
 def roles(messages: Sequence[Message]) -> list[str]:
@@ -88,9 +95,9 @@ def test_you_is_nobodys_name_where_it_means_her() -> None:
     ):
         assert told in system.content
     assert "the user writes from" in newest.content
-    assert fit.whole(ChatRequest("ollama", (Message("user", "Hi"),), persona=mia, persona_in_messages=False))[
-        0
-    ].content.startswith("Mia likes the user.")
+    assert fit_to_window.unfitted(
+        ChatRequest("ollama", (Message("user", "Hi"),), persona=mia, persona_in_messages=False)
+    )[0].content.startswith("Mia likes the user.")
 
 
 def test_no_persona_no_system_message() -> None:
@@ -115,7 +122,7 @@ def test_a_conversation_that_ends_with_the_assistant_gets_a_silent_user_turn() -
 
 @pytest.mark.parametrize("messages", [(), (("user", ""),), (("assistant", ""), ("system", " "))])
 def test_empty_everything_is_still_a_conversation(messages: tuple[tuple[Role, str], ...]) -> None:
-    assert fit.roles_are_legal(ask(*messages))
+    assert roles_are_legal(ask(*messages))
 
 
 @pytest.mark.parametrize(
@@ -184,28 +191,28 @@ def test_too_long_a_message_is_cut_in_its_middle() -> None:
 
 
 def test_reply_room() -> None:
-    assert fit.reply_room(300, 2048) == 300
-    assert fit.reply_room(4000, 2048) == 1024
-    assert fit.reply_room(0, 2048) == 300
-    assert fit.reply_room(1, 2048) == fit.SMALLEST_REPLY
+    assert fit_to_window.reply_room(300, 2048) == 300
+    assert fit_to_window.reply_room(4000, 2048) == 1024
+    assert fit_to_window.reply_room(0, 2048) == 300
+    assert fit_to_window.reply_room(1, 2048) == fit_to_window.SMALLEST_REPLY
 
 
 def test_a_long_begun_reply_keeps_its_end() -> None:
     request = ChatRequest("ollama", (Message("user", "Hi"),))
-    fitted = fit.fit(request, replace(TINY, context_window=256), count, "Once " * 200 + "the end")
+    fitted = fit_to_window.fit(request, replace(TINY, context_window=256), count, "Once " * 200 + "the end")
     assert fitted.partial.endswith("the end")
     assert count([formats.render(fitted.messages, TINY, fitted.partial)])[0] + fitted.max_tokens <= 256
 
 
 def test_what_was_said_already_counts_for_the_length_of_the_reply() -> None:
     request = ChatRequest("ollama", (Message("user", "Hi"),), max_tokens=100)
-    assert fit.fit(request, TINY, count, "x" * 60).max_tokens == 70
-    assert fit.fit(request, TINY, count, "x" * 600).max_tokens == fit.SMALLEST_REPLY
+    assert fit_to_window.fit(request, TINY, count, "x" * 60).max_tokens == 70
+    assert fit_to_window.fit(request, TINY, count, "x" * 600).max_tokens == fit_to_window.SMALLEST_REPLY
 
 
 def test_whole_leaves_nothing_out() -> None:
     messages = tuple(Message("user" if i % 2 else "assistant", f"{i} " + "x" * 900) for i in range(60))
-    text = "".join(m.content for m in fit.whole(ChatRequest("ollama", messages, persona=MIA)))
+    text = "".join(m.content for m in fit_to_window.unfitted(ChatRequest("ollama", messages, persona=MIA)))
     assert all(m.content in text for m in messages)
 
 
@@ -239,18 +246,21 @@ WINDOWS = st.sampled_from([128, 256, 512, 2048])
 @given(request=REQUESTS, window=WINDOWS, base=st.sampled_from([TINY, MISTRAL]), partial=TEXTS)
 def test_any_history_becomes_legal_and_fits(request: ChatRequest, window: int, base: ModelInfo, partial: str) -> None:
     model = replace(base, context_window=window)
-    fitted = fit.fit(request, model, count, partial)
+    fitted = fit_to_window.fit(request, model, count, partial)
     prompt = formats.render(fitted.messages, model, fitted.partial)
-    assert fit.roles_are_legal(fitted.messages)
+    assert roles_are_legal(fitted.messages)
     assert prompt.endswith(fitted.partial) and formats.plain(partial, model).endswith(fitted.partial)
     assert count([prompt])[0] + fitted.max_tokens <= window
     _persona_and_newest_are_whole_if_they_can_be(request, model, fitted)
 
 
-def _persona_and_newest_are_whole_if_they_can_be(request: ChatRequest, model: ModelInfo, fitted: fit.Fitted) -> None:
-    whole = fit.fit(request, replace(model, context_window=100_000), count, fitted.partial)
+def _persona_and_newest_are_whole_if_they_can_be(
+    request: ChatRequest, model: ModelInfo, fitted: fit_to_window.Fitted
+) -> None:
+    whole = fit_to_window.fit(request, replace(model, context_window=100_000), count, fitted.partial)
     sent = tuple(m for m in request.messages if m.role == "system")
-    bare = fit.build(replace(request, messages=sent, has_image=False), replace(model, context_window=10**5), count)
+    bare_request = replace(request, messages=sent, has_image=False)
+    bare = fit_to_window.fit(bare_request, replace(model, context_window=10**5), count).messages
     system = bare[0].content if bare[0].role == "system" else ""
     newest = whole.messages[-1].content
     least = [Message("system", system)] * bool(system) + [Message("user", newest)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from zwaif_fallback.languages import LANGUAGES, language_of
-from zwaif_fallback.prompt import fit
+from zwaif_fallback.prompt import fit_to_window
 from zwaif_fallback.prompt.card_lookup import answering, answers_to, asked_about, is_question
 from zwaif_fallback.prompt.length_hint import closing_line
 from zwaif_hooks.messages import ChatRequest, Message, ModelInfo, Persona, Purpose
@@ -106,7 +106,8 @@ def test_the_line_follows_the_user_and_her_usual_length() -> None:
 
 
 def fitted(request: ChatRequest) -> list[Message]:
-    return fit.build(request, ModelInfo("m", "tinyllama", 2048), lambda texts: [len(text) // 4 for text in texts])
+    model = ModelInfo("m", "tinyllama", 2048)
+    return fit_to_window.fit(request, model, lambda texts: [len(text) // 4 for text in texts]).messages
 
 
 def test_the_newest_turn_holds_the_fact_the_words_and_the_length() -> None:
@@ -120,7 +121,7 @@ def test_the_newest_turn_holds_the_fact_the_words_and_the_length() -> None:
         system, *earlier, newest = fitted(request)
         assert newest.content == told
         assert tuple(earlier) == talk, "what was said before stays as it was said, so that it is read once"
-        assert system.content == f"{CARD}\n\nYou are Rhea. You are talking with Sam. {fit._BEHAVE}"
+        assert system.content == f"{CARD}\n\nYou are Rhea. You are talking with Sam. {fit_to_window._BEHAVE}"
 
 
 def test_a_card_in_w_plus_plus_and_a_dialogue_are_told_in_sentences() -> None:
@@ -132,7 +133,7 @@ def test_a_card_in_w_plus_plus_and_a_dialogue_are_told_in_sentences() -> None:
 def test_summaries_and_a_second_server_are_asked_as_before() -> None:
     asked = (Message("system", CARD), Message("user", "What are you afraid of?"))
     request = ChatRequest("ollama", asked, persona=Persona("Rhea", "Sam", CARD))
-    assert fit.whole(request) == list(asked)
+    assert fit_to_window.unfitted(request) == list(asked)
     assert fitted(ChatRequest("ollama", asked, purpose=Purpose.SUMMARY)) == list(asked)
 
 
@@ -159,7 +160,7 @@ def test_the_words_that_answer() -> None:
 )
 def test_only_an_answer_is_favoured(words: str, favoured: bool) -> None:
     request = ChatRequest("ollama", (Message("system", CARD), Message("user", words)))
-    fitted = fit.fit(request, ModelInfo("m", "tinyllama", 2048), lambda texts: [len(t) // 4 for t in texts])
+    fitted = fit_to_window.fit(request, ModelInfo("m", "tinyllama", 2048), lambda texts: [len(t) // 4 for t in texts])
     assert bool(fitted.favoured) is favoured
 
 

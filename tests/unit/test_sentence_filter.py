@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zwaif_fallback.languages import LANGUAGES
-from zwaif_fallback.reply_quality import filter
-from zwaif_fallback.reply_quality.filter import (
+from zwaif_fallback.reply_quality import sentence_filter
+from zwaif_fallback.reply_quality.sentence_filter import (
     ASSISTANT,
     ECHO,
     LOOP,
@@ -20,7 +20,7 @@ from zwaif_fallback.reply_quality.filter import (
     SAID_BEFORE,
     TO_HERSELF,
     Expected,
-    Reply,
+    SentenceFilter,
     another_try,
     expected,
 )
@@ -30,8 +30,8 @@ MIA = Expected("Mia", "Tom", "Mia is a fox.", frozenset({"i was at the lake all 
 SMALL = replace(MIA, is_forgetful=True)
 
 
-def through(text: str, wanted: Expected = MIA, *, ran_out: bool = False, **how: object) -> tuple[str, Reply]:
-    reply = Reply(wanted, **how)  # type: ignore[arg-type]
+def through(text: str, wanted: Expected = MIA, *, ran_out: bool = False, **how: object) -> tuple[str, SentenceFilter]:
+    reply = SentenceFilter(wanted, **how)  # type: ignore[arg-type]
     said = reply.feed(text)
     return said + reply.finish(ran_out), reply
 
@@ -41,7 +41,7 @@ def said(text: str, wanted: Expected = MIA, **how: object) -> str:
 
 
 def test_sentence_by_sentence() -> None:
-    reply = Reply(MIA)
+    reply = SentenceFilter(MIA)
     assert [reply.feed(piece) for piece in ("Hel", "lo", " Tom.", " I", " slept", ". ", "An")] == [
         "", "", "", "Hello Tom.", "", "", " I slept."]  # fmt: skip
     assert reply.feed("d you") + reply.finish() == " And you"
@@ -76,8 +76,8 @@ def test_a_sentence_that_is_far_too_long_is_not_begun() -> None:
 
 def test_a_first_sentence_without_an_end() -> None:
     text = " ".join(f"word{n}" + "," * (n % 9 == 0) for n in range(500))
-    assert through(text, tries_left=1)[1].fault == filter.ENDLESS
-    assert said(text).endswith("…") and len(said(text).split()) <= filter.LONGEST_SENTENCE + 1
+    assert through(text, tries_left=1)[1].fault == sentence_filter.ENDLESS
+    assert said(text).endswith("…") and len(said(text).split()) <= sentence_filter.LONGEST_SENTENCE + 1
 
 
 @pytest.mark.parametrize(
@@ -236,13 +236,13 @@ def test_a_summary_is_cut_for_loops_alone() -> None:
 @pytest.mark.parametrize(
     ("replies_before", "question", "words"),
     [
-        ([], "Hi", filter.UNKNOWN_WORDS),
-        (["Oh, welcome back! *smiles*"], "Hi", filter.FIRST_WORDS),
-        (["Yes.", "No."], "Hi", filter.LEAST_WORDS),
+        ([], "Hi", sentence_filter.UNKNOWN_WORDS),
+        (["Oh, welcome back! *smiles*"], "Hi", sentence_filter.FIRST_WORDS),
+        (["Yes.", "No."], "Hi", sentence_filter.LEAST_WORDS),
         (["word " * 30] * 3, "Hi", 30),
-        (["Yes.", "No."], "Tell me a story!", filter.LONG_WORDS),
-        (["Yes.", "No."], "Erzähl mir eine Geschichte!", filter.LONG_WORDS),
-        (["Yes.", "No."], "物語を聞かせて", filter.LONG_WORDS),
+        (["Yes.", "No."], "Tell me a story!", sentence_filter.LONG_WORDS),
+        (["Yes.", "No."], "Erzähl mir eine Geschichte!", sentence_filter.LONG_WORDS),
+        (["Yes.", "No."], "物語を聞かせて", sentence_filter.LONG_WORDS),
     ],
 )
 def test_how_long_a_reply_is_wanted(replies_before: list[str], question: str, words: int) -> None:
@@ -285,7 +285,7 @@ def test_any_cutting_into_pieces_says_the_same(
     text: str, data: st.DataObject, left: int, out: bool, begun: str
 ) -> None:
     whole, one = through(text, ran_out=out, tries_left=left, begun=begun)
-    reply, pieces = Reply(MIA, begun, left), ""
+    reply, pieces = SentenceFilter(MIA, begun, left), ""
     rest = text
     while rest:
         size = data.draw(st.integers(1, len(rest)))

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_plugin_service import Desk
+from tests.unit.test_service import Desk
 from zwaif_fallback.answering import last_words_filter
-from zwaif_fallback.answering.last_words_filter import Unsaid
+from zwaif_fallback.answering.last_words_filter import LastWordsFilter
 from zwaif_fallback.engine_types import Generation, GenerationStats
 from zwaif_hooks.messages import AnswerRecord, ChatRequest, FailureKind, Message, PrimaryFailure, Purpose
 
@@ -19,8 +19,8 @@ OTHER = "I am a little sleepy tonight."
 
 
 @pytest.fixture
-def said(tmp_path: Path) -> Unsaid:
-    words = Unsaid(lambda: tmp_path / "data" / "said.json")
+def said(tmp_path: Path) -> LastWordsFilter:
+    words = LastWordsFilter(lambda: tmp_path / "data" / "said.json")
     words.add(LINE)
     return words
 
@@ -35,17 +35,17 @@ def contents(asked: ChatRequest) -> list[str]:
     return [message.content for message in asked.messages[1:]]
 
 
-def test_a_chat_forgets_the_line_and_keeps_what_the_user_said(said: Unsaid) -> None:
+def test_a_chat_forgets_the_line_and_keeps_what_the_user_said(said: LastWordsFilter) -> None:
     asked = request("Hello", "Hi!", "My cat is ill", LINE, "Are you there?")
     assert contents(said.without(asked)) == ["Hello", "Hi!", "My cat is ill", "Are you there?"]
 
 
-def test_a_summary_forgets_the_exchange(said: Unsaid) -> None:
+def test_a_summary_forgets_the_exchange(said: LastWordsFilter) -> None:
     asked = request("Hello", "Hi!", "My cat is ill", LINE, "[System L] Summarize!", purpose=Purpose.SUMMARY)
     assert contents(said.without(asked)) == ["Hello", "Hi!", "[System L] Summarize!"]
 
 
-def test_a_summary_of_nothing_else_is_asked_all_the_same(said: Unsaid) -> None:
+def test_a_summary_of_nothing_else_is_asked_all_the_same(said: LastWordsFilter) -> None:
     asked = request("Hello", LINE, "[System L] Summarize!", purpose=Purpose.SUMMARY)
     assert contents(said.without(asked)) == ["[System L] Summarize!"]
 
@@ -61,30 +61,30 @@ def test_a_summary_of_nothing_else_is_asked_all_the_same(said: Unsaid) -> None:
     ],
     ids=["as said", "without quotes", "escaped", "behind a phrase of v1.14-R4", "with a line end"],
 )
-def test_it_is_known_however_z_waif_keeps_it(said: Unsaid, as_kept: str) -> None:
+def test_it_is_known_however_z_waif_keeps_it(said: LastWordsFilter, as_kept: str) -> None:
     assert contents(said.without(request("Hello", as_kept, "And now?"))) == ["Hello", "And now?"]
 
 
-def test_what_was_really_said_stays(said: Unsaid) -> None:
+def test_what_was_really_said_stays(said: LastWordsFilter) -> None:
     asked = request("Hello", OTHER, f"You said: {LINE}")
     assert said.without(asked) is asked
 
 
-def test_a_short_line_is_no_part_of_another_reply(said: Unsaid) -> None:
+def test_a_short_line_is_no_part_of_another_reply(said: LastWordsFilter) -> None:
     said.add("Hm?")
     asked = request("Hello", "What was that? Hm?", "Nothing")
     assert said.without(asked) is asked
     assert contents(said.without(request("Hello", "Hm?", "Nothing"))) == ["Hello", "Nothing"]
 
 
-def test_a_memory_that_quotes_it_loses_the_line(said: Unsaid) -> None:
+def test_a_memory_that_quotes_it_loses_the_line(said: LastWordsFilter) -> None:
     memory = f"You are Mia.\n[System M] User: How are you?\nMia: {LINE}\nUser: Oh.\nMia: {OTHER}"
     kept = said.without(request("Hello", system=memory)).messages[0].content
     assert kept == f"You are Mia.\n[System M] User: How are you?\nUser: Oh.\nMia: {OTHER}"
 
 
-def test_it_is_known_after_a_restart(said: Unsaid, tmp_path: Path) -> None:
-    again = Unsaid(lambda: tmp_path / "data" / "said.json")
+def test_it_is_known_after_a_restart(said: LastWordsFilter, tmp_path: Path) -> None:
+    again = LastWordsFilter(lambda: tmp_path / "data" / "said.json")
     assert contents(again.without(request("Hello", LINE, "Hm"))) == ["Hello", "Hm"]
 
 
@@ -92,7 +92,7 @@ def test_it_is_known_after_a_restart(said: Unsaid, tmp_path: Path) -> None:
 def test_a_damaged_file_is_begun_anew(tmp_path: Path, content: str) -> None:
     path = tmp_path / "said.json"
     path.write_text(content, encoding="utf-8")
-    words = Unsaid(lambda: path)
+    words = LastWordsFilter(lambda: path)
     asked = request("Hello", LINE, "Hm")
     assert words.without(asked) is asked
     words.add(LINE)
@@ -101,12 +101,12 @@ def test_a_damaged_file_is_begun_anew(tmp_path: Path, content: str) -> None:
 
 def test_a_place_that_cannot_be_written_costs_other_runs_only(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    words = Unsaid(lambda: tmp_path / "file" / "said.json")
+    words = LastWordsFilter(lambda: tmp_path / "file" / "said.json")
     words.add(LINE)
     assert contents(words.without(request("Hello", LINE, "Hm"))) == ["Hello", "Hm"]
 
 
-def test_old_ones_are_forgotten(said: Unsaid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_ones_are_forgotten(said: LastWordsFilter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(last_words_filter, "KEPT", 2)
     for line in (OTHER, "A third line of last words.", OTHER):
         said.add(line)

@@ -25,7 +25,7 @@ _NO_MEMORY = "No memory currently!"
 
 
 @dataclass
-class Parted:
+class Separated:
     """A request in two: what stays, and the notes."""
 
     system: str = ""
@@ -37,9 +37,9 @@ class Parted:
     """Memories, lore and the time, in the order they were sent."""
 
 
-def part(messages: Sequence[Message]) -> Parted:
+def separate_notes(messages: Sequence[Message]) -> Separated:
     """Tell notes from conversation. The newest message is never a note: a user may say whatever it looks like."""
-    parted = Parted()
+    parted = Separated()
     systems: list[str] = []
     previous = ""
     for place, message in enumerate(messages):

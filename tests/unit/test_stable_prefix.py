@@ -9,10 +9,11 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.prefix.shapes import SHAPES, Shape, Talk, lmstudio, ollama, oobabooga, r4
-from zwaif_fallback.prompt import fit, formats
-from zwaif_fallback.prompt.literal_text import BREAK
-from zwaif_fallback.prompt.stable_prefix import History
-from zwaif_fallback.prompt.volatile import part
+from tests.unit.test_fit_to_window import roles_are_legal
+from zwaif_fallback.prompt import fit_to_window, formats
+from zwaif_fallback.prompt.changing_notes import separate_notes
+from zwaif_fallback.prompt.escape_markers import BREAK
+from zwaif_fallback.prompt.stable_prefix import PromptPrefixes
 from zwaif_hooks.messages import ChatRequest, Message, ModelInfo, Purpose
 
 ZEPHYR = ModelInfo("tiny", "tinyllama", 4096, "", "<s>", "</s>")
@@ -25,9 +26,9 @@ def count(texts: Sequence[str]) -> list[int]:
     return [len(text) // 4 for text in texts]
 
 
-def prompt_of(request: ChatRequest, model: ModelInfo, history: History | None = None) -> str:
-    fitted = fit.fit(request, model, count, history=history)
-    assert fit.roles_are_legal(fitted.messages)
+def prompt_of(request: ChatRequest, model: ModelInfo, history: PromptPrefixes | None = None) -> str:
+    fitted = fit_to_window.fit(request, model, count, history=history)
+    assert roles_are_legal(fitted.messages)
     return formats.render(fitted.messages, model)
 
 
@@ -50,7 +51,7 @@ def facts(text: str) -> list[str]:
 @pytest.mark.parametrize("model", [ZEPHYR, MISTRAL, GENERIC], ids=lambda model: model.name)
 def test_every_fact_of_a_request_is_in_the_prompt(shape: Shape, turns: int, model: ModelInfo) -> None:
     request = shape(Talk(rag=True).grown_to(turns))
-    prompt = prompt_of(request, replace(model, context_window=20_000), History()).replace(BREAK, "")
+    prompt = prompt_of(request, replace(model, context_window=20_000), PromptPrefixes()).replace(BREAK, "")
     sent = [fact for message in request.messages for fact in facts(message.content)]
     assert len(sent) > 3
     for fact in sent:
@@ -62,7 +63,7 @@ def test_every_fact_of_a_request_is_in_the_prompt(shape: Shape, turns: int, mode
 def test_in_a_window_that_is_too_small_only_earlier_turns_are_missing(shape: Shape, turns: int) -> None:
     talk = Talk(rag=True).grown_to(turns)
     request = shape(talk)
-    prompt = prompt_of(request, replace(ZEPHYR, context_window=1500), History())
+    prompt = prompt_of(request, replace(ZEPHYR, context_window=1500), PromptPrefixes())
     said = {fact for pair in talk.log for text in pair for fact in facts(text)}
     kept = [fact for message in request.messages for fact in facts(message.content) if fact not in said]
     for fact in [*kept, talk.words(), *facts(talk.log[-1][1]), *facts(talk.persona.character_card)]:
@@ -87,8 +88,9 @@ def test_the_time_is_told_once() -> None:
 def test_notes_of_older_releases_are_told_apart_too() -> None:
     old = "[System M]; This message is a memory;\nUser: Hi\n[System M]; This is the end of the memory!"
     lore = "Here is some lore about the current topic from your lorebook;\n\nTower, it is high.\n\n"
-    parted = part([Message("user", old), Message("user", lore), Message("user", "Hi"), Message("assistant", "Yes?"),
-                   Message("user", "No memory currently!"), Message("user", lore)])  # fmt: skip
+    told = [Message("user", text) for text in (old, lore, "Hi")]
+    asked = [Message("user", text) for text in ("No memory currently!", lore)]
+    parted = separate_notes([*told, Message("assistant", "Yes?"), *asked])
     assert [note[:10] for note in parted.notes] == [old[:10], lore[:10]]
     assert [turn.content for turn in parted.turns] == ["Hi", "Yes?", lore], "the newest words are the user's own"
 
@@ -98,7 +100,7 @@ def test_notes_of_older_releases_are_told_apart_too() -> None:
 
 def shared(shape: Shape, talk: Talk, turns: int, model: ModelInfo) -> list[float]:
     """For each turn the share of its prompt that stood there at the last turn, replies included."""
-    history, before, shares = History(), "", list[float]()
+    history, before, shares = PromptPrefixes(), "", list[float]()
     for _ in range(turns):
         prompt = prompt_of(shape(talk), model, history)
         shares.append(common(before, prompt) / len(prompt))
@@ -123,7 +125,7 @@ def test_the_beginning_stays_while_the_model_s_window_is_full(shape: Shape, mode
 
 
 def test_a_new_summary_is_a_note_until_the_beginning_is_read_anew() -> None:
-    history, talk = History(), Talk(limit=12).grown_to(18)
+    history, talk = PromptPrefixes(), Talk(limit=12).grown_to(18)
     before = prompt_of(ollama(talk), ZEPHYR, history)
     talk.answered()
     old = talk.summary()
@@ -131,16 +133,16 @@ def test_a_new_summary_is_a_note_until_the_beginning_is_read_anew() -> None:
     talk.answered()
     prompt = prompt_of(ollama(talk), ZEPHYR, history)
     assert talk.summary() != old and prompt.index(old) < common(before, prompt) < prompt.index(talk.summary())
-    fit.ahead(ollama(talk), talk.reply(), ZEPHYR, count, history)
+    fit_to_window.fit_next_turn(ollama(talk), talk.reply(), ZEPHYR, count, history)
     talk.answered()
     after = prompt_of(ollama(talk), ZEPHYR, history)
     assert old not in after and after.index(talk.summary()) < after.index(talk.log[-5][0])
 
 
 def test_turns_the_host_no_longer_sends_stay_for_half_a_window_and_then_go_at_once() -> None:
-    history, talk, begins = History(), Talk(limit=40).grown_to(40), list[str]()
+    history, talk, begins = PromptPrefixes(), Talk(limit=40).grown_to(40), list[str]()
     for _ in range(45):
-        fitted = fit.fit(lmstudio(talk), replace(ZEPHYR, context_window=50_000), count, history=history)
+        fitted = fit_to_window.fit(lmstudio(talk), replace(ZEPHYR, context_window=50_000), count, history=history)
         begins.append(fitted.messages[1].content)
         talk.answered()
     assert len(set(begins)) == 3
@@ -148,7 +150,7 @@ def test_turns_the_host_no_longer_sends_stay_for_half_a_window_and_then_go_at_on
 
 
 def test_a_reroll_an_undo_and_a_second_conversation_keep_their_beginnings() -> None:
-    history, talk, other = History(), Talk(limit=10).grown_to(10), Talk("the sea", limit=10).grown_to(10)
+    history, talk, other = PromptPrefixes(), Talk(limit=10).grown_to(10), Talk("the sea", limit=10).grown_to(10)
     first = prompt_of(lmstudio(talk), ZEPHYR, history)
     talk.answered()
     there = prompt_of(lmstudio(other), ZEPHYR, history)
@@ -162,7 +164,7 @@ def test_a_reroll_an_undo_and_a_second_conversation_keep_their_beginnings() -> N
 
 
 def test_an_edited_log_is_believed() -> None:
-    history, talk = History(), Talk(limit=10).grown_to(20)
+    history, talk = PromptPrefixes(), Talk(limit=10).grown_to(20)
     prompt_of(lmstudio(talk), ZEPHYR, history)
     talk.log[-10:] = [(f"Anew {said}", reply) for said, reply in talk.log[-10:]]
     prompt = prompt_of(lmstudio(talk), ZEPHYR, history)
@@ -170,7 +172,7 @@ def test_an_edited_log_is_believed() -> None:
 
 
 def test_single_questions_neither_use_nor_change_what_is_remembered() -> None:
-    history, talk = History(), Talk(limit=10).grown_to(10)
+    history, talk = PromptPrefixes(), Talk(limit=10).grown_to(10)
     first = prompt_of(lmstudio(talk), ZEPHYR, history)
     for purpose in (Purpose.SUMMARY, Purpose.IMAGE):
         single = replace(lmstudio(Talk(limit=4).grown_to(10)), purpose=purpose)
@@ -180,9 +182,9 @@ def test_single_questions_neither_use_nor_change_what_is_remembered() -> None:
 
 @every_shape
 def test_what_is_read_ahead_is_how_the_next_prompt_begins(shape: Shape) -> None:
-    history, talk = History(), Talk(limit=12).grown_to(14)
+    history, talk = PromptPrefixes(), Talk(limit=12).grown_to(14)
     for _ in range(12):
-        messages = fit.ahead(shape(talk), talk.reply(), ZEPHYR, count, history)
+        messages = fit_to_window.fit_next_turn(shape(talk), talk.reply(), ZEPHYR, count, history)
         read = formats.up_to_newest(messages, lambda m: formats.render(m, ZEPHYR))
         talk.answered()
         prompt = prompt_of(shape(talk), ZEPHYR, history)

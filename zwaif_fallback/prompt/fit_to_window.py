@@ -4,8 +4,8 @@ Policy, in this order:
 
 - The reply gets the room it asked for, at most half of the window.
 - What stays from turn to turn comes first: character, task, a summary of earlier days, earlier turns. What changes (the
-  time, memories, lore; see :mod:`zwaif_fallback.prompt.volatile`) goes into the newest turn, before the user's own
-  words. So a model has to read only that and what was said since its last reply.
+  time, memories, lore; see :mod:`.changing_notes`) goes into the newest turn, before the user's own words. So a model
+  has to read only that and what was said since its last reply.
 - The system message and the newest user turn stay whole. What was said before gives way, oldest first and a block at a
   time (see :mod:`zwaif_fallback.prompt.stable_prefix`); notes go after that, least important first.
 - Only if those two alone are too long, the persona loses what matters least (down to a quarter of the space at most;
@@ -24,11 +24,11 @@ from functools import partial
 from zwaif_fallback.errors import ModelError
 from zwaif_fallback.prompt import cards, formats
 from zwaif_fallback.prompt.card_lookup import answering, asked_about, is_question
+from zwaif_fallback.prompt.changing_notes import is_time, separate_notes
 from zwaif_fallback.prompt.length_hint import closing_line
-from zwaif_fallback.prompt.stable_prefix import A_TURN, KEEP, Beginning, History
-from zwaif_fallback.prompt.volatile import is_time, part
+from zwaif_fallback.prompt.stable_prefix import A_TURN, KEEP, Beginning, PromptPrefixes
 from zwaif_fallback.reply_quality.usual_length import usual_words
-from zwaif_hooks.messages import ChatRequest, Message, ModelInfo, Persona, Purpose, Role
+from zwaif_hooks.messages import ChatRequest, Message, ModelInfo, Persona, Purpose
 
 log = logging.getLogger(__name__)
 
@@ -72,17 +72,12 @@ class Fitted:
     """Words that would answer what was asked."""
 
 
-def build(request: ChatRequest, model: ModelInfo, count_tokens: CountTokens) -> list[Message]:
-    """The messages of :func:`fit`, for those who need nothing else."""
-    return fit(request, model, count_tokens).messages
-
-
 def fit(
     request: ChatRequest,
     model: ModelInfo,
     count_tokens: CountTokens,
     partial: str = "",
-    history: History | None = None,
+    history: PromptPrefixes | None = None,
     reserved: int = 0,
     to_come: int = 0,
 ) -> Fitted:
@@ -116,7 +111,7 @@ def _with_a_user(request: ChatRequest) -> ChatRequest:
     return replace(request, persona=replace(request.persona, user_name=_NAMELESS))
 
 
-def _begin_as_before(draft: _Draft, history: History, to_come: int) -> None:
+def _begin_as_before(draft: _Draft, history: PromptPrefixes, to_come: int) -> None:
     known = history.extended(draft.history, to_come)
     if known is None:
         return
@@ -126,8 +121,8 @@ def _begin_as_before(draft: _Draft, history: History, to_come: int) -> None:
         draft.summary = known.summary
 
 
-def ahead(
-    request: ChatRequest, reply: str, model: ModelInfo, count_tokens: CountTokens, history: History
+def fit_next_turn(
+    request: ChatRequest, reply: str, model: ModelInfo, count_tokens: CountTokens, history: PromptPrefixes
 ) -> list[Message]:
     """What the turn after ``reply`` will probably begin with: everything up to its last message, which stands for the
     user's next words and is as long as the newest ones were."""
@@ -137,7 +132,7 @@ def ahead(
     return fit(next_request, model, count_tokens, history=history, to_come=A_TURN).messages
 
 
-def whole(request: ChatRequest) -> list[Message]:
+def unfitted(request: ChatRequest) -> list[Message]:
     """The conversation with nothing left out, for a server that fits it to its model itself."""
     draft = _draft(_with_a_user(request), ANY_MODEL)
     return _assemble(_joined(draft.system, draft.summary), draft.notes, draft.history, draft.newest)
@@ -165,7 +160,7 @@ class _Draft:
 
 
 def _draft(request: ChatRequest, model: ModelInfo) -> _Draft:
-    parted, persona = part(request.messages), request.persona
+    parted, persona = separate_notes(request.messages), request.persona
     turns = [m for m in (_clean(m, model) for m in parted.turns) if m.content]
     ends_with_user = bool(turns) and turns[-1].role == "user"
     newest = turns.pop().content if ends_with_user else _SHOWS_PICTURE if request.has_image else _SILENCE
@@ -185,7 +180,7 @@ def _help_a_small_model(draft: _Draft, request: ChatRequest, model: ModelInfo) -
 
     Returns the words that would answer a question."""
     persona = request.persona
-    card = cards.told(persona.character_card or part(request.messages).system, "{{char}}", "{{user}}")
+    card = cards.told(persona.character_card or separate_notes(request.messages).system, "{{char}}", "{{user}}")
     if request.persona_in_messages and draft.system:
         draft.system = _joined(draft.system, formats.plain(_who_talks(persona, _BEHAVE, True), model))
     words, line = draft.newest, ""
@@ -423,10 +418,3 @@ def _longest(length: int, piece: Callable[[int], str], tokens: int, count: Count
         low = max([low, *fitting])
         high = min([high, *(n for n in failing if n > low)])
     return low
-
-
-def roles_are_legal(messages: Sequence[Message]) -> bool:
-    """System at most once and first, then user and assistant in turns, beginning and ending with the user."""
-    turns = list(messages[1:] if messages and messages[0].role == "system" else messages)
-    expected: tuple[Role, Role] = ("user", "assistant")
-    return len(turns) % 2 == 1 and all(m.role == expected[i % 2] for i, m in enumerate(turns))
