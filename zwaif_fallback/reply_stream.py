@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 
-from zwaif_hooks.failover.stream import CancelScope
+from zwaif_hooks.stream import CancelScope
 
 
 class ReplyStream:

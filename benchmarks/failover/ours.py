@@ -18,7 +18,7 @@ from benchmarks.failover.contender import DEADLINE, Heard, Threaded
 from zwaif_fallback.addresses import same_server
 from zwaif_fallback.answering.chain import Chain, RemoteTier
 from zwaif_fallback.answering.second_server import RemoteChat
-from zwaif_hooks.failover.breaker import PrimaryBook
+from zwaif_hooks.failover.breaker import PrimaryRegistry
 from zwaif_hooks.guards import http, swap
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.messages import Answer, ChatRequest, PrimaryFailure
@@ -58,7 +58,7 @@ class Ours(BareRequests):
         settings = SettingsStore(GUARD_SETTINGS, tree / ".env", environ={}, say=_unsaid)
         plugins = PluginManager(_unreported)
         plugins.register(SecondServer(second), "second")
-        self._primaries = PrimaryBook(lambda name, failure, seconds: None)
+        self._primaries = PrimaryRegistry(lambda name, failure, seconds: None)
         records = TurnLog(tree / "turns.jsonl")
         runtime = Runtime(tree, settings, plugins, self._primaries, _unsaid, _unreported, records=records)
         http.install(requests.sessions, runtime)

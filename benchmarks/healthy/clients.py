@@ -15,7 +15,7 @@ from typing import Any
 import requests
 import sseclient
 
-from zwaif_hooks.failover.breaker import PrimaryBook
+from zwaif_hooks.failover.breaker import PrimaryRegistry
 from zwaif_hooks.guards import http, swap
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.plugins import PluginManager
@@ -98,7 +98,7 @@ class Guarded:
         self._client = client
         (folder / ".env").write_text("API_FALLBACK_ENABLED = ON\n", encoding="utf-8")
         settings = SettingsStore(GUARD_SETTINGS, folder / ".env", environ={}, say=_unsaid)
-        primaries = PrimaryBook(lambda name, failure, seconds: None)
+        primaries = PrimaryRegistry(lambda name, failure, seconds: None)
         records = TurnLog(folder / "turns.jsonl")
         runtime = Runtime(
             folder, settings, PluginManager(_unreported), primaries, _unsaid, _unreported, records=records

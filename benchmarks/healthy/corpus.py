@@ -27,7 +27,7 @@ import requests
 import sseclient
 
 from benchmarks.healthy.ways import pieces, replies
-from zwaif_hooks.failover.breaker import PrimaryBook
+from zwaif_hooks.failover.breaker import PrimaryRegistry
 from zwaif_hooks.guards import http, swap
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.messages import PrimaryFailure
@@ -210,7 +210,7 @@ def runtime(watch: Watch) -> Iterator[Runtime]:
         settings = SettingsStore(GUARD_SETTINGS, folder / ".env", environ={}, say=watch.say)
         plugins = PluginManager(watch.say)
         plugins.register(watch, "watch")
-        primaries = PrimaryBook(watch.changed)
+        primaries = PrimaryRegistry(watch.changed)
         records = TurnLog(folder / "turns.jsonl")
         yield Runtime(folder, settings, plugins, primaries, watch.say, watch.say, records=records)
         primaries.shut_down()

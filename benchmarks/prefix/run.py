@@ -29,8 +29,8 @@ from zwaif_fallback.answering.chain import LocalTier  # noqa: E402
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions  # noqa: E402
 from zwaif_fallback.local.model import LocalModel  # noqa: E402
 from zwaif_fallback.prompt import formats  # noqa: E402
-from zwaif_hooks.failover.stream import CancelScope  # noqa: E402
 from zwaif_hooks.messages import ChatRequest, Sampling  # noqa: E402
+from zwaif_hooks.stream import CancelScope  # noqa: E402
 
 FORGET = ("?", "!")
 """Prompts that share nothing with a chat, one for each cache the engine may keep."""

@@ -32,7 +32,7 @@ from zwaif_fallback.answering.service import FallbackService
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions
 from zwaif_fallback.prompt import formats
 from zwaif_fallback.settings import SETTINGS
-from zwaif_hooks.failover.breaker import PrimaryBook
+from zwaif_hooks.failover.breaker import PrimaryRegistry
 from zwaif_hooks.guards import http, swap
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.messages import Answer, ChatRequest, PrimaryFailure
@@ -194,12 +194,12 @@ def ask(url: str, talk: Talk) -> float:
 def guarded(folder: Path, settings: SettingsStore, plugins: PluginManager) -> Iterator[Callable[[], None]]:
     """``requests`` with the guard in place; yields what makes it forget the last outage."""
     runtime = Runtime(
-        folder, settings, plugins, PrimaryBook(_unheard), _quiet, _quiet, records=TurnLog(folder / "turns.jsonl")
+        folder, settings, plugins, PrimaryRegistry(_unheard), _quiet, _quiet, records=TurnLog(folder / "turns.jsonl")
     )
 
     def forget_the_outage() -> None:
         runtime.primaries.shut_down()
-        runtime.primaries = PrimaryBook(_unheard)
+        runtime.primaries = PrimaryRegistry(_unheard)
 
     http.install(requests.sessions, runtime)
     try:

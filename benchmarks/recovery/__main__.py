@@ -35,7 +35,7 @@ from benchmarks.soak.children import ServerChild
 from benchmarks.soak.fallbacks import Scripted
 from benchmarks.soak.talk import ask
 from zwaif_hooks.background.clock import SystemClock
-from zwaif_hooks.failover.breaker import FLAPPING_SECONDS, PrimaryBook
+from zwaif_hooks.failover.breaker import FLAPPING_SECONDS, PrimaryRegistry
 from zwaif_hooks.guards import http
 from zwaif_hooks.guards.http import PASS_HEADER
 from zwaif_hooks.guards.swap import restore
@@ -75,7 +75,7 @@ class Bench:
         plugins = PluginManager(_ignore)
         plugins.register(Scripted(), "script")
         store = SimpleNamespace(get=SETTINGS.__getitem__, reload=lambda: None)
-        book = PrimaryBook(self._note, self.clock)
+        book = PrimaryRegistry(self._note, self.clock)
         self.runtime = Runtime(scratch, store, plugins, book, _ignore, _ignore, self.clock)
 
     def closed_after(self, moment: float, timeout: float = 120.0) -> float:

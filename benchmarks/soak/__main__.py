@@ -31,7 +31,7 @@ from benchmarks.soak.chaos import Chaos
 from benchmarks.soak.children import ServerChild
 from benchmarks.soak.fallbacks import Local, Scripted
 from benchmarks.soak.talk import CALLERS, Caller, Takeovers, Verdict, ask
-from zwaif_hooks.failover.breaker import PrimaryBook
+from zwaif_hooks.failover.breaker import PrimaryRegistry
 from zwaif_hooks.guards import http
 from zwaif_hooks.guards.swap import restore
 from zwaif_hooks.messages import PrimaryFailure
@@ -100,7 +100,7 @@ class Soak:
         plugins.register(self.fallback, "fallback")
         plugins.register(self.takeovers, "takeovers")
         store = SimpleNamespace(get=SETTINGS.__getitem__, reload=lambda: None)
-        return Runtime(scratch, store, plugins, PrimaryBook(changed), self.lines.append, report)
+        return Runtime(scratch, store, plugins, PrimaryRegistry(changed), self.lines.append, report)
 
     def _talk(self, name: str) -> None:
         caller = Caller(name, self.server.address, self.options.seed)

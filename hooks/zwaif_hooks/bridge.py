@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dotenv import dotenv_values
 
 from zwaif_hooks import log
-from zwaif_hooks.failover.breaker import PrimaryBook
+from zwaif_hooks.failover.breaker import PrimaryRegistry
 from zwaif_hooks.failover.start_check import check_at_start, configured_primary, find_lmstudio
 from zwaif_hooks.guards import http, lmstudio, ollama, r4_pictures, sse_client
 from zwaif_hooks.handle import Host
@@ -42,7 +42,7 @@ class Bridge:
 
         self.settings = SettingsStore(GUARD_SETTINGS, tree / ".env")
         self.plugins = PluginManager(log.report)
-        self.primaries = PrimaryBook(self._primary_changed)
+        self.primaries = PrimaryRegistry(self._primary_changed)
         self.records = TurnLog(path_for(tree))
         self.host = Host(tree, self.settings, self.primaries, self.plugins, self.records)
         self.runtime = Runtime(

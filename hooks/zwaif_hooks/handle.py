@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from zwaif_hooks.turn_log import TurnLog
 
 if TYPE_CHECKING:
-    from zwaif_hooks.failover.breaker import PrimaryBook
+    from zwaif_hooks.failover.breaker import PrimaryRegistry
     from zwaif_hooks.host.settings import SettingsStore
     from zwaif_hooks.plugins import PluginManager
 
@@ -22,7 +22,7 @@ class Host:
     """The folder with Z-Waif's ``main.py``; also its working directory."""
     settings: SettingsStore
     """Every setting of every plugin: read with ``get``, change with ``set`` (validated, saved in ``.env``)."""
-    primaries: PrimaryBook
+    primaries: PrimaryRegistry
     """State of each LLM server Z-Waif has asked: healthy, failing, or open (not asked until it is back)."""
     plugins: PluginManager
     """The other plugins, for example to have a prompt written with ``format_prompt``."""

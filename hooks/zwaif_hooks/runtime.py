@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from zwaif_hooks.background.clock import Clock, SystemClock
-from zwaif_hooks.failover.breaker import PrimaryBook
-from zwaif_hooks.failover.rescue import is_a_plugins_thread
+from zwaif_hooks.failover.breaker import PrimaryRegistry
+from zwaif_hooks.failover.takeover import is_a_plugins_thread
 from zwaif_hooks.plugins import PluginManager
-from zwaif_hooks.reply.spoken_text import Habit
+from zwaif_hooks.reply.spoken_text import ThinkingHabit
 from zwaif_hooks.turn_log import TurnLog
 
 
@@ -23,14 +23,14 @@ class Runtime:
     tree: Path
     settings: Any
     plugins: PluginManager
-    primaries: PrimaryBook
+    primaries: PrimaryRegistry
     say: Callable[[str], None]
     """One plain line for the user."""
     report: Callable[[str, BaseException | None], None]
     """The same, with the traceback in the log file."""
     clock: Clock = field(default_factory=SystemClock)
     records: TurnLog = field(default_factory=TurnLog)
-    habits: defaultdict[str, Habit] = field(default_factory=lambda: defaultdict(Habit))
+    habits: defaultdict[str, ThinkingHabit] = field(default_factory=lambda: defaultdict(ThinkingHabit))
     """Of plugins, by name."""
 
     @property

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from zwaif_hooks.background.deferred import errands
+from zwaif_hooks.background.deferred import deferred
 from zwaif_hooks.messages import FailureKind
 from zwaif_hooks.storage import bounded, files
 
@@ -100,7 +100,7 @@ class TurnLog:
         if self._path is None:
             return
         self._unwritten.append(record)
-        errands.soon(self.flush)  # for each: only one of them finds something to write
+        deferred.defer(self.flush)  # for each: only one of them finds something to write
 
     def recent(self) -> list[TurnRecord]:
         """Oldest first."""

@@ -15,8 +15,8 @@ from zwaif_fallback.answering.chain import Chain, LastTier, LocalTier
 from zwaif_fallback.answering.last_words import LastWords
 from zwaif_fallback.engine_types import LoadedModel, LoadOptions
 from zwaif_fallback.local.model import LocalModel
-from zwaif_hooks.failover.stream import CancelScope
 from zwaif_hooks.messages import ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
+from zwaif_hooks.stream import CancelScope
 
 COMMAND = (sys.executable, str(Path(__file__).parents[1] / "faults" / "speaking_worker.py"))
 HANG_TIMEOUT = 3.0

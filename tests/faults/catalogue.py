@@ -346,7 +346,7 @@ ENTRIES = (
         "A reply that never ends",
         "its words up to several times the requested length, ended after a sentence; then the connection is closed",
         (Play("endless", clients=()),),
-        proof="tests/faults/test_endless.py::test_a_reply_without_end",
+        proof="tests/faults/test_endless_replies.py::test_a_reply_without_end",
         studio_proof="tests/faults/test_lmstudio.py::test_a_reply_without_end_is_cancelled_when_nobody_reads_it",
     ),
     Entry(

@@ -14,8 +14,8 @@ import pytest
 from tests.faults.server import FaultServer
 from tests.faults.talk import Silence
 from zwaif_hooks.failover import breaker as primary
-from zwaif_hooks.failover import learned_deadlines
-from zwaif_hooks.failover.breaker import PrimaryBook
+from zwaif_hooks.failover import deadlines
+from zwaif_hooks.failover.breaker import PrimaryRegistry
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.runtime import Runtime
@@ -125,7 +125,7 @@ def server() -> Iterator[FaultServer]:
 def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guarded]:
     lines: list[str] = []
     for name in ("SHORTEST", "SHORTEST_PAUSE"):  # for the machine's own hiccups, which the quick clock does not shorten
-        monkeypatch.setattr(learned_deadlines, name, getattr(learned_deadlines, name) * QuickClock().speed)
+        monkeypatch.setattr(deadlines, name, getattr(deadlines, name) * QuickClock().speed)
     for name in ("LOOK_SECONDS", "MARK_SECONDS"):
         monkeypatch.setattr(primary, name, getattr(primary, name) * QuickClock().speed)
 
@@ -151,7 +151,7 @@ def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guarded
         else:
             plugins.hook.primary_recovered(primary=name, outage_seconds=seconds)
 
-    primaries = PrimaryBook(changed, clock)
+    primaries = PrimaryRegistry(changed, clock)
     runtime = Runtime(tmp_path, store, plugins, primaries, lines.append, report, clock)
     yield Guarded(runtime=runtime, plugin=plugin, settings=settings, lines=lines, clock=clock)
     primaries.shut_down()

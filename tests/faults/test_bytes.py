@@ -17,8 +17,9 @@ import requests
 from tests.faults.conftest import Guarded, begin_outage
 from tests.faults.server import HALF, REPLY, WORDS, FaultServer, Talk
 from tests.faults.test_clients import LOCAL, Ask, ask, ask_http, ask_ollama
-from zwaif_hooks.guards import empty_reply, sockets, sse
+from zwaif_hooks.guards import empty_reply
 from zwaif_hooks.messages import FailureKind
+from zwaif_hooks.network import sockets, sse
 
 ollama = pytest.importorskip("ollama")
 __all__ = ["ask", "ask_http", "ask_ollama"]

@@ -18,9 +18,9 @@ from tests.faults import server as rows
 from tests.faults.conftest import Guarded, hurry
 from tests.faults.server import REPLY, FaultServer, Talk
 from tests.faults.test_clients import LOCAL, MESSAGES, NO_IDLE_CONNECTIONS, Ask, _ask_http, ask, ask_http, ask_ollama
-from zwaif_hooks.failover.pump import Pump
-from zwaif_hooks.failover.reader import Reading
-from zwaif_hooks.failover.rescue import AHEAD
+from zwaif_hooks.failover.background_reader import BackgroundReader
+from zwaif_hooks.failover.reader import ReplyReader
+from zwaif_hooks.failover.takeover import AHEAD
 from zwaif_hooks.failover.turn import Turn
 
 __all__ = ["ask", "ask_http", "ask_ollama"]
@@ -133,7 +133,7 @@ class Footprint:
         self.rss = psutil.Process().memory_info().rss
         self.threads = threads()
         self.files = open_files()
-        self.turns = sum(isinstance(thing, (Turn, Pump, Reading)) for thing in gc.get_objects())
+        self.turns = sum(isinstance(thing, (Turn, BackgroundReader, ReplyReader)) for thing in gc.get_objects())
 
 
 class Clients:

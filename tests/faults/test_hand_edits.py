@@ -14,13 +14,13 @@ import requests
 from tests.faults.conftest import Guarded
 from tests.faults.server import HEALTHY, FaultServer
 from tests.faults.test_clients import LOCAL, Ask, _free_address, ask, ask_http, ask_ollama
-from tests.unit.test_reading import Clock
-from zwaif_hooks.failover.stream import CancelScope, Chunk
+from tests.unit.test_reply_reader import Clock
 from zwaif_hooks.failover.turn import Call, Turn
 from zwaif_hooks.host import env_file
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.messages import ChatRequest
 from zwaif_hooks.settings import GUARD_SETTINGS
+from zwaif_hooks.stream import CancelScope, Chunk
 
 __all__ = ["ask", "ask_http", "ask_ollama"]
 STREAM = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])

@@ -20,10 +20,10 @@ from tests.faults.test_clients import MESSAGES, Ask, ask_http, ask_ollama
 from zwaif_fallback.answering.second_server import Deadlines, RemoteChat
 from zwaif_fallback.errors import EngineError
 from zwaif_hooks.failover.breaker import Primary
-from zwaif_hooks.failover.stream import CancelScope, PrimaryError
-from zwaif_hooks.guards.openai_client import read_reply
-from zwaif_hooks.guards.sockets import watched_session
 from zwaif_hooks.messages import Message
+from zwaif_hooks.network.openai_client import read_reply
+from zwaif_hooks.network.sockets import watched_session
+from zwaif_hooks.stream import CancelScope, PrimaryError
 
 __all__ = ["ask_http", "ask_lmstudio", "ask_ollama", "installed", "studio"]
 

@@ -14,10 +14,10 @@ from tests.faults.server import REPLY, FaultServer
 from tests.faults.test_cleanup import wait_until
 from tests.faults.test_clients import LOCAL, MESSAGES, Ask, ask, ask_http, ask_ollama
 from zwaif_hooks.failover import turn as takeover
-from zwaif_hooks.failover.stream import CancelScope, Chunk
 from zwaif_hooks.failover.turn import Call, Turn
 from zwaif_hooks.messages import ChatRequest, FailureKind, Message
 from zwaif_hooks.specs import hookimpl
+from zwaif_hooks.stream import CancelScope, Chunk
 
 __all__ = ["ask", "ask_http", "ask_ollama"]
 

@@ -12,10 +12,10 @@ from tests.faults.conftest import QuickClock
 from tests.faults.server import HALF, HEALTHY, REPLY, WORDS, FaultServer, Talk
 from zwaif_fallback.answering.chain import Chain, RemoteTier
 from zwaif_fallback.answering.second_server import Deadlines, RemoteChat
-from zwaif_hooks.failover.stream import CancelScope
 from zwaif_hooks.messages import ChatRequest, FailureKind, Message, PrimaryFailure, Sampling
-from zwaif_hooks.reply.seam import Joiner
-from zwaif_hooks.reply.spoken_text import Habit
+from zwaif_hooks.reply.continuation import Joiner
+from zwaif_hooks.reply.spoken_text import ThinkingHabit
+from zwaif_hooks.stream import CancelScope
 
 LOCAL = "Local text goes on."
 ASKED = ChatRequest("oobabooga", (Message("user", "Hello"),), max_tokens=50, sampling=Sampling(temperature=0.7))
@@ -126,7 +126,7 @@ def test_a_server_whose_thoughts_are_not_opened_is_known_after_one_reply(
     server: FaultServer, begun: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "play", unopened)
-    habit = Habit()
+    habit = ThinkingHabit()
     tier = RemoteTier(server.address, lambda: chat(server, None), habit=habit)
     failure = PrimaryFailure(FailureKind.CUT, "cut", delivered=begun)
     first, second = ("".join(Chain(lambda _: [tier], print).answer(ASKED, failure).pieces) for _ in range(2))

@@ -32,14 +32,14 @@ from zwaif_fallback.models.folder_facts import read_folder
 from zwaif_fallback.models.gguf_facts import read_gguf
 from zwaif_fallback.prompt import cards, fit_to_window
 from zwaif_hooks import turn_log
-from zwaif_hooks.failover.stream import PrimaryError
-from zwaif_hooks.guards import sse
 from zwaif_hooks.guards.ollama import failure_of
 from zwaif_hooks.guards.request import newest_picture, plain_messages, prompt_chars
 from zwaif_hooks.host import card_file, env_file, persona, yaml_file
 from zwaif_hooks.host.sampling import sampling_from
 from zwaif_hooks.messages import ChatRequest, ModelInfo
+from zwaif_hooks.network import sse
 from zwaif_hooks.storage import bounded
+from zwaif_hooks.stream import PrimaryError
 
 Read = Callable[[], object]
 Prepare = Callable[[bytes], Read]

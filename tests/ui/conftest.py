@@ -15,7 +15,7 @@ from zwaif_fallback.hardware import Memory
 from zwaif_fallback.models.found import Findings, FoundModel
 from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.ui.model_list import Shelf
-from zwaif_hooks.failover.breaker import PrimaryBook
+from zwaif_hooks.failover.breaker import PrimaryRegistry
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.turn_log import TurnLog
 
@@ -33,7 +33,7 @@ def host(env_file: Path) -> Any:
     return SimpleNamespace(
         tree=env_file.parent,
         settings=SettingsStore(SETTINGS, env_file, environ={}, say=lambda line: None),
-        primaries=PrimaryBook(lambda *_: None),
+        primaries=PrimaryRegistry(lambda *_: None),
         records=TurnLog(),
     )
 

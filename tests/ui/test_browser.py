@@ -28,10 +28,10 @@ from zwaif_fallback.answering.outages import Outages  # noqa: E402
 from zwaif_fallback.models.found import FoundModel  # noqa: E402
 from zwaif_fallback.settings import SETTINGS  # noqa: E402
 from zwaif_fallback.ui.model_list import Shelf  # noqa: E402
-from zwaif_hooks.failover.stream import PrimaryError  # noqa: E402
 from zwaif_hooks.host import webui  # noqa: E402
 from zwaif_hooks.host.settings import SettingsStore  # noqa: E402
 from zwaif_hooks.messages import FailureKind, PrimaryFailure  # noqa: E402
+from zwaif_hooks.stream import PrimaryError  # noqa: E402
 from zwaif_hooks.turn_log import TurnRecord  # noqa: E402
 
 pytestmark = [

@@ -33,12 +33,12 @@ from zwaif_hooks.handle import Host
 from zwaif_hooks.host import webui
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.plugins import PluginManager
-from zwaif_hooks.failover.breaker import PrimaryBook
+from zwaif_hooks.failover.breaker import PrimaryRegistry
 
 manager = PluginManager(lambda line, error: sys.exit(line))
 manager.register(plugin, "fallback")
 tree = Path(sys.argv[1])
-host = Host(tree, SettingsStore(env_path=tree / ".env", environ={}), PrimaryBook(lambda *_: None), manager)
+host = Host(tree, SettingsStore(env_path=tree / ".env", environ={}), PrimaryRegistry(lambda *_: None), manager)
 before = set(sys.modules)
 assert webui.add_to_settings_tab(page(), gradio, manager.builders(gradio, host)) == ["fallback"]
 print(*(set(sys.modules) - before))

@@ -32,13 +32,13 @@ from zwaif_fallback.prompt.template_client import TemplateClient
 from zwaif_fallback.standin import copy_tree
 from zwaif_hooks import bridge, startup
 from zwaif_hooks.failover import start_check
-from zwaif_hooks.failover.breaker import PrimaryBook
-from zwaif_hooks.failover.rescue import MEANWHILE
-from zwaif_hooks.failover.stream import CancelScope, Chunk
+from zwaif_hooks.failover.breaker import PrimaryRegistry
+from zwaif_hooks.failover.takeover import MEANWHILE
 from zwaif_hooks.failover.turn import Call, Turn
 from zwaif_hooks.messages import AnswerRecord, ModelInfo
 from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.runtime import Runtime
+from zwaif_hooks.stream import CancelScope, Chunk
 
 # --- before the first reply -------------------------------------------------------------------------------------------
 
@@ -270,7 +270,7 @@ def _(scene: Scene) -> object:
 
     plugins = PluginManager(lambda line, error: scene.say(line))
     plugins.register(ScriptedPlugin(), "scripted")
-    book = PrimaryBook(lambda *_: None, clock)
+    book = PrimaryRegistry(lambda *_: None, clock)
     runtime = Runtime(scene.folder, scene.store(), plugins, book, scene.say, lambda line, _: scene.say(line), clock)
     try:
         turn = Turn(Call("127.0.0.1:5000", silent, silent, lambda: CHAT), runtime)

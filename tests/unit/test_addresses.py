@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from tests.unit.test_remote import FAST, HELLO, Server, send_json
-from zwaif_fallback.addresses import HOST, TRUSTED, Place, is_this_machine, looked_up, place, same_server, trusts
+from zwaif_fallback.addresses import HOST, TRUSTED, is_this_machine, same_server, trusts
 from zwaif_fallback.answering.second_server import KEY_VARIABLE, Deadlines, RemoteChat, second_server
 from zwaif_fallback.errors import EngineError
+from zwaif_hooks.network.addresses import Place, looked_up, place
 
 KEY = "sk-the-owner-s"
 METADATA = "169.254.169.254"

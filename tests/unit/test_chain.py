@@ -11,7 +11,7 @@ from functools import partial
 
 import pytest
 
-from tests.unit.test_spoken import NOT_FOR_EARS
+from tests.unit.test_spoken_text import NOT_FOR_EARS
 from zwaif_fallback.answering import chain
 from zwaif_fallback.answering.chain import LAST_WORDS, Chain, LastTier, LocalTier, RemoteTier
 from zwaif_fallback.answering.last_words import LastWords, built_in_text, parse
@@ -22,7 +22,6 @@ from zwaif_fallback.local.sampling_params import sampling_for
 from zwaif_fallback.prompt import formats
 from zwaif_fallback.reply_stream import ReplyStream
 from zwaif_hooks import log
-from zwaif_hooks.failover.stream import CancelScope
 from zwaif_hooks.messages import (
     Answer,
     ChatRequest,
@@ -34,6 +33,7 @@ from zwaif_hooks.messages import (
     Purpose,
     Sampling,
 )
+from zwaif_hooks.stream import CancelScope
 
 Script = Sequence[str | BaseException]
 HELLO = ChatRequest("oobabooga", (Message("user", "Hello"),), max_tokens=50)

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from zwaif_hooks.failover.deadlines import LOOPBACK_CONNECT_SECONDS, connect_seconds, is_loopback
+from zwaif_hooks.failover.deadlines import LOOPBACK_CONNECT_SECONDS, connect_seconds
+from zwaif_hooks.network.addresses import is_this_machine
 
 
 def connecting_to(host: str, setting: float) -> float:
@@ -29,5 +30,5 @@ def test_the_machine_itself_accepts_at_once_or_not_at_all(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["192.168.1.5", "localhost.example", "example.org", "", "12.7.0.0"])
 def test_another_machine_gets_the_time_it_was_given(host: str) -> None:
-    assert not is_loopback(host)
+    assert not is_this_machine(host)
     assert connecting_to(host, 5.0) == 5.0

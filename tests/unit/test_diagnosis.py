@@ -1,79 +1,96 @@
-"""What an OpenAI-style server tells when it is asked why."""
+"""A failure that says nothing about itself: asked about once, told once, and a neutral question decides."""
 
 from __future__ import annotations
 
-import io
-import json
+import threading
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import requests
-from urllib3 import HTTPResponse
 
-from zwaif_hooks.guards.empty_reply import MODEL_INFO, reason_of
+from zwaif_hooks.failover import failure_messages
+from zwaif_hooks.failover.breaker import Primary
+from zwaif_hooks.failover.diagnosis import look_into
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
+from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError
 
-URL = "http://127.0.0.1:5000/v1/chat/completions?x=1"
-BODY = {"messages": [], "stream": True, "preset": "mine"}
-
-
-def response(status: int, body: Any) -> requests.Response:
-    made = requests.Response()
-    made.status_code = status
-    sent = body if isinstance(body, bytes) else json.dumps(body).encode()
-    made.encoding = "utf-8"
-    made.raw = HTTPResponse(io.BytesIO(sent), preload_content=False)
-    return made
+CUT = PrimaryFailure(FailureKind.CUT, "cut")
+REFUSES = PrimaryFailure(FailureKind.MISCONFIGURED, "refuses the request: no such preset", status=400)
+NO_MODEL = PrimaryFailure(FailureKind.NO_MODEL, "no model is loaded")
 
 
-def reason(info: requests.Response | Exception, reply: requests.Response | Exception) -> PrimaryFailure | None:
-    """With these two answers, to the question for the model and to the request in one piece."""
-
-    def send(method: str, url: str, **options: Any) -> requests.Response:
-        assert url == (f"http://127.0.0.1:5000{MODEL_INFO}" if method == "GET" else URL)
-        assert method == "GET" or options["json"] == {**BODY, "stream": False}
-        answer = info if method == "GET" else reply
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    return reason_of(send, URL, BODY, "127.0.0.1:5000")
+class Told(SimpleNamespace):
+    """``lines`` said, ``reports`` of failures of ours, ``outages``; ``speaks``: whether the server has a word."""
 
 
-@pytest.mark.parametrize("name", ["None", None, ""])
-def test_a_server_without_a_model(name: str | None) -> None:
-    found = reason(response(200, {"model_name": name, "lora_names": []}), AssertionError("not asked"))
-    assert found is not None and found.kind is FailureKind.NO_MODEL
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
+    monkeypatch.setattr("zwaif_hooks.failover.breaker.listens", lambda name: True)
+    monkeypatch.setattr("zwaif_hooks.failover.diagnosis.readers", SimpleNamespace(run=lambda job: job()))
+    outages: list[PrimaryFailure | None] = []
+    primary = Primary("127.0.0.1:5000", lambda name, failure, seconds: outages.append(failure))
+    lines: list[str] = []
+    reports: list[str] = []
+    runtime = SimpleNamespace(say=lines.append, report=lambda line, error: reports.append(line))
+    yield Told(primary=primary, runtime=runtime, lines=lines, reports=reports, outages=outages, speaks=True)
+    primary.shut_down()
 
 
-@pytest.mark.parametrize(
-    "info",
-    [response(404, {}), response(200, {"data": []}), response(200, b"<html>"), response(200, {"model_name": "x"})],
-)
-def test_a_server_that_does_not_say_so_is_asked_on(info: requests.Response) -> None:
-    found = reason(info, response(422, {"detail": [{"loc": ["preset"], "msg": "unknown"}]}))
-    assert found is not None
-    assert (found.kind, found.status) == (FailureKind.MISCONFIGURED, 422)
-    assert "unknown" in found.cause
+def fail(told: Told, why: Callable[[], PrimaryFailure | None] | None) -> None:
+    def probe(scope: CancelScope) -> Iterator[Chunk]:
+        if not told.speaks:
+            raise PrimaryError(FailureKind.HTTP_ERROR, "broken", status=500)
+        yield Chunk("Hi")
+
+    told.primary.failed(CUT, probe)
+    look_into(told.runtime, told.primary, CUT, why)
 
 
-@pytest.mark.parametrize(
-    ("status", "kind"),
-    [(400, FailureKind.MISCONFIGURED), (401, FailureKind.MISCONFIGURED), (500, FailureKind.HTTP_ERROR)],
-)
-def test_what_it_refuses_is_for_the_user_and_what_it_fails_at_is_not(status: int, kind: FailureKind) -> None:
-    found = reason(response(404, {}), response(status, {"error": "so"}))
-    assert found is not None and (found.kind, found.cause) == (kind, "127.0.0.1:5000 refuses the request: so")
+def test_what_is_wrong_with_one_request_is_told_and_forgotten(told: Told) -> None:
+    for _ in range(12):
+        fail(told, lambda: REFUSES)
+    assert told.outages == []
+    assert told.lines == [f"127.0.0.1:5000 {failure_messages.what(REFUSES)}. {failure_messages.remedy(REFUSES)}"]
 
 
-@pytest.mark.parametrize(
-    ("info", "reply"),
-    [
-        (response(404, {}), response(200, {"choices": []})),
-        (response(404, {}), requests.ReadTimeout("busy with a reply")),
-        (requests.ConnectionError("gone"), AssertionError("not asked")),
-    ],
-    ids=["it answers", "it takes long", "it is gone"],
-)
-def test_nothing_is_concluded_from_anything_else(info: Any, reply: Any) -> None:
-    assert reason(info, reply) is None
+def test_where_the_server_answers_nobody_the_reason_begins_the_outage(told: Told) -> None:
+    told.speaks = False
+    fail(told, lambda: REFUSES)
+    assert (told.outages, told.lines) == ([REFUSES], [])
+
+
+def test_a_server_without_a_model_needs_no_question(told: Told) -> None:
+    fail(told, lambda: NO_MODEL)
+    assert (told.outages, told.lines) == ([NO_MODEL], [])
+
+
+@pytest.mark.parametrize("why", [None, lambda: None], ids=["nobody to ask", "no answer"])
+def test_without_a_reason_nothing_is_said(told: Told, why: Callable[[], None] | None) -> None:
+    fail(told, why)
+    assert (told.outages, told.lines, told.reports) == ([], [], [])
+
+
+def test_a_fault_of_ours_is_reported_and_the_question_asked_all_the_same(told: Told) -> None:
+    def why() -> Any:
+        raise ValueError("bug")
+
+    told.speaks = False
+    fail(told, why)
+    assert told.reports == ["Why 127.0.0.1:5000 failed could not be found out"]
+    assert told.outages == [CUT]
+
+
+def test_nobody_waits_for_it(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    from zwaif_hooks.background.thread_cache import readers
+
+    monkeypatch.setattr("zwaif_hooks.failover.diagnosis.readers", readers)
+    asked, release = threading.Event(), threading.Event()
+
+    def why() -> None:
+        asked.set()
+        release.wait(20)
+
+    fail(told, why)
+    assert asked.wait(20)
+    release.set()

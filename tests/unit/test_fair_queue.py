@@ -10,7 +10,7 @@ import pytest
 
 from zwaif_fallback.local.fair_queue import FairQueue, Ticket
 from zwaif_fallback.local.low_priority import LOWEST, LowPriorityRunner
-from zwaif_hooks.failover.stream import CancelScope
+from zwaif_hooks.stream import CancelScope
 
 
 def test_an_idle_turn_ends_when_somebody_wants_to_speak() -> None:

@@ -22,7 +22,7 @@ from zwaif_fallback.local import model as supervisor
 from zwaif_fallback.local import standby_worker
 from zwaif_fallback.local.model import LocalModel
 from zwaif_fallback.local.worker_process import WorkerProcess, describe_exit, worker_environment
-from zwaif_hooks.failover.stream import CancelScope
+from zwaif_hooks.stream import CancelScope
 
 SCRIPT = Path(__file__).with_name("scripted_worker.py")
 REDIRECTOR = Path(__file__).with_name("redirector.py")

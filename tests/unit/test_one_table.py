@@ -14,7 +14,7 @@ import pytest
 from zwaif_fallback.cli import main
 from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.standin import copy_tree
-from zwaif_hooks.failover.breaker import PrimaryBook
+from zwaif_hooks.failover.breaker import PrimaryRegistry
 from zwaif_hooks.host import env_file
 from zwaif_hooks.host.settings import Setting, SettingsStore, Value
 from zwaif_hooks.turn_log import TurnLog
@@ -100,7 +100,9 @@ def test_the_settings_tab(tree: Path) -> None:
     store = SettingsStore(SETTINGS, tree / ".env", {}, say=pytest.fail)
     for setting in SETTINGS:
         store.set(setting.name, another(setting))
-    host: Any = SimpleNamespace(tree=tree, settings=store, primaries=PrimaryBook(lambda *_: None), records=TurnLog())
+    host: Any = SimpleNamespace(
+        tree=tree, settings=store, primaries=PrimaryRegistry(lambda *_: None), records=TurnLog()
+    )
     with gradio.Blocks(analytics_enabled=False) as page:
         ui.build(gradio, host, ScriptedService())
     labelled = {getattr(block, "label", None): block for block in page.blocks.values()}

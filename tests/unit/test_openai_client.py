@@ -10,9 +10,9 @@ import pytest
 import requests
 from urllib3 import HTTPResponse
 
-from zwaif_hooks.failover.stream import CancelScope, Chunk, PrimaryError
-from zwaif_hooks.guards import decompress, sse
-from zwaif_hooks.guards.openai_client import parts_of, read_reply
+from zwaif_hooks.network import decompress, sse
+from zwaif_hooks.network.openai_client import parts_of, read_reply
+from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError
 
 EVENT = b'data: {"choices": [{"delta": {"content": "Hello"}}]}\n\ndata: [DONE]\n\n'
 

@@ -18,8 +18,8 @@ from zwaif_fallback.local import model as supervisor
 from zwaif_fallback.settings import SETTINGS
 from zwaif_hooks import log
 from zwaif_hooks.failover import failure_messages
-from zwaif_hooks.failover.breaker import PrimaryBook
-from zwaif_hooks.failover.rescue import MEANWHILE
+from zwaif_hooks.failover.breaker import PrimaryRegistry
+from zwaif_hooks.failover.takeover import MEANWHILE
 from zwaif_hooks.handle import Host
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.messages import AnswerRecord, ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
@@ -83,7 +83,7 @@ class Stage:
         self.manager = PluginManager(lambda line, error: self.problems.append(line))
         assert self.manager.register(plugin, "fallback")
         store = SettingsStore(env_path=tree / ".env", environ={})
-        self.host = Host(tree, store, PrimaryBook(lambda name, failure, seconds: None), self.manager)
+        self.host = Host(tree, store, PrimaryRegistry(lambda name, failure, seconds: None), self.manager)
 
     def start(self) -> None:
         self.manager.hook.zwaif_started(host=self.host)

@@ -12,7 +12,7 @@ WAIT = 20.0
 def test_a_job_is_done_in_another_thread() -> None:
     seen = list[bool]()
     ahead = PromptPrefetcher()
-    ahead.soon(lambda: seen.append(threading.current_thread() is threading.main_thread()))
+    ahead.defer(lambda: seen.append(threading.current_thread() is threading.main_thread()))
     assert ahead.wait(WAIT)
     assert seen == [False]
 
@@ -26,10 +26,10 @@ def test_a_job_that_is_no_longer_the_newest_is_left_out() -> None:
         seen.append("one")
 
     ahead = PromptPrefetcher()
-    ahead.soon(slow)
+    ahead.defer(slow)
     assert begun.wait(WAIT)
-    ahead.soon(lambda: seen.append("two"))
-    ahead.soon(lambda: seen.append("three"))
+    ahead.defer(lambda: seen.append("two"))
+    ahead.defer(lambda: seen.append("three"))
     go_on.set()
     assert ahead.wait(WAIT)
     assert seen == ["one", "three"]
@@ -43,6 +43,6 @@ def test_what_fails_is_forgotten_and_the_next_job_is_done() -> None:
 
     ahead = PromptPrefetcher()
     for job in (bad, lambda: seen.append("good")):
-        ahead.soon(job)
+        ahead.defer(job)
         assert ahead.wait(WAIT)
     assert seen == ["good"]

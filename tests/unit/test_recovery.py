@@ -11,9 +11,9 @@ import pytest
 
 from zwaif_hooks.failover import breaker as module
 from zwaif_hooks.failover.breaker import Primary
-from zwaif_hooks.failover.deadlines import Limits
-from zwaif_hooks.failover.stream import Chunk, PrimaryError
+from zwaif_hooks.failover.silence import Limits
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
+from zwaif_hooks.stream import Chunk, PrimaryError
 
 REFUSED = PrimaryFailure(FailureKind.REFUSED, "refused")
 
@@ -154,7 +154,7 @@ def recovery(monkeypatch: pytest.MonkeyPatch, began: PrimaryFailure, first_word:
     """When the server is believed to be well that needs ``first_word(time)`` seconds for a word asked at ``time``."""
     monkeypatch.setattr("random.uniform", lambda low, high: (low + high) / 2)
     run = Simulation(monkeypatch, lambda now: True)
-    monkeypatch.setattr(module, "Pump", lambda probe, clock: _Request(run, first_word))
+    monkeypatch.setattr(module, "BackgroundReader", lambda probe, clock: _Request(run, first_word))
     run.primary.failed(began, lambda scope: iter(()))
     run.primary._open(began)
     run.probe_until_back_or(1000.0)

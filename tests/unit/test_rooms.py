@@ -21,20 +21,21 @@ FOLDERS = {"zwaif_hooks": ROOT / "hooks" / "zwaif_hooks", "zwaif_fallback": ROOT
 HOOKS = """
 startup         bridge host log
 bridge          failover guards handle host log messages plugins runtime settings turn_log
-guards          failover host messages network runtime
+guards          failover host messages network runtime stream
 runtime         background failover plugins reply turn_log
-failover        background log messages network reply turn_log
+failover        background log messages network reply stream turn_log
 handle          turn_log
 plugins         background log messages specs
-reply           background messages
+network         messages stream
+reply           background messages stream
 turn_log        background log messages storage
+stream          background messages
 settings        host
 host            log messages storage
 log             host storage
 specs           messages
 background
 messages
-network
 storage
 """
 
@@ -51,24 +52,26 @@ standin
 plugin          answering choosing errors local pictures prompt settings ui
 plugin          hooks/failover hooks/handle hooks/host hooks/log hooks/messages hooks/specs
 ui              addresses answering choosing downloads engine_types errors hardware models settings
-ui              hooks/failover hooks/handle hooks/host hooks/log hooks/messages hooks/turn_log
+ui              hooks/failover hooks/handle hooks/host hooks/log hooks/messages hooks/network hooks/stream
+ui              hooks/turn_log
 zwaif_tree      choosing errors models settings hooks/host
 answering       addresses choosing downloads engine_types engines errors local prompt reply_quality reply_stream
-answering       hooks/background hooks/failover hooks/guards hooks/log hooks/messages hooks/reply hooks/storage
+answering       hooks/background hooks/failover hooks/log hooks/messages hooks/network hooks/reply
+answering       hooks/storage hooks/stream
 downloads       choosing errors models hooks/storage
 pictures        engines errors hardware install_hints local models hooks/messages hooks/storage
 local           engine_types engines errors hardware install_hints models prompt reply_stream
-local           hooks/background hooks/failover hooks/log hooks/messages
+local           hooks/background hooks/failover hooks/log hooks/messages hooks/stream
 choosing        engine_types engines errors hardware install_hints models hooks/host hooks/storage
 engines         engine_types errors hardware install_hints models prompt hooks/messages hooks/storage
 prompt          errors languages local reply_quality hooks/host hooks/messages
 reply_quality   languages prompt hooks/messages hooks/reply
 hardware        models
 models          choosing engine_types engines errors hooks/storage
-reply_stream    hooks/failover
+reply_stream    hooks/stream
 settings        hooks/host hooks/settings
 engine_types    hooks/messages
-addresses
+addresses       hooks/network
 errors
 install_hints
 languages

@@ -8,7 +8,7 @@ import pytest
 
 from zwaif_fallback.errors import EngineError, ModelError
 from zwaif_fallback.local.single_flight import SingleFlight
-from zwaif_hooks.failover.stream import CancelScope
+from zwaif_hooks.stream import CancelScope
 
 WAIT = 10.0
 

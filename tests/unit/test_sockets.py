@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from zwaif_hooks.failover.stream import CancelScope
-from zwaif_hooks.guards import sockets
-from zwaif_hooks.guards.sockets import PatientSocket, sockets_to
+from zwaif_hooks.network import sockets
+from zwaif_hooks.network.sockets import PatientSocket, sockets_to
+from zwaif_hooks.stream import CancelScope
 
 
 class Patient(CancelScope):

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from zwaif_hooks.failover.stream import Chunk, PrimaryError
-from zwaif_hooks.guards import sse
 from zwaif_hooks.messages import FailureKind
+from zwaif_hooks.network import sse
+from zwaif_hooks.stream import Chunk, PrimaryError
 
 
 def event(text: Any, reason: str | None = None) -> bytes:

@@ -29,11 +29,11 @@ from zwaif_fallback.reply_quality import sentence_filter
 from zwaif_fallback.reply_quality.sentence_filter import SentenceFilter
 from zwaif_fallback.reply_stream import ReplyStream
 from zwaif_hooks import log
-from zwaif_hooks.failover.stream import CancelScope
 from zwaif_hooks.messages import Answer, ChatRequest, Message, ModelInfo, PrimaryFailure, Purpose, Sampling
+from zwaif_hooks.reply.continuation import Joiner, LastWordJoiner, split_at_last_word
 from zwaif_hooks.reply.false_replies import says_nothing
-from zwaif_hooks.reply.seam import Joiner, LastWordJoiner, split_at_last_word
-from zwaif_hooks.reply.spoken_text import Habit, spoken
+from zwaif_hooks.reply.spoken_text import ThinkingHabit, spoken
+from zwaif_hooks.stream import CancelScope
 
 FormatPrompt = Callable[[Sequence[Message], ModelInfo, str], "str | None"]
 """The hook ``format_prompt``, asked through the plugin manager."""
@@ -286,7 +286,7 @@ class RemoteTier:
         name: str,
         connect: Callable[[], Remote],
         see: See = lambda request: request,
-        habit: Habit | None = None,
+        habit: ThinkingHabit | None = None,
     ) -> None:
         self._name = name
         self._connect = connect

@@ -17,21 +17,22 @@ from urllib.parse import urlsplit
 
 import requests
 
-from zwaif_fallback.addresses import NAME, Place, looked_up, no_farther_than, place, refusal, trusts
+from zwaif_fallback.addresses import NAME, no_farther_than, refusal, trusts
 from zwaif_fallback.engines.stop_filter import StopFilter
 from zwaif_fallback.errors import EngineError
 from zwaif_fallback.reply_stream import ReplyStream
 from zwaif_hooks.background.clock import Clock, SystemClock
 from zwaif_hooks.failover import failure_messages
-from zwaif_hooks.failover.deadlines import Known
-from zwaif_hooks.failover.learned_deadlines import EndHistory
-from zwaif_hooks.failover.pump import Pump
-from zwaif_hooks.failover.stream import CancelScope, Chunk, PrimaryError, UnmarkedEnd
-from zwaif_hooks.guards.openai_client import read_reply, read_whole
-from zwaif_hooks.guards.sockets import watched_session
+from zwaif_hooks.failover.background_reader import BackgroundReader
+from zwaif_hooks.failover.end_history import EndHistory
+from zwaif_hooks.failover.silence import FixedLimits
 from zwaif_hooks.messages import FailureKind, Message, Sampling
+from zwaif_hooks.network.addresses import Place, looked_up, place
+from zwaif_hooks.network.openai_client import read_reply, read_whole
+from zwaif_hooks.network.sockets import watched_session
+from zwaif_hooks.reply.continuation import SurrogateGate
 from zwaif_hooks.reply.endless import is_to_end, longest
-from zwaif_hooks.reply.seam import SurrogateGate
+from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError, UnmarkedEnd
 
 logger = logging.getLogger(__name__)
 
@@ -174,9 +175,9 @@ class RemoteChat:
     def _pieces(self, body: dict[str, Any], scope: CancelScope) -> Iterator[str]:
         """Pieces of text in time, from the thread that reads them."""
         limits, limit = self._deadlines, longest(int(body["max_tokens"]))
-        patience = Known(limits.connect + limits.first_token, limits.stall)
+        patience = FixedLimits(limits.connect + limits.first_token, limits.stall)
         whole, said = SurrogateGate(), ""
-        pump = Pump(partial(self._reply, body), self._clock, capacity=AHEAD)
+        pump = BackgroundReader(partial(self._reply, body), self._clock, capacity=AHEAD)
         pump.start()
         scope.on_cancel(pump.abandon)
         try:

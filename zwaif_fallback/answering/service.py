@@ -46,7 +46,7 @@ from zwaif_hooks.messages import (
     Purpose,
     Sampling,
 )
-from zwaif_hooks.reply.spoken_text import Habit
+from zwaif_hooks.reply.spoken_text import ThinkingHabit
 
 RECONSIDER_SECONDS = (10.0, 30.0, 120.0)
 """After the primary went down, how long ``auto`` waits before it looks whether its memory became free."""
@@ -163,7 +163,7 @@ class FallbackService:
         self._why_cold = ""
         self._early = False
         """Whether the model was loaded because the primary was late, and is unloaded when that answers after all."""
-        self._habits = defaultdict[tuple[str, str], Habit](Habit)
+        self._habits = defaultdict[tuple[str, str], ThinkingHabit](ThinkingHabit)
         self._stand_by = StandbyPolicy(local, self._to_stand_by_for, self._is_busy, self._closed.wait)
         self._stand_by_for: LoadOptions | None = None
         self._is_looked_up = False
@@ -198,7 +198,7 @@ class FallbackService:
 
     def prepare_next(self, request: ChatRequest, reply: str) -> None:
         """No answer was ready in time: the model is loaded to the end and reads on, for the next message."""
-        self._ahead.soon(lambda: self._made_ready(request, reply))
+        self._ahead.defer(lambda: self._made_ready(request, reply))
 
     def _made_ready(self, request: ChatRequest, reply: str) -> None:
         self.ready()
@@ -208,7 +208,7 @@ class FallbackService:
         """The fallback has answered: what the next prompt begins with is read while the user thinks."""
         self._early = False
         if self._local.loaded is not None:
-            self._ahead.soon(lambda: self._read_ahead(request, reply))
+            self._ahead.defer(lambda: self._read_ahead(request, reply))
 
     def outage_over(self) -> None:
         """The primary is back."""
@@ -219,16 +219,16 @@ class FallbackService:
         local model is then loaded where there is room, and reads what it would have to go on from."""
         self._chain.begin_anew()
         if self._settings.get("API_FALLBACK_PRELOAD") == "warm":
-            self._ahead.soon(lambda: self._read_ahead(self._kept_warm(describe()), reply))
+            self._ahead.defer(lambda: self._read_ahead(self._kept_warm(describe()), reply))
         elif self._early:
-            self._ahead.soon(self._unload_early)
+            self._ahead.defer(self._unload_early)
 
     def primary_late(self, primary: str, describe: Describe, delivered: str) -> None:
         """The primary may fail in a moment. Where that takes nothing from it, the model is loaded and reads the prompt.
 
         Returns at once."""
         if self._settings.get("API_FALLBACK_PRELOAD") != "never":
-            self._ahead.soon(lambda: self._get_ready(describe(), delivered, primary))
+            self._ahead.defer(lambda: self._get_ready(describe(), delivered, primary))
 
     def _get_ready(self, request: ChatRequest, delivered: str, primary: str) -> None:
         here = is_this_machine(primary)

@@ -38,7 +38,7 @@ from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.standin import DEFAULT_ENV, copy_tree
 from zwaif_fallback.standin.launch import environment
 from zwaif_fallback.zwaif_tree import env_values, store_of
-from zwaif_hooks.failover.breaker import PrimaryBook
+from zwaif_hooks.failover.breaker import PrimaryRegistry
 from zwaif_hooks.host import env_file, webui
 from zwaif_hooks.host.settings import SettingProblem, SettingsStore
 from zwaif_hooks.messages import Message, Sampling
@@ -259,7 +259,7 @@ def check_web_ui(place: Place) -> str:
     store.set("API_FALLBACK_MODEL", str(MODEL))
     store.set("API_FALLBACK_HOST", "")
     host: Any = SimpleNamespace(
-        tree=place.scratch, settings=store, primaries=PrimaryBook(lambda *_: None), records=TurnLog()
+        tree=place.scratch, settings=store, primaries=PrimaryRegistry(lambda *_: None), records=TurnLog()
     )
     with closing(LocalModel()) as local:
         service = FallbackService(store, local, _no_remote, lambda line: None, plugin.format_prompt, place.scratch)

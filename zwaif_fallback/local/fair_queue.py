@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from zwaif_hooks.failover.stream import CancelScope
+from zwaif_hooks.stream import CancelScope
 
 logger = logging.getLogger(__name__)
 

@@ -23,8 +23,8 @@ from zwaif_fallback.local.standby_worker import StandbyWorker
 from zwaif_fallback.local.worker_process import COMMAND, PendingRequest, WorkerProcess
 from zwaif_fallback.models.model_folder import find_in_cache, is_path
 from zwaif_fallback.reply_stream import ReplyStream
-from zwaif_hooks.failover.stream import CancelScope
 from zwaif_hooks.messages import Sampling
+from zwaif_hooks.stream import CancelScope
 
 logger = logging.getLogger(__name__)
 

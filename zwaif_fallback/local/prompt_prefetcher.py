@@ -25,7 +25,7 @@ class PromptPrefetcher:
         self._idle = threading.Event()
         self._idle.set()
 
-    def soon(self, job: Job) -> None:
+    def defer(self, job: Job) -> None:
         """Returns at once; the job is done in this object's thread and may be slow."""
         self._idle.clear()
         self._jobs.put(job)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from zwaif_fallback.errors import EngineError
 from zwaif_hooks.background.thread_cache import begun
-from zwaif_hooks.failover.stream import CancelScope
+from zwaif_hooks.stream import CancelScope
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

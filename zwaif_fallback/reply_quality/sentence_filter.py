@@ -18,7 +18,7 @@ from zwaif_fallback.reply_quality import identity, loops
 from zwaif_fallback.reply_quality.sentences import Sentences, cut_short, hangs, is_ended, with_a_stop
 from zwaif_fallback.reply_quality.usual_length import usual_words, words_in
 from zwaif_hooks.messages import ChatRequest, Purpose, Sampling
-from zwaif_hooks.reply.seam import unspaced
+from zwaif_hooks.reply.continuation import unspaced
 
 LEAST_WORDS = 5
 """A companion of few words may say so many all the same."""

@@ -10,7 +10,7 @@ import re
 import unicodedata
 
 from zwaif_fallback.reply_quality.usual_length import words_in
-from zwaif_hooks.reply.seam import unspaced
+from zwaif_hooks.reply.continuation import unspaced
 
 _STOPS = ".!?…‼⁇⁈⁉؟۔।॥።။~〜"
 _DENSE_STOPS = "。！？｡．"

@@ -6,7 +6,7 @@ import statistics
 
 from zwaif_fallback.prompt.changing_notes import separate_notes
 from zwaif_hooks.messages import ChatRequest
-from zwaif_hooks.reply.seam import unspaced
+from zwaif_hooks.reply.continuation import unspaced
 from zwaif_hooks.reply.spoken_text import spoken
 
 RECENT = 12

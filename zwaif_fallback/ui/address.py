@@ -15,13 +15,14 @@ from urllib.parse import urlsplit
 
 import requests
 
-from zwaif_fallback.addresses import HOST, NAME, Place, place, same_server, trusts
+from zwaif_fallback.addresses import HOST, NAME, same_server, trusts
 from zwaif_fallback.answering.second_server import WANTS_KEY, Deadlines, base_url, second_server
 from zwaif_fallback.errors import EngineError
 from zwaif_fallback.ui.components import Components, paragraph, problem, text_of
 from zwaif_fallback.ui.setting_edits import Changes, Seen
-from zwaif_hooks.failover.stream import PrimaryError
 from zwaif_hooks.messages import FailureKind
+from zwaif_hooks.network.addresses import Place, place
+from zwaif_hooks.stream import PrimaryError
 
 CONNECT_SECONDS, WHOLE_SECONDS = 3.0, 6.0
 BY_HAND = "zwaif-fallback settings set API_FALLBACK_HOST"

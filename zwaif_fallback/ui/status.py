@@ -17,7 +17,7 @@ from zwaif_fallback.ui import timeline
 from zwaif_fallback.ui.components import as_html
 from zwaif_fallback.ui.model_list import Shelf
 from zwaif_fallback.ui.service_protocol import Service
-from zwaif_hooks.failover.breaker import PrimaryBook, PrimaryStatus
+from zwaif_hooks.failover.breaker import PrimaryRegistry, PrimaryStatus
 from zwaif_hooks.turn_log import BY_PRIMARY, TurnLog, TurnRecord
 
 LIVE_ID = "zwaif-fallback-live"
@@ -29,7 +29,7 @@ class Live:
 
     def __init__(
         self,
-        primaries: PrimaryBook,
+        primaries: PrimaryRegistry,
         records: TurnLog,
         outages: Outages,
         service: Service,

@@ -19,8 +19,8 @@ LINGER_SECONDS = 60.0
 Errand = Callable[[], object]
 
 
-class Errands:
-    """``soon`` may be called from any thread; an errand must not block for long."""
+class DeferredTasks:
+    """``defer`` may be called from any thread; an errand must not block for long."""
 
     def __init__(self, look: float = LOOK_SECONDS, linger: float = LINGER_SECONDS) -> None:
         self._look = look
@@ -29,7 +29,7 @@ class Errands:
         self._lock = threading.Lock()
         self._looking = False
 
-    def soon(self, errand: Errand) -> None:
+    def defer(self, errand: Errand) -> None:
         """Have it done in a moment, in a thread of ours."""
         self._waiting.append(errand)
         if not self._looking:
@@ -40,7 +40,7 @@ class Errands:
             if self._looking:
                 return
             self._looking = True
-        threading.Thread(target=self._go_on_looking, name="zwaif-errands", daemon=True).start()
+        threading.Thread(target=self._go_on_looking, name="zwaif-deferred", daemon=True).start()
 
     def _go_on_looking(self) -> None:
         last = time.monotonic()
@@ -73,4 +73,4 @@ class Errands:
         return not mine
 
 
-errands = Errands()
+deferred = DeferredTasks()

@@ -14,15 +14,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from zwaif_hooks.background.clock import Clock, SystemClock
-from zwaif_hooks.failover.deadlines import Known, is_loopback
-from zwaif_hooks.failover.learned_deadlines import EndHistory, FirstTokenHistory, PauseHistory
-from zwaif_hooks.failover.our_mistakes import is_a_mistake_of_ours
-from zwaif_hooks.failover.pump import Pump
-from zwaif_hooks.failover.stream import Chunk, PrimaryError, Source
+from zwaif_hooks.failover.background_reader import BackgroundReader
+from zwaif_hooks.failover.deadlines import FirstTokenHistory, PauseHistory
+from zwaif_hooks.failover.end_history import EndHistory
+from zwaif_hooks.failover.internal_errors import is_internal_error
+from zwaif_hooks.failover.silence import FixedLimits
 from zwaif_hooks.log import note
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
 from zwaif_hooks.network import loopback
+from zwaif_hooks.network.addresses import is_this_machine
 from zwaif_hooks.reply.false_replies import could_be_an_apology, is_an_apology
+from zwaif_hooks.stream import Chunk, PrimaryError, Source
 
 FOR_THE_USER = frozenset({FailureKind.MISCONFIGURED, FailureKind.NO_MODEL})
 """Failures that waiting will not mend, but the user can."""
@@ -175,11 +177,11 @@ class Primary:
 
         Takes up to ``MARK_SECONDS``.
         """
-        pump, until = Pump(probe, self._clock), self._clock.now() + MARK_SECONDS
+        pump, until = BackgroundReader(probe, self._clock), self._clock.now() + MARK_SECONDS
         pump.start()
         try:
             while (left := until - self._clock.now()) > 0:
-                chunk = pump.take(Known(left, left))
+                chunk = pump.take(FixedLimits(left, left))
                 if chunk is None or chunk.reason:
                     return chunk is not None
             return False
@@ -321,17 +323,17 @@ class Primary:
         Raises:
             PrimaryError: it failed, or was silent for ``patience`` seconds.
         """
-        pump = Pump(probe, self._clock)
+        pump = BackgroundReader(probe, self._clock)
         pump.start()
         said = ""
         try:
-            while (chunk := pump.take(Known(patience, patience))) is not None:
+            while (chunk := pump.take(FixedLimits(patience, patience))) is not None:
                 said += chunk.text
                 if chunk is NOT_LOADED or (said.strip() and not could_be_an_apology(said)):
                     return chunk
             return Chunk(said) if said.strip() and not is_an_apology(said) else None
         except PrimaryError as error:
-            if not is_a_mistake_of_ours(error.original):
+            if not is_internal_error(error.original):
                 raise
             note(f"A fault in zwaif-fallback itself, in asking {self.name} whether it is well", error.original)
             return NOT_READ
@@ -339,7 +341,7 @@ class Primary:
             pump.abandon()
 
 
-class PrimaryBook:
+class PrimaryRegistry:
     """Every primary of this process, by ``host:port``."""
 
     def __init__(self, on_change: Listener, clock: Clock | None = None) -> None:
@@ -373,7 +375,7 @@ class PrimaryBook:
 def may_be_behind_a_proxy(name: str) -> bool:
     """Whether a client may reach it though nothing listens directly; never true of what is on this machine."""
     host = name.rpartition(":")[0].strip("[]")
-    if is_loopback(host):
+    if is_this_machine(host):
         return False
     from urllib.request import getproxies, proxy_bypass
 
@@ -386,7 +388,7 @@ def listens(name: str, timeout: float = 1.0) -> bool:
     if not host or not port.isdigit():
         return True
     host = host.strip("[]")
-    connect = loopback.connect if is_loopback(host) else _connect
+    connect = loopback.connect if is_this_machine(host) else _connect
     try:
         with connect(host, int(port), timeout):
             return True

@@ -1,59 +1,104 @@
-"""How long the guards wait, read from the settings at the moment of each request."""
+"""How long the primary is waited for: to connect, to its first token, and between two.
+
+A server is given up sooner than the settings say once its recent replies have shown what it usually needs.
+"""
 
 from __future__ import annotations
 
-from functools import lru_cache
-from ipaddress import ip_address
-from typing import Any, NamedTuple, Protocol
+import math
+from collections import deque
+from typing import Any, Protocol
+
+from zwaif_hooks.background.clock import Clock
+from zwaif_hooks.network.addresses import is_this_machine
 
 LOOPBACK_CONNECT_SECONDS = 0.5
 """A server on this machine accepts in microseconds, unless its queue is full."""
+ENOUGH = 5
+"""Replies after which what was learned counts in full. After fewer the deadline is longer: five times after the first
+one."""
+PATIENCE = 4.0
+"""Times the slowest recent reply, scaled to this prompt's length, before silence is suspicious."""
+SHORTEST = 3.0
+"""Seconds; nothing below is ever concluded, a busy machine can always be that slow."""
+COLD_AFTER = 240.0
+"""Seconds without a reply after which the server may have unloaded its model (Ollama's default is 300)."""
+
+
+class FirstTokenHistory:
+    """Seconds to the first token of one primary's recent replies, with the length of the prompts they answered."""
+
+    def __init__(self, clock: Clock, keep: int = 64) -> None:
+        self._clock = clock
+        self._seconds: deque[float] = deque(maxlen=keep)
+        self._seconds_a_char: deque[float] = deque(maxlen=keep)
+        self._last = 0.0
+        self._missed = 0
+
+    def observe(self, prompt_chars: int, seconds: float) -> None:
+        self._seconds.append(seconds)
+        self._seconds_a_char.append(seconds / max(1, prompt_chars))
+        self._last = self._clock.now()
+        self._missed = 0
+
+    def missed(self) -> None:
+        """A deadline passed in silence. The next is twice as long: another model, or a busier machine, may need it."""
+        self._missed += 1
+
+    def deadline(self, prompt_chars: int, longest: float) -> float:
+        """Seconds of silence to accept for a prompt of this length; never more than ``longest`` (the setting)."""
+        slowest = self.usual(prompt_chars)
+        if slowest == math.inf:
+            return longest
+        return min(longest, max(SHORTEST, PATIENCE * slowest) * _caution(len(self._seconds)) * 2.0**self._missed)
+
+    def usual(self, prompt_chars: int) -> float:
+        """Seconds that the slowest of the recent replies would have needed for a prompt of this length; infinite where
+        nothing is known: the server may have to load its model first."""
+        if not self._seconds or self._clock.now() - self._last > COLD_AFTER:
+            return math.inf
+        return max(*self._seconds.copy(), prompt_chars * max(self._seconds_a_char.copy()))
+
+
+PAUSE_PATIENCE = 8.0
+"""Times the longest pause of the recent replies, before one in the middle of a reply is suspicious."""
+SHORTEST_PAUSE = 5.0
+"""Seconds; whatever shares the machine with the server (speech, a game, a screen recorder) may hold it up so long."""
+FEWEST_PIECES = 10
+"""A reply in fewer pieces says little about pauses."""
+
+
+class PauseHistory:
+    """The longest pause between two pieces of text, of each of one primary's recent replies, in seconds."""
+
+    def __init__(self, keep: int = 64) -> None:
+        self._longest: deque[float] = deque(maxlen=keep)
+
+    def observe(self, longest_pause: float, pieces: int) -> None:
+        """A whole reply, and the number of pieces that it came in."""
+        if pieces >= FEWEST_PIECES:
+            self._longest.append(longest_pause)
+
+    def deadline(self, longest: float) -> float:
+        """Seconds without text to accept in the middle of a reply; never more than ``longest`` (the setting)."""
+        seen = len(self._longest)
+        return min(longest, max(SHORTEST_PAUSE, PAUSE_PATIENCE * self.usual()) * _caution(seen)) if seen else longest
+
+    def usual(self) -> float:
+        """Seconds of the longest pause in the recent replies; infinite where nothing is known."""
+        return max(self._longest.copy(), default=math.inf)
 
 
 class Reads(Protocol):
     def get(self, name: str) -> Any: ...
 
 
-class Limits(Protocol):
-    """How much silence one reply may hold, in seconds. Asked for once there is some, as the question goes out first."""
-
-    @property
-    def first(self) -> float:
-        """Before the first text."""
-
-    @property
-    def stall(self) -> float:
-        """Between two pieces of text."""
-
-
-class Known(NamedTuple):
-    """Limits that are known beforehand."""
-
-    first: float
-    stall: float
-
-
-FOREVER = Known(3600.0, 3600.0)
-"""Plugins have their own deadlines; this only keeps a lost wake-up from lasting for ever."""
-
-
 def connect_seconds(settings: Reads, host: str) -> float:
     """How long ``host`` may take to accept a connection; less on the machine itself."""
     seconds = float(settings.get("API_FALLBACK_CONNECT_TIMEOUT"))
-    return min(seconds, LOOPBACK_CONNECT_SECONDS) if is_loopback(host) else seconds
+    return min(seconds, LOOPBACK_CONNECT_SECONDS) if is_this_machine(host) else seconds
 
 
-def is_loopback(host: str) -> bool:
-    return host == "localhost" or host == "::1" or host.startswith("127.")
-
-
-@lru_cache(maxsize=16)
-def is_numeric(host: str) -> bool:
-    """Whether it can be connected to without a look-up that may take long."""
-    if is_loopback(host):
-        return True
-    try:
-        ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    return True
+def _caution(seen: int) -> float:
+    """How many times longer to wait because so few replies were seen."""
+    return max(1.0, ENOUGH / seen)

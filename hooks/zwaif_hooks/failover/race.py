@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from zwaif_hooks.background.clock import Clock
-from zwaif_hooks.failover.pump import Pump
-from zwaif_hooks.failover.stream import PrimaryError
+from zwaif_hooks.failover.background_reader import BackgroundReader
 from zwaif_hooks.messages import PrimaryFailure
+from zwaif_hooks.stream import PrimaryError
 
 
 class Race:
@@ -21,7 +21,7 @@ class Race:
         self,
         late: PrimaryError,
         failure: PrimaryFailure,
-        rival: Pump,
+        rival: BackgroundReader,
         clock: Clock,
         patience: float,
         won: Callable[[], None],

@@ -11,14 +11,13 @@ from collections import deque
 from collections.abc import Iterator
 
 from zwaif_hooks.background.clock import Clock
-from zwaif_hooks.background.deferred import errands
+from zwaif_hooks.background.deferred import deferred
 from zwaif_hooks.background.thread_cache import readers
-from zwaif_hooks.failover.deadlines import Limits
-from zwaif_hooks.failover.silence import SLICE_SECONDS, Late, Silence
-from zwaif_hooks.failover.stream import CancelScope, Chunk, PrimaryError, Source, close_quietly
+from zwaif_hooks.failover.silence import SLICE_SECONDS, Late, Limits, Silence
+from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError, Source, close_quietly
 
 
-class Reading:
+class ReplyReader:
     """One reply. ``take`` is called by the one consumer; ``start`` may be called before, ``abandon`` by anybody.
 
     ``here``: whether the consumer's thread may also ask for it. It must not where that can block without a deadline
@@ -39,7 +38,7 @@ class Reading:
     def start(self) -> None:
         """Have a thread of ours ask, unless the consumer comes at once and asks by itself."""
         if self._here:
-            errands.soon(self._begin_ahead)
+            deferred.defer(self._begin_ahead)
         else:
             self._begin_ahead()
 

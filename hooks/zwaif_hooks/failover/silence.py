@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from zwaif_hooks.background.clock import Clock
-from zwaif_hooks.failover.deadlines import FOREVER, Limits
-from zwaif_hooks.failover.stream import Chunk, PrimaryError
 from zwaif_hooks.messages import FailureKind
+from zwaif_hooks.stream import Chunk, PrimaryError
 
 if TYPE_CHECKING:
     from zwaif_hooks.failover.race import Race
@@ -20,6 +19,29 @@ SLICE_SECONDS = 0.02
 """How late a deadline, a local answer that is ready or a hang-up may be noticed."""
 AWAY_SECONDS = 0.1
 """Whoever did not read for longer was busy (Z-Waif speaks a sentence); what came meanwhile is still to be read."""
+
+
+class Limits(Protocol):
+    """How much silence one reply may hold, in seconds. Asked for once there is some, as the question goes out first."""
+
+    @property
+    def first(self) -> float:
+        """Before the first text."""
+
+    @property
+    def stall(self) -> float:
+        """Between two pieces of text."""
+
+
+class FixedLimits(NamedTuple):
+    """Limits that are known beforehand."""
+
+    first: float
+    stall: float
+
+
+FOREVER = FixedLimits(3600.0, 3600.0)
+"""Plugins have their own deadlines; this only keeps a lost wake-up from lasting for ever."""
 
 
 Late = Callable[[PrimaryError], "Race"]

@@ -9,21 +9,21 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from zwaif_hooks.background.deferred import errands
+from zwaif_hooks.background.deferred import deferred
+from zwaif_hooks.failover.background_reader import BackgroundReader
 from zwaif_hooks.failover.breaker import Primary
-from zwaif_hooks.failover.deadlines import FOREVER
-from zwaif_hooks.failover.our_mistakes import is_a_mistake_of_ours
-from zwaif_hooks.failover.post_mortem import Why, look_into
-from zwaif_hooks.failover.pump import Pump
+from zwaif_hooks.failover.diagnosis import Why, look_into
+from zwaif_hooks.failover.internal_errors import is_internal_error
+from zwaif_hooks.failover.prompt_truncation import unread
 from zwaif_hooks.failover.race import Race
-from zwaif_hooks.failover.reader import Reading
-from zwaif_hooks.failover.rescue import AHEAD, Rescue
-from zwaif_hooks.failover.stream import CancelScope, Chunk, PrimaryError, Source, UnmarkedEnd
-from zwaif_hooks.failover.usage import Usage, unread
+from zwaif_hooks.failover.reader import ReplyReader
+from zwaif_hooks.failover.silence import FOREVER
+from zwaif_hooks.failover.takeover import AHEAD, Takeover
 from zwaif_hooks.messages import AnswerRecord, ChatRequest, FailureKind, PrimaryFailure
+from zwaif_hooks.reply.continuation import SurrogateGate, by_sentence
 from zwaif_hooks.reply.endless import is_to_end, longest
 from zwaif_hooks.reply.false_replies import could_be_an_apology, is_an_apology, is_cut_to_nothing, says_nothing
-from zwaif_hooks.reply.seam import SurrogateGate, by_sentence
+from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError, Source, UnmarkedEnd, Usage
 from zwaif_hooks.turn_log import BY_PRIMARY, CHARS_A_TOKEN, TurnRecord
 
 if TYPE_CHECKING:
@@ -79,14 +79,14 @@ class NobodyAnswered(Exception):
         return original if original is not None else ConnectionError(self.failure.cause)
 
 
-class OurMistake(Exception):
+class InternalError(Exception):
     """Code of ours failed before a word was handed on: Z-Waif is to be given what it asked for without us."""
 
 
 def is_handed_back(error: Exception, runtime: Runtime) -> bool:
     """Whether ``error`` is a fault of ours, so that Z-Waif is to be given what it asked for without us."""
-    if not isinstance(error, OurMistake):
-        if not is_a_mistake_of_ours(error):
+    if not isinstance(error, InternalError):
+        if not is_internal_error(error):
             return False
         runtime.report(f"{AT_FAULT}: Z-Waif asks without it", error)
     return True
@@ -101,10 +101,10 @@ class Turn:
         self._clock = runtime.clock
         self._began = self._clock.now()
         self._primary: Primary = runtime.primaries.get(call.primary)
-        self._reading: Reading | Pump | None = None
+        self._reading: ReplyReader | BackgroundReader | None = None
         self._race: Race | None = None
         self._delivered = ""
-        self._rescue: Rescue | None = None
+        self._rescue: Takeover | None = None
         self._abandoned = self._over = False
         self._failure: PrimaryFailure | None = None
         self._usage: Usage | None = None
@@ -123,9 +123,9 @@ class Turn:
         if self._primary.is_open:
             return self
         if self._call.direct:
-            self._reading = Reading(self._call.open, self._clock, here=not self._call.named)
+            self._reading = ReplyReader(self._call.open, self._clock, here=not self._call.named)
         else:
-            self._reading = Pump(self._call.open, self._clock)
+            self._reading = BackgroundReader(self._call.open, self._clock)
         if ahead or not self._call.direct:
             self._reading.start()
         return self
@@ -135,7 +135,7 @@ class Turn:
 
         Raises:
             NobodyAnswered: before the first chunk or in the middle.
-            OurMistake: before the first chunk.
+            InternalError: before the first chunk.
         """
         self._leave_previous_turn()
         under_way = self._runtime.records.under_way
@@ -168,7 +168,7 @@ class Turn:
             self._runtime.records.add(self._record(chars, answered))
         except Exception as error:  # the reply was heard
             self._runtime.report("What became of a reply could not be recorded", error)
-        errands.soon(self._runtime.settings.reload)
+        deferred.defer(self._runtime.settings.reload)
 
     def _speakers(self) -> Iterator[Chunk]:
         if self._reading is None:
@@ -187,7 +187,7 @@ class Turn:
             self._reading.abandon()
         if self._abandoned:
             return
-        if is_a_mistake_of_ours(error.original):
+        if is_internal_error(error.original):
             yield from self._in_spite_of_us(error)
             return
         self._failure = self._failure_of(error) if self._race is None else self._race.failure
@@ -205,14 +205,14 @@ class Turn:
         """Nothing is counted against the primary, which may be well.
 
         Raises:
-            OurMistake: nothing was handed on yet.
+            InternalError: nothing was handed on yet.
         """
         name = self._primary.name
         if not self._delivered:
             self._handed_back = True
             self._note = f"Z-Waif asked without zwaif-fallback, which failed ({type(error.original).__name__})"
             self._runtime.report(f"{AT_FAULT}, in reading the reply of {name}: Z-Waif asks without it", error.original)
-            raise OurMistake from error.original
+            raise InternalError from error.original
         if self._is_whole:
             self._runtime.report(f"{AT_FAULT}, behind the last word of {name}", error.original)
             return
@@ -245,7 +245,7 @@ class Turn:
             previous.abandon()
         _this_thread.turn = self
 
-    def _from_primary(self, reading: Reading | Pump) -> Iterator[Chunk]:
+    def _from_primary(self, reading: ReplyReader | BackgroundReader) -> Iterator[Chunk]:
         # Not before: a thread that reads ahead for a reply that was dropped must not keep this turn alive.
         reading.silence.on_unusual = self._tell_that_it_is_late
         reading.silence.unusual_after = self._unusual
@@ -289,7 +289,7 @@ class Turn:
         self._primary.pauses.observe(reading.silence.longest_pause, self._primary_pieces)
         self._note = self._unread_part()
 
-    def _next(self, reading: Reading | Pump, held: str) -> Chunk | None:
+    def _next(self, reading: ReplyReader | BackgroundReader, held: str) -> Chunk | None:
         """The next chunk, or None at the end of the reply; ``held`` is what of it was not delivered yet."""
         try:
             return reading.take(self, self._begin_race)
@@ -362,7 +362,7 @@ class Turn:
         def rivals(_: CancelScope) -> Iterator[Chunk]:
             yield from self._from_plugins(failure, late)
 
-        rival = Pump(rivals, self._clock, capacity=AHEAD)
+        rival = BackgroundReader(rivals, self._clock, capacity=AHEAD)
         self._race = Race(late, failure, rival, self._clock, self.first, self._end_race)
         rival.start()
         if self._abandoned:
@@ -372,7 +372,7 @@ class Turn:
     def _end_race(self) -> None:
         self._race = None
 
-    def _from_rival(self, rival: Pump) -> Iterator[Chunk]:
+    def _from_rival(self, rival: BackgroundReader) -> Iterator[Chunk]:
         try:
             while (chunk := rival.take(FOREVER)) is not None:
                 yield chunk
@@ -395,7 +395,7 @@ class Turn:
 
     def _from_plugins(self, failure: PrimaryFailure, error: PrimaryError | None) -> Iterator[Chunk]:
         request = self._described(failure, error)
-        rescue = self._rescue = Rescue(self._runtime, request, failure)
+        rescue = self._rescue = Takeover(self._runtime, request, failure)
         try:
             for text in rescue.texts():
                 yield Chunk(text)

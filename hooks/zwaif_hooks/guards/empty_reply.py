@@ -13,10 +13,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from zwaif_hooks.failover.stream import CancelScope, PrimaryError
-from zwaif_hooks.guards.openai_client import answer_to, read_whole
-from zwaif_hooks.guards.server_answers import EXPLANATION_BYTES, WORDS
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
+from zwaif_hooks.network.openai_client import answer_to, read_whole
+from zwaif_hooks.network.server_errors import EXPLANATION_BYTES, WORDS
+from zwaif_hooks.stream import CancelScope, PrimaryError
 
 if TYPE_CHECKING:
     import requests

@@ -13,18 +13,20 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from zwaif_hooks.failover.deadlines import connect_seconds, is_numeric
-from zwaif_hooks.failover.stream import CancelScope, Chunk
-from zwaif_hooks.failover.turn import Call, NobodyAnswered, OurMistake, Turn, is_handed_back
-from zwaif_hooks.guards import empty_reply, sse
-from zwaif_hooks.guards.decompress import ASKED_FOR
-from zwaif_hooks.guards.openai_client import read_reply
+from zwaif_hooks.failover.deadlines import connect_seconds
+from zwaif_hooks.failover.turn import Call, InternalError, NobodyAnswered, Turn, is_handed_back
+from zwaif_hooks.guards import empty_reply
 from zwaif_hooks.guards.request import completed, newest_picture, plain_messages, prompt_chars, purpose_of_caller
-from zwaif_hooks.guards.sockets import watched_session
 from zwaif_hooks.guards.swap import swap
 from zwaif_hooks.host.sampling import sampling_from
 from zwaif_hooks.messages import ChatRequest, PrimaryFailure, Purpose
+from zwaif_hooks.network import sse
+from zwaif_hooks.network.addresses import needs_lookup
+from zwaif_hooks.network.decompress import ASKED_FOR
+from zwaif_hooks.network.openai_client import read_reply
+from zwaif_hooks.network.sockets import watched_session
 from zwaif_hooks.runtime import Runtime
+from zwaif_hooks.stream import CancelScope, Chunk
 
 if TYPE_CHECKING:
     import requests
@@ -117,7 +119,7 @@ class _Exchange:
             self._why,
             max_tokens=_asked_for(self._body),
             direct=True,
-            named=not is_numeric(self._host),
+            named=needs_lookup(self._host),
         )
         streamed = bool(self._body.get("stream"))
         turn = Turn(call, self._runtime).start(ahead=streamed)
@@ -260,7 +262,7 @@ def _events(
             yield chunk.native if chunk.native is not None else sse.event_bytes(chunk.text, model)
     except NobodyAnswered as nobody:
         raise raised(nobody) from None
-    except OurMistake:
+    except InternalError:
         yield from without_us()
 
 

@@ -15,20 +15,19 @@ from types import FrameType, ModuleType
 from typing import Any
 
 from zwaif_hooks.failover import failure_messages
+from zwaif_hooks.failover.background_reader import BackgroundReader
 from zwaif_hooks.failover.breaker import NOT_LOADED, listens
-from zwaif_hooks.failover.deadlines import Known
-from zwaif_hooks.failover.pump import Pump
-from zwaif_hooks.failover.stream import CancelScope, Chunk, PrimaryError
-from zwaif_hooks.failover.turn import Call, NobodyAnswered, OurMistake, Turn, is_handed_back
-from zwaif_hooks.failover.usage import Usage
+from zwaif_hooks.failover.silence import FixedLimits
+from zwaif_hooks.failover.turn import Call, InternalError, NobodyAnswered, Turn, is_handed_back
 from zwaif_hooks.guards import lmstudio_greeting
 from zwaif_hooks.guards.lmstudio_client import DefaultClient, is_out_of_reach
 from zwaif_hooks.guards.request import completed, plain_messages, prompt_chars, purpose_of_caller
-from zwaif_hooks.guards.server_answers import kind_of_error
 from zwaif_hooks.guards.swap import swap
 from zwaif_hooks.host.sampling import sampling_from
 from zwaif_hooks.messages import ChatRequest, FailureKind, Picture, Purpose
+from zwaif_hooks.network.server_errors import kind_of_error
 from zwaif_hooks.runtime import Runtime
+from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError, Usage
 
 FAILED_STOP_REASONS = frozenset({"failed", "modelUnloaded"})
 FULL_STOP_REASONS = frozenset({"eosFound", "stopStringFound"})
@@ -181,7 +180,7 @@ def _fragments(turn: Turn, said: list[str], without_us: Callable[[], Iterable[An
             yield chunk.native if chunk.native is not None else Fragment(chunk.text)
     except NobodyAnswered as nobody:
         raise nobody.as_without_us() from None
-    except OurMistake:
+    except InternalError:
         for fragment in without_us():
             said.append(fragment.content)
             yield fragment
@@ -339,11 +338,11 @@ def _prepared(library: DefaultClient, prepare: Callable[[], Any], src: Any, runt
     def source(scope: CancelScope) -> Iterator[Chunk]:
         return _asked_again(asked, library, scope)
 
-    pump = Pump(source, runtime.clock)
+    pump = BackgroundReader(source, runtime.clock)
     pump.start()
     limit = runtime.settings.get("API_FALLBACK_FIRST_TOKEN_TIMEOUT")
     try:
-        chunk = pump.take(Known(limit, limit))
+        chunk = pump.take(FixedLimits(limit, limit))
     except PrimaryError as error:
         runtime.say(f"LM Studio did not take the picture: it {failure_messages.what(error)}")
         return unsent

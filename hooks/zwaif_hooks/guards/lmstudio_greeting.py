@@ -10,11 +10,11 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from zwaif_hooks.failover.stream import CancelScope
-from zwaif_hooks.guards.server_answers import explanation
-from zwaif_hooks.guards.sockets import sockets_to, watch_httpx
 from zwaif_hooks.guards.swap import swap
+from zwaif_hooks.network.server_errors import explanation
+from zwaif_hooks.network.sockets import sockets_to, watch_httpx
 from zwaif_hooks.runtime import Runtime
+from zwaif_hooks.stream import CancelScope
 
 if TYPE_CHECKING:
     import httpx

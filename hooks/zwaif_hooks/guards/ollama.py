@@ -18,13 +18,15 @@ from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from zwaif_hooks.failover.breaker import NOT_LOADED
-from zwaif_hooks.failover.deadlines import Reads, connect_seconds, is_numeric
-from zwaif_hooks.failover.stream import CancelScope, Chunk, PrimaryError, UnmarkedEnd
-from zwaif_hooks.failover.turn import Call, NobodyAnswered, OurMistake, Turn, is_handed_back
-from zwaif_hooks.failover.usage import Usage
-from zwaif_hooks.guards.decompress import ASKED_FOR, unpacked
+from zwaif_hooks.failover.deadlines import Reads, connect_seconds
+from zwaif_hooks.failover.turn import Call, InternalError, NobodyAnswered, Turn, is_handed_back
 from zwaif_hooks.guards.request import completed, newest_picture, plain_messages, prompt_chars, purpose_of_caller
-from zwaif_hooks.guards.server_answers import (
+from zwaif_hooks.guards.swap import MARK, swap
+from zwaif_hooks.host.sampling import sampling_from
+from zwaif_hooks.messages import ChatRequest, FailureKind, Purpose
+from zwaif_hooks.network.addresses import needs_lookup
+from zwaif_hooks.network.decompress import ASKED_FOR, unpacked
+from zwaif_hooks.network.server_errors import (
     broken_off,
     codes_in,
     decoded,
@@ -34,12 +36,10 @@ from zwaif_hooks.guards.server_answers import (
     pause_asked_for,
     words_in,
 )
-from zwaif_hooks.guards.sockets import asking, sockets_to, watch_httpx
-from zwaif_hooks.guards.sse import lines, text_in
-from zwaif_hooks.guards.swap import MARK, swap
-from zwaif_hooks.host.sampling import sampling_from
-from zwaif_hooks.messages import ChatRequest, FailureKind, Purpose
+from zwaif_hooks.network.sockets import asking, sockets_to, watch_httpx
+from zwaif_hooks.network.sse import lines, text_in
 from zwaif_hooks.runtime import Runtime
+from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError, UnmarkedEnd, Usage
 
 if TYPE_CHECKING:
     import httpx
@@ -129,7 +129,7 @@ class _Exchange:
                 yield chunk.native if chunk.native is not None else self._response(chunk.text, done=False)
         except NobodyAnswered as nobody:
             raise nobody.as_without_us() from None
-        except OurMistake:
+        except InternalError:
             yield from self._without_us()
         finally:
             turn.abandon()
@@ -240,7 +240,7 @@ def _server_of(client: Any, settings: Reads) -> _Server:
     server = _known.get(inner)
     if server is None or server.url is not inner.base_url:
         address = _place(str(inner.base_url))
-        named = not is_numeric(address.rpartition(":")[0])
+        named = needs_lookup(address.rpartition(":")[0])
         server = _known[inner] = _Server(inner.base_url, address, named, watch_httpx(inner))
         inner.headers["Accept-Encoding"] = ASKED_FOR
         if _look_at not in inner.event_hooks["response"]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from zwaif_hooks.failover.rescue import Rescue
+from zwaif_hooks.failover.takeover import Takeover
 from zwaif_hooks.guards.request import completed, plain_messages
 from zwaif_hooks.guards.swap import swap
 from zwaif_hooks.messages import ChatRequest, FailureKind, Picture, PrimaryFailure, Purpose, Sampling
@@ -35,7 +35,7 @@ def install(module: ModuleType, runtime: Runtime) -> None:
 
 def _answer(messages: Any, image_path: str, kwargs: dict[str, Any], runtime: Runtime) -> str:
     request = _described(messages, image_path, kwargs, runtime)
-    rescue = Rescue(runtime, request, PrimaryFailure(FailureKind.UNKNOWN, "Z-Waif could not send the picture"))
+    rescue = Takeover(runtime, request, PrimaryFailure(FailureKind.UNKNOWN, "Z-Waif could not send the picture"))
     text = "".join(rescue.texts())
     if rescue.record is not None:
         runtime.plugins.hook.fallback_answered(record=rescue.record)

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 from zwaif_hooks.background.clock import Clock
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, PrimaryFailure
+from zwaif_hooks.reply.continuation import Joiner, by_sentence
 from zwaif_hooks.reply.false_replies import says_nothing
-from zwaif_hooks.reply.seam import Joiner, by_sentence
-from zwaif_hooks.reply.spoken_text import Habit, spoken
+from zwaif_hooks.reply.spoken_text import ThinkingHabit, spoken
 
 SHORTEST_REPLY = 3
 """Z-Waif takes fewer characters for a blank reply and asks again."""
@@ -29,7 +29,7 @@ REPEAT_ENDINGS = (
 _logger = logging.getLogger("zwaif")
 
 
-class Speaker:
+class PluginAnswer:
     """Only what is for ears, no repetition at the seam, never blank, never a repeated reply."""
 
     def __init__(
@@ -40,7 +40,7 @@ class Speaker:
         failure: PrimaryFailure,
         clock: Clock,
         began: float,
-        habit: Habit | None = None,
+        habit: ThinkingHabit | None = None,
     ) -> None:
         """``began`` is when the failure was detected, by ``clock``: times are told from there. ``habit`` is the
         plugin's, from earlier replies."""

@@ -56,7 +56,7 @@ _MOST_MARKS = 8
 
 
 @dataclass
-class Habit:
+class ThinkingHabit:
     """How one speaker, a server or a plugin, marks its thoughts, as far as it was heard."""
 
     unopened: bool = False
@@ -64,7 +64,7 @@ class Habit:
     it is known what it was."""
 
 
-class Spoken:
+class SpokenTextFilter:
     """Lets through what is for ears, however the output is cut into pieces.
 
     Args:
@@ -73,7 +73,7 @@ class Spoken:
         habit: of whoever speaks; is learned.
     """
 
-    def __init__(self, name: str = "", begun: str = "", habit: Habit | None = None) -> None:
+    def __init__(self, name: str = "", begun: str = "", habit: ThinkingHabit | None = None) -> None:
         self.stopped = False
         """The model has ended its reply: what follows is no part of it."""
         self._labels = tuple(dict.fromkeys(label.lower() for label in (name.strip(), *ROLES) if label))
@@ -85,7 +85,7 @@ class Spoken:
         """Spaces are left out up to the next word."""
         self._marks = ""
         """What closes behind a label, as it was opened before it."""
-        self._habit = habit or Habit()
+        self._habit = habit or ThinkingHabit()
         self._unopened = False
         self._first = self._text if begun and not begun.endswith("\n") else self._line
         self._step = self._suspicion if self._habit.unopened else self._first if begun else self._begin
@@ -271,10 +271,10 @@ def begins(text: str, whole: str) -> bool:
 
 
 def spoken(
-    pieces: Iterable[str], name: str = "", begun: str = "", habit: Habit | None = None
+    pieces: Iterable[str], name: str = "", begun: str = "", habit: ThinkingHabit | None = None
 ) -> Generator[str, None, None]:
     """The pieces as they are for ears; ``pieces`` is closed in the end."""
-    ears = Spoken(name, begun, habit)
+    ears = SpokenTextFilter(name, begun, habit)
     try:
         for piece in pieces:
             if text := ears.feed(piece):

@@ -19,10 +19,10 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
-from zwaif_hooks.failover.deadlines import is_loopback
-from zwaif_hooks.failover.stream import CancelScope, PrimaryError
 from zwaif_hooks.messages import FailureKind
 from zwaif_hooks.network import loopback
+from zwaif_hooks.network.addresses import is_this_machine
+from zwaif_hooks.stream import CancelScope, PrimaryError
 
 if TYPE_CHECKING:
     import httpx
@@ -188,7 +188,7 @@ class _WatchedBackend:
 
     def connect_tcp(self, host: str, port: int, timeout: float | None = None, **kwargs: Any) -> _WatchedStream:
         stream = getattr(sys.modules.get("httpcore._backends.sync"), "SyncStream", None)
-        if stream is None or timeout is None or not is_loopback(host) or kwargs.get("local_address"):
+        if stream is None or timeout is None or not is_this_machine(host) or kwargs.get("local_address"):
             return _WatchedStream(self._backend.connect_tcp(host, port, timeout, **kwargs))
         return _WatchedStream(stream(_connected(host, port, timeout, kwargs.get("socket_options"))))
 
@@ -340,7 +340,7 @@ def _adapters(refuse: Refuse | None) -> Any:
             return sock
 
         def _connected(self) -> Any:
-            elsewhere = not is_loopback(self._dns_host) or self.source_address or hasattr(self, "_socks_options")
+            elsewhere = not is_this_machine(self._dns_host) or self.source_address or hasattr(self, "_socks_options")
             if elsewhere or not isinstance(self.timeout, (int, float)):
                 return super()._new_conn()  # type: ignore[misc]
             connection: Any = self

@@ -7,12 +7,11 @@ from collections import deque
 
 from zwaif_hooks.background.clock import Clock
 from zwaif_hooks.background.thread_cache import readers
-from zwaif_hooks.failover.deadlines import FOREVER, Limits
-from zwaif_hooks.failover.silence import Late, Silence
-from zwaif_hooks.failover.stream import CancelScope, Chunk, PrimaryError, Source, close_quietly
+from zwaif_hooks.failover.silence import FOREVER, Late, Limits, Silence
+from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError, Source, close_quietly
 
 
-class Pump:
+class BackgroundReader:
     """One reply being read. ``source`` runs in our thread; ``take`` is called by the one consumer.
 
     ``capacity`` is how many chunks the source may be ahead of the consumer (0 is any number: a server does not wait
@@ -34,7 +33,7 @@ class Pump:
         readers.run(self._run)
 
     def take(self, limits: Limits, late: Late | None = None) -> Chunk | None:
-        """As ``Reading.take``; while the consumer is away, silence counts all the same."""
+        """As ``ReplyReader.take``; while the consumer is away, silence counts all the same."""
         self.silence.limits, self.silence.late = limits, late
         try:
             while not self._ready():

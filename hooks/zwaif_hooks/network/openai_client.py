@@ -11,12 +11,12 @@ import http.client
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from zwaif_hooks.failover.stream import CancelScope, Chunk, PrimaryError, UnmarkedEnd
-from zwaif_hooks.guards import sse
-from zwaif_hooks.guards.decompress import unpacked
-from zwaif_hooks.guards.server_answers import decoded, explanation, kind_of_status, pause_asked_for, words_in
-from zwaif_hooks.guards.sockets import sockets_to
 from zwaif_hooks.messages import FailureKind
+from zwaif_hooks.network import sse
+from zwaif_hooks.network.decompress import unpacked
+from zwaif_hooks.network.server_errors import decoded, explanation, kind_of_status, pause_asked_for, words_in
+from zwaif_hooks.network.sockets import sockets_to
+from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError, UnmarkedEnd
 
 if TYPE_CHECKING:
     import requests

@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from zwaif_hooks.background.clock import SystemClock
-from zwaif_hooks.failover.deadlines import Known
-from zwaif_hooks.failover.pump import Pump
-from zwaif_hooks.failover.silence import FINISHED_SECONDS
-from zwaif_hooks.failover.stream import CancelScope, Chunk, PrimaryError
+from zwaif_hooks.failover.background_reader import BackgroundReader
+from zwaif_hooks.failover.silence import FINISHED_SECONDS, FixedLimits
 from zwaif_hooks.messages import FailureKind
+from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError
 
 WAIT = 10.0
-PATIENT = Known(WAIT, WAIT)
+PATIENT = FixedLimits(WAIT, WAIT)
 
 
 class Clock:
@@ -43,19 +42,19 @@ class Clock:
         return True
 
 
-def pump_of(*chunks: Chunk | BaseException, clock: Clock | SystemClock | None = None) -> Pump:
+def pump_of(*chunks: Chunk | BaseException, clock: Clock | SystemClock | None = None) -> BackgroundReader:
     def source(_: CancelScope) -> Iterator[Chunk]:
         for chunk in chunks:
             if isinstance(chunk, BaseException):
                 raise chunk
             yield chunk
 
-    pump = Pump(source, clock or SystemClock())
+    pump = BackgroundReader(source, clock or SystemClock())
     pump.start()
     return pump
 
 
-def everything(pump: Pump) -> str:
+def everything(pump: BackgroundReader) -> str:
     text = ""
     while (chunk := pump.take(PATIENT)) is not None:
         text += chunk.text
@@ -102,7 +101,7 @@ def test_silence_behind_a_finish_reason_is_the_end() -> None:
         clock.silent.set()
         done.wait(WAIT)
 
-    pump = Pump(held_open, clock)
+    pump = BackgroundReader(held_open, clock)
     pump.start()
     assert everything(pump) == "a"
     assert clock.limits[-1] == FINISHED_SECONDS
@@ -131,11 +130,11 @@ def silent(started: threading.Event, ended: threading.Event) -> Callable[[Cancel
 
 def test_no_text_within_the_limit() -> None:
     clock, ended = Clock(), threading.Event()
-    pump = Pump(silent(clock.silent, ended), clock)
+    pump = BackgroundReader(silent(clock.silent, ended), clock)
     pump.start()
-    assert pump.take(Known(0.5, 0.1)) == Chunk("")
+    assert pump.take(FixedLimits(0.5, 0.1)) == Chunk("")
     with pytest.raises(PrimaryError, match=r"no text within 0\.5 s") as caught:
-        pump.take(Known(0.5, 0.1))
+        pump.take(FixedLimits(0.5, 0.1))
     assert caught.value.kind is FailureKind.FIRST_TOKEN_TIMEOUT
     pump.abandon()
     assert ended.wait(WAIT)
@@ -150,11 +149,11 @@ def test_a_stop_in_the_middle_has_its_own_limit() -> None:
         clock.silent.set()
         hang.wait(WAIT)
 
-    pump = Pump(source, clock)
+    pump = BackgroundReader(source, clock)
     pump.start()
-    assert pump.take(Known(15.0, 0.3)) == Chunk("word")
+    assert pump.take(FixedLimits(15.0, 0.3)) == Chunk("word")
     with pytest.raises(PrimaryError, match=r"stopped for 0\.3 s") as caught:
-        pump.take(Known(15.0, 0.3))
+        pump.take(FixedLimits(15.0, 0.3))
     assert caught.value.kind is FailureKind.STALLED
     pump.abandon()
 
@@ -167,10 +166,10 @@ def test_chunks_without_text_do_not_move_the_deadline() -> None:
             clock.time += 4.0
             yield Chunk(text)
 
-    pump = Pump(source, clock)
+    pump = BackgroundReader(source, clock)
     pump._run()
     for _ in range(3):
-        pump.take(Known(15.0, 10.0))
+        pump.take(FixedLimits(15.0, 10.0))
     assert not pump.silence.had_content
     assert clock.limits == []
     assert pump.silence._last == 0.0
@@ -183,7 +182,7 @@ def test_text_moves_the_deadline() -> None:
         clock.time = 12.0
         yield Chunk("word")
 
-    pump = Pump(source, clock)
+    pump = BackgroundReader(source, clock)
     pump._run()
     assert pump.silence.had_content
     assert pump.silence._last == 12.0
@@ -191,7 +190,7 @@ def test_text_moves_the_deadline() -> None:
 
 def test_giving_up_wakes_a_taker_in_another_thread() -> None:
     started, ended = threading.Event(), threading.Event()
-    pump = Pump(silent(started, ended), SystemClock())
+    pump = BackgroundReader(silent(started, ended), SystemClock())
     pump.start()
     pump.take(PATIENT)
     got: list[Chunk | None] = []
@@ -216,7 +215,7 @@ def test_an_abandoned_reader_stops_at_its_next_chunk() -> None:
         finally:
             done.set()
 
-    pump = Pump(source, SystemClock())
+    pump = BackgroundReader(source, SystemClock())
     pump.start()
     pump.take(PATIENT)
     pump.abandon()
@@ -256,7 +255,7 @@ def test_the_connection_is_closed_when_the_reply_is_complete() -> None:
         scope.on_cancel(closed.set)
         yield Chunk("x")
 
-    pump = Pump(source, SystemClock())
+    pump = BackgroundReader(source, SystemClock())
     pump.start()
     assert everything(pump) == "x"
     assert closed.wait(WAIT)
@@ -284,12 +283,12 @@ class Rivalry:
 
 def racing(
     source: Callable[[CancelScope, Rivalry], Iterator[Chunk]],
-) -> tuple[Pump, Callable[[], Chunk | None], Rivalry]:
+) -> tuple[BackgroundReader, Callable[[], Chunk | None], Rivalry]:
     """A reply that is late at once; how it is taken; and its rivalry, made beforehand."""
     rivalry = Rivalry(PrimaryError(FailureKind.FIRST_TOKEN_TIMEOUT, "late"))
-    pump = Pump(lambda scope: source(scope, rivalry), SystemClock())
+    pump = BackgroundReader(lambda scope: source(scope, rivalry), SystemClock())
     pump.start()
-    return pump, lambda: pump.take(Known(0.0, WAIT), lambda _: rivalry), rivalry  # type: ignore[arg-type]
+    return pump, lambda: pump.take(FixedLimits(0.0, WAIT), lambda _: rivalry), rivalry  # type: ignore[arg-type]
 
 
 def test_giving_up_does_not_wait_for_a_local_answer() -> None:

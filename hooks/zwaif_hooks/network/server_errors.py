@@ -12,8 +12,8 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from zwaif_hooks.failover.stream import CancelScope, PrimaryError
 from zwaif_hooks.messages import FailureKind
+from zwaif_hooks.stream import CancelScope, PrimaryError
 
 EXPLANATION_SECONDS = 0.5
 """How long the explanation of an error status is waited for."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from zwaif_hooks.background.clock import Clock, SystemClock
-from zwaif_hooks.failover.usage import Usage
 from zwaif_hooks.messages import FailureKind
 
 
@@ -58,6 +58,14 @@ class UnmarkedEnd(PrimaryError):
         self.knows_marks = knows_marks
         self.is_framed = True
         """Whether the answer has an end of its own (a last chunk, a length), and not that of its connection."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens as the server counted them; None where it does not say."""
+
+    prompt_tokens: int | None = None
+    reply_tokens: int | None = None
 
 
 class Chunk(NamedTuple):

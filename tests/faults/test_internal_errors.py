@@ -18,8 +18,9 @@ from tests.faults.test_cleanup import wait_until
 from tests.faults.test_clients import LOCAL, MESSAGES, Ask, _ask_http, ask_http, ask_ollama
 from zwaif_hooks import log
 from zwaif_hooks.failover import turn
-from zwaif_hooks.failover.our_mistakes import is_a_mistake_of_ours
-from zwaif_hooks.guards import http, lmstudio, ollama, sse
+from zwaif_hooks.failover.internal_errors import is_internal_error
+from zwaif_hooks.guards import http, lmstudio, ollama
+from zwaif_hooks.network import sse
 
 __all__ = ["ask_http", "ask_lmstudio", "ask_ollama", "installed", "studio"]
 
@@ -159,7 +160,7 @@ def test_a_fault_in_asking_the_plugins_leaves_the_servers_failure_to_z_waif(
     guarded: Guarded, server: FaultServer, ask_http: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.fault = "http_500"
-    monkeypatch.setattr(turn.Rescue, "texts", broken)
+    monkeypatch.setattr(turn.Takeover, "texts", broken)
     with pytest.raises(requests.RequestException, match="500"):
         ask_http(server.address, True)
     assert any("in asking the plugins" in line for line in guarded.lines)
@@ -209,16 +210,16 @@ def nested(outer: str, inner: str) -> BaseException:
 @pytest.mark.parametrize(
     ("outer", "inner", "ours"),
     [
-        ("zwaif_hooks.failover.reader", "zwaif_hooks.guards.sse", True),
+        ("zwaif_hooks.failover.reader", "zwaif_hooks.network.sse", True),
         ("zwaif_hooks.failover.reader", "json.decoder", True),
-        ("urllib3.response", "zwaif_hooks.guards.sockets", True),
+        ("urllib3.response", "zwaif_hooks.network.sockets", True),
         ("zwaif_hooks.guards.ollama", "ollama._client", False),
         ("zwaif_hooks.guards.http", "http.client", False),
         ("requests.sessions", "somebodys_adapter", False),
     ],
 )
 def test_whose_fault_an_exception_is(outer: str, inner: str, ours: bool) -> None:
-    assert is_a_mistake_of_ours(nested(outer, inner)) is ours
+    assert is_internal_error(nested(outer, inner)) is ours
 
 
 @pytest.mark.parametrize(
@@ -231,5 +232,5 @@ def test_whose_fault_an_exception_is(outer: str, inner: str, ours: bool) -> None
     ],
 )
 def test_what_the_system_or_a_library_says_is_no_mistake_of_ours(code: str) -> None:
-    assert not is_a_mistake_of_ours(raised_by(code, "zwaif_hooks.guards.sockets"))
-    assert not is_a_mistake_of_ours(None)
+    assert not is_internal_error(raised_by(code, "zwaif_hooks.network.sockets"))
+    assert not is_internal_error(None)

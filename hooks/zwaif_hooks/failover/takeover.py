@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from zwaif_hooks.failover.background_reader import BackgroundReader
 from zwaif_hooks.failover.breaker import SILENT
-from zwaif_hooks.failover.deadlines import FOREVER, Known
-from zwaif_hooks.failover.pump import Pump
-from zwaif_hooks.failover.stream import CancelScope, Chunk, PrimaryError
+from zwaif_hooks.failover.silence import FOREVER, FixedLimits
 from zwaif_hooks.messages import AnswerRecord, ChatRequest, PrimaryFailure
 from zwaif_hooks.reply.endless import is_to_end, longest
-from zwaif_hooks.reply.plugin_answer import Speaker
+from zwaif_hooks.reply.plugin_answer import PluginAnswer
 from zwaif_hooks.reply.spoken_text import behind_thoughts
+from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError
 
 if TYPE_CHECKING:
     from zwaif_hooks.runtime import Runtime
@@ -37,7 +37,7 @@ def is_a_plugins_thread() -> bool:
     return getattr(_thread, "answering", False)
 
 
-class Rescue:
+class Takeover:
     """One reply. ``texts`` is iterated by whoever waits for it; ``stop`` may be called from any thread."""
 
     def __init__(self, runtime: Runtime, request: ChatRequest, failure: PrimaryFailure) -> None:
@@ -176,22 +176,22 @@ class _Answer:
         self, name: str, runtime: Runtime, request: ChatRequest, failure: PrimaryFailure, began: float
     ) -> None:
         self.name = name
-        self.speaker: Speaker | None = None
+        self.speaker: PluginAnswer | None = None
         self._runtime = runtime
         self._request = request
         self._failure = failure
         self._began = began
         self._keeps_time = False
-        self.pump = Pump(self._source, runtime.clock, capacity=AHEAD)
+        self.pump = BackgroundReader(self._source, runtime.clock, capacity=AHEAD)
         self.pump.start()
 
-    def limits(self) -> Known:
+    def limits(self) -> FixedLimits:
         """How much silence it may hold until it is passed over."""
         setting = self._runtime.settings.get
         if self._keeps_time:
             return FOREVER
         first, stall = setting("API_FALLBACK_FIRST_TOKEN_TIMEOUT"), setting("API_FALLBACK_STALL_TIMEOUT")
-        return Known(float(first), float(stall))
+        return FixedLimits(float(first), float(stall))
 
     def stop(self) -> None:
         self.pump.abandon()
@@ -207,7 +207,7 @@ class _Answer:
                 return
             self._keeps_time = answer.keeps_time
             runtime = self._runtime
-            speaker = self.speaker = Speaker(
+            speaker = self.speaker = PluginAnswer(
                 self.name, answer, self._request, self._failure, runtime.clock, self._began, runtime.habits[self.name]
             )
             yield Chunk("")  # wakes whoever waits, who may have another deadline now

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.unit.seams import EMOJI, ENGLISH, TEXTS, Seam, seams, unclear
 from zwaif_fallback import standin
-from zwaif_hooks.reply.seam import Joiner, LastWordJoiner, SurrogateGate, by_sentence, split_at_last_word
+from zwaif_hooks.reply.continuation import Joiner, LastWordJoiner, SurrogateGate, by_sentence, split_at_last_word
 
 TEXT = st.text(alphabet=st.sampled_from("abc .!\n?é\U0001f600"), max_size=40)
 UNCLEAR = {

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from zwaif_hooks.failover import breaker as module
-from zwaif_hooks.failover.breaker import HARD, Primary, PrimaryBook, listens
-from zwaif_hooks.failover.stream import CancelScope, Chunk, PrimaryError
+from zwaif_hooks.failover.breaker import HARD, Primary, PrimaryRegistry, listens
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
 from zwaif_hooks.network import loopback
+from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError
 
 SOFT = sorted(set(FailureKind) - HARD - {FailureKind.OPEN})
 WAIT = 10.0
@@ -587,7 +587,7 @@ def test_after_shutting_down_no_prober_starts(watched: Watched) -> None:
 
 
 def test_each_address_has_one_state_of_its_own(clock: HandClock, there: threading.Event) -> None:
-    book = PrimaryBook(lambda *_: None, clock)
+    book = PrimaryRegistry(lambda *_: None, clock)
     book.get("a:1").failed(failure(FailureKind.REFUSED))
     assert book.get("a:1").is_open
     assert not book.get("b:2").is_open
@@ -597,7 +597,7 @@ def test_each_address_has_one_state_of_its_own(clock: HandClock, there: threadin
 
 
 def test_fifty_threads_get_the_same_primary(clock: HandClock) -> None:
-    book = PrimaryBook(lambda *_: None, clock)
+    book = PrimaryRegistry(lambda *_: None, clock)
     gate = threading.Barrier(50)
     found: list[Primary] = []
 

@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from zwaif_hooks.failover.stream import Chunk, PrimaryError, UnmarkedEnd
-from zwaif_hooks.failover.usage import usage_of
-from zwaif_hooks.guards.server_answers import broken_off, codes_in, is_no_reason, kind_of_error, words_in
 from zwaif_hooks.messages import FailureKind
+from zwaif_hooks.network.server_errors import broken_off, codes_in, is_no_reason, kind_of_error, words_in
+from zwaif_hooks.network.token_counts import usage_of
+from zwaif_hooks.stream import Chunk, PrimaryError, UnmarkedEnd
 
 MAX_STRAY = 4096
 """Bytes of a body that is no event stream which are kept, to say what it was."""

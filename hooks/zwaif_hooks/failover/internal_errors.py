@@ -11,7 +11,7 @@ LIBRARIES = frozenset({*_CLIENTS, *_BELOW})
 """Packages that a server's odd answer can make fail, and whose exceptions tell of it."""
 
 
-def is_a_mistake_of_ours(error: BaseException | None) -> bool:
+def is_internal_error(error: BaseException | None) -> bool:
     """Whether ``error`` was raised by code of ours that did not mean to: not by a client library, the system or the
     machine's memory. Known by its class, and by the innermost frame that is ours or a library's."""
     if not isinstance(error, Exception) or isinstance(error, (OSError, MemoryError)):

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from zwaif_hooks.guards.server_answers import (
+from zwaif_hooks.messages import FailureKind
+from zwaif_hooks.network.server_errors import (
     DEFAULT_RETRY_AFTER,
     LONGEST_PAUSE,
     decoded,
@@ -15,7 +16,6 @@ from zwaif_hooks.guards.server_answers import (
     pause_asked_for,
     words_in,
 )
-from zwaif_hooks.messages import FailureKind
 
 NOON = 1_767_265_200.0
 """2026-01-01 11:00:00 UTC"""

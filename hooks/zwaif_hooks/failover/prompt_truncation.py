@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from zwaif_hooks.messages import ChatRequest
+    from zwaif_hooks.stream import Usage
 
 CHARS_A_TOKEN = 5.0
 """Of plain ASCII text: more than any common tokenizer makes of it, so that a prompt is rather taken for shorter."""
@@ -22,33 +22,6 @@ SMALLEST_WINDOW = 900
 not cut, but counts only what it did not know from the turn before (old Ollamas)."""
 FEWEST_MISSING = 500
 """Tokens. Less is within the error of an estimate."""
-
-
-@dataclass(frozen=True)
-class Usage:
-    """Tokens as the server counted them; None where it does not say."""
-
-    prompt_tokens: int | None = None
-    reply_tokens: int | None = None
-
-
-def usage_of(reply: object) -> Usage | None:
-    """What an OpenAI-style reply, or one event of a streamed one, says in ``usage`` (or llama.cpp in ``timings``)."""
-    if not isinstance(reply, dict):
-        return None
-    if isinstance(counts := reply.get("usage"), dict):
-        return _told(counts.get("prompt_tokens"), counts.get("completion_tokens"))
-    if isinstance(counts := reply.get("timings"), dict):
-        fresh, cached = _count(counts.get("prompt_n")), counts.get("cache_n")
-        # Without cache_n, prompt_n leaves out what was still known from the turn before.
-        prompt = (fresh or 0) + cached if isinstance(cached, int) else None
-        return _told(prompt, counts.get("predicted_n"))
-    return None
-
-
-def _told(prompt: object, reply: object) -> Usage | None:
-    usage = Usage(_count(prompt), _count(reply))
-    return usage if usage != Usage() else None
 
 
 def estimated_tokens(texts: Iterable[str]) -> int:
@@ -76,7 +49,3 @@ def unread(usage: Usage | None, prompt_chars: int, describe: Callable[[], ChatRe
         return ""
     estimated = estimated_tokens(message.content for message in describe().messages)
     return f"the server read only {read} of about {estimated} tokens" if was_shortened(read, estimated) else ""
-
-
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

@@ -8,16 +8,15 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from zwaif_hooks.background.clock import SystemClock
-from zwaif_hooks.background.deferred import errands
-from zwaif_hooks.failover.deadlines import Known
-from zwaif_hooks.failover.reader import Reading
-from zwaif_hooks.failover.silence import FINISHED_SECONDS
-from zwaif_hooks.failover.stream import CancelScope, Chunk, PrimaryError
+from zwaif_hooks.background.deferred import deferred
+from zwaif_hooks.failover.reader import ReplyReader
+from zwaif_hooks.failover.silence import FINISHED_SECONDS, FixedLimits
 from zwaif_hooks.messages import FailureKind
+from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError
 
 WAIT = 10.0
 FIRST, STALL = 15.0, 10.0
-LIMITS = Known(FIRST, STALL)
+LIMITS = FixedLimits(FIRST, STALL)
 
 
 class Clock(SystemClock):
@@ -60,16 +59,16 @@ def clock() -> Clock:
     return Clock()
 
 
-def reading_of(script: Script, clock: Clock, here: bool = True) -> Reading:
-    return Reading(lambda scope: script(Talk(scope, clock)), clock, here)
+def reading_of(script: Script, clock: Clock, here: bool = True) -> ReplyReader:
+    return ReplyReader(lambda scope: script(Talk(scope, clock)), clock, here)
 
 
-def take(reading: Reading) -> str | None:
+def take(reading: ReplyReader) -> str | None:
     chunk = reading.take(LIMITS)
     return None if chunk is None else chunk.text
 
 
-def fails(reading: Reading) -> FailureKind:
+def fails(reading: ReplyReader) -> FailureKind:
     with pytest.raises(PrimaryError) as caught:
         reading.take(LIMITS)
     return caught.value.kind
@@ -83,7 +82,7 @@ def test_everything_in_order_and_then_the_end_as_often_as_asked(clock: Clock) ->
 def test_it_runs_in_the_thread_that_waits(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[int] = []
     put_off: list[Callable[[], None]] = []
-    monkeypatch.setattr(errands, "soon", put_off.append)  # the machine may take this thread away for longer
+    monkeypatch.setattr(deferred, "defer", put_off.append)  # the machine may take this thread away for longer
 
     def script(talk: Talk) -> Iterator[Chunk]:
         threads.append(threading.get_ident())

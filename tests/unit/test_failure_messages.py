@@ -21,9 +21,10 @@ from zwaif_hooks import log
 from zwaif_hooks.failover import failure_messages
 from zwaif_hooks.failover.breaker import Primary
 from zwaif_hooks.failover.silence import too_long
-from zwaif_hooks.failover.stream import CancelScope, PrimaryError
-from zwaif_hooks.guards import lmstudio, openai_client
+from zwaif_hooks.guards import lmstudio
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
+from zwaif_hooks.network import openai_client
+from zwaif_hooks.stream import CancelScope, PrimaryError
 
 ollama = pytest.importorskip("ollama")
 from zwaif_hooks.guards import ollama as ollama_guard  # noqa: E402

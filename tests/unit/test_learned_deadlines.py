@@ -13,20 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zwaif_hooks.background.clock import SystemClock
-from zwaif_hooks.failover.deadlines import Known
-from zwaif_hooks.failover.learned_deadlines import (
+from zwaif_hooks.failover.deadlines import (
     COLD_AFTER,
     ENOUGH,
     FEWEST_PIECES,
-    FEWEST_UNMARKED,
     SHORTEST,
     SHORTEST_PAUSE,
-    EndHistory,
     FirstTokenHistory,
     PauseHistory,
 )
-from zwaif_hooks.failover.reader import Reading
-from zwaif_hooks.failover.stream import CancelScope, Chunk, PrimaryError, UnmarkedEnd
+from zwaif_hooks.failover.end_history import FEWEST_UNMARKED, EndHistory
+from zwaif_hooks.failover.reader import ReplyReader
+from zwaif_hooks.failover.silence import FixedLimits
+from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError, UnmarkedEnd
 
 SETTING = 15.0
 
@@ -214,8 +213,8 @@ def test_slow_replies_that_live_are_hardly_ever_taken_over(pace: float, held_up_
         first, pieces = server.first(chars), rng.randint(*PIECES)
         source = partial(replay, server, clock, first=first, pieces=pieces)
         began = clock.time
-        reading = Reading(source, clock)
-        limits = Known(first_token.deadline(chars, SETTING), history.deadline(STALL_SETTING))
+        reading = ReplyReader(source, clock)
+        limits = FixedLimits(first_token.deadline(chars, SETTING), history.deadline(STALL_SETTING))
         try:
             while reading.take(limits) is not None:
                 continue

@@ -1,4 +1,4 @@
-"""Errands: each is done once, soon, and none is lost when the thread that does them ends."""
+"""DeferredTasks: each is done once, soon, and none is lost when the thread that does them ends."""
 
 from __future__ import annotations
 
@@ -7,41 +7,41 @@ from functools import partial
 
 import pytest
 
-from zwaif_hooks.background.deferred import Errands
+from zwaif_hooks.background.deferred import DeferredTasks
 
 WAIT = 10.0
 
 
-def test_an_errand_is_done_by_somebody_else() -> None:
-    errands, done = Errands(look=0.001), threading.Event()
+def test_an_task_is_done_by_somebody_else() -> None:
+    tasks, done = DeferredTasks(look=0.001), threading.Event()
     threads: list[int] = []
 
-    def errand() -> None:
+    def task() -> None:
         threads.append(threading.get_ident())
         done.set()
 
-    errands.soon(errand)
+    tasks.defer(task)
     assert done.wait(WAIT)
     assert threads != [threading.get_ident()]
 
 
 def test_one_that_fails_takes_no_other_with_it() -> None:
-    errands, done = Errands(look=0.001), threading.Event()
+    tasks, done = DeferredTasks(look=0.001), threading.Event()
 
     def fails() -> None:
         raise RuntimeError("can't start new thread")
 
-    errands.soon(fails)
-    errands.soon(done.set)
+    tasks.defer(fails)
+    tasks.defer(done.set)
     assert done.wait(WAIT)
     done.clear()
-    errands.soon(done.set)
+    tasks.defer(done.set)
     assert done.wait(WAIT)
 
 
 @pytest.mark.parametrize("linger", [0.0, 60.0], ids=["ends at once", "lingers"])
 def test_none_is_lost_and_none_is_done_twice(linger: float) -> None:
-    errands, finished = Errands(look=0.0, linger=linger), threading.Semaphore(0)
+    tasks, finished = DeferredTasks(look=0.0, linger=linger), threading.Semaphore(0)
     done: list[int] = []
 
     def do(number: int) -> None:
@@ -50,7 +50,7 @@ def test_none_is_lost_and_none_is_done_twice(linger: float) -> None:
 
     def send(first: int) -> None:
         for number in range(first, first + 200):
-            errands.soon(partial(do, number))
+            tasks.defer(partial(do, number))
 
     senders = [threading.Thread(target=send, args=(n * 200,)) for n in range(4)]
     for sender in senders:
@@ -60,9 +60,9 @@ def test_none_is_lost_and_none_is_done_twice(linger: float) -> None:
 
 
 def test_its_thread_ends_when_there_is_nothing_to_do() -> None:
-    errands = Errands(look=0.001, linger=0.0)
+    tasks = DeferredTasks(look=0.001, linger=0.0)
     threads: list[threading.Thread] = []
-    errands.soon(lambda: threads.append(threading.current_thread()))
+    tasks.defer(lambda: threads.append(threading.current_thread()))
     while not threads:
         threading.Event().wait(0.001)
     threads[0].join(WAIT)

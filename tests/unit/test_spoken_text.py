@@ -9,13 +9,13 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from zwaif_hooks.reply.spoken_text import Habit, Spoken, behind_thoughts, spoken
+from zwaif_hooks.reply.spoken_text import SpokenTextFilter, ThinkingHabit, behind_thoughts, spoken
 
 NAME = "Waifu"
 HELLO = "Hello you! I missed you."
 
 
-def heard(*pieces: str, begun: str = "", habit: Habit | None = None) -> str:
+def heard(*pieces: str, begun: str = "", habit: ThinkingHabit | None = None) -> str:
     return "".join(spoken(pieces, NAME, begun, habit))
 
 
@@ -140,7 +140,7 @@ def test_where_it_is_cut_makes_no_difference(parts: list[str], places: list[int]
     text, before = "".join(parts), "Before. " if begun else ""
     marks = sorted({min(place, len(text)) for place in places} | {0, len(text)})
     pieces = [text[a:b] for a, b in itertools.pairwise(marks)]
-    habit = Habit()
+    habit = ThinkingHabit()
     whole = heard(text, begun=before, habit=habit)
     assume(not habit.unopened)
     assert heard(*pieces, begun=before) == whole
@@ -158,12 +158,12 @@ def test_a_thought_that_nobody_opened_is_left_out_as_far_as_it_is_still_here() -
 
 def test_whoever_opened_no_thought_once_is_listened_to_the_next_time() -> None:
     """A piece a character, as it comes from a server."""
-    habit = Habit()
+    habit = ThinkingHabit()
     assert heard(*UNOPENED + HELLO, habit=habit).endswith(HELLO)
     assert heard(*UNOPENED + HELLO, habit=habit) == HELLO
     assert heard(*UNOPENED + HELLO, begun="I said. ", habit=habit) == HELLO
     assert heard(*HELLO, habit=habit) == HELLO, "held to its end, but said"
-    ears = Spoken(habit=habit)
+    ears = SpokenTextFilter(habit=habit)
     assert ears.feed("Hello") == "Hello", "and the next one is not held"
 
 
@@ -172,7 +172,7 @@ def test_a_reply_that_breaks_off_changes_no_habit() -> None:
         yield "Hello"
         raise ConnectionError
 
-    habit = Habit(unopened=True)
+    habit = ThinkingHabit(unopened=True)
     with pytest.raises(ConnectionError):
         list(spoken(broken(), habit=habit))
     assert habit.unopened
@@ -184,9 +184,9 @@ def test_any_text_is_cut_as_one_likes(text: str) -> None:
 
 
 def test_words_are_passed_on_as_they_come() -> None:
-    ears = Spoken(NAME)
+    ears = SpokenTextFilter(NAME)
     assert [ears.feed(piece) for piece in ("I ", "am ", "here", ".", " Okay")] == ["I ", "am ", "here", ".", " Okay"]
-    ears = Spoken(NAME, begun="I was ")
+    ears = SpokenTextFilter(NAME, begun="I was ")
     assert ears.feed("Wai") == "Wai"
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.test_spoken import NOT_FOR_EARS
+from tests.unit.test_spoken_text import NOT_FOR_EARS
 from zwaif_hooks.background.clock import SystemClock
 from zwaif_hooks.messages import Answer, ChatRequest, FailureKind, Message, Persona, PrimaryFailure
-from zwaif_hooks.reply.plugin_answer import Speaker
+from zwaif_hooks.reply.plugin_answer import PluginAnswer
 
 REQUEST = ChatRequest("ollama", (Message("user", "Hi"),), persona=Persona("Waifu", "Tom"))
 SAME = "Take your time, I am listening."
@@ -16,7 +16,7 @@ SAME = "Take your time, I am listening."
 def said(recent: tuple[str, ...]) -> str:
     request = ChatRequest("ollama", (Message("user", "Hi"),), recent_replies=recent)
     failure = PrimaryFailure(FailureKind.REFUSED, "refused")
-    return "".join(Speaker("stubborn", Answer([SAME]), request, failure, SystemClock(), 0.0).speak())
+    return "".join(PluginAnswer("stubborn", Answer([SAME]), request, failure, SystemClock(), 0.0).speak())
 
 
 def test_a_plugin_that_always_says_the_same_is_never_a_repeat() -> None:
@@ -31,14 +31,14 @@ def test_a_plugin_that_always_says_the_same_is_never_a_repeat() -> None:
 def test_html_that_unescapes_to_a_recent_reply_is_a_repeat() -> None:
     request = ChatRequest("ollama", (Message("user", "Hi"),), recent_replies=("Tea & cake.",))
     failure = PrimaryFailure(FailureKind.REFUSED, "refused")
-    speaker = Speaker("p", Answer(["Tea &amp; cake."]), request, failure, SystemClock(), 0.0)
+    speaker = PluginAnswer("p", Answer(["Tea &amp; cake."]), request, failure, SystemClock(), 0.0)
     assert "".join(speaker.speak()) != "Tea &amp; cake."
 
 
 def test_an_answer_with_nothing_to_say_is_none() -> None:
     request = ChatRequest("ollama", (Message("user", "Hi"),))
     failure = PrimaryFailure(FailureKind.REFUSED, "refused")
-    assert "".join(Speaker("p", Answer(["\u200b", "**"]), request, failure, SystemClock(), 0.0).speak()) == ""
+    assert "".join(PluginAnswer("p", Answer(["\u200b", "**"]), request, failure, SystemClock(), 0.0).speak()) == ""
 
 
 @pytest.mark.parametrize("name", NOT_FOR_EARS)
@@ -47,5 +47,5 @@ def test_what_is_not_for_ears_is_not_spoken_whoever_answers(name: str) -> None:
     written, heard = NOT_FOR_EARS[name]
     failure = PrimaryFailure(FailureKind.REFUSED, "refused")
     for pieces in ([written], list(written)):
-        speaker = Speaker("p", Answer(pieces), REQUEST, failure, SystemClock(), 0.0)
+        speaker = PluginAnswer("p", Answer(pieces), REQUEST, failure, SystemClock(), 0.0)
         assert "".join(speaker.speak()) == heard

@@ -5,9 +5,9 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator
 
-from zwaif_hooks.failover.stream import PrimaryError
-from zwaif_hooks.guards.sockets import FLOODED, MOST_BYTES
 from zwaif_hooks.messages import FailureKind
+from zwaif_hooks.network.sockets import FLOODED, MOST_BYTES
+from zwaif_hooks.stream import PrimaryError
 
 ASKED_FOR = "gzip, deflate"
 """The ``Accept-Encoding`` of our requests. Libraries also ask for what other packages of the environment can unpack."""

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from zwaif_hooks.failover.usage import Usage, estimated_tokens, unread, usage_of
+from zwaif_hooks.failover.prompt_truncation import estimated_tokens, unread
 from zwaif_hooks.messages import ChatRequest, Message
+from zwaif_hooks.network.token_counts import usage_of
+from zwaif_hooks.stream import Usage
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,28 @@
+"""Token counts in an OpenAI-style reply."""
+
+from __future__ import annotations
+
+from zwaif_hooks.stream import Usage
+
+
+def usage_of(reply: object) -> Usage | None:
+    """What an OpenAI-style reply, or one event of a streamed one, says in ``usage`` (or llama.cpp in ``timings``)."""
+    if not isinstance(reply, dict):
+        return None
+    if isinstance(counts := reply.get("usage"), dict):
+        return _told(counts.get("prompt_tokens"), counts.get("completion_tokens"))
+    if isinstance(counts := reply.get("timings"), dict):
+        fresh, cached = _count(counts.get("prompt_n")), counts.get("cache_n")
+        # Without cache_n, prompt_n leaves out what was still known from the turn before.
+        prompt = (fresh or 0) + cached if isinstance(cached, int) else None
+        return _told(prompt, counts.get("predicted_n"))
+    return None
+
+
+def _told(prompt: object, reply: object) -> Usage | None:
+    usage = Usage(_count(prompt), _count(reply))
+    return usage if usage != Usage() else None
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
