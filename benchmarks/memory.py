@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from zwaif_fallback.demo.demo import MODEL as TINY
+from zwaif_fallback.demo import MODEL as TINY
 from zwaif_fallback.engine_types import Generation, LoadOptions
 from zwaif_fallback.local.model import LocalModel
 from zwaif_fallback.models.folder_facts import read_folder

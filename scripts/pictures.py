@@ -98,11 +98,11 @@ def _turn(message: str, reply: str, who: str, detail: str) -> str:
     if KILLED in reply:
         state = "dies"
         reply = reply.replace(f"{KILLED} ", '<b class="killed">server killed</b> <span class="local">') + "</span>"
-    elif "fallback model" in who:
+    elif "local model" in who:
         state = "down"
         reply = f'<span class="local">{reply}</span>'
     seconds = re.search(r"first words after [\d.]+ s", detail)
-    label = who.strip().replace("fallback model", "local model") + (f", {seconds[0]}" if seconds else "")
+    label = who.strip() + (f", {seconds[0]}" if seconds else "")
     return (
         f'<div class="turn {state}"><p class="you">{html.escape(message)}</p>'
         f'<div class="reply"><p class="companion">{reply}</p><small>{label}</small></div></div>'

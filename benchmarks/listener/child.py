@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from zwaif_fallback.demo.chat_child import ANSWERED, MODULE_SWITCHES, emit, pipes
+from zwaif_fallback.demo.host_child import ANSWERED, MODULE_SWITCHES, emit, pipes
 
 SKIP_BEHIND = 1
 """The listener presses the hotkey when so many texts were spoken: the chatpop, so that a short reply is not over."""

@@ -28,8 +28,7 @@ sys.path[:0] = [path for path in (str(ROOT), str(ROOT / "hooks")) if path not in
 
 from benchmarks.listener.judge import Heard, Scene, chat, table  # noqa: E402
 from benchmarks.listener.server import CUT  # noqa: E402
-from zwaif_fallback.demo import real_tree  # noqa: E402
-from zwaif_fallback.demo.demo import MODEL  # noqa: E402
+from zwaif_fallback.demo import MODEL, zwaif_copy  # noqa: E402
 from zwaif_fallback.standin.launch import environment  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
@@ -127,7 +126,7 @@ def stage(arguments: argparse.Namespace) -> Iterator[tuple[Server, ZWaif, frozen
             "API_FALLBACK_MODEL": str(arguments.model),
             **dict(pair.split("=", 1) for pair in arguments.env),
         }
-        tree = real_tree.prepare(arguments.zwaif, folder, values, env)
+        tree = zwaif_copy.prepare(arguments.zwaif, folder, values, env)
         env["OLLAMA_HOST"] = f"http://127.0.0.1:{server.port}"
         write_character(tree)
         chatpops = json.loads((tree / "Configurables" / "Chatpops.json").read_text(encoding="utf-8"))

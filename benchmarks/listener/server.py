@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from zwaif_fallback.demo import primary
+from zwaif_fallback.demo import llm_server
 
 CUT = "harbour festival"
 """The subject at which this server dies in the middle of a sentence."""
@@ -35,7 +35,7 @@ BEGUN = "Oh, the festival is my favourite day! All the boats are covered in lant
 """What is said before the cut; the last sentence is open."""
 
 
-class Handler(primary.Handler):
+class Handler(llm_server.Handler):
     replies = itertools.cycle(REPLIES)
 
     def do_POST(self) -> None:
@@ -106,4 +106,4 @@ def _ollama(text: str, done: bool) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(primary.main(sys.argv[1:], Handler))
+    sys.exit(llm_server.main(sys.argv[1:], Handler))

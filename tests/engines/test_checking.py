@@ -22,7 +22,7 @@ BACKTRACKING = ["config." * 20000 + "x"]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(Path(demo.__file__).parent / "model", tmp_path / "evil"))
+    return Path(shutil.copytree(demo.MODEL, tmp_path / "evil"))
 
 
 def change(folder: Path, name: str, **fields: Any) -> None:

@@ -74,7 +74,7 @@ def loaded(folder: Path) -> TransformersEngine:
 @pytest.fixture(scope="module")
 def companion() -> TransformersEngine:
     """The embedded model, which knows what words are."""
-    return loaded(Path(demo.__file__).parent / "model")
+    return loaded(demo.MODEL)
 
 
 @pytest.fixture(scope="module")

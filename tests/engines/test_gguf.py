@@ -69,7 +69,7 @@ def say(engine: Engine, prompt: str, stats: GenerationStats | None = None, **mor
 
 def test_it_says_what_the_same_weights_say_in_transformers(companion: GgufEngine) -> None:
     other = TransformersEngine()
-    other.load(LoadOptions(str(Path(demo.__file__).parent / "model"), device="cpu", dtype="float32"))
+    other.load(LoadOptions(str(demo.MODEL), device="cpu", dtype="float32"))
     for asked, _ in TALK:
         assert say(companion, ASK.format(asked)) == say(other, ASK.format(asked))
     texts = ["Hello there", "\U0001f600 caf\u00e9", "<|user|>\nHi</s>", "", "half \ud83d of an emoji"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from zwaif_fallback.demo.demo import MODEL
+from zwaif_fallback.demo import MODEL
 from zwaif_fallback.local.worker_process import worker_environment
 
 PREPARED = """

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from zwaif_fallback.demo import demo
+from zwaif_fallback import demo
 from zwaif_fallback.engine_types import Generation, LoadedModel, LoadOptions
 from zwaif_fallback.engines import quantize, weights
 from zwaif_fallback.engines.transformers import TransformersEngine
@@ -17,7 +17,7 @@ from zwaif_hooks.messages import Sampling
 
 pytestmark = pytest.mark.slow
 
-EMBEDDED = Path(demo.__file__).with_name("model")
+EMBEDDED = demo.MODEL
 GREEDY = Sampling(temperature=0, repetition_penalty=1.0)
 HAS_INT4 = hasattr(torch.ops.aten, "_convert_weight_to_int4pack_for_cpu")
 BITS = [8, pytest.param(4, marks=pytest.mark.skipif(not HAS_INT4, reason="this torch has no 4-bit weights"))]

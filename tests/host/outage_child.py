@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zwaif_fallback.demo.chat_child import pipes
+from zwaif_fallback.demo.host_child import pipes
 from zwaif_hooks.messages import AnswerRecord, Message, PrimaryFailure
 from zwaif_hooks.specs import hookimpl
 

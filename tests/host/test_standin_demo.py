@@ -8,21 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from zwaif_fallback.demo import demo
-from zwaif_fallback.demo.primary import reply_to
+from zwaif_fallback.demo.host_process import BOTH, FALLBACK, SERVER
+from zwaif_fallback.demo.llm_server import reply_to
+from zwaif_fallback.demo.play import run
 
 
 @pytest.mark.slow
 def test_every_message_is_answered_by_the_one_who_should() -> None:
     out = io.StringIO()
-    assert demo.run(out=out) == 0, out.getvalue()
+    assert run(out=out) == 0, out.getvalue()
     who = re.findall(r"answered by (the [^(\n]*model|the LLM server)", out.getvalue())
-    assert who == [demo.SERVER, demo.BOTH, demo.FALLBACK, demo.FALLBACK, demo.SERVER]
+    assert who == [SERVER, BOTH, FALLBACK, FALLBACK, SERVER]
 
 
 def test_a_folder_that_is_not_z_waif_is_named_in_one_line(tmp_path: Path) -> None:
     out = io.StringIO()
-    assert demo.run(tmp_path, out) == 1
+    assert run(tmp_path, out) == 1
     assert "is not a Z-Waif folder" in out.getvalue()
 
 

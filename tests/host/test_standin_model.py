@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from zwaif_fallback.demo.demo import MODEL
+from zwaif_fallback.demo import MODEL
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.faults.server import HALF, REPLY, FaultServer
-from zwaif_fallback.demo.demo import MODEL
+from zwaif_fallback.demo import MODEL
 from zwaif_fallback.standin import TREE, copy_tree
 from zwaif_fallback.standin.launch import environment
 from zwaif_fallback.standin.tree.utils.voice_splitter import split_into_sentences

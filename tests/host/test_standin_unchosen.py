@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from zwaif_fallback.demo import demo
+from zwaif_fallback.demo import MODEL
+from zwaif_fallback.demo.host_process import FALLBACK, HostProcess
 from zwaif_fallback.models import catalogue
 from zwaif_fallback.standin import copy_tree
 from zwaif_fallback.standin.launch import environment
@@ -41,13 +42,13 @@ def test_a_found_model_answers_without_any_setting(tmp_path: Path, env: dict[str
     pytest.importorskip("torch")
     tree = tree_without_a_server(tmp_path)
     before = (tree / ".env").read_bytes()
-    shutil.copytree(demo.MODEL, tree / "models" / "companion")
-    chat = demo.Chat(tree, env, tmp_path / "host.log")
+    shutil.copytree(MODEL, tree / "models" / "companion")
+    chat = HostProcess(tree, env, tmp_path / "host.log")
     try:
         chat.event("ready")
         chat.wait_for(NOTICE)
         turns = [chat.say("Hello, how are you?", lambda piece: None) for _ in range(2)]
-        assert [(turn.who, turn.error) for turn in turns] == [(demo.FALLBACK, "")] * 2
+        assert [(turn.who, turn.error) for turn in turns] == [(FALLBACK, "")] * 2
     finally:
         chat.close()
     log = (tmp_path / "host.log").read_text(encoding="utf-8")
@@ -58,7 +59,7 @@ def test_a_found_model_answers_without_any_setting(tmp_path: Path, env: dict[str
 def test_the_command_line_says_the_same(tmp_path: Path, env: dict[str, str]) -> None:
     pytest.importorskip("torch")
     tree = tree_without_a_server(tmp_path)
-    shutil.copytree(demo.MODEL, tree / "models" / "companion")
+    shutil.copytree(MODEL, tree / "models" / "companion")
 
     def run(*command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from zwaif_fallback import demo
 from zwaif_fallback.choosing.ranking import Abilities
-from zwaif_fallback.demo import demo
 from zwaif_fallback.doctor.findings import Finding, Situation
 from zwaif_fallback.doctor.probes import HookState, Imported
 from zwaif_fallback.hardware import Gpu, Memory

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from zwaif_fallback import settings
-from zwaif_fallback.demo import demo
+from zwaif_fallback import demo, settings
 from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.engines import error_messages
 from zwaif_hooks.host.settings import SettingsStore

@@ -10,7 +10,7 @@ from zwaif_fallback import plugin, settings, ui
 from zwaif_fallback.answering.second_server import RemoteChat
 from zwaif_fallback.answering.service import FallbackService
 from zwaif_fallback.cli import main
-from zwaif_fallback.demo import demo, real_tree
+from zwaif_fallback.demo import play, zwaif_copy
 from zwaif_fallback.standin import copy_tree
 from zwaif_fallback.zwaif_tree import model_named, needed_folder, zwaif_folder
 from zwaif_hooks.host import env_file
@@ -78,15 +78,15 @@ says("This is not a Z-Waif folder. Run the command in it, or say where it is: --
 )
 says("… Give the folder that holds Z-Waif's main.py.")(lambda scene: zwaif_folder(str(scene.folder)))
 says("… is not a Z-Waif folder: it has no …. Give the folder that holds main.py.")(
-    lambda scene: real_tree.prepare(scene.folder, scene.folder / "scratch", {}, {})
+    lambda scene: zwaif_copy.prepare(scene.folder, scene.folder / "scratch", {}, {})
 )
 
 
-@says("… is a Z-Waif before v1.9, which asks one fixed port only.")
+@says("… is a Z-Waif older than v1.9, which uses one fixed port.")
 def _(scene: Scene) -> object:
     tree = copy_tree(scene.folder / "old", {})
     (tree / "API" / "api_controller.py").unlink()
-    return real_tree.prepare(tree, scene.folder / "scratch", {}, {})
+    return zwaif_copy.prepare(tree, scene.folder / "scratch", {}, {})
 
 
 @says("Neither the fallback host nor the local model gave a reply.")
@@ -110,5 +110,5 @@ def _(scene: Scene) -> object:
     def burst(*_: object) -> int:
         raise RuntimeError("a bug")
 
-    scene.patch.setattr(demo, "run", burst)
+    scene.patch.setattr(play, "run", burst)
     return main.main(["demo"])

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from zwaif_fallback import demo
 from zwaif_fallback.choosing import default_missing
 from zwaif_fallback.choosing.default_missing import Answering
 from zwaif_fallback.cli import main, measure_model
 from zwaif_fallback.cli.bench import rows
-from zwaif_fallback.demo import demo
 from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.local.model import LocalModel

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from zwaif_fallback.demo.demo import MODEL
+from zwaif_fallback.demo import MODEL
 
 ROOT = Path(__file__).parents[2]
 

@@ -200,7 +200,7 @@ def test_the_installed_wheel_plays_the_demo(built: tuple[Path, Path], tmp_path: 
     places = environment.run("python", "-c", show, cwd=tmp_path / "elsewhere")
     assert places.count(str(environment.packages)) == 2
     played = environment.run("zwaif-fallback", "demo", cwd=tmp_path / "elsewhere")
-    assert "then the fallback model" in played and played.rstrip().splitlines()[-1].startswith("Five messages, five")
+    assert "then the local model" in played and played.rstrip().splitlines()[-1].startswith("Five messages, five")
 
 
 def test_the_source_distribution_installs_the_same_files_as_the_wheel(built: tuple[Path, Path], tmp_path: Path) -> None:

@@ -17,11 +17,11 @@ from typing import IO, Any
 import pytest
 
 from tests.unit.models_made import put_in_ollama, write_gguf
+from zwaif_fallback import demo
 from zwaif_fallback.choosing import ranking
 from zwaif_fallback.choosing.ranking import Abilities
 from zwaif_fallback.cli import download as cli_download
 from zwaif_fallback.cli import main, selftest
-from zwaif_fallback.demo import demo
 from zwaif_fallback.downloads.transfer import Progress
 from zwaif_fallback.errors import FallbackError
 from zwaif_fallback.models import catalogue

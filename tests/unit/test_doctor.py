@@ -22,7 +22,7 @@ from tests.unit.doctoring import assert_useful, situation, z_waif
 from zwaif_fallback.cli import main
 from zwaif_fallback.cli.doctor import summary
 from zwaif_fallback.cli.selftest import _nobody_listens
-from zwaif_fallback.demo.demo import MODEL
+from zwaif_fallback.demo import MODEL
 from zwaif_fallback.doctor import files, pictures, probes, servers, table, zwaif
 from zwaif_fallback.doctor.findings import Finding, Situation, ok
 from zwaif_fallback.doctor.probes import HookState

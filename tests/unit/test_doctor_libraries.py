@@ -12,8 +12,8 @@ import pytest
 
 from tests.unit.doctoring import GB, assert_useful, situation, z_waif
 from tests.unit.models_made import put_in_ollama, write_gguf
+from zwaif_fallback import demo
 from zwaif_fallback.choosing import ranking
-from zwaif_fallback.demo import demo
 from zwaif_fallback.doctor import libraries, machine
 from zwaif_fallback.doctor.findings import Situation, numbers
 from zwaif_fallback.doctor.probes import Imported

@@ -15,7 +15,7 @@ from huggingface_hub import errors, hf_hub_download, scan_cache_dir
 from tests.unit.loopback_hub import COMMIT, LoopbackHub, running_hub
 from zwaif_fallback.choosing import model_location
 from zwaif_fallback.cli import main, options
-from zwaif_fallback.demo.demo import MODEL as TINY
+from zwaif_fallback.demo import MODEL as TINY
 from zwaif_fallback.downloads import fetch as downloads
 from zwaif_fallback.downloads import transfer
 from zwaif_fallback.downloads.fetch import SPARE_BYTES, DownloadFailed, DownloadStopped, HuggingFace, Progress, download

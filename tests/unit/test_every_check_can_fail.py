@@ -14,12 +14,11 @@ import pytest
 from tests.unit.doctoring import GB, assert_useful, situation, z_waif
 from tests.unit.models_made import put_in_ollama, write_gguf
 from tests.unit.test_cli import plain_console
-from zwaif_fallback import ui
+from zwaif_fallback import demo, ui
 from zwaif_fallback.choosing import ranking, usable
 from zwaif_fallback.choosing.ranking import Abilities
 from zwaif_fallback.cli import selftest, status
 from zwaif_fallback.cli.selftest import CannotCheck, Place, _nobody_listens
-from zwaif_fallback.demo import demo
 from zwaif_fallback.doctor.probes import HookState, Imported
 from zwaif_fallback.doctor.table import CHECKS
 from zwaif_fallback.errors import FallbackError

@@ -90,9 +90,9 @@ class _Version(argparse.Action):
 
 
 def _demo(parsed: Arguments) -> int:
-    from zwaif_fallback.demo import demo
+    from zwaif_fallback.demo import play
 
-    return demo.run(Path(parsed.zwaif).expanduser() if parsed.zwaif else None)
+    return play.run(Path(parsed.zwaif).expanduser() if parsed.zwaif else None)
 
 
 def _test(parsed: Arguments) -> int:

@@ -28,7 +28,7 @@ from zwaif_fallback.answering.service import FallbackService
 from zwaif_fallback.choosing.default_missing import is_chosen
 from zwaif_fallback.cli.measure_model import load_options
 from zwaif_fallback.cli.status import can_answer, model_facts, status_facts
-from zwaif_fallback.demo import demo, real_tree
+from zwaif_fallback.demo import MODEL, host_process, zwaif_copy
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions
 from zwaif_fallback.errors import FallbackError
 from zwaif_fallback.install_hints import remedy_for
@@ -44,8 +44,6 @@ from zwaif_hooks.host.settings import SettingProblem, SettingsStore
 from zwaif_hooks.messages import Message, Sampling
 from zwaif_hooks.turn_log import TurnLog
 
-MODEL = demo.MODEL
-"""The embedded model: small, but a real one."""
 _REPORT = "Run it again with ZWAIF_DEBUG=1 and report what it shows."
 _NOTHING_TO_ANSWER = (
     "Everything works, but no model can answer yet: an outage gets a last word only. To do: see your model."
@@ -156,7 +154,7 @@ def check_controller(place: Place) -> str:
     with _host(place) as (chat, tree):
         turn = chat.say("Hello, how are you?", lambda piece: None)
         _demand(not turn.error, f"Z-Waif lost the turn ({turn.error}). {_HOST_PYTHON}")
-        _demand(turn.who == demo.FALLBACK, f"{turn.who} answered, not the fallback. {_HOST_PYTHON}")
+        _demand(turn.who == host_process.FALLBACK, f"{turn.who} answered, not the fallback. {_HOST_PYTHON}")
         history = (tree / "LiveLog.json").read_text(encoding="utf-8")
         _demand("Hello, how are you?" in history, f"the turn is not in Z-Waif's history. {_REPORT}")
     return f"{'a copy of ' + str(place.zwaif) if place.zwaif else 'the stand-in Z-Waif'}: {turn.detail()}"
@@ -166,7 +164,7 @@ _HOST_PYTHON = "Run this with the Python of Z-Waif's own environment, the packag
 
 
 @contextmanager
-def _host(place: Place) -> Iterator[tuple[demo.Chat, Path]]:
+def _host(place: Place) -> Iterator[tuple[host_process.HostProcess, Path]]:
     env = environment(place.scratch / "site")
     for name in [name for name in env if name.startswith(("API_FALLBACK_", "ZWAIF_"))]:
         del env[name]  # this check is about the files, whatever the console has exported
@@ -175,17 +173,17 @@ def _host(place: Place) -> Iterator[tuple[demo.Chat, Path]]:
         "API_FALLBACK_MODEL": str(MODEL),
         "API_FALLBACK_ENABLED": "ON",
         "API_FALLBACK_HOST": "",
-        **demo.LOADED_AT_ONCE,
+        **host_process.LOADED_AT_ONCE,
     }
     tree = _tree(place, values, env)
-    chat = demo.Chat(tree, env, place.scratch / "host.log")
+    chat = host_process.HostProcess(tree, env, place.scratch / "host.log")
     try:
         chat.event("ready")
-        chat.loaded()
+        chat.wait_until_loaded()
         yield chat, tree
-    except demo.NotLoaded as error:
+    except host_process.NotLoaded as error:
         raise CheckFailed(str(error)) from error
-    except demo.DemoError as error:
+    except host_process.DemoError as error:
         died_of = _in_one_line(str(error))
         raise CheckFailed(f"{died_of} {remedy_for(died_of, _HOST_PYTHON)}") from error
     finally:
@@ -205,8 +203,8 @@ def _tree(place: Place, values: dict[str, str], env: dict[str, str]) -> Path:
         env["ZWAIF_STANDIN_UI"] = "OFF"
         return copy_tree(place.scratch / "z-waif", values)
     try:
-        return real_tree.prepare(place.zwaif, place.scratch, values, env)
-    except real_tree.UnusableTree as error:
+        return zwaif_copy.prepare(place.zwaif, place.scratch, values, env)
+    except zwaif_copy.UnusableTree as error:
         raise CannotCheck(str(error)) from error
 
 

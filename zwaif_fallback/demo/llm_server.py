@@ -1,14 +1,15 @@
-"""The LLM server of the demo: a real process that speaks OpenAI's chat protocol and can be killed.
+"""The demo's LLM server: a real process that speaks OpenAI's chat protocol and can be killed.
 
-    python -m zwaif_fallback.demo.primary [PORT]        prints the port it listens on
+    python -m zwaif_fallback.demo.llm_server [PORT]        prints the port it listens on
 
-It knows a handful of sentences; each reply begins with ``[server N]``, so that nobody can mistake who speaks.
+It knows a handful of sentences. Every reply starts with ``[server N]``, which shows who is speaking.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,7 +22,7 @@ STORY = (
     "Let me tell you about the lighthouse. Every night the old keeper climbs the stairs, lights the lamp, and waves to "
     "the ships that pass by. One night the lamp went out, so all the ships lit their own lights and waved back."
 )
-"""The embedded model was taught this story too and can finish it; of a stranger's sentence it loses the thread."""
+"""The embedded model was trained on this story and can finish it; it loses the thread of sentences it does not know."""
 REPLIES = {
     "hello": "Hello! It is good to hear from you. I feel wide awake today.",
     "story": STORY,
@@ -30,7 +31,7 @@ OTHERWISE = "I am back on my feet, and I am listening. Tell me more."
 
 
 def reply_to(text: str, serial: int) -> str:
-    """Never the same text twice: Z-Waif asks again when a reply repeats."""
+    """Return a reply that differs from every earlier one: Z-Waif asks again when a reply repeats."""
     words = text.lower()
     chosen = next((reply for key, reply in REPLIES.items() if key in words), OTHERWISE)
     return f"{MARK} {serial}] {chosen}"
@@ -41,7 +42,7 @@ class Handler(BaseHTTPRequestHandler):
     serial = count(1)
 
     def handle(self) -> None:
-        """Whoever hangs up early, as the probe that looks for this server's return does, is not worth a traceback."""
+        """Ignore clients that hang up early, as the probe for the server's return does."""
         with contextlib.suppress(ConnectionError):
             super().handle()
 
@@ -88,8 +89,28 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
 
+class ServerProcess:
+    """The server as a child process; can be killed and started again on the same port."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, __file__, str(self.port)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self.port = int(self._process.stdout.readline())
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+
 def main(arguments: list[str], handler: type[Handler] = Handler) -> int:
-    """Serve on the port given, or on a free one, until killed."""
+    """Serve on the given port, or a free one, until killed."""
     server = ThreadingHTTPServer(("127.0.0.1", int(arguments[0]) if arguments else 0), handler)
     server.daemon_threads = True
     print(server.server_address[1], flush=True)

@@ -1,7 +1,7 @@
-"""A real Z-Waif for the demo: copied, its ``.env`` pointed at the demo's server, its hardware replaced by silence.
+"""A copy of a real Z-Waif for the demo: its ``.env`` points to the demo's server, its hardware libraries do nothing.
 
-At its start Z-Waif imports libraries for microphones, keyboards and games. The demo hears nothing and presses no keys,
-and many machines lack what those libraries need, so each is replaced by one that takes every call and does nothing.
+Z-Waif imports libraries for microphones, keyboards and games when it starts. The demo needs none of them, and many
+machines lack what they depend on, so each is replaced by a module that accepts every call and does nothing.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ HARDWARE = (
     "faster_whisper keyboard pyaudio pyautogui pygetwindow pythmc pyvts sentence_transformers silero_vad sounddevice "
     "tkinter whisper win32com win32com.client"
 )
-"""Modules Z-Waif imports at its start that need a microphone, a screen, Windows, or a download."""
-_SILENT = '''"""Takes every call and does nothing: the demo uses no such device."""
+"""Modules imported at Z-Waif's start-up that need a microphone, a screen, Windows, or a download."""
+_SILENT = '''"""Accepts every call and does nothing: the demo uses no such device."""
 
 
 class Nothing:
@@ -53,11 +53,11 @@ _SETTINGS = {
 
 
 class UnusableTree(FallbackError):
-    """The folder given is not a Z-Waif the demo can be played on."""
+    """The demo cannot be played on this folder."""
 
 
 def prepare(zwaif: Path, scratch: Path, values: Mapping[str, str], env: dict[str, str]) -> Path:
-    """Copy ``zwaif`` into ``scratch``, write its ``.env``, and put the silent modules on ``env``'s path.
+    """Copy ``zwaif`` into ``scratch``, write its ``.env``, and put the silent modules on ``env``'s PYTHONPATH.
 
     Raises:
         UnusableTree: the folder has no ``main.py`` or no ``utils/web_ui.py``, or is older than v1.9.
@@ -67,7 +67,7 @@ def prepare(zwaif: Path, scratch: Path, values: Mapping[str, str], env: dict[str
             raise UnusableTree(f"{zwaif} is not a Z-Waif folder: it has no {name}. Give the folder that holds main.py.")
     if not (zwaif / "API" / "api_controller.py").is_file():
         raise UnusableTree(
-            f"{zwaif} is a Z-Waif before v1.9, which asks one fixed port only. The demo needs v1.9 or newer."
+            f"{zwaif} is a Z-Waif older than v1.9, which uses one fixed port. The demo needs v1.9 or newer."
         )
     tree = scratch / "z-waif"
     leave_out = shutil.ignore_patterns(".git", "venv", ".venv", "__pycache__", "models")
@@ -83,7 +83,7 @@ def prepare(zwaif: Path, scratch: Path, values: Mapping[str, str], env: dict[str
 
 
 def _write_env(tree: Path, values: Mapping[str, str]) -> None:
-    """Append: python-dotenv lets the last line of a key win."""
+    """Append ``values``: for python-dotenv the last line of a key wins."""
     path = tree / ".env"
     template = next(
         (tree / name for name in (".env", ".env_example", "env_example.txt") if (tree / name).exists()), None

@@ -1,10 +1,10 @@
-"""Runs inside the host process of the demo: takes messages from stdin, reports what the host shows its user.
+"""Runs in the demo's host process: reads commands, sends messages to the host, and reports what its user would see.
 
-    python chat_child.py HOST_LOG          in Z-Waif's folder; commands and events are JSON lines on stdin and stdout
+    python host_child.py HOST_LOG          in Z-Waif's folder; commands and events are JSON lines on stdin and stdout
 
-The host is asked by its own ``send_via_oogabooga``, as by its page and its microphone. What it prints goes to HOST_LOG.
-Commands: ``{"say": TEXT}`` and ``{"wait_for": [TEXT, …]}`` (a line with one of them in the Debug tab). How long to wait
-is the business of whoever asked: the host is ended by them.
+Messages go through the host's own ``send_via_oogabooga``, as those from its page and microphone do. The host's output
+goes to HOST_LOG. Commands: ``{"say": TEXT}``, and ``{"wait_for": [TEXT, …]}``, which waits for a line in the Debug tab
+that contains one of the texts. There are no timeouts here: the parent process ends the host when it has waited enough.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from typing import Any, TextIO
 MODULE_SWITCHES = tuple(
     f"{module}_enabled" for module in ("rag", "vtube", "minecraft", "gaming", "alarm", "discord", "vision")
 )
-"""v1.14-R4 reads these before its own start has made them."""
+"""v1.14-R4 reads these before its start-up has set them."""
 POLL_SECONDS = 0.02
 ANSWERED = "Successfully used fallback API: "
 
 
 class Host:
-    """The parts of the imported host that the demo touches."""
+    """The parts of the imported host that the demo uses."""
 
     def __init__(self) -> None:
         import importlib
@@ -44,10 +44,10 @@ class Host:
         for name in ("API.api_controller", "API.Oogabooga_Api_Support"):
             if hasattr(sys.modules.get(name), "send_via_oogabooga"):
                 return sys.modules[name]
-        raise ImportError("This Z-Waif has no controller that could be asked.")
+        raise ImportError("This Z-Waif has no API controller.")
 
     def start(self) -> None:
-        """The host's own start; ends soon in the stand-in, stays in its listening loop in Z-Waif."""
+        """Run the host's own start-up. It returns in the stand-in; Z-Waif's stays in its listening loop."""
         self.main.live_pipe_no_speak = True
         program = threading.Thread(target=self.main.run_program, daemon=True)
         program.start()
@@ -66,20 +66,20 @@ class Host:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Poll: the host has nothing to wait on."""
+    """Wait until ``condition`` is true. Polls, because the host offers nothing to wait on."""
     while not condition():
         time.sleep(POLL_SECONDS)
 
 
 def say(host: Host, text: str, events: TextIO) -> None:
-    """Send one message; report the pieces as they show, then the reply and the fallback's log line, if any."""
+    """Send one message. Report each piece as it appears, then the reply and the fallback's log line, if any."""
     errors: list[str] = []
     lines = len(host.debug_lines())
 
     def ask() -> None:
         try:
             host.controller.send_via_oogabooga(text)
-        except Exception as error:  # whatever the host dies of is what the demo has to show
+        except Exception as error:  # whatever went wrong, the demo reports it
             errors.append(f"{type(error).__name__}: {error}")
 
     thread = threading.Thread(target=ask, daemon=True)
@@ -114,9 +114,9 @@ def wait_for(host: Host, texts: list[str], events: TextIO) -> None:
 
 @contextlib.contextmanager
 def pipes(log: Path) -> Iterator[tuple[TextIO, TextIO]]:
-    """Commands and events, and the host in its folder with its output in ``log``.
+    """Yield the streams for commands and events; run the host from its folder, with its output in ``log``.
 
-    Off the standard handles: while a thread reads from stdin, Windows lets no other one import numpy.
+    The streams are moved off the standard handles: on Windows, importing numpy blocks while a thread reads stdin.
     """
     commands, events = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
     with log.open("w", encoding="utf-8") as sink, Path(os.devnull).open(encoding="utf-8") as nothing:
@@ -128,7 +128,7 @@ def pipes(log: Path) -> Iterator[tuple[TextIO, TextIO]]:
 
 
 def main(log: Path) -> int:
-    """Serve commands until their pipe ends."""
+    """Execute commands until their pipe is closed."""
     with pipes(log) as (commands, events):
         host = Host()
         host.start()
