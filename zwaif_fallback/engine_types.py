@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from zwaif_hooks.messages import ModelInfo, Sampling
+from zwaif_hooks.messages import DEFAULT_MAX_TOKENS, ModelInfo, Sampling
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Generation:
 
     prompt: str
     """Already in the model's format; special tokens are spelt out in it, none are added."""
-    max_tokens: int = 300
+    max_tokens: int = DEFAULT_MAX_TOKENS
     """0 only reads the prompt, so that a reply to one that begins with it comes sooner."""
     stop: tuple[str, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)

@@ -10,6 +10,9 @@ from typing import Literal
 Role = Literal["system", "user", "assistant"]
 Backend = Literal["oobabooga", "ollama", "lmstudio"]
 
+DEFAULT_MAX_TOKENS = 300
+"""Tokens of a reply for which Z-Waif named no limit."""
+
 
 class Purpose(str, Enum):
     """Why Z-Waif asked."""
@@ -112,7 +115,7 @@ class ChatRequest:
 
     backend: Backend
     messages: tuple[Message, ...]
-    max_tokens: int = 300
+    max_tokens: int = DEFAULT_MAX_TOKENS
     stop: tuple[str, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
     stream: bool = False

@@ -29,7 +29,16 @@ from zwaif_fallback.reply_quality import sentence_filter
 from zwaif_fallback.reply_quality.sentence_filter import SentenceFilter
 from zwaif_fallback.reply_stream import ReplyStream
 from zwaif_hooks import log
-from zwaif_hooks.messages import Answer, ChatRequest, Message, ModelInfo, PrimaryFailure, Purpose, Sampling
+from zwaif_hooks.messages import (
+    DEFAULT_MAX_TOKENS,
+    Answer,
+    ChatRequest,
+    Message,
+    ModelInfo,
+    PrimaryFailure,
+    Purpose,
+    Sampling,
+)
 from zwaif_hooks.reply.continuation import Joiner, LastWordJoiner, split_at_last_word
 from zwaif_hooks.reply.false_replies import says_nothing
 from zwaif_hooks.reply.spoken_text import ThinkingHabit, spoken
@@ -48,8 +57,6 @@ LAST_WORDS = "last words"
 """The name of whoever speaks when nobody can."""
 HELD_SECONDS = 4.0
 """For which a sentence is waited for from its first word on; then its words are passed on as they come."""
-LONGEST_REPLY = 300
-"""Tokens, where the request names no number."""
 
 _logger = logging.getLogger("zwaif")
 
@@ -307,7 +314,7 @@ class RemoteTier:
             fit_to_window.unfitted(request),
             sampling=request.sampling,
             stop=_word_stops(request),
-            max_tokens=request.max_tokens or LONGEST_REPLY,
+            max_tokens=request.max_tokens or DEFAULT_MAX_TOKENS,
             partial=formats.plain(begun, fit_to_window.ANY_MODEL),
         )
         scope.on_cancel(getattr(pieces, "close", bool))
@@ -480,8 +487,8 @@ class LocalTier:
 
     def _wanted(self, request: ChatRequest) -> ChatRequest:
         """With the length of the reply that counts."""
-        limit = self._longest() or request.max_tokens or LONGEST_REPLY
-        return replace(request, max_tokens=min(request.max_tokens or LONGEST_REPLY, limit))
+        limit = self._longest() or request.max_tokens or DEFAULT_MAX_TOKENS
+        return replace(request, max_tokens=min(request.max_tokens or DEFAULT_MAX_TOKENS, limit))
 
     def _prompt(self, messages: Sequence[Message], model: ModelInfo, partial: str = "") -> str:
         """The hook's prompt; when every implementation failed, the format of the model's family."""

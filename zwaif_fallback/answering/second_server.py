@@ -26,7 +26,7 @@ from zwaif_hooks.failover import failure_messages
 from zwaif_hooks.failover.background_reader import BackgroundReader
 from zwaif_hooks.failover.end_history import EndHistory
 from zwaif_hooks.failover.silence import FixedLimits
-from zwaif_hooks.messages import FailureKind, Message, Sampling
+from zwaif_hooks.messages import DEFAULT_MAX_TOKENS, FailureKind, Message, Sampling
 from zwaif_hooks.network.addresses import Place, looked_up, place
 from zwaif_hooks.network.openai_client import read_reply, read_whole
 from zwaif_hooks.network.sockets import watched_session
@@ -124,7 +124,7 @@ class RemoteChat:
         *,
         sampling: Sampling | None = None,
         stop: Sequence[str] = (),
-        max_tokens: int = 300,
+        max_tokens: int = DEFAULT_MAX_TOKENS,
         partial: str = "",
     ) -> ReplyStream:
         """The reply, piece by piece; never any part of a stop string. Closing it hangs up, from any thread.

@@ -28,7 +28,7 @@ from zwaif_fallback.prompt.changing_notes import is_time, separate_notes
 from zwaif_fallback.prompt.length_hint import closing_line
 from zwaif_fallback.prompt.stable_prefix import A_TURN, KEEP, Beginning, PromptPrefixes
 from zwaif_fallback.reply_quality.usual_length import usual_words
-from zwaif_hooks.messages import ChatRequest, Message, ModelInfo, Persona, Purpose
+from zwaif_hooks.messages import DEFAULT_MAX_TOKENS, ChatRequest, Message, ModelInfo, Persona, Purpose
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +140,9 @@ def unfitted(request: ChatRequest) -> list[Message]:
 
 def reply_room(max_tokens: int, window: int) -> int:
     """Tokens kept for the reply: what was asked for, at most half of the window, never less than a short sentence."""
-    return max(min(max_tokens if max_tokens > 0 else 300, window // 2), min(SMALLEST_REPLY, window // 2), 1)
+    return max(
+        min(max_tokens if max_tokens > 0 else DEFAULT_MAX_TOKENS, window // 2), min(SMALLEST_REPLY, window // 2), 1
+    )
 
 
 # --- what is said ---------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from zwaif_hooks.guards import empty_reply
 from zwaif_hooks.guards.request import completed, newest_picture, plain_messages, prompt_chars, purpose_of_caller
 from zwaif_hooks.guards.swap import swap
 from zwaif_hooks.host.sampling import sampling_from
-from zwaif_hooks.messages import ChatRequest, PrimaryFailure, Purpose
+from zwaif_hooks.messages import DEFAULT_MAX_TOKENS, ChatRequest, PrimaryFailure, Purpose
 from zwaif_hooks.network import sse
 from zwaif_hooks.network.addresses import needs_lookup
 from zwaif_hooks.network.decompress import ASKED_FOR
@@ -195,7 +195,7 @@ class _Exchange:
         request = ChatRequest(
             backend="oobabooga",
             messages=messages,
-            max_tokens=int(self._body.get("max_tokens") or 300),
+            max_tokens=int(self._body.get("max_tokens") or DEFAULT_MAX_TOKENS),
             stop=_stops(self._body.get("stop")),
             sampling=sampling_from("oobabooga", self._body, self._runtime.tree),
             stream=bool(self._body.get("stream")),

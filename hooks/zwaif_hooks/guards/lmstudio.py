@@ -24,7 +24,7 @@ from zwaif_hooks.guards.lmstudio_client import DefaultClient, is_out_of_reach
 from zwaif_hooks.guards.request import completed, plain_messages, prompt_chars, purpose_of_caller
 from zwaif_hooks.guards.swap import swap
 from zwaif_hooks.host.sampling import sampling_from
-from zwaif_hooks.messages import ChatRequest, FailureKind, Picture, Purpose
+from zwaif_hooks.messages import DEFAULT_MAX_TOKENS, ChatRequest, FailureKind, Picture, Purpose
 from zwaif_hooks.network.server_errors import kind_of_error
 from zwaif_hooks.runtime import Runtime
 from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError, Usage
@@ -275,7 +275,7 @@ class _Exchange:
         request = ChatRequest(
             backend="lmstudio",
             messages=messages,
-            max_tokens=budget if isinstance(budget, int) and budget > 0 else 300,
+            max_tokens=budget if isinstance(budget, int) and budget > 0 else DEFAULT_MAX_TOKENS,
             stop=tuple(dict.fromkeys(s for s in config.get("stopStrings") or () if s)),
             sampling=sampling_from("lmstudio", config, self._runtime.tree),
             stream=self._stream,

@@ -23,7 +23,7 @@ from zwaif_hooks.failover.turn import Call, InternalError, NobodyAnswered, Turn,
 from zwaif_hooks.guards.request import completed, newest_picture, plain_messages, prompt_chars, purpose_of_caller
 from zwaif_hooks.guards.swap import MARK, swap
 from zwaif_hooks.host.sampling import sampling_from
-from zwaif_hooks.messages import ChatRequest, FailureKind, Purpose
+from zwaif_hooks.messages import DEFAULT_MAX_TOKENS, ChatRequest, FailureKind, Purpose
 from zwaif_hooks.network.addresses import needs_lookup
 from zwaif_hooks.network.decompress import ASKED_FOR, unpacked
 from zwaif_hooks.network.server_errors import (
@@ -204,7 +204,7 @@ class _Exchange:
         request = ChatRequest(
             backend="ollama",
             messages=messages,
-            max_tokens=_asked_for(options) or 300,
+            max_tokens=_asked_for(options) or DEFAULT_MAX_TOKENS,
             stop=tuple(dict.fromkeys(s for s in options.get("stop") or () if s)),
             sampling=sampling_from("ollama", options, self._runtime.tree),
             stream=self._stream,

@@ -13,7 +13,15 @@ from typing import Any
 from zwaif_hooks.failover.takeover import Takeover
 from zwaif_hooks.guards.request import completed, plain_messages
 from zwaif_hooks.guards.swap import swap
-from zwaif_hooks.messages import ChatRequest, FailureKind, Picture, PrimaryFailure, Purpose, Sampling
+from zwaif_hooks.messages import (
+    DEFAULT_MAX_TOKENS,
+    ChatRequest,
+    FailureKind,
+    Picture,
+    PrimaryFailure,
+    Purpose,
+    Sampling,
+)
 from zwaif_hooks.runtime import Runtime
 
 FUNCTION = "generate_image_response"
@@ -47,7 +55,7 @@ def _described(messages: Any, image_path: str, kwargs: dict[str, Any], runtime: 
     request = ChatRequest(
         backend="oobabooga",
         messages=plain,
-        max_tokens=int(kwargs.get("max_tokens") or 300),
+        max_tokens=int(kwargs.get("max_tokens") or DEFAULT_MAX_TOKENS),
         stop=tuple(dict.fromkeys(s for s in kwargs.get("stop_sequences") or () if s)),
         sampling=Sampling(temperature=kwargs.get("temperature")),
         has_image=True,
