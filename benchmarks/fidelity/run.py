@@ -31,9 +31,9 @@ from zwaif_fallback.local.worker_process import PATIENT  # noqa: E402
 
 BACKENDS = ("oobabooga", "ollama")
 TITLES = {
-    "as asked": "the model's template, Z-Waif's numbers",
+    "as asked": "Z-Waif's sampling, the model's template",
     "ours": "ours",
-    "server": "llama.cpp's server, its defaults",
+    "server": "llama.cpp's server with its defaults",
 }
 
 
@@ -138,8 +138,8 @@ def _asked(options: argparse.Namespace, model: Path, way: str) -> list[dict[str,
 
 
 HEAD = (
-    "| way | facts held | wrong names | loops | end well | words (median) | beside her usual | 0.5 to 1.5 of it "
-    "| her language | first sentence (median, 9 of 10) |\n|---|---|---|---|---|---|---|---|---|---|"
+    "| way | facts held | wrong names | loops | end well | words (median) | length ratio | ratio 0.5 to 1.5 "
+    "| right language | first sentence (median, 9 of 10) |\n|---|---|---|---|---|---|---|---|---|---|"
 )
 
 
