@@ -6,7 +6,7 @@ Numbers are read as a socket reads them: 2852039166, 0xA9FEA9FE, 169.254.43518 a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -19,6 +19,8 @@ NOBODY = "none"
 
 NAME = re.compile(r"[\w.-]+|[0-9a-fA-F:.]+")
 """Name or number of a host, without brackets. Nothing that a shell would read in a command that we suggest."""
+
+_PATH = re.compile(r"(/[\w.-]{1,40}){0,4}/?", re.ASCII)
 
 
 @lru_cache
@@ -65,6 +67,33 @@ def same_server(one: str, other: str) -> bool:
 def is_this_machine(address: str) -> bool:
     """Whether the address means a server on this machine."""
     return _origin(address)[1] == Place.THIS_MACHINE
+
+
+def host_problem(text: str, main: Iterable[str] = ()) -> str:
+    """Why ``text`` is no address of a second server, empty where it is one (or empty, which means none).
+
+    ``main`` are the addresses of Z-Waif's own server.
+    """
+    if not text:
+        return ""
+    try:
+        parts = urlsplit(text if "://" in text else f"http://{text}")
+        good = (
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and (parts.port or ("://" in text and parts.port is None))
+            and text.isprintable()
+            and not any(char.isspace() or char in "\\@?#" for char in text)
+            and _PATH.fullmatch(parts.path) is not None
+        )
+        good = good and bool(NAME.fullmatch(parts.hostname or "")) and place(parts.hostname or "") is not Place.NOWHERE
+    except ValueError:
+        good = False
+    if not good:
+        return f"Fallback Host is {text!r}, but it must look like 127.0.0.1:8080 or http://127.0.0.1:8080."
+    if any(same_server(text, one) for one in main):
+        return f"{text} is your main server. The fallback host must be another one, which answers when that is down."
+    return ""
 
 
 def _origin(text: str) -> tuple[str, Place | str, int | str]:

@@ -71,10 +71,10 @@ def format_prompt(messages: Sequence[Message], model: ModelInfo, partial: str) -
 
 @hookimpl
 def register_settings_ui(gradio: Any, host: Host) -> None:
-    from zwaif_fallback import ui
+    from zwaif_fallback.ui import section
 
     host.settings.extend(SETTINGS)
-    ui.build(gradio, host, service(host), _outages)
+    section.build(gradio, host, service(host), _outages)
 
 
 @hookimpl

@@ -14,7 +14,7 @@ from zwaif_fallback.choosing.ranking import Abilities
 from zwaif_fallback.hardware import Memory
 from zwaif_fallback.models.found import Findings, FoundModel
 from zwaif_fallback.settings import SETTINGS
-from zwaif_fallback.ui.model_list import Shelf
+from zwaif_fallback.ui.model_list import ModelList
 from zwaif_hooks.failover.breaker import PrimaryRegistry
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.turn_log import TurnLog
@@ -60,8 +60,8 @@ def models(tmp_path: Path) -> list[FoundModel]:
 
 
 @pytest.fixture
-def shelf(host: Any, models: list[FoundModel]) -> Shelf:
+def model_list(host: Any, models: list[FoundModel]) -> ModelList:
     """On a machine with 8 GB free."""
     findings = Findings(models)
     memory = Memory(16_000_000_000, 8_000_000_000)
-    return Shelf(host.settings, host.tree, lambda *_: findings, lambda: memory, lambda: Abilities(gguf=True))
+    return ModelList(host.settings, host.tree, lambda *_: findings, lambda: memory, lambda: Abilities(gguf=True))

@@ -23,11 +23,12 @@ CHROMIUM = os.environ.get("ZWAIF_TEST_CHROMIUM") or shutil.which("chromium") or 
 
 from tests.ui.pages import page  # noqa: E402  (after the skips)
 from tests.ui.scripted import ENV, ScriptedDownload, ScriptedService, loaded  # noqa: E402
-from zwaif_fallback import ui  # noqa: E402
 from zwaif_fallback.answering.outages import Outages  # noqa: E402
 from zwaif_fallback.models.found import FoundModel  # noqa: E402
 from zwaif_fallback.settings import SETTINGS  # noqa: E402
-from zwaif_fallback.ui.model_list import Shelf  # noqa: E402
+from zwaif_fallback.ui.model_list import ModelList  # noqa: E402
+from zwaif_fallback.ui.section import build as build_section  # noqa: E402
+from zwaif_fallback.ui.setting_edits import ENABLED, HOST, MODEL  # noqa: E402
 from zwaif_hooks.host import webui  # noqa: E402
 from zwaif_hooks.host.settings import SettingsStore  # noqa: E402
 from zwaif_hooks.messages import FailureKind, PrimaryFailure  # noqa: E402
@@ -54,10 +55,10 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def address(
-    host: Any, service: ScriptedService, shelf: Shelf, download: ScriptedDownload, outages: Outages
+    host: Any, service: ScriptedService, model_list: ModelList, download: ScriptedDownload, outages: Outages
 ) -> Iterator[str]:
     demo = page(nested_settings=True)
-    build = lambda: ui.build(gr, host, service, outages, shelf=shelf, download=download)  # noqa: E731
+    build = lambda: build_section(gr, host, service, outages, model_list=model_list, download=download)  # noqa: E731
     webui.add_to_settings_tab(demo, gr, [("fallback", build)])
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -141,16 +142,16 @@ def test_enable_toggle(window: Window, env_file: Path) -> None:
     expect(here.get_by_label("Enable API Fallback")).to_be_checked()
     button(here, "Check/Uncheck").click()
     expect(here.get_by_label("Enable API Fallback")).not_to_be_checked()
-    assert restarted(env_file).get(ui.ENABLED) is False
+    assert restarted(env_file).get(ENABLED) is False
     button(here, "Check/Uncheck").click()
     expect(here.get_by_label("Enable API Fallback")).to_be_checked()
     assert env_file.read_text(encoding="utf-8") == ENV
 
 
 def test_found_model_from_the_list_and_its_load(
-    window: Window, service: ScriptedService, shelf: Shelf, env_file: Path
+    window: Window, service: ScriptedService, model_list: ModelList, env_file: Path
 ) -> None:
-    here, model = window(), shelf.found()[0].setting
+    here, model = window(), model_list.found()[0].setting
     expect(here.get_by_label("Fallback Model")).to_have_value(
         "Other: TinyLlama 1.1B Chat, Basic, about 6 tokens/s, 2.2 GB to download"
     )
@@ -160,7 +161,7 @@ def test_found_model_from_the_list_and_its_load(
     button(here, "Load Model").click()
     expect(section(here)).to_contain_text("Loading the companion: 40 %")
     _wait_until(here, lambda: service.loads == [(model, False)])
-    assert restarted(env_file).get(ui.MODEL) == model
+    assert restarted(env_file).get(MODEL) == model
     reload(here)
     expect(section(here)).to_contain_text("Loading the companion: 40 %")
     service.progress = ["Loading the companion: 80 %"]
@@ -182,10 +183,14 @@ def test_gguf_model_of_our_own_list_is_taken(window: Window, download: ScriptedD
 
 
 def test_who_has_nothing_is_offered_the_best_first(
-    window: Window, shelf: Shelf, models: list[FoundModel], service: ScriptedService, download: ScriptedDownload
+    window: Window,
+    model_list: ModelList,
+    models: list[FoundModel],
+    service: ScriptedService,
+    download: ScriptedDownload,
 ) -> None:
     models.clear()
-    service.automatic, best = True, shelf.recommended()
+    service.automatic, best = True, model_list.recommended()
     assert best is not None
     here = window()
     expect(here.get_by_label("Fallback Model")).to_have_value("Automatic: no model on this computer yet")
@@ -251,7 +256,7 @@ def test_host_good_and_bad(window: Window, env_file: Path) -> None:
     button(here, "Change Host").click()
     expect(here.get_by_role("alert").first).to_contain_text("Fallback Host is 'no host at all'")
     expect(here.get_by_label(re.compile("^Fallback Host"))).to_have_value("10.0.0.7:5000")
-    assert restarted(env_file).get(ui.HOST) == "10.0.0.7:5000"
+    assert restarted(env_file).get(HOST) == "10.0.0.7:5000"
 
 
 def test_test_button_generates(window: Window, service: ScriptedService) -> None:
@@ -442,7 +447,7 @@ def test_nothing_is_asked_while_nobody_looks(window: Window) -> None:
 def test_opening_the_tab_shows_what_changed_meanwhile(window: Window, host: Any) -> None:
     here = window()
     outer_tab(here, "Debug").click()
-    host.settings.set(ui.ENABLED, False)
+    host.settings.set(ENABLED, False)
     settings_tab(here)
     expect(here.get_by_label("Enable API Fallback")).not_to_be_checked()
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.ui.scripted import ScriptedDownload, ScriptedService
-from zwaif_fallback import ui
 from zwaif_fallback.errors import EngineError, ModelNotFound
 from zwaif_fallback.ui.components import without_folders
-from zwaif_fallback.ui.model_list import Shelf
+from zwaif_fallback.ui.model_list import ModelList
+from zwaif_fallback.ui.panel import Panel
 from zwaif_hooks.host import env_file
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
 
@@ -42,12 +42,12 @@ def test_a_home_with_a_space_in_its_name(home: str, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.fixture
-def panel(host: Any, service: ScriptedService, shelf: Shelf, download: ScriptedDownload) -> ui.Panel:
-    return ui.Panel(host, service, shelf=shelf, download=download)
+def panel(host: Any, service: ScriptedService, model_list: ModelList, download: ScriptedDownload) -> Panel:
+    return Panel(host, service, model_list=model_list, download=download)
 
 
 def test_whatever_fails_below_the_page_names_no_folder(
-    panel: ui.Panel, host: Any, service: ScriptedService, monkeypatch: pytest.MonkeyPatch
+    panel: Panel, host: Any, service: ScriptedService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise env_file.EnvFileError(f"{PLACE} is read-only.")
@@ -60,17 +60,17 @@ def test_whatever_fails_below_the_page_names_no_folder(
     service.pieces = [EngineError(f"{PLACE} is damaged.")]
     primary = host.primaries.get("127.0.0.1:5000")
     primary.failed(PrimaryFailure(FailureKind.HTTP_ERROR, f"it answered 500: no such file {PLACE}"))
-    monkeypatch.setattr(panel.shelf, "resolve", resolved)
+    monkeypatch.setattr(panel.model_list, "resolve", resolved)
     shown = {
         "switch": panel.toggle(),
-        "host": panel.address.change("127.0.0.1:8080"),
+        "host": panel.fallback_host.change("127.0.0.1:8080"),
         "advanced": panel.advanced.change("API_FALLBACK_THREADS", 3),
         "undo": panel.undo(),
-        "opened": panel.opened(),
+        "opened": panel.page_loaded(),
         "model": panel.models.load("owner/name"),
         "info": panel.models.info("owner/name"),
         "state": panel.models.state(),
-        "test": list(panel.trial.test("hi")),
+        "test": list(panel.test_reply.stream("hi")),
         "live": panel.live.html(),
     }
     for control, texts in shown.items():

@@ -19,10 +19,11 @@ gr: Any = pytest.importorskip("gradio", reason="gradio is not installed here")
 
 from tests.ui.pages import page  # noqa: E402  (after the skip)
 from tests.ui.scripted import ENV, ScriptedDownload, ScriptedService  # noqa: E402
-from zwaif_fallback import ui  # noqa: E402
 from zwaif_fallback.choosing import model_location  # noqa: E402
 from zwaif_fallback.settings import DEFAULT_MODEL, SETTINGS  # noqa: E402
-from zwaif_fallback.ui.model_list import Shelf  # noqa: E402
+from zwaif_fallback.ui import section  # noqa: E402
+from zwaif_fallback.ui.model_list import ModelList  # noqa: E402
+from zwaif_fallback.ui.setting_edits import ENABLED, HOST  # noqa: E402
 from zwaif_hooks.host import env_file as envfile  # noqa: E402
 from zwaif_hooks.host import webui  # noqa: E402
 
@@ -89,11 +90,11 @@ class Caller:
 
 
 @pytest.fixture
-def caller(host: Any, service: ScriptedService, shelf: Shelf, download: ScriptedDownload) -> Iterator[Caller]:
+def caller(host: Any, service: ScriptedService, model_list: ModelList, download: ScriptedDownload) -> Iterator[Caller]:
     demo = page(nested_settings=True)
     download.go_on.set()
     webui.add_to_settings_tab(
-        demo, gr, [("fallback", lambda: ui.build(gr, host, service, shelf=shelf, download=download))]
+        demo, gr, [("fallback", lambda: section.build(gr, host, service, model_list=model_list, download=download))]
     )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -112,19 +113,24 @@ def test_the_way_in_is_real(caller: Caller, host: Any) -> None:
     """Without this the other tests could pass because nothing arrives."""
     (toggle,) = caller.ours("toggle")
     caller.call(toggle, "")
-    assert host.settings.get(ui.ENABLED) is False
+    assert host.settings.get(ENABLED) is False
     change = caller.ours("change")
     caller.call(change[0], "10.0.0.7:5000", "")
-    assert host.settings.get(ui.HOST) == "10.0.0.7:5000"
+    assert host.settings.get(HOST) == "10.0.0.7:5000"
 
 
 @pytest.mark.parametrize("value", INJECTIONS, ids=repr)
 def test_whatever_is_sent_env_gets_one_value_of_a_known_setting(
-    caller: Caller, env_file: Path, service: ScriptedService, download: ScriptedDownload, shelf: Shelf, value: object
+    caller: Caller,
+    env_file: Path,
+    service: ScriptedService,
+    download: ScriptedDownload,
+    model_list: ModelList,
+    value: object,
 ) -> None:
     before = envfile.read(env_file)
     for number in caller.ours():
-        if caller.inputs_of(number) and "test" not in caller._demo.fns[number].fn.__name__:
+        if caller.inputs_of(number) and "stream" not in caller._demo.fns[number].fn.__name__:
             caller.call(number, *[value] * caller.inputs_of(number))
     after = envfile.read(env_file)
     known = {setting.name for setting in SETTINGS}
@@ -133,7 +139,7 @@ def test_whatever_is_sent_env_gets_one_value_of_a_known_setting(
     }
     assert len(env_file.read_text(encoding="utf-8").splitlines()) == len(ENV.splitlines()) + len(after) - len(before)
     assert (service.loads, download.asked) == ([], [])
-    assert shelf.chosen == DEFAULT_MODEL
+    assert model_list.chosen == DEFAULT_MODEL
 
 
 def test_no_address_is_asked_that_was_not_saved(caller: Caller, host: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,10 +15,12 @@ gr: Any = pytest.importorskip("gradio", reason="gradio is not installed here")
 
 from tests.ui.pages import labels_in, page, tab  # noqa: E402  (after the skip)
 from tests.ui.scripted import ScriptedDownload, ScriptedService  # noqa: E402
-from zwaif_fallback import ui  # noqa: E402
 from zwaif_fallback.settings import SETTINGS  # noqa: E402
 from zwaif_fallback.ui import advanced, chat_line, section  # noqa: E402
-from zwaif_fallback.ui.model_list import Shelf  # noqa: E402
+from zwaif_fallback.ui.components import title  # noqa: E402
+from zwaif_fallback.ui.model_list import ModelList  # noqa: E402
+from zwaif_fallback.ui.panel import Panel  # noqa: E402
+from zwaif_fallback.ui.setting_edits import ENABLED, HOST, MODEL  # noqa: E402
 from zwaif_hooks import turn_log  # noqa: E402
 from zwaif_hooks.host import webui  # noqa: E402
 
@@ -47,19 +49,17 @@ NEEDED_AFTER_A_CLICK = {
     "psutil",
     "torch",
     "transformers",
-    *(
-        f"zwaif_fallback.choosing.{name}"
-        for name in ("ranking", "alternatives", "listing", "server_model", "recommended")
-    ),
-    *(f"zwaif_fallback.models.{name}" for name in ("found", "gguf_header", "program_names", "memory", "ollama_store")),
-    *(f"zwaif_fallback.models.{name}" for name in ("places", "display", "measurements")),
+    *(f"zwaif_fallback.choosing.{name}" for name in ("alternatives", "listing", "ranking", "recommended")),
+    *(f"zwaif_fallback.models.{name}" for name in ("display", "found", "gguf_header", "measurements", "memory")),
+    *(f"zwaif_fallback.models.{name}" for name in ("ollama_store", "places", "program_names")),
+    "zwaif_fallback.choosing.server_model",
     "zwaif_fallback.engines.gguf_plan",
 }
 
 
 @pytest.fixture
-def build(host: Any, service: ScriptedService, shelf: Shelf, download: ScriptedDownload) -> Any:
-    return lambda: ui.build(gr, host, service, shelf=shelf, download=download)
+def build(host: Any, service: ScriptedService, model_list: ModelList, download: ScriptedDownload) -> Any:
+    return lambda: section.build(gr, host, service, model_list=model_list, download=download)
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_what_is_needed_after_a_click_is_not_imported_while_z_waif_waits_for_its
     command = [sys.executable, "-c", BUILD_ALONE, str(tmp_path)]
     built = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT, check=True)
     imported = set(built.stdout.split())
-    assert "zwaif_fallback.ui.models" in imported, "the page is built by what is imported for it"
+    assert "zwaif_fallback.ui.model_actions" in imported, "the page is built by what is imported for it"
     assert not NEEDED_AFTER_A_CLICK & imported
 
 
@@ -102,15 +102,17 @@ def test_building_the_section_neither_reads_earlier_replies_nor_looks_for_models
     host: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(turn_log, "read", lambda path: pytest.fail("Z-Waif's start waits for this"))
-    shelf = Shelf(host.settings, host.tree, lambda *_: pytest.fail("and for this"))
+    model_list = ModelList(host.settings, host.tree, lambda *_: pytest.fail("and for this"))
     demo = page()
-    assert webui.add_to_settings_tab(demo, gr, [("a", lambda: ui.build(gr, host, ScriptedService(), shelf=shelf))])
+    assert webui.add_to_settings_tab(
+        demo, gr, [("a", lambda: section.build(gr, host, ScriptedService(), model_list=model_list))]
+    )
 
 
 def test_earlier_replies_are_shown_when_the_page_is_looked_at(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     earlier = [turn_log.TurnRecord(1.0, "127.0.0.1:5000", "oobabooga", turn_log.BY_PRIMARY)]
     monkeypatch.setattr(turn_log, "read", lambda path: earlier)
-    panel = ui.Panel(host, ScriptedService())
+    panel = Panel(host, ScriptedService())
     assert "by Oobabooga." in panel.live.html()
 
 
@@ -143,7 +145,7 @@ def test_order_of_the_section(demo: Any) -> None:
 
 def test_the_manual_has_every_control_and_no_other(demo: Any) -> None:
     """What is folded into Advanced is in docs/settings.md."""
-    folded = {ui.title(setting) for setting in SETTINGS if setting.name in advanced.names()}
+    folded = {title(setting) for setting in SETTINGS if setting.name in advanced.names()}
     own = [block for block in demo.blocks.values() if _within(block, "API Fallback")]
     shown = {getattr(block, "label", None) for block in own} | {
         block.value for block in own if isinstance(block, gr.Button)
@@ -156,12 +158,12 @@ def test_the_manual_has_every_control_and_no_other(demo: Any) -> None:
 def test_every_advanced_setting_has_its_sentence_of_help(demo: Any) -> None:
     for setting in SETTINGS:
         if setting.name in advanced.names():
-            assert by_label(demo, ui.title(setting)).info == setting.help
+            assert by_label(demo, title(setting)).info == setting.help
 
 
 def test_settings_that_name_files_are_not_on_the_page(demo: Any) -> None:
     labels = labels_in(by_label(demo, "API Fallback"))
-    assert not {ui.title(setting) for setting in SETTINGS if setting.name in advanced.FILE_SETTINGS} & set(labels)
+    assert not {title(setting) for setting in SETTINGS if setting.name in advanced.FILE_SETTINGS} & set(labels)
 
 
 def test_what_can_be_typed_into_and_what_cannot(demo: Any) -> None:
@@ -172,7 +174,7 @@ def test_what_can_be_typed_into_and_what_cannot(demo: Any) -> None:
 
 
 def test_values_come_from_the_settings(host: Any, build: Any) -> None:
-    host.settings.set(ui.HOST, "10.0.0.7:5000")
+    host.settings.set(HOST, "10.0.0.7:5000")
     host.settings.set("API_FALLBACK_FIRST_TOKEN_TIMEOUT", 400)
     demo = page()
     webui.add_to_settings_tab(demo, gr, [("fallback", build)])
@@ -184,9 +186,11 @@ def test_values_come_from_the_settings(host: Any, build: Any) -> None:
 
 def test_building_the_page_searches_no_disk(host: Any, service: ScriptedService) -> None:
     """Z-Waif builds its page while it starts."""
-    shelf = Shelf(host.settings, host.tree, lambda *_: pytest.fail("looked for models"), lambda: pytest.fail("asked"))
+    model_list = ModelList(
+        host.settings, host.tree, lambda *_: pytest.fail("looked for models"), lambda: pytest.fail("asked")
+    )
     with gr.Blocks(analytics_enabled=False):
-        ui.build(gr, host, service, shelf=shelf)
+        section.build(gr, host, service, model_list=model_list)
 
 
 def test_events_are_no_public_api(demo: Any) -> None:
@@ -194,7 +198,9 @@ def test_events_are_no_public_api(demo: Any) -> None:
     assert len(events) > 30
     assert {event.api_name for event in events if getattr(event, "api_visibility", "private") != "private"} <= {False}
     named = demo.get_api_info()["named_endpoints"]
-    assert not [name for name in named if any(word in name for word in ("fallback", "look", "toggle", "load", "undo"))]
+    assert not [
+        name for name in named if any(word in name for word in ("fallback", "refresh", "toggle", "load", "undo"))
+    ]
 
 
 def test_public_api_is_the_same_with_and_without_us(build: Any) -> None:
@@ -222,18 +228,18 @@ def test_gradio_polls_nothing_of_ours(demo: Any) -> None:
 
 def test_long_load_in_one_window_keeps_no_other_waiting(demo: Any) -> None:
     limits = {event.fn.__name__: event.concurrency_limit for event in own_events(demo)}
-    assert limits.pop("test") == 1, "one test at a time is enough for one model"
+    assert limits.pop("stream") == 1, "one test at a time is enough for one model"
     assert limits.pop("check") == 1
     assert set(limits.values()) == {None}
 
 
 def test_page_shows_current_values_when_it_loads(demo: Any, host: Any) -> None:
-    (refresh,) = [event for event in own_events(demo) if event.fn.__name__ == "opened"]
-    host.settings.set(ui.ENABLED, False)
+    (refresh,) = [event for event in own_events(demo) if event.fn.__name__ == "page_loaded"]
+    host.settings.set(ENABLED, False)
     shown = dict(zip((getattr(block, "label", None) for block in refresh.outputs), refresh.fn(), strict=True))
     assert shown["Enable API Fallback"] is False
     assert shown["Fallback Model"]["choices"][1][0].startswith("On this computer: companion:1b (Ollama")
-    assert shown["Fallback Model"]["value"] == host.settings.get(ui.MODEL)
+    assert shown["Fallback Model"]["value"] == host.settings.get(MODEL)
 
 
 def test_section_needs_no_settings_tab(build: Any) -> None:

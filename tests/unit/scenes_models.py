@@ -23,8 +23,8 @@ from zwaif_fallback.models import model_folder as engine_files
 from zwaif_fallback.models.facts import ModelFacts
 from zwaif_fallback.models.found import Findings, FoundModel
 from zwaif_fallback.ui import model_permissions
-from zwaif_fallback.ui.model_list import Shelf
-from zwaif_fallback.ui.models import Models
+from zwaif_fallback.ui.model_actions import ModelActions
+from zwaif_fallback.ui.model_list import ModelList
 from zwaif_hooks.messages import Message, ModelInfo
 
 # --- the model --------------------------------------------------------------------------------------------------------
@@ -84,9 +84,9 @@ says(
 def _(scene: Scene) -> object:
     store = scene.store()
     service: Any = SimpleNamespace(is_automatic=lambda: False, loaded=lambda: None, taken=str)
-    shelf = Shelf(store, scene.folder, lambda *_: Findings())
+    model_list = ModelList(store, scene.folder, lambda *_: Findings())
     changes: Any = None
-    return Models(service, shelf, changes, changes, lambda: None).tried("microsoft/phi-2")
+    return ModelActions(service, model_list, changes, changes, lambda: None).model_to_test("microsoft/phi-2")
 
 
 def find(name: str) -> Producer:

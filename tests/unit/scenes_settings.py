@@ -6,7 +6,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from tests.unit.scenes import Scene, says
-from zwaif_fallback import plugin, settings, ui
+from zwaif_fallback import plugin, settings
+from zwaif_fallback.addresses import host_problem
 from zwaif_fallback.answering.second_server import RemoteChat
 from zwaif_fallback.answering.service import FallbackService
 from zwaif_fallback.cli import main
@@ -21,10 +22,10 @@ from zwaif_hooks.host.settings import SettingsStore
 says("…, but it must be …")(lambda scene: scene.store().set("API_FALLBACK_STALL_TIMEOUT", "soon"))
 says("There is no setting …")(lambda scene: scene.store().setting("API_FALLBACK_ENABLD"))
 says("Fallback Host is …, but it must look like 127.0.0.1:8080 or http://127.0.0.1:8080.")(
-    lambda scene: ui.host_problem("some where")
+    lambda scene: host_problem("some where")
 )
 says("… is your main server. The fallback host must be another one, which answers when that is down.")(
-    lambda scene: ui.host_problem("localhost:5000", ["127.0.0.1:5000"])
+    lambda scene: host_problem("localhost:5000", ["127.0.0.1:5000"])
 )
 says("API_FALLBACK_HOST … is no address.")(lambda scene: RemoteChat("some where"))
 says("The fallback server … is not asked: …")(lambda scene: RemoteChat("8.8.8.8:80"))

@@ -14,7 +14,7 @@ import pytest
 from tests.unit.doctoring import GB, assert_useful, situation, z_waif
 from tests.unit.models_made import put_in_ollama, write_gguf
 from tests.unit.test_cli import plain_console
-from zwaif_fallback import demo, ui
+from zwaif_fallback import demo
 from zwaif_fallback.choosing import ranking, usable
 from zwaif_fallback.choosing.ranking import Abilities
 from zwaif_fallback.cli import selftest, status
@@ -24,6 +24,7 @@ from zwaif_fallback.doctor.table import CHECKS
 from zwaif_fallback.errors import FallbackError
 from zwaif_fallback.hardware import Memory
 from zwaif_fallback.standin import copy_tree
+from zwaif_fallback.ui import section
 from zwaif_hooks import log
 
 __all__ = ["plain_console"]
@@ -165,7 +166,7 @@ def _switch_that_takes_anything(place: Path, patch: pytest.MonkeyPatch) -> Path 
 
 
 def _page_without_the_section(place: Path, patch: pytest.MonkeyPatch) -> Path | None:
-    patch.setattr(ui, "build", lambda *_: None)
+    patch.setattr(section, "build", lambda *_: None)
     return None
 
 

@@ -95,7 +95,9 @@ def test_the_settings_tab(tree: Path) -> None:
     """Built with the real Gradio; every component that carries a setting's name carries its value and its limits."""
     gradio: Any = pytest.importorskip("gradio", reason="gradio is not installed here")
     from tests.ui.scripted import ScriptedService
-    from zwaif_fallback import ui
+    from zwaif_fallback.ui import section
+    from zwaif_fallback.ui.components import title
+    from zwaif_fallback.ui.setting_edits import MODEL
 
     store = SettingsStore(SETTINGS, tree / ".env", {}, say=pytest.fail)
     for setting in SETTINGS:
@@ -104,12 +106,12 @@ def test_the_settings_tab(tree: Path) -> None:
         tree=tree, settings=store, primaries=PrimaryRegistry(lambda *_: None), records=TurnLog()
     )
     with gradio.Blocks(analytics_enabled=False) as page:
-        ui.build(gradio, host, ScriptedService())
+        section.build(gradio, host, ScriptedService())
     labelled = {getattr(block, "label", None): block for block in page.blocks.values()}
-    shown = {setting: labelled[ui.title(setting)] for setting in SETTINGS if ui.title(setting) in labelled}
+    shown = {setting: labelled[title(setting)] for setting in SETTINGS if title(setting) in labelled}
     assert {setting.name for setting in SETTINGS if not setting.advanced} <= {setting.name for setting in shown}
     for setting, block in shown.items():
-        if setting.name != ui.MODEL:  # comes with its list, when the page is loaded
+        if setting.name != MODEL:  # comes with its list, when the page is loaded
             assert setting.text(block.value) == setting.text(another(setting)), setting.name
         if setting.choices:
             assert [choice[0] for choice in block.choices] == list(setting.choices)

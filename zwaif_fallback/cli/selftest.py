@@ -22,7 +22,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TextIO
 
-from zwaif_fallback import plugin, ui
+from zwaif_fallback import plugin
 from zwaif_fallback.answering.chain import Remote
 from zwaif_fallback.answering.service import FallbackService
 from zwaif_fallback.choosing.default_missing import is_chosen
@@ -37,6 +37,8 @@ from zwaif_fallback.prompt import formats
 from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.standin import DEFAULT_ENV, copy_tree
 from zwaif_fallback.standin.launch import environment
+from zwaif_fallback.ui import section
+from zwaif_fallback.ui.panel import Panel
 from zwaif_fallback.zwaif_tree import env_values, store_of
 from zwaif_hooks.failover.breaker import PrimaryRegistry
 from zwaif_hooks.host import env_file, webui
@@ -262,21 +264,21 @@ def check_web_ui(place: Place) -> str:
     with closing(LocalModel()) as local:
         service = FallbackService(store, local, _no_remote, lambda line: None, plugin.format_prompt, place.scratch)
         page = _page(gradio)
-        added = webui.add_to_settings_tab(page, gradio, [("fallback", lambda: ui.build(gradio, host, service))])
+        added = webui.add_to_settings_tab(page, gradio, [("fallback", lambda: section.build(gradio, host, service))])
         _demand(added == ["fallback"], f"the section could not be built with Gradio {gradio.__version__}. {_REPORT}")
         labels = {getattr(block, "label", None) for block in page.blocks.values()}
         missing = {"Enable API Fallback", "Fallback Model", "Fallback Host", "Test Reply"} - labels
         _demand(not missing, f"the section lacks {', '.join(sorted(missing))}. {_REPORT}")
-        _try_section(ui.Panel(host, service), store)
+        _try_section(Panel(host, service), store)
     return f"the section is in the Settings tab (Gradio {gradio.__version__}), and its test button generates"
 
 
-def _try_section(panel: ui.Panel, store: SettingsStore) -> None:
+def _try_section(panel: Panel, store: SettingsStore) -> None:
     """Flip the switch, press the test button."""
     before = store.get("API_FALLBACK_ENABLED")
     shown, wrong, *_ = panel.toggle()
     _demand(shown is store.get("API_FALLBACK_ENABLED") is not before, f"the switch does nothing ({wrong}). {_REPORT}")
-    *_, reply = panel.trial.test("Hello, how are you?")
+    *_, reply = panel.test_reply.stream("Hello, how are you?")
     _demand("first words after" in reply, f"the test button got no reply ({reply}). {_REPORT}")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from zwaif_fallback.addresses import HOST, TRUSTED
+from zwaif_fallback.addresses import HOST, TRUSTED, host_problem
 from zwaif_fallback.cli import console
 from zwaif_fallback.cli.options import NOT_WELL, WELL, ZWAIF_CHANGED, Arguments, command, with_json, with_zwaif
 
@@ -135,7 +135,6 @@ def _refuse_nonsense(name: str, text: str, tree: Path, model_dir: str) -> None:
     """
     from zwaif_fallback.choosing import model_location
     from zwaif_fallback.errors import FallbackError
-    from zwaif_fallback.ui import host_problem
 
     if name == "API_FALLBACK_MODEL":
         model_location.resolve(text, tree, model_dir)

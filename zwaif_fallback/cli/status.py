@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from zwaif_fallback.addresses import same_server
+from zwaif_fallback.addresses import host_problem, same_server
 from zwaif_fallback.answering import who_speaks
 from zwaif_fallback.answering.second_server import second_server
 from zwaif_fallback.choosing import model_location
@@ -169,8 +169,6 @@ def _primary(tree: Path, environ: Mapping[str, str]) -> Facts:
 
 def _host(host: str, primary: Facts | None, setting: Callable[[str], Any]) -> Facts:
     """The second server: whether it would be asked at all, and whether it is there."""
-    from zwaif_fallback.ui import host_problem  # late: the page's modules
-
     problem = host_problem(host)
     if not problem and primary and primary["address"] and same_server(host, primary["address"]):
         problem = f"{host} is Z-Waif's own LLM server, which is not asked in its own place. Name another one."

@@ -5,11 +5,3 @@ a function that lays the components out in Z-Waif's own idiom. ``section`` puts 
 asks for in worker threads; loads and downloads have threads of their own, so that closing or reloading the page
 interrupts nothing: a function here only watches them.
 """
-
-from zwaif_fallback.addresses import HOST
-from zwaif_fallback.ui.address import host_problem
-from zwaif_fallback.ui.components import title
-from zwaif_fallback.ui.section import Panel, build
-from zwaif_fallback.ui.setting_edits import ENABLED, MODEL
-
-__all__ = ["ENABLED", "HOST", "MODEL", "Panel", "build", "host_problem", "title"]

@@ -8,7 +8,7 @@ from typing import Any
 from zwaif_fallback.addresses import HOST, TRUSTED
 from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.ui.components import Components, without_folders
-from zwaif_fallback.ui.setting_edits import ENABLED, MODEL, Changes, Seen
+from zwaif_fallback.ui.setting_edits import ENABLED, MODEL, Seen, SettingEdits
 from zwaif_hooks.host.settings import Setting
 
 FILE_SETTINGS = frozenset({"FALLBACK_MODEL_DIR", "API_FALLBACK_LAST_WORDS", "API_FALLBACK_VISION_MODEL", TRUSTED})
@@ -27,9 +27,9 @@ def names() -> list[str]:
 class Advanced:
     """What a change of one of them does."""
 
-    def __init__(self, changes: Changes, update: Callable[..., Any]) -> None:
+    def __init__(self, edits: SettingEdits, update: Callable[..., Any]) -> None:
         """``update`` makes the change of a component."""
-        self._changes, self._update = changes, update
+        self._edits, self._update = edits, update
         self._help = {setting.name: setting.help for setting in SETTINGS}
 
     def change(self, name: str, value: object, seen: Seen = "") -> tuple[Any, Seen]:
@@ -37,23 +37,23 @@ class Advanced:
 
         A value that cannot be used gives way to the one before, and the component's own line says why.
         """
-        before = self._changes.get(name)
-        wrong = self._changes.set(name, round(value, 2) if isinstance(value, float) else value)
+        before = self._edits.get(name)
+        wrong = self._edits.set(name, round(value, 2) if isinstance(value, float) else value)
         if wrong:
-            shown = self._update(value=self._changes.get(name), info=f"\u26a0 {without_folders(wrong)}")
-            return shown, self._changes.noted(seen, name)
-        said = "" if self._changes.get(name) == before else "\u2713 Saved. "
-        return self._update(info=f"{said}{self._help[name]}"), self._changes.noted(seen, name)
+            shown = self._update(value=self._edits.get(name), info=f"\u26a0 {without_folders(wrong)}")
+            return shown, self._edits.seen_with(seen, name)
+        said = "" if self._edits.get(name) == before else "\u2713 Saved. "
+        return self._update(info=f"{said}{self._help[name]}"), self._edits.seen_with(seen, name)
 
 
 class AdvancedControls:
     """One component a setting, of the kind that its type asks for."""
 
-    def __init__(self, make: Components, advanced: Advanced, changes: Changes) -> None:
+    def __init__(self, make: Components, advanced: Advanced, edits: SettingEdits) -> None:
         self._advanced = advanced
         table = {setting.name: setting for setting in SETTINGS}
         with make.gradio.Accordion("Advanced", open=False):
-            self.by_name = {name: _component(make, table[name], changes.get(name)) for name in names()}
+            self.by_name = {name: _component(make, table[name], edits.get(name)) for name in names()}
 
     def wire(self, make: Components, seen: Any) -> None:
         for name, component in self.by_name.items():

@@ -39,7 +39,7 @@ HERE, RECOMMENDED, OTHER = "On this computer", "Recommended", "Other"
 """The groups of the list: Gradio 4.36 has none, so each row begins with its own."""
 
 
-class Shelf:
+class ModelList:
     """Thread-safe. The first look at a disk may take a second; the page calls this in worker threads only."""
 
     def __init__(
@@ -83,34 +83,34 @@ class Shelf:
                 self._searched = self._now()
             return self._found
 
-    def look_again(self) -> None:
+    def rescan(self) -> None:
         """A model came or went: the next look is at the disks."""
         with self._lock:
             self._searched = float("-inf")
 
-    def answering(self, service: Service) -> str:
+    def answering_model(self, service: Service) -> str:
         """The model that answers in an outage: the loaded one, or the one that would be loaded; empty for none."""
         loaded = service.loaded()
         if loaded is not None:
             return loaded.info.name
         if service.is_automatic():
-            best = None if service.taken() else self.best()
+            best = None if service.taken() else self.auto_choice()
             return best.model.setting if best else service.taken()
         return self.chosen if self._is_here(self.chosen) else ""
 
-    def picked(self, service: Service) -> tuple[str, str]:
+    def selected(self, service: Service) -> tuple[str, str]:
         """Label and value of the row that is to be marked: what answers."""
         if service.is_automatic():
-            return (self.automatic(service),) * 2
+            return (self.automatic_label(service),) * 2
         value = self._value(self.chosen)
-        return self.shown(value), value
+        return self.display_name(value), value
 
     def choices(self, service: Service) -> list[tuple[str, str]]:
         """Label and value of each row; the model of the settings is among them in any case.
 
         The value of the first is its label: Gradio 4.36 shows a new label only together with a new value.
         """
-        automatic = self.automatic(service)
+        automatic = self.automatic_label(service)
         rows = {automatic: automatic}
         best = self.recommended()
         for name in self._listed()[1:]:
@@ -120,22 +120,22 @@ class Shelf:
             elif offer is not None:
                 rows[name] = self._offer_label(offer, RECOMMENDED if offer == best else OTHER)
             else:
-                rows.setdefault(name, self.shown(name))
+                rows.setdefault(name, self.display_name(name))
         choices = _told_apart(rows)
         with self._lock:
             self._labels.update(choices[1:])
         return choices
 
-    def automatic(self, service: Service) -> str:
+    def automatic_label(self, service: Service) -> str:
         """The row for whoever leaves the choice to us, and what that means now."""
-        best = self.best()
-        name = self.answering(service) if service.is_automatic() else best.model.setting if best else ""
-        label = f"Automatic: {self.shown_with_source(name) if name else 'no model on this computer yet'}"
+        best = self.auto_choice()
+        name = self.answering_model(service) if service.is_automatic() else best.model.setting if best else ""
+        label = f"Automatic: {self.name_and_source(name) if name else 'no model on this computer yet'}"
         with self._lock:
             self._labels[label] = AUTO
         return label
 
-    def meant(self, text: str) -> str:
+    def setting_for(self, text: str) -> str:
         """The value that a text from the list means: a row's label, or what the model is called anywhere here."""
         from zwaif_fallback.models.short_names import find_called
 
@@ -147,17 +147,17 @@ class Shelf:
         offer = catalogue.find(text)
         return named or (offer.name if offer and offer.name != CUSTOM else AUTO if is_auto(text) else text)
 
-    def shown(self, name: str) -> str:
+    def display_name(self, name: str) -> str:
         """A model's name for people, which is never the path of a folder on this machine."""
         from zwaif_fallback.models.display import readable
 
         model = self.model(name)
         return self._names[model.setting] if model else readable(name)
 
-    def shown_with_source(self, name: str) -> str:
+    def name_and_source(self, name: str) -> str:
         """The same with the program that brought it."""
         model = self.model(name)
-        return f"{self.shown(name)} ({model.source})" if model else self.shown(name)
+        return f"{self.display_name(name)} ({model.source})" if model else self.display_name(name)
 
     def model(self, name: str) -> FoundModel | None:
         self.found()
@@ -171,7 +171,7 @@ class Shelf:
         """
         return resolve(name, self._listed(), self.found(), self.tree, self._model_dir)
 
-    def best(self) -> Choice | None:
+    def auto_choice(self) -> Choice | None:
         """What ``auto`` would choose now."""
         from zwaif_fallback.choosing.auto import pick
 
@@ -184,7 +184,7 @@ class Shelf:
         best = recommended(self._wishes(), self.free_memory(), self._abilities())
         return best.offer if best else None
 
-    def better(self) -> str:
+    def better_with_engine(self) -> str:
         """What would suit it better with one more package, in a line; empty where nothing would."""
         from zwaif_fallback.choosing.ranking import NO_ENGINE
         from zwaif_fallback.choosing.recommended import with_engine
@@ -281,7 +281,7 @@ class Shelf:
 
         facts = model.facts
         about = (quality(facts.parameters), pace(self._fit_of(facts), self.measurement(model.setting)))
-        return f"{HERE}: {', '.join([self.shown_with_source(model.setting), *filter(None, about)])}"
+        return f"{HERE}: {', '.join([self.name_and_source(model.setting), *filter(None, about)])}"
 
     def _offer_label(self, offer: Offer, group: str) -> str:
         from zwaif_fallback.models.display import pace

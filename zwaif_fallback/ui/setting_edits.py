@@ -35,14 +35,14 @@ Z-Waif ends in a traceback on the console, as the server was started in a thread
 
 
 @dataclass
-class _Change:
+class _Edit:
     """Values before one change, by setting; None where nobody had chosen one."""
 
     before: dict[str, Any]
     at: float
 
 
-class Changes:
+class SettingEdits:
     """Shared by all windows of the page. A problem comes back as a line for the status box, never as an exception.
 
     Args:
@@ -62,7 +62,7 @@ class Changes:
         self._settings, self._tree, self._picked = settings, tree, picked
         self.names = tuple(names)
         self._now = now
-        self._made: deque[_Change] = deque(maxlen=REMEMBERED)
+        self._made: deque[_Edit] = deque(maxlen=REMEMBERED)
         self._lock = threading.Lock()
 
     def get(self, name: str) -> Any:
@@ -70,22 +70,22 @@ class Changes:
 
     def values(self) -> list[Any]:
         """What the components for :attr:`names` show."""
-        return [self.shown(name) for name in self.names]
+        return [self.displayed(name) for name in self.names]
 
-    def shown(self, name: str) -> Any:
+    def displayed(self, name: str) -> Any:
         """What its component shows, as JSON has it."""
         return list(self._picked()) if name == MODEL and self._picked else self.get(name)
 
-    def told(self) -> Seen:
+    def seen_now(self) -> Seen:
         """What a window has seen once it is told every value."""
         return json.dumps(self.values())
 
-    def noted(self, seen: Seen, name: str) -> Seen:
+    def seen_with(self, seen: Seen, name: str) -> Seen:
         """What a window has seen once it is told the new value of ``name``."""
-        known = self.seen(seen)
-        return json.dumps(list({**known, name: self.shown(name)}.values())) if known else ""
+        known = self.parse_seen(seen)
+        return json.dumps(list({**known, name: self.displayed(name)}.values())) if known else ""
 
-    def seen(self, text: object) -> dict[str, Any]:
+    def parse_seen(self, text: object) -> dict[str, Any]:
         """The values of :attr:`names` as a window has them; empty where it does not say."""
         try:
             values = json.loads(text) if isinstance(text, str) and text else None
@@ -108,7 +108,7 @@ class Changes:
             self._remember({name: before})
         return problem
 
-    def saved(self, name: str) -> str:
+    def saved_line(self, name: str) -> str:
         """One line on the value that counts now."""
         setting = self._settings.setting(name)
         return f"Saved: {title(setting)} is {self._in_words(setting)}."
@@ -116,7 +116,7 @@ class Changes:
     def _in_words(self, setting: Setting) -> str:
         """Its value as the page shows it."""
         if setting.name == MODEL and self._picked:
-            return str(self.shown(MODEL)[0])
+            return str(self.displayed(MODEL)[0])
         return setting.text(self.get(setting.name)) or "empty"
 
     def undo(self) -> str:
@@ -221,4 +221,4 @@ class Changes:
             if last and not apart and last.before.keys() == before.keys() and now - last.at < ONE_CHANGE_SECONDS:
                 last.at = now
                 return
-            self._made.append(_Change(before, now))
+            self._made.append(_Edit(before, now))

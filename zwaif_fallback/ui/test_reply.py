@@ -19,14 +19,14 @@ _SHOW_AGAIN = 0.1
 """Seconds between two states of a reply: sending each piece to the page takes longer than a small model does."""
 
 
-class Trial:
+class TestReply:
     """The test button."""
 
-    def __init__(self, service: Service, tried: Callable[[object], str], shown: Callable[[str], str]) -> None:
-        """``tried`` gives the model to test for a row of the list, ``shown`` its name for people."""
-        self._service, self._tried, self._shown = service, tried, shown
+    def __init__(self, service: Service, model_to_test: Callable[[object], str], shown: Callable[[str], str]) -> None:
+        """``model_to_test`` gives the model to test for a row of the list, ``shown`` its name for people."""
+        self._service, self._model_to_test, self._shown = service, model_to_test, shown
 
-    def test(self, message: object, model: object = "") -> Iterator[str]:
+    def stream(self, message: object, model: object = "") -> Iterator[str]:
         """A reply as it grows, at its end who gave it and how fast; where there is none, why.
 
         ``model`` is the row of the list that is marked.
@@ -34,7 +34,7 @@ class Trial:
         started = time.monotonic()
         yield WAITING
         try:
-            yield from self._reply(text_of(message)[:LONGEST_INPUT] or MESSAGE, self._tried(model), started)
+            yield from self._reply(text_of(message)[:LONGEST_INPUT] or MESSAGE, self._model_to_test(model), started)
         except FallbackError as error:
             yield without_folders(f"{NO_REPLY} {error}")
         except Exception as error:  # the test is there to show what fails, whatever it is
@@ -57,11 +57,11 @@ class Trial:
         yield _signed(text.strip(), self._shown(answer.answered_by), first, time.monotonic() - started)
 
 
-class TrialControls:
+class TestReplyControls:
     """The message, its button and the reply."""
 
-    def __init__(self, make: Components, trial: Trial) -> None:
-        self._trial = trial
+    def __init__(self, make: Components, test_reply: TestReply) -> None:
+        self._test_reply = test_reply
         with make.row():
             self.message = make.text("Test Message", MESSAGE)
             self.button = make.button("Test Fallback")
@@ -69,7 +69,9 @@ class TrialControls:
 
     def wire(self, make: Components, model: Any) -> None:
         for event in (self.button.click, self.message.submit):
-            make.on(event, self._trial.test, [self.message, model], self.reply, shared_limit="zwaif_fallback_test")
+            make.on(
+                event, self._test_reply.stream, [self.message, model], self.reply, shared_limit="zwaif_fallback_test"
+            )
 
 
 def _signed(text: str, who: str, first: float | None, whole: float) -> str:

@@ -7,19 +7,18 @@ machine and in the private network only, and gets no key.
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 
-from zwaif_fallback.addresses import HOST, NAME, same_server, trusts
+from zwaif_fallback.addresses import HOST, host_problem, trusts
 from zwaif_fallback.answering.second_server import WANTS_KEY, Deadlines, base_url, second_server
 from zwaif_fallback.errors import EngineError
 from zwaif_fallback.ui.components import Components, paragraph, problem, text_of
-from zwaif_fallback.ui.setting_edits import Changes, Seen
+from zwaif_fallback.ui.setting_edits import Seen, SettingEdits
 from zwaif_hooks.messages import FailureKind
 from zwaif_hooks.network.addresses import Place, place
 from zwaif_hooks.stream import PrimaryError
@@ -27,46 +26,45 @@ from zwaif_hooks.stream import PrimaryError
 CONNECT_SECONDS, WHOLE_SECONDS = 3.0, 6.0
 BY_HAND = "zwaif-fallback settings set API_FALLBACK_HOST"
 SHOWN_MODELS = 8
-_PATH = re.compile(r"(/[\w.-]{1,40}){0,4}/?", re.ASCII)
 _STATUS = {
     404: "There is a server, but it does not speak the OpenAI API at this address. Check the port and the path",
     429: "It asks for a pause: too many requests. Try again later",
 }
 
 
-class Address:
+class FallbackHost:
     """What Change Host and Check Host do."""
 
     def __init__(
         self,
-        changes: Changes,
+        edits: SettingEdits,
         main: Callable[[], list[str]] = list,
     ) -> None:
         """``main`` gives the addresses of Z-Waif's own server."""
-        self._changes, self._main = changes, main
+        self._edits, self._main = edits, main
 
     def change(self, text: object, seen: Seen = "") -> tuple[str, str, Seen]:
         """Host, outcome, and what the window has seen now; the previous host where the new one cannot be used."""
         address = text_of(text)
-        wrong = host_problem(address, self._main()) or self._too_far(address) or self._changes.set(HOST, address)
-        said = problem(wrong) or paragraph(f"{self._changes.saved(HOST)}{self._terms(address)}")
-        return self._changes.get(HOST), said, self._changes.noted(seen, HOST)
+        wrong = host_problem(address, self._main()) or self._too_far(address) or self._edits.set(HOST, address)
+        said = problem(wrong) or paragraph(f"{self._edits.saved_line(HOST)}{self._terms(address)}")
+        return self._edits.get(HOST), said, self._edits.seen_with(seen, HOST)
 
     def _too_far(self, address: str) -> str:
         """Whoever reaches the page must not send the companion's words into the world."""
-        if not address or trusts(self._changes.get, address) or place(_name(address)) is not Place.ELSEWHERE:
+        if not address or trusts(self._edits.get, address) or place(_name(address)) is not Place.ELSEWHERE:
             return ""
         return f"{address} is outside your private network. Name it by hand: {BY_HAND} {address}"
 
     def _terms(self, address: str) -> str:
         """What a host that was named here gets; a name's place is known when it is asked."""
-        if not address or trusts(self._changes.get, address) or place(_name(address)) is Place.THIS_MACHINE:
+        if not address or trusts(self._edits.get, address) or place(_name(address)) is Place.THIS_MACHINE:
             return ""
         return f" Named here, it gets no key, and is asked in your own network only. To trust it: {BY_HAND} {address}"
 
     def check(self, text: object) -> str:
         """Whether the saved address answers, in what time, and with which models."""
-        saved = str(self._changes.get(HOST))
+        saved = str(self._edits.get(HOST))
         if text_of(text) != saved:
             return problem("The address in the box is not saved yet: press Change Host, then Check Host.")
         if not saved:
@@ -77,7 +75,7 @@ class Address:
     def _checked(self, saved: str) -> str:
         shown, started = urlsplit(base_url(saved)).netloc, time.monotonic()
         try:
-            chat = second_server(self._changes.get, saved, "", Deadlines(CONNECT_SECONDS, WHOLE_SECONDS))
+            chat = second_server(self._edits.get, saved, "", Deadlines(CONNECT_SECONDS, WHOLE_SECONDS))
             names = chat.models(WHOLE_SECONDS)
         except EngineError as error:
             asked = error.__cause__
@@ -93,10 +91,10 @@ class Address:
         return paragraph(f"{shown} answered in {seconds:.2f} s. Models: {listed}{rest}.")
 
 
-class AddressControls:
+class FallbackHostControls:
     """The address, Change Host and Check Host."""
 
-    def __init__(self, make: Components, address: Address, label: str, value: str, help: str) -> None:
+    def __init__(self, make: Components, address: FallbackHost, label: str, value: str, help: str) -> None:
         self._address = address
         with make.row():
             self.box = make.text(label, value, placeholder="127.0.0.1:8080", info=help, scale=2)
@@ -109,33 +107,6 @@ class AddressControls:
             make.on(event, self._address.change, [self.box, seen], [self.box, self.said, seen])
         make.on(self.box.input, str, None, self.said, queue=False)  # what was said of another address
         make.on(self.look.click, self._address.check, self.box, self.said, shared_limit="zwaif_fallback_check")
-
-
-def host_problem(text: str, main: Iterable[str] = ()) -> str:
-    """Why ``text`` is no address of a second server, empty where it is one (or empty, which means none).
-
-    ``main`` are the addresses of Z-Waif's own server.
-    """
-    if not text:
-        return ""
-    try:
-        parts = urlsplit(text if "://" in text else f"http://{text}")
-        good = (
-            parts.scheme in ("http", "https")
-            and bool(parts.hostname)
-            and (parts.port or ("://" in text and parts.port is None))
-            and text.isprintable()
-            and not any(char.isspace() or char in "\\@?#" for char in text)
-            and _PATH.fullmatch(parts.path) is not None
-        )
-        good = good and bool(NAME.fullmatch(parts.hostname or "")) and place(parts.hostname or "") is not Place.NOWHERE
-    except ValueError:
-        good = False
-    if not good:
-        return f"Fallback Host is {text!r}, but it must look like 127.0.0.1:8080 or http://127.0.0.1:8080."
-    if any(same_server(text, one) for one in main):
-        return f"{text} is your main server. The fallback host must be another one, which answers when that is down."
-    return ""
 
 
 def _told(error: PrimaryError) -> str:

@@ -18,7 +18,7 @@ class Download(Protocol):
     def __call__(self, name: str, say: Callable[[str], None], *, report: Report, stop: Stop) -> Path: ...
 
 
-class Fetching:
+class ModelDownload:
     """One download at a time."""
 
     def __init__(self, download: Download) -> None:

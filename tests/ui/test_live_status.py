@@ -13,8 +13,8 @@ import pytest
 from tests.ui.scripted import ScriptedService, loaded
 from zwaif_fallback.answering.outages import Outages
 from zwaif_fallback.ui import timeline
-from zwaif_fallback.ui.model_list import Shelf
-from zwaif_fallback.ui.status import Live
+from zwaif_fallback.ui.live_status import LiveStatus
+from zwaif_fallback.ui.model_list import ModelList
 from zwaif_hooks.failover.breaker import PrimaryStatus
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
 from zwaif_hooks.turn_log import TurnLog, TurnRecord
@@ -40,19 +40,19 @@ def elements(svg: str, kind: str) -> list[Any]:
 class Stage:
     """A live state whose every part the test sets."""
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, model_list: ModelList) -> None:
         self.statuses: list[PrimaryStatus] = []
         self.records, self.clock = TurnLog(), NOW
         self.outages = Outages(lambda: self.clock)
         self.service, self.enabled, self.host = ScriptedService(), True, ""
         self.service.automatic = True
         book: Any = SimpleNamespace(statuses=lambda: self.statuses)
-        self.live = Live(
+        self.live = LiveStatus(
             book,
             self.records,
             self.outages,
             self.service,
-            shelf,
+            model_list,
             self.setting,
             lambda: {"API_TYPE": "Ollama"},
             now=lambda: self.clock,
@@ -67,8 +67,8 @@ class Stage:
 
 
 @pytest.fixture
-def stage(shelf: Shelf) -> Stage:
-    return Stage(shelf)
+def stage(model_list: ModelList) -> Stage:
+    return Stage(model_list)
 
 
 def read(markup: str) -> list[str]:

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from tests.ui.scripted import ENV, ScriptedDownload, ScriptedService
-from zwaif_fallback import ui
 from zwaif_fallback.addresses import HOST, TRUSTED, trusts
 from zwaif_fallback.answering.second_server import KEY_VARIABLE
 from zwaif_fallback.cli import settings as cli_settings
 from zwaif_fallback.settings import SETTINGS
-from zwaif_fallback.ui import address
-from zwaif_fallback.ui.model_list import Shelf
-from zwaif_fallback.ui.setting_edits import Changes
+from zwaif_fallback.ui import fallback_host
+from zwaif_fallback.ui.model_list import ModelList
+from zwaif_fallback.ui.panel import Panel
+from zwaif_fallback.ui.setting_edits import SettingEdits
 from zwaif_hooks.host import env_file as envfile
 from zwaif_hooks.host.settings import SettingsStore
 
@@ -28,8 +28,8 @@ SECRET = "sk-this-must-stay-here"
 
 
 @pytest.fixture
-def panel(host: Any, service: ScriptedService, shelf: Shelf, download: ScriptedDownload) -> ui.Panel:
-    return ui.Panel(host, service, shelf=shelf, download=download)
+def panel(host: Any, service: ScriptedService, model_list: ModelList, download: ScriptedDownload) -> Panel:
+    return Panel(host, service, model_list=model_list, download=download)
 
 
 class Server:
@@ -88,10 +88,10 @@ def server() -> Iterator[Server]:
         "gpu-box:5000",
     ],
 )
-def test_host_is_taken(panel: ui.Panel, host: Any, text: str) -> None:
-    host.settings.set(ui.HOST, "before:1")
-    shown, status, _ = panel.address.change(f"  {text} ")
-    assert shown == host.settings.get(ui.HOST) == text
+def test_host_is_taken(panel: Panel, host: Any, text: str) -> None:
+    host.settings.set(HOST, "before:1")
+    shown, status, _ = panel.fallback_host.change(f"  {text} ")
+    assert shown == host.settings.get(HOST) == text
     assert status.startswith(f"<p>Saved: Fallback Host is {text or 'empty'}.")
     in_the_network = bool(text) and not any(here in text for here in ("127.0.0.1", "localhost", "::1"))
     assert ("it gets no key, and is asked in your own network only" in status) is in_the_network
@@ -132,8 +132,8 @@ def test_host_is_taken(panel: ui.Panel, host: Any, text: str) -> None:
         "http:\\\\host",
     ],
 )
-def test_host_that_is_none_changes_nothing_and_says_why(panel: ui.Panel, env_file: Path, text: str) -> None:
-    shown, status, _ = panel.address.change(text)
+def test_host_that_is_none_changes_nothing_and_says_why(panel: Panel, env_file: Path, text: str) -> None:
+    shown, status, _ = panel.fallback_host.change(text)
     assert shown == ""
     assert "but it must look like 127.0.0.1:8080" in status
     assert 'role="alert"' in status
@@ -141,20 +141,20 @@ def test_host_that_is_none_changes_nothing_and_says_why(panel: ui.Panel, env_fil
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1:5000", "http://localhost:5000/v1", "10.0.0.9:7000"])
-def test_main_server_is_no_fallback_host(panel: ui.Panel, host: Any, env_file: Path, text: str) -> None:
+def test_main_server_is_no_fallback_host(panel: Panel, host: Any, env_file: Path, text: str) -> None:
     """As ``.env`` names it, in any spelling, and as it was asked."""
     host.primaries.get("10.0.0.9:7000")
-    shown, said, _ = panel.address.change(text)
+    shown, said, _ = panel.fallback_host.change(text)
     assert shown == ""
     assert f"{text} is your main server. The fallback host must be another one" in said
     assert env_file.read_text(encoding="utf-8") == ENV
 
 
 def test_lm_studio_is_found_by_its_own_library_so_that_the_usual_port_is_free(
-    panel: ui.Panel, host: Any, env_file: Path
+    panel: Panel, host: Any, env_file: Path
 ) -> None:
     env_file.write_text(ENV + "API_TYPE = LMStudio\n", encoding="utf-8")
-    assert "Saved" in panel.address.change("127.0.0.1:5000")[1]
+    assert "Saved" in panel.fallback_host.change("127.0.0.1:5000")[1]
 
 
 def restarted(env_file: Path) -> SettingsStore:
@@ -162,8 +162,8 @@ def restarted(env_file: Path) -> SettingsStore:
 
 
 @pytest.mark.parametrize("text", ["8.8.8.8:80", "https://134744072/v1", "http://[2001:db8::1]:80", "100.64.0.1:80"])
-def test_host_in_the_world_is_named_by_hand(panel: ui.Panel, env_file: Path, text: str) -> None:
-    shown, said, _ = panel.address.change(text)
+def test_host_in_the_world_is_named_by_hand(panel: Panel, env_file: Path, text: str) -> None:
+    shown, said, _ = panel.fallback_host.change(text)
     assert shown == ""
     assert (
         f"outside your private network. Name it by hand: zwaif-fallback settings set API_FALLBACK_HOST {text}" in said
@@ -173,12 +173,12 @@ def test_host_in_the_world_is_named_by_hand(panel: ui.Panel, env_file: Path, tex
 
 @pytest.mark.parametrize(("named", "kept"), [("https://api.example/v1", "https://api.example/v1"), ("", "none")])
 def test_key_and_trust_stay_with_the_host_that_was_named_by_hand(
-    panel: ui.Panel, host: Any, env_file: Path, named: str, kept: str
+    panel: Panel, host: Any, env_file: Path, named: str, kept: str
 ) -> None:
     """Also when the page's host was changed again, and after a restart."""
     host.settings.set(HOST, named)
     for other in ("192.168.1.66:80", "10.66.6.6:80", "gpu-box:80"):
-        panel.address.change(other)
+        panel.fallback_host.change(other)
         for settings in (host.settings, restarted(env_file)):
             assert (settings.get(HOST), settings.get(TRUSTED)) == (other, kept)
             assert not trusts(settings.get, other)
@@ -187,11 +187,11 @@ def test_key_and_trust_stay_with_the_host_that_was_named_by_hand(
     panel.undo()
     assert not trusts(host.settings.get, str(host.settings.get(HOST)))
     if named:
-        assert "network only" not in panel.address.change(named)[1]
+        assert "network only" not in panel.fallback_host.change(named)[1]
         assert trusts(restarted(env_file).get, named)
 
 
-def test_whose_trust_is_not_written_down_stays(panel: ui.Panel, host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whose_trust_is_not_written_down_stays(panel: Panel, host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else it would be another's after the next start."""
     host.settings.set(HOST, "127.0.0.1:1")
 
@@ -200,37 +200,37 @@ def test_whose_trust_is_not_written_down_stays(panel: ui.Panel, host: Any, monke
 
     monkeypatch.setattr(envfile, "write", full)
     for _ in range(2):
-        shown, said, _ = panel.address.change("192.168.1.66:80")
+        shown, said, _ = panel.fallback_host.change("192.168.1.66:80")
         assert (shown, host.settings.get(HOST)) == ("127.0.0.1:1", "127.0.0.1:1")
         assert "The disk is full." in said
 
 
 def test_an_empty_variable_must_not_hide_what_is_written_down(service: ScriptedService, env_file: Path) -> None:
     settings = SettingsStore(SETTINGS, env_file, environ={TRUSTED: ""}, say=lambda line: None)
-    changes = Changes(settings, [HOST], tree=env_file.parent)
-    assert "is an empty environment variable" in changes.set(HOST, "192.168.1.66:80")
+    edits = SettingEdits(settings, [HOST], tree=env_file.parent)
+    assert "is an empty environment variable" in edits.set(HOST, "192.168.1.66:80")
     assert settings.get(HOST) == ""
 
 
-def test_the_page_cannot_say_whom_to_trust(panel: ui.Panel, host: Any) -> None:
-    assert "cannot be changed on this page" in panel.changes.set(TRUSTED, "192.168.1.66:80")
+def test_the_page_cannot_say_whom_to_trust(panel: Panel, host: Any) -> None:
+    assert "cannot be changed on this page" in panel.edits.set(TRUSTED, "192.168.1.66:80")
     assert host.settings.get(TRUSTED) == ""
 
 
-def test_the_command_line_trusts_the_host_that_it_sets(panel: ui.Panel, host: Any, env_file: Path) -> None:
-    panel.address.change("192.168.1.66:80")
+def test_the_command_line_trusts_the_host_that_it_sets(panel: Panel, host: Any, env_file: Path) -> None:
+    panel.fallback_host.change("192.168.1.66:80")
     cli_settings.change(env_file.parent, HOST, "https://api.example/v1")
     host.settings.reload()
     assert trusts(host.settings.get, "https://api.example/v1")
     assert not trusts(host.settings.get, "192.168.1.66:80")
 
 
-def check(panel: ui.Panel, text: str) -> str:
-    panel.address.change(text)
-    return html.unescape(panel.address.check(text).partition(">")[2].removesuffix("</p>"))
+def check(panel: Panel, text: str) -> str:
+    panel.fallback_host.change(text)
+    return html.unescape(panel.fallback_host.check(text).partition(">")[2].removesuffix("</p>"))
 
 
-def test_host_of_the_page_gets_no_key(panel: ui.Panel, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_host_of_the_page_gets_no_key(panel: Panel, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY_VARIABLE, SECRET)
     server.lists("evil")
     assert "Models: evil" in check(panel, server.address)
@@ -238,7 +238,7 @@ def test_host_of_the_page_gets_no_key(panel: ui.Panel, server: Server, monkeypat
 
 
 def test_host_of_the_page_that_wants_the_key(
-    panel: ui.Panel, server: Server, host: Any, monkeypatch: pytest.MonkeyPatch
+    panel: Panel, server: Server, host: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(KEY_VARIABLE, SECRET)
     host.settings.set(HOST, "https://api.example/v1")
@@ -250,7 +250,7 @@ def test_host_of_the_page_that_wants_the_key(
 
 
 def test_check_lists_the_models_and_the_time(
-    panel: ui.Panel, server: Server, host: Any, monkeypatch: pytest.MonkeyPatch
+    panel: Panel, server: Server, host: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(KEY_VARIABLE, SECRET)
     server.lists("mistral-7b", "llama-3.2")
@@ -262,13 +262,13 @@ def test_check_lists_the_models_and_the_time(
     assert SECRET not in told
 
 
-def test_address_that_is_not_saved_is_not_asked(panel: ui.Panel, server: Server) -> None:
-    assert "not saved yet" in panel.address.check(server.address)
-    assert "no fallback host" in panel.address.check("")
+def test_address_that_is_not_saved_is_not_asked(panel: Panel, server: Server) -> None:
+    assert "not saved yet" in panel.fallback_host.check(server.address)
+    assert "no fallback host" in panel.fallback_host.check("")
     assert server.asked == []
 
 
-def test_redirect_is_not_followed(panel: ui.Panel, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_redirect_is_not_followed(panel: Panel, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY_VARIABLE, SECRET)
     other = Server()
     server.status, server.headers = 302, {"Location": f"http://{other.address}/v1/models"}
@@ -291,7 +291,7 @@ def test_redirect_is_not_followed(panel: ui.Panel, server: Server, monkeypatch: 
     ],
 )
 def test_what_a_server_says_is_told_in_our_words(
-    panel: ui.Panel, server: Server, status: int, body: bytes, told: str
+    panel: Panel, server: Server, status: int, body: bytes, told: str
 ) -> None:
     server.status, server.body = status, body
     line = check(panel, server.address)
@@ -299,7 +299,7 @@ def test_what_a_server_says_is_told_in_our_words(
     assert "SECRET" not in line
 
 
-def test_names_of_models_cannot_be_a_page(panel: ui.Panel, server: Server) -> None:
+def test_names_of_models_cannot_be_a_page(panel: Panel, server: Server) -> None:
     server.lists(*(f"m{i}\n\x1b[31m" + "x" * 500 for i in range(20)))
     line = check(panel, server.address)
     assert line.endswith(" and 12 more.")
@@ -307,14 +307,12 @@ def test_names_of_models_cannot_be_a_page(panel: ui.Panel, server: Server) -> No
     assert line.isprintable()
 
 
-def test_nobody_there(panel: ui.Panel, server: Server) -> None:
+def test_nobody_there(panel: Panel, server: Server) -> None:
     server.close()
     assert "Nothing answers there. Start the server" in check(panel, server.address)
 
 
-def test_server_that_never_ends_is_given_up_on(
-    panel: ui.Panel, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(address, "WHOLE_SECONDS", 0.2)
+def test_server_that_never_ends_is_given_up_on(panel: Panel, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fallback_host, "WHOLE_SECONDS", 0.2)
     server.hold.clear()
     assert "did not finish its answer within 0.2 s" in check(panel, server.address)

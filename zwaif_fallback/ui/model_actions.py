@@ -12,11 +12,11 @@ from zwaif_fallback.errors import FallbackError
 from zwaif_fallback.models import catalogue
 from zwaif_fallback.ui import timeline
 from zwaif_fallback.ui.components import Components, paragraph, problem, text_of
-from zwaif_fallback.ui.downloads import Fetching
-from zwaif_fallback.ui.model_list import Shelf, gigabytes
+from zwaif_fallback.ui.model_download import ModelDownload
+from zwaif_fallback.ui.model_list import ModelList, gigabytes
 from zwaif_fallback.ui.model_permissions import REFUSED, Refused
 from zwaif_fallback.ui.service_protocol import Service
-from zwaif_fallback.ui.setting_edits import LONGEST_INPUT, MODEL, Changes
+from zwaif_fallback.ui.setting_edits import LONGEST_INPUT, MODEL, SettingEdits
 
 if TYPE_CHECKING:
     from zwaif_fallback.choosing.ranking import Fit
@@ -29,65 +29,72 @@ NOTHING_HERE = (
 _INFO = "Pick one, or type a name from huggingface.co (owner/name), then press Load Model."
 
 
-class Models:
+class ModelActions:
     """What the model list and its buttons do."""
 
     def __init__(
-        self, service: Service, shelf: Shelf, changes: Changes, fetching: Fetching, unchanged: Callable[[], Any]
+        self,
+        service: Service,
+        model_list: ModelList,
+        edits: SettingEdits,
+        download: ModelDownload,
+        unchanged: Callable[[], Any],
     ) -> None:
-        self._service, self.shelf, self._changes = service, shelf, changes
-        self._fetching, self._unchanged = fetching, unchanged
+        self._service, self.model_list, self._edits = service, model_list, edits
+        self._download, self._unchanged = download, unchanged
 
     def load(self, text: object) -> tuple[Any, str, str]:
         """Make a model the chosen one and load it: the list's value, the click's outcome, the state.
 
         One that is not here is downloaded first, and chosen when it is whole: until then the old one answers.
         """
-        wrong = self._begin(self.shelf.meant(text_of(text)))
-        value = self.shelf.picked(self._service)[1] if wrong else self._unchanged()
+        wrong = self._begin(self.model_list.setting_for(text_of(text)))
+        value = self.model_list.selected(self._service)[1] if wrong else self._unchanged()
         return value, problem(wrong), self.state()
 
     def unload(self) -> tuple[str, str]:
         return paragraph(self._service.unload()), self.state()
 
     def cancel(self) -> tuple[str, str]:
-        return paragraph(self._fetching.cancel()), self.state()
+        return paragraph(self._download.cancel()), self.state()
 
     def state(self) -> str:
         """How far a download or a load is, how the last one ended, and what is loaded; asked for once a second."""
         loaded = self._service.loaded()
-        ended = problem if self._fetching.failed else paragraph
-        parts = [_bar(self._fetching) if self._fetching.active else ended(self._fetching.line)]
+        ended = problem if self._download.failed else paragraph
+        parts = [_bar(self._download) if self._download.active else ended(self._download.line)]
         parts += [problem(line) for line in self._service.local_news() if not self._service.is_loading()]
         if self._service.is_loading():
             parts += [paragraph(line) for line in self._service.local_news()[:1]]
         elif loaded is not None:
             memory = f", {gigabytes(loaded.memory_bytes)}" if loaded.memory_bytes else ""
             where = "the processor" if loaded.device == "cpu" else loaded.device
-            parts.append(paragraph(f"Loaded now: {self.shelf.shown(loaded.info.name)}, on {where}{memory}."))
+            parts.append(
+                paragraph(f"Loaded now: {self.model_list.display_name(loaded.info.name)}, on {where}{memory}.")
+            )
         else:
             parts.append(paragraph("No model is loaded now: one is as soon as it is needed."))
         return "".join(parts)
 
     def info(self, text: object) -> str:
         """What is known of a model, in a few lines."""
-        name = self.shelf.meant(text_of(text))
+        name = self.model_list.setting_for(text_of(text))
         try:
             return "".join(paragraph(line) for line in self._facts(name) if line)
         except FallbackError as error:
             return problem(str(error))
 
-    def tried(self, text: object) -> str:
+    def model_to_test(self, text: object) -> str:
         """The model to test for what the list shows: empty for whoever would answer.
 
         Raises:
             FallbackError: it is not on this computer, or may not be named here.
         """
-        name = self.shelf.meant(text_of(text))
-        if not name or is_auto(name) or name == self.shelf.picked(self._service)[1]:
+        name = self.model_list.setting_for(text_of(text))
+        if not name or is_auto(name) or name == self.model_list.selected(self._service)[1]:
             return ""
         if not model_location.is_on_this_machine(self._resolved(name)):
-            raise Refused(f"{self.shelf.shown(name)} is not on this computer. Press Load Model first.")
+            raise Refused(f"{self.model_list.display_name(name)} is not on this computer. Press Load Model first.")
         return name
 
     def _begin(self, name: str) -> str:
@@ -96,23 +103,25 @@ class Models:
             if is_auto(name):
                 return self._automatic()
             if not model_location.is_on_this_machine(self._resolved(name)):
-                return self._fetching.start(name, lambda here: self._choose(here, here), self.shelf.shown(name))
+                return self._download.start(
+                    name, lambda here: self._choose(here, here), self.model_list.display_name(name)
+                )
         except FallbackError as error:
             return str(error)
         return self._choose(name, name)
 
     def _automatic(self) -> str:
         """What is here answers; where nothing is, what suits this computer best is brought."""
-        if self.shelf.best() is not None:
+        if self.model_list.auto_choice() is not None:
             return self._choose(AUTO, AUTO)
-        offer = self.shelf.recommended()
+        offer = self.model_list.recommended()
         if offer is None:
-            return self.shelf.better() or NOTHING_HERE
-        return self._fetching.start(offer.name, lambda here: self._choose(AUTO, here), offer.title)
+            return self.model_list.better_with_engine() or NOTHING_HERE
+        return self._download.start(offer.name, lambda here: self._choose(AUTO, here), offer.title)
 
     def _choose(self, setting: str, model: str) -> str:
-        self.shelf.look_again()
-        wrong = self._changes.set(MODEL, setting)
+        self.model_list.rescan()
+        wrong = self._edits.set(MODEL, setting)
         try:
             self._service.load_model(model, allow_download=False)
         except FallbackError as error:
@@ -122,30 +131,30 @@ class Models:
     def _resolved(self, name: str) -> str:
         if not name or len(name) > LONGEST_INPUT or not name.isprintable():
             raise Refused(REFUSED)
-        return self.shelf.resolve(name)
+        return self.model_list.resolve(name)
 
     def _facts(self, name: str) -> list[str]:
         if is_auto(name):
             return self._automatic_facts()
         resolved = self._resolved(name)
-        model = self.shelf.model(name) or self.shelf.model(resolved)
+        model = self.model_list.model(name) or self.model_list.model(resolved)
         if model is not None:
             return [*_found_lines(model), *self._how(model.setting), "It is on this computer."]
         offer = catalogue.find(name)
         if model_location.is_on_this_machine(resolved):
-            return [self.shelf.shown(name), *self._how(name), "It is on this computer."]
+            return [self.model_list.display_name(name), *self._how(name), "It is on this computer."]
         size = f" ({offer.download_gb:.1f} GB)" if offer else ""
         about = catalogue.describe(offer.name).splitlines() if offer else [name]
         return [*about, *self._how(name), f"It is not on this computer yet. Load Model downloads it{size}."]
 
     def _automatic_facts(self) -> list[str]:
-        name = self.shelf.answering(self._service) if self._service.is_automatic() else ""
-        best = self.shelf.best()
-        model = self.shelf.model(name) or (best.model if best else None)
+        name = self.model_list.answering_model(self._service) if self._service.is_automatic() else ""
+        best = self.model_list.auto_choice()
+        model = self.model_list.model(name) or (best.model if best else None)
         if model is not None:
-            taken = f"The best model on this computer is taken: {self.shelf.shown_with_source(model.setting)}."
+            taken = f"The best model on this computer is taken: {self.model_list.name_and_source(model.setting)}."
             return [taken, *_found_lines(model)[1:], *self._how(model.setting)]
-        offer, better = self.shelf.recommended(), self.shelf.better()
+        offer, better = self.model_list.recommended(), self.model_list.better_with_engine()
         if offer is None:
             return [better or NOTHING_HERE]
         size = f"{offer.download_gb:.1f} GB"
@@ -154,15 +163,15 @@ class Models:
         return [better, said, *catalogue.describe(offer.name).splitlines(), *self._how(offer.name)]
 
     def _how(self, name: str) -> list[str]:
-        how, measurement = self.shelf.fit(name), self.shelf.measurement(name)
-        told = [_fit_line(how, self.shelf.free_memory().ram_free)] if how else []
+        how, measurement = self.model_list.fit(name), self.model_list.measurement(name)
+        told = [_fit_line(how, self.model_list.free_memory().ram_free)] if how else []
         return [*told, _measured_line(measurement)] if measurement else told
 
 
 class ModelControls:
     """The row of the list, the buttons under it, their outcome, the information."""
 
-    def __init__(self, make: Components, models: Models, label: str) -> None:
+    def __init__(self, make: Components, models: ModelActions, label: str) -> None:
         self._models = models
         # Empty until the page is loaded: Gradio 4.36 shows labels, and marks the right row, for a value that comes
         # together with its list, and only then.
@@ -185,10 +194,10 @@ class ModelControls:
         make.on(self.cancel.click, models.cancel, None, outcome)
 
 
-def _bar(fetching: Fetching) -> str:
-    share = fetching.progress.share * 100 if fetching.progress else 0.0
+def _bar(download: ModelDownload) -> str:
+    share = download.progress.share * 100 if download.progress else 0.0
     return (
-        f'{paragraph(fetching.line)}<div style="background:{timeline.GREY}55;height:6px">'
+        f'{paragraph(download.line)}<div style="background:{timeline.GREY}55;height:6px">'
         f'<div style="background:{timeline.GREEN};height:6px;width:{share:.1f}%"></div></div>'
     )
 

@@ -15,7 +15,7 @@ from zwaif_fallback.answering.chain import LAST_WORDS
 from zwaif_fallback.answering.outages import Outages
 from zwaif_fallback.ui import timeline
 from zwaif_fallback.ui.components import as_html
-from zwaif_fallback.ui.model_list import Shelf
+from zwaif_fallback.ui.model_list import ModelList
 from zwaif_fallback.ui.service_protocol import Service
 from zwaif_hooks.failover.breaker import PrimaryRegistry, PrimaryStatus
 from zwaif_hooks.turn_log import BY_PRIMARY, TurnLog, TurnRecord
@@ -24,7 +24,7 @@ LIVE_ID = "zwaif-fallback-live"
 _DOTS = {"healthy": timeline.GREEN, "failing": timeline.ORANGE, "open": timeline.RED}
 
 
-class Live:
+class LiveStatus:
     """What the page tells by itself."""
 
     def __init__(
@@ -33,7 +33,7 @@ class Live:
         records: TurnLog,
         outages: Outages,
         service: Service,
-        shelf: Shelf,
+        model_list: ModelList,
         setting: Callable[[str], object],
         environ: Callable[[], Mapping[str, str]],
         earlier: Callable[[], Iterable[TurnRecord]] = tuple,
@@ -46,7 +46,7 @@ class Live:
             earlier: the replies from before this start of Z-Waif, asked when they are shown first.
         """
         self._primaries, self._records, self._outages = primaries, records, outages
-        self._service, self._shelf, self._setting, self._environ = service, shelf, setting, environ
+        self._service, self._model_list, self._setting, self._environ = service, model_list, setting, environ
         self._earlier = cache(lambda: tuple(earlier()))
         self._now = now
 
@@ -65,7 +65,7 @@ class Live:
         by = recent[-1].answered_by if recent else ""
         if not self._is_on() or by in ("", BY_PRIMARY) or all(one.state == "healthy" for one in self._statuses()):
             return ""
-        return who_speaks.while_down(by, self._program(), self._host(), self._shelf.shown)
+        return who_speaks.while_down(by, self._program(), self._host(), self._model_list.display_name)
 
     def _servers(self) -> list[str]:
         statuses = self._statuses()
@@ -95,11 +95,11 @@ class Live:
         recent = self._records.recent()
         by = recent[-1].answered_by if recent else ""
         if by not in ("", BY_PRIMARY, LAST_WORDS) and any(one.state == "open" for one in self._statuses()):
-            return who_speaks.stand_in(by, self._host(), self._shelf.shown)
+            return who_speaks.stand_in(by, self._host(), self._model_list.display_name)
         if self._host():
             return f"the fallback host {self._host()}"
-        name = self._shelf.answering(self._service)
-        return f"{self._shelf.shown(name)} on this computer" if name else ""
+        name = self._model_list.answering_model(self._service)
+        return f"{self._model_list.display_name(name)} on this computer" if name else ""
 
     def _last(self, records: list[TurnRecord]) -> str:
         if not records:
@@ -108,7 +108,7 @@ class Live:
         when = time.strftime("%H:%M:%S", time.localtime(last.at))
         who = self._program() if last.answered_by == BY_PRIMARY else "nobody"
         if last.answered_by not in (BY_PRIMARY, ""):
-            who = who_speaks.stand_in(last.answered_by, self._host(), self._shelf.shown)
+            who = who_speaks.stand_in(last.answered_by, self._host(), self._model_list.display_name)
         told = any(one.state == "open" for one in self._statuses())
         why = f" Why: {last.detail or last.cause}." if last.cause and not told else ""
         return as_html(f"Last reply at {when}, after {last.seconds:.1f} s, by {who}.{why}")

@@ -1,0 +1,145 @@
+"""What each control of the section does, and what an open window is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from zwaif_fallback.addresses import HOST
+from zwaif_fallback.answering.outages import Outages
+from zwaif_fallback.choosing.auto import env_values, is_auto
+from zwaif_fallback.ui import advanced
+from zwaif_fallback.ui.advanced import Advanced
+from zwaif_fallback.ui.components import paragraph, problem, text_of
+from zwaif_fallback.ui.fallback_host import FallbackHost
+from zwaif_fallback.ui.live_status import LiveStatus
+from zwaif_fallback.ui.model_actions import ModelActions
+from zwaif_fallback.ui.model_download import Download, ModelDownload
+from zwaif_fallback.ui.model_list import ModelList
+from zwaif_fallback.ui.service_protocol import Service
+from zwaif_fallback.ui.setting_edits import ENABLED, MODEL, Seen, SettingEdits
+from zwaif_fallback.ui.test_reply import TestReply
+from zwaif_hooks import turn_log
+from zwaif_hooks.failover.start_check import configured_primary
+from zwaif_hooks.handle import Host
+
+
+class Panel:
+    """What each control does. A problem becomes a line at the control, never an exception in Z-Waif's console."""
+
+    def __init__(
+        self,
+        host: Host,
+        service: Service,
+        outages: Outages | None = None,
+        *,
+        unchanged: Callable[[], Any] = lambda: None,
+        update: Callable[..., Any] = dict,
+        download: Download | None = None,
+        model_list: ModelList | None = None,
+    ) -> None:
+        """``unchanged`` makes the value that leaves a component as it is, so that nobody's typing is overwritten;
+        ``update`` one that changes its choices or its line of help, too."""
+        self._unchanged, self._update, self._service = unchanged, update, service
+        self.model_list = model_list or ModelList(host.settings, host.tree)
+        names = [ENABLED, MODEL, HOST, *advanced.names()]
+        picked = lambda: self.model_list.selected(service)  # noqa: E731
+        self.edits = SettingEdits(host.settings, names, tree=host.tree, picked=picked)
+        self._built = {name: self.edits.get(name) for name in names}
+        """What the page shows that was built with this panel."""
+        self.model_download = ModelDownload(download or _downloader(host))
+        self.models = ModelActions(service, self.model_list, self.edits, self.model_download, unchanged)
+        self.fallback_host = FallbackHost(self.edits, lambda: _main_servers(host))
+        self.test_reply = TestReply(service, self.models.model_to_test, self.model_list.display_name)
+        self.advanced = Advanced(self.edits, update)
+        self.live = LiveStatus(
+            host.primaries,
+            host.records,
+            outages or Outages(),
+            service,
+            self.model_list,
+            self.edits.get,
+            lambda: env_values(host.tree),
+            lambda: turn_log.read(turn_log.path_for(host.tree)),
+        )
+
+    def toggle(self, seen: Seen = "") -> tuple[bool, str, Seen, str]:
+        """The switch, what went wrong, what the window has seen now, and the live state."""
+        wrong = self.edits.set(ENABLED, not self.edits.get(ENABLED))
+        return self.edits.get(ENABLED), problem(wrong), self.edits.seen_with(seen, ENABLED), self.live.html()
+
+    def undo(self) -> list[Any]:
+        """Every value, what the window has seen now, and the outcome."""
+        said = self.edits.undo()
+        return [*self._shown(), self.edits.seen_now(), paragraph(said)]
+
+    def reset(self) -> list[Any]:
+        said = self.edits.reset()
+        return [*self._shown(), self.edits.seen_now(), paragraph(said)]
+
+    def page_loaded(self) -> list[Any]:
+        """A page was loaded: the values that changed since it was built, what it has seen now, the live state, the
+        model's, and what is known of the model in the list.
+
+        The others are there already, and somebody may be typing by now.
+        """
+        values = [
+            self._unchanged() if self.edits.get(name) == before and name != MODEL else self._shown_of(name)
+            for name, before in self._built.items()
+        ]
+        picked = self.model_list.selected(self._service)[1]
+        return [*values, self.edits.seen_now(), self.live.html(), self.models.state(), self.models.info(picked)]
+
+    def refresh(self, seen: Seen) -> list[Any]:
+        """The values that changed since this window saw them, elsewhere; the others stay as somebody is typing them.
+
+        A window that has seen nothing is still being opened, and gets them from there.
+        """
+        known, now = self.edits.parse_seen(seen), dict(zip(self.edits.names, self.edits.values(), strict=True))
+        updates = [
+            self._shown_of(name) if known and value != known[name] else self._unchanged() for name, value in now.items()
+        ]
+        told = json.dumps(list(now.values())) if known else ""
+        news = told if told != seen else self._unchanged()
+        return [*updates, news, self.live.html(), self.models.state()]
+
+    def tab_opened(self, model: object, seen: Seen = "") -> Any:
+        """The tab was opened: the models that are there now, with the row that this window has marked.
+
+        A window that is still being opened gets them from there.
+        """
+        if not seen:
+            return self._unchanged()
+        choices, picked = self.model_list.choices(self._service), self.model_list.setting_for(text_of(model))
+        return self._update(choices=choices, value=choices[0][1] if is_auto(picked) else picked)
+
+    def _shown(self) -> list[Any]:
+        return [self._shown_of(name) for name in self.edits.names]
+
+    def _shown_of(self, name: str) -> Any:
+        if name != MODEL:
+            return self.edits.get(name)
+        return self._update(
+            choices=self.model_list.choices(self._service), value=self.model_list.selected(self._service)[1]
+        )
+
+
+def _main_servers(host: Host) -> list[str]:
+    """Every address of Z-Waif's own LLM server: as ``.env`` has it, and as it was asked."""
+    kind, address = configured_primary(env_values(host.tree))
+    named = [] if kind == "LMStudio" else [address]  # LM Studio's own library finds it, wherever it listens
+    return [*named, *(one.name for one in host.primaries.statuses())]
+
+
+def _downloader(host: Host) -> Download:
+    """Into the Hugging Face cache; a model that lies in Z-Waif's own folders is not fetched again."""
+
+    def download(name: str, say: Any, *, report: Any, stop: Any) -> Path:
+        from zwaif_fallback.downloads.fetch import download as fetch
+
+        model_dir = str(host.settings.get("FALLBACK_MODEL_DIR"))
+        return fetch(name, say, tree=host.tree, model_dir=model_dir, report=report, stop=stop)
+
+    return download
