@@ -51,7 +51,7 @@ class Watch:
             self.closed_at = self.closed_at or time.perf_counter()
             close(scope)
 
-        monkeypatch.setattr(CancelScope, "close", noted)
+        monkeypatch.setattr(CancelScope, "cancel", noted)
 
     def measure(self, name: str, begin: Begin, server: FaultServer | LMStudioServer, by_hand: bool = True) -> None:
         """``by_hand``: what ``begin`` returns gives up at once, and does not wait for a deadline."""
