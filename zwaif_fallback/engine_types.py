@@ -35,7 +35,7 @@ class LoadedModel:
 
     info: ModelInfo
     engine: str
-    """``transformers``, ``gguf``, ``scripted`` …"""
+    """``transformers`` or ``gguf``."""
     device: str = "cpu"
     dtype: str = ""
     quantization: str = ""

@@ -14,8 +14,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
+from tests.scripted_engine import ScriptedEngine
 from zwaif_fallback.engine_types import Generation
-from zwaif_fallback.engines.scripted import ScriptedEngine
 from zwaif_fallback.local.worker import main
 
 PIECE = 3

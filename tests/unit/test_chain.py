@@ -11,12 +11,12 @@ from functools import partial
 
 import pytest
 
+from tests.scripted_engine import ScriptedEngine
 from tests.unit.test_spoken_text import NOT_FOR_EARS
 from zwaif_fallback.answering import chain
 from zwaif_fallback.answering.chain import LAST_WORDS, Chain, LastTier, LocalTier, RemoteTier
 from zwaif_fallback.answering.last_words import LastWords, built_in_text, parse
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions
-from zwaif_fallback.engines.scripted import ScriptedEngine
 from zwaif_fallback.errors import EngineError, ModelNotFound, WorkerDied
 from zwaif_fallback.local.sampling_params import sampling_for
 from zwaif_fallback.prompt import formats
@@ -406,7 +406,7 @@ def test_a_begun_reply_is_gone_on_with_once_more_and_not_said_twice() -> None:
 
 def test_tokens_that_run_out_leave_whole_sentences() -> None:
     first = "I like it here, where the sea is calm and the wind is as warm as tea at home in May."
-    engine = ScriptedEngine([f"{first} And the gulls are loud"])
+    engine = ScriptedEngine(lambda generation: f"{first} And the gulls are loud")
     cut = "I like it here, where the sea is calm and the wind is as warm…"
     for limit, text in [(50, f"{first} And the gulls are loud."), (22, first), (16, cut)]:
         local = LocalTier(engine, partial(engine.load, LoadOptions("x")), formats.render, partial(int, limit), print)
