@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import subprocess
@@ -12,6 +13,8 @@ import pytest
 
 from zwaif_fallback.demo import MODEL
 from zwaif_fallback.demo.host_process import FALLBACK, HostProcess
+from zwaif_fallback.demo.llm_server import ServerProcess
+from zwaif_fallback.demo.play import BACK_SECONDS
 from zwaif_fallback.models import catalogue
 from zwaif_fallback.standin import copy_tree
 from zwaif_fallback.standin.launch import environment
@@ -76,3 +79,42 @@ def test_the_command_line_says_the_same(tmp_path: Path, env: dict[str, str]) -> 
     assert status.returncode == 0 and NOTICE in status.stdout
     chat = run("chat", "Hello, how are you?")
     assert chat.returncode == 0 and chat.stdout.strip() and chat.stderr.count(NOTICE) == 1
+
+
+def without_names(line: str) -> str:
+    """A console line without what differs from computer to computer: model, address, numbers."""
+    for pattern, instead in (
+        (r"(TinyLlama/|ollama:|/)[^\s,]+", "MODEL"),
+        (r"127\.0\.0\.1:\d+", "SERVER"),
+        (r"\b(N|[\d.]+) s\b", "N s"),
+        (r" on cpu, .+", " on cpu"),
+    ):
+        line = re.sub(pattern, instead, line)
+    return line
+
+
+def test_the_console_says_what_the_first_minutes_show(tmp_path: Path, env: dict[str, str]) -> None:
+    pytest.importorskip("torch")
+    page = (Path(__file__).parents[2] / "docs" / "first-minutes.md").read_text(encoding="utf-8")
+    shown = [line for line in page.splitlines() if line.startswith("[API] ")]
+    server = ServerProcess()
+    server.start()
+    tree = copy_tree(
+        tmp_path / "z-waif", {"HOST_PORT": f"127.0.0.1:{server.port}", "API_FALLBACK_SILENCE_LIMIT": "120"}
+    )
+    shutil.copytree(MODEL, tree / "models" / "companion")
+    chat = HostProcess(tree, env, tmp_path / "host.log")
+    try:
+        chat.event("ready")
+        for line in ("accepts connections", "is loaded when it is needed"):
+            chat.wait_for(line)
+        server.kill()
+        assert chat.say("Hello, how are you?", lambda piece: None).who == FALLBACK
+        server.start()
+        chat.wait_for("is back after", longest=BACK_SECONDS)
+    finally:
+        server.kill()
+        chat.close()
+    said = {without_names(line) for line in (tmp_path / "host.log").read_text(encoding="utf-8").splitlines()}
+    assert len(shown) == 9
+    assert [line for line in shown if without_names(line) not in said] == [], sorted(said)
