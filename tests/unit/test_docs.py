@@ -231,6 +231,13 @@ def test_every_command_a_page_names_exists() -> None:
             assert set(named) <= commands, page.name
 
 
+def test_every_program_a_page_names_exists() -> None:
+    for page in PAGES:
+        for name in re.findall(r"python -m ((?:benchmarks|tests)[\w.]*\w)", page.read_text(encoding="utf-8")):
+            place = ROOT / name.replace(".", "/")
+            assert place.with_suffix(".py").is_file() or (place / "__main__.py").is_file(), f"{page.name}: {name}"
+
+
 def test_every_test_a_page_names_exists() -> None:
     there = {file.name for file in (ROOT / "tests").rglob("test_*.py")} | {"test_api_fallback.py"}
     for page in PAGES:
