@@ -7,8 +7,9 @@ from typing import Any
 
 from zwaif_fallback import demo
 from zwaif_fallback.choosing.ranking import Abilities
-from zwaif_fallback.doctor.findings import Finding, Situation
-from zwaif_fallback.doctor.probes import HookState, Imported
+from zwaif_fallback.doctor.child_process import HookState, Imported
+from zwaif_fallback.doctor.findings import Finding
+from zwaif_fallback.doctor.situation import Situation
 from zwaif_fallback.hardware import Gpu, Memory
 from zwaif_fallback.standin import copy_tree
 

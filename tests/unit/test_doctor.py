@@ -23,11 +23,12 @@ from zwaif_fallback.cli import main
 from zwaif_fallback.cli.doctor import summary
 from zwaif_fallback.cli.selftest import _nobody_listens
 from zwaif_fallback.demo import MODEL
-from zwaif_fallback.doctor import files, pictures, probes, servers, table, zwaif
-from zwaif_fallback.doctor.findings import Finding, Situation, ok
-from zwaif_fallback.doctor.probes import HookState
-from zwaif_fallback.doctor.report import shareable
-from zwaif_fallback.doctor.table import CHECKS, Check, examine
+from zwaif_fallback.doctor import checks, child_process, env_file, log_file, pictures, servers, zwaif
+from zwaif_fallback.doctor.checks import CHECKS, Check, examine
+from zwaif_fallback.doctor.child_process import HookState
+from zwaif_fallback.doctor.findings import Finding, ok
+from zwaif_fallback.doctor.redaction import shareable
+from zwaif_fallback.doctor.situation import Situation
 from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.standin.launch import environment
 from zwaif_hooks import log
@@ -50,7 +51,7 @@ def test_names_are_unique_and_every_check_is_in_the_table() -> None:
     assert len({check.name for check in CHECKS}) == len({check.title for check in CHECKS}) == len(CHECKS)
     made = {
         function
-        for module in (files, table.libraries, table.machine, pictures, servers, zwaif)
+        for module in (env_file, log_file, checks.libraries, checks.local_model, pictures, servers, zwaif)
         for name, function in vars(module).items()
         if name.startswith("check_") and function.__module__ == module.__name__
     }
@@ -61,8 +62,8 @@ def test_a_check_that_fails_stops_no_other() -> None:
     def broken(here: Situation) -> Finding:
         raise ZeroDivisionError("by zero")
 
-    checks = (Check("a", "A", broken), Check("b", "B", lambda here: ok("fine")))
-    (_, first), (_, second) = examine(situation(None), checks)
+    two = (Check("a", "A", broken), Check("b", "B", lambda here: ok("fine")))
+    (_, first), (_, second) = examine(situation(None), two)
     assert first.state == "warning" and "ZeroDivisionError: by zero" in first.found
     assert first.details == (f"in broken, line {broken.__code__.co_firstlineno + 1} of test_doctor.py",)
     assert_useful(first)
@@ -85,8 +86,8 @@ def test_the_exit_status_and_the_two_ways_to_tell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad = Finding("problem", "It is broken", "Nothing works.", "Mend it.", ("and more",))
-    checks = (Check("good", "Good thing", lambda here: ok("fine")), Check("bad", "Bad thing", lambda here: bad))
-    monkeypatch.setattr(table, "examine", lambda here: examine(here, checks))
+    two = (Check("good", "Good thing", lambda here: ok("fine")), Check("bad", "Bad thing", lambda here: bad))
+    monkeypatch.setattr(checks, "examine", lambda here: examine(here, two))
     assert main.main(["doctor"]) == 1
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert lines[0].split() == ["ok", "Good", "thing", "fine"]
@@ -106,7 +107,7 @@ def test_the_exit_status_and_the_two_ways_to_tell(
         "remedy": "Mend it.",
         "details": ["and more"],
     }
-    monkeypatch.setattr(table, "examine", lambda here: examine(here, checks[:1]))
+    monkeypatch.setattr(checks, "examine", lambda here: examine(here, two[:1]))
     assert main.main(["doctor"]) == 0
 
 
@@ -168,10 +169,10 @@ def test_the_summary() -> None:
 
 
 def test_a_library_is_imported_elsewhere() -> None:
-    probes.import_in_a_child.cache_clear()
-    assert probes.import_in_a_child("json").error == ""
+    child_process.import_in_a_child.cache_clear()
+    assert child_process.import_in_a_child("json").error == ""
     assert "json.tool" not in sys.modules
-    assert probes.import_in_a_child("json.tool").error == "" and "json.tool" not in sys.modules
+    assert child_process.import_in_a_child("json.tool").error == "" and "json.tool" not in sys.modules
 
 
 def test_a_library_that_is_broken_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,26 +180,26 @@ def test_a_library_that_is_broken_is_one_line(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "zw_crash.py").write_text("import os, sys\nprint('torn', file=sys.stderr)\nos._exit(3)\n")
     (tmp_path / "zw_leaves.py").write_text("raise SystemExit(0)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    assert probes.import_in_a_child("zw_broken").error == "RuntimeError: first line"
-    assert probes.import_in_a_child("zw_crash").error == "exit code 3 (torn)"
-    assert probes.import_in_a_child("zw_leaves").error.startswith("SystemExit")
-    assert "ModuleNotFoundError" in probes.import_in_a_child("zw_absent").error
+    assert child_process.import_in_a_child("zw_broken").error == "RuntimeError: first line"
+    assert child_process.import_in_a_child("zw_crash").error == "exit code 3 (torn)"
+    assert child_process.import_in_a_child("zw_leaves").error.startswith("SystemExit")
+    assert "ModuleNotFoundError" in child_process.import_in_a_child("zw_absent").error
 
 
 def test_a_library_that_hangs_is_given_up(tmp_path: Path) -> None:
-    answer, error = probes._answer(["import time; time.sleep(600)"], dict(os.environ), seconds=0.5)
+    answer, error = child_process._answer(["import time; time.sleep(600)"], dict(os.environ), seconds=0.5)
     assert answer is None and error == "it did not finish within 0 s"
 
 
 def test_the_start_up_line_is_looked_for_in_a_real_python(tmp_path: Path) -> None:
     tree = z_waif(tmp_path)
     with_it = {**environment(tmp_path / "site"), "ZWAIF_PLUGINS": "OFF"}
-    state = probes.look_for_the_hook(tree, with_it)
+    state = child_process.look_for_the_hook(tree, with_it)
     assert state.active and state.error == "" and "fallback" in state.plugins
     assert Path(state.tree) == tree
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "main.py").write_text("")
-    assert probes.look_for_the_hook(tmp_path / "empty", with_it).tree == ""
+    assert child_process.look_for_the_hook(tmp_path / "empty", with_it).tree == ""
 
 
 # --- Z-Waif -----------------------------------------------------------------------------------------------------------
@@ -381,26 +382,26 @@ def test_the_model_for_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert_useful(finding)
 
 
-# --- files ------------------------------------------------------------------------------------------------------------
+# --- .env and log -----------------------------------------------------------------------------------------------------
 
 
 def test_values_in_env(tmp_path: Path) -> None:
-    assert files.check_env_values(situation(z_waif(tmp_path))).state == "ok"
+    assert env_file.check_env_values(situation(z_waif(tmp_path))).state == "ok"
     tree = z_waif(tmp_path / "bad", API_FALLBACK_THREADS="many", API_FALLBACK_STALL_TIMEOUT="0.1")
-    finding = files.check_env_values(situation(tree))
+    finding = env_file.check_env_values(situation(tree))
     assert finding.state == "problem" and len(finding.details) == 1
     assert "a number from 1 to 600" in finding.found + finding.details[0]
     assert_useful(finding)
     (tree / ".env").write_text("A = 1\n", encoding="utf-16")
-    assert "UTF-16" in files.check_env_values(situation(tree)).found
+    assert "UTF-16" in env_file.check_env_values(situation(tree)).found
 
 
 def test_names_in_env(tmp_path: Path) -> None:
-    assert files.check_env_names(situation(z_waif(tmp_path, API_FALLBACK_API_KEY="k"))).state == "ok"
+    assert env_file.check_env_names(situation(z_waif(tmp_path, API_FALLBACK_API_KEY="k"))).state == "ok"
     tree = z_waif(tmp_path / "bad", API_FALLBACK_ENABLD="ON", API_FALLBACK_XYZZY="1")
     with (tree / ".env").open("a", encoding="utf-8") as file:
         file.write("API_FALLBACK_MODEL = other/model\nAPI_FALLBACK_THREADS = 2\n")
-    finding = files.check_env_names(situation(tree, environ={"API_FALLBACK_THREADS": "3"}))
+    finding = env_file.check_env_names(situation(tree, environ={"API_FALLBACK_THREADS": "3"}))
     assert finding.state == "warning"
     assert [finding.found, *finding.details] == [
         "API_FALLBACK_ENABLD is no setting; did you mean API_FALLBACK_ENABLED?",
@@ -410,14 +411,14 @@ def test_names_in_env(tmp_path: Path) -> None:
     ]
     assert_useful(finding)
     (tree / ".env").unlink()
-    assert files.check_env_names(situation(tree)).state == "skipped"
+    assert env_file.check_env_names(situation(tree)).state == "skipped"
 
 
 def test_the_log_folder(own_log: Path) -> None:
-    assert files.check_log_folder(situation(None)).state == "ok"
+    assert log_file.check_log_folder(situation(None)).state == "ok"
     own_log.parent.rmdir()
     own_log.parent.write_text("a file in its place")
-    finding = files.check_log_folder(situation(None))
+    finding = log_file.check_log_folder(situation(None))
     assert finding.state == "warning" and str(own_log.parent) in finding.found
     assert_useful(finding)
 
@@ -426,18 +427,18 @@ def test_a_log_with_the_line_ends_of_windows(own_log: Path) -> None:
     stamp = time.strftime("%Y-%m-%d %H:%M:%S")
     own_log.parent.mkdir(exist_ok=True)
     own_log.write_bytes(f"{stamp},123 MainThread It failed.\r\nTraceback\r\n".encode())
-    assert [line for _, line in files.entries(own_log)] == ["It failed."]
+    assert [line for _, line in log_file.entries(own_log)] == ["It failed."]
 
 
 def test_the_last_errors(own_log: Path) -> None:
-    assert files.check_last_errors(situation(None)).state == "ok"
+    assert log_file.check_last_errors(situation(None)).state == "ok"
     for line in ("First failed", "Second failed", "Second failed"):
         log.note(line, ValueError("boom"))
     log.note("127.0.0.1:5000: refused after 0.0 s: connection refused by 127.0.0.1:5000")
-    finding = files.check_last_errors(situation(None))
+    finding = log_file.check_last_errors(situation(None))
     assert finding.state == "warning"
     assert (finding.found, finding.details) == ("Second failed", ("First failed",))
     assert "3 in the last seven days" in finding.meaning and str(own_log) in finding.remedy
     assert_useful(finding)
     in_a_month = time.time() + 30 * 24 * 3600
-    assert files.check_last_errors(situation(None), lambda: in_a_month).state == "ok"
+    assert log_file.check_last_errors(situation(None), lambda: in_a_month).state == "ok"

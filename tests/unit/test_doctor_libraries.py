@@ -14,9 +14,10 @@ from tests.unit.doctoring import GB, assert_useful, situation, z_waif
 from tests.unit.models_made import put_in_ollama, write_gguf
 from zwaif_fallback import demo
 from zwaif_fallback.choosing import ranking
-from zwaif_fallback.doctor import libraries, machine
-from zwaif_fallback.doctor.findings import Situation, numbers
-from zwaif_fallback.doctor.probes import Imported
+from zwaif_fallback.doctor import libraries, local_model
+from zwaif_fallback.doctor.child_process import Imported
+from zwaif_fallback.doctor.libraries import numbers
+from zwaif_fallback.doctor.situation import Situation
 from zwaif_fallback.hardware import Gpu, Memory
 from zwaif_fallback.models import catalogue
 
@@ -175,26 +176,31 @@ def test_numbers(version: str, expected: tuple[int, ...]) -> None:
 
 def test_a_model_that_is_here(tree: Path) -> None:
     here = situation(tree)
-    for check in (machine.check_model_name, machine.check_model_files, machine.check_memory, machine.check_disk):
+    for check in (
+        local_model.check_model_name,
+        local_model.check_model_files,
+        local_model.check_memory,
+        local_model.check_disk,
+    ):
         finding = check(here)
         assert finding.state == "ok", finding
-    assert "11.0 GB on RTX 3060" in machine.check_memory(here).found
+    assert "11.0 GB on RTX 3060" in local_model.check_memory(here).found
 
 
 def test_a_name_that_is_none(tmp_path: Path) -> None:
     here = situation(z_waif(tmp_path, API_FALLBACK_MODEL="two words"))
-    finding = machine.check_model_name(here)
+    finding = local_model.check_model_name(here)
     assert finding.state == "problem" and "'two words'" in finding.found
     assert "API_FALLBACK_MODEL is 'two words': there is no model called" in finding.found
     assert "zwaif-fallback models" in finding.remedy
     assert_useful(finding)
-    assert machine.check_model_files(here).state == "skipped"
-    assert machine.check_memory(here).state == "skipped"
+    assert local_model.check_model_files(here).state == "skipped"
+    assert local_model.check_memory(here).state == "skipped"
 
 
 def test_a_model_that_was_not_downloaded(tmp_path: Path) -> None:
     here = situation(z_waif(tmp_path, API_FALLBACK_MODEL=catalogue.DEFAULT))
-    finding = machine.check_model_files(here)
+    finding = local_model.check_model_files(here)
     assert finding.state == "problem" and "not on this computer yet (about 2.2 GB)" in finding.found
     assert "zwaif-fallback download tinyllama" in finding.remedy
     assert_useful(finding)
@@ -206,10 +212,10 @@ def test_a_model_that_is_here_is_named_beside_the_one_that_is_not(
     blob = put_in_ollama(tmp_path / "store", "registry.ollama.ai/library/llama3.2/3b")
     monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / "store"))
     tree = z_waif(tmp_path, API_FALLBACK_MODEL=catalogue.DEFAULT, API_TYPE="Ollama", ZW_OLLAMA_MODEL='"llama3.2:3b"')
-    remedy = machine.check_model_files(situation(tree)).remedy
+    remedy = local_model.check_model_files(situation(tree)).remedy
     assert "On this computer already: ollama:llama3.2:3b. To take it: zwaif-fallback settings set" in remedy
     (tree / ".env").write_text("API_FALLBACK_MODEL = ollama:llama3.2:3b\n", encoding="utf-8")
-    found = machine.check_model_files(situation(tree)).found
+    found = local_model.check_model_files(situation(tree)).found
     assert found.startswith("ollama:llama3.2:3b is on this computer (") and str(blob) not in found
 
 
@@ -224,7 +230,7 @@ def test_a_model_that_is_not_complete(leave_out: str, found: str, tmp_path: Path
         weights = {"a": "model-00001-of-2.safetensors", "b": "model-00002-of-2.safetensors"}
         index = folder / "model.safetensors.index.json"
         index.write_text(json.dumps({"weight_map": weights}), encoding="utf-8")
-    finding = machine.check_model_files(situation(z_waif(tmp_path, API_FALLBACK_MODEL=str(folder))))
+    finding = local_model.check_model_files(situation(z_waif(tmp_path, API_FALLBACK_MODEL=str(folder))))
     assert finding.state == "problem" and found in finding.found
     assert_useful(finding)
 
@@ -242,28 +248,28 @@ SMALL_CARD = (Gpu("GT 710", GB, GB // 10),)
     ],
 )
 def test_memory(memory: Memory, state: str, found: str, tree: Path) -> None:
-    finding = machine.check_memory(situation(tree, memory=lambda: memory))
+    finding = local_model.check_memory(situation(tree, memory=lambda: memory))
     assert finding.state == state and found in finding.found
     assert_useful(finding)
 
 
 def test_a_model_kept_off_the_card_on_purpose_is_no_warning(tmp_path: Path) -> None:
     here = situation(z_waif(tmp_path, API_FALLBACK_DEVICE="cpu"))
-    assert machine.check_memory(here).state == "ok"
+    assert local_model.check_memory(here).state == "ok"
 
 
 def test_the_disk(tmp_path: Path, tree: Path) -> None:
-    nearly_full = machine.check_disk(situation(tree, free_bytes=lambda place: GB))
+    nearly_full = local_model.check_disk(situation(tree, free_bytes=lambda place: GB))
     assert nearly_full.state == "warning"
     absent = z_waif(tmp_path / "other", API_FALLBACK_MODEL=catalogue.DEFAULT)
-    full = machine.check_disk(situation(absent, free_bytes=lambda place: GB))
+    full = local_model.check_disk(situation(absent, free_bytes=lambda place: GB))
     assert full.state == "problem" and "has 2.2 GB" in full.found and "HF_HOME" in full.remedy
     for finding in (nearly_full, full):
         assert_useful(finding)
 
 
 def speed(tree: Path, **changes: Any) -> Any:
-    return machine.check_speed(situation(tree, **changes))
+    return local_model.check_speed(situation(tree, **changes))
 
 
 def test_a_gguf_is_suggested_where_safetensors_would_run_on_the_processor(tmp_path: Path, tree: Path) -> None:
@@ -280,7 +286,7 @@ def test_a_gguf_is_suggested_where_safetensors_would_run_on_the_processor(tmp_pa
 def test_a_gguf_on_the_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_gguf(tmp_path / "model.gguf")
     tree = z_waif(tmp_path, API_FALLBACK_MODEL=str(tmp_path / "model.gguf"))
-    assert machine.check_model_files(situation(tree)).state == "ok"
+    assert local_model.check_model_files(situation(tree)).state == "ok"
     assert speed(tree, memory=lambda: NO_CARD).state == "ok"
     monkeypatch.setattr(ranking, "GGUF_BANDWIDTH", 10.0)
     crawling = speed(tree, memory=lambda: NO_CARD)
@@ -303,10 +309,10 @@ def test_what_runs_a_gguf(tmp_path: Path, tree: Path) -> None:
 def test_a_gguf_that_is_damaged(tmp_path: Path) -> None:
     (tmp_path / "model.gguf").write_bytes(b"GGUF, but not really")
     here = situation(z_waif(tmp_path, API_FALLBACK_MODEL=str(tmp_path / "model.gguf")))
-    finding = machine.check_model_files(here)
+    finding = local_model.check_model_files(here)
     assert finding.state == "problem" and "cannot be used" in finding.found
     assert_useful(finding)
-    assert machine.check_memory(here).state == machine.check_speed(here).state == "skipped"
+    assert local_model.check_memory(here).state == local_model.check_speed(here).state == "skipped"
 
 
 def test_a_situation_asks_the_real_machine() -> None:

@@ -19,8 +19,8 @@ from zwaif_fallback.choosing import ranking, usable
 from zwaif_fallback.choosing.ranking import Abilities
 from zwaif_fallback.cli import selftest, status
 from zwaif_fallback.cli.selftest import CannotCheck, Place, _nobody_listens
-from zwaif_fallback.doctor.probes import HookState, Imported
-from zwaif_fallback.doctor.table import CHECKS
+from zwaif_fallback.doctor.checks import CHECKS
+from zwaif_fallback.doctor.child_process import HookState, Imported
 from zwaif_fallback.errors import FallbackError
 from zwaif_fallback.hardware import Memory
 from zwaif_fallback.standin import copy_tree

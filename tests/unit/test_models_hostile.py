@@ -13,7 +13,7 @@ from tests.unit.doctoring import situation, z_waif
 from tests.unit.hostile_models import folders, gguf_bombs, gguf_files
 from tests.unit.models_made import write_gguf, write_safetensors
 from zwaif_fallback.choosing.ranking import fit
-from zwaif_fallback.doctor import machine as doctor_machine
+from zwaif_fallback.doctor import local_model as doctor_model
 from zwaif_fallback.hardware import Memory
 from zwaif_fallback.models import facts_cache
 from zwaif_fallback.models.facts import ModelFacts
@@ -78,7 +78,7 @@ def test_what_is_wrong_with_it_is_one_line_of_the_doctor_s(tmp_path: Path) -> No
     tree = z_waif(tmp_path, FALLBACK_MODEL_DIR="models")
     write_gguf(tree / "models" / "fine.gguf")
     (tree / "models" / "cat-video.gguf").write_bytes(b"GGUF" + bytes(200))
-    finding = doctor_machine.check_found_models(situation(tree))
+    finding = doctor_model.check_found_models(situation(tree))
     assert finding.state == "ok" and "1 file was left out" in finding.found
     (line,) = finding.details
     assert line.startswith(str(tree / "models" / "cat-video.gguf") + ": ")

@@ -24,9 +24,9 @@ def add(commands: Any) -> None:
 
 def _doctor(parsed: Arguments) -> int:
     from zwaif_fallback.cli.status import version
-    from zwaif_fallback.doctor.findings import Situation
-    from zwaif_fallback.doctor.report import shareable
-    from zwaif_fallback.doctor.table import examine
+    from zwaif_fallback.doctor.checks import examine
+    from zwaif_fallback.doctor.redaction import shareable
+    from zwaif_fallback.doctor.situation import Situation
     from zwaif_fallback.zwaif_tree import zwaif_folder
 
     states: Counter[str] = Counter()

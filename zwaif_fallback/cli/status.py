@@ -20,8 +20,8 @@ from zwaif_fallback.choosing.auto import Wishes
 from zwaif_fallback.choosing.default_missing import MODEL, answering, is_chosen, wrong
 from zwaif_fallback.choosing.recommended import nothing_here
 from zwaif_fallback.choosing.usable import why_not
-from zwaif_fallback.doctor.findings import Situation
 from zwaif_fallback.doctor.servers import find_lmstudio
+from zwaif_fallback.doctor.situation import Situation
 from zwaif_fallback.doctor.zwaif import check_environment, check_switches
 from zwaif_fallback.errors import EngineError, ModelNotFound
 from zwaif_fallback.models.display import readable

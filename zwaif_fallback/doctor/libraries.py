@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from zwaif_fallback.doctor.findings import Finding, Situation, numbers, ok, skipped
+from zwaif_fallback.doctor.findings import Finding, ok, skipped
+from zwaif_fallback.doctor.situation import Situation
 from zwaif_fallback.install_hints import GGUF_ENGINE, Z_WAIF_AGAIN, remedy_for
 
 
@@ -172,3 +173,14 @@ def check_hub(here: Situation) -> Finding:
             install,
         )
     return ok(f"huggingface_hub {version}")
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """``4.50.3+cpu`` as ``(4, 50, 3)``: enough to compare releases, whatever else is broken in the environment."""
+    parts = []
+    for part in version.split("+")[0].split("."):
+        digits = "".join(char for char in part if char.isdigit())
+        if not digits:
+            break
+        parts.append(int(digits))
+    return tuple(parts)

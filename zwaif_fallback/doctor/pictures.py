@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from zwaif_fallback.choosing.model_location import places
-from zwaif_fallback.doctor.findings import Finding, Situation, ok, skipped
+from zwaif_fallback.doctor.findings import Finding, ok, skipped
+from zwaif_fallback.doctor.situation import Situation
 from zwaif_fallback.errors import FallbackError
 from zwaif_fallback.pictures import captioner
 from zwaif_fallback.pictures.vision_engine import check_pillow

@@ -10,7 +10,8 @@ import requests
 
 from zwaif_fallback.addresses import same_server
 from zwaif_fallback.answering.second_server import PASS_HEADER, Deadlines, second_server
-from zwaif_fallback.doctor.findings import Finding, Situation, ok, skipped
+from zwaif_fallback.doctor.findings import Finding, ok, skipped
+from zwaif_fallback.doctor.situation import Situation
 from zwaif_fallback.errors import EngineError
 from zwaif_hooks.failover.breaker import listens
 from zwaif_hooks.failover.start_check import configured_primary

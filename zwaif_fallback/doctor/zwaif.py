@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from zwaif_fallback.doctor.findings import Finding, Situation, ok, skipped
+from zwaif_fallback.doctor.findings import Finding, ok, skipped
+from zwaif_fallback.doctor.situation import Situation
 from zwaif_fallback.install_hints import this_package
 
 _OFF = ("OFF", "0", "FALSE", "NO")

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from zwaif_fallback.doctor import files, libraries, machine, pictures, servers, zwaif
-from zwaif_fallback.doctor.findings import Finding, Situation
+from zwaif_fallback.doctor import env_file, libraries, local_model, log_file, pictures, servers, zwaif
+from zwaif_fallback.doctor.findings import Finding
+from zwaif_fallback.doctor.situation import Situation
 
 
 class Check(NamedTuple):
@@ -29,13 +30,13 @@ CHECKS: tuple[Check, ...] = (
     Check("switches", "Switches", zwaif.check_switches),
     Check("primary", "LLM server", servers.check_primary),
     Check("fallback_host", "Fallback host", servers.check_fallback_host),
-    Check("model_name", "Model name", machine.check_model_name),
-    Check("model_files", "Model files", machine.check_model_files),
-    Check("found_models", "Found models", machine.check_found_models),
+    Check("model_name", "Model name", local_model.check_model_name),
+    Check("model_files", "Model files", local_model.check_model_files),
+    Check("found_models", "Found models", local_model.check_found_models),
     Check("pictures", "Pictures", pictures.check_pictures),
-    Check("memory", "Memory", machine.check_memory),
-    Check("speed", "Speed", machine.check_speed),
-    Check("disk", "Disk", machine.check_disk),
+    Check("memory", "Memory", local_model.check_memory),
+    Check("speed", "Speed", local_model.check_speed),
+    Check("disk", "Disk", local_model.check_disk),
     Check("torch", "PyTorch", libraries.check_torch),
     Check("bitsandbytes", "bitsandbytes", libraries.check_bitsandbytes),
     Check("accelerate", "accelerate", libraries.check_accelerate),
@@ -43,10 +44,10 @@ CHECKS: tuple[Check, ...] = (
     Check("transformers", "transformers", libraries.check_transformers),
     Check("huggingface_hub", "huggingface_hub", libraries.check_hub),
     Check("gradio", "Gradio", libraries.check_gradio),
-    Check("env_values", "Settings", files.check_env_values),
-    Check("env_names", "Names in .env", files.check_env_names),
-    Check("log", "Log file", files.check_log_folder),
-    Check("errors", "Last errors", files.check_last_errors),
+    Check("env_values", "Settings", env_file.check_env_values),
+    Check("env_names", "Names in .env", env_file.check_env_names),
+    Check("log", "Log file", log_file.check_log_folder),
+    Check("errors", "Last errors", log_file.check_last_errors),
 )
 
 

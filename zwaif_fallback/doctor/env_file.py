@@ -1,29 +1,18 @@
-"""Files: what ``.env`` says, whether the log can be written, and what it said last."""
+"""What ``.env`` says: values that can be used, names that exist."""
 
 from __future__ import annotations
 
 import difflib
-import re
-import tempfile
-import time
 from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
 
-from zwaif_fallback.doctor.findings import Finding, Situation, ok, skipped
+from zwaif_fallback.doctor.findings import Finding, ok, skipped
+from zwaif_fallback.doctor.situation import Situation
 from zwaif_fallback.settings import SETTINGS
-from zwaif_hooks import log
 from zwaif_hooks.host import env_file
 
 NO_SETTING = frozenset({"API_FALLBACK_API_KEY"})
 """Ours, but never written by us."""
 _OURS = "API_FALLBACK_"
-_RECENT_SECONDS = 7 * 24 * 3600.0
-_STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
-_ENTRY = re.compile(rf"^({_STAMP}),\d+ (.+)\n(?!{_STAMP}|\Z)", re.MULTILINE)
-"""With a traceback below; an entry without one tells of the LLM server, which is no error of ours."""
-_LOOKED_AT = 64 * 1024
-"""Bytes at the end of the log."""
 
 
 def check_env_values(here: Situation) -> Finding:
@@ -76,49 +65,3 @@ def _hidden(here: Situation, known: set[str]) -> list[str]:
     """Keys of ``.env`` that the environment overrules with something else."""
     own = env_file.read(here.tree / ".env") if here.tree else {}
     return [name for name in sorted(known) if name in own and here.environ.get(name, own[name]) != own[name]]
-
-
-def check_log_folder(here: Situation) -> Finding:
-    folder = log.log_path().parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(b"can be written")
-    except OSError as error:
-        return Finding(
-            "warning",
-            f"{folder} cannot be written ({error.strerror or error})",
-            "When something fails, nobody can find out why afterwards.",
-            f"Allow your user to write to {folder}, and check that the disk is not full.",
-        )
-    return ok(f"can be written: {log.log_path()}")
-
-
-def check_last_errors(here: Situation, now: Callable[[], float] = time.time) -> Finding:
-    path = log.log_path()
-    recent = [line for when, line in entries(path) if now() - when < _RECENT_SECONDS]
-    if not recent:
-        return ok("none in the last seven days")
-    newest = list(dict.fromkeys(reversed(recent)))
-    return Finding(
-        "warning",
-        newest[0],
-        f"{len(recent)} in the last seven days; each was survived when it happened.",
-        f"If it goes on, look into {path}, or look the text up in docs/troubleshooting.md.",
-        tuple(newest[1:3]),
-    )
-
-
-def entries(path: Path) -> list[tuple[float, str]]:
-    """Time and text of what was reported, oldest first; nothing where there is no readable log."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _LOOKED_AT))
-            text = file.read().decode("utf-8", "replace").replace("\r\n", "\n")
-    except OSError:
-        return []
-    found = []
-    for stamp, line in _ENTRY.findall(text):
-        thread_and_text = line.split(" ", 1)
-        found.append((time.mktime(time.strptime(stamp, "%Y-%m-%d %H:%M:%S")), thread_and_text[-1]))
-    return found

@@ -9,7 +9,8 @@ from zwaif_fallback.choosing.alternatives import instead
 from zwaif_fallback.choosing.default_missing import MODEL, is_chosen
 from zwaif_fallback.choosing.ranking import ON_CPU, ON_GPU, PARTLY, TALKING_SPEED, TOO_BIG, Fit, fit
 from zwaif_fallback.choosing.recommended import nothing_here
-from zwaif_fallback.doctor.findings import Finding, Situation, ok, skipped
+from zwaif_fallback.doctor.findings import Finding, ok, skipped
+from zwaif_fallback.doctor.situation import Situation
 from zwaif_fallback.engines.gguf_plan import gguf_in, read_facts
 from zwaif_fallback.errors import FallbackError, ModelNotFound
 from zwaif_fallback.install_hints import GGUF_ENGINE

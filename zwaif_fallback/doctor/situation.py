@@ -1,0 +1,114 @@
+"""What the checks look at: one Z-Waif, its settings, this environment and this computer."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+
+from zwaif_fallback import hardware
+from zwaif_fallback.choosing import model_location
+from zwaif_fallback.choosing.auto import Wishes
+from zwaif_fallback.choosing.default_missing import MODEL, Answering, answering, is_chosen
+from zwaif_fallback.choosing.ranking import Abilities, abilities
+from zwaif_fallback.doctor import child_process
+from zwaif_fallback.doctor.child_process import HookState, Imported
+from zwaif_fallback.engines.gguf_plan import gguf_in
+from zwaif_fallback.errors import ModelError, ModelNotFound
+from zwaif_fallback.zwaif_tree import env_values, store_of
+from zwaif_hooks.host.env_file import EnvFileError
+from zwaif_hooks.host.settings import SettingsStore
+
+
+def version_of(name: str) -> str | None:
+    """Version of an installed distribution; ``None`` where it is not installed."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@dataclass
+class Situation:
+    """Where the checks look. Tests put their own answers in; nothing here imports torch into this process."""
+
+    tree: Path | None
+    environ: Mapping[str, str]
+    version_of: Callable[[str], str | None] = version_of
+    imported: Callable[[str], Imported] = child_process.import_in_a_child
+    """What came of importing a library in a process of its own."""
+    hook: Callable[[Path | None, Mapping[str, str]], HookState] = child_process.look_for_the_hook
+    memory: Callable[[], hardware.Memory] = hardware.memory_now
+    abilities: Callable[[], Abilities] = abilities
+    free_bytes: Callable[[Path], int] = lambda place: shutil.disk_usage(place).free
+    prefix: Path = field(default_factory=lambda: Path(sys.prefix))
+    """The environment that this command runs in."""
+
+    @cached_property
+    def store(self) -> SettingsStore:
+        return store_of(self.tree, self.environ)
+
+    @cached_property
+    def env(self) -> dict[str, str]:
+        """Every key as Z-Waif will see it; without ``.env`` where that cannot be read, which its own check says."""
+        try:
+            return env_values(self.tree, self.environ)
+        except EnvFileError:
+            return dict(self.environ)
+
+    @cached_property
+    def cards(self) -> tuple[hardware.Gpu, ...]:
+        """NVIDIA graphics cards."""
+        return self.memory().gpus
+
+    @property
+    def wishes(self) -> Wishes:
+        """The settings that count where a model is chosen."""
+        return Wishes.of(self.store.get, self.tree)
+
+    @cached_property
+    def answering(self) -> Answering | ModelNotFound:
+        """Which model answers, or why ``API_FALLBACK_MODEL`` means none. Asked once: that may look at every model."""
+        try:
+            return answering(self.text(MODEL), is_chosen(self.env), self.wishes)
+        except ModelNotFound as error:
+            return error
+
+    @property
+    def model(self) -> str | ModelNotFound:
+        """What would be loaded, or why nothing."""
+        return self.answering if isinstance(self.answering, ModelNotFound) else self.answering.model
+
+    @property
+    def notice(self) -> str:
+        """Why another model than the default answers; empty where it does not."""
+        return "" if isinstance(self.answering, ModelNotFound) else self.answering.notice
+
+    @property
+    def title(self) -> str:
+        """The model's name as a user would write it."""
+        title = "" if isinstance(self.answering, ModelNotFound) else self.answering.title
+        return title or self.text(MODEL)
+
+    @cached_property
+    def place(self) -> Path | None:
+        """Where the model's files are; ``None`` where they are not here, or the name means nothing."""
+        if isinstance(self.model, ModelNotFound):
+            return None
+        return Path(self.model) if Path(self.model).is_absolute() else model_location.cached_snapshot(self.model)
+
+    @cached_property
+    def gguf(self) -> Path | None:
+        """The GGUF file that would be loaded; ``None`` where the model is none, or several of which none is named."""
+        try:
+            return gguf_in(self.place) if self.place else None
+        except ModelError:
+            return None
+
+    def text(self, name: str) -> str:
+        """A setting's value as text."""
+        return str(self.store.get(name)).strip()
