@@ -12,7 +12,7 @@ from zwaif_hooks.host.settings import Setting, SettingsStore
 from zwaif_hooks.host.tree import find_tree
 
 
-class Misuse(FallbackError):
+class UsageError(FallbackError):
     """The command line asks for something that makes no sense."""
 
 
@@ -20,7 +20,7 @@ def zwaif_folder(given: str | None) -> Path | None:
     """The folder given, or the working directory where that is a Z-Waif; ``None`` where it is not.
 
     Raises:
-        Misuse: a folder was given, and it is no Z-Waif.
+        UsageError: a folder was given, and it is no Z-Waif.
     """
     folder = Path(given).expanduser() if given else Path.cwd()
     root = find_tree(folder / "main.py")
@@ -29,22 +29,22 @@ def zwaif_folder(given: str | None) -> Path | None:
     if not given:
         return None
     problem = "is not a Z-Waif folder" if folder.is_dir() else "is no folder"
-    raise Misuse(f"{folder} {problem}. Give the folder that holds Z-Waif's main.py.")
+    raise UsageError(f"{folder} {problem}. Give the folder that holds Z-Waif's main.py.")
 
 
-def needed_folder(given: str | None) -> Path:
+def require_zwaif_folder(given: str | None) -> Path:
     """As :func:`zwaif_folder`, for commands that can do nothing without one.
 
     Raises:
-        Misuse: there is none.
+        UsageError: there is none.
     """
     folder = zwaif_folder(given)
     if folder is None:
-        raise Misuse("This is not a Z-Waif folder. Run the command in it, or say where it is: --zwaif FOLDER")
+        raise UsageError("This is not a Z-Waif folder. Run the command in it, or say where it is: --zwaif FOLDER")
     return folder
 
 
-def store_of(tree: Path | None, environ: Mapping[str, str]) -> SettingsStore:
+def settings_store(tree: Path | None, environ: Mapping[str, str]) -> SettingsStore:
     """The settings as Z-Waif will see them when it is started from this console; silent about problems, which it keeps.
 
     ``environ`` is copied: what a command tries out must not leak into its own process.
@@ -61,26 +61,26 @@ def env_values(tree: Path | None, environ: Mapping[str, str]) -> dict[str, str]:
     return {**(env_file.read(tree / ".env") if tree else {}), **environ}
 
 
-def source_of(setting: Setting, tree: Path | None, environ: Mapping[str, str]) -> str:
+def value_source(setting: Setting, tree: Path | None, environ: Mapping[str, str]) -> str:
     """Where a setting's value comes from: ``environment``, ``.env`` or ``default`` (an empty value means that)."""
     if setting.name in environ:
         return "environment" if environ[setting.name].strip() else "default"
     return ".env" if env_values(tree, {}).get(setting.name, "").strip() else "default"
 
 
-def model_named(text: str, tree: Path | None, environ: Mapping[str, str]) -> str:
+def model_setting(text: str, tree: Path | None, environ: Mapping[str, str]) -> str:
     """What a user calls a model, as a setting: a row number of ``zwaif-fallback models``, a short name of an offer, or
     the name of a model on this computer. Any other text stays as it is.
 
     Raises:
-        Misuse: the list has no such row.
+        UsageError: the list has no such row.
         ModelNotFound: several models are called so.
     """
     from zwaif_fallback.models import catalogue  # late: most commands name no model
     from zwaif_fallback.models.found import find_models
     from zwaif_fallback.models.short_names import find_called
 
-    get = store_of(tree, environ).get
+    get = settings_store(tree, environ).get
     if text.strip().isdigit():
         return _row_named(int(text), tree, environ)
     offer = catalogue.find(text)
@@ -93,8 +93,8 @@ def model_named(text: str, tree: Path | None, environ: Mapping[str, str]) -> str
 def _row_named(number: int, tree: Path | None, environ: Mapping[str, str]) -> str:
     from zwaif_fallback.choosing.listing import listed_now
 
-    listed = listed_now(store_of(tree, environ).get, tree, env_values(tree, environ))
+    listed = listed_now(settings_store(tree, environ).get, tree, env_values(tree, environ))
     for row in (*listed["found"], *listed["offered"]):
         if row.get("number") == number:
             return str(row.get("setting") or row["name"])
-    raise Misuse(f"The list of models has no number {number}. zwaif-fallback models shows it.")
+    raise UsageError(f"The list of models has no number {number}. zwaif-fallback models shows it.")

@@ -13,7 +13,7 @@ from zwaif_fallback.answering.service import FallbackService
 from zwaif_fallback.cli import main
 from zwaif_fallback.demo import play, zwaif_copy
 from zwaif_fallback.standin import copy_tree
-from zwaif_fallback.zwaif_tree import model_named, needed_folder, zwaif_folder
+from zwaif_fallback.zwaif_tree import model_setting, require_zwaif_folder, zwaif_folder
 from zwaif_hooks.host import env_file
 from zwaif_hooks.host.settings import SettingsStore
 
@@ -75,7 +75,7 @@ def _(scene: Scene) -> object:
 
 
 says("This is not a Z-Waif folder. Run the command in it, or say where it is: --zwaif FOLDER")(
-    lambda scene: needed_folder(None)
+    lambda scene: require_zwaif_folder(None)
 )
 says("… Give the folder that holds Z-Waif's main.py.")(lambda scene: zwaif_folder(str(scene.folder)))
 says("… is not a Z-Waif folder: it has no …. Give the folder that holds main.py.")(
@@ -97,7 +97,7 @@ def _(scene: Scene) -> object:
     return list(service._or_problem([], None))
 
 
-says("The list of models has no number …")(lambda scene: model_named("99", None, {}))
+says("The list of models has no number …")(lambda scene: model_setting("99", None, {}))
 
 
 @says("To bring it here: zwaif-fallback download --yes. The others: zwaif-fallback models")

@@ -34,11 +34,11 @@ def _bench(parsed: Arguments) -> int:
     from zwaif_fallback.cli import measure_model as bench
     from zwaif_fallback.local.model import LocalModel
     from zwaif_fallback.models import measurements
-    from zwaif_fallback.zwaif_tree import env_values, model_named, store_of, zwaif_folder
+    from zwaif_fallback.zwaif_tree import env_values, model_setting, settings_store, zwaif_folder
 
     tree = zwaif_folder(parsed.zwaif)
-    store = store_of(tree, os.environ)
-    name = model_named(parsed.model, tree, os.environ) if parsed.model else str(store.get("API_FALLBACK_MODEL"))
+    store = settings_store(tree, os.environ)
+    name = model_setting(parsed.model, tree, os.environ) if parsed.model else str(store.get("API_FALLBACK_MODEL"))
     named = bool(parsed.model) or is_chosen(env_values(tree, os.environ))
     found = answering(name, named, Wishes.of(store.get, tree))
     if not named and not found.notice and not is_on_this_machine(found.model):

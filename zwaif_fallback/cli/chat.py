@@ -106,10 +106,10 @@ def _named(name: str, tree: Path | None) -> str:
         FallbackError: it means none.
     """
     from zwaif_fallback.choosing.model_location import resolve
-    from zwaif_fallback.zwaif_tree import model_named, store_of
+    from zwaif_fallback.zwaif_tree import model_setting, settings_store
 
-    model = model_named(name, tree, os.environ)
-    resolve(model, tree, str(store_of(tree, os.environ).get("FALLBACK_MODEL_DIR")))
+    model = model_setting(name, tree, os.environ)
+    resolve(model, tree, str(settings_store(tree, os.environ).get("FALLBACK_MODEL_DIR")))
     return model
 
 
@@ -137,10 +137,10 @@ def _service(tree: Path | None, model: str | None) -> FallbackService:
 def _settings(tree: Path | None, model: str | None) -> tuple[SettingsStore, Callable[[], bool]]:
     """The settings, and whether the user chose a model: who names one on the command line did."""
     from zwaif_fallback.choosing.default_missing import MODEL, is_chosen
-    from zwaif_fallback.zwaif_tree import env_values, store_of
+    from zwaif_fallback.zwaif_tree import env_values, settings_store
 
     environ = {**os.environ, MODEL: model} if model else dict(os.environ)
-    return store_of(tree, environ), lambda: is_chosen(env_values(tree, environ))
+    return settings_store(tree, environ), lambda: is_chosen(env_values(tree, environ))
 
 
 def _other_model(tree: Path | None, model: str | None) -> str:

@@ -94,11 +94,11 @@ def _wanted(parsed: Arguments, tree: Path | None, say: Callable[[str], None]) ->
     from zwaif_fallback.choosing.auto import Wishes, is_auto
     from zwaif_fallback.choosing.recommended import nothing_here, recommended
     from zwaif_fallback.errors import FallbackError
-    from zwaif_fallback.zwaif_tree import model_named, store_of
+    from zwaif_fallback.zwaif_tree import model_setting, settings_store
 
     if parsed.model and not is_auto(parsed.model):
-        return model_named(parsed.model, tree, os.environ)
-    wishes = Wishes.of(store_of(tree, os.environ).get, tree)
+        return model_setting(parsed.model, tree, os.environ)
+    wishes = Wishes.of(settings_store(tree, os.environ).get, tree)
     best = recommended(wishes)
     if best is None:
         raise nothing_here(wishes)
@@ -116,7 +116,7 @@ def _wanted(parsed: Arguments, tree: Path | None, say: Callable[[str], None]) ->
     answer = _asked("Enter brings it here, n leaves it; or type a name or number that zwaif-fallback models shows: ")
     if answer.casefold() in ("n", "no"):
         return ""
-    return offer.name if answer.casefold() in ("", "y", "yes") else model_named(answer, tree, os.environ)
+    return offer.name if answer.casefold() in ("", "y", "yes") else model_setting(answer, tree, os.environ)
 
 
 def _is_asked() -> bool:
@@ -145,11 +145,11 @@ def _fetch(
     from zwaif_fallback.choosing.ranking import abilities
     from zwaif_fallback.downloads.fetch import download
     from zwaif_fallback.models.names import file_in_repository
-    from zwaif_fallback.zwaif_tree import store_of
+    from zwaif_fallback.zwaif_tree import settings_store
 
     if file_in_repository(model)[0] and not abilities().gguf:
         say(f"{model} {_no_engine()}")
-    model_dir = str(store_of(tree, os.environ).get("FALLBACK_MODEL_DIR"))
+    model_dir = str(settings_store(tree, os.environ).get("FALLBACK_MODEL_DIR"))
     folder = Path(parsed.to).expanduser() if parsed.to else None
     return download(model, say, tree=tree, model_dir=model_dir, folder=folder, report=report)
 
@@ -157,9 +157,9 @@ def _fetch(
 def _what_next(model: str, place: Path, tree: Path | None) -> str:
     """Whether it answers from now on, or how to choose it; empty for what is no model to chat with."""
     from zwaif_fallback.choosing.listing import listed_now
-    from zwaif_fallback.zwaif_tree import env_values, store_of
+    from zwaif_fallback.zwaif_tree import env_values, settings_store
 
-    listed = listed_now(store_of(tree, os.environ).get, tree, env_values(tree, os.environ))
+    listed = listed_now(settings_store(tree, os.environ).get, tree, env_values(tree, os.environ))
     row = next((row for row in listed["found"] if row["usable"] and Path(row["path"]).samefile(place)), None)
     if row is None:
         return ""

@@ -118,12 +118,12 @@ def _status(parsed: Arguments) -> int:
 def _explained(error: Exception) -> tuple[str, int]:
     """One line and the exit status."""
     from zwaif_fallback.errors import FallbackError
-    from zwaif_fallback.zwaif_tree import Misuse
+    from zwaif_fallback.zwaif_tree import UsageError
     from zwaif_hooks.host.env_file import EnvFileError
     from zwaif_hooks.host.settings import SettingProblem
 
     if isinstance(error, (FallbackError, SettingProblem, EnvFileError)):
-        return str(error), MISUSED if isinstance(error, Misuse) else NOT_WELL
+        return str(error), MISUSED if isinstance(error, UsageError) else NOT_WELL
     return f"Unexpected {type(error).__name__}: {error}. --debug shows the details.", NOT_WELL
 
 

@@ -24,10 +24,10 @@ def _models(parsed: Arguments) -> int:
     from zwaif_fallback.choosing.listing import listed_now
     from zwaif_fallback.choosing.ranking import NO_ENGINE
     from zwaif_fallback.choosing.recommended import recommended, with_engine
-    from zwaif_fallback.zwaif_tree import env_values, store_of, zwaif_folder
+    from zwaif_fallback.zwaif_tree import env_values, settings_store, zwaif_folder
 
     tree = zwaif_folder(parsed.zwaif)
-    get = store_of(tree, os.environ).get
+    get = settings_store(tree, os.environ).get
     listed = listed_now(get, tree, env_values(tree, os.environ))
     wishes = Wishes.of(get, tree)
     best, better = recommended(wishes), with_engine(wishes)

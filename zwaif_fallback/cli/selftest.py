@@ -39,7 +39,7 @@ from zwaif_fallback.standin import DEFAULT_ENV, copy_tree
 from zwaif_fallback.standin.launch import environment
 from zwaif_fallback.ui import section
 from zwaif_fallback.ui.panel import Panel
-from zwaif_fallback.zwaif_tree import env_values, store_of
+from zwaif_fallback.zwaif_tree import env_values, settings_store
 from zwaif_hooks.failover.breaker import PrimaryRegistry
 from zwaif_hooks.host import env_file, webui
 from zwaif_hooks.host.settings import SettingProblem, SettingsStore
@@ -135,7 +135,7 @@ def _generation(local: LocalModel, max_tokens: int = 60) -> Generation:
 
 def check_own_model(place: Place) -> str:
     """The model that would answer in an outage is loaded as it would be then, and speaks."""
-    store = store_of(place.zwaif, os.environ)
+    store = settings_store(place.zwaif, os.environ)
     facts = model_facts(store.get, place.zwaif, is_chosen(env_values(place.zwaif, os.environ)))
     if not facts["here"]:
         raise CannotCheck(" ".join(line for line in (facts["line"], facts["instead"]) if line))

@@ -33,10 +33,10 @@ def add(commands: Any) -> None:
 def _show(parsed: Arguments) -> int:
     from zwaif_fallback.choosing.default_missing import is_chosen
     from zwaif_fallback.cli import status
-    from zwaif_fallback.zwaif_tree import env_values, store_of, zwaif_folder
+    from zwaif_fallback.zwaif_tree import env_values, settings_store, zwaif_folder
 
     tree = zwaif_folder(parsed.zwaif)
-    store = store_of(tree, os.environ)
+    store = settings_store(tree, os.environ)
     model = status.model_facts(store.get, tree, is_chosen(env_values(tree, os.environ)))
     rows = status.settings_facts(tree, os.environ, model["notice"])
     if parsed.json:
@@ -71,9 +71,9 @@ def _disable(parsed: Arguments) -> int:
 
 
 def _changed(parsed: Arguments, name: str, raw: str, closing: str = "") -> int:
-    from zwaif_fallback.zwaif_tree import needed_folder
+    from zwaif_fallback.zwaif_tree import require_zwaif_folder
 
-    facts = change(needed_folder(parsed.zwaif), name, raw)
+    facts = change(require_zwaif_folder(parsed.zwaif), name, raw)
     if parsed.json:
         console.say_json(facts)
         return WELL
@@ -90,13 +90,13 @@ def change(tree: Path, name: str, raw: str) -> dict[str, Any]:
         SettingProblem, FallbackError, EnvFileError: with the remedy; nothing was changed.
     """
     from zwaif_fallback.choosing.default_missing import MODEL
-    from zwaif_fallback.zwaif_tree import env_values, model_named, store_of
+    from zwaif_fallback.zwaif_tree import env_values, model_setting, settings_store
     from zwaif_hooks.host import env_file
 
-    store = store_of(tree, {})
+    store = settings_store(tree, {})
     setting = store.setting(name.upper())
     if setting.name == MODEL and raw.strip():
-        raw = model_named(raw, tree, os.environ)
+        raw = model_setting(raw, tree, os.environ)
     value = setting.parse(raw)
     _refuse_nonsense(setting.name, str(value), tree, str(store.get("FALLBACK_MODEL_DIR")))
     before = env_values(tree, {}).get(setting.name)

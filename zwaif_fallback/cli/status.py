@@ -25,7 +25,7 @@ from zwaif_fallback.doctor.situation import Situation
 from zwaif_fallback.doctor.zwaif import check_environment, check_switches
 from zwaif_fallback.errors import EngineError, ModelNotFound
 from zwaif_fallback.models.display import readable
-from zwaif_fallback.zwaif_tree import env_values, source_of, store_of
+from zwaif_fallback.zwaif_tree import env_values, settings_store, value_source
 from zwaif_hooks import turn_log
 from zwaif_hooks.failover.breaker import listens
 from zwaif_hooks.failover.start_check import configured_primary
@@ -53,14 +53,14 @@ def settings_facts(tree: Path | None, environ: Mapping[str, str], notice: str = 
     Args:
         notice: why another model answers than the one that is set.
     """
-    store = store_of(tree, environ)
+    store = settings_store(tree, environ)
     return [
         {
             "name": setting.name,
             "value": store.get(setting.name),
             "text": setting.text(store.get(setting.name)),
             "default": setting.default,
-            "source": source_of(setting, tree, environ),
+            "source": value_source(setting, tree, environ),
             "note": notice if setting.name == MODEL else "",
         }
         for setting in store.table
@@ -69,7 +69,7 @@ def settings_facts(tree: Path | None, environ: Mapping[str, str], notice: str = 
 
 def status_facts(tree: Path | None, environ: Mapping[str, str]) -> Facts:
     """All that ``status`` knows. Asks the disk, and each server whether it accepts a connection (a second at most)."""
-    store = store_of(tree, environ)
+    store = settings_store(tree, environ)
     host = str(store.get("API_FALLBACK_HOST")).strip()
     model = model_facts(store.get, tree, is_chosen(env_values(tree, environ)))
     primary = _primary(tree, environ) if tree else None

@@ -19,7 +19,7 @@ from zwaif_fallback.doctor import child_process
 from zwaif_fallback.doctor.child_process import HookState, Imported
 from zwaif_fallback.engines.gguf_plan import gguf_in
 from zwaif_fallback.errors import ModelError, ModelNotFound
-from zwaif_fallback.zwaif_tree import env_values, store_of
+from zwaif_fallback.zwaif_tree import env_values, settings_store
 from zwaif_hooks.host.env_file import EnvFileError
 from zwaif_hooks.host.settings import SettingsStore
 
@@ -50,7 +50,7 @@ class Situation:
 
     @cached_property
     def store(self) -> SettingsStore:
-        return store_of(self.tree, self.environ)
+        return settings_store(self.tree, self.environ)
 
     @cached_property
     def env(self) -> dict[str, str]:
