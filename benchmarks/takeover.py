@@ -28,10 +28,10 @@ from typing import Any
 
 from zwaif_fallback.engine_types import Generation, LoadOptions
 from zwaif_fallback.engines.factory import make_engine
-from zwaif_fallback.local.worker_process import worker_environment
 from zwaif_fallback.prompt import formats
 from zwaif_fallback.standin import copy_tree
 from zwaif_fallback.standin.launch import environment
+from zwaif_fallback.workers.worker_process import worker_environment
 from zwaif_hooks.messages import Message, ModelInfo, Sampling
 from zwaif_hooks.specs import hookimpl
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions
 from zwaif_fallback.local.model import LocalModel
-from zwaif_fallback.local.worker_process import PATIENT
+from zwaif_fallback.workers.worker_process import PATIENT
 from zwaif_hooks.messages import Sampling
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -27,7 +27,7 @@ from benchmarks.fidelity.asking import request  # noqa: E402
 from benchmarks.fidelity.cards import CARDS, Card  # noqa: E402
 from benchmarks.fidelity.judging import Verdict, judged, words  # noqa: E402
 from benchmarks.fidelity.ways import WAYS, timed  # noqa: E402
-from zwaif_fallback.local.worker_process import PATIENT  # noqa: E402
+from zwaif_fallback.workers.worker_process import PATIENT  # noqa: E402
 
 BACKENDS = ("oobabooga", "ollama")
 TITLES = {

@@ -34,7 +34,7 @@ sys.path[:0] = [path for path in (str(ROOT), str(ROOT / "hooks")) if path not in
 from benchmarks.gguf.model import SIZES, WINDOW, make  # noqa: E402
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions  # noqa: E402
 from zwaif_fallback.local.model import LocalModel  # noqa: E402
-from zwaif_fallback.local.worker_process import PATIENT  # noqa: E402
+from zwaif_fallback.workers.worker_process import PATIENT  # noqa: E402
 from zwaif_hooks.messages import Sampling  # noqa: E402
 
 GREEDY = Sampling(temperature=0, repetition_penalty=1.0)

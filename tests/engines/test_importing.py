@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from zwaif_fallback.demo import MODEL
-from zwaif_fallback.local.worker_process import worker_environment
+from zwaif_fallback.workers.worker_process import worker_environment
 
 PREPARED = """
 import gc, json, sys

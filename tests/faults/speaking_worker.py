@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from tests.scripted_engine import ScriptedEngine
 from zwaif_fallback.engine_types import Generation
-from zwaif_fallback.local.worker import main
+from zwaif_fallback.local.model_worker import main
 
 PIECE = 3
 """Characters a piece: replies are cut anywhere in a word. A whole reply has more pieces than may be under way."""

@@ -24,13 +24,13 @@ from zwaif_fallback.answering.last_words_filter import LastWordsFilter
 from zwaif_fallback.choosing.ranking import fit
 from zwaif_fallback.errors import FallbackError
 from zwaif_fallback.hardware import Memory
-from zwaif_fallback.local.protocol import FINAL_EVENTS
-from zwaif_fallback.local.worker_process import WorkerProcess
 from zwaif_fallback.models import ollama_store
 from zwaif_fallback.models.facts import ModelFacts
 from zwaif_fallback.models.folder_facts import read_folder
 from zwaif_fallback.models.gguf_facts import read_gguf
 from zwaif_fallback.prompt import cards, fit_to_window
+from zwaif_fallback.workers.protocol import FINAL_EVENTS
+from zwaif_fallback.workers.worker_process import WorkerProcess
 from zwaif_hooks import turn_log
 from zwaif_hooks.guards.ollama import failure_of
 from zwaif_hooks.guards.request import newest_picture, plain_messages, prompt_chars
@@ -440,7 +440,7 @@ for line in sys.stdin.buffer:
 @target("worker", WORKER, lambda chance: inputs.json_lines(chance, _WORKER_NAMES), FallbackError)
 def _worker() -> Iterator[Prepare]:
     """A worker that says anything at all: what it says behind that still arrives."""
-    logging.getLogger("zwaif_fallback.local.worker_process").setLevel(logging.ERROR)
+    logging.getLogger("zwaif_fallback.workers.worker_process").setLevel(logging.ERROR)
     worker = WorkerProcess([sys.executable, "-u", "-c", _RELAY])
 
     def read(data: bytes) -> None:

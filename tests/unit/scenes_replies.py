@@ -24,12 +24,13 @@ from zwaif_fallback.choosing.default_missing import LEFT_BEHIND
 from zwaif_fallback.engine_types import Generation, LoadOptions
 from zwaif_fallback.engines import gguf_server
 from zwaif_fallback.engines.file_checks import check_files
-from zwaif_fallback.local import preload_policy, protocol
+from zwaif_fallback.local import preload_policy
 from zwaif_fallback.local.model import LocalModel
 from zwaif_fallback.local.single_flight import SingleFlight
 from zwaif_fallback.prompt import formats
 from zwaif_fallback.prompt.template_client import TemplateClient
 from zwaif_fallback.standin import copy_tree
+from zwaif_fallback.workers import protocol
 from zwaif_hooks import bridge, startup
 from zwaif_hooks.failover import start_check
 from zwaif_hooks.failover.breaker import PrimaryRegistry

@@ -1,4 +1,4 @@
-"""A worker whose models are scripts, started as a real process in place of ``zwaif_fallback.local.worker``.
+"""A worker whose models are scripts, started as a real process in place of ``zwaif_fallback.local.model_worker``.
 
 The model's name says how loading goes, the prompt says how a reply goes.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.scripted_engine import ScriptedEngine
 from zwaif_fallback.engine_types import Generation, LoadedModel, LoadOptions
 from zwaif_fallback.errors import ModelError
-from zwaif_fallback.local.worker import main
+from zwaif_fallback.local.model_worker import main
 
 
 def words(name: str, start: int = 0) -> Iterator[str]:

@@ -16,8 +16,8 @@ import zwaif_hooks
 from zwaif_fallback import install_hints
 from zwaif_fallback.cli import selftest
 from zwaif_fallback.install_hints import VC_RUNTIME, remedy_for, this_package
-from zwaif_fallback.local.protocol import pack_error
 from zwaif_fallback.pictures import vision_engine
+from zwaif_fallback.workers.protocol import pack_error
 
 ROOT = Path(__file__).parents[2]
 TOLD_IN = [

@@ -21,7 +21,7 @@ from zwaif_fallback.errors import EngineError, ModelError, WorkerDied, WorkerHun
 from zwaif_fallback.local import model as supervisor
 from zwaif_fallback.local import standby_worker
 from zwaif_fallback.local.model import LocalModel
-from zwaif_fallback.local.worker_process import WorkerProcess, describe_exit, worker_environment
+from zwaif_fallback.workers.worker_process import WorkerProcess, describe_exit, worker_environment
 from zwaif_hooks.stream import CancelScope
 
 SCRIPT = Path(__file__).with_name("scripted_worker.py")
@@ -653,7 +653,7 @@ def test_a_stray_line_from_the_worker_is_skipped(tmp_path: Path, monkeypatch: py
     written: list[str] = []
     logger = logging.Logger("of the worker's lines", logging.DEBUG)
     logger.addFilter(lambda record: bool(written.append(record.getMessage())))
-    monkeypatch.setattr("zwaif_fallback.local.worker_process.logger", logger)
+    monkeypatch.setattr("zwaif_fallback.workers.worker_process.logger", logger)
     script = tmp_path / "strays.py"  # no command line of Windows is as long as these
     code = f"import sys\nsys.stdin.readline()\nfor line in {STRAY}: sys.stdout.buffer.write(line + b'\\n')\n"
     script.write_text(code + 'print(\'{"id":1,"event":"pong"}\', flush=True); input()', encoding="utf-8")

@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 import pytest
 
-from zwaif_fallback.local.process_activity import ProcessActivity
+from zwaif_fallback.workers.process_activity import ProcessActivity
 
 STEP = 5.0
 

@@ -11,9 +11,9 @@ import psutil
 import pytest
 
 from zwaif_fallback.errors import ModelError
-from zwaif_fallback.local.worker_process import worker_environment
 from zwaif_fallback.prompt import formats
 from zwaif_fallback.prompt.template_client import TemplateClient
+from zwaif_fallback.workers.worker_process import worker_environment
 from zwaif_hooks.messages import Message, ModelInfo
 
 ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from zwaif_fallback.demo import MODEL
 from zwaif_fallback.demo.llm_server import MARK
-from zwaif_fallback.local.process_activity import ProcessActivity
+from zwaif_fallback.workers.process_activity import ProcessActivity
 
 CHILD = Path(__file__).with_name("host_child.py")
 IDLE_SECONDS = 120.0

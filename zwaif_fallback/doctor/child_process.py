@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from zwaif_fallback.hardware import NO_WINDOW
-from zwaif_fallback.local.worker_process import describe_exit, neutral_folder, worker_environment
+from zwaif_fallback.workers.worker_process import describe_exit, neutral_folder, worker_environment
 
 IMPORT_SECONDS = 120.0
 """Longest import: torch from a cold disk, a virus scanner looking at each of its files."""

@@ -16,13 +16,13 @@ from typing import Any, Literal
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions
 from zwaif_fallback.errors import EngineError, FallbackError, ModelError, WorkerDied, WorkerHung
 from zwaif_fallback.local.fair_queue import FairQueue, Ticket
-from zwaif_fallback.local.process_activity import ProcessActivity
-from zwaif_fallback.local.protocol import pack, unpack_loaded
 from zwaif_fallback.local.single_flight import SingleFlight
 from zwaif_fallback.local.standby_worker import StandbyWorker
-from zwaif_fallback.local.worker_process import COMMAND, PendingRequest, WorkerProcess
 from zwaif_fallback.models.model_folder import find_in_cache, is_path
 from zwaif_fallback.reply_stream import ReplyStream
+from zwaif_fallback.workers.process_activity import ProcessActivity
+from zwaif_fallback.workers.protocol import pack, unpack_loaded
+from zwaif_fallback.workers.worker_process import COMMAND, PendingRequest, WorkerProcess
 from zwaif_hooks.messages import Sampling
 from zwaif_hooks.stream import CancelScope
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.errors import FallbackError, ModelError, WorkerDied
-from zwaif_fallback.local.protocol import pack
-from zwaif_fallback.local.worker_process import WorkerProcess
+from zwaif_fallback.workers.protocol import pack
+from zwaif_fallback.workers.worker_process import WorkerProcess
 
 logger = logging.getLogger(__name__)
 

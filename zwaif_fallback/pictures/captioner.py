@@ -28,9 +28,9 @@ from zwaif_fallback.errors import (
     WorkerHung,
 )
 from zwaif_fallback.hardware import RUNTIME_BYTES, memory_now, read_weights
-from zwaif_fallback.local.worker_process import PendingRequest, WorkerProcess
 from zwaif_fallback.models.model_folder import check_folder, find_in_cache, is_path
 from zwaif_fallback.pictures.vision_engine import check_kind
+from zwaif_fallback.workers.worker_process import PendingRequest, WorkerProcess
 from zwaif_hooks.messages import ChatRequest, Message, Picture
 
 logger = logging.getLogger(__name__)

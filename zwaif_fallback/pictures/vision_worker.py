@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from zwaif_fallback.local.worker import Worker, run
+from zwaif_fallback.local.model_worker import Worker, run
 from zwaif_fallback.pictures.vision_engine import VisionEngine
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zwaif_fallback.errors import ModelError, WorkerDied
-from zwaif_fallback.local.worker_process import PendingRequest, WorkerProcess
+from zwaif_fallback.workers.worker_process import PendingRequest, WorkerProcess
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ import sys
 from typing import Any
 
 from zwaif_fallback.errors import ModelError
-from zwaif_fallback.local.protocol import pack_error
-from zwaif_fallback.local.worker import Worker, run
+from zwaif_fallback.local.model_worker import Worker, run
 from zwaif_fallback.prompt import template_sandbox
+from zwaif_fallback.workers.protocol import pack_error
 
 MOST_MEMORY = 1 << 30
 """Bytes of addresses, where the system can bound them. What is rendered needs a few megabytes."""

@@ -1,4 +1,4 @@
-"""The process that holds a local model: ``python -m zwaif_fallback.local.worker``, spoken to as in ``worker_protocol``.
+"""The worker process that holds a local model: ``python -m zwaif_fallback.local.model_worker``.
 
 It ends as soon as the parent's end of its pipe is gone, whatever it is doing: Z-Waif may have been closed or killed.
 """
@@ -19,9 +19,9 @@ from zwaif_fallback.engines.factory import make_engine
 from zwaif_fallback.engines.hard_exit import leave
 from zwaif_fallback.engines.transformers_import import uncollected
 from zwaif_fallback.errors import EngineError
-from zwaif_fallback.local.end_with_parent import hold_on
 from zwaif_fallback.local.low_priority import LowPriorityRunner
-from zwaif_fallback.local.protocol import decode_request, encode, pack, pack_error, unpack_generation, unpack_options
+from zwaif_fallback.workers.end_with_parent import hold_on
+from zwaif_fallback.workers.protocol import decode_request, encode, pack, pack_error, unpack_generation, unpack_options
 
 logger = logging.getLogger(__name__)
 

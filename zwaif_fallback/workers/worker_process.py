@@ -23,13 +23,13 @@ import zwaif_hooks
 from zwaif_fallback.engines.private_sockets import remove_leftovers
 from zwaif_fallback.errors import WorkerDied
 from zwaif_fallback.hardware import NO_WINDOW
-from zwaif_fallback.local.end_with_parent import ParentTie
-from zwaif_fallback.local.protocol import FINAL_EVENTS, decode_event, encode, unpack_error
+from zwaif_fallback.workers.end_with_parent import ParentTie
+from zwaif_fallback.workers.protocol import FINAL_EVENTS, decode_event, encode, unpack_error
 
 logger = logging.getLogger(__name__)
-stderr_logger = logging.getLogger("zwaif_fallback.local.worker.stderr")
+stderr_logger = logging.getLogger("zwaif_fallback.workers.stderr")
 
-COMMAND = (sys.executable, "-m", "zwaif_fallback.local.worker")
+COMMAND = (sys.executable, "-m", "zwaif_fallback.local.model_worker")
 PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 """Torch's threads sleep while they wait for each other instead of spinning. As fast on an idle machine; with a second
 busy program on two cores a 110M model made 36 tokens a second this way, under 4 spinning, and Z-Waif listens and speaks

@@ -1,0 +1,1 @@
+"""Worker processes, from both sides: starting them, the pipes between, and ending them with Z-Waif."""
