@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from zwaif_fallback.models import facts_cache, found, gguf_header
-from zwaif_fallback.models.places import Machine
+from zwaif_fallback.models import facts_cache, gguf_header, search
+from zwaif_fallback.models.program_folders import Machine
 
 VOCABULARIES = ((32_000, 0), (151_936, 151_387), (128_256, 280_147), (262_144, 0))
 """Words and merges: Llama 2 and Mistral, Qwen, Llama 3, Gemma 3."""
@@ -45,7 +45,7 @@ def main() -> None:
 def _seconds(machine: Machine, folder: str, files: int) -> tuple[float, float]:
     """By the clock, and of processor time: on a busy machine only the second says something."""
     begun, worked = time.perf_counter(), time.process_time()
-    findings = found.find_models(None, folder, machine)
+    findings = search.find_models(None, folder, machine)
     taken = time.perf_counter() - begun, time.process_time() - worked
     assert len([model for model in findings.usable() if Path(folder) in model.path.parents]) == files
     return taken

@@ -21,9 +21,9 @@ import psutil
 from zwaif_fallback.demo import MODEL as TINY
 from zwaif_fallback.engine_types import Generation, LoadOptions
 from zwaif_fallback.local.model import LocalModel
-from zwaif_fallback.models.folder_facts import read_folder
 from zwaif_fallback.models.gguf_facts import read_gguf
 from zwaif_fallback.models.memory import Plan, need
+from zwaif_fallback.models.safetensors_facts import read_folder
 
 WINDOW = 2048
 VOCABULARY = 32_000

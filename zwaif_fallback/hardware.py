@@ -124,7 +124,7 @@ def read_weights(folder: Path) -> Weights:
         ValueError: a file is not a safetensors file.
         OSError: a file cannot be read.
     """
-    from zwaif_fallback.models.folder_facts import is_shrunk  # late: Z-Waif's start waits for this module
+    from zwaif_fallback.models.safetensors_facts import is_shrunk  # late: Z-Waif's start waits for this module
     from zwaif_fallback.models.safetensors_header import read_tensors
 
     tensors = [tensor for file in sorted(folder.glob("model*.safetensors")) for tensor in read_tensors(file)]
@@ -153,6 +153,6 @@ def estimate_memory(
 
 def _kv_cache(folder: Path, context_window: int, width: float) -> int:
     """Two vectors per layer, key-value head and token."""
-    from zwaif_fallback.models.folder_facts import cached_numbers, read_json  # late, as above
+    from zwaif_fallback.models.safetensors_facts import cached_numbers, read_json  # late, as above
 
     return int(cached_numbers(read_json(folder / "config.json")) * context_window * width)

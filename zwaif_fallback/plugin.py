@@ -165,7 +165,7 @@ def _make() -> FallbackService:
 
 def _places(model: str) -> list[Path]:
     """Where the model that looks at pictures may be, as for the one that replies."""
-    from zwaif_fallback.choosing.model_location import places
+    from zwaif_fallback.choosing.resolve_name import places
 
     tree = _host.tree if _host else None
     return places(model, tree, str(service().setting("FALLBACK_MODEL_DIR")))

@@ -77,7 +77,7 @@ def model_setting(text: str, tree: Path | None, environ: Mapping[str, str]) -> s
         ModelNotFound: several models are called so.
     """
     from zwaif_fallback.models import catalogue  # late: most commands name no model
-    from zwaif_fallback.models.found import find_models
+    from zwaif_fallback.models.search import find_models
     from zwaif_fallback.models.short_names import find_called
 
     get = settings_store(tree, environ).get

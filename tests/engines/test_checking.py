@@ -13,7 +13,7 @@ import pytest
 
 from zwaif_fallback import demo
 from zwaif_fallback.engine_types import LoadOptions
-from zwaif_fallback.engines.file_checks import check_files
+from zwaif_fallback.engines.hostile_files import check_files
 from zwaif_fallback.engines.transformers import TransformersEngine
 from zwaif_fallback.errors import ModelError
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zwaif_fallback.engines.decoding import IncrementalText
+from zwaif_fallback.engines.detokenizer import Detokenizer
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +45,7 @@ def check(codec: Any, prompt: str, reply: str) -> None:
 
     tokens = codec.encode(prompt + reply, add_special_tokens=False).ids
     start = len(codec.encode(prompt, add_special_tokens=False).ids) if prompt else 0
-    text = IncrementalText(decode, tokens[:start])
+    text = Detokenizer(decode, tokens[:start])
     pieces = [text.push(token) for token in tokens[start:]]
     pieces.append(text.flush())
     before = decode(tokens[:start])
@@ -67,5 +67,5 @@ def test_any_mixture(codec: Any, reply: str) -> None:
 
 def test_a_character_cut_off_at_the_end_is_left_out(codec: Any) -> None:
     tokens = codec.encode("Hello 😀", add_special_tokens=False).ids
-    text = IncrementalText(lambda ids: str(codec.decode(ids)))
+    text = Detokenizer(lambda ids: str(codec.decode(ids)))
     assert ("".join(map(text.push, tokens[:-1])) + text.flush()).rstrip() == "Hello"

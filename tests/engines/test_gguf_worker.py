@@ -20,7 +20,7 @@ from tests.links import link
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions
 from zwaif_fallback.engines import private_sockets
 from zwaif_fallback.engines.gguf import GgufEngine
-from zwaif_fallback.engines.gguf_server import Door
+from zwaif_fallback.engines.gguf_server import PrivateEndpoint
 from zwaif_fallback.engines.private_sockets import remove_leftovers
 from zwaif_fallback.errors import EngineError, ModelError, WorkerDied
 from zwaif_fallback.local.model import LocalModel, fits_beside
@@ -150,9 +150,9 @@ def test_what_a_killed_worker_leaves_is_taken_away_by_the_next(scratch: Path, co
     worker.kill()
     worker.communicate(timeout=60)
     assert len(list(scratch.glob("zwaif-llama-*"))) == 1
-    door = Door()
-    assert list(scratch.glob("zwaif-llama-*")) == [door.folder]
-    door.close()
+    endpoint = PrivateEndpoint()
+    assert list(scratch.glob("zwaif-llama-*")) == [endpoint.folder]
+    endpoint.close()
 
 
 def test_a_worker_that_we_kill_leaves_nothing(scratch: Path, model: LocalModel, companion_gguf: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_worker_that_we_kill_leaves_nothing(scratch: Path, model: LocalModel, 
     assert list(scratch.glob("zwaif-llama-*")) == []
 
 
-# The door
+# The endpoint
 
 ENDPOINTS = [
     *(("GET", path) for path in ("/metrics", "/slots", "/props", "/models", "/v1/models", "/lora-adapters", "/tools")),
@@ -191,10 +191,10 @@ def test_nobody_without_the_key_is_answered(
     assert server._listening_at.startswith("unix://" if unix else "http://127.0.0.1:")
     for key in ("", "guessed"):
         for method, path in ENDPOINTS:
-            with server._door.open(server._listening_at) as connection:
+            with server._endpoint.open(server._listening_at) as connection:
                 code, text = status(connection, method, path, key)
             assert code == 401, (method, path, text)
-        with server._door.open(server._listening_at) as connection:
+        with server._endpoint.open(server._listening_at) as connection:
             assert status(connection, "GET", "/health", key) == (200, b'{"status":"ok"}')
     assert engine.count_tokens(["Hello there"]) == [2]
     engine.unload()
@@ -230,14 +230,14 @@ def test_a_folder_too_deep_for_a_socket(companion_gguf: Path, tmp_path: Path, mo
 def test_a_tokenizer_that_is_gone(companion_gguf: Path) -> None:
     engine = GgufEngine()
     engine.load(LoadOptions(str(companion_gguf), device="cpu"))
-    door = engine._loaded()._door
-    door.key = "another"
+    endpoint = engine._loaded()._endpoint
+    endpoint.key = "another"
     with pytest.raises(EngineError, match=r"tokenizer answers 401 \(Invalid API Key\)"):
         engine.count_tokens(["a"])
     with contextlib.closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         closed = f"http://127.0.0.1:{free.getsockname()[1]}"
-    door.close()
-    door.folder, door.address, engine._loaded()._listening_at = None, "127.0.0.1", closed
+    endpoint.close()
+    endpoint.folder, endpoint.address, engine._loaded()._listening_at = None, "127.0.0.1", closed
     with pytest.raises(EngineError, match="tokenizer does not answer"):
         engine.count_tokens(["a"])

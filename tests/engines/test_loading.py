@@ -12,14 +12,14 @@ import pytest
 
 from tests.engines.conftest import TEMPLATE
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions
-from zwaif_fallback.engines import weights
+from zwaif_fallback.engines import transformers_loading
 from zwaif_fallback.engines.error_messages import explain
 from zwaif_fallback.engines.factory import make_engine
 from zwaif_fallback.engines.transformers import TransformersEngine, guess_family
 from zwaif_fallback.errors import FallbackError, ModelError, ModelNotFound, ModelTooBig
 from zwaif_fallback.hardware import Memory
 from zwaif_fallback.models import model_folder
-from zwaif_fallback.models.folder_facts import read_folder
+from zwaif_fallback.models.safetensors_facts import read_folder
 
 TinyModel = Callable[..., Path]
 
@@ -323,13 +323,13 @@ def test_library_errors_become_remedies(error: Exception, kind: type[FallbackErr
 
 def plans(monkeypatch: pytest.MonkeyPatch, options: LoadOptions, device: str = "cuda", **versions: Any) -> Any:
     have = {"accelerate": (1, 0), "bitsandbytes": (0, 45), **versions}
-    monkeypatch.setattr(weights, "pick_device", lambda wish, notes: device)
-    monkeypatch.setattr(weights, "half_dtype", lambda device: "float16")
-    monkeypatch.setattr(weights, "cpu_computes_bfloat16", lambda: versions.get("cpu_bf16", True))
-    monkeypatch.setattr(weights, "version_of", have.__getitem__)
-    monkeypatch.setattr(weights, "pays", lambda bits, dtype: False)
+    monkeypatch.setattr(transformers_loading, "pick_device", lambda wish, notes: device)
+    monkeypatch.setattr(transformers_loading, "half_dtype", lambda device: "float16")
+    monkeypatch.setattr(transformers_loading, "cpu_computes_bfloat16", lambda: versions.get("cpu_bf16", True))
+    monkeypatch.setattr(transformers_loading, "version_of", have.__getitem__)
+    monkeypatch.setattr(transformers_loading, "pays", lambda bits, dtype: False)
     notes: list[str] = []
-    made = weights.make_plans(options, None, notes)
+    made = transformers_loading.make_plans(options, None, notes)
     return [str(plan) for plan in made], notes
 
 
@@ -364,18 +364,23 @@ def test_old_cpu_computes_in_float32_and_says_so(monkeypatch: pytest.MonkeyPatch
 def test_a_failed_attempt_is_noted_and_the_next_one_serves(
     tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, tried = weights._load, []
+    real, tried = transformers_loading._load, []
 
-    def fail_first(folder: Path, plan: weights.Plan, options: LoadOptions) -> Any:
+    def fail_first(folder: Path, plan: transformers_loading.TransformersPlan, options: LoadOptions) -> Any:
         tried.append(plan)
         if plan.four_bit:
             raise ImportError("Using `bitsandbytes` 4-bit quantization requires the latest version")
-        return real(folder, weights.Plan("cpu", "float32"), options)
+        return real(folder, transformers_loading.TransformersPlan("cpu", "float32"), options)
 
     monkeypatch.setattr(
-        weights, "make_plans", lambda *_: [weights.Plan("cpu", "float16", True), weights.Plan("cpu", "float32")]
+        transformers_loading,
+        "make_plans",
+        lambda *_: [
+            transformers_loading.TransformersPlan("cpu", "float16", True),
+            transformers_loading.TransformersPlan("cpu", "float32"),
+        ],
     )
-    monkeypatch.setattr(weights, "_load", fail_first)
+    monkeypatch.setattr(transformers_loading, "_load", fail_first)
     loaded = load(tiny_model())
     assert len(tried) == 2
     assert len(loaded.notes) == 1
@@ -385,14 +390,14 @@ def test_a_failed_attempt_is_noted_and_the_next_one_serves(
 
 @pytest.mark.slow
 def test_without_accelerate_it_still_loads(tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "accelerate_works", lambda: False)
+    monkeypatch.setattr(transformers_loading, "accelerate_works", lambda: False)
     loaded = load(tiny_model())
     assert any('pip install "accelerate>=0.26.0"' in note for note in loaded.notes)
 
 
 @pytest.mark.slow
 def test_too_big_is_said_before_memory_runs_out(tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "memory_now", lambda: Memory(ram_total=1, ram_free=1))
+    monkeypatch.setattr(transformers_loading, "memory_now", lambda: Memory(ram_total=1, ram_free=1))
     with pytest.raises(ModelTooBig, match=r"needs 0\.0 GB of memory, 0\.0 GB are free"):
         load(tiny_model())
 

@@ -11,7 +11,7 @@ import torch
 
 from zwaif_fallback import demo
 from zwaif_fallback.engine_types import Generation, LoadedModel, LoadOptions
-from zwaif_fallback.engines import quantize, weights
+from zwaif_fallback.engines import quantize, transformers_loading
 from zwaif_fallback.engines.transformers import TransformersEngine
 from zwaif_hooks.messages import Sampling
 
@@ -26,7 +26,7 @@ BITS = [8, pytest.param(4, marks=pytest.mark.skipif(not HAS_INT4, reason="this t
 def loaded(
     monkeypatch: pytest.MonkeyPatch, folder: Path, pays: Callable[[int, str], bool], **options: Any
 ) -> tuple[TransformersEngine, LoadedModel]:
-    monkeypatch.setattr(weights, "pays", pays)
+    monkeypatch.setattr(transformers_loading, "pays", pays)
     engine = TransformersEngine()
     return engine, engine.load(LoadOptions(str(folder), device="cpu", **options))
 
@@ -78,7 +78,7 @@ def test_a_model_that_cannot_be_packed_is_loaded_as_it_is(monkeypatch: pytest.Mo
     def refuse(model: Any, bits: int) -> int:
         raise RuntimeError("no such kernel")
 
-    monkeypatch.setattr(weights, "pack_model", refuse)
+    monkeypatch.setattr(transformers_loading, "pack_model", refuse)
     engine, description = loaded(monkeypatch, tiny_model(), lambda bits, dtype: bits == 8)
     assert description.quantization == ""
     assert description.notes[0].startswith("8-bit on cpu did not work (no such kernel)")
@@ -86,10 +86,10 @@ def test_a_model_that_cannot_be_packed_is_loaded_as_it_is(monkeypatch: pytest.Mo
 
 
 def plans(monkeypatch: pytest.MonkeyPatch, works: tuple[int, ...], **options: Any) -> tuple[list[str], list[str]]:
-    monkeypatch.setattr(weights, "cpu_computes_bfloat16", lambda: True)
-    monkeypatch.setattr(weights, "pays", lambda bits, dtype: bits in works)
+    monkeypatch.setattr(transformers_loading, "cpu_computes_bfloat16", lambda: True)
+    monkeypatch.setattr(transformers_loading, "pays", lambda bits, dtype: bits in works)
     notes: list[str] = []
-    made = weights.make_plans(LoadOptions("m", device="cpu", **options), None, notes)
+    made = transformers_loading.make_plans(LoadOptions("m", device="cpu", **options), None, notes)
     return [str(plan) for plan in made], notes
 
 

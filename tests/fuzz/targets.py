@@ -26,8 +26,8 @@ from zwaif_fallback.errors import FallbackError
 from zwaif_fallback.hardware import Memory
 from zwaif_fallback.models import ollama_store
 from zwaif_fallback.models.facts import ModelFacts
-from zwaif_fallback.models.folder_facts import read_folder
 from zwaif_fallback.models.gguf_facts import read_gguf
+from zwaif_fallback.models.safetensors_facts import read_folder
 from zwaif_fallback.prompt import cards, fit_to_window
 from zwaif_fallback.workers.protocol import FINAL_EVENTS
 from zwaif_fallback.workers.worker_process import WorkerProcess

@@ -12,7 +12,7 @@ from tests.ui.scripted import ENV, ScriptedDownload, ScriptedService, found
 from zwaif_fallback.answering.outages import Outages
 from zwaif_fallback.choosing.ranking import Abilities
 from zwaif_fallback.hardware import Memory
-from zwaif_fallback.models.found import Findings, FoundModel
+from zwaif_fallback.models.search import Findings, FoundModel
 from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.ui.model_list import ModelList
 from zwaif_hooks.failover.breaker import PrimaryRegistry

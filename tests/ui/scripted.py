@@ -9,7 +9,7 @@ from pathlib import Path
 from zwaif_fallback.downloads.transfer import DownloadStopped, Progress, Report, Stop
 from zwaif_fallback.engine_types import LoadedModel
 from zwaif_fallback.models.facts import GGUF, ModelFacts, Shape
-from zwaif_fallback.models.found import FoundModel
+from zwaif_fallback.models.search import FoundModel
 from zwaif_hooks.messages import Answer, ModelInfo
 
 ENV = "# my settings\nCHAR_NAME = Waif\nAPI_FALLBACK_ENABLED = ON\n"

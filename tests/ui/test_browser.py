@@ -24,7 +24,7 @@ CHROMIUM = os.environ.get("ZWAIF_TEST_CHROMIUM") or shutil.which("chromium") or 
 from tests.ui.pages import page  # noqa: E402  (after the skips)
 from tests.ui.scripted import ENV, ScriptedDownload, ScriptedService, loaded  # noqa: E402
 from zwaif_fallback.answering.outages import Outages  # noqa: E402
-from zwaif_fallback.models.found import FoundModel  # noqa: E402
+from zwaif_fallback.models.search import FoundModel  # noqa: E402
 from zwaif_fallback.settings import SETTINGS  # noqa: E402
 from zwaif_fallback.ui.model_list import ModelList  # noqa: E402
 from zwaif_fallback.ui.section import build as build_section  # noqa: E402

@@ -12,14 +12,14 @@ import pytest
 
 from tests.links import link
 from tests.ui.scripted import ScriptedDownload, ScriptedService, loaded
-from zwaif_fallback.choosing import model_location
+from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.choosing.ranking import Abilities
 from zwaif_fallback.errors import FallbackError, ModelNotFound
 from zwaif_fallback.hardware import Memory
 from zwaif_fallback.models import catalogue, measurements
 from zwaif_fallback.models.facts import ModelFacts
-from zwaif_fallback.models.found import Findings, FoundModel
 from zwaif_fallback.models.measurements import Measurement
+from zwaif_fallback.models.search import Findings, FoundModel
 from zwaif_fallback.settings import DEFAULT_MODEL
 from zwaif_fallback.ui.model_list import ModelList
 from zwaif_fallback.ui.model_permissions import REFUSED
@@ -33,7 +33,7 @@ OFFERS = [offer for offer in catalogue.OFFERS if offer.name != catalogue.CUSTOM]
 @pytest.fixture(autouse=True)
 def empty_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing is on this computer but what the test puts there."""
-    monkeypatch.setattr(model_location, "cached_snapshot", lambda *_: None)
+    monkeypatch.setattr(resolve_name, "cached_snapshot", lambda *_: None)
     monkeypatch.setattr(measurements, "path", lambda: tmp_path / "benchmarks.json")
 
 
@@ -218,7 +218,7 @@ def test_no_place_is_loaded_looked_at_or_told_of(
     panel: Panel, service: ScriptedService, model_list: ModelList, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[object] = []
-    monkeypatch.setattr(model_location, "_is_model", looked.append)
+    monkeypatch.setattr(resolve_name, "_is_model", looked.append)
     _, said, _ = panel.models.load(name)
     assert lines(said) == [f"\u26a0 {REFUSED}"]
     assert lines(panel.models.info(name)) == [f"\u26a0 {REFUSED}"]

@@ -19,7 +19,7 @@ gr: Any = pytest.importorskip("gradio", reason="gradio is not installed here")
 
 from tests.ui.pages import page  # noqa: E402  (after the skip)
 from tests.ui.scripted import ENV, ScriptedDownload, ScriptedService  # noqa: E402
-from zwaif_fallback.choosing import model_location  # noqa: E402
+from zwaif_fallback.choosing import resolve_name  # noqa: E402
 from zwaif_fallback.settings import DEFAULT_MODEL, SETTINGS  # noqa: E402
 from zwaif_fallback.ui import section  # noqa: E402
 from zwaif_fallback.ui.model_list import ModelList  # noqa: E402
@@ -106,7 +106,7 @@ def caller(host: Any, service: ScriptedService, model_list: ModelList, download:
 
 @pytest.fixture(autouse=True)
 def empty_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_location, "cached_snapshot", lambda *_: None)
+    monkeypatch.setattr(resolve_name, "cached_snapshot", lambda *_: None)
 
 
 def test_the_way_in_is_real(caller: Caller, host: Any) -> None:

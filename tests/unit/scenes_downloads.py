@@ -9,8 +9,7 @@ from typing import Any
 from tests.unit.loopback_hub import LoopbackHub, running_hub
 from tests.unit.scenes import Scene, means, says
 from tests.unit.test_files import held
-from zwaif_fallback.downloads import fetch as download
-from zwaif_fallback.downloads import transfer
+from zwaif_fallback.downloads import download, transfer
 from zwaif_fallback.downloads.hub import HuggingFace
 
 # --- downloads --------------------------------------------------------------------------------------------------------
@@ -91,7 +90,7 @@ downloads("the connection breaks off again and again.", lambda: _requests_error(
 @says("… ends too soon, again and again. Try again later.")
 def _(scene: Scene) -> object:
     scene.patch.setattr(transfer, "_attempt", lambda *_: None)
-    remote = transfer.Remote("model.safetensors", "", 10, "")
+    remote = transfer.RemoteFile("model.safetensors", "", 10, "")
     meter = transfer.Meter(10, lambda progress: None)
     return transfer.transfer(remote, scene.folder / "part", meter, session=None, headers={}, wait=lambda seconds: None)
 
@@ -127,7 +126,7 @@ def from_loopback(scene: Scene, prepare: Callable[[LoopbackHub], object]) -> obj
 def _(scene: Scene) -> object:
     part = scene.folder / "part"
     part.write_bytes(b"short")
-    return transfer.check(transfer.Remote("model.safetensors", "", 10, ""), part)
+    return transfer.check(transfer.RemoteFile("model.safetensors", "", 10, ""), part)
 
 
 says("… needs … GB, and … has … GB free.")(

@@ -11,17 +11,17 @@ from typing import Any
 from tests.unit.scenes import Producer, Scene, means, says
 from zwaif_fallback import plugin
 from zwaif_fallback.answering.service import FallbackService
-from zwaif_fallback.choosing import model_location, recommended
+from zwaif_fallback.choosing import resolve_name, suggestions
 from zwaif_fallback.choosing.auto import Wishes
 from zwaif_fallback.cli import measure_model
 from zwaif_fallback.engine_types import LoadOptions
-from zwaif_fallback.engines import gguf_plan, gguf_server, weights
+from zwaif_fallback.engines import gguf_plan, gguf_server, transformers_loading
 from zwaif_fallback.engines.error_messages import explain
 from zwaif_fallback.hardware import Estimate, Memory
 from zwaif_fallback.models import catalogue, short_names
 from zwaif_fallback.models import model_folder as engine_files
 from zwaif_fallback.models.facts import ModelFacts
-from zwaif_fallback.models.found import Findings, FoundModel
+from zwaif_fallback.models.search import Findings, FoundModel
 from zwaif_fallback.ui import model_permissions
 from zwaif_fallback.ui.model_actions import ModelActions
 from zwaif_fallback.ui.model_list import ModelList
@@ -31,7 +31,7 @@ from zwaif_hooks.messages import Message, ModelInfo
 
 
 def resolve(name: str) -> Producer:
-    return lambda scene: model_location.resolve(name, scene.folder)
+    return lambda scene: resolve_name.resolve(name, scene.folder)
 
 
 says("There is no model called …, here or in the list.")(resolve("two words"))
@@ -52,22 +52,22 @@ def _twin(scene: Scene, folder: str) -> FoundModel:
     return FoundModel("twin", folder, str(path), path, ModelFacts("GGUF"))
 
 
-says("No model that can answer is on this computer yet.")(lambda scene: recommended.nothing_here(Wishes()))
+says("No model that can answer is on this computer yet.")(lambda scene: suggestions.nothing_here(Wishes()))
 
 
 @says("No model that can answer is on this computer, and none of the list fits its memory.")
 def _(scene: Scene) -> object:
-    scene.patch.setattr(recommended, "memory_now", lambda: Memory(10**9, 10**8))
-    return recommended.nothing_here(Wishes())
+    scene.patch.setattr(suggestions, "memory_now", lambda: Memory(10**9, 10**8))
+    return suggestions.nothing_here(Wishes())
 
 
 @says("API_FALLBACK_MODEL is auto, but no model on this computer fits the memory that is free.")
 def _(scene: Scene) -> object:
-    scene.patch.setattr(model_location, "choose_here", lambda wishes: None)
-    return model_location.resolve("auto", scene.folder)
+    scene.patch.setattr(resolve_name, "choose_here", lambda wishes: None)
+    return resolve_name.resolve("auto", scene.folder)
 
 
-says("… is not on this computer yet")(lambda scene: model_location.not_here(catalogue.DEFAULT))
+says("… is not on this computer yet")(lambda scene: resolve_name.not_here(catalogue.DEFAULT))
 
 
 def name_on_the_page(name: str) -> Producer:
@@ -266,24 +266,26 @@ means(
 
 @says("… GB of memory, … GB are free")
 def _(scene: Scene) -> object:
-    scene.patch.setattr(weights, "memory_now", lambda: Memory(10**9, 10**8))
-    scene.patch.setattr(weights, "estimate_memory", lambda *_, **__: Estimate(2 * 10**9, 0))
-    return weights._check_room(scene.folder, weights.Plan("cpu", "float32"), LoadOptions("owner/model"))
+    scene.patch.setattr(transformers_loading, "memory_now", lambda: Memory(10**9, 10**8))
+    scene.patch.setattr(transformers_loading, "estimate_memory", lambda *_, **__: Estimate(2 * 10**9, 0))
+    return transformers_loading._check_room(
+        scene.folder, transformers_loading.TransformersPlan("cpu", "float32"), LoadOptions("owner/model")
+    )
 
 
 def notes_for(device: str, quantization: str = "auto", **versions: tuple[int, ...]) -> Producer:
     """What loading says about the way it takes."""
 
     def produce(scene: Scene) -> object:
-        real = weights.version_of
-        scene.patch.setattr(weights, "version_of", lambda name: versions.get(name) or real(name))
+        real = transformers_loading.version_of
+        scene.patch.setattr(transformers_loading, "version_of", lambda name: versions.get(name) or real(name))
         notes: list[str] = []
         options = LoadOptions("owner/model", device=device, quantization=quantization)
         if versions:
-            weights._four_bit_allowed(device, None, options, notes)
+            transformers_loading._four_bit_allowed(device, None, options, notes)
         else:
             scene.patch.setattr("torch.cuda.is_available", lambda: False)
-            weights.make_plans(options, None, notes)
+            transformers_loading.make_plans(options, None, notes)
         return " ".join(notes)
 
     return produce
@@ -295,7 +297,7 @@ says("4-bit loading needs an NVIDIA card; using standard loading.")(notes_for("m
 
 @says("4-bit weights are not quicker on this processor; using the best that is.")
 def _(scene: Scene) -> object:
-    scene.patch.setattr(weights, "pays", lambda bits, dtype: False)
+    scene.patch.setattr(transformers_loading, "pays", lambda bits, dtype: False)
     return notes_for("cpu", "4bit")(scene)
 
 

@@ -19,11 +19,11 @@ from zwaif_fallback.answering.second_server import RemoteChat
 from zwaif_fallback.answering.service import FallbackService
 from zwaif_fallback.choosing import ranking
 from zwaif_fallback.choosing.alternatives import instead
-from zwaif_fallback.choosing.configured import ChosenModel
-from zwaif_fallback.choosing.default_missing import LEFT_BEHIND
+from zwaif_fallback.choosing.configured_model import ConfiguredModel
+from zwaif_fallback.choosing.no_model_chosen import LEFT_BEHIND
 from zwaif_fallback.engine_types import Generation, LoadOptions
 from zwaif_fallback.engines import gguf_server
-from zwaif_fallback.engines.file_checks import check_files
+from zwaif_fallback.engines.hostile_files import check_files
 from zwaif_fallback.local import preload_policy
 from zwaif_fallback.local.model import LocalModel
 from zwaif_fallback.local.single_flight import SingleFlight
@@ -56,7 +56,7 @@ def found_instead(scene: Scene, **settings: str) -> object:
     scene.patch.setenv("OLLAMA_MODELS", str(scene.folder / "store"))
     scene.patch.setattr(ranking, "abilities", ranking.Abilities)
     store = scene.store(**settings)
-    return ChosenModel(store.get, lambda: scene.folder, say=scene.say, named=lambda: False).current()
+    return ConfiguredModel(store.get, lambda: scene.folder, say=scene.say, named=lambda: False).current()
 
 
 @says("API_FALLBACK_MODEL is not set and … is not here, so … answers, which was found on this computer.")
@@ -217,7 +217,7 @@ def llama_answers(status: int | None) -> Producer:
     """llama.cpp's server inside the worker, out of order."""
 
     def produce(scene: Scene) -> object:
-        door = gguf_server.Door()
+        door = gguf_server.PrivateEndpoint()
         connection = MagicMock()
         connection.getresponse.return_value.status = status
         connection.getresponse.return_value.read.return_value = b'{"error": {"message": "busy"}}'

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from zwaif_fallback import demo
-from zwaif_fallback.choosing import default_missing
-from zwaif_fallback.choosing.default_missing import Answering
+from zwaif_fallback.choosing import no_model_chosen
+from zwaif_fallback.choosing.no_model_chosen import AnsweringModel
 from zwaif_fallback.cli import main, measure_model
 from zwaif_fallback.cli.bench import rows
 from zwaif_fallback.engine_types import LoadOptions
@@ -80,9 +80,9 @@ def test_without_a_choice_the_found_model_that_answers_is_measured(
         measured_model.append(options.model)
         return Measurement(options.model, 1.0, "gguf", "cpu", "Q8_0", 1.0, 100, 1.0, 0.1, 30.0, 10**9)
 
-    answers = Answering("somewhere/companion", "companion", "companion answers, which was found on this computer.")
+    answers = AnsweringModel("somewhere/companion", "companion", "companion answers, which was found on this computer.")
     monkeypatch.setattr(measure_model, "measure", measure)
-    monkeypatch.setattr(default_missing, "answering", lambda setting, chosen, wishes: None if chosen else answers)
+    monkeypatch.setattr(no_model_chosen, "answering", lambda setting, chosen, wishes: None if chosen else answers)
     assert main.main(["bench", "--json"]) == 0
     assert measured_model == ["somewhere/companion"] and answers.notice in capsys.readouterr().err
 

@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from zwaif_fallback.choosing import model_location
+from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.models import catalogue
 from zwaif_fallback.models.catalogue import OFFERS, Offer
 from zwaif_fallback.models.gguf_facts import quantization_in, stem_of
-from zwaif_fallback.models.names import file_in_repository
+from zwaif_fallback.models.name_syntax import file_in_repository
 from zwaif_fallback.prompt import formats
 from zwaif_hooks.messages import Sampling
 
@@ -115,7 +115,7 @@ def test_a_gguf_offer_names_one_file(offer: Offer) -> None:
     repository, file = file_in_repository(offer.name)
     assert repository.count("/") == 1 and file.endswith(".gguf")
     assert quantization_in(stem_of(file)) == offer.memory_when == "Q4_K_M"
-    assert model_location.resolve(offer.title.upper()) in (offer.name, model_location.resolve(offer.name))
+    assert resolve_name.resolve(offer.title.upper()) in (offer.name, resolve_name.resolve(offer.name))
 
 
 def test_there_is_something_for_every_machine() -> None:

@@ -406,7 +406,7 @@ def brings(place: Path, *done: int) -> Any:
 
 
 def test_a_download_for_programs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("zwaif_fallback.downloads.fetch.download", brings(Path("somewhere"), 400, 1000))
+    monkeypatch.setattr("zwaif_fallback.downloads.download.download", brings(Path("somewhere"), 400, 1000))
     assert run("download", "owner/name", "--json") == 0
     said = capsys.readouterr()
     told = json.loads(said.out)
@@ -416,7 +416,7 @@ def test_a_download_for_programs(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
 
 def test_nothing_to_download_for_programs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("zwaif_fallback.downloads.fetch.download", brings(Path("somewhere")))
+    monkeypatch.setattr("zwaif_fallback.downloads.download.download", brings(Path("somewhere")))
     assert run("download", "owner/name", "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert told == {"model": "owner/name", "path": "somewhere", "bytes": 0, "seconds": 0.0}
@@ -432,7 +432,7 @@ def test_a_download_that_fails_for_programs(
     def download(*_: object, **__: object) -> Path:
         raise error
 
-    monkeypatch.setattr("zwaif_fallback.downloads.fetch.download", download)
+    monkeypatch.setattr("zwaif_fallback.downloads.download.download", download)
     assert run("download", "owner/name", "--json") == status
     said = capsys.readouterr()
     told = json.loads(said.out)

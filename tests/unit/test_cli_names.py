@@ -14,13 +14,13 @@ import pytest
 
 from tests.unit.models_made import put_in_hub, put_in_ollama, write_gguf
 from tests.unit.test_cli import brings, plain_console, run, zwaif
-from zwaif_fallback.choosing import ranking, recommended
+from zwaif_fallback.choosing import ranking, suggestions
 from zwaif_fallback.choosing.ranking import Abilities
 from zwaif_fallback.cli import download as cli_download
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.hardware import Memory
 from zwaif_fallback.models import catalogue, short_names
-from zwaif_fallback.models.found import find_models
+from zwaif_fallback.models.search import find_models
 from zwaif_hooks.host import env_file
 
 __all__ = ["plain_console"]
@@ -33,9 +33,9 @@ BEST = next(offer for offer in catalogue.OFFERS if offer.short == "lfm2.5-1.2b")
 def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     """A computer for which LFM2.5 1.2B is the best of the list."""
     monkeypatch.setattr(ranking, "abilities", Abilities)
-    monkeypatch.setattr(recommended, "abilities", Abilities)
-    monkeypatch.setattr(recommended, "memory_now", lambda: Memory(16 * GB, 8 * GB))
-    monkeypatch.setattr(recommended, "cpu_cores", lambda: 2)
+    monkeypatch.setattr(suggestions, "abilities", Abilities)
+    monkeypatch.setattr(suggestions, "memory_now", lambda: Memory(16 * GB, 8 * GB))
+    monkeypatch.setattr(suggestions, "cpu_cores", lambda: 2)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
         names.append(name)
         return Path(brings(tmp_path)(name, say, **others))
 
-    monkeypatch.setattr("zwaif_fallback.downloads.fetch.download", download)
+    monkeypatch.setattr("zwaif_fallback.downloads.download.download", download)
     return names
 
 
@@ -100,7 +100,7 @@ def test_a_script_is_told_what_to_type(asked_for: list[str], capsys: pytest.Capt
 
 
 def test_no_model_fits(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(recommended, "memory_now", lambda: Memory(GB, GB // 10))
+    monkeypatch.setattr(suggestions, "memory_now", lambda: Memory(GB, GB // 10))
     assert run("download", "--yes") == 1
     assert "none of the list fits its memory" in capsys.readouterr().err
 
@@ -108,7 +108,7 @@ def test_no_model_fits(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
 def test_what_would_be_better_with_one_more_package_is_told_before(
     asked_for: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for module in (ranking, recommended):
+    for module in (ranking, suggestions):
         monkeypatch.setattr(module, "abilities", lambda: Abilities(gguf=False))
     assert run("download", "--yes") == 0 and run("download", "qwen2.5-1.5b") == 0
     said = capsys.readouterr().out
@@ -131,7 +131,7 @@ def test_after_a_download_the_next_step_is_told(
     chosen: str, next_step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = put_in_hub(tmp_path / "home/.cache/huggingface/hub", *QWEN.name.split(":"))
-    monkeypatch.setattr("zwaif_fallback.downloads.fetch.download", brings(file))
+    monkeypatch.setattr("zwaif_fallback.downloads.download.download", brings(file))
     assert run("download", "qwen2.5-1.5b", "--zwaif", zwaif(tmp_path, API_FALLBACK_MODEL=chosen)) == 0
     assert next_step in capsys.readouterr().out
 
@@ -215,7 +215,7 @@ def test_the_best_for_this_computer_is_marked(home: Path, tmp_path: Path, capsys
 def test_without_the_engine_the_best_is_named_first_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for module in (ranking, recommended):
+    for module in (ranking, suggestions):
         monkeypatch.setattr(module, "abilities", lambda: Abilities(gguf=False))
     assert run("models") == 0
     said = capsys.readouterr().out
@@ -225,7 +225,7 @@ def test_without_the_engine_the_best_is_named_first_all_the_same(
     run("status", "--zwaif", zwaif(tmp_path))
     said = capsys.readouterr().out
     assert "The best for it, LFM2.5 1.2B Instruct, 0.73 GB, needs one more package: pip install" in said
-    monkeypatch.setattr(recommended, "memory_now", lambda: Memory(4 * GB, 2 * GB))
+    monkeypatch.setattr(suggestions, "memory_now", lambda: Memory(4 * GB, 2 * GB))
     assert run("download", "--yes") == 1, "nothing fits that could be run now"
     assert "The best for it, LFM2.5 1.2B Instruct, 0.73 GB, needs one more package" in capsys.readouterr().err
 

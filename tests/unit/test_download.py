@@ -13,12 +13,19 @@ import requests
 from huggingface_hub import errors, hf_hub_download, scan_cache_dir
 
 from tests.unit.loopback_hub import COMMIT, LoopbackHub, running_hub
-from zwaif_fallback.choosing import model_location
+from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.cli import main, options
 from zwaif_fallback.demo import MODEL as TINY
-from zwaif_fallback.downloads import fetch as downloads
+from zwaif_fallback.downloads import download as downloads
 from zwaif_fallback.downloads import transfer
-from zwaif_fallback.downloads.fetch import SPARE_BYTES, DownloadFailed, DownloadStopped, HuggingFace, Progress, download
+from zwaif_fallback.downloads.download import (
+    SPARE_BYTES,
+    DownloadFailed,
+    DownloadStopped,
+    HuggingFace,
+    Progress,
+    download,
+)
 from zwaif_fallback.downloads.transfer import Meter, Report, Stop
 from zwaif_fallback.errors import ModelError, ModelNotFound
 
@@ -188,7 +195,7 @@ def test_a_real_download_leaves_out_pickles_and_code(hub: LoopbackHub, tmp_path:
     assert hub.fetched == wanted == {path.name for path in folder.iterdir()}
     assert not list((tmp_path / "cache").rglob("*.incomplete"))
     assert (folder / "model.safetensors").read_bytes() == (TINY / "model.safetensors").read_bytes()
-    assert model_location.is_on_this_machine(NAME, cache)
+    assert resolve_name.is_on_this_machine(NAME, cache)
 
 
 @pytest.mark.parametrize(
@@ -258,7 +265,7 @@ def test_one_file_out_of_a_repository(wanted: str, shelf: LoopbackHub, tmp_path:
     place = download(f"{GGUF_NAME}:{wanted}", said.append, real(shelf, tmp_path), cache_dir=str(tmp_path))
     assert place.name == "Tiny-Q4_K_M.gguf" and place.read_bytes() == BIG
     assert shelf.fetched == {"Tiny-Q4_K_M.gguf"}
-    assert model_location.is_on_this_machine(f"{GGUF_NAME}:Tiny-Q4_K_M.gguf", str(tmp_path))
+    assert resolve_name.is_on_this_machine(f"{GGUF_NAME}:Tiny-Q4_K_M.gguf", str(tmp_path))
 
 
 def test_every_part_of_a_split_one(shelf: LoopbackHub, tmp_path: Path, said: list[str]) -> None:
@@ -313,7 +320,7 @@ def test_a_wrong_checksum_is_never_kept(shelf: LoopbackHub, tmp_path: Path, said
     shelf.sent["Tiny-Q4_K_M.gguf"] = BIG[:-1] + b"!"
     with pytest.raises(DownloadFailed, match=r"Tiny-Q4_K_M.gguf arrived damaged \(its checksum is wrong\)"):
         download(f"{GGUF_NAME}:Q4_K_M", said.append, real(shelf, tmp_path), cache_dir=str(tmp_path))
-    assert not model_location.is_on_this_machine(f"{GGUF_NAME}:Tiny-Q4_K_M.gguf", str(tmp_path))
+    assert not resolve_name.is_on_this_machine(f"{GGUF_NAME}:Tiny-Q4_K_M.gguf", str(tmp_path))
     del shelf.sent["Tiny-Q4_K_M.gguf"]
     place = download(f"{GGUF_NAME}:Q4_K_M", said.append, real(shelf, tmp_path), cache_dir=str(tmp_path))
     assert place.read_bytes() == BIG and shelf.begun_at == [0, 0]
@@ -454,7 +461,7 @@ def test_into_a_chosen_folder(shelf: LoopbackHub, hub: LoopbackHub, tmp_path: Pa
     assert file == chosen / "Tiny-GGUF" / "Tiny-Q4_K_M.gguf" and file.read_bytes() == BIG
     folder = download(NAME, said.append, real(hub, tmp_path), cache_dir=cache, folder=chosen)
     assert folder == chosen / "tiny" and not list(chosen.rglob("*.part"))
-    assert model_location.resolve("tiny", tmp_path, str(chosen)) == str(folder)
+    assert resolve_name.resolve("tiny", tmp_path, str(chosen)) == str(folder)
     again = download(NAME, said.append, real(hub, tmp_path), cache_dir=cache, folder=chosen)
     assert again == folder
     assert not (tmp_path / "cache").exists()

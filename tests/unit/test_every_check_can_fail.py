@@ -15,7 +15,7 @@ from tests.unit.doctoring import GB, assert_useful, situation, z_waif
 from tests.unit.models_made import put_in_ollama, write_gguf
 from tests.unit.test_cli import plain_console
 from zwaif_fallback import demo
-from zwaif_fallback.choosing import ranking, usable
+from zwaif_fallback.choosing import load_check, ranking
 from zwaif_fallback.choosing.ranking import Abilities
 from zwaif_fallback.cli import selftest, status
 from zwaif_fallback.cli.selftest import CannotCheck, Place, _nobody_listens
@@ -240,8 +240,8 @@ STATUS = {
 def _status(tree: Path, row: Row, patch: pytest.MonkeyPatch) -> tuple[str, bool]:
     patch.setattr(status, "find_lmstudio", lambda: "")
     patch.setattr(ranking, "abilities", lambda: Abilities(gguf=row.gguf))
-    patch.setattr(usable, "abilities", lambda: Abilities(gguf=row.gguf))
-    patch.setattr(usable, "memory_now", lambda: Memory(16 * GB, row.free))
+    patch.setattr(load_check, "abilities", lambda: Abilities(gguf=row.gguf))
+    patch.setattr(load_check, "memory_now", lambda: Memory(16 * GB, row.free))
     facts = status.status_facts(tree, {**os.environ, **(row.environ or {})})
     return "\n".join(status.status_lines(facts)), status.can_answer(facts)
 

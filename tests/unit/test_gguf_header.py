@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.unit.models_made import LLAMA, STRING, TENSORS, gguf, text, value, write_gguf
 from zwaif_fallback.models import gguf_header, gguf_types
-from zwaif_fallback.models.gguf_header import BadHeader, Skipped, read_header, read_stream
+from zwaif_fallback.models.gguf_header import BadHeader, SkippedArray, read_header, read_stream
 
 VOCABULARY = [f"word {number}" for number in range(5_000)]
 
@@ -58,7 +58,7 @@ def test_a_vocabulary_is_counted_and_not_built(behind: str) -> None:
     header = read(data)
     built = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert header.metadata["tokenizer.ggml.tokens"] == Skipped(len(VOCABULARY))
+    assert header.metadata["tokenizer.ggml.tokens"] == SkippedArray(len(VOCABULARY))
     assert header.number(behind) == 7 and len(header.tensors) == len(TENSORS)
     assert built < 3 * gguf_header._CHUNK
 
@@ -80,7 +80,7 @@ def test_a_key_across_two_chunks_is_found(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(gguf_header._Source, "walk_strings", lambda source, count: walked.append(count))
     for chunk in range(4_000, 4_060):
         monkeypatch.setattr(gguf_header, "_CHUNK", chunk)
-        source = gguf_header._Source(io.BytesIO(data), len(data), gguf_header.Work())
+        source = gguf_header._Source(io.BytesIO(data), len(data), gguf_header.WorkBudget())
         assert gguf_header._read(source, jump=True).number("tokenizer.ggml.bos_token_id") == 7
     assert set(walked) <= {3}
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.models_made import put_in_hub, put_in_ollama, write_gguf
 from tests.unit.test_models_fit import EVERYTHING, GB, memory, model
-from zwaif_fallback.choosing import auto, model_location
+from zwaif_fallback.choosing import auto, resolve_name
 from zwaif_fallback.choosing.auto import AutoModel, Wishes, is_auto, loadable, with_its_memory_back
 from zwaif_fallback.choosing.planned import planned_facts
 from zwaif_fallback.choosing.ranking import Choice, choose, fit
@@ -18,8 +18,8 @@ from zwaif_fallback.engine_types import LoadedModel
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.hardware import Memory
 from zwaif_fallback.models import catalogue
-from zwaif_fallback.models.found import FoundModel, find_models
-from zwaif_fallback.models.places import Machine
+from zwaif_fallback.models.program_folders import Machine
+from zwaif_fallback.models.search import FoundModel, find_models
 from zwaif_hooks.messages import ModelInfo
 
 
@@ -139,7 +139,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_setting_resolves_to_what_is_on_the_disk(home: Path, tmp_path: Path) -> None:
     blob = put_in_ollama(home / ".ollama/models", "registry.ollama.ai/library/llama3.2/3b")
-    assert model_location.resolve("auto", tmp_path) == str(blob)
+    assert resolve_name.resolve("auto", tmp_path) == str(blob)
 
 
 def test_what_the_server_runs_is_known_from_z_waif_s_env(home: Path, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from zwaif_fallback.choosing import ranking as fits
 from zwaif_fallback.choosing.ranking import Abilities, Choice, choose, fit, is_clearly_better
 from zwaif_fallback.hardware import Gpu, Memory
 from zwaif_fallback.models.facts import GGUF, SAFETENSORS, ModelFacts, Shape
-from zwaif_fallback.models.found import FoundModel
 from zwaif_fallback.models.memory import GGUF_PROGRAM, GGUF_WORKING, TORCH_PROGRAM, Plan, need, planned_window
+from zwaif_fallback.models.search import FoundModel
 
 GB = 1_000_000_000
 EVERYTHING = Abilities(torch_cuda=True, gguf_cuda=True, four_bit=True)

@@ -24,12 +24,12 @@ from tests.unit.models_made import (
     write_safetensors,
 )
 from zwaif_fallback.choosing.server_model import served_model, served_name
-from zwaif_fallback.models import facts_cache, folder_facts, found, places, walk
+from zwaif_fallback.models import facts_cache, program_folders, safetensors_facts, search, walk
 from zwaif_fallback.models.facts import GGUF, PART, SAFETENSORS, ModelFacts
-from zwaif_fallback.models.found import Findings, FoundModel, find_models
 from zwaif_fallback.models.gguf_facts import read_gguf
 from zwaif_fallback.models.memory import copies_of_state, gguf_cache
-from zwaif_fallback.models.places import Machine, own_folders
+from zwaif_fallback.models.program_folders import Machine, own_folders
+from zwaif_fallback.models.search import Findings, FoundModel, find_models
 
 
 @pytest.fixture
@@ -256,7 +256,7 @@ def test_what_a_folder_cannot_do(change: dict[str, Any], why: str, home: Path) -
 def test_a_tokenizer_that_cannot_be_made(
     files: tuple[str, ...], has_protobuf: bool, why: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folder_facts, "_has_protobuf", lambda: has_protobuf)
+    monkeypatch.setattr(safetensors_facts, "_has_protobuf", lambda: has_protobuf)
     folder = write_safetensors(home / "m" / "x")
     (folder / "tokenizer.json").unlink()
     for name in files:
@@ -541,14 +541,14 @@ def test_the_system_is_asked_for_moved_folders(home: Path, monkeypatch: pytest.M
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.delenv("XDG_DOWNLOAD_DIR", raising=False)
-    here = places.this_machine()
+    here = program_folders.this_machine()
     assert here.folders("Downloads") == [home / "Téléchargements", home / "Downloads"]
     assert here.folders("Desktop") == [home / "Desktop"]
 
 
 def test_a_machine_is_this_one_unless_told_otherwise() -> None:
-    here = places.this_machine()
+    here = program_folders.this_machine()
     assert here.home == Path.home() and here.environ is os.environ
     assert here.expanded("~/x") == Path.home() / "x"
-    assert places.hub_cache(Machine("Linux", Path("/h"), {"HF_HOME": "~/hf"})) == Path("/h/hf/hub")
-    assert found.find_models.__doc__
+    assert program_folders.hub_cache(Machine("Linux", Path("/h"), {"HF_HOME": "~/hf"})) == Path("/h/hf/hub")
+    assert search.find_models.__doc__

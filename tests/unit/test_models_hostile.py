@@ -17,9 +17,9 @@ from zwaif_fallback.doctor import local_model as doctor_model
 from zwaif_fallback.hardware import Memory
 from zwaif_fallback.models import facts_cache
 from zwaif_fallback.models.facts import ModelFacts
-from zwaif_fallback.models.found import Findings, find_models
 from zwaif_fallback.models.gguf_facts import read_gguf
-from zwaif_fallback.models.places import Machine
+from zwaif_fallback.models.program_folders import Machine
+from zwaif_fallback.models.search import Findings, find_models
 
 ROOM = Memory(8 << 30, 4 << 30)
 MOST_SECONDS = 1.5

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from zwaif_fallback.choosing.recommended import QUALITIES
+from zwaif_fallback.choosing.suggestions import QUALITIES
 from zwaif_fallback.models import catalogue
-from zwaif_fallback.models.display import quality, readable
-from zwaif_fallback.models.names import is_hub_name
+from zwaif_fallback.models.display_names import quality, readable
+from zwaif_fallback.models.name_syntax import is_hub_name
 
 OFFERS = [offer for offer in catalogue.OFFERS if offer.name != catalogue.CUSTOM]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from zwaif_fallback.choosing import model_location
+from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.choosing.auto import Wishes
 from zwaif_fallback.choosing.ranking import NO_ENGINE, PARTLY, Abilities
-from zwaif_fallback.choosing.recommended import MOST_DOWNLOAD_GB, QUALITIES, Recommendation, recommended
+from zwaif_fallback.choosing.suggestions import MOST_DOWNLOAD_GB, QUALITIES, Recommendation, recommended
 from zwaif_fallback.hardware import Gpu, Memory
 from zwaif_fallback.models import catalogue
 
@@ -138,7 +138,7 @@ def test_one_line_for_the_user() -> None:
 def test_every_offer_can_be_ranked_and_named(offer: catalogue.Offer) -> None:
     assert offer.quality in QUALITIES
     assert catalogue.find(offer.short.upper()) is offer
-    assert model_location.resolve(offer.short) in (offer.name, model_location.resolve(offer.name))
+    assert resolve_name.resolve(offer.short) in (offer.name, resolve_name.resolve(offer.name))
     assert not offer.short.isdigit() and offer.short == offer.short.casefold() and len(offer.short) <= 16
 
 

@@ -13,12 +13,12 @@ from tests.unit.models_made import put_in_ollama
 from tests.unit.test_models_fit import EVERYTHING, memory, model
 from tests.unit.test_service import Desk
 from zwaif_fallback.answering import service
-from zwaif_fallback.choosing import auto, configured
+from zwaif_fallback.choosing import auto, configured_model
 from zwaif_fallback.choosing.ranking import Choice, choose
 from zwaif_fallback.downloads.transfer import DownloadFailed
 from zwaif_fallback.errors import FallbackError, ModelError
 from zwaif_fallback.hardware import Memory
-from zwaif_fallback.models.found import FoundModel
+from zwaif_fallback.models.search import FoundModel
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ class AutoDesk(Desk):
         self.models: list[FoundModel] = []
         monkeypatch.setattr(auto, "memory_now", lambda: self.free)
         super().__init__(tree, monkeypatch, API_FALLBACK_MODEL="auto", **values)
-        self.service._models = configured.ChosenModel(
+        self.service._models = configured_model.ConfiguredModel(
             self.settings.get, lambda: tree, lambda wishes, free, without: self.best(free, without)
         )
         self.service._models._auto._memory = lambda: self.free

@@ -13,14 +13,14 @@ from tests.unit.test_models_fit import EVERYTHING, memory, model
 from tests.unit.test_models_service import reconsidered
 from tests.unit.test_service import Desk
 from zwaif_fallback.answering import service
-from zwaif_fallback.choosing import configured, default_missing, model_location, ranking
+from zwaif_fallback.choosing import configured_model, no_model_chosen, ranking, resolve_name
 from zwaif_fallback.choosing.auto import Wishes
 from zwaif_fallback.choosing.ranking import Choice, choose
-from zwaif_fallback.choosing.recommended import nothing_here
+from zwaif_fallback.choosing.suggestions import nothing_here
 from zwaif_fallback.errors import ModelError, ModelNotFound
 from zwaif_fallback.hardware import Memory
 from zwaif_fallback.models import catalogue
-from zwaif_fallback.models.found import FoundModel
+from zwaif_fallback.models.search import FoundModel
 
 DEFAULT = catalogue.DEFAULT
 NOT_SET = f"API_FALLBACK_MODEL is not set and {DEFAULT} is not here, so {{}} answers, which was found on this computer."
@@ -33,7 +33,7 @@ class UnchosenDesk(Desk):
         monkeypatch.delenv("API_FALLBACK_MODEL", raising=False)
         self.free, self.looks = memory(64, 24), list[str]()
         super().__init__(tree, monkeypatch, **{"API_FALLBACK_MODEL": "", **values})
-        models = configured.ChosenModel(
+        models = configured_model.ConfiguredModel(
             self.settings.get,
             lambda: tree,
             lambda wishes, free, without: self.best(free, without),
@@ -108,34 +108,34 @@ def test_a_choice_that_is_not_here_is_not_overridden(tmp_path: Path, monkeypatch
 def test_what_an_example_file_said_is_no_choice(
     default_is_here: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk = UnchosenDesk(tmp_path, monkeypatch, API_FALLBACK_MODEL=default_missing.LEFT_BEHIND)
+    desk = UnchosenDesk(tmp_path, monkeypatch, API_FALLBACK_MODEL=no_model_chosen.LEFT_BEHIND)
     if not default_is_here:
         assert desk.reply() == "8B speaks."
-        why = f"API_FALLBACK_MODEL is {default_missing.LEFT_BEHIND}, as in an example file of Z-Waif's, "
+        why = f"API_FALLBACK_MODEL is {no_model_chosen.LEFT_BEHIND}, as in an example file of Z-Waif's, "
         assert sum(line.startswith(why) for line in desk.said) == 1
         return
-    monkeypatch.setattr(model_location, "is_on_this_machine", lambda model: model == DEFAULT)
+    monkeypatch.setattr(resolve_name, "is_on_this_machine", lambda model: model == DEFAULT)
     assert desk.reply() == f"{DEFAULT.rpartition('/')[2]} speaks." and desk.looks == []
 
 
 def test_a_file_that_an_example_named_and_that_is_there_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk = UnchosenDesk(tmp_path, monkeypatch, API_FALLBACK_MODEL=default_missing.LEFT_BEHIND)
-    (tmp_path / default_missing.LEFT_BEHIND).write_bytes(gguf())
-    assert desk.reply() == f"{Path(default_missing.LEFT_BEHIND).name} speaks." and desk.looks == []
+    desk = UnchosenDesk(tmp_path, monkeypatch, API_FALLBACK_MODEL=no_model_chosen.LEFT_BEHIND)
+    (tmp_path / no_model_chosen.LEFT_BEHIND).write_bytes(gguf())
+    assert desk.reply() == f"{Path(no_model_chosen.LEFT_BEHIND).name} speaks." and desk.looks == []
 
 
 def test_the_commands_see_an_example_s_value_as_the_plugin_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not default_missing.is_chosen({"API_FALLBACK_MODEL": default_missing.LEFT_BEHIND})
-    monkeypatch.setattr(default_missing, "choose_here", lambda wishes: None)
-    monkeypatch.setattr(model_location, "is_on_this_machine", lambda model: False)
+    assert not no_model_chosen.is_chosen({"API_FALLBACK_MODEL": no_model_chosen.LEFT_BEHIND})
+    monkeypatch.setattr(no_model_chosen, "choose_here", lambda wishes: None)
+    monkeypatch.setattr(resolve_name, "is_on_this_machine", lambda model: False)
     with pytest.raises(ModelNotFound, match="There is no model at "):
-        default_missing.answering(default_missing.LEFT_BEHIND, False, Wishes(tmp_path, ""))
-    monkeypatch.setattr(model_location, "is_on_this_machine", lambda model: model == DEFAULT)
-    assert default_missing.answering(default_missing.LEFT_BEHIND, False, Wishes(tmp_path, "")).model == DEFAULT
+        no_model_chosen.answering(no_model_chosen.LEFT_BEHIND, False, Wishes(tmp_path, ""))
+    monkeypatch.setattr(resolve_name, "is_on_this_machine", lambda model: model == DEFAULT)
+    assert no_model_chosen.answering(no_model_chosen.LEFT_BEHIND, False, Wishes(tmp_path, "")).model == DEFAULT
 
 
 def test_a_choice_in_the_environment_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,23 +264,23 @@ def test_taking_the_choice_back_in_env_gives_way_to_what_is_here(desk: UnchosenD
     ("values", "is_set"),
     [
         ({}, False),
-        ({default_missing.MODEL: ""}, False),
-        ({default_missing.MODEL: " "}, False),
-        ({default_missing.MODEL: DEFAULT}, True),
+        ({no_model_chosen.MODEL: ""}, False),
+        ({no_model_chosen.MODEL: " "}, False),
+        ({no_model_chosen.MODEL: DEFAULT}, True),
     ],
 )
 def test_an_empty_value_is_no_choice(values: dict[str, str], is_set: bool) -> None:
-    assert default_missing.is_chosen(values) is is_set
+    assert no_model_chosen.is_chosen(values) is is_set
 
 
 def test_who_answers_for_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = FoundModel("3B", "Model folder", "3B", tmp_path / "3B", model("3B", 3).facts)
     choice = choose([found], memory(64), can=EVERYTHING)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "no cache"))
-    monkeypatch.setattr(default_missing, "choose_here", lambda wishes: choice)
+    monkeypatch.setattr(no_model_chosen, "choose_here", lambda wishes: choice)
     wishes = Wishes(tmp_path)
-    assert default_missing.answering(DEFAULT, True, wishes) == default_missing.Answering(DEFAULT, "")
-    there = default_missing.answering(DEFAULT, False, wishes)
+    assert no_model_chosen.answering(DEFAULT, True, wishes) == no_model_chosen.AnsweringModel(DEFAULT, "")
+    there = no_model_chosen.answering(DEFAULT, False, wishes)
     assert (there.model, there.title) == (str(tmp_path / "3B"), "3B") and there.notice.startswith(NOT_SET.format("3B"))
     choice = None
-    assert default_missing.answering(DEFAULT, False, wishes) == default_missing.Answering(DEFAULT, "")
+    assert no_model_chosen.answering(DEFAULT, False, wishes) == no_model_chosen.AnsweringModel(DEFAULT, "")

@@ -259,7 +259,7 @@ def test_a_path_left_by_an_older_release_gives_way_to_the_default(
 ) -> None:
     desk = Desk(tmp_path, monkeypatch, API_FALLBACK_MODEL="models/old-r4.gguf")
     monkeypatch.setattr(
-        "zwaif_fallback.choosing.model_location.is_on_this_machine", lambda model: model == catalogue.DEFAULT
+        "zwaif_fallback.choosing.resolve_name.is_on_this_machine", lambda model: model == catalogue.DEFAULT
     )
     assert desk.reply() == "TinyLlama-1.1B-Chat-v1.0 speaks."
 

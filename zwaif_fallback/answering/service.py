@@ -27,9 +27,9 @@ from zwaif_fallback.answering.chain import (
 from zwaif_fallback.answering.last_words import LastWords
 from zwaif_fallback.answering.last_words_filter import LastWordsFilter, said_file
 from zwaif_fallback.answering.startup_report import StartupReport
-from zwaif_fallback.choosing import model_location
-from zwaif_fallback.choosing.configured import ChosenModel
-from zwaif_fallback.downloads.fetch import Fetch, fetch_model
+from zwaif_fallback.choosing import resolve_name
+from zwaif_fallback.choosing.configured_model import ConfiguredModel
+from zwaif_fallback.downloads.download import Fetch, fetch_model
 from zwaif_fallback.engine_types import GenerationStats, LoadedModel, LoadOptions
 from zwaif_fallback.errors import FallbackError, ModelNotFound
 from zwaif_fallback.local import preload_policy
@@ -136,7 +136,7 @@ class FallbackService:
         self._say = say
         self._tree = tree
         self._now = now
-        self._models = ChosenModel(lambda name: self._settings.get(name), lambda: self._tree, named=named, say=say)
+        self._models = ConfiguredModel(lambda name: self._settings.get(name), lambda: self._tree, named=named, say=say)
         self._fetch = fetch
         self._eyes = eyes
         self._closed = threading.Event()
@@ -589,7 +589,7 @@ class FallbackService:
         )
 
     def _is_here(self, model: str) -> bool:
-        return model_location.is_on_this_machine(model)
+        return resolve_name.is_on_this_machine(model)
 
     def _set_progress(self, line: str) -> None:
         self._progress = line

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from zwaif_fallback.answering.chain import Say
-from zwaif_fallback.choosing import model_location
-from zwaif_fallback.choosing.configured import ChosenModel
-from zwaif_fallback.choosing.default_missing import MODEL, wrong
+from zwaif_fallback.choosing import resolve_name
+from zwaif_fallback.choosing.configured_model import ConfiguredModel
+from zwaif_fallback.choosing.no_model_chosen import MODEL, wrong
 from zwaif_fallback.errors import ModelNotFound
 
 
@@ -28,7 +28,7 @@ class StartupReport:
     def __init__(
         self,
         setting: Callable[[str], Any],
-        models: ChosenModel,
+        models: ConfiguredModel,
         tree: Path | None,
         say: Say,
         load: Callable[[str, bool], None],
@@ -41,11 +41,11 @@ class StartupReport:
             model = self._models.wanted()
         except ModelNotFound as error:
             return self._not_ready(wrong(str(self._setting(MODEL)), error))
-        if model_location.is_on_this_machine(model):
+        if resolve_name.is_on_this_machine(model):
             return self._ready(model)
         if self._setting("API_FALLBACK_DOWNLOAD"):
             return self._load(model, True)
-        self._not_ready(str(model_location.not_here(model)))
+        self._not_ready(str(resolve_name.not_here(model)))
 
     def _ready(self, model: str) -> None:
         if self._setting("API_FALLBACK_PRELOAD") == "start":

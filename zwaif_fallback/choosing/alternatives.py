@@ -7,7 +7,7 @@ from pathlib import Path
 from zwaif_fallback.choosing.auto import Wishes, choose_here, pick
 from zwaif_fallback.choosing.ranking import NO_ENGINE, Abilities
 from zwaif_fallback.hardware import memory_now
-from zwaif_fallback.models.found import find_models
+from zwaif_fallback.models.search import find_models
 
 
 def instead(tree: Path | None, model_dir: str = "") -> str:

@@ -20,7 +20,7 @@ from zwaif_hooks.host import env_file
 
 if TYPE_CHECKING:
     from zwaif_fallback.choosing.ranking import Abilities, Choice
-    from zwaif_fallback.models.found import FoundModel
+    from zwaif_fallback.models.search import FoundModel
 
 AUTO = "auto"
 
@@ -57,7 +57,7 @@ def choose_here(wishes: Wishes, memory: Memory | None = None, without: Collectio
     Args:
         without: models that could not be loaded, as :func:`loadable` names them.
     """
-    from zwaif_fallback.models.found import find_models
+    from zwaif_fallback.models.search import find_models
 
     models = [model for model in find_models(wishes.tree, wishes.model_dir).models if loadable(model) not in without]
     return pick(models, wishes, memory or memory_now())
@@ -95,7 +95,7 @@ def _parsed(path: Path, stamp: object) -> Mapping[str, str]:
 
 def loadable(model: FoundModel) -> str:
     """What the engines take: a hub id for a repository in the cache, a path for everything else."""
-    from zwaif_fallback.models.places import HUB
+    from zwaif_fallback.models.program_folders import HUB
 
     return model.setting if model.source == HUB and model.path.is_dir() else str(model.path)
 

@@ -7,16 +7,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from zwaif_fallback.choosing import model_location
+from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.choosing.auto import Wishes, env_values, is_auto, loadable, pick
-from zwaif_fallback.choosing.default_missing import MODEL, counts, is_chosen, notice, takes_what_is_here
+from zwaif_fallback.choosing.no_model_chosen import MODEL, counts, is_chosen, notice, takes_what_is_here
 from zwaif_fallback.choosing.planned import planned_facts
 from zwaif_fallback.choosing.ranking import Choice, Fit, fit
 from zwaif_fallback.choosing.server_model import served_model
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.hardware import Memory, memory_now
 from zwaif_fallback.models import catalogue
-from zwaif_fallback.models.found import FoundModel, find_models
+from zwaif_fallback.models.search import FoundModel, find_models
 from zwaif_fallback.models.short_names import short_names
 
 Row = dict[str, Any]
@@ -87,7 +87,7 @@ def _resolved(chosen: str, wishes: Wishes, choice: Choice | None) -> str:
 
 
 def _is_here(resolved: str) -> bool:
-    return bool(resolved) and model_location.is_on_this_machine(resolved)
+    return bool(resolved) and resolve_name.is_on_this_machine(resolved)
 
 
 def _found(model: FoundModel, memory: Memory, wishes: Wishes, resolved: str, served: FoundModel | None) -> Row:
@@ -129,7 +129,7 @@ def _offered(offer: catalogue.Offer, memory: Memory, wishes: Wishes, resolved: s
         "quality": offer.quality,
         "use": offer.use,
         "note": offer.note,
-        "here": model_location.is_on_this_machine(offer.name),
+        "here": resolve_name.is_on_this_machine(offer.name),
         "chosen": offer.name == resolved,
         **_fit_row(fit(facts, memory, window=wishes.window, device=wishes.device, quantization=wishes.quantization)),
     }

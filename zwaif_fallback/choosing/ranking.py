@@ -12,8 +12,8 @@ from pathlib import Path
 from zwaif_fallback.hardware import Memory
 from zwaif_fallback.install_hints import GGUF_ENGINE
 from zwaif_fallback.models.facts import GGUF, ModelFacts
-from zwaif_fallback.models.found import FoundModel
 from zwaif_fallback.models.memory import Need, Plan, need, planned_window
+from zwaif_fallback.models.search import FoundModel
 
 ON_GPU, PARTLY, ON_CPU, TOO_BIG, UNUSABLE = "fits on GPU", "fits partly on GPU", "CPU only", "too big", "cannot be used"
 NO_ENGINE = f"needs one more package: {GGUF_ENGINE}"

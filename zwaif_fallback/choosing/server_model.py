@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from zwaif_fallback.models.found import FoundModel
-from zwaif_fallback.models.names import program_of
+from zwaif_fallback.models.find_by_name import matches_lmstudio
+from zwaif_fallback.models.name_syntax import program_of
 from zwaif_fallback.models.ollama_store import full_name
-from zwaif_fallback.models.places import LMSTUDIO, OLLAMA
-from zwaif_fallback.models.program_names import matches_lmstudio
+from zwaif_fallback.models.program_folders import LMSTUDIO, OLLAMA
+from zwaif_fallback.models.search import FoundModel
 
 
 def served_name(values: Mapping[str, str]) -> str:

@@ -28,9 +28,9 @@ def add(commands: Any) -> None:
 
 def _bench(parsed: Arguments) -> int:
     from zwaif_fallback.choosing.auto import Wishes
-    from zwaif_fallback.choosing.default_missing import answering, is_chosen
-    from zwaif_fallback.choosing.model_location import is_on_this_machine
-    from zwaif_fallback.choosing.recommended import nothing_here
+    from zwaif_fallback.choosing.no_model_chosen import answering, is_chosen
+    from zwaif_fallback.choosing.resolve_name import is_on_this_machine
+    from zwaif_fallback.choosing.suggestions import nothing_here
     from zwaif_fallback.cli import measure_model as bench
     from zwaif_fallback.local.model import LocalModel
     from zwaif_fallback.models import measurements

@@ -105,7 +105,7 @@ def _named(name: str, tree: Path | None) -> str:
     Raises:
         FallbackError: it means none.
     """
-    from zwaif_fallback.choosing.model_location import resolve
+    from zwaif_fallback.choosing.resolve_name import resolve
     from zwaif_fallback.zwaif_tree import model_setting, settings_store
 
     model = model_setting(name, tree, os.environ)
@@ -136,7 +136,7 @@ def _service(tree: Path | None, model: str | None) -> FallbackService:
 
 def _settings(tree: Path | None, model: str | None) -> tuple[SettingsStore, Callable[[], bool]]:
     """The settings, and whether the user chose a model: who names one on the command line did."""
-    from zwaif_fallback.choosing.default_missing import MODEL, is_chosen
+    from zwaif_fallback.choosing.no_model_chosen import MODEL, is_chosen
     from zwaif_fallback.zwaif_tree import env_values, settings_store
 
     environ = {**os.environ, MODEL: model} if model else dict(os.environ)

@@ -92,7 +92,7 @@ def _wanted(parsed: Arguments, tree: Path | None, say: Callable[[str], None]) ->
         FallbackError: no model fits, or nobody is there to be asked.
     """
     from zwaif_fallback.choosing.auto import Wishes, is_auto
-    from zwaif_fallback.choosing.recommended import nothing_here, recommended
+    from zwaif_fallback.choosing.suggestions import nothing_here, recommended
     from zwaif_fallback.errors import FallbackError
     from zwaif_fallback.zwaif_tree import model_setting, settings_store
 
@@ -143,8 +143,8 @@ def _fetch(
     parsed: Arguments, model: str, tree: Path | None, say: Callable[[str], None], report: Callable[[Progress], None]
 ) -> Path:
     from zwaif_fallback.choosing.ranking import abilities
-    from zwaif_fallback.downloads.fetch import download
-    from zwaif_fallback.models.names import file_in_repository
+    from zwaif_fallback.downloads.download import download
+    from zwaif_fallback.models.name_syntax import file_in_repository
     from zwaif_fallback.zwaif_tree import settings_store
 
     if file_in_repository(model)[0] and not abilities().gguf:

@@ -23,7 +23,7 @@ def _models(parsed: Arguments) -> int:
     from zwaif_fallback.choosing.auto import Wishes
     from zwaif_fallback.choosing.listing import listed_now
     from zwaif_fallback.choosing.ranking import NO_ENGINE
-    from zwaif_fallback.choosing.recommended import recommended, with_engine
+    from zwaif_fallback.choosing.suggestions import recommended, with_engine
     from zwaif_fallback.zwaif_tree import env_values, settings_store, zwaif_folder
 
     tree = zwaif_folder(parsed.zwaif)

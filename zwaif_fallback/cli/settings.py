@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
 
 
 def _show(parsed: Arguments) -> int:
-    from zwaif_fallback.choosing.default_missing import is_chosen
+    from zwaif_fallback.choosing.no_model_chosen import is_chosen
     from zwaif_fallback.cli import status
     from zwaif_fallback.zwaif_tree import env_values, settings_store, zwaif_folder
 
@@ -89,7 +89,7 @@ def change(tree: Path, name: str, raw: str) -> dict[str, Any]:
     Raises:
         SettingProblem, FallbackError, EnvFileError: with the remedy; nothing was changed.
     """
-    from zwaif_fallback.choosing.default_missing import MODEL
+    from zwaif_fallback.choosing.no_model_chosen import MODEL
     from zwaif_fallback.zwaif_tree import env_values, model_setting, settings_store
     from zwaif_hooks.host import env_file
 
@@ -133,10 +133,10 @@ def _refuse_nonsense(name: str, text: str, tree: Path, model_dir: str) -> None:
     Raises:
         FallbackError: with the remedy; nothing was changed.
     """
-    from zwaif_fallback.choosing import model_location
+    from zwaif_fallback.choosing import resolve_name
     from zwaif_fallback.errors import FallbackError
 
     if name == "API_FALLBACK_MODEL":
-        model_location.resolve(text, tree, model_dir)
+        resolve_name.resolve(text, tree, model_dir)
     if name == HOST and (problem := host_problem(text)):
         raise FallbackError(problem)

@@ -14,17 +14,17 @@ from urllib.parse import urlsplit
 from zwaif_fallback.addresses import host_problem, same_server
 from zwaif_fallback.answering import who_speaks
 from zwaif_fallback.answering.second_server import second_server
-from zwaif_fallback.choosing import model_location
+from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.choosing.alternatives import instead
 from zwaif_fallback.choosing.auto import Wishes
-from zwaif_fallback.choosing.default_missing import MODEL, answering, is_chosen, wrong
-from zwaif_fallback.choosing.recommended import nothing_here
-from zwaif_fallback.choosing.usable import why_not
+from zwaif_fallback.choosing.load_check import why_not
+from zwaif_fallback.choosing.no_model_chosen import MODEL, answering, is_chosen, wrong
+from zwaif_fallback.choosing.suggestions import nothing_here
 from zwaif_fallback.doctor.servers import find_lmstudio
 from zwaif_fallback.doctor.situation import Situation
 from zwaif_fallback.doctor.zwaif import check_environment, check_switches
 from zwaif_fallback.errors import EngineError, ModelNotFound
-from zwaif_fallback.models.display import readable
+from zwaif_fallback.models.display_names import readable
 from zwaif_fallback.zwaif_tree import env_values, settings_store, value_source
 from zwaif_hooks import turn_log
 from zwaif_hooks.failover.breaker import listens
@@ -204,7 +204,7 @@ def model_facts(setting: Callable[[str], Any], tree: Path | None, named: bool) -
     except ModelNotFound as error:
         return {**facts, "line": wrong(name, error), "instead": instead(tree, wishes.model_dir)}
     facts |= {"resolved": found.model, "notice": found.notice}
-    if not model_location.is_on_this_machine(found.model):
+    if not resolve_name.is_on_this_machine(found.model):
         line = _missing(found.model) if named else str(nothing_here(wishes))
         return {**facts, "line": line, "instead": instead(tree, wishes.model_dir)}
     title, problem = found.title or name, why_not(found.model, wishes)
@@ -217,7 +217,7 @@ def model_facts(setting: Callable[[str], Any], tree: Path | None, named: bool) -
 def _missing(resolved: str) -> str:
     if Path(resolved).is_absolute():
         return f"{resolved} holds no complete weights (*.safetensors): download the model again, with all its files"
-    return str(model_location.not_here(resolved))
+    return str(resolve_name.not_here(resolved))
 
 
 def _columns(table: Sequence[Sequence[str]]) -> list[str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zwaif_fallback.choosing import model_location
+from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.choosing.alternatives import instead
-from zwaif_fallback.choosing.default_missing import MODEL, is_chosen
+from zwaif_fallback.choosing.no_model_chosen import MODEL, is_chosen
 from zwaif_fallback.choosing.ranking import ON_CPU, ON_GPU, PARTLY, TALKING_SPEED, TOO_BIG, Fit, fit
-from zwaif_fallback.choosing.recommended import nothing_here
+from zwaif_fallback.choosing.suggestions import nothing_here
 from zwaif_fallback.doctor.findings import Finding, ok, skipped
 from zwaif_fallback.doctor.situation import Situation
 from zwaif_fallback.engines.gguf_plan import gguf_in, read_facts
@@ -17,8 +17,8 @@ from zwaif_fallback.install_hints import GGUF_ENGINE
 from zwaif_fallback.local import preload_policy, standby_policy
 from zwaif_fallback.models import catalogue
 from zwaif_fallback.models.facts_cache import folder_facts_of, gguf_facts_of
-from zwaif_fallback.models.found import find_models
 from zwaif_fallback.models.model_folder import check_folder
+from zwaif_fallback.models.search import find_models
 
 _GB = 1e9
 _ROOM = 2 * _GB
@@ -48,7 +48,7 @@ def check_model_files(here: Situation) -> Finding:
     facts = None
     try:
         if here.place is None:
-            raise model_location.not_here(here.model) if is_chosen(here.env) else nothing_here(here.wishes)
+            raise resolve_name.not_here(here.model) if is_chosen(here.env) else nothing_here(here.wishes)
         if file := gguf_in(here.place):
             facts = read_facts(file)
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zwaif_fallback.choosing.model_location import places
+from zwaif_fallback.choosing.resolve_name import places
 from zwaif_fallback.doctor.findings import Finding, ok, skipped
 from zwaif_fallback.doctor.situation import Situation
 from zwaif_fallback.errors import FallbackError

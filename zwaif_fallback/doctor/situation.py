@@ -11,9 +11,9 @@ from importlib import metadata
 from pathlib import Path
 
 from zwaif_fallback import hardware
-from zwaif_fallback.choosing import model_location
+from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.choosing.auto import Wishes
-from zwaif_fallback.choosing.default_missing import MODEL, Answering, answering, is_chosen
+from zwaif_fallback.choosing.no_model_chosen import MODEL, AnsweringModel, answering, is_chosen
 from zwaif_fallback.choosing.ranking import Abilities, abilities
 from zwaif_fallback.doctor import child_process
 from zwaif_fallback.doctor.child_process import HookState, Imported
@@ -71,7 +71,7 @@ class Situation:
         return Wishes.of(self.store.get, self.tree)
 
     @cached_property
-    def answering(self) -> Answering | ModelNotFound:
+    def answering(self) -> AnsweringModel | ModelNotFound:
         """Which model answers, or why ``API_FALLBACK_MODEL`` means none. Asked once: that may look at every model."""
         try:
             return answering(self.text(MODEL), is_chosen(self.env), self.wishes)
@@ -99,7 +99,7 @@ class Situation:
         """Where the model's files are; ``None`` where they are not here, or the name means nothing."""
         if isinstance(self.model, ModelNotFound):
             return None
-        return Path(self.model) if Path(self.model).is_absolute() else model_location.cached_snapshot(self.model)
+        return Path(self.model) if Path(self.model).is_absolute() else resolve_name.cached_snapshot(self.model)
 
     @cached_property
     def gguf(self) -> Path | None:

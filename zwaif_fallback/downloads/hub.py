@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from zwaif_fallback.downloads.transfer import DownloadFailed, Meter, Remote, Report, Stop, has_hash, transfer
+from zwaif_fallback.downloads.transfer import DownloadFailed, Meter, RemoteFile, Report, Stop, has_hash, transfer
 from zwaif_hooks.storage.files import is_plain_path, remove, replace, write_whole
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -89,7 +89,7 @@ class HuggingFace:
             self._carry(remote, part, meter, stop)
             return _keep(part, part.with_suffix(""), cache / base, commit, name)
 
-    def _announced(self, repository: str, name: str, size: int) -> tuple[Remote, str]:
+    def _announced(self, repository: str, name: str, size: int) -> tuple[RemoteFile, str]:
         """The file, and the revision it is of.
 
         Raises:
@@ -99,7 +99,7 @@ class HuggingFace:
 
         url = hf_hub_url(repository, name, endpoint=self._endpoint)
         metadata = get_hf_file_metadata(url)
-        remote, commit = Remote(name, url, metadata.size or 0, metadata.etag or ""), metadata.commit_hash or ""
+        remote, commit = RemoteFile(name, url, metadata.size or 0, metadata.etag or ""), metadata.commit_hash or ""
         if not (_COMMIT.fullmatch(commit) and has_hash(remote)):
             raise DownloadFailed(f"{name} has no checksum to know it by, so it was left where it is. Choose another.")
         if remote.size != size:
@@ -109,7 +109,7 @@ class HuggingFace:
             )
         return remote, commit
 
-    def _carry(self, remote: Remote, part: Path, meter: Meter, stop: Stop) -> None:
+    def _carry(self, remote: RemoteFile, part: Path, meter: Meter, stop: Stop) -> None:
         from huggingface_hub.utils import build_hf_headers, get_session  # type: ignore[attr-defined]
 
         session: Any = get_session()

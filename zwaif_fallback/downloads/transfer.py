@@ -108,7 +108,7 @@ class Meter:
 
 
 @dataclass(frozen=True)
-class Remote:
+class RemoteFile:
     """One file as the server announces it."""
 
     name: str
@@ -119,7 +119,7 @@ class Remote:
 
 
 def transfer(
-    remote: Remote,
+    remote: RemoteFile,
     part: Path,
     meter: Meter,
     *,
@@ -155,7 +155,7 @@ def transfer(
     check(remote, part)
 
 
-def check(remote: Remote, part: Path) -> None:
+def check(remote: RemoteFile, part: Path) -> None:
     """Compare with the announced size and hash; a file without a hash is never right.
 
     Raises:
@@ -184,7 +184,9 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def _attempt(remote: Remote, part: Path, meter: Meter, session: Any, headers: Mapping[str, str], stop: Stop) -> None:
+def _attempt(
+    remote: RemoteFile, part: Path, meter: Meter, session: Any, headers: Mapping[str, str], stop: Stop
+) -> None:
     from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
 
     here = _size(part)
@@ -214,7 +216,7 @@ def _attempt(remote: Remote, part: Path, meter: Meter, session: Any, headers: Ma
         raise DownloadFailed(f"{remote.name} is longer than was announced, so it was removed. Try again later.")
 
 
-def _refuse_odd(remote: Remote, part: Path) -> None:
+def _refuse_odd(remote: RemoteFile, part: Path) -> None:
     """What came earlier counts only where it is a file of our own: through a link another file would be written."""
     try:
         status = part.lstat()
@@ -240,12 +242,12 @@ def _passing_errors() -> tuple[type[Exception], ...]:
     return (exceptions.ConnectionError, exceptions.Timeout, exceptions.ChunkedEncodingError)
 
 
-def has_hash(remote: Remote) -> bool:
+def has_hash(remote: RemoteFile) -> bool:
     """Whether what comes can be checked."""
     return bool(_SHA256.fullmatch(remote.etag) or _SHA1.fullmatch(remote.etag))
 
 
-def _hash_is_right(remote: Remote, part: Path) -> bool:
+def _hash_is_right(remote: RemoteFile, part: Path) -> bool:
     if _SHA256.fullmatch(remote.etag):
         return _hash(part, hashlib.sha256()) == remote.etag
     if _SHA1.fullmatch(remote.etag):

@@ -16,7 +16,7 @@ from typing import Any
 
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions
 from zwaif_fallback.engines.gguf_plan import GgufPlan, gguf_in, make_plan
-from zwaif_fallback.engines.gguf_reply import Again, CannotHeal, Reply
+from zwaif_fallback.engines.gguf_reply import CannotHeal, LlamaReply, PrefixRemover
 from zwaif_fallback.engines.gguf_request import advice_in, clean, grammar_for, sampling_of
 from zwaif_fallback.engines.gguf_server import READ_AT_ONCE, LlamaServer, cards, library
 from zwaif_fallback.engines.stop_filter import StopFilter
@@ -156,9 +156,9 @@ class GgufEngine:
         if torn and (not tokens or len(tokens) + len(torn) >= self._window):
             raise CannotHeal("the window is full")
         stats.prompt_tokens = len(tokens)
-        stops, again = StopFilter(generation.stop), Again(torn)
+        stops, again = StopFilter(generation.stop), PrefixRemover(torn)
         reused = self._stop_on_the_way(generation, tokens, stats, cancelled)
-        reply = Reply(self._loaded(), self._request(generation, tokens, torn), stats, cancelled)
+        reply = LlamaReply(self._loaded(), self._request(generation, tokens, torn), stats, cancelled)
         before = 0
         try:
             for text in reply.pieces():
@@ -230,7 +230,7 @@ class GgufEngine:
         self, generation: Generation, tokens: list[int], stats: GenerationStats, cancelled: threading.Event
     ) -> None:
         silent = replace(generation, max_tokens=0)
-        reply = Reply(self._loaded(), self._request(silent, tokens, ""), stats, cancelled)
+        reply = LlamaReply(self._loaded(), self._request(silent, tokens, ""), stats, cancelled)
         for _ in reply.pieces():
             pass
         reply.stop()

@@ -16,7 +16,7 @@ class CannotHeal(Exception):
     """The torn word cannot be written again by this model."""
 
 
-class Again:
+class PrefixRemover:
     """Takes what the model wrote again off the beginning of its text."""
 
     def __init__(self, torn: str) -> None:
@@ -34,7 +34,7 @@ class Again:
         return text[known:]
 
 
-class Reply:
+class LlamaReply:
     """One reply of llama.cpp's, from the thread that takes its chunks to the one that reads."""
 
     def __init__(

@@ -72,7 +72,7 @@ def cards() -> list[Card]:
     ]
 
 
-class Door:
+class PrivateEndpoint:
     """Where llama.cpp listens, and the key it asks for."""
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ class Door:
         self.address = str(self.folder / private_sockets.NAME) if self.folder else "127.0.0.1"
         before_leaving(self.close)
 
-    def hang(self, params: Any) -> None:
+    def configure(self, params: Any) -> None:
         """Have the server of these parameters listen here and nowhere else."""
         params.api_keys = [self.key]
         params.endpoint_slots = params.endpoint_metrics = params.endpoint_props = False
@@ -139,16 +139,16 @@ class LlamaServer:
     """
 
     def __init__(self, plan: GgufPlan, options: LoadOptions) -> None:
-        self._door = Door()
+        self._endpoint = PrivateEndpoint()
         params = _parameters(plan, options)
-        self._door.hang(params)
+        self._endpoint.configure(params)
         said: list[str] = []
         try:
             with _overheard(said):
                 # Holds the GIL until the model is loaded: nothing else runs in this process meanwhile.
                 self._server: Any = library().Server(params)
         except RuntimeError as error:
-            self._door.close()
+            self._endpoint.close()
             raise _explained(options, "".join(said)) from error
         self._listening_at = str(self._server.listening_address)
 
@@ -172,11 +172,11 @@ class LlamaServer:
     def close(self) -> None:
         """End the server and give its memory back."""
         self._server = None
-        self._door.close()
+        self._endpoint.close()
 
     def _ask_each(self, path: str, bodies: list[Any]) -> list[Any]:
-        with self._door.open(self._listening_at) as connection:
-            return [self._door.ask(connection, path, body) for body in bodies]
+        with self._endpoint.open(self._listening_at) as connection:
+            return [self._endpoint.ask(connection, path, body) for body in bodies]
 
 
 def error_text(answer: Any) -> str:

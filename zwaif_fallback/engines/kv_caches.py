@@ -20,40 +20,40 @@ SHARE_OF_FREE = 0.25
 
 
 @dataclass
-class Kept:
+class KvCache:
     """One cache (transformers' ``DynamicCache``) and the tokens in it."""
 
     cache: Any
     tokens: list[int] = field(default_factory=list)
 
 
-class Caches:
+class KvCaches:
     """The caches of one model; ``device`` is torch's."""
 
     def __init__(self, device: Any) -> None:
         self._device = device
-        self._kept: list[Kept] = []
+        self._kept: list[KvCache] = []
 
     def forget(self) -> None:
         self._kept = []
 
-    def best_for(self, tokens: Sequence[int]) -> Kept:
+    def best_for(self, tokens: Sequence[int]) -> KvCache:
         """The cache that shares most with ``tokens``, cut to what it shares; at least one token is left to read."""
         wanted = list(tokens[:-1])
         kept, common = self._nearest(wanted)
         if kept is None or not common:
-            kept = Kept(_empty())
+            kept = KvCache(_empty())
         elif common < SAME * len(kept.tokens) and self._has_room(kept):
-            kept = Kept(_beginning_of(kept.cache, common), kept.tokens[:common])
+            kept = KvCache(_beginning_of(kept.cache, common), kept.tokens[:common])
         elif common < len(kept.tokens):
             kept.cache.crop(common)
             del kept.tokens[common:]
         self._kept = [*(other for other in self._kept if other is not kept), kept][-MOST:]
         return kept
 
-    def _nearest(self, wanted: list[int]) -> tuple[Kept | None, int]:
+    def _nearest(self, wanted: list[int]) -> tuple[KvCache | None, int]:
         """The one used last where it goes on there, as while a reply is made; else the one that shares most."""
-        best: Kept | None = None
+        best: KvCache | None = None
         most = 0
         for kept in reversed(self._kept):
             common = _common_prefix(kept.tokens, wanted)
@@ -63,7 +63,7 @@ class Caches:
                 break
         return best, most
 
-    def _has_room(self, kept: Kept) -> bool:
+    def _has_room(self, kept: KvCache) -> bool:
         size = sum(part.nbytes for layer in kept.cache for part in layer)
         return bool(size <= SHARE_OF_FREE * _free(self._device))
 

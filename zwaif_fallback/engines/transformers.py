@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions
-from zwaif_fallback.engines.decoding import IncrementalText
+from zwaif_fallback.engines.detokenizer import Detokenizer
 from zwaif_fallback.engines.error_messages import explain, first_line, is_out_of_memory
-from zwaif_fallback.engines.file_checks import check_files
 from zwaif_fallback.engines.file_repairs import readable
-from zwaif_fallback.engines.kv_caches import Caches, Kept
+from zwaif_fallback.engines.hostile_files import check_files
+from zwaif_fallback.engines.kv_caches import KvCache, KvCaches
 from zwaif_fallback.engines.sampling import Sampler, advice_of, decide
 from zwaif_fallback.engines.stop_filter import StopFilter
 from zwaif_fallback.engines.token_healing import Vocabulary, only, torn_end, vocabulary_of
 from zwaif_fallback.engines.transformers_import import classes_for, transformers_without_compiler
-from zwaif_fallback.engines.weights import Loaded, free_memory, get_ready_to_load, load_weights
+from zwaif_fallback.engines.transformers_loading import Loaded, free_memory, get_ready_to_load, load_weights
 from zwaif_fallback.errors import EngineError
 from zwaif_fallback.models.model_folder import find_model
 from zwaif_fallback.prompt.escape_markers import BREAK, representatives
@@ -48,11 +48,11 @@ def _quiet(line: str) -> None:
 
 
 @dataclass
-class _Begun:
+class _StartedReply:
     """A prompt in tokens, and what of the reply came out while its last word was written again."""
 
     tokens: list[int]
-    text: IncrementalText
+    text: Detokenizer
     said: str = ""
     ended: bool = False
     """The model had nothing to add."""
@@ -62,7 +62,7 @@ class TransformersEngine:
     """See :class:`zwaif_fallback.engine_types.Engine` for the contract."""
 
     def __init__(self) -> None:
-        self._reader: _Reader | None = None
+        self._reader: _CachedModel | None = None
         self._model: Any = None
         self._tokenizer: Any = None
         self._tokenizer_lock = threading.Lock()
@@ -97,7 +97,7 @@ class TransformersEngine:
     def _take(self, model: Any, tokenizer: Any) -> None:
         self._model, self._tokenizer = model, tokenizer
         self._drops_breaks = self._encode(f"a{BREAK}b") == self._encode("ab")
-        self._reader = _Reader(model)
+        self._reader = _CachedModel(model)
         self._end_tokens = end_tokens(model, tokenizer)
         self._vocabulary = vocabulary_of(tokenizer, self._decode_many)
 
@@ -128,7 +128,7 @@ class TransformersEngine:
 
     def _go_on(
         self,
-        begun: _Begun,
+        begun: _StartedReply,
         generation: Generation,
         stops: StopFilter,
         stats: GenerationStats,
@@ -142,7 +142,7 @@ class TransformersEngine:
         if piece := stops.feed(begun.text.flush()) + stops.flush():
             yield piece
 
-    def _begin(self, generation: Generation, stats: GenerationStats, cancelled: threading.Event) -> _Begun:
+    def _begin(self, generation: Generation, stats: GenerationStats, cancelled: threading.Event) -> _StartedReply:
         if torn := torn_end(generation.prompt, generation.heal):
             with _explained(self._loaded_reader()):
                 healed = self._healed(generation, torn, stats, cancelled)
@@ -150,17 +150,17 @@ class TransformersEngine:
                 return healed
         tokens = self._encode(generation.prompt)
         stats.prompt_tokens = len(tokens)
-        return _Begun(tokens, IncrementalText(self._decode, tokens))
+        return _StartedReply(tokens, Detokenizer(self._decode, tokens))
 
     def _healed(
         self, generation: Generation, torn: str, stats: GenerationStats, cancelled: threading.Event
-    ) -> _Begun | None:
+    ) -> _StartedReply | None:
         """The prompt with its end ``torn`` written again by the model; None where no token fits."""
         tokens = self._encode(generation.prompt[: -len(torn)])
         if not tokens or len(tokens) + len(torn) >= self._window:
             return None
         stats.prompt_tokens = len(tokens)
-        begun = _Begun(tokens, IncrementalText(self._decode, tokens))
+        begun = _StartedReply(tokens, Detokenizer(self._decode, tokens))
         sampler = self._sampler(generation)
         while not begun.said.startswith(torn):
             # Behind a whole sentence and its space, the end of the reply fits too.
@@ -213,7 +213,7 @@ class TransformersEngine:
                 yield token
             stats.finish_reason = "cancelled" if cancelled.is_set() else "length"
 
-    def _loaded_reader(self) -> _Reader:
+    def _loaded_reader(self) -> _CachedModel:
         if self._reader is None:
             raise EngineError("No model is loaded.")
         return self._reader
@@ -252,7 +252,7 @@ class TransformersEngine:
         return [self._decode(tokens) for tokens in lists]
 
 
-class _Reader:
+class _CachedModel:
     """Feeds tokens to the model and keeps the key-value caches of what it has read."""
 
     def __init__(self, model: Any) -> None:
@@ -263,7 +263,7 @@ class _Reader:
         special = getattr(model.generation_config, "cache_implementation", None)
         self._caches = bool(getattr(model, "_supports_cache_class", False)) and special in (None, "dynamic")
         self._part = 128 if model.device.type == "cpu" else 1024
-        self._kept = Caches(model.device)
+        self._kept = KvCaches(model.device)
 
     def forget(self) -> None:
         """Drop the caches and give their memory back."""
@@ -289,7 +289,7 @@ class _Reader:
                 return None
             start = end
 
-    def _forward(self, tokens: list[int], kept: Kept | None) -> Any:
+    def _forward(self, tokens: list[int], kept: KvCache | None) -> Any:
         import torch
 
         ids = torch.tensor([tokens], device=self._model.device)
@@ -407,7 +407,7 @@ def _describe(loaded: Loaded, info: ModelInfo, seconds: float) -> LoadedModel:
 
 
 @contextlib.contextmanager
-def _explained(reader: _Reader) -> Iterator[None]:
+def _explained(reader: _CachedModel) -> Iterator[None]:
     """What goes wrong inside the model as an EngineError, its cache given back."""
     try:
         yield

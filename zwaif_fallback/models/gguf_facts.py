@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from zwaif_fallback.models.facts import GGUF, ModelFacts, Shape
-from zwaif_fallback.models.gguf_header import BadHeader, GgufHeader, Tensor, Work, read_header
+from zwaif_fallback.models.gguf_header import BadHeader, GgufHeader, Tensor, WorkBudget, read_header
 from zwaif_fallback.models.gguf_types import BLOCKS, FILE_TYPES
 
 _PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
@@ -21,7 +21,7 @@ _EYES = ("v.", "mm.", "a.")
 _SORTED_ANEW = (2, 10, 12, 20)
 """Q4_0, Q2_K, Q4_K and IQ4_NL: https://github.com/ggml-org/llama.cpp/blob/master/ggml/src/ggml-cpu/repack.cpp."""
 _PART_WORK = 100
-"""Of :class:`Work`, to see whether a part is there."""
+"""Of :class:`WorkBudget`, to see whether a part is there."""
 _EVERY_LOOKS_FAR = {"gemma2": 2, "gemma3": 6}
 """One layer in so many has no sliding window: https://github.com/ggml-org/llama.cpp/tree/master/src/models."""
 _FORWARD_ONLY = ("ssm.state_size", "shortconv.l_cache", "wkv.head_size")
@@ -59,14 +59,14 @@ def quantization_in(stem: str) -> str:
     return match[1].upper() if match else ""
 
 
-def read_gguf(path: Path, work: Work | None = None) -> ModelFacts:
+def read_gguf(path: Path, work: WorkBudget | None = None) -> ModelFacts:
     """Facts of one model, of all its parts where it is split; they share one budget of work.
 
     Raises:
         BadHeader: it is no GGUF file, its header is damaged, or takes too long to look through.
         OSError: it cannot be read.
     """
-    work = work or Work()
+    work = work or WorkBudget()
     parts = parts_of(path)
     work.spend(_PART_WORK * len(parts))
     headers = [read_header(part, work) for number, part in enumerate(parts) if number == 0 or part.is_file()]

@@ -1,8 +1,8 @@
 """The header of a GGUF file: what it says about itself and which tensors it holds. Nothing is loaded.
 
-The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. A file is data from anywhere, so every number is
-checked before it is used, and all work is paid for from a :class:`Work`: whatever the bytes are, the answer is a header
-or :class:`BadHeader` within about 50 ms, in little memory.
+The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. A file may come from anywhere, so every
+number is checked before it is used and all work is charged to a :class:`WorkBudget`. Whatever the bytes are, the result
+is a header or :class:`BadHeader` within about 50 ms and in little memory.
 
 Long arrays (a vocabulary has hundreds of thousands of words) are not built. Arrays of numbers are stepped over. Arrays
 of words can only be walked, which takes ten times as long as all the rest, so their end is looked for first: the key
@@ -59,7 +59,7 @@ class BadHeader(ValueError):
     """The file is not GGUF, is cut off, or says what cannot be; ``str(error)`` is one line."""
 
 
-class Work:
+class WorkBudget:
     """What looking at one model may cost.
 
     Args:
@@ -80,13 +80,13 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Skipped:
+class SkippedArray:
     """An array that was not built."""
 
     length: int
 
 
-Value = int | float | bool | str | tuple[int | float | bool, ...] | Skipped
+Value = int | float | bool | str | tuple[int | float | bool, ...] | SkippedArray
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class GgufHeader:
     def count(self, key: str) -> int:
         """The length of an array, 0 where there is none."""
         value = self.metadata.get(key)
-        return value.length if isinstance(value, Skipped) else len(value) if isinstance(value, tuple) else 0
+        return value.length if isinstance(value, SkippedArray) else len(value) if isinstance(value, tuple) else 0
 
 
 def is_gguf(path: Path) -> bool:
@@ -160,7 +160,7 @@ def is_gguf(path: Path) -> bool:
         return False
 
 
-def read_header(path: Path, work: Work | None = None) -> GgufHeader:
+def read_header(path: Path, work: WorkBudget | None = None) -> GgufHeader:
     """The header of one file.
 
     Args:
@@ -174,9 +174,9 @@ def read_header(path: Path, work: Work | None = None) -> GgufHeader:
         return read_stream(stream, path.stat().st_size, work)
 
 
-def read_stream(stream: BinaryIO, size: int, work: Work | None = None) -> GgufHeader:
+def read_stream(stream: BinaryIO, size: int, work: WorkBudget | None = None) -> GgufHeader:
     """As :func:`read_header`, from an open file of ``size`` bytes."""
-    work = work or Work()
+    work = work or WorkBudget()
     work.spend(_OPEN_WORK)
     try:
         return _read(_Source(stream, size, work), jump=True)
@@ -240,14 +240,14 @@ def _array(source: _Source, jump: bool, depth: int = 0) -> Value:
             _array(source, jump, depth + 1)
     elif not (jump and length > KEPT_ELEMENTS and source.skip_to_next_name(8 * length)):
         source.walk_strings(length)
-    return Skipped(length)
+    return SkippedArray(length)
 
 
 def _numbers(source: _Source, code: str, length: int) -> Value:
     width = struct.calcsize(f"<{code}")
     if length > KEPT_ELEMENTS:
         source.skip(length * width)
-        return Skipped(length)
+        return SkippedArray(length)
     source.work.spend(length)
     return struct.unpack(f"<{length}{code}", source.take(length * width))
 
@@ -271,7 +271,7 @@ def _tensor(source: _Source) -> Tensor:
 class _Source:
     """A file read forward in chunks, never past :data:`MAX_HEADER` nor its end."""
 
-    def __init__(self, stream: BinaryIO, size: int, work: Work) -> None:
+    def __init__(self, stream: BinaryIO, size: int, work: WorkBudget) -> None:
         self._stream = stream
         self.size = size
         self.work = work

@@ -1,6 +1,6 @@
 """A model's folder for the transformers engine: where it is, and whether it is whole. Nothing heavy is imported.
 
-What the user wrote was made a hub id or a path before, by :mod:`zwaif_fallback.choosing.model_location`.
+What the user wrote was made a hub id or a path before, by :mod:`zwaif_fallback.choosing.resolve_name`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from zwaif_fallback.errors import ModelError, ModelNotFound
 from zwaif_fallback.models.catalogue import DEFAULT as DEFAULT_MODEL
-from zwaif_fallback.models.folder_facts import tokenizer_problem
+from zwaif_fallback.models.safetensors_facts import tokenizer_problem
 from zwaif_hooks.storage import bounded
 
 CHECK_SETTING = f"Check that API_FALLBACK_MODEL is set correctly; the default is {DEFAULT_MODEL}."

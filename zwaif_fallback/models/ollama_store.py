@@ -22,7 +22,7 @@ DEFAULT_HOST, DEFAULT_OWNER, DEFAULT_TAG = "registry.ollama.ai", "library", "lat
 
 
 @dataclass(frozen=True)
-class Entry:
+class OllamaModel:
     """One name in the store."""
 
     name: str
@@ -33,7 +33,7 @@ class Entry:
     """The other layers by kind (``template``, ``params``, ``projector`` …), as paths."""
 
 
-def entries(store: Path, skip: Skip) -> Iterator[Entry]:
+def entries(store: Path, skip: Skip) -> Iterator[OllamaModel]:
     """Every name whose model lies here."""
     for folder, files in walk(store / "manifests", 6, skip):
         for file in files:
@@ -48,7 +48,7 @@ def entries(store: Path, skip: Skip) -> Iterator[Entry]:
                 yield entry
 
 
-def read_manifest(store: Path, place: Path) -> Entry:
+def read_manifest(store: Path, place: Path) -> OllamaModel:
     """One manifest.
 
     Raises:
@@ -63,7 +63,9 @@ def read_manifest(store: Path, place: Path) -> Entry:
     model = found.pop("model", None)
     if model is None:
         raise ValueError("names no model on this computer (it runs in a cloud, or is in another form)")
-    return Entry(name_of(place.relative_to(store / "manifests")), model, {kind: str(at) for kind, at in found.items()})
+    return OllamaModel(
+        name_of(place.relative_to(store / "manifests")), model, {kind: str(at) for kind, at in found.items()}
+    )
 
 
 def name_of(manifest: Path) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.models import catalogue
-from zwaif_fallback.models.found import FoundModel
-from zwaif_fallback.models.places import HUB, OLLAMA
+from zwaif_fallback.models.program_folders import HUB, OLLAMA
+from zwaif_fallback.models.search import FoundModel
 
 _ANY_FILE = "model"
 """Programs that call every file so name its folder."""

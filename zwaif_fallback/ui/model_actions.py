@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from zwaif_fallback.choosing import model_location
+from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.choosing.auto import AUTO, is_auto
 from zwaif_fallback.errors import FallbackError
 from zwaif_fallback.models import catalogue
@@ -20,8 +20,8 @@ from zwaif_fallback.ui.setting_edits import LONGEST_INPUT, MODEL, SettingEdits
 
 if TYPE_CHECKING:
     from zwaif_fallback.choosing.ranking import Fit
-    from zwaif_fallback.models.found import FoundModel
     from zwaif_fallback.models.measurements import Measurement
+    from zwaif_fallback.models.search import FoundModel
 
 NOTHING_HERE = (
     "No model is on this computer yet, and none of the list fits it. Free some memory, or type a model's name."
@@ -93,7 +93,7 @@ class ModelActions:
         name = self.model_list.setting_for(text_of(text))
         if not name or is_auto(name) or name == self.model_list.selected(self._service)[1]:
             return ""
-        if not model_location.is_on_this_machine(self._resolved(name)):
+        if not resolve_name.is_on_this_machine(self._resolved(name)):
             raise Refused(f"{self.model_list.display_name(name)} is not on this computer. Press Load Model first.")
         return name
 
@@ -102,7 +102,7 @@ class ModelActions:
         try:
             if is_auto(name):
                 return self._automatic()
-            if not model_location.is_on_this_machine(self._resolved(name)):
+            if not resolve_name.is_on_this_machine(self._resolved(name)):
                 return self._download.start(
                     name, lambda here: self._choose(here, here), self.model_list.display_name(name)
                 )
@@ -141,7 +141,7 @@ class ModelActions:
         if model is not None:
             return [*_found_lines(model), *self._how(model.setting), "It is on this computer."]
         offer = catalogue.find(name)
-        if model_location.is_on_this_machine(resolved):
+        if resolve_name.is_on_this_machine(resolved):
             return [self.model_list.display_name(name), *self._how(name), "It is on this computer."]
         size = f" ({offer.download_gb:.1f} GB)" if offer else ""
         about = catalogue.describe(offer.name).splitlines() if offer else [name]
@@ -203,7 +203,7 @@ def _bar(download: ModelDownload) -> str:
 
 
 def _found_lines(model: FoundModel) -> list[str]:
-    from zwaif_fallback.models.display import quality
+    from zwaif_fallback.models.display_names import quality
 
     facts = model.facts
     size = f"{facts.parameters / 1e9:.2g}B parameters" if facts.parameters else "unknown"

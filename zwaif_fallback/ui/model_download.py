@@ -13,7 +13,7 @@ from zwaif_hooks import log
 
 
 class Download(Protocol):
-    """``zwaif_fallback.downloads.fetch.download`` with the folders filled in."""
+    """``zwaif_fallback.downloads.download.download`` with the folders filled in."""
 
     def __call__(self, name: str, say: Callable[[str], None], *, report: Report, stop: Stop) -> Path: ...
 

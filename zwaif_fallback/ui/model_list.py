@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zwaif_fallback.choosing import model_location
+from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.choosing.auto import AUTO, Wishes, is_auto
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.hardware import Memory, memory_now
@@ -28,8 +28,8 @@ from zwaif_hooks.host.settings import SettingsStore
 if TYPE_CHECKING:
     from zwaif_fallback.choosing.ranking import Abilities, Choice, Fit
     from zwaif_fallback.models.facts import ModelFacts
-    from zwaif_fallback.models.found import Findings, FoundModel
     from zwaif_fallback.models.measurements import Measurement
+    from zwaif_fallback.models.search import Findings, FoundModel
 
 SEARCH_AGAIN = 20.0
 """Seconds for which a look at the disks counts."""
@@ -149,7 +149,7 @@ class ModelList:
 
     def display_name(self, name: str) -> str:
         """A model's name for people, which is never the path of a folder on this machine."""
-        from zwaif_fallback.models.display import readable
+        from zwaif_fallback.models.display_names import readable
 
         model = self.model(name)
         return self._names[model.setting] if model else readable(name)
@@ -179,7 +179,7 @@ class ModelList:
 
     def recommended(self) -> Offer | None:
         """The offer that suits this computer best."""
-        from zwaif_fallback.choosing.recommended import recommended
+        from zwaif_fallback.choosing.suggestions import recommended
 
         best = recommended(self._wishes(), self.free_memory(), self._abilities())
         return best.offer if best else None
@@ -187,7 +187,7 @@ class ModelList:
     def better_with_engine(self) -> str:
         """What would suit it better with one more package, in a line; empty where nothing would."""
         from zwaif_fallback.choosing.ranking import NO_ENGINE
-        from zwaif_fallback.choosing.recommended import with_engine
+        from zwaif_fallback.choosing.suggestions import with_engine
 
         offer = with_engine(self._wishes(), self.free_memory(), self._abilities())
         return f"The best for this computer, {offer.title}, {NO_ENGINE}." if offer else ""
@@ -219,7 +219,7 @@ class ModelList:
     def _listed(self) -> list[str]:
         """The values of the list, in its order; nothing else may be named on the page but what is on the hub."""
         from zwaif_fallback.choosing.ranking import is_in_time
-        from zwaif_fallback.choosing.recommended import preference
+        from zwaif_fallback.choosing.suggestions import preference
 
         best = self.recommended()
         offers = [offer for offer in catalogue.OFFERS if offer.name != CUSTOM]
@@ -241,17 +241,17 @@ class ModelList:
                 resolved = self.resolve(name)
             except ModelNotFound:
                 resolved = ""
-            self._here[name] = bool(resolved) and model_location.is_on_this_machine(resolved)
+            self._here[name] = bool(resolved) and resolve_name.is_on_this_machine(resolved)
         return self._here[name]
 
     def _portable(self, model: FoundModel) -> FoundModel:
         """A model in a folder of ``FALLBACK_MODEL_DIR`` by its name in there, right wherever Z-Waif is moved to."""
-        from zwaif_fallback.models.places import own_folders
+        from zwaif_fallback.models.program_folders import own_folders
 
         for root in own_folders(self._model_dir, self.tree):
             if root.resolve() in model.path.parents:
                 name = model.path.relative_to(root.resolve()).as_posix()
-                if model_location.resolve(name, self.tree, self._model_dir) == str(model.path.resolve()):
+                if resolve_name.resolve(name, self.tree, self._model_dir) == str(model.path.resolve()):
                     return replace(model, setting=name)
         return model
 
@@ -277,14 +277,14 @@ class ModelList:
         return self._fit_of(planned_facts(offer))
 
     def _found_label(self, model: FoundModel) -> str:
-        from zwaif_fallback.models.display import pace, quality
+        from zwaif_fallback.models.display_names import pace, quality
 
         facts = model.facts
         about = (quality(facts.parameters), pace(self._fit_of(facts), self.measurement(model.setting)))
         return f"{HERE}: {', '.join([self.name_and_source(model.setting), *filter(None, about)])}"
 
     def _offer_label(self, offer: Offer, group: str) -> str:
-        from zwaif_fallback.models.display import pace
+        from zwaif_fallback.models.display_names import pace
 
         speed = pace(self._fit_of_offer(offer), self.measurement(offer.name))
         return f"{group}: {offer.title}, {offer.quality}, {speed}, {offer.download_gb:.1f} GB to download"
@@ -296,8 +296,8 @@ def _called(model: FoundModel) -> tuple[str, ...]:
 
 def _names(models: list[FoundModel]) -> dict[str, str]:
     """Readable names by setting; with its quantization where several would have the same."""
-    from zwaif_fallback.models.display import readable
-    from zwaif_fallback.models.places import OLLAMA
+    from zwaif_fallback.models.display_names import readable
+    from zwaif_fallback.models.program_folders import OLLAMA
 
     names = {one.setting: readable(f"ollama:{one.name}" if one.source == OLLAMA else one.name) for one in models}
     how_often, forms = Counter(names.values()), {one.setting: one.facts.quantization for one in models}
@@ -315,7 +315,7 @@ def _told_apart(rows: dict[str, str]) -> list[tuple[str, str]]:
 
 
 def _find(tree: Path, model_dir: str) -> Findings:
-    from zwaif_fallback.models.found import find_models
+    from zwaif_fallback.models.search import find_models
 
     return find_models(tree, model_dir)
 

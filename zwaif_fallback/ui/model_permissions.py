@@ -11,12 +11,12 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zwaif_fallback.choosing import model_location
+from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.errors import ModelNotFound
-from zwaif_fallback.models.names import is_hub_name
+from zwaif_fallback.models.name_syntax import is_hub_name
 
 if TYPE_CHECKING:
-    from zwaif_fallback.models.found import FoundModel
+    from zwaif_fallback.models.search import FoundModel
 
 REFUSED = (
     "There is no such model in the list. Pick one from it, or type a name from huggingface.co, as owner/name or "
@@ -39,7 +39,7 @@ def resolve(name: str, listed: Collection[str], found: Iterable[FoundModel], tre
     """
     if name not in listed and not is_hub_name(name):
         raise Refused(REFUSED)
-    resolved = model_location.resolve(name, tree, model_dir)
+    resolved = resolve_name.resolve(name, tree, model_dir)
     if name in listed or not Path(resolved).is_absolute() or resolved in _places(found):
         return resolved
     raise Refused(REFUSED)

@@ -137,7 +137,7 @@ def _downloader(host: Host) -> Download:
     """Into the Hugging Face cache; a model that lies in Z-Waif's own folders is not fetched again."""
 
     def download(name: str, say: Any, *, report: Any, stop: Any) -> Path:
-        from zwaif_fallback.downloads.fetch import download as fetch
+        from zwaif_fallback.downloads.download import download as fetch
 
         model_dir = str(host.settings.get("FALLBACK_MODEL_DIR"))
         return fetch(name, say, tree=host.tree, model_dir=model_dir, report=report, stop=stop)

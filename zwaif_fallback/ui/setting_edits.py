@@ -165,7 +165,7 @@ class SettingEdits:
     def _chosen(self, name: str) -> Any:
         """The value; None for a model that nobody chose, whose default gives way to one that is on this computer."""
         from zwaif_fallback.choosing.auto import env_values
-        from zwaif_fallback.choosing.default_missing import is_chosen
+        from zwaif_fallback.choosing.no_model_chosen import is_chosen
 
         if name == MODEL and self._tree is not None and not is_chosen(env_values(self._tree)):
             return None

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zwaif_fallback.models import facts_cache, folder_facts, gguf_facts, hub_cache, ollama_store
+from zwaif_fallback.models import facts_cache, gguf_facts, hub_cache, ollama_store, safetensors_facts
 from zwaif_fallback.models.facts import ModelFacts
-from zwaif_fallback.models.places import (
+from zwaif_fallback.models.program_folders import (
     DOWNLOADS,
     HUB,
     JAN,
@@ -111,7 +111,7 @@ class _Search:
 
     def _folder(self, place: Place) -> None:
         for folder, files in walk(place.folder, place.depth, self._skip):
-            if folder_facts.is_model_folder(set(files)) and place.source != DOWNLOADS:
+            if safetensors_facts.is_model_folder(set(files)) and place.source != DOWNLOADS:
                 name = printable(folder.relative_to(place.folder).as_posix() or folder.name)
                 self._add_folder(name, place.source, self._setting(place, folder), folder)
             for file in files:

@@ -27,7 +27,7 @@ BITSANDBYTES_REMEDY = "run: pip install bitsandbytes"
 
 
 @dataclass(frozen=True)
-class Plan:
+class TransformersPlan:
     """One way to load."""
 
     device: str
@@ -54,7 +54,7 @@ class Loaded:
     """A model in memory and how it came there."""
 
     model: Any
-    plan: Plan
+    plan: TransformersPlan
     notes: tuple[str, ...]
 
 
@@ -88,17 +88,17 @@ def get_ready_to_load(options: LoadOptions, config: Any) -> None:
         make_plans(options, config, [])
 
 
-def make_plans(options: LoadOptions, config: Any, notes: list[str]) -> list[Plan]:
+def make_plans(options: LoadOptions, config: Any, notes: list[str]) -> list[TransformersPlan]:
     """Ways to load, best first. Whatever is not possible here is left out, with a line in ``notes``."""
     device = pick_device(options.device, notes)
-    plans: list[Plan] = []
+    plans: list[TransformersPlan] = []
     if options.quantization != "none" and _four_bit_allowed(device, config, options, notes):
-        plans.append(Plan(device, half_dtype(device), four_bit=True))
+        plans.append(TransformersPlan(device, half_dtype(device), four_bit=True))
     spread = options.device == "auto" and device.startswith("cuda") and accelerate_works()
     if device == "cpu":
         plans += _processor_plans(options, config, notes)
     else:
-        plans.append(Plan(device, pick_dtype(device, options.dtype, notes), spread=spread))
+        plans.append(TransformersPlan(device, pick_dtype(device, options.dtype, notes), spread=spread))
         if options.device == "auto":
             plans += _processor_plans(options, config, [])
     if not accelerate_works():
@@ -106,10 +106,10 @@ def make_plans(options: LoadOptions, config: Any, notes: list[str]) -> list[Plan
     return plans
 
 
-def _processor_plans(options: LoadOptions, config: Any, notes: list[str]) -> list[Plan]:
+def _processor_plans(options: LoadOptions, config: Any, notes: list[str]) -> list[TransformersPlan]:
     """8-bit weights where they are quicker, 4-bit ones where those do not fit or were asked for."""
     dtype = pick_dtype("cpu", options.dtype, notes)
-    plain = Plan("cpu", dtype)
+    plain = TransformersPlan("cpu", dtype)
     chosen = options.quantization == "4bit" or options.dtype == "auto"
     if options.quantization == "none" or not chosen or getattr(config, "quantization_config", None):
         return [plain]
@@ -117,7 +117,7 @@ def _processor_plans(options: LoadOptions, config: Any, notes: list[str]) -> lis
     # Only the first is measured: what comes after it is for a processor or a memory that cannot take it.
     while wanted and not pays(wanted[0], dtype):
         del wanted[0]
-    packed = [Plan("cpu", dtype, bits=bits) for bits in wanted]
+    packed = [TransformersPlan("cpu", dtype, bits=bits) for bits in wanted]
     if 4 not in wanted and options.quantization == "4bit":
         notes.append("4-bit weights are not quicker on this processor; using the best that is.")
     return [*packed, plain]
@@ -201,7 +201,7 @@ def _four_bit_allowed(device: str, config: Any, options: LoadOptions, notes: lis
     return True
 
 
-def _load(folder: Path, plan: Plan, options: LoadOptions) -> Any:
+def _load(folder: Path, plan: TransformersPlan, options: LoadOptions) -> Any:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
@@ -231,7 +231,7 @@ def _place(device: str) -> str | int:
     return 0 if device == "cuda" else device
 
 
-def _four_bit(plan: Plan) -> Any:
+def _four_bit(plan: TransformersPlan) -> Any:
     import torch
     from transformers import BitsAndBytesConfig
 
@@ -243,7 +243,7 @@ def _four_bit(plan: Plan) -> Any:
     )
 
 
-def _check_room(folder: Path, plan: Plan, options: LoadOptions) -> None:
+def _check_room(folder: Path, plan: TransformersPlan, options: LoadOptions) -> None:
     """Say so before loading, where the weights alone exceed the free RAM: the system would kill the worker."""
     if plan.device != "cpu":
         return

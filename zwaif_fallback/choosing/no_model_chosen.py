@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from zwaif_fallback.choosing import model_location
+from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.choosing.auto import Wishes, choose_here, is_auto, loadable
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.models import catalogue
@@ -19,7 +19,7 @@ LEFT_BEHIND = "models/tinyllama-1.1b-chat-v1.0.Q4_0.gguf"
 
 
 @dataclass(frozen=True)
-class Answering:
+class AnsweringModel:
     """The model that would answer now."""
 
     model: str
@@ -62,7 +62,7 @@ def counts(setting: str, wishes: Wishes) -> str:
         ModelNotFound: it means nothing.
     """
     try:
-        return model_location.resolve(setting, wishes.tree, wishes.model_dir)
+        return resolve_name.resolve(setting, wishes.tree, wishes.model_dir)
     except ModelNotFound as error:
         return in_its_place(setting, error)
 
@@ -73,17 +73,17 @@ def in_its_place(setting: str, error: ModelNotFound) -> str:
     Raises:
         ModelNotFound: ``error``, in every other case.
     """
-    if model_location.looks_like_path(setting) and model_location.is_on_this_machine(catalogue.DEFAULT):
+    if resolve_name.looks_like_path(setting) and resolve_name.is_on_this_machine(catalogue.DEFAULT):
         return catalogue.DEFAULT
     raise error
 
 
 def takes_what_is_here(resolved: str, chosen: bool) -> bool:
     """Whether a found model may answer in place of what the setting means: nobody chose that, and it is not here."""
-    return not (chosen or (resolved and model_location.is_on_this_machine(resolved)))
+    return not (chosen or (resolved and resolve_name.is_on_this_machine(resolved)))
 
 
-def answering(setting: str, chosen: bool, wishes: Wishes) -> Answering:
+def answering(setting: str, chosen: bool, wishes: Wishes) -> AnsweringModel:
     """What answers for a value of ``API_FALLBACK_MODEL``. Looks at the disks where nothing was chosen, or ``auto``.
 
     Raises:
@@ -95,7 +95,7 @@ def answering(setting: str, chosen: bool, wishes: Wishes) -> Answering:
     except ModelNotFound as error:
         wrong = error
     if takes_what_is_here(resolved, chosen) and (best := choose_here(wishes)) is not None:
-        return Answering(loadable(best.model), best.model.setting, notice(best.model.setting, setting))
+        return AnsweringModel(loadable(best.model), best.model.setting, notice(best.model.setting, setting))
     if wrong is not None:
         raise wrong
-    return Answering(resolved, resolved if is_auto(setting) else "")
+    return AnsweringModel(resolved, resolved if is_auto(setting) else "")

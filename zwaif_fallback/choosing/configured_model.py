@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zwaif_fallback.choosing import model_location
+from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.choosing.auto import AutoModel, Wishes, choose_here, env_values, is_auto
-from zwaif_fallback.choosing.default_missing import LEFT_BEHIND, MODEL, in_its_place, is_chosen, notice
+from zwaif_fallback.choosing.no_model_chosen import LEFT_BEHIND, MODEL, in_its_place, is_chosen, notice
 from zwaif_fallback.engine_types import LoadedModel
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.hardware import Memory
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from zwaif_fallback.choosing.ranking import Choice
 
 
-class ChosenModel:
+class ConfiguredModel:
     """What ``API_FALLBACK_MODEL`` means now.
 
     Args:
@@ -92,14 +92,14 @@ class ChosenModel:
         if str(self._setting(MODEL)) not in (catalogue.DEFAULT, LEFT_BEHIND):
             return False
         with contextlib.suppress(ModelNotFound):
-            if model_location.is_on_this_machine(self.wanted()):
+            if resolve_name.is_on_this_machine(self.wanted()):
                 return False
         return not self._named()
 
     def not_here(self, model: str) -> ModelNotFound:
         """The error for a model that is not on this computer; who chose none is led to the best for it."""
         if self.is_unchosen():
-            from zwaif_fallback.choosing.recommended import nothing_here  # late: Z-Waif's start waits for this module
+            from zwaif_fallback.choosing.suggestions import nothing_here  # late: Z-Waif's start waits for this module
 
             return nothing_here(Wishes.of(self._setting, self._tree()))
         if Path(model).is_absolute():
@@ -107,16 +107,16 @@ class ChosenModel:
                 f"There are no complete weights (*.safetensors) in {model}. Download the model again, with all its "
                 "files."
             )
-        return model_location.not_here(model)
+        return resolve_name.not_here(model)
 
     def resolve(self, name: str) -> str:
-        """Like :func:`.model_location.resolve`; ``auto`` keeps its meaning until it is chosen again."""
+        """Like :func:`.resolve_name.resolve`; ``auto`` keeps its meaning until it is chosen again."""
         if is_auto(name):
             resolved = self._auto.model()
             self._titles[resolved] = self._auto.setting
             return resolved
-        resolved = model_location.resolve(name, self._tree(), str(self._setting("FALLBACK_MODEL_DIR")))
-        if Path(resolved).is_absolute() and not model_location.looks_like_path(name):
+        resolved = resolve_name.resolve(name, self._tree(), str(self._setting("FALLBACK_MODEL_DIR")))
+        if Path(resolved).is_absolute() and not resolve_name.looks_like_path(name):
             self._titles[resolved] = name.strip()
         return resolved
 

@@ -13,12 +13,12 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Protocol
 
-from zwaif_fallback.choosing import model_location
+from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.downloads.hub import HuggingFace
 from zwaif_fallback.downloads.transfer import DownloadFailed, DownloadStopped, Progress, Report, Stop
 from zwaif_fallback.errors import FallbackError, ModelError
 from zwaif_fallback.models.model_folder import NEEDED_FILES, check_folder
-from zwaif_fallback.models.names import file_in_repository
+from zwaif_fallback.models.name_syntax import file_in_repository
 from zwaif_hooks.storage.files import in_use, plain_name
 
 SPARE_BYTES = 500_000_000
@@ -94,12 +94,12 @@ def download(
     Raises:
         FallbackError: the text says why, and what to do.
     """
-    model = model_location.resolve(name, tree, model_dir)
+    model = resolve_name.resolve(name, tree, model_dir)
     if Path(model).is_absolute():
         say(f"{model} is on this computer: nothing to download")
         return Path(model)
-    here = model_location.cached_snapshot(model, cache_dir)
-    if here is not None and model_location.is_on_this_machine(model, cache_dir):
+    here = resolve_name.cached_snapshot(model, cache_dir)
+    if here is not None and resolve_name.is_on_this_machine(model, cache_dir):
         say(f"{model} is on this computer already: {here}")
         return here
     wanted = _Wanted(model, say, hub or HuggingFace(cache_dir=cache_dir or None), cache_dir, folder)
@@ -134,7 +134,7 @@ class _Wanted:
 
     def _choose(self, files: Mapping[str, int]) -> Mapping[str, int]:
         """What is fetched of all that is there."""
-        from zwaif_fallback.models.program_names import pick  # late, as in model_location
+        from zwaif_fallback.models.find_by_name import pick  # late, as in resolve_name
 
         if self._pattern:
             names = pick(self._pattern, list(files))

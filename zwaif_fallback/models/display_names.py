@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from zwaif_fallback.choosing.ranking import ON_CPU, ON_GPU, PARTLY, TOO_BIG
 from zwaif_fallback.models import catalogue
 from zwaif_fallback.models.gguf_facts import quantization_in, stem_of
-from zwaif_fallback.models.names import file_in_repository, program_of
+from zwaif_fallback.models.name_syntax import file_in_repository, program_of
 
 if TYPE_CHECKING:
     from zwaif_fallback.choosing.ranking import Fit

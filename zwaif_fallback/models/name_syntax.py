@@ -1,4 +1,4 @@
-"""Readable names of models, as text; :mod:`zwaif_fallback.models.program_names` finds the files they mean.
+"""Readable names of models, as text; :mod:`zwaif_fallback.models.find_by_name` finds the files they mean.
 
 Apart from that, as Z-Waif's start waits for this module.
 """

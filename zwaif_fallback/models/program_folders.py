@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zwaif_fallback.models.folder_facts import read_json
+from zwaif_fallback.models.safetensors_facts import read_json
 from zwaif_fallback.models.walk import Skip
 from zwaif_hooks.storage import bounded
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from zwaif_fallback.choosing import model_location
+from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.choosing.auto import Wishes
 from zwaif_fallback.choosing.ranking import NO_ENGINE, TOO_BIG, abilities, fit
 from zwaif_fallback.engines.gguf_plan import gguf_in, read_facts
 from zwaif_fallback.errors import FallbackError
 from zwaif_fallback.hardware import memory_now
 from zwaif_fallback.models.facts import GGUF, ModelFacts
-from zwaif_fallback.models.folder_facts import read_folder
 from zwaif_fallback.models.model_folder import check_folder
+from zwaif_fallback.models.safetensors_facts import read_folder
 
 NO_TORCH = "PyTorch is not installed in this environment. Run this with the Python of Z-Waif's own environment."
 SMALLER = "Close other programs, or choose a smaller model: zwaif-fallback models lists some."
@@ -25,9 +25,9 @@ def why_not(model: str, wishes: Wishes) -> str:
     Args:
         model: a path, or a name on the hub whose files are here.
     """
-    place = Path(model) if Path(model).is_absolute() else model_location.cached_snapshot(model)
+    place = Path(model) if Path(model).is_absolute() else resolve_name.cached_snapshot(model)
     try:
-        return _why_not(place, wishes) if place is not None else str(model_location.not_here(model))
+        return _why_not(place, wishes) if place is not None else str(resolve_name.not_here(model))
     except FallbackError as error:
         return str(error)
     except (OSError, ValueError) as error:  # what the readers of headers raise

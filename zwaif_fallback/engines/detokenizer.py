@@ -12,7 +12,7 @@ _LONGEST_CHARACTER = 24
 """Tokens to search back for the beginning of a character; more than any emoji sequence takes."""
 
 
-class IncrementalText:
+class Detokenizer:
     """Decodes one token at a time.
 
     A token's text depends on its neighbours (leading spaces, multi-byte characters), so each step decodes a short

@@ -14,7 +14,7 @@ from zwaif_fallback.choosing.auto import Wishes, choose_here, is_auto, loadable,
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.models import catalogue
 from zwaif_fallback.models.model_folder import find_in_cache
-from zwaif_fallback.models.names import file_in_repository, is_repository, program_of
+from zwaif_fallback.models.name_syntax import file_in_repository, is_repository, program_of
 from zwaif_hooks.storage import bounded
 
 _PATH_LIKE = re.compile(r"[A-Za-z]:[\\/]|[\\/.~]|.*\\|.*/.*/|.*\.gguf$", re.IGNORECASE)
@@ -94,7 +94,7 @@ def not_here(model: str) -> ModelNotFound:
 
 def places(wanted: str, tree: Path | None, model_dir: str) -> list[Path]:
     """Where a path may lead to, the likeliest first: as it stands, in Z-Waif's folder, in the folders of models."""
-    from zwaif_fallback.models.places import own_folders
+    from zwaif_fallback.models.program_folders import own_folders
 
     base = tree or Path.cwd()
     last = wanted.replace("\\", "/").rsplit("/", 1)[-1]
@@ -114,7 +114,7 @@ def _is_model(place: Path) -> bool:
 
 
 def _named(name: str, cache_dir: str = "") -> Path | None:
-    from zwaif_fallback.models.program_names import find_named
+    from zwaif_fallback.models.find_by_name import find_named
 
     return find_named(name, cache_dir=cache_dir)
 
@@ -151,7 +151,7 @@ def _is_hub_id(wanted: str) -> bool:
 
 def _called(wanted: str, tree: Path | None, model_dir: str) -> str:
     """A model on this computer by what it is called: the last thing a text can mean, as all disks are looked at."""
-    from zwaif_fallback.models.found import find_models
+    from zwaif_fallback.models.search import find_models
     from zwaif_fallback.models.short_names import find_called, short_names
 
     models = find_models(tree, model_dir).usable()
