@@ -133,7 +133,7 @@ SITE = ("--fresh-env", "--quiet", "--fail-on-warning", "--keep-going")
 """A link that leads nowhere, or a page that is in no list of the index page, is a warning, and so an error."""
 PAGES = {
     "settings.md": "zwaif_fallback.settings",
-    "cli.md": "zwaif_fallback.cli.main",
+    "cli.md": "zwaif_fallback.cli.manual",
     "model-list.md": "zwaif_fallback.models.catalogue_page",
 }
 TASKS: dict[str, Callable[..., None]] = {task.__name__: task for task in (setup, lint, test, docs, demo)}

@@ -106,7 +106,7 @@ def _(scene: Scene) -> object:
     return main.main(["download"])
 
 
-@says("Unexpected …: …. --debug shows the details.")
+@says("Unexpected …: …. Run it again with --debug for the details.")
 def _(scene: Scene) -> object:
     def burst(*_: object) -> int:
         raise RuntimeError("a bug")

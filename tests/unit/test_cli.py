@@ -21,7 +21,8 @@ from zwaif_fallback import demo
 from zwaif_fallback.choosing import ranking
 from zwaif_fallback.choosing.ranking import Abilities
 from zwaif_fallback.cli import download as cli_download
-from zwaif_fallback.cli import main, selftest
+from zwaif_fallback.cli import main, manual, selftest
+from zwaif_fallback.demo import play
 from zwaif_fallback.downloads.transfer import Progress
 from zwaif_fallback.errors import FallbackError
 from zwaif_fallback.models import catalogue
@@ -103,11 +104,11 @@ def test_a_surprise_is_one_line_unless_details_are_wanted(
     def burst(*_: object) -> int:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(demo, "run", burst)
+    monkeypatch.setattr(play, "run", burst)
     monkeypatch.setenv("ZWAIF_DEBUG", debug)
     assert run("demo") == 1
     said = capsys.readouterr().err
-    assert "Unexpected RuntimeError: a bug. --debug shows the details." in said
+    assert "Unexpected RuntimeError: a bug. Run it again with --debug for the details." in said
     assert ("Traceback" in said) is bool(debug)
 
 
@@ -118,7 +119,7 @@ def test_details_are_asked_for_before_or_after_the_command(
     def refuse(*_: object) -> int:
         raise FallbackError("The demo is not well. Mend it.")
 
-    monkeypatch.setattr(demo, "run", refuse)
+    monkeypatch.setattr(play, "run", refuse)
     assert run(*arguments) == 1
     said = capsys.readouterr().err
     assert "Traceback" in said and said.endswith("\nThe demo is not well. Mend it.\n")
@@ -128,14 +129,14 @@ def test_stopped_by_the_user(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     def stop(*_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(demo, "run", stop)
+    monkeypatch.setattr(play, "run", stop)
     assert run("demo") == 130
     assert capsys.readouterr().err == "Stopped.\n"
 
 
 def test_demo_and_test_get_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
-    monkeypatch.setattr(demo, "run", lambda folder: asked.append(folder) or 0)
+    monkeypatch.setattr(play, "run", lambda folder: asked.append(folder) or 0)
     monkeypatch.setattr(selftest, "run", lambda folder, as_json: asked.append(folder) or 1)
     tree = zwaif(tmp_path)
     assert (run("demo"), run("demo", "--zwaif", tree), run("test")) == (0, 0, 1)
@@ -209,7 +210,7 @@ def test_status_for_programs(tmp_path: Path, dead: str, capsys: pytest.CaptureFi
 def test_lm_studio_has_no_address_in_env(
     found: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("zwaif_fallback.cli.status.find_lmstudio", lambda: found)
+    monkeypatch.setattr("zwaif_fallback.cli.status_facts.find_lmstudio", lambda: found)
     run("status", "--zwaif", zwaif(tmp_path, API_TYPE="LMStudio"))
     assert said in capsys.readouterr().out
 
@@ -629,4 +630,4 @@ def test_a_reader_that_leaves_early_on_windows(
 
 def test_the_manual_is_the_help() -> None:
     """To renew it: ``scripts/docs``."""
-    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == main.as_markdown()
+    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == manual.as_markdown()

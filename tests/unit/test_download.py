@@ -540,5 +540,5 @@ def test_the_command_stopped(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(downloads, "download", stop)
-    assert main.main(["download", NAME]) == options.STOPPED
+    assert main.main(["download", NAME]) == options.EXIT_INTERRUPTED
     assert "goes on where this one ended" in capsys.readouterr().err

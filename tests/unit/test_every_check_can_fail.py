@@ -17,7 +17,7 @@ from tests.unit.test_cli import plain_console
 from zwaif_fallback import demo
 from zwaif_fallback.choosing import load_check, ranking
 from zwaif_fallback.choosing.ranking import Abilities
-from zwaif_fallback.cli import selftest, status
+from zwaif_fallback.cli import selftest, status, status_facts
 from zwaif_fallback.cli.selftest import CannotCheck, Place, _nobody_listens
 from zwaif_fallback.doctor.checks import CHECKS
 from zwaif_fallback.doctor.child_process import HookState, Imported
@@ -238,12 +238,12 @@ STATUS = {
 
 
 def _status(tree: Path, row: Row, patch: pytest.MonkeyPatch) -> tuple[str, bool]:
-    patch.setattr(status, "find_lmstudio", lambda: "")
+    patch.setattr(status_facts, "find_lmstudio", lambda: "")
     patch.setattr(ranking, "abilities", lambda: Abilities(gguf=row.gguf))
     patch.setattr(load_check, "abilities", lambda: Abilities(gguf=row.gguf))
     patch.setattr(load_check, "memory_now", lambda: Memory(16 * GB, row.free))
-    facts = status.status_facts(tree, {**os.environ, **(row.environ or {})})
-    return "\n".join(status.status_lines(facts)), status.can_answer(facts)
+    facts = status_facts.status_facts(tree, {**os.environ, **(row.environ or {})})
+    return "\n".join(status.status_lines(facts)), status_facts.can_answer(facts)
 
 
 @pytest.mark.parametrize("name", STATUS)

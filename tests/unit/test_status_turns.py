@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from zwaif_fallback.cli import status
+from zwaif_fallback.cli import status, status_facts
 from zwaif_hooks import turn_log
 from zwaif_hooks.turn_log import TurnLog, TurnRecord
 
@@ -32,7 +32,7 @@ def test_status_tells_the_last_turns_of_this_tree(tmp_path: Path, monkeypatch: p
     log = TurnLog(turn_log.path_for(tmp_path))
     log.add(TURN)
     log.flush()
-    facts = status.status_facts(tmp_path, {})
+    facts = status_facts.status_facts(tmp_path, {})
     assert facts["turns"][0]["answered_by"] == "tiny"
     text = "\n".join(status.status_lines(facts))
     assert "1 reply in the last hour, 1 of them by the fallback; last by tiny." in text
@@ -57,11 +57,13 @@ def test_status_says_who_speaks_as_the_chat_page_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str, reachable: bool, told: str
 ) -> None:
     monkeypatch.setattr("zwaif_hooks.log.log_path", lambda: tmp_path / "log" / "x.log")
-    monkeypatch.setattr(status, "_primary", lambda *_: {"kind": "Ollama", "address": "x:1", "reachable": reachable})
+    monkeypatch.setattr(
+        status_facts, "_primary", lambda *_: {"kind": "Ollama", "address": "x:1", "reachable": reachable}
+    )
     log = TurnLog(turn_log.path_for(tmp_path))
     log.add(replace(TURN, answered_by=by))
     log.flush()
-    facts = status.status_facts(tmp_path, {"API_TYPE": "Ollama", "API_FALLBACK_HOST": "10.0.0.7:5000"})
+    facts = status_facts.status_facts(tmp_path, {"API_TYPE": "Ollama", "API_FALLBACK_HOST": "10.0.0.7:5000"})
     assert told in status.status_lines(facts)
 
 

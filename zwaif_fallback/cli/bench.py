@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from zwaif_fallback.cli import console
-from zwaif_fallback.cli.options import WELL, Arguments, command, with_json, with_zwaif
+from zwaif_fallback.cli.options import EXIT_OK, Arguments, command, with_json, with_zwaif
 
 if TYPE_CHECKING:
     from zwaif_fallback.models.measurements import Measurement
@@ -31,7 +31,7 @@ def _bench(parsed: Arguments) -> int:
     from zwaif_fallback.choosing.no_model_chosen import answering, is_chosen
     from zwaif_fallback.choosing.resolve_name import is_on_this_machine
     from zwaif_fallback.choosing.suggestions import nothing_here
-    from zwaif_fallback.cli import measure_model as bench
+    from zwaif_fallback.cli import measure_model
     from zwaif_fallback.local.model import LocalModel
     from zwaif_fallback.models import measurements
     from zwaif_fallback.zwaif_tree import env_values, model_setting, settings_store, zwaif_folder
@@ -46,15 +46,15 @@ def _bench(parsed: Arguments) -> int:
     if found.notice:
         _news(found.notice)
     with closing(LocalModel(hang_timeout=float(store.get("API_FALLBACK_ENGINE_TIMEOUT")))) as local:
-        one = bench.measure(local, bench.load_options(store, found.model), _news)
+        one = measure_model.measure(local, measure_model.load_options(store, found.model), _news)
     place = measurements.remember(one)
     if parsed.json:
         console.say_json(asdict(one))
-        return WELL
+        return EXIT_OK
     console.table(("What", "Measured"), rows(one), ("bold",))
     console.say()
     console.say(f"Remembered in {place}. Other programs that were busy meanwhile made it slower.", "dim")
-    return WELL
+    return EXIT_OK
 
 
 def _news(line: str) -> None:

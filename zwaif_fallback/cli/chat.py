@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zwaif_fallback.cli import console
-from zwaif_fallback.cli.options import NOT_WELL, WELL, Arguments, command, with_json, with_zwaif
+from zwaif_fallback.cli.options import EXIT_OK, EXIT_PROBLEM, Arguments, command, with_json, with_zwaif
 
 if TYPE_CHECKING:
     from zwaif_fallback.answering.service import FallbackService
@@ -96,7 +96,7 @@ def _chat(parsed: Arguments) -> int:
             reply = _exchange(talk, text, name, parsed.json)
     if reply is not None and reply.answered_by == _LAST_WORDS and (hint := _other_model(tree, model)):
         _screen.news(hint)
-    return WELL if reply is None or (reply.text.strip() and reply.answered_by != _LAST_WORDS) else NOT_WELL
+    return EXIT_OK if reply is None or (reply.text.strip() and reply.answered_by != _LAST_WORDS) else EXIT_PROBLEM
 
 
 def _named(name: str, tree: Path | None) -> str:
@@ -145,7 +145,7 @@ def _settings(tree: Path | None, model: str | None) -> tuple[SettingsStore, Call
 
 def _other_model(tree: Path | None, model: str | None) -> str:
     """How to take a model that is here, where the chosen one is not."""
-    from zwaif_fallback.cli.status import model_facts
+    from zwaif_fallback.cli.status_facts import model_facts
 
     store, named = _settings(tree, model)
     return str(model_facts(store.get, tree, named())["instead"])

@@ -20,7 +20,7 @@ _DRAWN = "─│…•"
 _INDENT = " " * 4
 
 
-def survive_any_console() -> None:
+def replace_unprintable() -> None:
     """A character that the console cannot show becomes a question mark, not an error."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -48,7 +48,7 @@ def say(line: str = "", style: str = "", stream: TextIO | None = None) -> None:
         _rich(out).print(line, style=style, soft_wrap=True)
 
 
-def complain(line: str) -> None:
+def error(line: str) -> None:
     """One line on the error side."""
     say(line, "bold red", sys.stderr)
 

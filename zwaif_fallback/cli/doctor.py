@@ -8,7 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from zwaif_fallback.cli import console
-from zwaif_fallback.cli.options import NOT_WELL, WELL, Arguments, command, with_json, with_zwaif
+from zwaif_fallback.cli.options import EXIT_OK, EXIT_PROBLEM, Arguments, command, version, with_json, with_zwaif
 
 if TYPE_CHECKING:
     from zwaif_fallback.doctor.findings import Finding
@@ -23,7 +23,6 @@ def add(commands: Any) -> None:
 
 
 def _doctor(parsed: Arguments) -> int:
-    from zwaif_fallback.cli.status import version
     from zwaif_fallback.doctor.checks import examine
     from zwaif_fallback.doctor.redaction import shareable
     from zwaif_fallback.doctor.situation import Situation
@@ -45,7 +44,7 @@ def _doctor(parsed: Arguments) -> int:
     else:
         console.say()
         console.say(summary(states), "bold")
-    return NOT_WELL if states["problem"] else WELL
+    return EXIT_PROBLEM if states["problem"] else EXIT_OK
 
 
 def _tell(title: str, finding: Finding) -> None:

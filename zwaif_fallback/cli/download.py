@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from zwaif_fallback.cli import console
-from zwaif_fallback.cli.options import NOT_WELL, STOPPED, WELL, Arguments, command, with_json, with_zwaif
+from zwaif_fallback.cli.options import (
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_PROBLEM,
+    Arguments,
+    command,
+    with_json,
+    with_zwaif,
+)
 
 if TYPE_CHECKING:
     from zwaif_fallback.downloads.transfer import Progress
@@ -42,12 +50,12 @@ def _download(parsed: Arguments) -> int:
     try:
         bring(parsed)
     except KeyboardInterrupt:
-        return _not_brought(parsed, _STOPPED, STOPPED)
+        return _not_brought(parsed, _STOPPED, EXIT_INTERRUPTED)
     except FallbackError as error:
         if not parsed.json:
             raise
-        return _not_brought(parsed, str(error), NOT_WELL)
-    return WELL
+        return _not_brought(parsed, str(error), EXIT_PROBLEM)
+    return EXIT_OK
 
 
 def _bring(parsed: Arguments) -> None:
@@ -172,7 +180,7 @@ def _not_brought(parsed: Arguments, why: str, status: int) -> int:
     if parsed.json:
         console.say_json({"model": parsed.model or "", "error": why})
     else:
-        console.complain(why)
+        console.error(why)
     return status
 
 

@@ -47,9 +47,11 @@ measured is kept in `benchmarks.json`, in your own folder for data (Linux: `~/.l
 """What help texts are too short for, by command."""
 
 
-def page(top: argparse.ArgumentParser) -> str:
-    """The whole page."""
-    return _MANUAL + "".join(_section(each) for each in _all_parsers(top))
+def as_markdown() -> str:
+    """Return the text of ``docs/cli.md``."""
+    from zwaif_fallback.cli.main import parser
+
+    return _MANUAL + "".join(_section(each) for each in _all_parsers(parser()))
 
 
 def _all_parsers(top: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:

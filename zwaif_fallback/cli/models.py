@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from zwaif_fallback.cli import console
-from zwaif_fallback.cli.options import WELL, Arguments, command, with_json, with_zwaif
+from zwaif_fallback.cli.options import EXIT_OK, Arguments, command, with_json, with_zwaif
 
 if TYPE_CHECKING:
     from zwaif_fallback.choosing.listing import Row
@@ -37,7 +37,7 @@ def _models(parsed: Arguments) -> int:
         console.say_json(listed)
     else:
         _show(listed, parsed.all)
-    return WELL
+    return EXIT_OK
 
 
 def _show(listed: Row, everything: bool) -> None:

@@ -1,4 +1,4 @@
-"""What every command is made of: its parser, the options they share, and the exit statuses."""
+"""What all commands share: exit statuses, common options, the way a parser is made."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-WELL, NOT_WELL, MISUSED, STOPPED = 0, 1, 2, 130
-"""Exit statuses: as asked; something is not well; the command makes no sense; ended with Ctrl+C."""
+EXIT_OK, EXIT_PROBLEM, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+"""Done; something is wrong; the command line makes no sense; stopped with Ctrl+C."""
 
-ZWAIF = "Z-Waif's folder; the working directory where that is one. It is read or copied, never changed"
-ZWAIF_COPIED = "Z-Waif's folder, which is copied first; without it, a stand-in for Z-Waif is used"
-ZWAIF_CHANGED = "Z-Waif's folder; the working directory where that is one. The line in its .env is changed"
+ZWAIF = "Z-Waif's folder (default: the current folder, if it is one). It is read or copied, never changed"
+ZWAIF_COPIED = "your Z-Waif's folder: a copy of it is played with. Without it, a small stand-in plays Z-Waif"
+ZWAIF_CHANGED = "Z-Waif's folder (default: the current folder, if it is one). Its .env is changed"
+DEBUG = "show the full traceback of an error"
 
 Arguments = argparse.Namespace
 Run = Callable[[Arguments], int]
@@ -20,17 +21,14 @@ Formatter = functools.partial(argparse.HelpFormatter, width=100, max_help_positi
 
 
 def command(commands: Any, name: str, run: Run | None, help: str) -> argparse.ArgumentParser:
-    """A command; without ``run`` it shows its own help, as one does that has commands of its own."""
+    """Add a command. Without ``run`` it only groups other commands and prints its own help."""
     made: argparse.ArgumentParser = commands.add_parser(
         name, help=help, description=help[0].upper() + help[1:] + ".", formatter_class=Formatter
     )
     made.set_defaults(run=run or (lambda parsed: show_help(made)))
-    # Suppressed: without a default here, `zwaif-fallback --debug COMMAND` keeps what was said before the command.
+    # SUPPRESS: a default here would overwrite the one of `zwaif-fallback --debug COMMAND`.
     made.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=DEBUG)
     return made
-
-
-DEBUG = "show what is behind an error, traceback included"
 
 
 def with_zwaif(command: argparse.ArgumentParser, help: str = ZWAIF) -> argparse.ArgumentParser:
@@ -39,10 +37,20 @@ def with_zwaif(command: argparse.ArgumentParser, help: str = ZWAIF) -> argparse.
 
 
 def with_json(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    command.add_argument("--json", action="store_true", help="print it as JSON, for programs")
+    command.add_argument("--json", action="store_true", help="print JSON, for scripts")
     return command
 
 
-def show_help(of: argparse.ArgumentParser) -> int:
-    of.print_help()
-    return MISUSED
+def show_help(parser: argparse.ArgumentParser) -> int:
+    parser.print_help()
+    return EXIT_USAGE
+
+
+def version() -> str:
+    """Return the version of the installed package. A checkout that was never installed has none."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("zwaif-fallback")
+    except metadata.PackageNotFoundError:
+        return "not installed"

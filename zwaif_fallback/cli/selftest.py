@@ -27,7 +27,7 @@ from zwaif_fallback.answering.chain import Remote
 from zwaif_fallback.answering.service import FallbackService
 from zwaif_fallback.choosing.no_model_chosen import is_chosen
 from zwaif_fallback.cli.measure_model import load_options
-from zwaif_fallback.cli.status import can_answer, model_facts, status_facts
+from zwaif_fallback.cli.status_facts import can_answer, model_facts, status_facts
 from zwaif_fallback.demo import MODEL, host_process, zwaif_copy
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions
 from zwaif_fallback.errors import FallbackError

@@ -9,7 +9,7 @@ from typing import Any
 
 from zwaif_fallback.addresses import HOST, TRUSTED, host_problem
 from zwaif_fallback.cli import console
-from zwaif_fallback.cli.options import NOT_WELL, WELL, ZWAIF_CHANGED, Arguments, command, with_json, with_zwaif
+from zwaif_fallback.cli.options import EXIT_OK, EXIT_PROBLEM, ZWAIF_CHANGED, Arguments, command, with_json, with_zwaif
 
 ENABLED = "API_FALLBACK_ENABLED"
 _NEXT = "It acts with the next message, also in a Z-Waif that runs."
@@ -32,13 +32,13 @@ def add(commands: Any) -> None:
 
 def _show(parsed: Arguments) -> int:
     from zwaif_fallback.choosing.no_model_chosen import is_chosen
-    from zwaif_fallback.cli import status
+    from zwaif_fallback.cli import status_facts
     from zwaif_fallback.zwaif_tree import env_values, settings_store, zwaif_folder
 
     tree = zwaif_folder(parsed.zwaif)
     store = settings_store(tree, os.environ)
-    model = status.model_facts(store.get, tree, is_chosen(env_values(tree, os.environ)))
-    rows = status.settings_facts(tree, os.environ, model["notice"])
+    model = status_facts.model_facts(store.get, tree, is_chosen(env_values(tree, os.environ)))
+    rows = status_facts.settings_facts(tree, os.environ, model["notice"])
     if parsed.json:
         console.say_json(rows)
     else:
@@ -49,8 +49,8 @@ def _show(parsed: Arguments) -> int:
             console.say(model["notice"])
     problems = store.problems()
     for problem in problems:
-        console.complain(problem)
-    return NOT_WELL if problems else WELL
+        console.error(problem)
+    return EXIT_PROBLEM if problems else EXIT_OK
 
 
 def _row(row: dict[str, Any], setting: Any) -> tuple[str, ...]:
@@ -76,11 +76,11 @@ def _changed(parsed: Arguments, name: str, raw: str, closing: str = "") -> int:
     facts = change(require_zwaif_folder(parsed.zwaif), name, raw)
     if parsed.json:
         console.say_json(facts)
-        return WELL
+        return EXIT_OK
     for line in (*_change_lines(facts), closing):
         if line:
             console.say(line)
-    return WELL
+    return EXIT_OK
 
 
 def change(tree: Path, name: str, raw: str) -> dict[str, Any]:

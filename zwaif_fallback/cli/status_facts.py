@@ -1,0 +1,180 @@
+"""The facts that ``status``, ``settings show``, ``chat`` and ``test`` report, as plain data: what ``--json`` prints."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from zwaif_fallback.addresses import host_problem, same_server
+from zwaif_fallback.answering import who_speaks
+from zwaif_fallback.answering.second_server import second_server
+from zwaif_fallback.choosing import resolve_name
+from zwaif_fallback.choosing.alternatives import instead
+from zwaif_fallback.choosing.auto import Wishes
+from zwaif_fallback.choosing.load_check import why_not
+from zwaif_fallback.choosing.no_model_chosen import MODEL, answering, is_chosen, wrong
+from zwaif_fallback.choosing.suggestions import nothing_here
+from zwaif_fallback.cli import options
+from zwaif_fallback.doctor.servers import find_lmstudio
+from zwaif_fallback.doctor.situation import Situation
+from zwaif_fallback.doctor.zwaif import check_environment, check_switches
+from zwaif_fallback.errors import EngineError, ModelNotFound
+from zwaif_fallback.models.display_names import readable
+from zwaif_fallback.zwaif_tree import env_values, settings_store, value_source
+from zwaif_hooks import turn_log
+from zwaif_hooks.failover.breaker import listens
+from zwaif_hooks.failover.start_check import configured_primary
+from zwaif_hooks.turn_log import TurnRecord
+
+Facts = dict[str, Any]
+SHOWN_LINES = 3
+_LOOKED_AT = 64 * 1024
+"""Bytes at the end of the console's file."""
+
+
+def settings_facts(tree: Path | None, environ: Mapping[str, str], notice: str = "") -> list[Facts]:
+    """Every setting with the value in force and where that comes from.
+
+    Args:
+        notice: why another model answers than the one that is set.
+    """
+    store = settings_store(tree, environ)
+    return [
+        {
+            "name": setting.name,
+            "value": store.get(setting.name),
+            "text": setting.text(store.get(setting.name)),
+            "default": setting.default,
+            "source": value_source(setting, tree, environ),
+            "note": notice if setting.name == MODEL else "",
+        }
+        for setting in store.table
+    ]
+
+
+def status_facts(tree: Path | None, environ: Mapping[str, str]) -> Facts:
+    """All that ``status`` knows. Asks the disk, and each server whether it accepts a connection (a second at most)."""
+    store = settings_store(tree, environ)
+    host = str(store.get("API_FALLBACK_HOST")).strip()
+    model = model_facts(store.get, tree, is_chosen(env_values(tree, environ)))
+    primary = _primary(tree, environ) if tree else None
+    here = Situation(tree, environ)
+    switches, environment = check_switches(here), check_environment(here)
+    turns = _turns(tree)
+    return {
+        "version": options.version(),
+        "zwaif": str(tree) if tree else None,
+        "environment": "" if environment.state != "warning" else f"{environment.found}. {environment.remedy}",
+        "switched_off": "" if switches.state == "ok" else f"{switches.found}. {switches.remedy}",
+        "enabled": bool(store.get("API_FALLBACK_ENABLED")),
+        "primary": primary,
+        "fallback_host": _host(host, primary, store.get) if host else None,
+        "model": model,
+        "speaks": _who_speaks(turns, primary, host, env_values(tree, environ)),
+        "turns": [asdict(record) for record in turns],
+        "settings": settings_facts(tree, environ, model["notice"]),
+        "problems": store.problems(),
+        "console": _console(tree),
+    }
+
+
+def can_answer(facts: Facts) -> bool:
+    """Whether an outage now would be answered by more than a last word, or is not wanted to be."""
+    host = facts["fallback_host"]
+    return not facts["enabled"] or facts["model"]["usable"] or bool(host and host["reachable"])
+
+
+def _turns(tree: Path | None) -> list[TurnRecord]:
+    """What the last Z-Waif that ran in this tree wrote down."""
+    return turn_log.read(turn_log.path_for(tree)) if tree is not None else []
+
+
+def _who_speaks(turns: Sequence[TurnRecord], primary: Facts | None, host: str, environ: Mapping[str, str]) -> str:
+    """Whose the last reply was, as the chat page says it; empty where there was none in the last hour."""
+    if not turns or time.time() - turns[-1].at > 3600 or not turns[-1].answered_by:
+        return ""
+    program, by = who_speaks.server_program(environ), turns[-1].answered_by
+    if by == turn_log.BY_PRIMARY:
+        return program
+    if primary and primary["reachable"]:
+        return f"{who_speaks.stand_in(by, host, readable)}, the last time; {program} accepts connections now"
+    return who_speaks.while_down(by, program, host, readable)
+
+
+def _primary(tree: Path, environ: Mapping[str, str]) -> Facts:
+    kind, address = configured_primary(env_values(tree, environ))
+    if kind == "LMStudio":
+        found = find_lmstudio()
+        return {"kind": kind, "address": found or None, "reachable": bool(found)}
+    return {"kind": kind, "address": address, "reachable": listens(address)}
+
+
+def _host(host: str, primary: Facts | None, setting: Callable[[str], Any]) -> Facts:
+    """The second server: whether it would be asked at all, and whether it is there."""
+    problem = host_problem(host)
+    if not problem and primary and primary["address"] and same_server(host, primary["address"]):
+        problem = f"{host} is Z-Waif's own LLM server, which is not asked in its own place. Name another one."
+    try:
+        parts = urlsplit(second_server(setting, host, "").base_url) if not problem else None
+    except EngineError as error:
+        problem, parts = str(error), None
+    port = (parts.port or (443 if parts.scheme == "https" else 80)) if parts else 0
+    reachable = parts is not None and listens(f"{parts.hostname}:{port}")
+    return {"address": host, "reachable": reachable, "problem": problem}
+
+
+def model_facts(setting: Callable[[str], Any], tree: Path | None, named: bool) -> Facts:
+    """What the chosen model is, whether it is here, and where it is not, which one could be taken ``instead``.
+
+    Args:
+        setting: a setting's value.
+        named: whether the user chose a model; else one that is here may answer, which the ``notice`` says.
+    """
+    name, wishes = str(setting(MODEL)), Wishes.of(setting, tree)
+    facts = {
+        "setting": name,
+        "title": name,
+        "named": named,
+        "resolved": None,
+        "here": False,
+        "usable": False,
+        "notice": "",
+        "instead": "",
+    }
+    try:
+        found = answering(name, named, wishes)
+    except ModelNotFound as error:
+        return {**facts, "line": wrong(name, error), "instead": instead(tree, wishes.model_dir)}
+    facts |= {"resolved": found.model, "notice": found.notice}
+    if not resolve_name.is_on_this_machine(found.model):
+        line = _missing(found.model) if named else str(nothing_here(wishes))
+        return {**facts, "line": line, "instead": instead(tree, wishes.model_dir)}
+    title, problem = found.title or name, why_not(found.model, wishes)
+    line = (
+        f"{title} is on this computer, but cannot be loaded now. {problem}" if problem else f"{title}: on this computer"
+    )
+    return {**facts, "title": title, "here": True, "usable": not problem, "line": line}
+
+
+def _missing(resolved: str) -> str:
+    if Path(resolved).is_absolute():
+        return f"{resolved} holds no complete weights (*.safetensors): download the model again, with all its files"
+    return str(resolve_name.not_here(resolved))
+
+
+def _console(tree: Path | None) -> list[str]:
+    """Our last lines in the file to which Z-Waif's startup.sh sends the console."""
+    if tree is None:
+        return []
+    try:
+        with (tree / "log.txt").open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _LOOKED_AT))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []
+    return [line.strip() for line in lines if "[API] " in line][-SHOWN_LINES:]
