@@ -171,7 +171,7 @@ def run_quietly(callback: "Callback", module: "ModuleType") -> None:
 
 def complain(what: str, error: BaseException) -> None:
     """One plain line; the traceback goes to our log file where that can be written."""
-    line = f"zwaif-fallback {what}; Z-Waif goes on without that part. Cause:"
+    line = f"zwaif-fallback {what}; Z-Waif continues without that part. Cause:"
     try:
         from zwaif_hooks.log import in_words, report
 

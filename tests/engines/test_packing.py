@@ -101,7 +101,7 @@ def test_8_bits_are_the_choice_and_4_bits_where_asked_for(monkeypatch: pytest.Mo
     assert plans(monkeypatch, ())[0] == [plain]
     made, notes = plans(monkeypatch, (8,), quantization="4bit")
     assert made == [eight, plain]
-    assert notes == ["4-bit weights are not quicker on this processor; using the best that is."]
+    assert notes == ["4-bit weights are not faster on this processor; using the fastest ones instead."]
 
 
 def test_a_torch_without_the_kernels_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:

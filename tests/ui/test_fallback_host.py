@@ -146,7 +146,7 @@ def test_main_server_is_no_fallback_host(panel: Panel, host: Any, env_file: Path
     host.primaries.get("10.0.0.9:7000")
     shown, said, _ = panel.fallback_host.change(text)
     assert shown == ""
-    assert f"{text} is your main server. The fallback host must be another one" in said
+    assert f"{text} is your main server. The fallback host must be a different one" in said
     assert env_file.read_text(encoding="utf-8") == ENV
 
 

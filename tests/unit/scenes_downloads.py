@@ -65,16 +65,14 @@ def _requests_error(name: str) -> Exception:
     return made
 
 
-downloads("its owner lets in only who has agreed to the conditions.", lambda: hub_error("GatedRepoError"))
-downloads(
-    "Hugging Face knows no model of that name that everybody may see.", lambda: hub_error("RepositoryNotFoundError")
-)
+downloads("its owner requires you to accept the conditions.", lambda: hub_error("GatedRepoError"))
+downloads("Hugging Face has no public model of that name.", lambda: hub_error("RepositoryNotFoundError"))
 downloads("Hugging Face refused (…). Check the name.", lambda: http(400))
 downloads("Hugging Face cannot be reached.", lambda: _requests_error("ConnectionError"))
 downloads("offline mode is on.", lambda: hub_error("OfflineModeIsEnabled"))
-downloads("no safe connection to Hugging Face (…)", lambda: _requests_error("SSLError"))
+downloads("no secure connection to Hugging Face (…)", lambda: _requests_error("SSLError"))
 downloads("Hugging Face asks for a pause (too many requests).", lambda: http(429))
-downloads("Hugging Face has trouble of its own (…)", lambda: http(503))
+downloads("Hugging Face has a problem (…)", lambda: http(503))
 downloads("the disk is full.", lambda: OSError(28, "No space left on device"))
 downloads("its folder cannot be written (…)", lambda: PermissionError(13, "Permission denied"))
 downloads("another program has one of its files open. Close it and try again", lambda: held())
@@ -84,7 +82,7 @@ says("… offers several files.")(lambda scene: fetch(scene, Hub(a_gguf=9, b_ggu
 says("… has no such file.")(
     lambda scene: download.download("owner/model:other.gguf", scene.say, Hub(a_gguf=9, b_gguf=9))
 )
-downloads("the connection breaks off again and again.", lambda: _requests_error("ChunkedEncodingError"))
+downloads("the connection keeps breaking off.", lambda: _requests_error("ChunkedEncodingError"))
 
 
 @says("… ends too soon, again and again. Try again later.")

@@ -31,7 +31,7 @@ says("API_FALLBACK_DEVICE is …, but the installed xllamacpp computes on the pr
 says("The model runs on the processor: … has … GB free for it.")(planned(card_free=CARD_RESERVE))
 
 
-@says("… of … layers run on …: more do not fit its free memory.")
+@says("… of … layers run on …: more do not fit into its free memory.")
 def _(scene: Scene) -> object:
     whole = make_plan(
         LoadOptions(str(write_gguf(scene.folder / "a.gguf", {**LLAMA, "llama.block_count": 10}))), [], PLENTY
@@ -39,7 +39,7 @@ def _(scene: Scene) -> object:
     return planned(card_free=CARD_RESERVE + whole.memory_bytes // 2)(scene)
 
 
-@says("The context window is … tokens instead of …: more does not fit the memory that is free.")
+@says("The context window is … tokens instead of …: more does not fit into the free memory.")
 def _(scene: Scene) -> object:
     plan = make_plan(LoadOptions(str(write_gguf(scene.folder / "a.gguf"))), [], PLENTY)
     cache = plan.memory_bytes - plan.facts.weights

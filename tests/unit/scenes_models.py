@@ -55,7 +55,7 @@ def _twin(scene: Scene, folder: str) -> FoundModel:
 says("No model that can answer is on this computer yet.")(lambda scene: suggestions.nothing_here(Wishes()))
 
 
-@says("No model that can answer is on this computer, and none of the list fits its memory.")
+@says("No model that can answer is on this computer, and no model of the list fits its memory.")
 def _(scene: Scene) -> object:
     scene.patch.setattr(suggestions, "memory_now", lambda: Memory(10**9, 10**8))
     return suggestions.nothing_here(Wishes())
@@ -221,7 +221,7 @@ means(
     "Can't load tokenizer for 'owner/model'",
 )
 means(
-    "… needs code of its own to run, and code from a model is never run here",
+    "… needs its own code to run, and code from a model is never run",
     "Please pass the argument `trust_remote_code=True`",
     ValueError,
 )
@@ -236,7 +236,7 @@ means(
     OSError,
 )
 means(
-    "… cannot be loaded (…). What is missing and how to get it: zwaif-fallback doctor",
+    "… cannot be loaded (…). To see what is missing, run: zwaif-fallback doctor",
     "No module named 'torch'",
     ModuleNotFoundError,
 )
@@ -295,7 +295,7 @@ says("No usable NVIDIA card was found; the model runs on the CPU.")(notes_for("c
 says("4-bit loading needs an NVIDIA card; using standard loading.")(notes_for("mps", "4bit", bitsandbytes=(0, 50)))
 
 
-@says("4-bit weights are not quicker on this processor; using the best that is.")
+@says("4-bit weights are not faster on this processor; using the fastest ones instead.")
 def _(scene: Scene) -> object:
     scene.patch.setattr(transformers_loading, "pays", lambda bits, dtype: False)
     return notes_for("cpu", "4bit")(scene)
@@ -306,12 +306,12 @@ def _(scene: Scene) -> object:
     return explain(RuntimeError("No GPU found. A GPU is needed for FP8 quantization."), LoadOptions("owner/model"))
 
 
-@says("… is published as GPTQ. That needs an NVIDIA card and two more packages, which Z-Waif may not run with")
+@says("… is published as GPTQ. That needs an NVIDIA card and two more packages, which may not work with Z-Waif")
 def _(scene: Scene) -> object:
     return explain(ImportError("Loading a GPTQ quantized model requires optimum"), LoadOptions("owner/model"))
 
 
-@says("… is published as AWQ. That needs an NVIDIA card and one more package, which Z-Waif may not run with")
+@says("… is published as AWQ. That needs an NVIDIA card and one more package, which may not work with Z-Waif")
 def _(scene: Scene) -> object:
     return explain(ImportError("Loading an AWQ quantized model requires auto-awq library"), LoadOptions("owner/model"))
 

@@ -78,7 +78,7 @@ says("The picture's file cannot be read (…)")(
 says("The picture cannot be read (…)")(lambda scene: vision_engine.opened(b"no picture"))
 
 
-@says("The picture is too large to be unpacked (…)")
+@says("The picture is too large to unpack (…)")
 def _(scene: Scene) -> object:
     from tests.engines.vision_models import square
 

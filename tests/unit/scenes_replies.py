@@ -100,7 +100,7 @@ def _(scene: Scene) -> object:
     return start_check.find_lmstudio()
 
 
-@says("zwaif-fallback … Z-Waif goes on without that part. Cause: …")
+@says("zwaif-fallback … Z-Waif continues without that part. Cause: …")
 def _(scene: Scene) -> object:
     scene.patch.setattr(startup, "is_half_imported", lambda module: False)
 
@@ -304,7 +304,7 @@ def _(scene: Scene) -> object:
     return "".join(RemoteChat(address, "any").stream(CHAT.messages))
 
 
-@says("The reply was given up.")
+@says("The reply was cancelled.")
 def _(scene: Scene) -> object:
     scope, loaded = CancelScope(), threading.Event()
     scope.cancel()

@@ -24,7 +24,7 @@ says("There is no setting …")(lambda scene: scene.store().setting("API_FALLBAC
 says("Fallback Host is …, but it must look like 127.0.0.1:8080 or http://127.0.0.1:8080.")(
     lambda scene: host_problem("some where")
 )
-says("… is your main server. The fallback host must be another one, which answers when that is down.")(
+says("… is your main server. The fallback host must be a different one, used when that is down.")(
     lambda scene: host_problem("localhost:5000", ["127.0.0.1:5000"])
 )
 says("API_FALLBACK_HOST … is no address.")(lambda scene: RemoteChat("some where"))

@@ -154,7 +154,7 @@ def test_status_of_a_fallback_that_has_nothing_to_answer_with(
     assert run("status", "--zwaif", zwaif(tmp_path, HOST_PORT=dead)) == 1
     said = capsys.readouterr().out
     assert f"Oobabooga at {dead} is down: start it" in said
-    assert "Run: zwaif-fallback download (it brings the best for this computer, " in said
+    assert "Run: zwaif-fallback download (it fetches the best for this computer, " in said
     assert "All settings are at their default." in said
 
 

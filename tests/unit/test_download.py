@@ -149,7 +149,7 @@ def test_a_download_that_lacks_a_file(tmp_path: Path, said: list[str]) -> None:
         (errors.HfHubHTTPError("no", response=response(401)), "huggingface-cli login$"),
         (errors.HfHubHTTPError("no", response=response(403)), "huggingface-cli login$"),
         (errors.HfHubHTTPError("slow down", response=response(429)), "Wait some minutes"),
-        (errors.HfHubHTTPError("ill", response=response(503)), r"trouble of its own \(503\)\. Try again later"),
+        (errors.HfHubHTTPError("ill", response=response(503)), r"a problem \(503\)\. Try again later"),
         (errors.HfHubHTTPError("what?", response=response(400)), r"refused \(what\?\)"),
         (errors.OfflineModeIsEnabled("offline"), "Unset HF_HUB_OFFLINE"),
         (errors.LocalEntryNotFoundError("nothing here"), "Check the internet connection"),
@@ -157,7 +157,7 @@ def test_a_download_that_lacks_a_file(tmp_path: Path, said: list[str]) -> None:
         (requests.Timeout("late"), "Check the internet connection"),
         (requests.exceptions.SSLError("certificate expired"), "clock and its proxy"),
         (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
-        (PermissionError(errno.EACCES, "Permission denied", "/models"), "Let HF_HOME name a folder that you own"),
+        (PermissionError(errno.EACCES, "Permission denied", "/models"), "Set HF_HOME to a folder that you own"),
         (ValueError("odd\nand more"), "ValueError: odd. Try again; ZWAIF_DEBUG=1"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
@@ -204,7 +204,7 @@ def test_a_real_download_leaves_out_pickles_and_code(hub: LoopbackHub, tmp_path:
         (403, "GatedRepo", "huggingface-cli login$"),
         (404, "RepoNotFound", "Check the spelling"),
         (401, "", "Check the spelling|huggingface-cli login"),
-        (500, "", "trouble of its own"),
+        (500, "", "a problem"),
     ],
 )
 def test_real_refusals(status: int, code: str, remedy: str, hub: LoopbackHub, tmp_path: Path, said: list[str]) -> None:
@@ -296,7 +296,7 @@ def test_a_later_download_goes_on_where_the_first_was_given_up(
     shelf: LoopbackHub, tmp_path: Path, said: list[str]
 ) -> None:
     shelf.cuts = [1_000_000, *[0] * transfer.TRIES]
-    with pytest.raises(DownloadFailed, match="breaks off again and again"):
+    with pytest.raises(DownloadFailed, match="keeps breaking off"):
         download(f"{GGUF_NAME}:Q4_K_M", said.append, real(shelf, tmp_path), cache_dir=str(tmp_path))
     seen: list[Progress] = []
     place = download(
@@ -529,7 +529,7 @@ def test_the_command(
     hub.refuse_with = 500
     assert main.main(["download", "someone/other"]) == 1
     said = capsys.readouterr().err
-    assert said.startswith("someone/other was not downloaded: Hugging Face has trouble") and said.count("\n") == 1
+    assert said.startswith("someone/other was not downloaded: Hugging Face has a problem") and said.count("\n") == 1
 
 
 def test_the_command_stopped(

@@ -53,7 +53,7 @@ def test_a_window_too_large_for_the_memory_is_never_asked_for(tmp_path: Path) ->
     assert plan.window == 1024
     assert plan.memory_bytes == facts.weights + 1024 * token
     assert plan.notes == (
-        "The context window is 1024 tokens instead of 100000: more does not fit the memory that is free.",
+        "The context window is 1024 tokens instead of 100000: more does not fit into the free memory.",
     )
     for free in (GGUF_PROGRAM + facts.weights + 500 * token, GGUF_PROGRAM, 0):
         with pytest.raises(ModelTooBig, match=r"GB of memory, .* GB are free\. Close other programs"):
@@ -76,7 +76,7 @@ def test_part_of_it_where_it_does_not(tmp_path: Path) -> None:
         options(file), [Card("One", CARD_RESERVE + whole // 4), Card("Two", CARD_RESERVE + whole // 4)], PLENTY
     )
     assert plan.gpu_layers in (4, 5)
-    assert plan.notes == (f"{plan.gpu_layers} of 9 layers run on One and Two: more do not fit its free memory.",)
+    assert plan.notes == (f"{plan.gpu_layers} of 9 layers run on One and Two: more do not fit into its free memory.",)
     full = make_plan(options(file), [Card("Full", CARD_RESERVE)], PLENTY)
     assert (full.gpu_layers, full.notes) == (0, ("The model runs on the processor: Full has 0.0 GB free for it.",))
 

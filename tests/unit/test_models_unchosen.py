@@ -221,7 +221,7 @@ def test_a_start_without_any_model_says_what_to_do(
     desk.models.clear()
     desk.opened()
     assert desk.said[0] == f"Fallback not ready: {nothing_here(Wishes())}"
-    assert "Run: zwaif-fallback download (it brings the best for this computer" in desk.said[0]
+    assert "Run: zwaif-fallback download (it fetches the best for this computer" in desk.said[0]
 
 
 def test_a_start_names_a_model_that_needs_one_more_package(

@@ -88,11 +88,11 @@ def nothing_here(wishes: Wishes) -> ModelNotFound:
         )
     if found is None:
         return ModelNotFound(
-            "No model that can answer is on this computer, and none of the list fits its memory. An LLM server on "
+            "No model that can answer is on this computer, and no model of the list fits its memory. An LLM server on "
             "another computer can answer: zwaif-fallback settings set API_FALLBACK_HOST ADDRESS:PORT"
         )
     return ModelNotFound(
-        f"No model that can answer is on this computer yet. Run: zwaif-fallback download (it brings the best for this "
+        f"No model that can answer is on this computer yet. Run: zwaif-fallback download (it fetches the best for this "
         f"computer, {_priced(found.offer)}), or choose one in Z-Waif's Settings tab."
     )
 

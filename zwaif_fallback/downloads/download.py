@@ -218,17 +218,19 @@ def _meaning(error: Exception, model: str) -> str:
         return _log_in(model)
     if isinstance(error, errors.RepositoryNotFoundError):
         return (
-            "Hugging Face knows no model of that name that everybody may see. Check the spelling; for a private one, "
+            "Hugging Face has no public model of that name. Check the spelling; for a private one, "
             "run: huggingface-cli login"
         )
     if isinstance(error, exceptions.SSLError):
-        return f"no safe connection to Hugging Face ({_first_line(error)}). Check this computer's clock and its proxy."
+        return (
+            f"no secure connection to Hugging Face ({_first_line(error)}). Check this computer's clock and its proxy."
+        )
     if isinstance(error, (exceptions.ConnectionError, exceptions.Timeout, errors.LocalEntryNotFoundError)):
         return (
             "Hugging Face cannot be reached. Check the internet connection (HTTPS_PROXY, if you need one), try again."
         )
     if isinstance(error, exceptions.ChunkedEncodingError):
-        return "the connection breaks off again and again. Try again later; what came so far is kept."
+        return "the connection keeps breaking off. Try again later; what was downloaded is kept."
     if isinstance(error, exceptions.HTTPError):
         return _meaning_of_status(error, model)
     return _meaning_on_disk(error)
@@ -241,14 +243,14 @@ def _meaning_of_status(error: Exception, model: str) -> str:
     if status == 429:
         return "Hugging Face asks for a pause (too many requests). Wait some minutes, then try again."
     if status >= 500:
-        return f"Hugging Face has trouble of its own ({status}). Try again later; what is here already is kept."
+        return f"Hugging Face has a problem ({status}). Try again later; what was downloaded is kept."
     return f"Hugging Face refused ({_first_line(error)}). Check the name."
 
 
 def _log_in(model: str) -> str:
     page = f"https://huggingface.co/{model.partition(':')[0]}"
     return (
-        f"its owner lets in only who has agreed to the conditions. Open {page}, log in and agree, "
+        f"its owner requires you to accept the conditions. Open {page}, log in and accept, "
         "then run: huggingface-cli login"
     )
 
@@ -256,11 +258,11 @@ def _log_in(model: str) -> str:
 def _meaning_on_disk(error: Exception) -> str:
     number = error.errno if isinstance(error, OSError) else None
     if number in (errno.ENOSPC, errno.EDQUOT):
-        return "the disk is full. Free some space and try again; what is here already is kept."
+        return "the disk is full. Free some space and try again; what was downloaded is kept."
     if in_use(error):
-        return "another program has one of its files open. Close it and try again; what came so far is kept."
+        return "another program has one of its files open. Close it and try again; what was downloaded is kept."
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"its folder cannot be written ({_first_line(error)}). Let HF_HOME name a folder that you own."
+        return f"its folder cannot be written ({_first_line(error)}). Set HF_HOME to a folder that you own."
     return f"{type(error).__name__}: {_first_line(error)}. Try again; ZWAIF_DEBUG=1 shows the details."
 
 

@@ -33,7 +33,7 @@ _MEANINGS = (
     _Meaning(
         r"ModuleNotFoundError",
         ModelError,
-        "{model} cannot be loaded ({cause}). What is missing and how to get it: zwaif-fallback doctor",
+        "{model} cannot be loaded ({cause}). To see what is missing, run: zwaif-fallback doctor",
     ),
     _Meaning(
         r"GatedRepoError|gated repo",
@@ -48,7 +48,7 @@ _MEANINGS = (
     _Meaning(
         r"trust_remote_code|custom code",
         ModelError,
-        "{model} needs code of its own to run, and code from a model is never run here. Choose another model.",
+        "{model} needs its own code to run, and code from a model is never run. Choose another model.",
     ),
     _Meaning(
         r"does not recognize this architecture|Unrecognized model|Unrecognized configuration class",
@@ -58,13 +58,13 @@ _MEANINGS = (
     _Meaning(
         r"GPTQ|gptqmodel|auto-gptq",
         ModelError,
-        "{model} is published as GPTQ. That needs an NVIDIA card and two more packages, which Z-Waif may not run with: "
-        "optimum and gptqmodel ({cause}). Easier: choose the same model as a GGUF file or in its original form.",
+        "{model} is published as GPTQ. That needs an NVIDIA card and two more packages, which may not work with Z-Waif"
+        ": optimum and gptqmodel ({cause}). Easier: choose the same model as a GGUF file or in its original form.",
     ),
     _Meaning(
         r"AWQ|auto-?awq",
         ModelError,
-        "{model} is published as AWQ. That needs an NVIDIA card and one more package, which Z-Waif may not run with: "
+        "{model} is published as AWQ. That needs an NVIDIA card and one more package, which may not work with Z-Waif: "
         "autoawq ({cause}). Easier: choose the same model as a GGUF file or in its original form.",
     ),
     _Meaning(

@@ -154,7 +154,7 @@ def _layers_on_cards(
     layers = min(blocks, int(room / each))
     names = " and ".join(card.name for card in cards)
     notes.append(
-        f"{layers} of {blocks} layers run on {names}: more do not fit its free memory."
+        f"{layers} of {blocks} layers run on {names}: more do not fit into its free memory."
         if layers
         else f"The model runs on the processor: {names} has {room / 1e9:.1f} GB free for it."
     )
@@ -177,7 +177,7 @@ def _window_in_ram(
         raise ModelTooBig(
             f"{options.model} needs {needed / 1e9:.1f} GB of memory, {ram_free / 1e9:.1f} GB are free. {SMALLER}"
         )
-    notes.append(f"The context window is {window} tokens instead of {wish}: more does not fit the memory that is free.")
+    notes.append(f"The context window is {window} tokens instead of {wish}: more does not fit into the free memory.")
     return window
 
 

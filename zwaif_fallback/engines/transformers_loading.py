@@ -119,7 +119,7 @@ def _processor_plans(options: LoadOptions, config: Any, notes: list[str]) -> lis
         del wanted[0]
     packed = [TransformersPlan("cpu", dtype, bits=bits) for bits in wanted]
     if 4 not in wanted and options.quantization == "4bit":
-        notes.append("4-bit weights are not quicker on this processor; using the best that is.")
+        notes.append("4-bit weights are not faster on this processor; using the fastest ones instead.")
     return [*packed, plain]
 
 

@@ -40,5 +40,5 @@ class SingleFlight(Generic[T]):
         scope.on_cancel(over.set)
         over.wait()
         if not going.done():
-            raise EngineError("The reply was given up.")
+            raise EngineError("The reply was cancelled.")
         return going.result()

@@ -105,12 +105,12 @@ def opened(data: bytes) -> Any:
                 upright.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
                 return upright
     except Image.DecompressionBombError as error:
-        raise EngineError(f"The picture is too large to be unpacked ({first_line(error)}).") from error
+        raise EngineError(f"The picture is too large to unpack ({first_line(error)}).") from error
     except UnidentifiedImageError as error:
         raise EngineError(f"The picture cannot be read (it is none of {', '.join(KINDS)}).") from error
     except Exception as error:  # Pillow's decoders have errors of every kind
         raise EngineError(f"The picture cannot be read ({first_line(error)}).") from error
-    raise EngineError(f"The picture is too large to be unpacked ({width} by {height}).")
+    raise EngineError(f"The picture is too large to unpack ({width} by {height}).")
 
 
 def check_kind(folder: Path, name: str) -> None:
