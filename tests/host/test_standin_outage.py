@@ -6,102 +6,20 @@ One process of the host for all outages with one client library; the chat is beg
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.faults.server import HALF, REPLY, FaultServer
-from zwaif_fallback.demo import MODEL
-from zwaif_fallback.standin import TREE, copy_tree
-from zwaif_fallback.standin.launch import environment
+from tests.faults.server import HALF, REPLY
+from tests.host.stage import Stage
+from zwaif_fallback.standin import TREE
 from zwaif_fallback.standin.tree.utils.voice_splitter import split_into_sentences
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
-CHILD = Path(__file__).with_name("outage_child.py")
 CHATPOPS = json.loads((TREE / "Configurables" / "Chatpops.json").read_text(encoding="utf-8"))
 FAULTS = ("refused", "http_500", "html_200", "blank_reply", "reset_in_the_middle")
 BOTH_WAYS = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
-
-
-class Stage:
-    """The server and the host's process."""
-
-    def __init__(self, folder: Path, backend: str, **settings: str) -> None:
-        self.backend = backend
-        self.server = FaultServer().__enter__()
-        self.port = self.server.server_port
-        self._log = folder / "host.log"
-        address = f"127.0.0.1:{self.port}"
-        values = {
-            "API_TYPE": backend,
-            "HOST_PORT": address,
-            "SEARCH_POINT_SIZE": "2",
-            "API_FALLBACK_MODEL": str(MODEL),
-            "API_FALLBACK_PRELOAD": "start",
-            "API_FALLBACK_SILENCE_LIMIT": "120",  # a busy machine loads the model for longer than a user should wait
-            **settings,
-        }
-        tree = copy_tree(folder / "z-waif", values)
-        env = environment(folder / "site")
-        _install_watch(folder / "watch")
-        parts = [str(folder / "watch"), str(CHILD.parent), env.get("PYTHONPATH", "")]
-        env |= {"PYTHONPATH": os.pathsep.join(parts), "ZWAIF_STANDIN_UI": "OFF", "OLLAMA_HOST": f"http://{address}"}
-        env["XDG_STATE_HOME"] = str(folder / "state")  # what these outages leave in the log is nobody's own
-        self._process = subprocess.Popen(
-            [sys.executable, str(CHILD), str(self._log)],
-            cwd=tree,
-            env=env,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-        )
-
-    def do(self, **command: Any) -> dict[str, Any]:
-        """One command; the state of the host after it."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps(command) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        assert line, self._log.read_text(encoding="utf-8", errors="replace")[-3000:]
-        state: dict[str, Any] = json.loads(line)
-        return state
-
-    def fails_with(self, fault: str) -> None:
-        if fault == "refused":
-            self.server.stop()
-        else:
-            self.server.fault = fault
-
-    def is_well_again(self) -> None:
-        if self.server.stopping.is_set():
-            self.server = FaultServer(self.port).__enter__()
-        self.server.fault = "healthy"
-        assert self.do(until_well=True)["error"] == ""
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(20)
-        finally:
-            self._process.kill()
-            self._process.wait()
-            if not self.server.stopping.is_set():
-                self.server.stop()
-
-
-def _install_watch(folder: Path) -> None:
-    """What pip leaves behind of a third party's plugin."""
-    info = folder / "outage_watch-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: outage-watch\nVersion: 1.0\n", encoding="utf-8")
-    (info / "entry_points.txt").write_text("[zwaif]\noutage_watch = outage_child:watch\n", encoding="utf-8")
 
 
 @pytest.fixture(scope="module", params=["Oobabooga", "Ollama"])

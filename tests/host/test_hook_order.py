@@ -1,0 +1,113 @@
+"""Every hook, in the order in which a plugin sees them from the host's start to the end of an outage."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.server import HALF
+from tests.faults.talk import WORDS, Talk
+from tests.host.hook_recorder import CALLS, SLOW, STORY
+from tests.host.stage import WATCH, Stage
+from zwaif_hooks import specs
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+RECORDER = {"hook_recorder": "hook_recorder:recorder"}
+WAIT = 60.0
+
+
+class Calls:
+    """What the recorder has written so far."""
+
+    def __init__(self, tree: Path) -> None:
+        self._file = tree / CALLS
+
+    def __call__(self) -> list[str]:
+        return self._file.read_text(encoding="utf-8").splitlines() if self._file.exists() else []
+
+    def reached(self, number: int) -> list[str]:
+        """The calls, as soon as there are so many."""
+        wait_until(lambda: len(self()) >= number)
+        return self()
+
+    def have(self, hook: str) -> bool:
+        return any(call.startswith(hook) for call in self())
+
+
+def wait_until(reached: Callable[[], bool]) -> None:
+    end = time.monotonic() + WAIT
+    while not reached() and time.monotonic() < end:
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    pytest.importorskip("torch")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    limits = {"API_FALLBACK_FIRST_TOKEN_TIMEOUT": "8", "API_FALLBACK_SILENCE_LIMIT": "8"}
+    made = Stage(tmp_path, "Oobabooga", WATCH | RECORDER, port, **limits)
+    yield made
+    made.close()
+
+
+def test_hooks_are_called_in_this_order(stage: Stage) -> None:
+    calls = Calls(stage.tree)
+
+    def reply(words: list[str]) -> Callable[[Talk], None]:
+        def play(talk: Talk) -> None:
+            talk.open_stream()
+            talk.say(words)
+            talk.complete()
+
+        return play
+
+    def dies(talk: Talk) -> None:
+        """It cuts the reply, and is gone when asked the neutral question; by then a plugin was asked to go on."""
+        stage.server.play = gone  # type: ignore[method-assign]
+        talk.open_stream()
+        talk.say(WORDS[:4])
+        talk.reset()
+
+    def gone(talk: Talk) -> None:
+        wait_until(lambda: calls.have("on_primary_failure"))
+        stage.server.stop()
+
+    def late(talk: Talk) -> None:
+        wait_until(lambda: calls.have("primary_late"))
+        reply(["Sorry, ", "I was ", "thinking."])(talk)
+
+    page = ["register_settings_ui"] if importlib.util.find_spec("gradio") else []
+    expected = ["zwaif_started", *page]
+    stage.do(fresh=True)
+    assert calls.reached(len(expected)) == expected
+    wait_until(lambda: "Fallback ready" in stage.log.read_text(encoding="utf-8", errors="replace"))
+
+    def say(message: str, *more: str) -> None:
+        expected.extend(more)
+        assert stage.do(say=message)["error"] == ""
+        assert calls.reached(len(expected)) == expected
+
+    stage.server.play = reply(["Hello, ", "you."])  # type: ignore[method-assign]
+    say("Hello.", "primary_answered: Hello, you.")
+
+    stage.server.play = dies  # type: ignore[method-assign]
+    takeover = ("format_prompt: reply", "fallback_answered: fallback", "format_prompt: prefetch")
+    say(STORY, f"on_primary_failure: cut after {HALF!r}", "primary_failed: cut", *takeover)
+    say(SLOW, "on_primary_failure: circuit open after ''", "say_while_waiting", *takeover)
+
+    expected.append("primary_recovered")
+    stage.is_well_again()
+    assert calls.reached(len(expected)) == expected
+
+    stage.server.play = late  # type: ignore[method-assign]
+    say("Are you there?", "primary_late: after ''", "primary_answered: Sorry, I was thinking.")
+
+    hooks = {name for name, spec in inspect.getmembers(specs) if hasattr(spec, f"{specs.PROJECT}_spec")}
+    assert {call.partition(":")[0] for call in expected} | {"register_settings_ui"} == hooks
