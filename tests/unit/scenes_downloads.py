@@ -85,7 +85,7 @@ says("… has no such file.")(
 downloads("the connection keeps breaking off.", lambda: _requests_error("ChunkedEncodingError"))
 
 
-@says("… ends too soon, again and again. Try again later.")
+@says("… keeps ending too soon. Try again later.")
 def _(scene: Scene) -> object:
     scene.patch.setattr(transfer, "_attempt", lambda *_: None)
     remote = transfer.RemoteFile("model.safetensors", "", 10, "")
@@ -93,22 +93,22 @@ def _(scene: Scene) -> object:
     return transfer.transfer(remote, scene.folder / "part", meter, session=None, headers={}, wait=lambda seconds: None)
 
 
-@says("… came compressed, which was not asked for.")
+@says("… arrived compressed, which was not requested.")
 def _(scene: Scene) -> object:
     return from_loopback(scene, lambda hub: setattr(hub, "packed", True))
 
 
-@says("… is longer than was announced, so it was removed.")
+@says("… is longer than announced, so it was removed.")
 def _(scene: Scene) -> object:
     return from_loopback(scene, lambda hub: setattr(hub, "endless", True))
 
 
-@says("… is not as it was listed: … bytes instead of …")
+@says("… is not as listed: … bytes instead of …")
 def _(scene: Scene) -> object:
     return from_loopback(scene, lambda hub: hub.listed.update({"model.gguf": 9}))
 
 
-@says("… has no checksum to know it by, so it was left where it is.")
+@says("… has no checksum to verify it by, so it was not downloaded.")
 def _(scene: Scene) -> object:
     return from_loopback(scene, lambda hub: hub.etags.update({"model.gguf": "none"}))
 

@@ -93,7 +93,7 @@ def find(name: str) -> Producer:
     return lambda scene: engine_files.find_model(name)
 
 
-says("… is no model name (…)")(find("two words"))
+says("… is not a model name (…)")(find("two words"))
 says("No fallback model is chosen.")(find(" "))
 says("There is no folder …")(find("/no/such/folder"))
 says("… is not on this machine yet.")(find("someone/absent"))

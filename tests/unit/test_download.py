@@ -338,14 +338,14 @@ def test_small_files_are_checked_by_git_s_hash(hub: LoopbackHub, tmp_path: Path,
 @pytest.mark.parametrize("etag", ["not-a-hash", "..", "A" * 64, "0" * 39])
 def test_what_nobody_can_check_is_not_fetched(etag: str, shelf: LoopbackHub, tmp_path: Path, said: list[str]) -> None:
     shelf.etags["Tiny-Q4_K_M.gguf"] = etag
-    with pytest.raises(DownloadFailed, match="gguf has no checksum to know it by"):
+    with pytest.raises(DownloadFailed, match="gguf has no checksum to verify it by"):
         download(f"{GGUF_NAME}:Q4_K_M", said.append, real(shelf, tmp_path), cache_dir=str(tmp_path))
     assert not list(tmp_path.rglob("*.incomplete")) and not shelf.begun_at
 
 
 def test_a_file_of_another_size_than_listed_is_not_fetched(shelf: LoopbackHub, tmp_path: Path, said: list[str]) -> None:
     shelf.listed["Tiny-Q4_K_M.gguf"] = 10
-    with pytest.raises(DownloadFailed, match=f"is not as it was listed: {len(BIG):,} bytes instead of 10"):
+    with pytest.raises(DownloadFailed, match=f"is not as listed: {len(BIG):,} bytes instead of 10"):
         download(f"{GGUF_NAME}:Q4_K_M", said.append, real(shelf, tmp_path), cache_dir=str(tmp_path))
     assert not shelf.begun_at
 
@@ -357,7 +357,7 @@ def test_a_server_that_never_stops_sending_is_given_up_at_what_it_announced(
     shelf.endless = True
     folder = tmp_path / "folder" if into == "folder" else None
     seen: list[Progress] = []
-    with pytest.raises(DownloadFailed, match="is longer than was announced, so it was removed"):
+    with pytest.raises(DownloadFailed, match="is longer than announced, so it was removed"):
         download(
             f"{GGUF_NAME}:Q4_K_M",
             said.append,
@@ -372,7 +372,7 @@ def test_a_server_that_never_stops_sending_is_given_up_at_what_it_announced(
 
 def test_a_server_that_packs_what_it_sends_is_refused(shelf: LoopbackHub, tmp_path: Path, said: list[str]) -> None:
     shelf.packed = True
-    with pytest.raises(DownloadFailed, match="came compressed, which was not asked for"):
+    with pytest.raises(DownloadFailed, match="arrived compressed, which was not requested"):
         download(f"{GGUF_NAME}:Q4_K_M", said.append, real(shelf, tmp_path), cache_dir=str(tmp_path))
 
 

@@ -36,7 +36,13 @@ def test_the_search_for_error_texts_finds_them() -> None:
     """The test above would pass if it found nothing."""
     found = error_texts()
     assert len(found) > 70
-    for part in ("is read-only", "There is no setting", "is gated", "not downloaded: offline mode", "is no model name"):
+    for part in (
+        "is read-only",
+        "There is no setting",
+        "is gated",
+        "not downloaded: offline mode",
+        "is not a model name",
+    ):
         assert any(part in text for text in found), part
 
 

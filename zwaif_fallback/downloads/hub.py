@@ -101,10 +101,10 @@ class HuggingFace:
         metadata = get_hf_file_metadata(url)
         remote, commit = RemoteFile(name, url, metadata.size or 0, metadata.etag or ""), metadata.commit_hash or ""
         if not (_COMMIT.fullmatch(commit) and has_hash(remote)):
-            raise DownloadFailed(f"{name} has no checksum to know it by, so it was left where it is. Choose another.")
+            raise DownloadFailed(f"{name} has no checksum to verify it by, so it was not downloaded. Choose another.")
         if remote.size != size:
             raise DownloadFailed(
-                f"{name} is not as it was listed: {remote.size:,} bytes instead of {size:,}. Its owner may be changing "
+                f"{name} is not as listed: {remote.size:,} bytes instead of {size:,}. Its owner may be changing "
                 "it; try again in some minutes."
             )
         return remote, commit

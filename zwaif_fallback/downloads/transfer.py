@@ -144,7 +144,7 @@ def transfer(
             _attempt(remote, part, meter, session, headers, stop)
             failures = 0 if _size(part) > before else failures + 1
             if failures >= TRIES:
-                raise DownloadFailed(f"{remote.name} ends too soon, again and again. Try again later.")
+                raise DownloadFailed(f"{remote.name} keeps ending too soon. Try again later.")
         except _passing_errors():
             failures = 1 if _size(part) > before else failures + 1
             if failures >= TRIES:
@@ -196,7 +196,8 @@ def _attempt(
         # Packed, a few bytes may be any number.
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise DownloadFailed(
-                f"{remote.name} came compressed, which was not asked for. Look for a proxy that does that, try again."
+                f"{remote.name} arrived compressed, which was not requested. Check for a proxy that does that, then "
+                "try again."
             )
         goes_on = here > 0 and response.status_code == 206
         if here and not goes_on:
@@ -213,7 +214,7 @@ def _attempt(
                 meter.add(len(chunk))
     if room < 0:
         files.remove(part)
-        raise DownloadFailed(f"{remote.name} is longer than was announced, so it was removed. Try again later.")
+        raise DownloadFailed(f"{remote.name} is longer than announced, so it was removed. Try again later.")
 
 
 def _refuse_odd(remote: RemoteFile, part: Path) -> None:

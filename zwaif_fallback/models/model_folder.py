@@ -115,4 +115,4 @@ def _check_hub_id(model: str) -> None:
         validate_repo_id(model)
     except HFValidationError as error:
         first = str(error).split(":")[0]
-        raise ModelError(f"{model!r} is no model name ({first}). {CHECK_SETTING}") from error
+        raise ModelError(f"{model!r} is not a model name ({first}). {CHECK_SETTING}") from error
