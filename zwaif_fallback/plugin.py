@@ -8,12 +8,12 @@ stopped. An outage begins: the local model is loaded before the next message nee
 from __future__ import annotations
 
 import atexit
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zwaif_fallback.answering.outages import Outages
-from zwaif_fallback.errors import ModelError
 from zwaif_fallback.settings import SETTINGS
 from zwaif_hooks import log
 from zwaif_hooks.failover import failure_messages
@@ -27,7 +27,7 @@ from zwaif_hooks.specs import hookimpl
 if TYPE_CHECKING:  # Z-Waif's start waits for this module; what does the work is imported in a thread of ours
     from pathlib import Path
 
-    from zwaif_fallback.answering.chain import Remote
+    from zwaif_fallback.answering.contracts import SecondServer
     from zwaif_fallback.answering.service import FallbackService
 
 _lock = threading.RLock()
@@ -59,14 +59,10 @@ def say_while_waiting(request: ChatRequest) -> str | None:
 
 @hookimpl(trylast=True)
 def format_prompt(messages: Sequence[Message], model: ModelInfo, partial: str) -> str:
-    """The tokenizer's template, or the family's format where the template does not take this conversation."""
+    """For other plugins, which may ask for a prompt; our own replies do not go through the hook."""
     from zwaif_fallback.prompt import formats
 
-    try:
-        return formats.render(messages, model, partial)
-    except ModelError as error:
-        log.say_once(model.name, f"{error} Using the format of its family instead.")
-        return formats.by_family(messages, model, partial)
+    return formats.write(messages, model, partial)
 
 
 @hookimpl
@@ -160,7 +156,7 @@ def _make() -> FallbackService:
     settings = _host.settings if _host else SettingsStore(SETTINGS)
     local = LocalModel(hang_timeout=float(settings.get("API_FALLBACK_ENGINE_TIMEOUT")), say=log.say)
     eyes = PictureCaptioner(log.report, places=_places)
-    return FallbackService(settings, local, _remote, log.say, _ask_everyone, eyes=eyes)
+    return FallbackService(settings, local, _remote, log.say, _ask_other_plugins, eyes=eyes)
 
 
 def _places(model: str) -> list[Path]:
@@ -171,7 +167,7 @@ def _places(model: str) -> list[Path]:
     return places(model, tree, str(service().setting("FALLBACK_MODEL_DIR")))
 
 
-def _remote(address: str, model: str) -> Remote:
+def _remote(address: str, model: str) -> SecondServer:
     """Another server is given as much time as the primary."""
     from zwaif_fallback.answering.second_server import Deadlines, second_server
 
@@ -180,8 +176,8 @@ def _remote(address: str, model: str) -> Remote:
     return second_server(service().setting, address, model, Deadlines(*seconds))
 
 
-def _ask_everyone(messages: Sequence[Message], model: ModelInfo, partial: str) -> str | None:
-    """The hook ``format_prompt`` with every plugin asked; ours alone before Z-Waif has started."""
-    if _host is None:
-        return format_prompt(messages, model, partial)
-    return _host.plugins.format_prompt(messages, model, partial)
+def _ask_other_plugins(messages: Sequence[Message], model: ModelInfo, partial: str) -> str | None:
+    """The prompt of the first other plugin that writes one (hook ``format_prompt``)."""
+    if _host is None:  # Z-Waif has not started
+        return None
+    return _host.plugins.format_prompt(messages, model, partial, without=sys.modules[__name__])

@@ -13,7 +13,6 @@ import requests
 
 from zwaif_fallback.answering.service import FallbackService
 from zwaif_fallback.local.model import LocalModel
-from zwaif_fallback.plugin import format_prompt
 from zwaif_fallback.settings import SETTINGS
 from zwaif_hooks.messages import ChatRequest, FailureKind, PrimaryFailure
 
@@ -29,7 +28,7 @@ def ours(model: Path, threads: int) -> Iterator[Ask]:
     values = {setting.name: setting.default for setting in SETTINGS}
     values |= {"API_FALLBACK_MODEL": str(model), "API_FALLBACK_THREADS": threads}
     local = LocalModel()
-    service = FallbackService(_Fixed(values), local, _no_remote, _loudly, format_prompt, named=lambda: True)
+    service = FallbackService(_Fixed(values), local, _no_remote, _loudly, named=lambda: True)
     failure = PrimaryFailure(FailureKind.REFUSED, "nothing listens")
     try:
         yield lambda request: _spoken_by_the_model(service, request, failure)

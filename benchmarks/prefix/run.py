@@ -25,10 +25,10 @@ sys.path[:0] = [path for path in (str(ROOT), str(ROOT / "hooks")) if path not in
 
 from benchmarks.prefix.model import SIZES, make  # noqa: E402
 from benchmarks.prefix.shapes import SHAPES, Shape, Talk  # noqa: E402
-from zwaif_fallback.answering.chain import LocalTier  # noqa: E402
+from zwaif_fallback.answering.local_tier import LocalTier  # noqa: E402
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions  # noqa: E402
 from zwaif_fallback.local.model import LocalModel  # noqa: E402
-from zwaif_fallback.prompt import formats  # noqa: E402
+from zwaif_fallback.prompt.writer import PromptWriter  # noqa: E402
 from zwaif_hooks.messages import ChatRequest, Sampling  # noqa: E402
 from zwaif_hooks.stream import CancelScope  # noqa: E402
 
@@ -76,7 +76,8 @@ class Bench:
 
     def forget_history(self) -> None:
         self.watched = Watched(self.local)
-        self.tier = LocalTier(self.watched, lambda: self.loaded, formats.render, lambda: 0, print)
+        self.prompts = PromptWriter(self.watched)
+        self.tier = LocalTier(self.watched, lambda: self.loaded, self.prompts, print)
 
     def forget(self) -> None:
         """Fill the engine's caches with something else."""
@@ -93,7 +94,7 @@ class Bench:
 
     def read_ahead(self, request: ChatRequest, reply: str) -> float:
         began = time.perf_counter()
-        self.tier.read_ahead(request, reply, self.loaded.info, self.local.read_ahead)
+        self.local.read_ahead(self.prompts.next_turn(request, reply, self.loaded.info))
         return (time.perf_counter() - began) * 1000
 
     def turns(self, shape: Shape, talk: Talk, turns: int, row: Row) -> None:

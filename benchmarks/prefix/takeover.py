@@ -30,7 +30,6 @@ from benchmarks.prefix.run import Bench, Watched
 from benchmarks.prefix.shapes import Talk, lmstudio
 from zwaif_fallback.answering.service import FallbackService
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions
-from zwaif_fallback.prompt import formats
 from zwaif_fallback.settings import SETTINGS
 from zwaif_hooks.failover.breaker import PrimaryRegistry
 from zwaif_hooks.guards import http, swap
@@ -143,7 +142,7 @@ def measure(bench: Bench, server: Server, folder: Path, asked: Any) -> tuple[lis
     settings.set("API_FALLBACK_PRELOAD", "warm")
     settings.set("API_FALLBACK_MODEL", str(folder))
     local = OneToken(bench.local)
-    service = FallbackService(settings, local, _no_remote, _quiet, formats.render, folder)
+    service = FallbackService(settings, local, _no_remote, _quiet, tree=folder)
     plugins = PluginManager(_quiet)
     plugins.register(Plugin(service), "fallback")
     talk = Talk(limit=bench.history_of(asked.tokens)).grown_to(bench.history_of(asked.tokens))

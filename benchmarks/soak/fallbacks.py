@@ -6,11 +6,12 @@ from collections.abc import Callable
 from importlib import resources
 from typing import Any
 
-from zwaif_fallback.answering.chain import Chain, LastTier, LocalTier
-from zwaif_fallback.answering.last_words import LastWords
+from zwaif_fallback.answering.chain import Chain
+from zwaif_fallback.answering.last_words import LastWords, LastWordsTier
+from zwaif_fallback.answering.local_tier import LocalTier
 from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.local.model import LocalModel
-from zwaif_fallback.prompt import formats
+from zwaif_fallback.prompt.writer import PromptWriter
 from zwaif_hooks.messages import Answer, ChatRequest, PrimaryFailure
 from zwaif_hooks.specs import hookimpl
 
@@ -36,8 +37,8 @@ class Local:
         self._model = LocalModel(say=say)
         folder = str(resources.files("zwaif_fallback.demo") / "model")
         self._options = LoadOptions(folder, device="cpu", quantization="none", threads=1)
-        tier = LocalTier(self._model, self._ready, formats.render, lambda: 0, say)
-        tiers = (tier, LastTier(LastWords(seed=1)))
+        tier = LocalTier(self._model, self._ready, PromptWriter(self._model), say)
+        tiers = (tier, LastWordsTier(LastWords(seed=1)))
         self._chain = Chain(lambda _: tiers, say)
         self._ready()
 

@@ -175,8 +175,12 @@ class PluginManager:
             return ""
         return line.strip() if isinstance(line, str) else ""
 
-    def format_prompt(self, messages: Sequence[Message], model: ModelInfo, partial: str) -> str | None:
-        written: str | None = self._pm.hook.format_prompt(messages=messages, model=model, partial=partial)
+    def format_prompt(
+        self, messages: Sequence[Message], model: ModelInfo, partial: str, without: object = None
+    ) -> str | None:
+        """Return the first prompt that a plugin other than ``without`` writes."""
+        hook = self._pm.subset_hook_caller("format_prompt", [without])
+        written: str | None = hook(messages=messages, model=model, partial=partial)
         return written
 
     def builders(self, gradio: Any, host: Any) -> list[tuple[str, Callable[[], None]]]:

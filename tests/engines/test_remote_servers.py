@@ -20,8 +20,9 @@ import pytest
 import requests
 
 from zwaif_fallback.addresses import HOST, TRUSTED
-from zwaif_fallback.answering.chain import Chain, RemoteTier
+from zwaif_fallback.answering.chain import Chain
 from zwaif_fallback.answering.second_server import KEY_VARIABLE, Deadlines, RemoteChat, second_server
+from zwaif_fallback.answering.second_server_tier import SecondServerTier
 from zwaif_fallback.errors import EngineError
 from zwaif_fallback.prompt import fit_to_window
 from zwaif_hooks.messages import ChatRequest, FailureKind, Message, Persona, PrimaryFailure, Sampling
@@ -130,7 +131,7 @@ def test_max_tokens_and_stop_strings_hold(server: Running) -> None:
 
 
 def test_a_reply_that_broke_off_is_gone_on_with(server: Running) -> None:
-    tier = RemoteTier("second server", server.chat)
+    tier = SecondServerTier("second server", server.chat)
     chain = Chain(lambda request: [tier], pytest.fail)
     request = ChatRequest("ollama", HELLO, max_tokens=24, sampling=GREEDY, persona=Persona("Mia"))
     answer = chain.answer(request, PrimaryFailure(FailureKind.CUT, "cut", delivered="I am fine and the sun is"))

@@ -11,10 +11,12 @@ import psutil
 import pytest
 
 from tests.faults.speaking_worker import PIECE, reply_to
-from zwaif_fallback.answering.chain import Chain, LastTier, LocalTier
-from zwaif_fallback.answering.last_words import LastWords
+from zwaif_fallback.answering.chain import Chain
+from zwaif_fallback.answering.last_words import LastWords, LastWordsTier
+from zwaif_fallback.answering.local_tier import LocalTier
 from zwaif_fallback.engine_types import LoadedModel, LoadOptions
 from zwaif_fallback.local.model import LocalModel
+from zwaif_fallback.prompt.writer import PromptWriter
 from zwaif_hooks.messages import ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
 from zwaif_hooks.stream import CancelScope
 
@@ -42,8 +44,8 @@ class Table:
         self.model = model
         self.said: list[str] = []
         self.second = Second()
-        self.last: Second | LastTier = self.second
-        local = LocalTier(model, self.ready, prompt, lambda: 0, self.said.append)
+        self.last: Second | LastWordsTier = self.second
+        local = LocalTier(model, self.ready, PromptWriter(model, prompt), self.said.append)
         self.chain = Chain(lambda _: [local, self.last], self.said.append)
 
     def ready(self) -> LoadedModel:
@@ -138,7 +140,7 @@ def test_a_worker_that_cannot_be_started_again_leaves_the_rest_to_the_next_tier(
 
 
 def test_when_nobody_is_left_the_sentence_is_ended_and_nothing_is_said_twice(table: Table) -> None:
-    table.last = LastTier(LastWords(seed=1))
+    table.last = LastWordsTier(LastWords(seed=1))
     text = table.text("mortal 16")
     whole = reply_to("mortal 16")
     same = [length for length in range(len(text)) if text[:length] == whole[:length]]

@@ -28,9 +28,11 @@ from tests.faults.test_clients import (
     ask_http,
     ask_ollama,
 )
-from zwaif_fallback.answering.chain import Chain, LocalTier
+from zwaif_fallback.answering.chain import Chain
+from zwaif_fallback.answering.local_tier import LocalTier
 from zwaif_fallback.engine_types import LoadedModel, LoadOptions
 from zwaif_fallback.local.model import LocalModel
+from zwaif_fallback.prompt.writer import PromptWriter
 from zwaif_hooks.messages import Answer, ChatRequest, ModelInfo, PrimaryFailure
 from zwaif_hooks.specs import hookimpl
 
@@ -51,7 +53,7 @@ class LocalPlugin:
 
     def __init__(self, model: LocalModel, say: Callable[[str], None]) -> None:
         self.model = model
-        tier = LocalTier(model, self._ready, _prompt, lambda: 0, say)
+        tier = LocalTier(model, self._ready, PromptWriter(model, _prompt), say)
         self._chain = Chain(lambda _: [tier], say)
 
     @hookimpl

@@ -11,8 +11,9 @@ import requests
 from tests.faults.conftest import Guarded
 from tests.faults.server import REPLY, FaultServer
 from tests.faults.test_clients import LOCAL, Ask, ask_http
-from zwaif_fallback.answering.chain import Chain, RemoteTier
+from zwaif_fallback.answering.chain import Chain
 from zwaif_fallback.answering.second_server import RemoteChat
+from zwaif_fallback.answering.second_server_tier import SecondServerTier
 from zwaif_fallback.errors import EngineError
 from zwaif_hooks.guards import http, swap
 from zwaif_hooks.messages import ChatRequest, FailureKind, Message, PrimaryFailure
@@ -60,11 +61,9 @@ def test_a_reader_that_leaves_hangs_up_on_a_fallback_host_that_reads_the_prompt(
     try:
         with FaultServer() as host, FaultServer() as primary:
             primary.fault, host.fault = "http_500", "silence"
-            guarded.plugin.pieces = (
-                Chain(lambda _: [RemoteTier(host.address, lambda: RemoteChat(host.address, "m"))], guarded.lines.append)
-                .answer(HELLO, PrimaryFailure(FailureKind.HTTP_ERROR, "broken"))
-                .pieces
-            )
+            tier = SecondServerTier(host.address, lambda: RemoteChat(host.address, "m"))
+            failure = PrimaryFailure(FailureKind.HTTP_ERROR, "broken")
+            guarded.plugin.pieces = Chain(lambda _: [tier], guarded.lines.append).answer(HELLO, failure).pieces
             body = {"messages": [{"role": "user", "content": "Hello"}], "stream": True}
             reply = requests.post(f"http://{primary.address}/v1/chat/completions", json=body, stream=True)
             reader = threading.Thread(target=lambda: list(reply.iter_lines()), daemon=True)

@@ -10,8 +10,9 @@ import pytest
 from tests.faults.catalogue import ENTRIES, REQUESTS, Play
 from tests.faults.conftest import QuickClock
 from tests.faults.server import HALF, HEALTHY, REPLY, WORDS, FaultServer, Talk
-from zwaif_fallback.answering.chain import Chain, RemoteTier
+from zwaif_fallback.answering.chain import Chain
 from zwaif_fallback.answering.second_server import Deadlines, RemoteChat
+from zwaif_fallback.answering.second_server_tier import SecondServerTier
 from zwaif_hooks.messages import ChatRequest, FailureKind, Message, PrimaryFailure, Sampling
 from zwaif_hooks.reply.continuation import Joiner
 from zwaif_hooks.reply.spoken_text import ThinkingHabit
@@ -58,7 +59,7 @@ Answer = tuple[str, list[str], list[str]]
 def ask(server: FaultServer, row: str, begun: str, kind: FailureKind | None = None) -> Answer:
     server.fault = row
     local, told = Local(server, kind is FailureKind.FIRST_TOKEN_TIMEOUT), list[str]()
-    tiers = [RemoteTier(server.address, lambda: chat(server, kind)), local]
+    tiers = [SecondServerTier(server.address, lambda: chat(server, kind)), local]
     answer = Chain(lambda _: tiers, told.append).answer(ASKED, PrimaryFailure(FailureKind.CUT, "cut", delivered=begun))
     return "".join(answer.pieces), local.asked, told
 
@@ -127,7 +128,7 @@ def test_a_server_whose_thoughts_are_not_opened_is_known_after_one_reply(
 ) -> None:
     monkeypatch.setattr(server, "play", unopened)
     habit = ThinkingHabit()
-    tier = RemoteTier(server.address, lambda: chat(server, None), habit=habit)
+    tier = SecondServerTier(server.address, lambda: chat(server, None), habit=habit)
     failure = PrimaryFailure(FailureKind.CUT, "cut", delivered=begun)
     first, second = ("".join(Chain(lambda _: [tier], print).answer(ASKED, failure).pieces) for _ in range(2))
     assert first.endswith("sentences.")

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 from tests.unit.scenes import Producer, Scene, means, says
-from zwaif_fallback import plugin
 from zwaif_fallback.answering.service import FallbackService
 from zwaif_fallback.choosing import resolve_name, suggestions
 from zwaif_fallback.choosing.auto import Wishes
@@ -107,7 +106,6 @@ def _(scene: Scene) -> object:
         SimpleNamespace(loaded=None),
         lambda *_: None,
         scene.say,
-        plugin.format_prompt,
     )
     return service.ready()
 

@@ -48,7 +48,7 @@ from zwaif_hooks.stream import CancelScope, Chunk
 def _(scene: Scene) -> object:
     store = scene.store(API_FALLBACK_MODEL="owner/model")
     local: Any = SimpleNamespace(loaded=None)
-    return FallbackService(store, local, lambda *_: None, scene.say, plugin.format_prompt).prepare()
+    return FallbackService(store, local, lambda *_: None, scene.say).prepare()
 
 
 def found_instead(scene: Scene, **settings: str) -> object:
@@ -289,9 +289,7 @@ def _(scene: Scene) -> object:
         (folder / name).write_text("{}", encoding="utf-8")
     scene.patch.setattr(preload_policy, "placed", lambda options, here: (options, ""))
     local = LocalModel(command=["/no/such/program"])
-    service = FallbackService(
-        scene.store(API_FALLBACK_MODEL=str(folder)), local, lambda *_: None, scene.say, plugin.format_prompt
-    )
+    service = FallbackService(scene.store(API_FALLBACK_MODEL=str(folder)), local, lambda *_: None, scene.say)
     service.primary_late("127.0.0.1:5000", lambda: CHAT, "")
     return service.has_read_ahead(30)
 

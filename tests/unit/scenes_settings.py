@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from tests.unit.scenes import Scene, says
-from zwaif_fallback import plugin, settings
+from zwaif_fallback import settings
 from zwaif_fallback.addresses import host_problem
 from zwaif_fallback.answering.second_server import RemoteChat
 from zwaif_fallback.answering.service import FallbackService
@@ -93,7 +93,7 @@ def _(scene: Scene) -> object:
 @says("Neither the fallback host nor the local model gave a reply.")
 def _(scene: Scene) -> object:
     local: Any = SimpleNamespace(loaded=None)
-    service = FallbackService(scene.store(), local, lambda *_: None, scene.say, plugin.format_prompt)
+    service = FallbackService(scene.store(), local, lambda *_: None, scene.say)
     return list(service._or_problem([], None))
 
 

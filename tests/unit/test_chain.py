@@ -13,13 +13,16 @@ import pytest
 
 from tests.scripted_engine import ScriptedEngine
 from tests.unit.test_spoken_text import NOT_FOR_EARS
-from zwaif_fallback.answering import chain
-from zwaif_fallback.answering.chain import LAST_WORDS, Chain, LastTier, LocalTier, RemoteTier
-from zwaif_fallback.answering.last_words import LastWords, built_in_text, parse
+from zwaif_fallback.answering import local_tier
+from zwaif_fallback.answering.chain import Chain
+from zwaif_fallback.answering.last_words import LAST_WORDS, LastWords, LastWordsTier, built_in_text, parse
+from zwaif_fallback.answering.local_tier import LocalTier
+from zwaif_fallback.answering.second_server_tier import SecondServerTier
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions
 from zwaif_fallback.errors import EngineError, ModelNotFound, WorkerDied
 from zwaif_fallback.local.sampling_params import sampling_for
 from zwaif_fallback.prompt import formats
+from zwaif_fallback.prompt.writer import AskPlugins, PromptWriter
 from zwaif_fallback.reply_stream import ReplyStream
 from zwaif_hooks import log
 from zwaif_hooks.messages import (
@@ -99,8 +102,10 @@ class Table:
     def __init__(self, model: Model, host: Host | None = None, ready: Callable[[], LoadedModel] | None = None) -> None:
         self.said: list[str] = []
         self.longest = 0
-        local = LocalTier(model, ready or model.ready, formats.render, lambda: self.longest, self.said.append)
-        tiers = [*([RemoteTier(host.name, lambda: host)] if host else []), local, LastTier(LastWords(seed=1))]
+        prompts = PromptWriter(model, longest=lambda: self.longest)
+        local = LocalTier(model, ready or model.ready, prompts, self.said.append)
+        second = [SecondServerTier(host.name, lambda: host)] if host else []
+        tiers = [*second, local, LastWordsTier(LastWords(seed=1))]
         self.chain = Chain(lambda request: tiers, self.said.append)
 
     def text(self, request: ChatRequest = HELLO, delivered: str = "") -> str:
@@ -238,11 +243,11 @@ def test_only_a_dead_or_hung_worker_is_started_again() -> None:
     assert table.said == ["The prompt is too long."]
 
 
-def spoken_with(format_prompt: chain.FormatPrompt, window: int) -> Generation:
+def spoken_with(format_prompt: AskPlugins, window: int) -> Generation:
     """What a model with a window of that many words is asked, after a long conversation."""
     model = Model(["Hello."], info=ModelInfo("tiny", "tinyllama", window, "", "<s>", "</s>"))
     talk = tuple(Message("user" if turn % 2 == 0 else "assistant", "word " * 20) for turn in range(61))
-    tier = LocalTier(model, model.ready, format_prompt, lambda: 0, print)
+    tier = LocalTier(model, model.ready, PromptWriter(model, format_prompt), print)
     assert "".join(tier.speak(ChatRequest("oobabooga", talk, max_tokens=120), "", CancelScope())[1]) == "Hello."
     return model.generations[0]
 
@@ -335,7 +340,7 @@ def test_a_model_that_cannot_but_repeat_itself_still_answers() -> None:
     request = ChatRequest("oobabooga", HELLO.messages, recent_replies=("Hello Sam.",))
     model = Model(["Hello Sam."])
     assert Table(model).text(request) == "Hello Sam."
-    assert len(model.generations) == chain.ATTEMPTS
+    assert len(model.generations) == local_tier.ATTEMPTS
 
 
 MIA = ChatRequest("oobabooga", HELLO.messages, persona=Persona("Mia", "Tom", "A fox."), sampling=Sampling(seed=7))
@@ -374,7 +379,7 @@ def test_a_fault_after_enough_ends_the_reply_and_the_model() -> None:
 def test_who_always_takes_another_name_says_hers() -> None:
     model = Model(["My name is Bella. ", "I bake."])
     assert Table(model).text(MIA) == "My name is Mia. I bake."
-    assert len(model.generations) == chain.ATTEMPTS
+    assert len(model.generations) == local_tier.ATTEMPTS
 
 
 def test_a_model_that_cannot_but_be_a_model_leaves_it_to_the_next() -> None:
@@ -386,7 +391,7 @@ def test_a_model_that_cannot_but_be_a_model_leaves_it_to_the_next() -> None:
 def test_a_harmless_try_is_said_when_the_others_are_worse() -> None:
     model = Model(["Dear Mia, I hope you are well."], ["As an AI language model, I cannot. "])
     assert Table(model).text(MIA) == "Dear Mia, I hope you are well."
-    assert len(model.generations) == chain.ATTEMPTS
+    assert len(model.generations) == local_tier.ATTEMPTS
 
 
 def test_words_of_the_answer_get_likelier_with_each_try_that_has_none_of_them() -> None:
@@ -409,7 +414,8 @@ def test_tokens_that_run_out_leave_whole_sentences() -> None:
     engine = ScriptedEngine(lambda generation: f"{first} And the gulls are loud")
     cut = "I like it here, where the sea is calm and the wind is as warm…"
     for limit, text in [(50, f"{first} And the gulls are loud."), (22, first), (16, cut)]:
-        local = LocalTier(engine, partial(engine.load, LoadOptions("x")), formats.render, partial(int, limit), print)
+        prompts = PromptWriter(engine, longest=partial(int, limit))
+        local = LocalTier(engine, partial(engine.load, LoadOptions("x")), prompts, print)
         assert "".join(local.speak(MIA, "", CancelScope())[1]) == text
 
 
@@ -435,14 +441,14 @@ def test_a_slow_model_is_not_taken_for_a_silent_one() -> None:
     mended = "Well, what they all call me is: my name is Mia, so."
     for script, again, text in [(calm, "", calm), (mended.replace("Mia", "Bella"), " is Mia, so.", mended)]:
         model = Slow(re.findall(r"\s?\S+", script), re.findall(r"\s?\S+", again))
-        local = LocalTier(model, model.ready, formats.render, lambda: 0, print, clock=lambda: now)
+        local = LocalTier(model, model.ready, PromptWriter(model), print, clock=lambda: now)
         gaps, said = [], ""
         last = now
         for piece in local.speak(MIA, "", CancelScope())[1]:
             gaps.append(now - last)
             last, said = now, said + piece
         assert said == text
-        assert max(gaps) <= chain.HELD_SECONDS + 2, gaps
+        assert max(gaps) <= local_tier.HELD_SECONDS + 2, gaps
 
 
 def test_a_model_is_stopped_when_she_has_said_as_much_as_usual() -> None:
@@ -486,8 +492,9 @@ def test_an_address_that_is_none_is_said_and_passed_over() -> None:
         raise ValueError("port must be a number")
 
     model, said = Model(["Hi."]), list[str]()
-    local = LocalTier(model, model.ready, formats.render, lambda: 0, said.append)
-    answer = Chain(lambda request: [RemoteTier("nowhere:x", connect), local], said.append).answer(HELLO, failure())
+    local = LocalTier(model, model.ready, PromptWriter(model), said.append)
+    tiers = [SecondServerTier("nowhere:x", connect), local]
+    answer = Chain(lambda request: tiers, said.append).answer(HELLO, failure())
     assert "".join(answer.pieces) == "Hi."
     assert len(said) == 1 and "the next is tried" in said[0]
     assert "port must be a number" in log.log_path().read_text(encoding="utf-8")
@@ -552,11 +559,12 @@ def test_only_her_name_is_no_reply() -> None:
     assert Table(Model(["Mia", ":"])).text(request) in LINES
 
 
-def test_a_template_that_raises_is_replaced_by_the_familys_format() -> None:
-    info = ModelInfo("tiny", "tinyllama", 2048, "{{ raise_exception('odd') }}", "<s>", "</s>")
+def test_a_template_that_raises_is_replaced_by_the_familys_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    info = ModelInfo("odd template", "tinyllama", 2048, "{{ raise_exception('odd') }}", "<s>", "</s>")
     model = Model(["Hi."], info=info)
     said: list[str] = []
-    tier = LocalTier(model, model.ready, lambda messages, model, partial: None, lambda: 0, said.append)
+    monkeypatch.setattr(log, "say", said.append)
+    tier = LocalTier(model, model.ready, PromptWriter(model), print)
     assert "".join(tier.speak(HELLO, "", CancelScope())[1]) == "Hi."
     assert model.generations[0].prompt.startswith("<|user|>\nHello")
     assert "odd" in said[0]
@@ -596,7 +604,7 @@ def test_the_engine_is_told_how_much_of_the_prompt_was_said() -> None:
 
 def test_a_prompt_that_ends_otherwise_is_not_healed() -> None:
     model = Model([" there."])
-    tier = LocalTier(model, model.ready, lambda *asked: "Hello -", lambda: 0, lambda line: None)
+    tier = LocalTier(model, model.ready, PromptWriter(model, lambda *asked: "Hello -"), print)
     assert "".join(tier.speak(HELLO, "Hello", CancelScope())[1]) == " there."
     assert model.generations[0].heal == 0
 

@@ -16,7 +16,7 @@ from zwaif_fallback.downloads.transfer import Progress, Report
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions
 from zwaif_fallback.errors import FallbackError, ModelError, ModelNotFound, ModelTooBig
 from zwaif_fallback.models import catalogue
-from zwaif_fallback.prompt import formats
+from zwaif_fallback.prompt.writer import no_plugins
 from zwaif_fallback.settings import SETTINGS
 from zwaif_hooks import log
 from zwaif_hooks.host.settings import SettingsStore
@@ -101,7 +101,7 @@ class Desk:
         self.settings = SettingsStore(SETTINGS, env_path=tree / ".env", environ={})
         self.local, self.said, self.time = Local(), list[str](), 0.0
         self.service = FallbackService(
-            self.settings, self.local, Server, self.said.append, formats.render, tree, lambda: self.time, self.fetch
+            self.settings, self.local, Server, self.said.append, no_plugins, tree, lambda: self.time, self.fetch
         )
         self.tree, self.fetched = tree, list[str]()
         self.settings.subscribe(self.service.setting_changed)

@@ -6,14 +6,18 @@ import itertools
 import random
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
-from zwaif_hooks.messages import Purpose
+from zwaif_fallback.answering.pieces import Counted
+from zwaif_hooks.messages import ChatRequest, Purpose
 from zwaif_hooks.storage import bounded
+from zwaif_hooks.stream import CancelScope
 
+LAST_WORDS = "last words"
+"""Who answered, in records, when nobody could."""
 APART = 20
 """Two lines alike are at least this far apart, as Z-Waif compares a reply with its last 20."""
 _ENDING_MARKS = ("…", "—", "...")
@@ -117,6 +121,18 @@ class LastWords:
                 return
             self._complained.add(str(path))
         self._say(f"API_FALLBACK_LAST_WORDS: {path} cannot be used ({why}); using the built-in lines.")
+
+
+class LastWordsTier:
+    """Says one short line; never fails."""
+
+    def __init__(self, words: LastWords) -> None:
+        self._words = words
+
+    def speak(self, request: ChatRequest, begun: str, scope: CancelScope) -> tuple[str, Iterator[str]]:
+        if begun.strip():
+            return LAST_WORDS, Counted(iter([self._words.ending(begun)]))
+        return LAST_WORDS, Counted(iter([self._words.line(request.purpose, request.recent_replies)]))
 
 
 def parse(text: str) -> Lines:

@@ -11,21 +11,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from zwaif_fallback.addresses import is_this_machine, same_server
-from zwaif_fallback.answering.chain import (
-    LAST_WORDS,
-    Chain,
-    FormatPrompt,
-    LastTier,
-    LocalTier,
-    Remote,
-    RemoteTier,
-    Say,
-    TextGenerator,
-    Tier,
-    details,
-)
-from zwaif_fallback.answering.last_words import LastWords
+from zwaif_fallback.answering.chain import Chain, details
+from zwaif_fallback.answering.contracts import Say, SecondServer, TextGenerator, Tier
+from zwaif_fallback.answering.last_words import LAST_WORDS, LastWords, LastWordsTier
 from zwaif_fallback.answering.last_words_filter import LastWordsFilter, said_file
+from zwaif_fallback.answering.local_tier import LocalTier
+from zwaif_fallback.answering.second_server_tier import SecondServerTier
 from zwaif_fallback.answering.startup_report import StartupReport
 from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.choosing.configured_model import ConfiguredModel
@@ -36,6 +27,7 @@ from zwaif_fallback.local import preload_policy
 from zwaif_fallback.local.prompt_prefetcher import Describe, PromptPrefetcher
 from zwaif_fallback.local.standby_policy import StandbyPolicy
 from zwaif_fallback.prompt import formats
+from zwaif_fallback.prompt.writer import AskPlugins, PromptWriter, no_plugins
 from zwaif_hooks.messages import (
     Answer,
     AnswerRecord,
@@ -109,7 +101,7 @@ class FallbackService:
         local: the local model, not loaded yet.
         remote: from address and model name to the server there.
         say: tells the user one line.
-        format_prompt: the hook of that name.
+        ask_plugins: lets other plugins write a prompt.
         tree: Z-Waif's folder, for relative paths.
         now: seconds, from any start.
         fetch: brings a model to this computer.
@@ -121,9 +113,9 @@ class FallbackService:
         self,
         settings: Settings,
         local: LocalModel,
-        remote: Callable[[str, str], Remote],
+        remote: Callable[[str, str], SecondServer],
         say: Say,
-        format_prompt: FormatPrompt,
+        ask_plugins: AskPlugins = no_plugins,
         tree: Path | None = None,
         now: Callable[[], float] = time.monotonic,
         fetch: Fetch = fetch_model,
@@ -153,9 +145,9 @@ class FallbackService:
         self._problem = ""
         self._last_words_filter = LastWordsFilter(said_file)
         self._last_words = LastWords(lambda: str(self._settings.get("API_FALLBACK_LAST_WORDS")), say)
-        self._last = LastTier(self._last_words)
-        self._format_prompt = format_prompt
-        self._speaker = self._speaker_with(self.ready)
+        self._last = LastWordsTier(self._last_words)
+        self._prompts = PromptWriter(local, ask_plugins, lambda: int(self._settings.get("API_FALLBACK_MAX_TOKENS")))
+        self._local_tier = self._tier_with(self.ready)
         self._chain = Chain(self._tiers, say)
         self._ahead = PromptPrefetcher()
         self._beside = False
@@ -212,12 +204,12 @@ class FallbackService:
 
     def outage_over(self) -> None:
         """The primary is back."""
-        self._chain.begin_anew()
+        self._chain.outage_over()
 
     def primary_answered(self, describe: Describe, reply: str) -> None:
         """The primary has given a whole reply. Returns within microseconds; with ``API_FALLBACK_PRELOAD = warm`` the
         local model is then loaded where there is room, and reads what it would have to go on from."""
-        self._chain.begin_anew()
+        self._chain.outage_over()
         if self._settings.get("API_FALLBACK_PRELOAD") == "warm":
             self._ahead.defer(lambda: self._read_ahead(self._kept_warm(describe()), reply))
         elif self._early:
@@ -236,7 +228,8 @@ class FallbackService:
             self._load_early(primary, here)
         loaded = self._local.loaded
         if loaded is not None and request.picture is None and not (here and not preload_policy.processors_are_idle()):
-            self._speaker.read(self._last_words_filter.without(request), delivered, loaded.info, self._local.read_ahead)
+            request = self._last_words_filter.without(request)
+            self._local.read_ahead(self._prompts.write(request, delivered, loaded.info)[1])
 
     def _load_early(self, primary: str, here: bool) -> None:
         options = self._options()
@@ -281,11 +274,11 @@ class FallbackService:
         self._beside, self._why_cold = True, ""
 
     def _read_ahead(self, request: ChatRequest, reply: str) -> None:
-        serving = self._local.loaded
-        if serving is not None:
-            self._speaker.read_ahead(
-                self._last_words_filter.without(request), reply, serving.info, self._local.read_ahead
-            )
+        if (serving := self._local.loaded) is None:
+            return
+        request = self._last_words_filter.without(request)
+        if prompt := self._prompts.next_turn(request, reply, serving.info):
+            self._local.read_ahead(prompt)
 
     def test_reply(self, prompt: str, model: str = "") -> Answer:
         """A real reply to a text box, through the same tiers but the last: a test must not pass on an apology.
@@ -293,7 +286,7 @@ class FallbackService:
         With ``model``, as a setting names it, that one alone is asked; the one before comes back afterwards.
         """
         request = ChatRequest("oobabooga", (Message("user", prompt),), max_tokens=120, sampling=Sampling())
-        tried = [self._speaker_with(lambda: self._tried(model))] if model else []
+        tried = [self._tier_with(lambda: self._tried(model))] if model else []
         chain = Chain(
             lambda asked: tried or [tier for tier in self._tiers(asked) if tier is not self._last], self._note
         )
@@ -304,15 +297,14 @@ class FallbackService:
     def _tried(self, model: str) -> LoadedModel:
         return self._load(self._load_options(self._models.resolve(model)))
 
-    def _speaker_with(self, ready: Callable[[], LoadedModel]) -> LocalTier:
+    def _tier_with(self, ready: Callable[[], LoadedModel]) -> LocalTier:
         return LocalTier(
             self._local,
             ready,
-            self._format_prompt,
-            longest=lambda: int(self._settings.get("API_FALLBACK_MAX_TOKENS")),
-            say=self._say,
+            self._prompts,
+            self._say,
             temperature=lambda: float(self._settings.get("API_FALLBACK_TEMPERATURE")),
-            see=self._see,
+            caption=self._see,
         )
 
     def _or_problem(self, pieces: Iterable[str], before: LoadOptions | None) -> Iterable[str]:
@@ -331,8 +323,8 @@ class FallbackService:
         host = str(self._settings.get("API_FALLBACK_HOST")).strip()
         if host and not same_server(host, request.primary):
             model = str(self._settings.get("API_FALLBACK_HOST_MODEL"))
-            yield RemoteTier(host, lambda: self._remote(host, model), self._see, self._habits[host, model])
-        yield self._speaker
+            yield SecondServerTier(host, lambda: self._remote(host, model), self._see, self._habits[host, model])
+        yield self._local_tier
         yield self._last
 
     def _see(self, request: ChatRequest) -> ChatRequest:

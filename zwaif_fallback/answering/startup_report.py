@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from zwaif_fallback.answering.chain import Say
+from zwaif_fallback.answering.contracts import Say
 from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.choosing.configured_model import ConfiguredModel
 from zwaif_fallback.choosing.no_model_chosen import MODEL, wrong

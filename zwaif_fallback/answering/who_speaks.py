@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from zwaif_fallback.answering.chain import LAST_WORDS
+from zwaif_fallback.answering.last_words import LAST_WORDS
 from zwaif_hooks.failover.start_check import configured_primary
 
 _PROGRAMS = {"lmstudio": "LM Studio", "ollama": "Ollama", "oobabooga": "Oobabooga"}

@@ -115,20 +115,19 @@ def _named(name: str, tree: Path | None) -> str:
 
 def _service(tree: Path | None, model: str | None) -> FallbackService:
     """As in a Z-Waif, with nothing loaded yet."""
-    from zwaif_fallback import plugin
-    from zwaif_fallback.answering.chain import Remote
+    from zwaif_fallback.answering.contracts import SecondServer
     from zwaif_fallback.answering.second_server import Deadlines, second_server
     from zwaif_fallback.answering.service import FallbackService
     from zwaif_fallback.local.model import LocalModel
 
     store, named = _settings(tree, model)
 
-    def remote(address: str, name: str) -> Remote:
+    def remote(address: str, name: str) -> SecondServer:
         deadlines = Deadlines(connect=float(store.get("API_FALLBACK_CONNECT_TIMEOUT")))
         return second_server(store.get, address, name, deadlines)
 
     local = LocalModel(hang_timeout=float(store.get("API_FALLBACK_ENGINE_TIMEOUT")), say=_screen.news)
-    service = FallbackService(store, local, remote, _screen.news, plugin.format_prompt, tree, named=named)
+    service = FallbackService(store, local, remote, _screen.news, tree=tree, named=named)
     if not str(store.get("API_FALLBACK_HOST")).strip():
         service.preload()
     return service

@@ -22,8 +22,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TextIO
 
-from zwaif_fallback import plugin
-from zwaif_fallback.answering.chain import Remote
+from zwaif_fallback.answering.contracts import SecondServer
 from zwaif_fallback.answering.service import FallbackService
 from zwaif_fallback.choosing.no_model_chosen import is_chosen
 from zwaif_fallback.cli.measure_model import load_options
@@ -262,7 +261,7 @@ def check_web_ui(place: Place) -> str:
         tree=place.scratch, settings=store, primaries=PrimaryRegistry(lambda *_: None), records=TurnLog()
     )
     with closing(LocalModel()) as local:
-        service = FallbackService(store, local, _no_remote, lambda line: None, plugin.format_prompt, place.scratch)
+        service = FallbackService(store, local, _no_remote, lambda line: None, tree=place.scratch)
         page = _page(gradio)
         added = webui.add_to_settings_tab(page, gradio, [("fallback", lambda: section.build(gradio, host, service))])
         _demand(added == ["fallback"], f"the section could not be built with Gradio {gradio.__version__}. {_REPORT}")
@@ -282,7 +281,7 @@ def _try_section(panel: Panel, store: SettingsStore) -> None:
     _demand("first words after" in reply, f"the test button got no reply ({reply}). {_REPORT}")
 
 
-def _no_remote(address: str, model: str) -> Remote:
+def _no_remote(address: str, model: str) -> SecondServer:
     raise CheckFailed(f"{address} was asked, although no fallback host is set. {_REPORT}")
 
 

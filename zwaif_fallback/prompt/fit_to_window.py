@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from zwaif_fallback.errors import ModelError
 from zwaif_fallback.prompt import cards, formats
 from zwaif_fallback.prompt.card_lookup import answering, asked_about, is_question
 from zwaif_fallback.prompt.changing_notes import is_time, separate_notes
@@ -140,9 +139,8 @@ def unfitted(request: ChatRequest) -> list[Message]:
 
 def reply_room(max_tokens: int, window: int) -> int:
     """Tokens kept for the reply: what was asked for, at most half of the window, never less than a short sentence."""
-    return max(
-        min(max_tokens if max_tokens > 0 else DEFAULT_MAX_TOKENS, window // 2), min(SMALLEST_REPLY, window // 2), 1
-    )
+    wanted = max_tokens if max_tokens > 0 else DEFAULT_MAX_TOKENS
+    return max(min(wanted, window // 2), min(SMALLEST_REPLY, window // 2), 1)
 
 
 # --- what is said ---------------------------------------------------------------------------------------------------
@@ -362,11 +360,7 @@ class _Fitter:
         return [Message("user", "")]
 
     def _size(self, messages: Sequence[Message]) -> int:
-        try:
-            prompt = formats.render(messages, self.model, self.partial)
-        except ModelError:  # The template is unusable; the prompt will be the family's, so measure that.
-            prompt = formats.by_family(messages, self.model, self.partial)
-        return self.count([prompt])[0]
+        return self.count([formats.write(messages, self.model, self.partial)])[0]
 
     def _has_at_most(self, tokens: int, text: str) -> bool:
         return len(text) <= tokens * _LONGEST_TOKEN and self.count([text])[0] <= tokens

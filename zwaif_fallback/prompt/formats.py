@@ -14,6 +14,7 @@ from functools import lru_cache
 from zwaif_fallback.errors import ModelError
 from zwaif_fallback.prompt import escape_markers
 from zwaif_fallback.prompt.template_client import SHARED
+from zwaif_hooks import log
 from zwaif_hooks.messages import Message, ModelInfo, Role
 
 _MARK = "\u2063zwaif\u2063"
@@ -137,6 +138,15 @@ def render(messages: Sequence[Message], model: ModelInfo, partial: str = "") -> 
     if not model.chat_template:
         return _by_family(turns, model) + _seam(model, partial)
     return _by_template(turns, model, partial)
+
+
+def write(messages: Sequence[Message], model: ModelInfo, partial: str = "") -> str:
+    """As :func:`render`, in the format of the model's family if its template cannot be used, which is said once."""
+    try:
+        return render(messages, model, partial)
+    except ModelError as error:
+        log.say_once(f"template {model.name}", f"{error} Using the format of its family instead.")
+        return by_family(messages, model, partial)
 
 
 def get_ready() -> None:

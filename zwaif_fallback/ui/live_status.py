@@ -11,7 +11,7 @@ from functools import cache
 from html import escape
 
 from zwaif_fallback.answering import who_speaks
-from zwaif_fallback.answering.chain import LAST_WORDS
+from zwaif_fallback.answering.last_words import LAST_WORDS
 from zwaif_fallback.answering.outages import Outages
 from zwaif_fallback.ui import timeline
 from zwaif_fallback.ui.components import as_html

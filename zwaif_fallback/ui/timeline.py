@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from html import escape
 
-from zwaif_fallback.answering.chain import LAST_WORDS
+from zwaif_fallback.answering.last_words import LAST_WORDS
 from zwaif_fallback.answering.outages import Outage
 from zwaif_fallback.ui.components import as_html
 from zwaif_hooks.turn_log import BY_PRIMARY, TurnRecord
