@@ -23,9 +23,9 @@ from zwaif_fallback.engines.gguf import GgufEngine
 from zwaif_fallback.engines.gguf_server import PrivateEndpoint
 from zwaif_fallback.engines.private_sockets import remove_leftovers
 from zwaif_fallback.errors import EngineError, ModelError, WorkerDied
-from zwaif_fallback.local.model import LocalModel, fits_beside
+from zwaif_fallback.local.model import COMMAND, LocalModel, fits_beside
 from zwaif_fallback.workers.protocol import decode_event, encode, pack
-from zwaif_fallback.workers.worker_process import COMMAND, worker_environment
+from zwaif_fallback.workers.worker_process import worker_environment
 from zwaif_hooks.messages import Sampling
 
 pytest.importorskip("xllamacpp")

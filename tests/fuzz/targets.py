@@ -422,7 +422,7 @@ _WORKER_NAMES = [
     "kind",
     "message",
     "loaded",
-    "pong",
+    "prepared",
     "text",
     "ModelError",
     "stats",
@@ -432,7 +432,7 @@ import base64, json, sys
 for line in sys.stdin.buffer:
     asked = json.loads(line)
     said = base64.b64decode(asked["raw"]).replace(b'"id":0', b'"id":%d' % asked["id"])
-    sys.stdout.buffer.write(said + b'\\n{"id":%d,"event":"pong"}\\n' % asked["id"])
+    sys.stdout.buffer.write(said + b'\\n{"id":%d,"event":"prepared"}\\n' % asked["id"])
     sys.stdout.buffer.flush()
 """
 

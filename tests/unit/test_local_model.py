@@ -21,6 +21,7 @@ from zwaif_fallback.errors import EngineError, ModelError, WorkerDied, WorkerHun
 from zwaif_fallback.local import model as supervisor
 from zwaif_fallback.local import standby_worker
 from zwaif_fallback.local.model import LocalModel
+from zwaif_fallback.workers.protocol import pack
 from zwaif_fallback.workers.worker_process import WorkerProcess, describe_exit, worker_environment
 from zwaif_hooks.stream import CancelScope
 
@@ -625,11 +626,18 @@ def test_parent_never_imports_torch() -> None:
 # Parts
 
 
-def test_ping(make_model: MakeModel) -> None:
+def test_a_worker_says_hello_once_it_runs() -> None:
     worker = WorkerProcess(COMMAND)
-    assert worker.ask("ping").next_event(WAIT)["event"] == "pong"
+    for _ in range(2):
+        worker.wait_until_started(WAIT)
     worker.end()
     assert not worker.alive
+
+
+def test_a_worker_that_ends_at_once_is_not_waited_for() -> None:
+    worker = WorkerProcess((sys.executable, "-c", "raise SystemExit('no torch here')"))
+    with pytest.raises(WorkerDied, match="no torch here"):
+        worker.wait_until_started(WAIT)
 
 
 STRAY = [
@@ -639,12 +647,12 @@ STRAY = [
     b"a library's own words",
     b"\xff\xfe\x00",
     b"[" * 100_000,
-    b'{"id":1,"event":["pong"]}',
+    b'{"id":1,"event":["counts"]}',
     b'{"id":1,"event":"pang"}',
-    b'{"id":"1","event":"pong"}',
+    b'{"id":"1","event":"prepared"}',
     b'{"id":1,"event":"counts"}',
     b'{"id":1,"event":"error","kind":"ModelError"}',
-    b'{"id":99,"event":"pong"}',
+    b'{"id":99,"event":"prepared"}',
     b'{"id":0,"event":"hello","pid":"me"}',
 ]
 
@@ -656,10 +664,10 @@ def test_a_stray_line_from_the_worker_is_skipped(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("zwaif_fallback.workers.worker_process.logger", logger)
     script = tmp_path / "strays.py"  # no command line of Windows is as long as these
     code = f"import sys\nsys.stdin.readline()\nfor line in {STRAY}: sys.stdout.buffer.write(line + b'\\n')\n"
-    script.write_text(code + 'print(\'{"id":1,"event":"pong"}\', flush=True); input()', encoding="utf-8")
+    script.write_text(code + 'print(\'{"id":1,"event":"prepared"}\', flush=True); input()', encoding="utf-8")
     worker = WorkerProcess((sys.executable, str(script)))
     try:
-        assert worker.ask("ping").next_event(WAIT)["event"] == "pong"
+        assert worker.ask("prepare", options={}).next_event(WAIT)["event"] == "prepared"
         assert worker.alive
     finally:
         worker.kill()
@@ -670,7 +678,7 @@ def test_a_stray_line_from_the_parent_is_skipped() -> None:
     worker = WorkerProcess(COMMAND)
     for line in (*STRAY, b'{"id":1,"op":"load"}', b'{"id":1,"op":"describe","picture":""}'):
         worker._outbox.put(line + b"\n")
-    assert worker.ask("ping").next_event(WAIT)["event"] == "pong"
+    assert worker.ask("prepare", options=pack(LoadOptions("m"))).next_event(WAIT)["event"] == "prepared"
     worker.end()
 
 

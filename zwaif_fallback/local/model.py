@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -22,7 +23,7 @@ from zwaif_fallback.models.model_folder import find_in_cache, is_path
 from zwaif_fallback.reply_stream import ReplyStream
 from zwaif_fallback.workers.process_activity import ProcessActivity
 from zwaif_fallback.workers.protocol import pack, unpack_loaded
-from zwaif_fallback.workers.worker_process import COMMAND, PendingRequest, WorkerProcess
+from zwaif_fallback.workers.worker_process import PendingRequest, WorkerProcess
 from zwaif_hooks.messages import Sampling
 from zwaif_hooks.stream import CancelScope
 
@@ -33,10 +34,11 @@ Progress = Callable[[str], None]
 
 COUNT_CACHE = 2048
 """Texts whose token count is remembered: a few conversations' worth of messages."""
-ACK_EVERY = 8
-"""Pieces taken before the worker is told; must stay below ``AHEAD``."""
+COMMAND = (sys.executable, "-m", "zwaif_fallback.local.model_worker")
 AHEAD = 64
-"""Pieces the worker may be ahead of the reader."""
+"""Pieces the worker may be ahead of the reader: a reader that stopped stops the model too."""
+ACK_EVERY = 8
+"""Pieces read before the worker is told; must stay below ``AHEAD``."""
 SLOW_DISK = 10e6
 """Bytes a second: what a load gets time for, besides its start."""
 LEAST_TO_START = 30.0
@@ -315,7 +317,7 @@ class LocalModel:
 
     def _try_out(self, worker: WorkerProcess, options: LoadOptions) -> None:
         try:
-            for _ in self._events(worker, worker.ask("generate", generation=pack(_TEST))):
+            for _ in self._events(worker, worker.ask("generate", generation=pack(_TEST), ahead=AHEAD)):
                 pass
         except WorkerHung as error:
             raise WorkerHung(

@@ -1,42 +1,35 @@
-"""The process that looks at pictures: ``python -m zwaif_fallback.pictures.vision_worker``.
-
-Lines as in ``worker_protocol``: ``open`` is answered with ``opened``, ``describe`` (a ``picture`` in base64) with
-``described``.
-"""
+"""The worker process that describes pictures: ``python -m zwaif_fallback.pictures.vision_worker``."""
 
 from __future__ import annotations
 
 import base64
-from typing import Any
+import os
 
-from zwaif_fallback.local.model_worker import Worker, run
 from zwaif_fallback.pictures.vision_engine import VisionEngine
+from zwaif_fallback.workers.pipe_server import PipeServer, Request
 
 
-class VisionWorker(Worker):
-    """One engine that describes pictures, behind the pipe."""
+class VisionWorker:
+    """Runs one captioning model."""
 
-    def __init__(self, output: int) -> None:
-        super().__init__(output)
-        self._eyes = VisionEngine()
+    def __init__(self) -> None:
+        self._engine = VisionEngine()
 
-    def _receive(self, message: dict[str, Any]) -> None:
-        self._jobs.put(message)
+    def serve(self) -> None:
+        PipeServer({"open": self._open, "describe": self._describe}).serve()
 
-    def _run(self, message: dict[str, Any]) -> None:
-        self._guarded(self._open if message["op"] == "open" else self._describe, message)
+    def _open(self, request: Request) -> None:
+        self._engine.load(request.fields["folder"], request.fields["model"])
+        request.reply("opened")
 
-    def _open(self, message: dict[str, Any]) -> None:
-        self._eyes.load(message["folder"], message["model"])
-        self._send(message["id"], "opened")
-
-    def _describe(self, message: dict[str, Any]) -> None:
-        self._send(message["id"], "described", text=self._eyes.describe(base64.b64decode(message["picture"])))
+    def _describe(self, request: Request) -> None:
+        request.reply("described", text=self._engine.describe(base64.b64decode(request.fields["picture"])))
 
 
 def main() -> None:
-    """The worker for pictures."""
-    run(VisionWorker)
+    """Serve until the parent is gone."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    VisionWorker().serve()
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zwaif_fallback.errors import ModelError, WorkerDied
-from zwaif_fallback.workers.worker_process import PendingRequest, WorkerProcess
+from zwaif_fallback.workers.worker_process import WorkerProcess
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +39,6 @@ class TemplateClient:
         self._now = now
         self._lock = threading.Lock()
         self._worker: WorkerProcess | None = None
-        self._awake: PendingRequest | None = None
-        """Answered when a new worker is ready."""
         self._refused: dict[str, str] = {}
         """Templates that took too long, and what they did."""
 
@@ -82,19 +80,16 @@ class TemplateClient:
     def _end(self) -> None:
         if self._worker is not None:
             self._worker.kill()
-        self._worker = self._awake = None
+        self._worker = None
 
     def _living_worker(self) -> WorkerProcess:
         if self._worker is None or not self._worker.alive:
             self._worker = WorkerProcess(self._command, whose="The chat templates'")
-            self._awake = self._worker.ask("ping")
         return self._worker
 
     def _asked(self, template: str, variables: Mapping[str, Any]) -> str:
         worker, until = self._living_worker(), self._now() + MOST_WAIT
-        if self._awake is not None:
-            self._awake.next_event(MOST_WAIT)
-            self._awake = None
+        worker.wait_until_started(MOST_WAIT)
         exchange, watch = worker.ask("render", template=template, variables=dict(variables)), _Watch(worker)
         while True:
             try:

@@ -75,7 +75,7 @@ if sys.platform == "win32":
             except OSError as error:  # it has ended already, or nothing may be put into a job here
                 logger.warning("The worker ends with its pipe only: %s", error)
 
-    def hold_on() -> None:
+    def end_with_parent() -> None:
         """Nothing to do on the worker's side: its parent holds it."""
 
     def _checked(result: Any) -> Any:
@@ -106,7 +106,7 @@ else:
             """``process`` has its end now."""
             self._close_far()
 
-    def hold_on() -> None:
+    def end_with_parent() -> None:
         """The worker's side: end as soon as nobody holds the other end. Does nothing without a lifeline."""
         pipe = _lifeline()
         if pipe is None:

@@ -28,11 +28,9 @@ OPS: Mapping[str, _Fields] = {
     "prepare": {"options": dict},
     "load": {"options": dict},
     "count": {"texts": list},
-    "generate": {"generation": dict},
+    "generate": {"generation": dict, "ahead": int},
     "ack": {"pieces": int},
     "cancel": {},
-    "unload": {},
-    "ping": {},
     # Of the process that looks at pictures:
     "open": {"folder": str, "model": str},
     "describe": {"picture": str},
@@ -50,17 +48,13 @@ EVENTS: Mapping[str, _Fields] = {
     "piece": {"text": str},
     "beat": {"prefilled": int, "generated": int},
     "done": {"stats": dict},
-    "unloaded": {},
-    "pong": {},
     "error": {"kind": str, "message": str},
     "opened": {},
     "described": {"text": str},
     "rendered": {"text": str},
 }
 """What the worker tells, with the fields that must be there."""
-FINAL_EVENTS = frozenset(
-    {"prepared", "loaded", "counts", "done", "unloaded", "pong", "error", "opened", "described", "rendered"}
-)
+FINAL_EVENTS = frozenset({"hello", "prepared", "loaded", "counts", "done", "error", "opened", "described", "rendered"})
 """The last line that belongs to a request."""
 
 

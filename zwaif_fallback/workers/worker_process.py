@@ -29,7 +29,6 @@ from zwaif_fallback.workers.protocol import FINAL_EVENTS, decode_event, encode, 
 logger = logging.getLogger(__name__)
 stderr_logger = logging.getLogger("zwaif_fallback.workers.stderr")
 
-COMMAND = (sys.executable, "-m", "zwaif_fallback.local.model_worker")
 PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 """Torch's threads sleep while they wait for each other instead of spinning. As fast on an idle machine; with a second
 busy program on two cores a 110M model made 36 tokens a second this way, under 4 spinning, and Z-Waif listens and speaks
@@ -74,17 +73,13 @@ class PendingRequest:
         self._worker.tell("cancel", self.request)
         self.deliver(_CANCELLED)
 
-    def waiting(self) -> bool:
-        """True when an answer lies ready."""
-        return not self._mailbox.empty()
-
 
 class WorkerProcess:
     """A running worker. Every method may be called from any thread, and none of them blocks on a worker that hangs."""
 
     def __init__(
         self,
-        command: Sequence[str] = COMMAND,
+        command: Sequence[str],
         environment: Mapping[str, str] | None = None,
         whose: str = "The local model",
     ) -> None:
@@ -104,7 +99,8 @@ class WorkerProcess:
         self._lifeline.hold(self._process)
         self._told_pid = 0
         self._requests = itertools.count(1)
-        self._exchanges: dict[int, PendingRequest] = {}
+        self._hello = PendingRequest(self, 0)
+        self._exchanges: dict[int, PendingRequest] = {0: self._hello}
         self._exchanges_lock = threading.Lock()
         self._ended = False
         # Sending goes through a queue: a finalizer may send amid another send, and a full pipe must not block.
@@ -122,6 +118,15 @@ class WorkerProcess:
     @property
     def alive(self) -> bool:
         return not self._ended and self._process.poll() is None
+
+    def wait_until_started(self, timeout: float) -> None:
+        """Wait until the worker's program has been imported and reads requests.
+
+        Raises:
+            queue.Empty: it is not running within ``timeout`` seconds.
+            WorkerDied: it ended.
+        """
+        self._hello.deliver(self._hello.next_event(timeout))  # for the next one who asks
 
     def ask(self, op: str, **fields: Any) -> PendingRequest:
         """Send a request; its answers arrive in the exchange that is returned."""
@@ -192,7 +197,6 @@ class WorkerProcess:
     def _deliver(self, message: dict[str, Any]) -> None:
         if message["event"] == "hello":
             self._told_pid = message["pid"]
-            return
         with self._exchanges_lock:
             exchange = self._exchanges.get(message["id"])
             if message["event"] in FINAL_EVENTS:
