@@ -86,7 +86,7 @@ class PluginManager:
                 loading.exception(START_SECONDS)
             except Exception:  # of the wait: what the import raised is told by _join
                 self._report(
-                    f"Plugin {entry_point.name!r} is not imported after {START_SECONDS:g} s; it is not waited for",
+                    f"Plugin {entry_point.name!r} was not imported within {START_SECONDS:g} s and is not waited for",
                     None,
                 )
                 loading.add_done_callback(partial(self._come_late, entry_point.name))
@@ -115,7 +115,7 @@ class PluginManager:
             return False
         for caller in self._pm.get_hookcallers(plugin) or ():
             self._check_spelling(caller, plugin, name)
-        courier = Courier(lambda: self._report(f"Plugin {name!r} does not keep up and misses some calls", None))
+        courier = Courier(lambda: self._report(f"Plugin {name!r} is too slow and misses some calls", None))
         for hook, impl in self._implementations(plugin):
             impl.function = self._guarded(impl.function, name, hook)
             if guarded:
@@ -135,7 +135,7 @@ class PluginManager:
     def _come_late(self, name: str, loading: Future[object]) -> None:
         if not self._join(name, loading.result):
             return
-        self._report(f"Plugin {name!r} is imported now and joins in", None)
+        self._report(f"Plugin {name!r} is imported now and active", None)
         for impl in self._pm.hook.zwaif_started.get_hookimpls():
             if impl.plugin_name == name and self._host is not None:
                 impl.function(*[self._host for _ in impl.argnames])
@@ -203,7 +203,7 @@ class PluginManager:
                 return in_time(partial(function, *args), AWAITED[hook])
             except TimeoutError:
                 seconds = f"{AWAITED[hook]:g} s"
-                self._report(f"Plugin {name!r} is not done with {hook} after {seconds}; it is not waited for", None)
+                self._report(f"Plugin {name!r} did not finish {hook} within {seconds} and is not waited for", None)
                 return None
 
         timed = told if hook in TOLD else awaited if hook in AWAITED else partial(function)
@@ -241,7 +241,7 @@ class PluginManager:
             except BaseException as error:
                 if _is_ctrl_c(error):
                     raise
-                self._report(f"Plugin {name!r} failed in {hook} and is passed over: {in_words(error)}", error)
+                self._report(f"Plugin {name!r} failed in {hook} and is skipped: {in_words(error)}", error)
                 return None
 
         guarded.raw = function  # type: ignore[attr-defined]
