@@ -19,7 +19,7 @@ from zwaif_fallback.addresses import same_server
 from zwaif_fallback.answering.chain import Chain
 from zwaif_fallback.answering.second_server import RemoteChat
 from zwaif_fallback.answering.second_server_tier import SecondServerTier
-from zwaif_hooks.failover.breaker import PrimaryRegistry
+from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.guards import http, swap
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.messages import Answer, ChatRequest, PrimaryFailure

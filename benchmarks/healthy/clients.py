@@ -15,7 +15,7 @@ from typing import Any
 import requests
 import sseclient
 
-from zwaif_hooks.failover.breaker import PrimaryRegistry
+from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.guards import http, swap
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.plugins import PluginManager

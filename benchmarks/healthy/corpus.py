@@ -27,7 +27,7 @@ import requests
 import sseclient
 
 from benchmarks.healthy.ways import pieces, replies
-from zwaif_hooks.failover.breaker import PrimaryRegistry
+from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.guards import http, swap
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.messages import PrimaryFailure

@@ -31,7 +31,7 @@ from benchmarks.prefix.shapes import Talk, lmstudio
 from zwaif_fallback.answering.service import FallbackService
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions
 from zwaif_fallback.settings import SETTINGS
-from zwaif_hooks.failover.breaker import PrimaryRegistry
+from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.guards import http, swap
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.messages import Answer, ChatRequest, PrimaryFailure

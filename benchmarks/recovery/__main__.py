@@ -35,7 +35,8 @@ from benchmarks.soak.children import ServerChild
 from benchmarks.soak.fallbacks import Scripted
 from benchmarks.soak.talk import ask
 from zwaif_hooks.background.clock import SystemClock
-from zwaif_hooks.failover.breaker import FLAPPING_SECONDS, PrimaryRegistry
+from zwaif_hooks.failover.recovery import FLAPPING_SECONDS
+from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.guards import http
 from zwaif_hooks.guards.http import PASS_HEADER
 from zwaif_hooks.guards.swap import restore

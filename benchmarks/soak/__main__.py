@@ -31,7 +31,7 @@ from benchmarks.soak.chaos import Chaos
 from benchmarks.soak.children import ServerChild
 from benchmarks.soak.fallbacks import Local, Scripted
 from benchmarks.soak.talk import CALLERS, Caller, Takeovers, Verdict, ask
-from zwaif_hooks.failover.breaker import PrimaryRegistry
+from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.guards import http
 from zwaif_hooks.guards.swap import restore
 from zwaif_hooks.messages import PrimaryFailure

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dotenv import dotenv_values
 
 from zwaif_hooks import log
-from zwaif_hooks.failover.breaker import PrimaryRegistry
+from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.failover.start_check import check_at_start, configured_primary, find_lmstudio
 from zwaif_hooks.guards import http, lmstudio, ollama, r4_pictures, sse_client
 from zwaif_hooks.handle import Host

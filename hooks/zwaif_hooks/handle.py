@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from zwaif_hooks.turn_log import TurnLog
 
 if TYPE_CHECKING:
-    from zwaif_hooks.failover.breaker import PrimaryRegistry
+    from zwaif_hooks.failover.registry import PrimaryRegistry
     from zwaif_hooks.host.settings import SettingsStore
     from zwaif_hooks.plugins import PluginManager
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zwaif_hooks.background.clock import Clock, SystemClock
-from zwaif_hooks.failover.breaker import PrimaryRegistry
+from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.failover.takeover import is_a_plugins_thread
 from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.reply.spoken_text import ThinkingHabit
@@ -32,6 +32,15 @@ class Runtime:
     records: TurnLog = field(default_factory=TurnLog)
     habits: defaultdict[str, ThinkingHabit] = field(default_factory=lambda: defaultdict(ThinkingHabit))
     """Of plugins, by name."""
+    asked_why: dict[str, float] = field(default_factory=dict)
+    """When each primary was last asked why it failed, by the clock."""
+    _said: set[tuple[str, str]] = field(default_factory=set)
+
+    def say_once(self, key: tuple[str, str], line: str) -> None:
+        """``say``, but only the first time for each ``key``."""
+        if key not in self._said:
+            self._said.add(key)
+            self.say(line)
 
     @property
     def enabled(self) -> bool:

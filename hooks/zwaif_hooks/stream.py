@@ -1,4 +1,4 @@
-"""What is read of a reply: its chunks, what it fails of, and what wakes whoever reads it."""
+"""A reply as it is read: its chunks, its errors, and the scope that cancels it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zwaif_hooks.messages import FailureKind
 
 
 class PrimaryError(Exception):
-    """The primary failed; raised by the guards' readers, never seen by Z-Waif."""
+    """The primary failed. Raised while a reply is read, never seen by Z-Waif."""
 
     def __init__(
         self,
@@ -33,50 +33,50 @@ class PrimaryError(Exception):
         self.retry_after = retry_after
         self.original = original
         self.response = response
-        """The primary's own answer, where Z-Waif should see it if nobody else answers."""
+        """The primary's own response, which Z-Waif gets if nobody else answers."""
         self.said = said
-        """The primary's own words."""
+        """The primary's own words about the failure."""
         self.as_it_came = as_it_came
-        """Without us this is no failure to Z-Waif: what of the reply was held back. None where it is one."""
+        """The text held back, if this would be no error for Z-Waif without this package; None if it would be one."""
 
     @staticmethod
     def of(error: BaseException) -> PrimaryError:
-        """Whatever a reader dies of is a failure of the primary."""
+        """Return ``error`` as a failure of the primary, whatever it is."""
         if isinstance(error, PrimaryError):
             return error
         return PrimaryError(FailureKind.UNKNOWN, repr(error), original=error)
 
 
 class UnmarkedEnd(PrimaryError):
-    """The answer ended as answers end, though nothing in it said that the reply was finished.
+    """The answer ended without an error, but nothing in it said that the reply was finished.
 
-    ``knows_marks``: whether its pieces have a place for a finish reason, which then stayed empty.
+    ``knows_marks``: its pieces have a field for a finish reason, which stayed empty.
     """
 
     def __init__(self, knows_marks: bool) -> None:
         super().__init__(FailureKind.CUT, "the stream ended before the reply was finished")
         self.knows_marks = knows_marks
         self.is_framed = True
-        """Whether the answer has an end of its own (a last chunk, a length), and not that of its connection."""
+        """The answer has an end of its own (a last chunk, a length), not only that of its connection."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens as the server counted them; None where it does not say."""
+    """Tokens as the server counted them; None if it does not say."""
 
     prompt_tokens: int | None = None
     reply_tokens: int | None = None
 
 
 class Chunk(NamedTuple):
-    """One piece of the primary's reply: its text, and the client library's own object to hand on unchanged."""
+    """One piece of a reply: its text, and the client library's own object, which is passed on unchanged."""
 
     text: str
     native: Any = None
     reason: str = ""
-    """Why the server stopped, on the last chunk: ``stop``, ``length`` …"""
+    """Finish reason, on the last chunk: ``stop``, ``length`` …"""
     usage: Usage | None = None
-    """What the server counted, on the chunk that says so."""
+    """Token counts, on the chunk that has them."""
 
 
 class CancelScope:
@@ -137,7 +137,7 @@ class CancelScope:
 def close_quietly(closer: Callable[[], Any]) -> None:
     try:
         closer()
-    except Exception as error:  # a socket that is already gone may complain in any way it likes
+    except Exception as error:  # a socket that is already gone may raise anything
         import logging
 
         logging.getLogger("zwaif").debug("closing an abandoned reply: %r", error)

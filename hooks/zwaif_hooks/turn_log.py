@@ -20,13 +20,13 @@ from zwaif_hooks.background.deferred import deferred
 from zwaif_hooks.messages import FailureKind
 from zwaif_hooks.storage import bounded, files
 
-KEPT = 500
-"""Records in memory."""
+MOST_RECORDS = 500
+"""Records in memory, and read from the file."""
 LARGEST_FILE = 2_000_000
 """Bytes after which the file is begun anew, what it held kept beside it."""
 BY_PRIMARY = "primary"
-CHARS_A_TOKEN = 4
-"""Of English, about."""
+USUAL_CHARS_PER_TOKEN = 4
+"""Of English text, to estimate tokens that nobody counted."""
 
 _logger = logging.getLogger("zwaif")
 
@@ -89,7 +89,7 @@ class TurnLog:
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
-        self._recent: deque[TurnRecord] = deque(maxlen=KEPT)
+        self._recent: deque[TurnRecord] = deque(maxlen=MOST_RECORDS)
         self._unwritten: deque[TurnRecord] = deque()
         self._written = threading.Lock()
         self.under_way: set[object] = set()
@@ -131,7 +131,7 @@ def read(path: Path) -> list[TurnRecord]:
     except (OSError, ValueError):
         return []
     found = []
-    for line in lines[-KEPT:]:
+    for line in lines[-MOST_RECORDS:]:
         try:
             told = bounded.loads(line)
             known = {name: told[name] for name, kind in _FIELDS.items() if isinstance(told.get(name), kind)}

@@ -13,9 +13,8 @@ import pytest
 
 from tests.faults.server import FaultServer
 from tests.faults.talk import Silence
-from zwaif_hooks.failover import breaker as primary
-from zwaif_hooks.failover import deadlines
-from zwaif_hooks.failover.breaker import PrimaryRegistry
+from zwaif_hooks.failover import deadlines, probe
+from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.runtime import Runtime
@@ -126,8 +125,8 @@ def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guarded
     lines: list[str] = []
     for name in ("SHORTEST", "SHORTEST_PAUSE"):  # for the machine's own hiccups, which the quick clock does not shorten
         monkeypatch.setattr(deadlines, name, getattr(deadlines, name) * QuickClock().speed)
-    for name in ("LOOK_SECONDS", "MARK_SECONDS"):
-        monkeypatch.setattr(primary, name, getattr(primary, name) * QuickClock().speed)
+    for name in ("CHECK_SECONDS", "END_MARK_SECONDS"):
+        monkeypatch.setattr(probe, name, getattr(probe, name) * QuickClock().speed)
 
     def report(line: str, _: BaseException | None = None) -> None:
         lines.append(line)

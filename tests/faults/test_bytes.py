@@ -19,7 +19,7 @@ from tests.faults.server import HALF, REPLY, WORDS, FaultServer, Talk
 from tests.faults.test_clients import LOCAL, Ask, ask, ask_http, ask_ollama
 from zwaif_hooks.guards import empty_reply
 from zwaif_hooks.messages import FailureKind
-from zwaif_hooks.network import sockets, sse
+from zwaif_hooks.network import httpx_backend, patient_sockets, requests_adapter, sse
 
 ollama = pytest.importorskip("ollama")
 __all__ = ["ask", "ask_http", "ask_ollama"]
@@ -107,7 +107,7 @@ def test_a_probe_does_not_wait_for_an_explanation_either(
     def play(talk: Talk) -> None:
         not_explained(talk) if len(server.asked) < 5 else FaultServer.play(server, talk)
 
-    monkeypatch.setattr("zwaif_hooks.failover.breaker.PROBE_PATIENCE", (1e7,))
+    monkeypatch.setattr("zwaif_hooks.failover.probe.PROBE_PATIENCE", (1e7,))
     monkeypatch.setattr(server, "play", play)
     assert ask(server.address, False) == LOCAL
     begin_outage(guarded, server.address)
@@ -137,7 +137,8 @@ def test_what_never_ends_is_ended_before_it_fills_the_memory(
         talk.wfile.write(beginning)
         flood(talk, more)
 
-    monkeypatch.setattr(sockets, "MOST_BYTES", SMALL)
+    for module in (patient_sockets, httpx_backend):
+        monkeypatch.setattr(module, "MOST_BYTES", SMALL)
     monkeypatch.setattr(sse, "MOST_AT_ONCE", SMALL)
     monkeypatch.setattr(server, "play", play)
     assert ask(server.address, stream) == LOCAL
@@ -156,7 +157,8 @@ def test_a_line_without_end_in_the_middle_is_a_cut(
         talk.raw(b'{"a": "' if talk.ollama else b'data: {"a": "')
         flood(talk, b"64\r\n" + b"x" * 100 + b"\r\n")
 
-    monkeypatch.setattr(sockets, "MOST_BYTES", SMALL)
+    for module in (patient_sockets, httpx_backend):
+        monkeypatch.setattr(module, "MOST_BYTES", SMALL)
     monkeypatch.setattr(sse, "MOST_AT_ONCE", SMALL)
     monkeypatch.setattr(server, "play", play)
     assert ask(server.address, stream) == HALF + LOCAL
@@ -249,12 +251,13 @@ def test_an_explanation_that_is_asked_for_afterwards_may_not_end(
         talk.end_headers()
         flood(talk, b" ")
 
-    monkeypatch.setattr(sockets, "MOST_BYTES", SMALL)
+    for module in (patient_sockets, httpx_backend):
+        monkeypatch.setattr(module, "MOST_BYTES", SMALL)
     monkeypatch.setattr(empty_reply, "SECONDS", 0.2)
     monkeypatch.setattr(Talk, "do_GET", look)
     monkeypatch.setattr(server, "play", explained_slowly)
     with requests.Session() as session:
-        send = sockets.watched_session(session).request
+        send = requests_adapter.watched_session(session).request
         url = f"http://{server.address}/v1/chat/completions"
         assert empty_reply.reason_of(send, url, {"messages": []}, server.address) is None
         assert server.hung_up.wait(20)

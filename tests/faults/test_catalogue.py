@@ -15,7 +15,7 @@ from tests.faults.conftest import IMPATIENT, Guarded, be_patient, hurry, outage_
 from tests.faults.lmstudio_client import ask_lmstudio, installed, studio
 from tests.faults.server import REPLY, RETRY_AFTER, FaultServer
 from tests.faults.test_clients import LOCAL, MESSAGES, Ask, ask, ask_http, ask_ollama
-from zwaif_hooks.failover.breaker import FOR_THE_USER
+from zwaif_hooks.failover.recovery import FOR_THE_USER
 from zwaif_hooks.messages import FailureKind
 
 __all__ = ["ask", "ask_http", "ask_lmstudio", "ask_ollama", "installed", "studio"]

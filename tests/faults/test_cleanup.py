@@ -20,7 +20,7 @@ from tests.faults.server import REPLY, FaultServer, Talk
 from tests.faults.test_clients import LOCAL, MESSAGES, NO_IDLE_CONNECTIONS, Ask, _ask_http, ask, ask_http, ask_ollama
 from zwaif_hooks.failover.background_reader import BackgroundReader
 from zwaif_hooks.failover.reader import ReplyReader
-from zwaif_hooks.failover.takeover import AHEAD
+from zwaif_hooks.failover.takeover import MOST_PIECES_AHEAD
 from zwaif_hooks.failover.turn import Turn
 
 __all__ = ["ask", "ask_http", "ask_ollama"]
@@ -260,7 +260,7 @@ def test_a_reader_that_stops_stops_the_plugin_at_once(
         readers[0][0]()
     leave(readers)
     assert endless.closed.wait(WAIT)
-    assert endless.made <= AHEAD + 3
+    assert endless.made <= MOST_PIECES_AHEAD + 3
     assert wait_until(lambda: not our_threads())
 
 

@@ -15,7 +15,8 @@ from tests.faults.conftest import Guarded
 from tests.faults.server import HEALTHY, FaultServer
 from tests.faults.test_clients import LOCAL, Ask, _free_address, ask, ask_http, ask_ollama
 from tests.unit.test_reply_reader import Clock
-from zwaif_hooks.failover.turn import Call, Turn
+from zwaif_hooks.failover.call import Call
+from zwaif_hooks.failover.turn import Turn
 from zwaif_hooks.host import env_file
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.messages import ChatRequest

@@ -22,7 +22,7 @@ from zwaif_fallback.errors import EngineError
 from zwaif_hooks.failover.breaker import Primary
 from zwaif_hooks.messages import Message
 from zwaif_hooks.network.openai_client import read_reply
-from zwaif_hooks.network.sockets import watched_session
+from zwaif_hooks.network.requests_adapter import watched_session
 from zwaif_hooks.stream import CancelScope, PrimaryError
 
 __all__ = ["ask_http", "ask_lmstudio", "ask_ollama", "installed", "studio"]
@@ -254,7 +254,7 @@ def test_a_probe(server: FaultServer, watch: Watch, row: str) -> None:
     def begin() -> Callable[[], object]:
         def ask() -> None:
             with pytest.raises(PrimaryError):
-                primary._word_of(probe, FIRST)
+                primary._probe.first_word(probe, FIRST)
 
         return ask
 

@@ -17,7 +17,7 @@ from tests.faults.server import REPLY, FaultServer, Talk
 from tests.faults.test_cleanup import wait_until
 from tests.faults.test_clients import LOCAL, MESSAGES, Ask, _ask_http, ask_http, ask_ollama
 from zwaif_hooks import log
-from zwaif_hooks.failover import turn
+from zwaif_hooks.failover import primary_reply, turn, turn_report
 from zwaif_hooks.failover.internal_errors import is_internal_error
 from zwaif_hooks.guards import http, lmstudio, ollama
 from zwaif_hooks.network import sse
@@ -126,7 +126,7 @@ def test_in_the_middle_a_local_answer_goes_on_and_nothing_is_counted(
 
 @LIBRARIES
 def test_behind_the_last_word_nothing_is_added(guarded: Guarded, asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turn, "is_an_apology", broken)
+    monkeypatch.setattr(primary_reply, "is_an_apology", broken)
     assert asked(True) == REPLY
     assert guarded.plugin.asked == []
     assert state(guarded, asked.server) == "healthy"
@@ -150,7 +150,7 @@ def test_what_cannot_even_be_begun_passes_untouched(
 def test_records_that_cannot_be_kept_cost_no_reply(
     guarded: Guarded, server: FaultServer, ask_http: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turn, "TurnRecord", broken)
+    monkeypatch.setattr(turn_report, "TurnRecord", broken)
     assert ask_http(server.address, True) == REPLY
     (line,) = guarded.lines
     assert "could not be recorded" in line
@@ -174,10 +174,10 @@ def test_the_neutral_question_and_the_probe_blame_no_server(
     ask_http(server.address, True)
     server.be_asked(2)
     primary = guarded.runtime.primaries.get(server.address)
-    assert wait_until(lambda: not primary._looking)
+    assert wait_until(lambda: not primary._checking)
     server.fault = "healthy"
     monkeypatch.setattr(sse, "_reason_of", broken)
-    primary.look(guarded.plugin.asked[0][1])
+    primary.check(guarded.plugin.asked[0][1])
     assert not primary.is_open
     assert "oops" in log.log_path().read_text(encoding="utf-8")
     begin_outage(guarded, server.address)
@@ -212,7 +212,7 @@ def nested(outer: str, inner: str) -> BaseException:
     [
         ("zwaif_hooks.failover.reader", "zwaif_hooks.network.sse", True),
         ("zwaif_hooks.failover.reader", "json.decoder", True),
-        ("urllib3.response", "zwaif_hooks.network.sockets", True),
+        ("urllib3.response", "zwaif_hooks.network.patient_sockets", True),
         ("zwaif_hooks.guards.ollama", "ollama._client", False),
         ("zwaif_hooks.guards.http", "http.client", False),
         ("requests.sessions", "somebodys_adapter", False),
@@ -232,5 +232,5 @@ def test_whose_fault_an_exception_is(outer: str, inner: str, ours: bool) -> None
     ],
 )
 def test_what_the_system_or_a_library_says_is_no_mistake_of_ours(code: str) -> None:
-    assert not is_internal_error(raised_by(code, "zwaif_hooks.network.sockets"))
+    assert not is_internal_error(raised_by(code, "zwaif_hooks.network.patient_sockets"))
     assert not is_internal_error(None)

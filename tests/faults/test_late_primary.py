@@ -13,8 +13,9 @@ from tests.faults.conftest import Guarded, be_patient, hurry
 from tests.faults.server import REPLY, FaultServer
 from tests.faults.test_cleanup import wait_until
 from tests.faults.test_clients import LOCAL, MESSAGES, Ask, ask, ask_http, ask_ollama
-from zwaif_hooks.failover import turn as takeover
-from zwaif_hooks.failover.turn import Call, Turn
+from zwaif_hooks.failover import primary_reply
+from zwaif_hooks.failover.call import Call
+from zwaif_hooks.failover.turn import Turn
 from zwaif_hooks.messages import ChatRequest, FailureKind, Message
 from zwaif_hooks.specs import hookimpl
 from zwaif_hooks.stream import CancelScope, Chunk
@@ -117,7 +118,7 @@ class Watch:
 def test_a_server_that_may_fail_in_a_moment_is_told_of_once(
     guarded: Guarded, server: FaultServer, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(takeover, "UNUSUAL", 0.0)  # on the quick clock a hiccup of the machine is a usual silence
+    monkeypatch.setattr(primary_reply, "UNUSUAL", 0.0)  # on the quick clock a hiccup of the machine is a usual silence
     watch = Watch()
     guarded.runtime.plugins.register(watch, "watch")
     assert ask(server.address, True) == REPLY
@@ -150,7 +151,7 @@ def test_a_reply_that_was_left_in_the_middle_is_told_to_nobody(
     turn = response.raw._turn
     lines = response.iter_lines()
     assert next(lines)
-    assert wait_until(lambda: turn._rescue.record is not None)
+    assert wait_until(lambda: turn._takeover.record is not None)
     turn.abandon()
     assert list(lines)
     assert guarded.plugin.records == []
@@ -163,7 +164,7 @@ def test_a_local_answer_that_was_whole_but_unheard_leaves_no_trace(guarded: Guar
         with server.silence:
             while turn._race is None:
                 scope.after_empty_wait()
-        assert wait_until(lambda: turn._rescue is not None and turn._rescue.record is not None)
+        assert wait_until(lambda: turn._takeover is not None and turn._takeover.record is not None)
         yield Chunk("The server ")
         yield Chunk("speaks.", reason="stop")
 

@@ -52,7 +52,7 @@ def test_a_stall_in_the_middle_is_continued(guarded: Guarded, server: FaultServe
 def test_what_only_the_proxy_can_reach_is_seen_to_be_back(
     guarded: Guarded, server: FaultServer, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zwaif_hooks.failover.breaker.listens", lambda *_: False)
+    monkeypatch.setattr("zwaif_hooks.failover.probe.listens", lambda *_: False)
     server.fault = "http_401"
     assert ask(PRIMARY, True) == LOCAL
     assert outage_begun(guarded)

@@ -92,7 +92,7 @@ class Host:
         self.watch: Watch = sys.modules["outage_child"].watch
         self.main.run_program()
         # The tests let outages follow one another within seconds: each is one of its own, not a flapping server.
-        sys.modules["zwaif_hooks.failover.breaker"].__dict__["FLAPPING_SECONDS"] = 0.0
+        sys.modules["zwaif_hooks.failover.recovery"].__dict__["FLAPPING_SECONDS"] = 0.0
 
     def fresh(self, stream: bool) -> None:
         self.controller.ooga_history[:] = [["Hello, I am back!", "Welcome back! *smiles*"]]

@@ -15,7 +15,7 @@ from zwaif_fallback.hardware import Memory
 from zwaif_fallback.models.search import Findings, FoundModel
 from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.ui.model_list import ModelList
-from zwaif_hooks.failover.breaker import PrimaryRegistry
+from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.turn_log import TurnLog
 

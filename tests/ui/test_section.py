@@ -35,7 +35,7 @@ from zwaif_hooks.handle import Host
 from zwaif_hooks.host import webui
 from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.plugins import PluginManager
-from zwaif_hooks.failover.breaker import PrimaryRegistry
+from zwaif_hooks.failover.registry import PrimaryRegistry
 
 manager = PluginManager(lambda line, error: sys.exit(line))
 manager.register(plugin, "fallback")

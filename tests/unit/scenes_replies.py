@@ -33,9 +33,10 @@ from zwaif_fallback.standin import copy_tree
 from zwaif_fallback.workers import protocol
 from zwaif_hooks import bridge, startup
 from zwaif_hooks.failover import start_check
-from zwaif_hooks.failover.breaker import PrimaryRegistry
+from zwaif_hooks.failover.call import Call
+from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.failover.takeover import MEANWHILE
-from zwaif_hooks.failover.turn import Call, Turn
+from zwaif_hooks.failover.turn import Turn
 from zwaif_hooks.messages import AnswerRecord, ModelInfo
 from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.runtime import Runtime

@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
-from zwaif_hooks.failover import breaker as module
-from zwaif_hooks.failover.breaker import HARD, Primary, PrimaryRegistry, listens
+from zwaif_hooks.failover import probe as probing
+from zwaif_hooks.failover import recovery
+from zwaif_hooks.failover.breaker import HARD, Primary
+from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
 from zwaif_hooks.network import loopback
+from zwaif_hooks.network.connect import listens
 from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError
 
 SOFT = sorted(set(FailureKind) - HARD - {FailureKind.OPEN})
@@ -36,7 +39,7 @@ class HandClock:
         return seconds
 
     def wait(self, condition: threading.Condition, predicate: Callable[[], bool], timeout: float) -> bool:
-        if threading.current_thread().name != "zwaif-probe" or timeout in module.PROBE_PATIENCE:
+        if threading.current_thread().name != "zwaif-probe" or timeout in probing.PROBE_PATIENCE:
             return condition.wait_for(predicate, WAIT)
         if predicate():
             return True
@@ -74,15 +77,15 @@ def clock() -> HandClock:
 def plain_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """No jitter, and one probe is proof: what confirms a recovery is in test_recovery.py."""
     monkeypatch.setattr("random.uniform", lambda low, high: (low + high) / 2)
-    monkeypatch.setattr(module, "CONFIRMATIONS", 1)
-    monkeypatch.setattr(module, "MOST_CONFIRMATIONS", 1)
+    monkeypatch.setattr(recovery, "CONFIRMATIONS", 1)
+    monkeypatch.setattr(recovery, "MOST_CONFIRMATIONS", 1)
 
 
 @pytest.fixture
 def there(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """Whether something listens at the primary's address, and how often that was asked (``looks``)."""
     there = threading.Event()
-    monkeypatch.setattr(module, "listens", lambda name: there.is_set())
+    monkeypatch.setattr(probing, "listens", lambda name: there.is_set())
     yield there
 
 
@@ -156,12 +159,12 @@ def test_after_any_other_failure_a_neutral_question_decides(
     probe = Probe()
     for _ in range(5):
         assert not watched.primary.failed(failure(kind), probe)
-        watched.primary.look(failure(kind))
+        watched.primary.check(failure(kind))
         assert watched.primary.status().state == "failing"
     assert not watched.primary.is_open, "the server speaks: one request does not decide for others"
     assert watched.changes == []
     probe.answer = PrimaryError(FailureKind.HTTP_ERROR, "broken", status=500)
-    watched.primary.look(failure(kind))
+    watched.primary.check(failure(kind))
     assert watched.primary.is_open
     ((_, told, _),) = watched.changes
     assert told.kind is kind
@@ -173,7 +176,7 @@ def test_a_server_that_has_no_words_for_a_neutral_question_is_broken(
 ) -> None:
     there.set()
     watched.primary.failed(failure(FailureKind.EMPTY), Probe(answer))
-    watched.primary.look(failure(FailureKind.EMPTY))
+    watched.primary.check(failure(FailureKind.EMPTY))
     assert watched.primary.is_open
 
 
@@ -181,14 +184,14 @@ def test_a_server_that_is_busy_with_another_request_is_not_broken(watched: Watch
     there.set()
     probe = Probe(PrimaryError(FailureKind.FIRST_TOKEN_TIMEOUT, "silent"))
     watched.primary.failed(failure(FailureKind.EMPTY), probe)
-    watched.primary.look(failure(FailureKind.EMPTY))
+    watched.primary.check(failure(FailureKind.EMPTY))
     assert not watched.primary.is_open
 
 
 def test_a_server_that_is_gone_needs_no_question(watched: Watched) -> None:
     probe = Probe()
     watched.primary.failed(failure(FailureKind.CUT), probe)
-    watched.primary.look(failure(FailureKind.CUT))
+    watched.primary.check(failure(FailureKind.CUT))
     assert watched.primary.is_open
     assert probe.count == 0
 
@@ -202,7 +205,7 @@ def test_a_reply_that_came_meanwhile_is_believed(watched: Watched, there: thread
         yield Chunk("")
 
     watched.primary.failed(failure(FailureKind.CUT), probe)
-    watched.primary.look(failure(FailureKind.CUT))
+    watched.primary.check(failure(FailureKind.CUT))
     assert not watched.primary.is_open
     assert watched.primary.status().state == "healthy"
 
@@ -216,11 +219,11 @@ def test_one_question_at_a_time(watched: Watched, there: threading.Event) -> Non
         yield from probe(scope)
 
     watched.primary.failed(failure(FailureKind.CUT), slow)
-    first = threading.Thread(target=watched.primary.look, args=(failure(FailureKind.CUT),))
+    first = threading.Thread(target=watched.primary.check, args=(failure(FailureKind.CUT),))
     first.start()
-    while not watched.primary._looking:
+    while not watched.primary._checking:
         pass
-    watched.primary.look(failure(FailureKind.CUT))
+    watched.primary.check(failure(FailureKind.CUT))
     release.set()
     first.join(WAIT)
     assert probe.count == 1
@@ -380,7 +383,7 @@ def test_a_probe_that_is_told_to_come_back_later_does(watched: Watched, there: t
 
 @pytest.mark.parametrize(
     ("kind", "seconds"),
-    [(FailureKind.REFUSED, module.PROBE_SECONDS), (FailureKind.MISCONFIGURED, module.SLOW_PROBE_SECONDS)],
+    [(FailureKind.REFUSED, recovery.PROBE_SECONDS), (FailureKind.MISCONFIGURED, recovery.SLOW_PROBE_SECONDS)],
 )
 def test_what_only_the_user_can_mend_is_probed_at_a_slower_pace(
     watched: Watched, kind: FailureKind, seconds: float
@@ -392,8 +395,8 @@ def test_what_only_the_user_can_mend_is_probed_at_a_slower_pace(
 def test_what_nobody_mends_for_long_is_probed_at_a_quarter_of_the_pace(watched: Watched) -> None:
     begin_outage(watched, failure(FailureKind.MISCONFIGURED))
     watched.clock.next_wait()
-    watched.clock.move(module.PATIENCE_SECONDS + 1)
-    assert watched.clock.next_wait() == pytest.approx(4 * module.SLOW_PROBE_SECONDS)
+    watched.clock.move(recovery.SLOWER_AFTER_SECONDS + 1)
+    assert watched.clock.next_wait() == pytest.approx(4 * recovery.SLOW_PROBE_SECONDS)
 
 
 def test_probing_begins_again_with_the_next_outage(watched: Watched, there: threading.Event) -> None:
@@ -434,8 +437,8 @@ def test_an_outage_right_after_a_recovery_is_probed_afresh(
     watched: Watched, there: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The old prober may go on with the new outage: what it saw before counts no more."""
-    monkeypatch.setattr(module, "CONFIRMATIONS", 2)
-    monkeypatch.setattr(module, "MOST_CONFIRMATIONS", 32)
+    monkeypatch.setattr(recovery, "CONFIRMATIONS", 2)
+    monkeypatch.setattr(recovery, "MOST_CONFIRMATIONS", 32)
     probes = [Probe(), Probe()]
 
     def changed(name: str, told: PrimaryFailure | None, seconds: float) -> None:
@@ -498,26 +501,26 @@ def test_a_silent_probe_does_not_take_back_that_there_is_no_such_model(
     probe = Probe(PrimaryError(FailureKind.FIRST_TOKEN_TIMEOUT, "silent"))
     begin_outage(watched, failure(FailureKind.NO_MODEL), probe)
     watched.clock.next_wait()
-    watched.clock.move(module.SLOW_PROBE_SECONDS * 2)
+    watched.clock.move(recovery.SLOW_PROBE_SECONDS * 2)
     watched.clock.next_wait()
     assert probe.count == 1
     assert watched.primary.may_load()
 
 
 def not_loaded(_: CancelScope) -> Iterator[Chunk]:
-    yield module.NOT_LOADED
+    yield probing.NOT_LOADED
 
 
 def test_that_it_is_there_must_do_where_the_model_is_not_loaded(
     watched: Watched, there: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CONFIRMATIONS", 2)
+    monkeypatch.setattr(recovery, "CONFIRMATIONS", 2)
     there.set()
     begin_outage(watched, failure(FailureKind.HTTP_ERROR), not_loaded)
     watched.clock.next_wait()
     watched.clock.move(1.0)
-    assert watched.clock.next_wait() == module.UNPROVEN_SECONDS
-    watched.clock.move(module.UNPROVEN_SECONDS)
+    assert watched.clock.next_wait() == recovery.UNPROVEN_SECONDS
+    watched.clock.move(recovery.UNPROVEN_SECONDS)
     assert watched.back.wait(WAIT)
     assert not watched.primary.is_open
 
@@ -543,26 +546,6 @@ def test_a_reply_is_proof(watched: Watched, there: threading.Event) -> None:
     watched.primary.succeeded()
     watched.primary.failed(failure(FailureKind.HTTP_ERROR))
     assert not watched.primary.is_open
-
-
-# --- a reason that is found out later --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", sorted(FailureKind))
-def test_only_what_came_without_a_reason_is_asked_about_and_only_once(watched: Watched, kind: FailureKind) -> None:
-    told = failure(kind)
-    assert watched.primary.needs_explanation(told) == (kind in module.UNEXPLAINED)
-    assert not watched.primary.needs_explanation(told)
-    watched.clock.time += module.EXPLAIN_SECONDS
-    assert watched.primary.needs_explanation(told) == (kind in module.UNEXPLAINED)
-
-
-def test_words_are_no_silent_failure(watched: Watched) -> None:
-    assert not watched.primary.needs_explanation(failure(FailureKind.CUT, delivered="Once upon"))
-
-
-def test_what_was_told_is_not_told_again(watched: Watched) -> None:
-    assert [watched.primary.first_time(what) for what in ("unread", "unread", "other")] == [True, False, True]
 
 
 def test_shutting_down_ends_the_prober(watched: Watched) -> None:

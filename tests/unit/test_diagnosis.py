@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from zwaif_hooks.failover import failure_messages
 from zwaif_hooks.failover.breaker import Primary
-from zwaif_hooks.failover.diagnosis import look_into
+from zwaif_hooks.failover.diagnosis import ASK_AGAIN_SECONDS, UNEXPLAINED, diagnose
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
 from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError
 
@@ -21,19 +22,25 @@ NO_MODEL = PrimaryFailure(FailureKind.NO_MODEL, "no model is loaded")
 
 
 class Told(SimpleNamespace):
-    """``lines`` said, ``reports`` of failures of ours, ``outages``; ``speaks``: whether the server has a word."""
+    """``lines``, ``reports`` of internal errors, ``outages``, the ``clock``; ``speaks``: whether the server answers."""
 
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
-    monkeypatch.setattr("zwaif_hooks.failover.breaker.listens", lambda name: True)
+    monkeypatch.setattr("zwaif_hooks.failover.probe.listens", lambda name: True)
     monkeypatch.setattr("zwaif_hooks.failover.diagnosis.readers", SimpleNamespace(run=lambda job: job()))
     outages: list[PrimaryFailure | None] = []
+    clock: Any = SimpleNamespace(time=1000.0)
+    clock.now = lambda: clock.time
     primary = Primary("127.0.0.1:5000", lambda name, failure, seconds: outages.append(failure))
     lines: list[str] = []
     reports: list[str] = []
-    runtime = SimpleNamespace(say=lines.append, report=lambda line, error: reports.append(line))
-    yield Told(primary=primary, runtime=runtime, lines=lines, reports=reports, outages=outages, speaks=True)
+    runtime = SimpleNamespace(
+        say=lines.append, report=lambda line, error: reports.append(line), clock=clock, asked_why={}
+    )
+    yield Told(
+        primary=primary, runtime=runtime, lines=lines, reports=reports, outages=outages, clock=clock, speaks=True
+    )
     primary.shut_down()
 
 
@@ -44,7 +51,7 @@ def fail(told: Told, why: Callable[[], PrimaryFailure | None] | None) -> None:
         yield Chunk("Hi")
 
     told.primary.failed(CUT, probe)
-    look_into(told.runtime, told.primary, CUT, why)
+    diagnose(told.runtime, told.primary, CUT, why)
 
 
 def test_what_is_wrong_with_one_request_is_told_and_forgotten(told: Told) -> None:
@@ -94,3 +101,26 @@ def test_nobody_waits_for_it(told: Told, monkeypatch: pytest.MonkeyPatch) -> Non
     fail(told, why)
     assert asked.wait(20)
     release.set()
+
+
+@pytest.mark.parametrize("kind", sorted(FailureKind))
+def test_only_a_failure_without_a_cause_is_asked_about_once_a_minute(told: Told, kind: FailureKind) -> None:
+    asked: list[FailureKind] = []
+    for seconds in (0.0, ASK_AGAIN_SECONDS - 1, 1.0):
+        told.clock.time += seconds
+        diagnose(told.runtime, told.primary, PrimaryFailure(kind, "cause"), lambda: asked.append(kind))
+    assert len(asked) == (2 if kind in UNEXPLAINED else 0)
+
+
+def test_a_server_that_recovered_is_asked_again(told: Told) -> None:
+    asked: list[int] = []
+    for _ in range(2):
+        diagnose(told.runtime, told.primary, CUT, lambda: asked.append(1))
+        told.primary._recovery.last_end = told.clock.time
+    assert len(asked) == 2
+
+
+def test_a_failure_behind_text_is_not_asked_about(told: Told) -> None:
+    asked: list[int] = []
+    diagnose(told.runtime, told.primary, replace(CUT, delivered="Once upon"), lambda: asked.append(1))
+    assert not asked

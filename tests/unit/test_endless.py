@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from zwaif_hooks.reply.endless import CHARS_A_TOKEN, LEAST_CHARS, MORE_CHARS, UNKNOWN_CHARS, is_to_end, longest
+from zwaif_hooks.reply.endless import LEAST_CHARS, MORE_CHARS, MOST_CHARS_PER_TOKEN, UNKNOWN_CHARS, is_to_end, longest
 
 
 def test_the_limit_is_generous_with_what_was_asked_for() -> None:
-    assert longest(450) == 450 * CHARS_A_TOKEN
+    assert longest(450) == 450 * MOST_CHARS_PER_TOKEN
     assert longest(5) == LEAST_CHARS
     assert longest(0) == longest(-1) == UNKNOWN_CHARS
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from zwaif_hooks.failover.breaker import listens
 from zwaif_hooks.network import listening_ports, loopback
+from zwaif_hooks.network.connect import listens
 
 PATIENT = 20.0
 """Seconds that nothing here may take."""

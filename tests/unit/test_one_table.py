@@ -14,7 +14,7 @@ import pytest
 from zwaif_fallback.cli import main
 from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.standin import copy_tree
-from zwaif_hooks.failover.breaker import PrimaryRegistry
+from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.host import env_file
 from zwaif_hooks.host.settings import Setting, SettingsStore, Value
 from zwaif_hooks.turn_log import TurnLog

@@ -18,7 +18,7 @@ from zwaif_fallback.local import model as supervisor
 from zwaif_fallback.settings import SETTINGS
 from zwaif_hooks import log
 from zwaif_hooks.failover import failure_messages
-from zwaif_hooks.failover.breaker import PrimaryRegistry
+from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.failover.takeover import MEANWHILE
 from zwaif_hooks.handle import Host
 from zwaif_hooks.host.settings import SettingsStore

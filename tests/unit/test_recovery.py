@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
-from zwaif_hooks.failover import breaker as module
+from zwaif_hooks.failover import probe, recovery
 from zwaif_hooks.failover.breaker import Primary
+from zwaif_hooks.failover.recovery import Recovery
 from zwaif_hooks.failover.silence import Limits
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
 from zwaif_hooks.stream import Chunk, PrimaryError
@@ -28,8 +29,8 @@ class Simulation:
         self.end = float("inf")
         self.switches: list[tuple[float, str]] = []
         self.prober: Callable[[], None] | None = None
-        monkeypatch.setattr(module, "listens", lambda name: self.up(self.time))
-        monkeypatch.setattr(Primary, "_start_prober", lambda primary: self._remember(primary))
+        monkeypatch.setattr(probe, "listens", lambda name: self.up(self.time))
+        monkeypatch.setattr(Recovery, "_start_thread", lambda recovery: self._remember(recovery))
         self.primary = Primary("127.0.0.1:5000", self._changed, self)
 
     def now(self) -> float:
@@ -43,11 +44,11 @@ class Simulation:
             return True
         self.time += timeout
         if self.time >= self.end:
-            self.primary._closed_for_good = True
+            self.primary._recovery._stopped = True
         return predicate()
 
-    def _remember(self, primary: Primary) -> None:
-        self.prober = primary._probe_until_well
+    def _remember(self, recovery: Recovery) -> None:
+        self.prober = recovery._probe_until_well
 
     def _changed(self, name: str, failure: PrimaryFailure | None, seconds: float) -> None:
         self.switches.append((self.time, "fallback" if failure else "primary"))
@@ -86,7 +87,7 @@ def test_a_server_that_flaps_once_a_second_is_not_believed(monkeypatch: pytest.M
     run = Simulation(monkeypatch, lambda now: now % 1.0 < 0.5)
     for _ in range(600):
         run.probe_until_back_or(run.time + 1.0)
-        run.primary._closed_for_good = False
+        run.primary._recovery._stopped = False
         run.time += 0.37
         assert run.user_turn() in ("primary", "fallback")
     for start in range(0, int(run.time) - 60):
@@ -127,7 +128,7 @@ def test_after_a_quiet_minute_a_recovery_is_believed_as_before(monkeypatch: pyte
         began = run.time
         run.probe_until_back_or(began + 1000.0)
         waits.append(run.time - began)
-        run.time += module.FLAPPING_SECONDS + 1
+        run.time += recovery.FLAPPING_SECONDS + 1
     assert waits[0] == pytest.approx(waits[1]) == pytest.approx(waits[2])
 
 
@@ -150,11 +151,11 @@ class _Request:
         """Nothing is left open."""
 
 
-def recovery(monkeypatch: pytest.MonkeyPatch, began: PrimaryFailure, first_word: Callable[[float], float]) -> float:
+def recovered_at(monkeypatch: pytest.MonkeyPatch, began: PrimaryFailure, first_word: Callable[[float], float]) -> float:
     """When the server is believed to be well that needs ``first_word(time)`` seconds for a word asked at ``time``."""
     monkeypatch.setattr("random.uniform", lambda low, high: (low + high) / 2)
     run = Simulation(monkeypatch, lambda now: True)
-    monkeypatch.setattr(module, "BackgroundReader", lambda probe, clock: _Request(run, first_word))
+    monkeypatch.setattr(probe, "BackgroundReader", lambda probe, clock: _Request(run, first_word))
     run.primary.failed(began, lambda scope: iter(()))
     run.primary._open(began)
     run.probe_until_back_or(1000.0)
@@ -165,7 +166,7 @@ def recovery(monkeypatch: pytest.MonkeyPatch, began: PrimaryFailure, first_word:
 def test_a_probe_that_hangs_does_not_hide_that_the_server_is_well_again(monkeypatch: pytest.MonkeyPatch) -> None:
     hung = PrimaryFailure(FailureKind.FIRST_TOKEN_TIMEOUT, "silent")
     forever = float("inf")
-    assert recovery(monkeypatch, hung, lambda asked: forever if asked < 1.0 else 0.1) < 1.0 + 4.0
+    assert recovered_at(monkeypatch, hung, lambda asked: forever if asked < 1.0 else 0.1) < 1.0 + 4.0
 
 
 @pytest.mark.parametrize(("kind", "seconds"), [(FailureKind.REFUSED, 17.0), (FailureKind.FIRST_TOKEN_TIMEOUT, 34.0)])
@@ -180,7 +181,7 @@ def test_a_server_that_loads_its_model_first_is_waited_for(
         asked.append(now)
         return 0.1 if loaded else 14.0
 
-    assert recovery(monkeypatch, PrimaryFailure(kind, "why"), first_word) < seconds
+    assert recovered_at(monkeypatch, PrimaryFailure(kind, "why"), first_word) < seconds
 
 
 def test_the_most_stubborn_doubt_ends_within_six_seconds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,15 +25,15 @@ guards          failover host messages network runtime stream
 runtime         background failover plugins reply turn_log
 failover        background log messages network reply stream turn_log
 handle          turn_log
-plugins         background log messages specs
-network         messages stream
-reply           background messages stream
-turn_log        background log messages storage
-stream          background messages
 settings        host
 host            log messages storage
+network         messages stream
+plugins         background log messages specs
+turn_log        background log messages storage
 log             host storage
+reply           background messages
 specs           messages
+stream          background messages
 background
 messages
 storage
@@ -42,51 +42,62 @@ storage
 FALLBACK = """
 __main__        cli
 cli             addresses answering choosing demo doctor downloads engine_types errors hardware install_hints
-cli             local models plugin prompt settings standin ui zwaif_tree
-cli             hooks/failover hooks/host hooks/messages hooks/turn_log
-doctor          addresses answering choosing engines errors hardware install_hints local models pictures
-doctor          settings zwaif_tree
-doctor          hooks/failover hooks/host hooks/log hooks/messages
-demo            errors local standin
-standin
-plugin          answering choosing errors local pictures prompt settings ui
+cli             local models prompt settings standin ui zwaif_tree
+cli             hooks/failover hooks/host hooks/messages hooks/network hooks/turn_log
+plugin          answering choosing local pictures prompt settings ui
 plugin          hooks/failover hooks/handle hooks/host hooks/log hooks/messages hooks/specs
+doctor          addresses answering choosing engines errors hardware install_hints local models pictures
+doctor          settings workers zwaif_tree
+doctor          hooks/failover hooks/host hooks/log hooks/messages hooks/network
 ui              addresses answering choosing downloads engine_types errors hardware models settings
 ui              hooks/failover hooks/handle hooks/host hooks/log hooks/messages hooks/network hooks/stream
 ui              hooks/turn_log
-zwaif_tree      choosing errors models settings hooks/host
-answering       addresses choosing downloads engine_types engines errors local prompt reply_quality reply_stream
+answering       addresses choosing downloads engine_types engines errors local prompt reply_quality
+answering       reply_stream
 answering       hooks/background hooks/failover hooks/log hooks/messages hooks/network hooks/reply
 answering       hooks/storage hooks/stream
-downloads       choosing errors models hooks/storage
-pictures        engines errors hardware install_hints local models hooks/messages hooks/storage
-local           engine_types engines errors hardware install_hints models prompt reply_stream
-local           hooks/background hooks/failover hooks/log hooks/messages hooks/stream
-choosing        engine_types engines errors hardware install_hints models hooks/host hooks/storage
-engines         engine_types errors hardware install_hints models prompt hooks/messages hooks/storage
-prompt          errors languages local reply_quality hooks/host hooks/messages
-reply_quality   languages prompt hooks/messages hooks/reply
+local           engine_types engines errors hardware models prompt reply_stream workers
+local           hooks/background hooks/messages hooks/stream
+reply_quality   languages prompt
+reply_quality   hooks/messages hooks/reply
+demo            errors standin workers
+pictures        engines errors hardware install_hints models workers
+pictures        hooks/messages hooks/storage
+prompt          errors languages reply_quality workers
+prompt          hooks/host hooks/log hooks/messages
+downloads       choosing errors models
+downloads       hooks/storage
+workers         engine_types engines errors hardware install_hints
+workers         hooks/log hooks/messages
+zwaif_tree      choosing errors models settings
+zwaif_tree      hooks/host
+choosing        engine_types engines errors hardware install_hints models
+choosing        hooks/host hooks/storage
+engines         engine_types errors hardware install_hints models prompt
+engines         hooks/messages hooks/storage
 hardware        models
-models          choosing engine_types engines errors hooks/storage
-reply_stream    hooks/stream
-settings        hooks/host hooks/settings
-engine_types    hooks/messages
+models          choosing errors
+models          hooks/storage
 addresses       hooks/network
+engine_types    hooks/messages
 errors
 install_hints
 languages
+reply_stream    hooks/stream
+settings        hooks/host hooks/settings
+standin
 """
 
 UPWARDS = {
     ("zwaif_hooks", "log", "host"),
-    ("zwaif_fallback", "prompt", "local"),
-    ("zwaif_fallback", "reply_quality", "prompt"),
+    ("zwaif_fallback", "choosing", "engines"),
+    ("zwaif_fallback", "engines", "prompt"),
     ("zwaif_fallback", "models", "choosing"),
-    ("zwaif_fallback", "models", "engines"),
+    ("zwaif_fallback", "prompt", "reply_quality"),
 }
 """Arrows that go back up and should not be there."""
 
-CIRCLES = {("zwaif_fallback.engines.error_messages", "zwaif_fallback.models.model_folder")}
+CIRCLES: set[tuple[str, ...]] = set()
 """Modules that import each other and should not."""
 
 

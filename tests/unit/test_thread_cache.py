@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from zwaif_hooks.background import thread_cache
-from zwaif_hooks.background.thread_cache import KEPT, Job, ThreadCache
+from zwaif_hooks.background.thread_cache import MOST_IDLE_THREADS, Job, ThreadCache
 
 WAIT = 10.0
 
@@ -59,7 +59,7 @@ def test_only_a_few_idle_threads_are_kept() -> None:
         cache.run(job)
     gate.set()
     assert all(ended.acquire(timeout=WAIT) for _ in range(30))
-    assert len(cache._idle) <= KEPT
+    assert len(cache._idle) <= MOST_IDLE_THREADS
 
 
 @pytest.mark.slow

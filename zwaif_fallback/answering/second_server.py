@@ -29,7 +29,7 @@ from zwaif_hooks.failover.silence import FixedLimits
 from zwaif_hooks.messages import DEFAULT_MAX_TOKENS, FailureKind, Message, Sampling
 from zwaif_hooks.network.addresses import Place, looked_up, place
 from zwaif_hooks.network.openai_client import read_reply, read_whole
-from zwaif_hooks.network.sockets import watched_session
+from zwaif_hooks.network.requests_adapter import watched_session
 from zwaif_hooks.reply.continuation import SurrogateGate
 from zwaif_hooks.reply.endless import is_to_end, longest
 from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError, UnmarkedEnd

@@ -27,8 +27,8 @@ from zwaif_fallback.errors import EngineError, ModelNotFound
 from zwaif_fallback.models.display_names import readable
 from zwaif_fallback.zwaif_tree import env_values, settings_store, value_source
 from zwaif_hooks import turn_log
-from zwaif_hooks.failover.breaker import listens
 from zwaif_hooks.failover.start_check import configured_primary
+from zwaif_hooks.network.connect import listens
 from zwaif_hooks.turn_log import TurnRecord
 
 Facts = dict[str, Any]

@@ -13,9 +13,9 @@ from zwaif_fallback.answering.second_server import PASS_HEADER, Deadlines, secon
 from zwaif_fallback.doctor.findings import Finding, ok, skipped
 from zwaif_fallback.doctor.situation import Situation
 from zwaif_fallback.errors import EngineError
-from zwaif_hooks.failover.breaker import listens
 from zwaif_hooks.failover.start_check import configured_primary
 from zwaif_hooks.messages import Message, Sampling
+from zwaif_hooks.network.connect import listens
 
 _GREETING = [{"role": "user", "content": "Hi"}]
 _FROM_FALLBACK = "Replies come from the fallback until it is back."

@@ -17,7 +17,8 @@ from zwaif_fallback.ui import timeline
 from zwaif_fallback.ui.components import as_html
 from zwaif_fallback.ui.model_list import ModelList
 from zwaif_fallback.ui.service_protocol import Service
-from zwaif_hooks.failover.breaker import PrimaryRegistry, PrimaryStatus
+from zwaif_hooks.failover.breaker import PrimaryStatus
+from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.turn_log import BY_PRIMARY, TurnLog, TurnRecord
 
 LIVE_ID = "zwaif-fallback-live"

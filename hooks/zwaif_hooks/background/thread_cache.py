@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-KEPT = 4
+MOST_IDLE_THREADS = 4
 """Idle threads that are kept."""
 IDLE_SECONDS = 60.0
 """After which an idle one ends."""
@@ -55,7 +55,7 @@ class ThreadCache:
 
     def _rest(self, jobs: queue.SimpleQueue[Job]) -> bool:
         with self._lock:
-            if len(self._idle) >= KEPT:
+            if len(self._idle) >= MOST_IDLE_THREADS:
                 return False
             self._idle.append(jobs)
             return True

@@ -1,4 +1,4 @@
-"""Reads a reply in a thread of ours, so that whoever waits for it never waits on a socket."""
+"""Reads a reply in a background thread, so that the thread that waits for it never waits on a socket."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError, Source, close_q
 
 
 class BackgroundReader:
-    """One reply being read. ``source`` runs in our thread; ``take`` is called by the one consumer.
+    """One reply. ``source`` runs in the background thread; only the consumer calls ``take``.
 
-    ``capacity`` is how many chunks the source may be ahead of the consumer (0 is any number: a server does not wait
-    for us, a local engine should).
+    ``capacity``: how many chunks are buffered before the source is blocked; 0: any number. A server does not wait for
+    its reader, but a local engine should.
     """
 
     def __init__(self, source: Source, clock: Clock, capacity: int = 0) -> None:
@@ -33,7 +33,7 @@ class BackgroundReader:
         readers.run(self._run)
 
     def take(self, limits: Limits, late: Late | None = None) -> Chunk | None:
-        """As ``ReplyReader.take``; while the consumer is away, silence counts all the same."""
+        """As ``ReplyReader.take``, except that silence also counts while the consumer is away."""
         self.silence.limits, self.silence.late = limits, late
         try:
             while not self._ready():
@@ -50,28 +50,28 @@ class BackgroundReader:
         return None
 
     def wait(self, seconds: float) -> bool:
-        """Whether there is something to take, or the end, within ``seconds``."""
+        """Wait up to ``seconds``. Return whether there is a chunk to take, or the end."""
         with self._changed:
             return self._clock.wait(self._changed, self._ready, seconds)
 
     def abandon(self) -> None:
-        """Nobody reads any more: close the connection so that the server's slot becomes free."""
+        """Stop reading and close the connection, which frees the server's slot."""
         self._scope.cancel()
         with self._changed:
             self._ended = True
             self._changed.notify_all()
 
-    def speaks(self) -> bool:
-        """There is text to take."""
+    def has_text(self) -> bool:
+        """Return whether there is text to take."""
         return self.silence.had_content and bool(self._chunks)
 
     def wait_for_verdict(self) -> None:
-        """Until it speaks or has ended without a word."""
+        """Wait until there is text, or the reply has ended without any."""
         with self._changed:
-            self._clock.wait(self._changed, lambda: self.speaks() or self._ended, FOREVER.first)
+            self._clock.wait(self._changed, lambda: self.has_text() or self._ended, FOREVER.first)
 
-    def ended_mute(self) -> bool:
-        """It ended or failed without a word."""
+    def ended_without_text(self) -> bool:
+        """Return whether the reply ended or failed without any text."""
         return self._ended and not self.silence.had_content
 
     def _ready(self) -> bool:
@@ -103,7 +103,7 @@ class BackgroundReader:
             self._changed.notify_all()
 
     def _put(self, chunk: Chunk) -> bool:
-        """False when nobody will take it."""
+        """Buffer a chunk. Return False if nobody will take it."""
         with self._changed:
             if self._capacity:
                 self._changed.wait_for(lambda: self._scope.cancelled or len(self._chunks) < self._capacity)

@@ -15,18 +15,17 @@ from zwaif_hooks.network.addresses import is_this_machine
 LOOPBACK_CONNECT_SECONDS = 0.5
 """A server on this machine accepts in microseconds, unless its queue is full."""
 ENOUGH = 5
-"""Replies after which what was learned counts in full. After fewer the deadline is longer: five times after the first
-one."""
+"""Replies after which the history counts in full. After fewer the deadline is longer: five times after the first."""
 PATIENCE = 4.0
-"""Times the slowest recent reply, scaled to this prompt's length, before silence is suspicious."""
+"""A silence is too long when it lasts this many times the slowest recent reply, scaled to the prompt's length."""
 SHORTEST = 3.0
-"""Seconds; nothing below is ever concluded, a busy machine can always be that slow."""
+"""Seconds. A busy machine can always be this slow, so no deadline is shorter."""
 COLD_AFTER = 240.0
 """Seconds without a reply after which the server may have unloaded its model (Ollama's default is 300)."""
 
 
 class FirstTokenHistory:
-    """Seconds to the first token of one primary's recent replies, with the length of the prompts they answered."""
+    """Seconds to the first token in a server's recent replies, with the lengths of their prompts."""
 
     def __init__(self, clock: Clock, keep: int = 64) -> None:
         self._clock = clock
@@ -42,50 +41,52 @@ class FirstTokenHistory:
         self._missed = 0
 
     def missed(self) -> None:
-        """A deadline passed in silence. The next is twice as long: another model, or a busier machine, may need it."""
+        """A deadline passed in silence. Double the next one: another model, or a busier machine, may need it."""
         self._missed += 1
 
     def deadline(self, prompt_chars: int, longest: float) -> float:
-        """Seconds of silence to accept for a prompt of this length; never more than ``longest`` (the setting)."""
+        """Return the seconds to wait for a prompt of this length; never more than ``longest`` (the setting)."""
         slowest = self.usual(prompt_chars)
         if slowest == math.inf:
             return longest
         return min(longest, max(SHORTEST, PATIENCE * slowest) * _caution(len(self._seconds)) * 2.0**self._missed)
 
     def usual(self, prompt_chars: int) -> float:
-        """Seconds that the slowest of the recent replies would have needed for a prompt of this length; infinite where
-        nothing is known: the server may have to load its model first."""
+        """Return the seconds that the slowest recent reply would have needed for a prompt of this length.
+
+        Infinite if nothing is known: the server may have to load its model first.
+        """
         if not self._seconds or self._clock.now() - self._last > COLD_AFTER:
             return math.inf
         return max(*self._seconds.copy(), prompt_chars * max(self._seconds_a_char.copy()))
 
 
 PAUSE_PATIENCE = 8.0
-"""Times the longest pause of the recent replies, before one in the middle of a reply is suspicious."""
+"""A pause is too long when it lasts this many times the longest pause of the recent replies."""
 SHORTEST_PAUSE = 5.0
-"""Seconds; whatever shares the machine with the server (speech, a game, a screen recorder) may hold it up so long."""
+"""Seconds. Other programs on the server's machine (speech, a game, a screen recorder) may hold it up for so long."""
 FEWEST_PIECES = 10
 """A reply in fewer pieces says little about pauses."""
 
 
 class PauseHistory:
-    """The longest pause between two pieces of text, of each of one primary's recent replies, in seconds."""
+    """The longest pause between two pieces of text in each of a server's recent replies, in seconds."""
 
     def __init__(self, keep: int = 64) -> None:
         self._longest: deque[float] = deque(maxlen=keep)
 
     def observe(self, longest_pause: float, pieces: int) -> None:
-        """A whole reply, and the number of pieces that it came in."""
+        """Add a whole reply that came in this number of pieces."""
         if pieces >= FEWEST_PIECES:
             self._longest.append(longest_pause)
 
     def deadline(self, longest: float) -> float:
-        """Seconds without text to accept in the middle of a reply; never more than ``longest`` (the setting)."""
+        """Return the seconds to wait in the middle of a reply; never more than ``longest`` (the setting)."""
         seen = len(self._longest)
         return min(longest, max(SHORTEST_PAUSE, PAUSE_PATIENCE * self.usual()) * _caution(seen)) if seen else longest
 
     def usual(self) -> float:
-        """Seconds of the longest pause in the recent replies; infinite where nothing is known."""
+        """Return the longest pause in the recent replies, in seconds; infinite if nothing is known."""
         return max(self._longest.copy(), default=math.inf)
 
 
@@ -94,11 +95,11 @@ class Reads(Protocol):
 
 
 def connect_seconds(settings: Reads, host: str) -> float:
-    """How long ``host`` may take to accept a connection; less on the machine itself."""
+    """Return the seconds ``host`` may take to accept a connection; fewer on this machine."""
     seconds = float(settings.get("API_FALLBACK_CONNECT_TIMEOUT"))
     return min(seconds, LOOPBACK_CONNECT_SECONDS) if is_this_machine(host) else seconds
 
 
 def _caution(seen: int) -> float:
-    """How many times longer to wait because so few replies were seen."""
+    """Return how many times longer to wait because only a few replies were seen."""
     return max(1.0, ENOUGH / seen)

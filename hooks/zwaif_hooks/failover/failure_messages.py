@@ -1,6 +1,6 @@
-"""A failure of the LLM server in words that its user understands, and what can be done about it.
+"""What the console says about a failure of the LLM server: what happened, and what the user can do.
 
-``PrimaryFailure.cause`` is for the log, for the turn records and for whoever debugs; these are for the console.
+``PrimaryFailure.cause`` is for the log file, the turn records and whoever debugs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from zwaif_hooks.messages import FailureKind
 
 
 class Failure(Protocol):
-    """Of ``PrimaryFailure`` and ``PrimaryError``, what the words depend on."""
+    """What the messages need of a ``PrimaryFailure`` or ``PrimaryError``."""
 
     @property
     def kind(self) -> FailureKind: ...
@@ -39,7 +39,7 @@ WHAT = {
     FailureKind.OPEN: "is not back yet",
     FailureKind.UNKNOWN: "failed",
 }
-"""What it did, behind its name."""
+"""What the server did, to be written after its name."""
 
 _CHECK_WINDOW = "Its own window says more"
 REMEDY = {
@@ -60,19 +60,19 @@ REMEDY = {
 """What the user can do."""
 
 QUOTED = frozenset({FailureKind.HTTP_ERROR, FailureKind.ERROR_BODY, FailureKind.MISCONFIGURED})
-"""Where the server's own words tell the user more than ours."""
+"""Failures for which the server's own words tell the user more."""
 REFUSED_AS_ASKED = frozenset({400, 422})
-"""What a server answers to a request that it cannot take as it is."""
+"""Status of a server that cannot take the request as it is."""
 
 
 def what(failure: Failure) -> str:
-    """``is down``, ``answered with an error (CUDA out of memory)`` …, to be put behind the server's name."""
+    """Return ``is down``, ``answered with an error (CUDA out of memory)`` …, to be written after the server's name."""
     said = failure.said or (f"HTTP {failure.status}" if failure.status else "")
     return f"{WHAT[failure.kind]} ({said})" if said and failure.kind in QUOTED else WHAT[failure.kind]
 
 
 def remedy(failure: Failure) -> str:
-    """A sentence without its full stop; empty where there is nothing to do."""
+    """Return what the user can do, as a sentence without its full stop; empty if there is nothing to do."""
     if failure.kind is FailureKind.MISCONFIGURED and failure.status in REFUSED_AS_ASKED:
         return "Its words say what to change (a preset, a character, an address)"
     return REMEDY.get(failure.kind, "")

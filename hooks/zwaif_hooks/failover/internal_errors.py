@@ -1,4 +1,4 @@
-"""Whose fault an unexpected exception is: a mistake of ours says nothing about the server that was being read."""
+"""Tells this package's own errors from those of the server: an error of ours says nothing about the server."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ OURS = "zwaif_hooks"
 _CLIENTS = ("requests", "urllib3", "http", "httpx", "httpcore", "httpx_ws", "ollama", "lmstudio")
 _BELOW = ("anyio", "h11", "msgspec", "pydantic", "pydantic_core", "socket", "ssl", "wsproto")
 LIBRARIES = frozenset({*_CLIENTS, *_BELOW})
-"""Packages that a server's odd answer can make fail, and whose exceptions tell of it."""
+"""Packages whose exceptions may be caused by a server's odd answer."""
 
 
 def is_internal_error(error: BaseException | None) -> bool:
-    """Whether ``error`` was raised by code of ours that did not mean to: not by a client library, the system or the
-    machine's memory. Known by its class, and by the innermost frame that is ours or a library's."""
+    """Return whether ``error`` is a bug in this package, and not raised by a client library, the system or a lack of
+    memory. Decided by its class, and by the innermost frame that belongs to this package or a library.
+    """
     if not isinstance(error, Exception) or isinstance(error, (OSError, MemoryError)):
         return False
     if _package(type(error).__module__) in LIBRARIES:

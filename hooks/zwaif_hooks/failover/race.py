@@ -1,4 +1,4 @@
-"""A primary that is only late: a local answer is begun beside it, and whoever speaks first is heard."""
+"""A race between a late primary and a local answer: whoever has text first is heard."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from zwaif_hooks.stream import PrimaryError
 
 
 class Race:
-    """Silence before the first word is not yet death: a model may be loading.
+    """A server that is silent before its first word may only be loading its model, so it is still listened to.
 
-    ``patience``: seconds that the primary is waited for once the local answer has ended without a word.
-    ``won`` is called when the primary speaks first.
+    ``patience``: seconds to wait for the primary once the local answer has ended without text.
+    ``won`` is called if the primary is first.
     """
 
     def __init__(
@@ -35,18 +35,18 @@ class Race:
         self._until: float | None = None
 
     def is_lost(self) -> bool:
-        """Whether the primary is not to be waited for any longer."""
-        if self.rival.speaks() or not self.rival.ended_mute():
-            return self.rival.speaks()
+        """Return whether to stop waiting for the primary."""
+        if self.rival.has_text() or not self.rival.ended_without_text():
+            return self.rival.has_text()
         if self._until is None:
             self._until = self._clock.now() + self._patience
         return self._clock.now() >= self._until
 
     def wait(self) -> None:
-        """Until there is a local answer, or there will be none."""
+        """Wait until there is a local answer, or will be none."""
         self.rival.wait_for_verdict()
 
     def won(self) -> None:
-        """The primary spoke first."""
+        """The primary was first: stop the local answer."""
         self.rival.abandon()
         self._won()

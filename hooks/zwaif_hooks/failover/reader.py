@@ -1,7 +1,7 @@
-"""Reads the primary's reply in the thread that waits for it: no other thread has to be woken for a chunk.
+"""Reads the primary's reply in the thread that waits for it, so that no thread must be woken for a chunk.
 
-Deadlines hold all the same, because a wait for bytes is cut in slices (``_Watched``), between which the clock is read.
-While nobody waits yet (Z-Waif speaks its chatpop first), a thread of ours asks and reads up to the first text.
+Deadlines still hold, because each wait for bytes is cut into slices (``_ReaderScope``) with a look at the clock between
+them. While nobody waits yet (Z-Waif speaks its chatpop first), a background thread asks and reads up to the first text.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError, Source, close_q
 
 
 class ReplyReader:
-    """One reply. ``take`` is called by the one consumer; ``start`` may be called before, ``abandon`` by anybody.
+    """One reply. Only the consumer calls ``take``; ``start`` may be called before, ``abandon`` from any thread.
 
-    ``here``: whether the consumer's thread may also ask for it. It must not where that can block without a deadline
-    (the look-up of a host's name).
+    ``here``: the consumer's thread may also send the request. It must not if that can block without a deadline (while a
+    host name is resolved).
     """
 
     def __init__(self, source: Source, clock: Clock, here: bool = True) -> None:
         self.silence = Silence(clock)
         self._clock = clock
         self._here = here
-        self._scope = _Watched(self.silence, clock)
+        self._scope = _ReaderScope(self.silence, clock)
         self._chunks = source(self._scope)
         self._begun = threading.Lock()
         self._read: deque[Chunk] = deque()
@@ -36,7 +36,7 @@ class ReplyReader:
         self._error: PrimaryError | None = None
 
     def start(self) -> None:
-        """Have a thread of ours ask, unless the consumer comes at once and asks by itself."""
+        """Ask from a background thread, unless the consumer comes first and asks by itself."""
         if self._here:
             deferred.defer(self._begin_ahead)
         else:
@@ -47,13 +47,13 @@ class ReplyReader:
             readers.run(self._read_ahead)
 
     def take(self, limits: Limits, late: Late | None = None) -> Chunk | None:
-        """The next chunk, or None at the regular end. Behind a finish reason, silence is an end as well.
+        """Return the next chunk, or None at the regular end. After a finish reason, silence is an end as well.
 
-        ``late`` is called once when there is no text within ``limits.first``; whoever is first is then heard. While
-        the consumer is away nothing is late: what came meanwhile is read first.
+        ``late`` is called once if there is no text within ``limits.first``; whoever has text first is then heard. While
+        the consumer is away nothing is late: what arrived meanwhile is read first.
 
         Raises:
-            PrimaryError: it failed, or was silent for too long. Only text counts.
+            PrimaryError: the reply failed, or there was no text for too long.
         """
         if self._ended:
             if self._error is not None:
@@ -78,7 +78,7 @@ class ReplyReader:
         return None
 
     def abandon(self) -> None:
-        """Nobody reads any more: close the connection so that the server's slot becomes free."""
+        """Stop reading and close the connection, which frees the server's slot."""
         if self._ended and self._scope.cancelled:
             return
         self._scope.cancel()
@@ -94,7 +94,7 @@ class ReplyReader:
         return chunk
 
     def _end(self, error: PrimaryError | None) -> None:
-        """Raises what the reply failed of, unless it is no longer wanted."""
+        """End the reply. Raises ``error``, unless the reply was cancelled or its end is regular after all."""
         error = None if self._scope.cancelled else self.silence.end(error)
         self._ended, self._error = True, error
         self._stop()
@@ -104,11 +104,11 @@ class ReplyReader:
         self._scope.finish()
 
     def _stop(self) -> None:
-        """Let the source clean up, unless another thread is reading it: that one will."""
+        """Let the source clean up. If another thread is reading it, that thread does so."""
         close_quietly(getattr(self._chunks, "close", bool))
 
     def _take_over(self) -> None:
-        """Begin here, or wait for the thread of ours that began."""
+        """Start reading here, or wait for the background thread that started."""
         if not (self._here and self._begun.acquire(blocking=False)):
             self._begin_ahead()
             while not self._is_handed_over():
@@ -135,14 +135,14 @@ class ReplyReader:
             _changed.notify_all()
 
 
-class _Watched(CancelScope):
-    """Of a reply that is read in the thread that waits for it: between two slices it looks at the clock."""
+class _ReaderScope(CancelScope):
+    """Looks at the clock before each read and after each empty slice."""
 
     def __init__(self, silence: Silence, clock: Clock) -> None:
         super().__init__(clock)
         self.slice_seconds = clock.real(SLICE_SECONDS)
         self.watches = False
-        """Whether the thread that waits has come; until then a thread of ours reads."""
+        """The waiting thread reads; until then a background thread does."""
         self._silence = silence
 
     def before_read(self) -> None:
@@ -158,7 +158,7 @@ class _Watched(CancelScope):
 
 
 _changed = threading.Condition()
-"""One for all: to make one costs each message more than it costs to be woken for another, when one is handed over."""
+"""Shared by all replies: creating one for each message costs more than a rare needless wake-up."""
 
 
 def _failed(error: PrimaryError) -> Iterator[Chunk]:

@@ -1,4 +1,7 @@
-"""How long a reply may be silent, and what follows: waiting on, a local answer beside it, giving it up, or its end."""
+"""Watches a reply for silence, and decides what follows: wait on, start a local answer beside it, give up, or end it.
+
+How long a reply may be silent is decided in ``deadlines``.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,17 @@ if TYPE_CHECKING:
     from zwaif_hooks.failover.race import Race
 
 FINISHED_SECONDS = 5.0
-"""How long a server may keep the connection open behind a finish reason. More text may follow one, or nothing. Where it
-did follow, a finish reason says nothing about the end, and the limit for a pause counts."""
+"""How long a server may keep the connection open after a finish reason. If text follows one, the finish reason says
+nothing about the end, and the limit for a pause applies."""
 SLICE_SECONDS = 0.02
-"""How late a deadline, a local answer that is ready or a hang-up may be noticed."""
+"""Poll interval: the latest at which a deadline, a ready rival or a cancellation is noticed."""
 AWAY_SECONDS = 0.1
-"""Whoever did not read for longer was busy (Z-Waif speaks a sentence); what came meanwhile is still to be read."""
+"""A longer gap between reads means that the consumer was busy (Z-Waif speaks a sentence), not that the server was
+silent."""
 
 
 class Limits(Protocol):
-    """How much silence one reply may hold, in seconds. Asked for once there is some, as the question goes out first."""
+    """How long a reply may be silent, in seconds. Read only once there is silence: the request goes out first."""
 
     @property
     def first(self) -> float:
@@ -34,49 +38,49 @@ class Limits(Protocol):
 
 
 class FixedLimits(NamedTuple):
-    """Limits that are known beforehand."""
+    """Limits that are known in advance."""
 
     first: float
     stall: float
 
 
 FOREVER = FixedLimits(3600.0, 3600.0)
-"""Plugins have their own deadlines; this only keeps a lost wake-up from lasting for ever."""
+"""For answers with their own deadlines: this only keeps a lost wake-up from lasting for ever."""
 
 
 Late = Callable[[PrimaryError], "Race"]
-"""Begins a local answer beside a primary that is late."""
+"""Starts a local answer beside a late primary."""
 
 
 class Silence:
-    """Of one reply: whoever reads it tells what was ``heard``, whoever waits for it takes a ``look``. These may be two
-    threads.
+    """The silence of one reply.
 
-    Only text counts: comments, empty deltas and role chunks move no deadline.
+    The thread that reads calls ``heard``, the thread that waits calls ``look``; they may be two threads. Only
+    text counts: comments, empty deltas and role chunks do not reset a deadline.
     """
 
     def __init__(self, clock: Clock) -> None:
         self.had_content = False
         self.spoke_at = 0.0
-        """When the first text was there, by the clock; somebody may have come for it later."""
+        """When the first text arrived, by the clock. The consumer may have taken it later."""
         self.longest_pause = 0.0
-        """Seconds between two pieces of text, as far as somebody was there to see."""
+        """Longest pause between two pieces of text, in seconds, as far as the consumer was there to see it."""
         self._clock = clock
         self.limits: Limits = FOREVER
         self.late: Late | None = None
-        """Called once when there is no text within ``limits.first``; whoever is first is then heard."""
+        """Called once if there is no text within ``limits.first``."""
         self.on_unusual: Callable[[], object] | None = None
-        """Called once when half of the silence that may be is over and it is unusual: it may be wise to get ready."""
+        """Called once when half of the allowed silence is over and it is unusual for this server: time to get ready."""
         self.unusual_after: Callable[[bool], float] = lambda had_content: 0.0
-        """Seconds of silence that this server's replies do not hold, before the first text and (True) behind it."""
+        """Seconds after which a silence is unusual for this server: before the first text, or (True) after it."""
         self.race: Race | None = None
         self._finished = self._goes_on = False
-        """A finish reason came; text came behind one."""
+        """A finish reason came; text came after one."""
         self._last = self._back = self._since = self._read_at = clock.now()
-        """When the last text came, when whoever waits came back, the later of the two, when anything came."""
+        """When the last text came; when the consumer came back; the later of the two; when anything came."""
 
     def came_back(self) -> None:
-        """Whoever waits reads by himself, and does so now. While he is away nothing is late."""
+        """The consumer, which reads by itself, reads now. While it is away nothing is late."""
         now = self._clock.now()
         if now - self._read_at > AWAY_SECONDS:
             self._back = self._since = now
@@ -96,7 +100,7 @@ class Silence:
             self._last = self._since = now
 
     def left(self) -> float:
-        """Seconds until it is worth while to ``look``."""
+        """Return the seconds until the next ``look`` is due."""
         if self.race is not None:
             return SLICE_SECONDS
         limit, silent = self._limit(), self._clock.now() - self._last
@@ -104,34 +108,38 @@ class Silence:
         return (early if silent < early < limit else limit) - silent
 
     def look(self) -> None:
-        """Nothing is there to be read.
+        """Check the clock; there is nothing to read.
 
         Raises:
-            PrimaryError: it was silent for too long, or the local answer is to be heard.
+            PrimaryError: the silence was too long, or the local answer was first.
         """
         self._judge(self._clock.now() - self._last)
 
     def look_beside_bytes(self) -> None:
-        """The same where there may be something: comments may come for ever, and are no text."""
+        """As ``look``, if there may be something to read: comments may come for ever, and are not text."""
         silent = self._clock.now() - self._since
         if silent >= SLICE_SECONDS:  # at first there is no silence to look up a limit for
             self._judge(silent)
 
     def settle(self) -> None:
-        """Whoever waits has got something, and there is a race, which the first text ends."""
+        """End a race once the primary has text."""
         if self.race is not None and self.had_content:
             self.race.won()
             self.race = None
 
     def end(self, error: PrimaryError | None) -> PrimaryError | None:
-        """What becomes of a reply that ended, failed, or was silent for too long (``error``); None at a regular end."""
+        """Return the error with which the reply ends; None at a regular end.
+
+        Args:
+            error: with which it failed or was too silent; None if it just ended.
+        """
         if self.race is not None:
             self.race.wait()
             return self.race.late
         return None if self._finished else error
 
     def _limit(self) -> float:
-        """Seconds that the present silence may last."""
+        """Return how long the present silence may last, in seconds."""
         if self._finished and not self._goes_on:
             return FINISHED_SECONDS
         return self.limits.stall if self.had_content else self.limits.first
@@ -161,7 +169,7 @@ class Silence:
 
 
 def too_long(had_content: bool, limit: float) -> PrimaryError:
-    """What ``limit`` seconds without text are called, before the first text and behind it."""
+    """Return the error for ``limit`` seconds without text, before the first text or after it."""
     if had_content:
         return PrimaryError(FailureKind.STALLED, f"the reply stopped for {limit:g} s in the middle")
     return PrimaryError(FailureKind.FIRST_TOKEN_TIMEOUT, f"no text within {limit:g} s")

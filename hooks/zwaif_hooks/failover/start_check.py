@@ -1,4 +1,4 @@
-"""Which LLM server Z-Waif is set to use, and whether it is there when Z-Waif starts."""
+"""Finds the LLM server that Z-Waif is set to use, and checks at start whether it is up."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import sys
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from zwaif_hooks.failover.breaker import Primary, listens
+from zwaif_hooks.failover.breaker import Primary
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
+from zwaif_hooks.network.connect import listens
 
 DEFAULT_PORTS = {"oobabooga": 5000, "ollama": 11434}
 
 
 def configured_primary(environ: Mapping[str, str | None]) -> tuple[str, str]:
-    """Kind and ``host:port`` of the server that ``.env`` names (before v1.9 it is always Oobabooga at port 5000)."""
+    """Return kind and ``host:port`` of the server named in ``.env`` (before v1.9: always Oobabooga at port 5000)."""
     kind = (environ.get("API_TYPE") or "").strip() or "Oobabooga"
     named = environ.get("OLLAMA_HOST" if kind == "Ollama" else "HOST_PORT")
     port = DEFAULT_PORTS.get(kind.lower(), 5000)
@@ -22,9 +23,9 @@ def configured_primary(environ: Mapping[str, str | None]) -> tuple[str, str]:
 
 
 def check_at_start(kind: str, primary: Primary) -> str:
-    """One line for the user; empty for a server that is not there, as the outage that then begins has its own.
+    """Return one line for the user; empty if the server is down, because the outage that begins then has its own line.
 
-    Only a connection is tried: the first real message shows whether it can speak.
+    Only a connection is tried: the first real message shows whether the server can generate.
     """
     if listens(primary.name):
         return f"{kind} at {primary.name} accepts connections"
@@ -33,7 +34,7 @@ def check_at_start(kind: str, primary: Primary) -> str:
 
 
 def find_lmstudio() -> str:
-    """One line for the user. The library knows the ports LM Studio may listen on, and asks them."""
+    """Return one line for the user. The library knows the ports LM Studio may listen on, and tries them."""
     lmstudio = sys.modules.get("lmstudio")
     find = getattr(getattr(lmstudio, "Client", None), "find_default_local_api_host", None)
     found = find() if find is not None else None
@@ -44,10 +45,10 @@ def find_lmstudio() -> str:
 
 def _host_and_port(named: str, port: int) -> str:
     host = None
-    with contextlib.suppress(ValueError):  # what cannot be an address cannot be a server either
+    with contextlib.suppress(ValueError):  # not an address, so no server either
         parts = urlsplit(named if "//" in named else f"//{named}")
         host = parts.hostname
         port = parts.port or port
-    if host is None or host == "0.0.0.0":  # an address to listen on, which Ollama users put into the same variable
+    if host is None or host == "0.0.0.0":  # an address to listen on; Ollama users set it in the same variable
         host = "127.0.0.1"
     return f"{host}:{port}"

@@ -1,8 +1,8 @@
 """A reply by plugins, after the primary was given up.
 
-Each plugin is asked, and its answer is read, in a thread of ours: one that hangs costs its deadline and the next is
-asked. Whoever waits is never left in silence for longer than ``API_FALLBACK_SILENCE_LIMIT``: by then a plugin may say a
-short line (hook ``say_while_waiting``), and the answer follows when it comes within the same time again.
+Each plugin is asked and read in a background thread: one that hangs costs its deadline, then the next is asked. The
+user is never left in silence for longer than ``API_FALLBACK_SILENCE_LIMIT``: then a plugin may say a short line (hook
+``say_while_waiting``), and the answer follows if it comes within the same time again.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError
 if TYPE_CHECKING:
     from zwaif_hooks.runtime import Runtime
 
-AHEAD = 16
-"""Pieces a plugin may be ahead of its reader; a local engine waits then instead of working for nobody."""
+MOST_PIECES_AHEAD = 16
+"""Maximum pieces buffered from a plugin before it blocks, so a local engine does not work for nobody."""
 MEANWHILE = "a line said while waiting"
-"""Who is named as speaker where no answer came and only that line was heard."""
+"""The name under which a reply is recorded that consists of that line alone."""
 
 _thread = threading.local()
 
 
 def is_a_plugins_thread() -> bool:
-    """Whether a plugin is answering in this thread: its own requests to an LLM server are not to be rescued."""
+    """Return whether a plugin is answering in this thread: its own requests to an LLM server are not guarded."""
     return getattr(_thread, "answering", False)
 
 
 class Takeover:
-    """One reply. ``texts`` is iterated by whoever waits for it; ``stop`` may be called from any thread."""
+    """One reply. ``texts`` is iterated by the thread that waits; ``stop`` may be called from any thread."""
 
     def __init__(self, runtime: Runtime, request: ChatRequest, failure: PrimaryFailure) -> None:
         self.record: AnswerRecord | None = None
         """Who answered, once the reply is complete."""
         self.asked = False
-        """Whether anybody wanted to answer."""
+        """A plugin wanted to answer."""
         self._runtime = runtime
         self._request = request
-        # Z-Waif has thoughts as a part of the reply, which for whoever goes on begins behind them.
+        # For Z-Waif thoughts are part of the reply; for the plugin that continues, the reply begins after them.
         reply, self._lead = behind_thoughts(failure.delivered)
         self._failure = failure if reply == failure.delivered else replace(failure, delivered=reply)
         self._clock = runtime.clock
@@ -58,8 +58,9 @@ class Takeover:
         self._answer: _Answer | None = None
 
     def texts(self) -> Iterator[str]:
-        """The reply of the first plugin that answers; one that breaks off is followed by the next. A thought that was
-        cut is ended first."""
+        """Yield the reply of the first plugin that answers; one that breaks off is followed by the next. A thought that
+        was cut is ended first.
+        """
         for text in self._texts():
             if self._lead:
                 yield self._lead
@@ -88,14 +89,14 @@ class Takeover:
             self.record = self._only_a_line()
 
     def stop(self) -> None:
-        """Nobody reads any more."""
+        """Stop answering: nobody reads any more."""
         self._stopped = True
         answer = self._answer
         if answer is not None:
             answer.stop()
 
     def _heard(self, answer: _Answer) -> Iterator[str]:
-        """What ``answer`` says.
+        """Yield what ``answer`` says.
 
         Raises:
             PrimaryError: it failed, or did not answer in time.
@@ -106,7 +107,7 @@ class Takeover:
             silence.limits = answer.limits()
             while not answer.pump.wait(min(self._quiet_left(), silence.left())):
                 silence.look()
-                if self._quiet_left() > 0:  # a wait may end a hair before a deadline
+                if self._quiet_left() > 0:  # a wait may end slightly before a deadline
                     continue
                 yield from self._break_the_silence()
                 if self._given_up or self._stopped:
@@ -116,7 +117,7 @@ class Takeover:
                 return
             if not chunk.text:
                 continue
-            # Behind the line said while waiting there is a space already.
+            # The line said while waiting ends with a space.
             yield chunk.text if length or not self._meanwhile else chunk.text.lstrip()
             self._quiet_since = self._clock.now()
             length += len(chunk.text)
@@ -125,14 +126,14 @@ class Takeover:
                 return
 
     def _quiet_left(self) -> float:
-        """Seconds until whoever listens has heard nothing for too long."""
+        """Return the seconds until the user has heard nothing for too long."""
         if self._nothing_to_say:
             return FOREVER.first
         limit = float(self._runtime.settings.get("API_FALLBACK_SILENCE_LIMIT"))
         return self._quiet_since + limit - self._clock.now()
 
     def _break_the_silence(self) -> Iterator[str]:
-        """The first silence is broken by a line, the next one ends the reply."""
+        """Break the first silence with a line; give up at the second."""
         if self._meanwhile:
             self._given_up = True
             return
@@ -170,7 +171,7 @@ class Takeover:
 
 
 class _Answer:
-    """One plugin being asked and read, in a thread of ours."""
+    """One plugin being asked and read in a background thread."""
 
     def __init__(
         self, name: str, runtime: Runtime, request: ChatRequest, failure: PrimaryFailure, began: float
@@ -182,11 +183,11 @@ class _Answer:
         self._failure = failure
         self._began = began
         self._keeps_time = False
-        self.pump = BackgroundReader(self._source, runtime.clock, capacity=AHEAD)
+        self.pump = BackgroundReader(self._source, runtime.clock, capacity=MOST_PIECES_AHEAD)
         self.pump.start()
 
     def limits(self) -> FixedLimits:
-        """How much silence it may hold until it is passed over."""
+        """Return how long it may be silent before it is passed over."""
         setting = self._runtime.settings.get
         if self._keeps_time:
             return FOREVER
@@ -197,7 +198,7 @@ class _Answer:
         self.pump.abandon()
         speaker = self.speaker
         if speaker is not None:
-            speaker.close()  # where it is being read at this very moment, its thread sees the pump and closes it
+            speaker.close()  # if its thread is reading it now, that thread closes it
 
     def _source(self, scope: CancelScope) -> Iterator[Chunk]:
         _thread.answering = True
@@ -210,7 +211,7 @@ class _Answer:
             speaker = self.speaker = PluginAnswer(
                 self.name, answer, self._request, self._failure, runtime.clock, self._began, runtime.habits[self.name]
             )
-            yield Chunk("")  # wakes whoever waits, who may have another deadline now
+            yield Chunk("")  # wakes the consumer, which may have another deadline now
             try:
                 yield from map(Chunk, speaker.speak())
             finally:

@@ -13,8 +13,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from zwaif_hooks.failover.call import Call, InternalError, NobodyAnswered, must_repeat_unguarded
 from zwaif_hooks.failover.deadlines import connect_seconds
-from zwaif_hooks.failover.turn import Call, InternalError, NobodyAnswered, Turn, is_handed_back
+from zwaif_hooks.failover.turn import Turn
 from zwaif_hooks.guards import empty_reply
 from zwaif_hooks.guards.request import completed, newest_picture, plain_messages, prompt_chars, purpose_of_caller
 from zwaif_hooks.guards.swap import swap
@@ -24,7 +25,6 @@ from zwaif_hooks.network import sse
 from zwaif_hooks.network.addresses import needs_lookup
 from zwaif_hooks.network.decompress import ASKED_FOR
 from zwaif_hooks.network.openai_client import read_reply
-from zwaif_hooks.network.sockets import watched_session
 from zwaif_hooks.runtime import Runtime
 from zwaif_hooks.stream import CancelScope, Chunk
 
@@ -52,7 +52,7 @@ def install(module: ModuleType, runtime: Runtime) -> None:
             try:
                 return _Exchange(original, self, str(url), body, kwargs, runtime, without_us).respond()
             except Exception as error:
-                if not is_handed_back(error, runtime):
+                if not must_repeat_unguarded(error, runtime):
                     raise
                 return without_us()
 
@@ -109,6 +109,8 @@ class _Exchange:
         self._purpose = purpose_of_caller()
 
     def respond(self) -> requests.Response:
+        from zwaif_hooks.network.requests_adapter import can_watch
+
         call = Call(
             self._address,
             self._read,
@@ -118,7 +120,7 @@ class _Exchange:
             functools.partial(prompt_chars, self._body["messages"]),
             self._why,
             max_tokens=_asked_for(self._body),
-            direct=True,
+            direct=can_watch(),
             named=needs_lookup(self._host),
         )
         streamed = bool(self._body.get("stream"))
@@ -174,13 +176,13 @@ class _Exchange:
         yield from self._ask({**body, "messages": greeting, "max_tokens": 1, "stream": True}, scope)
 
     def _why(self) -> PrimaryFailure | None:
-        send = functools.partial(self._original, watched_session(self._session), **self._kwargs)
+        send = functools.partial(self._original, self._own_session(), **self._kwargs)
         return empty_reply.reason_of(send, self._url, self._body, self._address)
 
     def _ask(self, body: dict[str, Any], scope: CancelScope) -> Iterator[Chunk]:
         send = functools.partial(
             self._original,
-            watched_session(self._session),
+            self._own_session(),
             "POST",
             self._url,
             json=body,
@@ -189,6 +191,11 @@ class _Exchange:
             **self._kwargs,
         )
         return read_reply(send, self._address, scope)
+
+    def _own_session(self) -> requests.Session:
+        from zwaif_hooks.network.requests_adapter import watched_session
+
+        return watched_session(self._session)
 
     def _describe(self) -> ChatRequest:
         messages, pictured = plain_messages(self._body["messages"])

@@ -16,15 +16,17 @@ from typing import Any
 
 from zwaif_hooks.failover import failure_messages
 from zwaif_hooks.failover.background_reader import BackgroundReader
-from zwaif_hooks.failover.breaker import NOT_LOADED, listens
+from zwaif_hooks.failover.call import Call, InternalError, NobodyAnswered, must_repeat_unguarded
+from zwaif_hooks.failover.probe import NOT_LOADED
 from zwaif_hooks.failover.silence import FixedLimits
-from zwaif_hooks.failover.turn import Call, InternalError, NobodyAnswered, Turn, is_handed_back
+from zwaif_hooks.failover.turn import Turn
 from zwaif_hooks.guards import lmstudio_greeting
 from zwaif_hooks.guards.lmstudio_client import DefaultClient, is_out_of_reach
 from zwaif_hooks.guards.request import completed, plain_messages, prompt_chars, purpose_of_caller
 from zwaif_hooks.guards.swap import swap
 from zwaif_hooks.host.sampling import sampling_from
 from zwaif_hooks.messages import DEFAULT_MAX_TOKENS, ChatRequest, FailureKind, Picture, Purpose
+from zwaif_hooks.network.connect import listens
 from zwaif_hooks.network.server_errors import kind_of_error
 from zwaif_hooks.runtime import Runtime
 from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError, Usage
@@ -82,7 +84,7 @@ class GuardedModel:
         try:
             reply = self._exchange(history, config, stream=False).whole()
         except Exception as error:
-            if not is_handed_back(error, self._runtime):
+            if not must_repeat_unguarded(error, self._runtime):
                 raise
             return self._connect().respond(history, config=config)
         _mend_hard_summary(str(reply))
@@ -95,7 +97,7 @@ class GuardedModel:
         try:
             return GuardedStream(self._exchange(history, config, stream=True).turn(), without_us)
         except Exception as error:
-            if not is_handed_back(error, self._runtime):
+            if not must_repeat_unguarded(error, self._runtime):
                 raise
             return without_us()
 
@@ -179,7 +181,7 @@ def _fragments(turn: Turn, said: list[str], without_us: Callable[[], Iterable[An
             said.append(chunk.text)
             yield chunk.native if chunk.native is not None else Fragment(chunk.text)
     except NobodyAnswered as nobody:
-        raise nobody.as_without_us() from None
+        raise nobody.original() from None
     except InternalError:
         for fragment in without_us():
             said.append(fragment.content)
@@ -214,7 +216,7 @@ class _Exchange:
         try:
             text = "".join(chunk.text for chunk in self.turn().chunks())
         except NobodyAnswered as nobody:
-            raise nobody.as_without_us() from None
+            raise nobody.original() from None
         reply = Reply(text)
         reply.result = self._result
         return reply

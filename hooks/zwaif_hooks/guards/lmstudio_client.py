@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-from zwaif_hooks.failover.breaker import listens
+from zwaif_hooks.network.connect import listens
 
 DEFAULT_NAME = "LM Studio"
 OUT_OF_REACH = frozenset({"LMStudioClientError", "LMStudioRuntimeError", "LMStudioWebsocketError"})

@@ -11,8 +11,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from zwaif_hooks.guards.swap import swap
+from zwaif_hooks.network.patient_sockets import register_sockets
 from zwaif_hooks.network.server_errors import explanation
-from zwaif_hooks.network.sockets import sockets_to, watch_httpx
 from zwaif_hooks.runtime import Runtime
 from zwaif_hooks.stream import CancelScope
 
@@ -44,8 +44,10 @@ def ask(url: str) -> httpx.Response:
     """
     import httpx
 
+    from zwaif_hooks.network.httpx_backend import watch_httpx
+
     scope = CancelScope()
-    with httpx.Client(timeout=SECONDS) as client, sockets_to(scope):
+    with httpx.Client(timeout=SECONDS) as client, register_sockets(scope):
         watch_httpx(client)
         scope.expire_in(SECONDS)
         try:

@@ -17,15 +17,17 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
-from zwaif_hooks.failover.breaker import NOT_LOADED
+from zwaif_hooks.failover.call import Call, InternalError, NobodyAnswered, must_repeat_unguarded
 from zwaif_hooks.failover.deadlines import Reads, connect_seconds
-from zwaif_hooks.failover.turn import Call, InternalError, NobodyAnswered, Turn, is_handed_back
+from zwaif_hooks.failover.probe import NOT_LOADED
+from zwaif_hooks.failover.turn import Turn
 from zwaif_hooks.guards.request import completed, newest_picture, plain_messages, prompt_chars, purpose_of_caller
 from zwaif_hooks.guards.swap import MARK, swap
 from zwaif_hooks.host.sampling import sampling_from
 from zwaif_hooks.messages import DEFAULT_MAX_TOKENS, ChatRequest, FailureKind, Purpose
 from zwaif_hooks.network.addresses import needs_lookup
 from zwaif_hooks.network.decompress import ASKED_FOR, unpacked
+from zwaif_hooks.network.patient_sockets import current_scope, register_sockets
 from zwaif_hooks.network.server_errors import (
     broken_off,
     codes_in,
@@ -36,7 +38,6 @@ from zwaif_hooks.network.server_errors import (
     pause_asked_for,
     words_in,
 )
-from zwaif_hooks.network.sockets import asking, sockets_to, watch_httpx
 from zwaif_hooks.network.sse import lines, text_in
 from zwaif_hooks.runtime import Runtime
 from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError, UnmarkedEnd, Usage
@@ -64,7 +65,7 @@ def install(module: ModuleType, runtime: Runtime) -> None:
             try:
                 return _Exchange(original, self, model, messages, kwargs, runtime, without_us).respond()
             except Exception as error:
-                if not is_handed_back(error, runtime):
+                if not must_repeat_unguarded(error, runtime):
                     raise
                 return without_us()
 
@@ -128,7 +129,7 @@ class _Exchange:
             for chunk in turn.chunks():
                 yield chunk.native if chunk.native is not None else self._response(chunk.text, done=False)
         except NobodyAnswered as nobody:
-            raise nobody.as_without_us() from None
+            raise nobody.original() from None
         except InternalError:
             yield from self._without_us()
         finally:
@@ -141,7 +142,7 @@ class _Exchange:
                 text += chunk.text
                 last = chunk.native
         except NobodyAnswered as nobody:
-            raise _as_of_a_whole_reply(nobody.as_without_us()) from None
+            raise _as_of_a_whole_reply(nobody.original()) from None
         whole = self._response(text, done=True)
         if last is not None and last.done:
             return last.model_copy(update={"message": whole.message})
@@ -168,7 +169,7 @@ class _Exchange:
         done = False
         try:
             parts = self._original(self._client, self._model, messages, stream=True, **kwargs)
-            with sockets_to(scope):  # not while this generator rests: its thread may be Z-Waif's
+            with register_sockets(scope):  # not while this generator rests: its thread may be Z-Waif's
                 part = next(parts, None)
             while part is not None:
                 if part.done:
@@ -189,7 +190,7 @@ class _Exchange:
     def _was_unloaded(self, scope: CancelScope) -> bool:
         """Whether the server says what it has in memory, and the model is not there."""
         try:
-            with sockets_to(scope):
+            with register_sockets(scope):
                 running = self._client.ps().models
         except Exception:  # a server, or a library, that does not know the question
             return False
@@ -239,6 +240,8 @@ def _server_of(client: Any, settings: Reads) -> _Server:
         _limit_connecting(inner, settings)
     server = _known.get(inner)
     if server is None or server.url is not inner.base_url:
+        from zwaif_hooks.network.httpx_backend import watch_httpx
+
         address = _place(str(inner.base_url))
         named = needs_lookup(address.rpartition(":")[0])
         server = _known[inner] = _Server(inner.base_url, address, named, watch_httpx(inner))
@@ -255,7 +258,7 @@ def _look_at(response: httpx.Response) -> None:
     Raises:
         PrimaryError: it is the answer to a request of ours, and an error.
     """
-    scope = asking()
+    scope = current_scope()
     if scope is None:
         return
     read: Any = response

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 
 from zwaif_hooks.messages import FailureKind
-from zwaif_hooks.network.sockets import FLOODED, MOST_BYTES
+from zwaif_hooks.network.patient_sockets import FLOODED, MOST_BYTES
 from zwaif_hooks.stream import PrimaryError
 
 ASKED_FOR = "gzip, deflate"

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from zwaif_hooks.messages import FailureKind
 from zwaif_hooks.network import sse
 from zwaif_hooks.network.decompress import unpacked
+from zwaif_hooks.network.patient_sockets import register_sockets
 from zwaif_hooks.network.server_errors import decoded, explanation, kind_of_status, pause_asked_for, words_in
-from zwaif_hooks.network.sockets import sockets_to
 from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError, UnmarkedEnd
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def answer_to(send: Send, address: str, scope: CancelScope) -> requests.Response
     import requests
 
     try:
-        with sockets_to(scope):
+        with register_sockets(scope):
             response = send()
     except requests.Timeout as error:  # of the TLS handshake, where it is a read timeout
         cause = f"{address} did not accept the connection"

@@ -6,14 +6,14 @@ from zwaif_hooks.stream import Usage
 
 
 def usage_of(reply: object) -> Usage | None:
-    """What an OpenAI-style reply, or one event of a streamed one, says in ``usage`` (or llama.cpp in ``timings``)."""
+    """Return the counts in ``usage`` of a reply or stream event (llama.cpp: ``timings``); None if it has none."""
     if not isinstance(reply, dict):
         return None
     if isinstance(counts := reply.get("usage"), dict):
         return _told(counts.get("prompt_tokens"), counts.get("completion_tokens"))
     if isinstance(counts := reply.get("timings"), dict):
         fresh, cached = _count(counts.get("prompt_n")), counts.get("cache_n")
-        # Without cache_n, prompt_n leaves out what was still known from the turn before.
+        # Without cache_n, prompt_n does not count what was cached from the previous turn.
         prompt = (fresh or 0) + cached if isinstance(cached, int) else None
         return _told(prompt, counts.get("predicted_n"))
     return None

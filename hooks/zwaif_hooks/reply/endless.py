@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-CHARS_A_TOKEN = 12
+MOST_CHARS_PER_TOKEN = 12
 """More than any reply of words has; the server is asked for so many tokens and should keep to it by itself."""
 LEAST_CHARS = 2_000
 UNKNOWN_CHARS = 30_000
@@ -14,7 +14,7 @@ SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？", "\n")
 
 def longest(max_tokens: int) -> int:
     """Characters after which a reply is without end; ``max_tokens`` is 0 or less where none were asked for."""
-    return max(LEAST_CHARS, max_tokens * CHARS_A_TOKEN) if max_tokens > 0 else UNKNOWN_CHARS
+    return max(LEAST_CHARS, max_tokens * MOST_CHARS_PER_TOKEN) if max_tokens > 0 else UNKNOWN_CHARS
 
 
 def is_to_end(length: int, piece: str, limit: int) -> bool:

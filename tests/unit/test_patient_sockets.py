@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from zwaif_hooks.network import sockets
-from zwaif_hooks.network.sockets import PatientSocket, sockets_to
+from zwaif_hooks.network import patient_sockets
+from zwaif_hooks.network.patient_sockets import PatientSocket, current_scope, register_sockets
 from zwaif_hooks.stream import CancelScope
 
 
@@ -88,7 +88,7 @@ def test_what_does_not_speak_http_is_not_read_to_its_end(
 def test_an_answer_is_read_as_far_as_any_reply_goes(
     pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sockets, "MOST_BYTES", 100)
+    monkeypatch.setattr(patient_sockets, "MOST_BYTES", 100)
     left, right = pair
     file = PatientSocket(left, Patient(0)).makefile("rb")
     right.sendall(b"HTTP/1.1 " + b"x" * 91)
@@ -135,9 +135,9 @@ def test_who_sends_may_give_up(pair: tuple[socket.socket, socket.socket]) -> Non
 
 def test_a_scope_that_is_cancelled_or_expired_ends_the_wait() -> None:
     scope = CancelScope()
-    with sockets_to(scope):
-        assert sockets.asking() is scope
-    assert sockets.asking() is None
+    with register_sockets(scope):
+        assert current_scope() is scope
+    assert current_scope() is None
     scope.after_empty_wait()
     scope.cancel()
     with pytest.raises(TimeoutError):
