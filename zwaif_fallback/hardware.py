@@ -1,4 +1,4 @@
-"""What fits on this machine now. Never imports torch, so Z-Waif's own process may ask."""
+"""Memory, graphics cards and processor cores of this machine. Never imports torch, so Z-Waif's own process may ask."""
 
 from __future__ import annotations
 
@@ -6,24 +6,13 @@ import logging
 import shutil
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
 _QUERY = ["--query-gpu=name,memory.total,memory.free", "--format=csv,noheader,nounits"]
 _MIB = 1024 * 1024
-_BYTES = {
-    "float32": 4.0,
-    "bfloat16": 2.0,
-    "float16": 2.0,
-    "4bit": 0.53,  # half a byte, and one double-quantized scale for every 64 weights
-    "int8": 1.0,
-    "int4": 0.625,  # half a byte, scale and offset of 16 bits for every 32 weights
-}
 NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)
 """For Popen on Windows, where a console program would otherwise open a black window; nothing elsewhere."""
-RUNTIME_BYTES = 700 * _MIB
-"""What a worker takes before it holds a model: Python, torch and transformers (measured: 400 to 700 MB)."""
 
 
 @dataclass(frozen=True)
@@ -46,29 +35,6 @@ class Memory:
     @property
     def best_gpu(self) -> Gpu | None:
         return max(self.gpus, key=lambda gpu: gpu.free, default=None)
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What one model will take, in bytes."""
-
-    weights: int
-    kv_cache: int
-    runtime: int = RUNTIME_BYTES
-
-    @property
-    def total(self) -> int:
-        return self.weights + self.kv_cache + self.runtime
-
-
-@dataclass(frozen=True)
-class Weights:
-    """What the headers of a model's safetensors files say."""
-
-    parameters: int
-    quantizable: int
-    """Parameters in matrices that 4-bit loading shrinks: all but embeddings, the output head, norms and biases."""
-    stored_bytes: int
 
 
 def memory_now() -> Memory:
@@ -115,44 +81,3 @@ def parse_gpus(table: str) -> tuple[Gpu, ...]:
         if len(cells) == 3 and cells[1].isdigit() and cells[2].isdigit():
             gpus.append(Gpu(cells[0], int(cells[1]) * _MIB, int(cells[2]) * _MIB))
     return tuple(gpus)
-
-
-def read_weights(folder: Path) -> Weights:
-    """Sizes from the safetensors headers of ``folder``; nothing is loaded.
-
-    Raises:
-        ValueError: a file is not a safetensors file.
-        OSError: a file cannot be read.
-    """
-    from zwaif_fallback.models.safetensors_facts import is_shrunk  # late: Z-Waif's start waits for this module
-    from zwaif_fallback.models.safetensors_header import read_tensors
-
-    tensors = [tensor for file in sorted(folder.glob("model*.safetensors")) for tensor in read_tensors(file)]
-    return Weights(
-        sum(tensor.elements for tensor in tensors),
-        sum(tensor.elements for tensor in tensors if is_shrunk(tensor)),
-        sum(tensor.size for tensor in tensors),
-    )
-
-
-def estimate_memory(
-    folder: Path, *, dtype: str = "bfloat16", quantization: str = "", context_window: int = 2048
-) -> Estimate:
-    """What loading ``folder`` will take with ``dtype`` (and ``quantization``: ``4bit`` on a card, ``int8`` or
-    ``int4`` on a processor, or empty).
-
-    Raises:
-        ValueError, OSError: the folder holds no readable model.
-    """
-    weights = read_weights(folder)
-    width = _BYTES.get(dtype, 2.0)
-    shrunk = weights.quantizable if quantization else 0
-    size = (weights.parameters - shrunk) * width + shrunk * _BYTES.get(quantization, width)
-    return Estimate(weights=int(size), kv_cache=_kv_cache(folder, context_window, min(width, 4.0)))
-
-
-def _kv_cache(folder: Path, context_window: int, width: float) -> int:
-    """Two vectors per layer, key-value head and token."""
-    from zwaif_fallback.models.safetensors_facts import cached_numbers, read_json  # late, as above
-
-    return int(cached_numbers(read_json(folder / "config.json")) * context_window * width)

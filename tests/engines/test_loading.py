@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.engines.conftest import TEMPLATE
+from zwaif_fallback.downloads.download import NEEDED_FILES
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions
 from zwaif_fallback.engines import transformers_loading
 from zwaif_fallback.engines.error_messages import explain
@@ -18,7 +19,6 @@ from zwaif_fallback.engines.factory import make_engine
 from zwaif_fallback.engines.transformers import TransformersEngine, guess_family
 from zwaif_fallback.errors import FallbackError, ModelError, ModelNotFound, ModelTooBig
 from zwaif_fallback.hardware import Memory
-from zwaif_fallback.models import model_folder
 from zwaif_fallback.models.safetensors_facts import read_folder
 
 TinyModel = Callable[..., Path]
@@ -421,4 +421,4 @@ def test_family(model: str, model_type: str, family: str) -> None:
 
 
 def test_download_never_fetches_pickles_or_code() -> None:
-    assert not any(pattern.endswith((".bin", ".pt", ".py")) for pattern in model_folder.NEEDED_FILES)
+    assert not any(pattern.endswith((".bin", ".pt", ".py")) for pattern in NEEDED_FILES)

@@ -59,7 +59,7 @@ def test_8_bits_give_the_embedded_model_s_answers(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("bits", BITS)
 def test_memory_is_what_was_estimated(monkeypatch: pytest.MonkeyPatch, tiny_model: Any, bits: int) -> None:
-    from zwaif_fallback.hardware import estimate_memory
+    from zwaif_fallback.models.memory import estimate_memory
 
     _, description = loaded(monkeypatch, EMBEDDED, lambda width, dtype: width == bits)
     estimated = estimate_memory(EMBEDDED, dtype=description.dtype, quantization=f"int{bits}").weights

@@ -21,7 +21,7 @@ from tests.fuzz import inputs
 from tests.fuzz.inputs import Chance, Shape
 from tests.unit.models_made import CONFIG, LLAMA, gguf
 from zwaif_fallback.answering.last_words_filter import LastWordsFilter
-from zwaif_fallback.choosing.ranking import fit
+from zwaif_fallback.choosing.memory_fit import fit
 from zwaif_fallback.errors import FallbackError
 from zwaif_fallback.hardware import Memory
 from zwaif_fallback.models import ollama_store

@@ -10,7 +10,7 @@ import pytest
 
 from tests.ui.scripted import ENV, ScriptedDownload, ScriptedService, found
 from zwaif_fallback.answering.outages import Outages
-from zwaif_fallback.choosing.ranking import Abilities
+from zwaif_fallback.choosing.memory_fit import Abilities
 from zwaif_fallback.hardware import Memory
 from zwaif_fallback.models.search import Findings, FoundModel
 from zwaif_fallback.settings import SETTINGS

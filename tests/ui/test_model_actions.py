@@ -13,7 +13,7 @@ import pytest
 from tests.links import link
 from tests.ui.scripted import ScriptedDownload, ScriptedService, loaded
 from zwaif_fallback.choosing import resolve_name
-from zwaif_fallback.choosing.ranking import Abilities
+from zwaif_fallback.choosing.memory_fit import Abilities
 from zwaif_fallback.errors import FallbackError, ModelNotFound
 from zwaif_fallback.hardware import Memory
 from zwaif_fallback.models import catalogue, measurements

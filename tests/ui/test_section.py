@@ -49,7 +49,7 @@ NEEDED_AFTER_A_CLICK = {
     "psutil",
     "torch",
     "transformers",
-    *(f"zwaif_fallback.choosing.{name}" for name in ("alternatives", "listing", "ranking", "suggestions")),
+    *(f"zwaif_fallback.choosing.{name}" for name in ("listing", "memory_fit", "ranking", "suggestions")),
     *(f"zwaif_fallback.models.{name}" for name in ("display_names", "search", "gguf_header", "measurements", "memory")),
     *(f"zwaif_fallback.models.{name}" for name in ("ollama_store", "program_folders", "find_by_name")),
     "zwaif_fallback.choosing.server_model",

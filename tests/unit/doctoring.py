@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from zwaif_fallback import demo
-from zwaif_fallback.choosing.ranking import Abilities
+from zwaif_fallback.choosing.memory_fit import Abilities
 from zwaif_fallback.doctor.child_process import HookState, Imported
 from zwaif_fallback.doctor.findings import Finding
 from zwaif_fallback.doctor.situation import Situation

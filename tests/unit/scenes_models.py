@@ -14,12 +14,12 @@ from zwaif_fallback.choosing import resolve_name, suggestions
 from zwaif_fallback.choosing.auto import Wishes
 from zwaif_fallback.cli import measure_model
 from zwaif_fallback.engine_types import LoadOptions
-from zwaif_fallback.engines import gguf_plan, gguf_server, transformers_loading
+from zwaif_fallback.engines import gguf_server, transformers_loading
 from zwaif_fallback.engines.error_messages import explain
-from zwaif_fallback.hardware import Estimate, Memory
-from zwaif_fallback.models import catalogue, short_names
-from zwaif_fallback.models import model_folder as engine_files
+from zwaif_fallback.hardware import Memory
+from zwaif_fallback.models import catalogue, model_files, short_names
 from zwaif_fallback.models.facts import ModelFacts
+from zwaif_fallback.models.memory import Estimate
 from zwaif_fallback.models.search import Findings, FoundModel
 from zwaif_fallback.ui import model_permissions
 from zwaif_fallback.ui.model_actions import ModelActions
@@ -89,7 +89,7 @@ def _(scene: Scene) -> object:
 
 
 def find(name: str) -> Producer:
-    return lambda scene: engine_files.find_model(name)
+    return lambda scene: model_files.find_model(name)
 
 
 says("… is not a model name (…)")(find("two words"))
@@ -112,29 +112,29 @@ def _(scene: Scene) -> object:
 
 @says("There are no weights (*.safetensors) in …")
 def _(scene: Scene) -> object:
-    return engine_files.check_folder(scene.model("*.safetensors"))
+    return model_files.check_folder(scene.model("*.safetensors"))
 
 
 @says("… cannot be used: it …. Download the model again, with all its files.")
 def _(scene: Scene) -> object:
-    return engine_files.check_folder(scene.model("tokenizer.json"))
+    return model_files.check_folder(scene.model("tokenizer.json"))
 
 
 @says("… is an adapter (LoRA), which needs its base model. Choose a whole model.")
 def _(scene: Scene) -> object:
     folder = scene.model("*.safetensors")
     (folder / "adapter_config.json").write_text("{}", encoding="utf-8")
-    return engine_files.check_folder(folder)
+    return model_files.check_folder(folder)
 
 
 @says("… has weights but no config.json. Download the model again, with all its files.")
 def _(scene: Scene) -> object:
-    return engine_files.check_folder(scene.model("config.json"))
+    return model_files.check_folder(scene.model("config.json"))
 
 
 @says("… is a file; the fallback needs the model's folder.")
 def _(scene: Scene) -> object:
-    return engine_files.check_folder(scene.model() / "config.json")
+    return model_files.check_folder(scene.model() / "config.json")
 
 
 @says("… is not complete: … is missing (… in all). Download the model again.")
@@ -143,7 +143,7 @@ def _(scene: Scene) -> object:
     (model / "model.safetensors").rename(model / "model-00001.safetensors")
     weight_map = {"weight_map": {"a": "model-00001.safetensors", "b": "model-00002.safetensors"}}
     (model / "model.safetensors.index.json").write_text(json.dumps(weight_map), encoding="utf-8")
-    return engine_files.check_folder(model)
+    return model_files.check_folder(model)
 
 
 @says("… cannot be read (…). Download the model again.")
@@ -151,17 +151,17 @@ def _(scene: Scene) -> object:
     model = scene.model()
     (model / "model.safetensors").rename(model / "model-00001.safetensors")
     (model / "model.safetensors.index.json").write_text("{", encoding="utf-8")
-    return engine_files.check_folder(model)
+    return model_files.check_folder(model)
 
 
 @says("… holds only pickled weights (…). They can run any code when loaded, so they are not loaded.")
 def _(scene: Scene) -> object:
     model = scene.model("*.safetensors")
     (model / "pytorch_model.bin").write_bytes(b"")
-    return engine_files.check_folder(model)
+    return model_files.check_folder(model)
 
 
-says("There is no file …")(lambda scene: gguf_plan.read_facts(scene.folder / "gone.gguf"))
+says("There is no file …")(lambda scene: model_files.read_facts(scene.folder / "gone.gguf"))
 
 
 def damaged_gguf(folder: Path, name: str = "model.gguf") -> Path:
@@ -170,7 +170,7 @@ def damaged_gguf(folder: Path, name: str = "model.gguf") -> Path:
     return place
 
 
-says("… cannot be used: …. Download the model again.")(lambda scene: gguf_plan.read_facts(damaged_gguf(scene.folder)))
+says("… cannot be used: …. Download the model again.")(lambda scene: model_files.read_facts(damaged_gguf(scene.folder)))
 
 
 @says("… cannot be read (…). Check the disk and who may read the file.")
@@ -178,13 +178,13 @@ def _(scene: Scene) -> object:
     def refuse(path: Path) -> object:
         raise PermissionError(13, "Permission denied")
 
-    scene.patch.setattr(gguf_plan, "gguf_facts_of", refuse)
-    return gguf_plan.read_facts(damaged_gguf(scene.folder))
+    scene.patch.setattr(model_files, "gguf_facts_of", refuse)
+    return model_files.read_facts(damaged_gguf(scene.folder))
 
 
 @says("… holds several models (…). Set API_FALLBACK_MODEL to one of these files.")
 def _(scene: Scene) -> object:
-    return [gguf_plan.gguf_in(damaged_gguf(scene.folder, name).parent) for name in ("a.gguf", "b.gguf")]
+    return [model_files.gguf_in(damaged_gguf(scene.folder, name).parent) for name in ("a.gguf", "b.gguf")]
 
 
 @says("GGUF models need one more package.")

@@ -17,10 +17,10 @@ from zwaif_fallback import plugin
 from zwaif_fallback.answering.chain import Chain
 from zwaif_fallback.answering.second_server import RemoteChat
 from zwaif_fallback.answering.service import FallbackService
-from zwaif_fallback.choosing import ranking
-from zwaif_fallback.choosing.alternatives import instead
+from zwaif_fallback.choosing import memory_fit
 from zwaif_fallback.choosing.configured_model import ConfiguredModel
 from zwaif_fallback.choosing.no_model_chosen import LEFT_BEHIND
+from zwaif_fallback.choosing.suggestions import instead
 from zwaif_fallback.engine_types import Generation, LoadOptions
 from zwaif_fallback.engines import gguf_server
 from zwaif_fallback.engines.hostile_files import check_files
@@ -55,7 +55,7 @@ def _(scene: Scene) -> object:
 def found_instead(scene: Scene, **settings: str) -> object:
     put_in_ollama(scene.folder / "store", "registry.ollama.ai/library/llama3.2/3b")
     scene.patch.setenv("OLLAMA_MODELS", str(scene.folder / "store"))
-    scene.patch.setattr(ranking, "abilities", ranking.Abilities)
+    scene.patch.setattr(memory_fit, "abilities", memory_fit.Abilities)
     store = scene.store(**settings)
     return ConfiguredModel(store.get, lambda: scene.folder, say=scene.say, named=lambda: False).current()
 
@@ -77,7 +77,7 @@ def _(scene: Scene) -> object:
 def _(scene: Scene) -> object:
     put_in_ollama(scene.folder / "store", "registry.ollama.ai/library/llama3.2/3b")
     scene.patch.setenv("OLLAMA_MODELS", str(scene.folder / "store"))
-    scene.patch.setattr(ranking, "abilities", lambda: ranking.Abilities(gguf=False))
+    scene.patch.setattr(memory_fit, "abilities", lambda: memory_fit.Abilities(gguf=False))
     return instead(scene.folder)
 
 

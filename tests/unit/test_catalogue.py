@@ -12,7 +12,7 @@ import pytest
 from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.models import catalogue
 from zwaif_fallback.models.catalogue import OFFERS, Offer
-from zwaif_fallback.models.gguf_facts import quantization_in, stem_of
+from zwaif_fallback.models.gguf_names import quantization_in, stem_of
 from zwaif_fallback.models.name_syntax import file_in_repository
 from zwaif_fallback.prompt import formats
 from zwaif_hooks.messages import Sampling

@@ -18,8 +18,8 @@ import pytest
 
 from tests.unit.models_made import put_in_ollama, write_gguf
 from zwaif_fallback import demo
-from zwaif_fallback.choosing import ranking
-from zwaif_fallback.choosing.ranking import Abilities
+from zwaif_fallback.choosing import memory_fit
+from zwaif_fallback.choosing.memory_fit import Abilities
 from zwaif_fallback.cli import download as cli_download
 from zwaif_fallback.cli import main, manual, selftest
 from zwaif_fallback.demo import play
@@ -234,7 +234,7 @@ def test_status_imports_neither_torch_nor_gradio(tmp_path: Path) -> None:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home with an Ollama that has one model, which llama.cpp would run if it were a real one."""
-    monkeypatch.setattr(ranking, "abilities", Abilities)
+    monkeypatch.setattr(memory_fit, "abilities", Abilities)
     put_in_ollama(tmp_path / "home" / ".ollama/models", "registry.ollama.ai/library/llama3.2/3b")
     return tmp_path / "home"
 
@@ -352,7 +352,7 @@ def test_a_model_named_on_the_command_line_is_never_another(
 def test_a_gguf_model_without_its_engine_is_named_with_what_it_needs(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(ranking, "abilities", lambda: Abilities(gguf=False))
+    monkeypatch.setattr(memory_fit, "abilities", lambda: Abilities(gguf=False))
     assert run("status", "--zwaif", zwaif(tmp_path)) == 1
     needs = "ollama:llama3.2:3b. It needs one more package: pip install xllamacpp"
     assert f"On this computer already: {needs}" in capsys.readouterr().out

@@ -14,8 +14,8 @@ import pytest
 
 from tests.unit.models_made import put_in_hub, put_in_ollama, write_gguf
 from tests.unit.test_cli import brings, plain_console, run, zwaif
-from zwaif_fallback.choosing import ranking, suggestions
-from zwaif_fallback.choosing.ranking import Abilities
+from zwaif_fallback.choosing import memory_fit, suggestions
+from zwaif_fallback.choosing.memory_fit import Abilities
 from zwaif_fallback.cli import download as cli_download
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.hardware import Memory
@@ -32,7 +32,7 @@ BEST = next(offer for offer in catalogue.OFFERS if offer.short == "lfm2.5-1.2b")
 @pytest.fixture(autouse=True)
 def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     """A computer for which LFM2.5 1.2B is the best of the list."""
-    monkeypatch.setattr(ranking, "abilities", Abilities)
+    monkeypatch.setattr(memory_fit, "abilities", Abilities)
     monkeypatch.setattr(suggestions, "abilities", Abilities)
     monkeypatch.setattr(suggestions, "memory_now", lambda: Memory(16 * GB, 8 * GB))
     monkeypatch.setattr(suggestions, "cpu_cores", lambda: 2)
@@ -102,13 +102,13 @@ def test_a_script_is_told_what_to_type(asked_for: list[str], capsys: pytest.Capt
 def test_no_model_fits(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(suggestions, "memory_now", lambda: Memory(GB, GB // 10))
     assert run("download", "--yes") == 1
-    assert "none of the list fits its memory" in capsys.readouterr().err
+    assert "no model of the list fits its memory" in capsys.readouterr().err
 
 
 def test_what_would_be_better_with_one_more_package_is_told_before(
     asked_for: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for module in (ranking, suggestions):
+    for module in (memory_fit, suggestions):
         monkeypatch.setattr(module, "abilities", lambda: Abilities(gguf=False))
     assert run("download", "--yes") == 0 and run("download", "qwen2.5-1.5b") == 0
     said = capsys.readouterr().out
@@ -215,7 +215,7 @@ def test_the_best_for_this_computer_is_marked(home: Path, tmp_path: Path, capsys
 def test_without_the_engine_the_best_is_named_first_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for module in (ranking, suggestions):
+    for module in (memory_fit, suggestions):
         monkeypatch.setattr(module, "abilities", lambda: Abilities(gguf=False))
     assert run("models") == 0
     said = capsys.readouterr().out

@@ -13,7 +13,7 @@ import pytest
 from tests.unit.doctoring import GB, assert_useful, situation, z_waif
 from tests.unit.models_made import put_in_ollama, write_gguf
 from zwaif_fallback import demo
-from zwaif_fallback.choosing import ranking
+from zwaif_fallback.choosing import memory_fit
 from zwaif_fallback.doctor import libraries, local_model
 from zwaif_fallback.doctor.child_process import Imported
 from zwaif_fallback.doctor.libraries import numbers
@@ -288,7 +288,7 @@ def test_a_gguf_on_the_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     tree = z_waif(tmp_path, API_FALLBACK_MODEL=str(tmp_path / "model.gguf"))
     assert local_model.check_model_files(situation(tree)).state == "ok"
     assert speed(tree, memory=lambda: NO_CARD).state == "ok"
-    monkeypatch.setattr(ranking, "GGUF_BANDWIDTH", 10.0)
+    monkeypatch.setattr(memory_fit, "GGUF_BANDWIDTH", 10.0)
     crawling = speed(tree, memory=lambda: NO_CARD)
     assert crawling.state == "warning" and "under 1 token/s" in crawling.found
     assert_useful(crawling)

@@ -15,8 +15,8 @@ from tests.unit.doctoring import GB, assert_useful, situation, z_waif
 from tests.unit.models_made import put_in_ollama, write_gguf
 from tests.unit.test_cli import plain_console
 from zwaif_fallback import demo
-from zwaif_fallback.choosing import load_check, ranking
-from zwaif_fallback.choosing.ranking import Abilities
+from zwaif_fallback.choosing import load_check, memory_fit
+from zwaif_fallback.choosing.memory_fit import Abilities
 from zwaif_fallback.cli import selftest, status, status_facts
 from zwaif_fallback.cli.selftest import CannotCheck, Place, _nobody_listens
 from zwaif_fallback.doctor.checks import CHECKS
@@ -239,7 +239,7 @@ STATUS = {
 
 def _status(tree: Path, row: Row, patch: pytest.MonkeyPatch) -> tuple[str, bool]:
     patch.setattr(status_facts, "find_lmstudio", lambda: "")
-    patch.setattr(ranking, "abilities", lambda: Abilities(gguf=row.gguf))
+    patch.setattr(memory_fit, "abilities", lambda: Abilities(gguf=row.gguf))
     patch.setattr(load_check, "abilities", lambda: Abilities(gguf=row.gguf))
     patch.setattr(load_check, "memory_now", lambda: Memory(16 * GB, row.free))
     facts = status_facts.status_facts(tree, {**os.environ, **(row.environ or {})})

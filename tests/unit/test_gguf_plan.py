@@ -9,18 +9,10 @@ import pytest
 
 from tests.unit.models_made import LLAMA, write_gguf
 from zwaif_fallback.engine_types import LoadOptions
-from zwaif_fallback.engines.gguf_plan import (
-    ALL_LAYERS,
-    CARD_RESERVE,
-    Card,
-    gguf_fits,
-    gguf_in,
-    is_gguf_model,
-    make_plan,
-    read_facts,
-)
+from zwaif_fallback.engines.gguf_plan import ALL_LAYERS, CARD_RESERVE, Card, gguf_fits, make_plan
 from zwaif_fallback.errors import ModelError, ModelNotFound, ModelTooBig
 from zwaif_fallback.models.memory import GGUF_PROGRAM
+from zwaif_fallback.models.model_files import gguf_in, is_gguf_model, read_facts
 
 PLENTY = 1 << 40
 
@@ -122,6 +114,6 @@ def test_a_file_that_may_not_be_read(file: Path, monkeypatch: pytest.MonkeyPatch
     def refuse(path: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("zwaif_fallback.engines.gguf_plan.gguf_facts_of", refuse)
+    monkeypatch.setattr("zwaif_fallback.models.model_files.gguf_facts_of", refuse)
     with pytest.raises(ModelError, match=r"cannot be read \(Permission denied\)\. Check the disk and who may read"):
         read_facts(file)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from zwaif_fallback import hardware
+from zwaif_fallback.models import memory
 
 CONFIG = {"num_attention_heads": 4, "num_key_value_heads": 2, "num_hidden_layers": 3, "hidden_size": 32}
 
@@ -33,21 +34,21 @@ def test_estimate_counts_weights_and_cache(tmp_path: Path) -> None:
     write_model(tmp_path, {"model.embed_tokens.weight": [100, 32], "model.norm.weight": [32]}, "model-1.safetensors")
     write_model(tmp_path, {"q_proj.weight": [32, 32]}, "model-2.safetensors")
     write_model(tmp_path, {"everything_again": [9999]}, "consolidated.safetensors")
-    weights = hardware.read_weights(tmp_path)
-    assert (weights.parameters, weights.quantizable, weights.stored_bytes) == (4256, 1024, 8512)
-    half = hardware.estimate_memory(tmp_path, context_window=10)
+    weights = memory.read_weights(tmp_path)
+    assert (weights.parameters, weights.quantizable) == (4256, 1024)
+    half = memory.estimate_memory(tmp_path, context_window=10)
     assert half.weights == 8512
     assert half.kv_cache == 2 * 3 * 2 * 8 * 10 * 2
-    assert half.total == half.weights + half.kv_cache + hardware.RUNTIME_BYTES
-    assert hardware.estimate_memory(tmp_path, dtype="float32").weights == 2 * 8512
-    assert hardware.estimate_memory(tmp_path, quantization="4bit").weights == int(3232 * 2 + 1024 * 0.53)
+    assert half.total == half.weights + half.kv_cache + memory.RUNTIME_BYTES
+    assert memory.estimate_memory(tmp_path, dtype="float32").weights == 2 * 8512
+    assert memory.estimate_memory(tmp_path, quantization="4bit").weights == int(3232 * 2 + 1024 * 0.53)
 
 
 @pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"])
 def test_what_is_no_weights_file_says_so(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "model.safetensors").write_bytes(content)
     with pytest.raises(ValueError, match="no safetensors file"):
-        hardware.read_weights(tmp_path)
+        memory.read_weights(tmp_path)
 
 
 def test_cards_are_read_from_the_driver_s_table() -> None:
@@ -76,6 +77,6 @@ def test_a_driver_that_fails_is_no_card(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_this_machine() -> None:
-    memory = hardware.memory_now()
-    assert 0 < memory.ram_free <= memory.ram_total
+    now = hardware.memory_now()
+    assert 0 < now.ram_free <= now.ram_total
     assert hardware.cpu_cores() >= 1

@@ -12,6 +12,7 @@ from tests.unit.models_made import put_in_hub, put_in_ollama, write_gguf
 from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.models import catalogue
+from zwaif_fallback.models.name_syntax import looks_like_path
 
 
 def folder(place: Path, *files: str) -> Path:
@@ -134,7 +135,7 @@ def test_what_is_no_name_at_all_is_told_so(name: str, tmp_path: Path) -> None:
     "path", ["models/gone.gguf", "C:\\ai\\gone", "./gone", "/gone", "~/gone", "gone.GGUF", "a/b/c", "models\\gone"]
 )
 def test_a_place_that_is_not_there_is_told_so(path: str, tmp_path: Path) -> None:
-    assert resolve_name.looks_like_path(path)
+    assert looks_like_path(path)
     with pytest.raises(ModelNotFound, match="There is no model at "):
         resolve_name.resolve(path, tmp_path, "models/")
 

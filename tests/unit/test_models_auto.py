@@ -12,12 +12,13 @@ from tests.unit.models_made import put_in_hub, put_in_ollama, write_gguf
 from tests.unit.test_models_fit import EVERYTHING, GB, memory, model
 from zwaif_fallback.choosing import auto, resolve_name
 from zwaif_fallback.choosing.auto import AutoModel, Wishes, is_auto, loadable, with_its_memory_back
-from zwaif_fallback.choosing.planned import planned_facts
-from zwaif_fallback.choosing.ranking import Choice, choose, fit
+from zwaif_fallback.choosing.memory_fit import fit
+from zwaif_fallback.choosing.ranking import Choice, choose
 from zwaif_fallback.engine_types import LoadedModel
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.hardware import Memory
 from zwaif_fallback.models import catalogue
+from zwaif_fallback.models.memory import planned_facts
 from zwaif_fallback.models.program_folders import Machine
 from zwaif_fallback.models.search import FoundModel, find_models
 from zwaif_hooks.messages import ModelInfo

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from zwaif_fallback.choosing import ranking as fits
-from zwaif_fallback.choosing.ranking import Abilities, Choice, choose, fit, is_clearly_better
+from zwaif_fallback.choosing import memory_fit
+from zwaif_fallback.choosing.memory_fit import Abilities, fit
+from zwaif_fallback.choosing.ranking import Choice, choose, is_clearly_better
 from zwaif_fallback.hardware import Gpu, Memory
 from zwaif_fallback.models.facts import GGUF, SAFETENSORS, ModelFacts, Shape
 from zwaif_fallback.models.memory import GGUF_PROGRAM, GGUF_WORKING, TORCH_PROGRAM, Plan, need, planned_window
@@ -181,11 +182,11 @@ def test_only_a_clear_gain_is_worth_a_switch() -> None:
 )
 def test_torch_is_asked_by_its_files(text: str, has: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "version.py").write_text(text)
-    monkeypatch.setattr(fits, "_files_of", lambda package, name="*": list(tmp_path.glob(name)))
-    assert fits._torch_has_cuda() is has
+    monkeypatch.setattr(memory_fit, "_files_of", lambda package, name="*": list(tmp_path.glob(name)))
+    assert memory_fit._torch_has_cuda() is has
 
 
 def test_this_machine_s_libraries() -> None:
-    assert fits._files_of("zwaif_fallback", "plugin.py") and fits._files_of("no_such_package") == []
-    assert isinstance(fits.abilities(), Abilities)
-    assert isinstance(fits.cpu_has_bfloat16(), bool)
+    assert memory_fit._files_of("zwaif_fallback", "plugin.py") and memory_fit._files_of("no_such_package") == []
+    assert isinstance(memory_fit.abilities(), Abilities)
+    assert isinstance(memory_fit.cpu_has_bfloat16(), bool)

@@ -9,7 +9,7 @@ import pytest
 
 from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.choosing.auto import Wishes
-from zwaif_fallback.choosing.ranking import NO_ENGINE, PARTLY, Abilities
+from zwaif_fallback.choosing.memory_fit import NO_ENGINE, PARTLY, Abilities
 from zwaif_fallback.choosing.suggestions import MOST_DOWNLOAD_GB, QUALITIES, Recommendation, recommended
 from zwaif_fallback.hardware import Gpu, Memory
 from zwaif_fallback.models import catalogue

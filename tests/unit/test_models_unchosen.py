@@ -13,7 +13,7 @@ from tests.unit.test_models_fit import EVERYTHING, memory, model
 from tests.unit.test_models_service import reconsidered
 from tests.unit.test_service import Desk
 from zwaif_fallback.answering import service
-from zwaif_fallback.choosing import configured_model, no_model_chosen, ranking, resolve_name
+from zwaif_fallback.choosing import configured_model, memory_fit, no_model_chosen, resolve_name
 from zwaif_fallback.choosing.auto import Wishes
 from zwaif_fallback.choosing.ranking import Choice, choose
 from zwaif_fallback.choosing.suggestions import nothing_here
@@ -230,8 +230,8 @@ def test_a_start_names_a_model_that_needs_one_more_package(
     put_in_ollama(tmp_path / "store", "registry.ollama.ai/library/llama3.2/3b")
     monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
     monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / "store"))
-    monkeypatch.setattr(ranking, "abilities", lambda: ranking.Abilities(gguf=False))
-    monkeypatch.setattr("zwaif_fallback.choosing.alternatives.choose_here", lambda wishes: None)
+    monkeypatch.setattr(memory_fit, "abilities", lambda: memory_fit.Abilities(gguf=False))
+    monkeypatch.setattr("zwaif_fallback.choosing.suggestions.choose_here", lambda wishes: None)
     desk.models.clear()
     desk.opened()
     assert desk.said[1].startswith("On this computer already: ") and "pip install" in desk.said[1]

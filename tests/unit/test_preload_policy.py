@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from zwaif_fallback.engine_types import LoadOptions
-from zwaif_fallback.hardware import RUNTIME_BYTES, Gpu, Memory
+from zwaif_fallback.hardware import Gpu, Memory
 from zwaif_fallback.local import preload_policy
 from zwaif_fallback.local.preload_policy import GIB, Place, place_for, spare
+from zwaif_fallback.models.memory import RUNTIME_BYTES
 
 AUTO = LoadOptions("model")
 ROOMY = Memory(32 * GIB, 20 * GIB)

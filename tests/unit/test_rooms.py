@@ -71,13 +71,13 @@ workers         engine_types engines errors hardware install_hints
 workers         hooks/log hooks/messages
 zwaif_tree      choosing errors models settings
 zwaif_tree      hooks/host
-choosing        engine_types engines errors hardware install_hints models
+choosing        engine_types errors hardware install_hints models
 choosing        hooks/host hooks/storage
 engines         engine_types errors hardware install_hints models prompt
 engines         hooks/messages hooks/storage
-hardware        models
-models          choosing errors
+models          errors
 models          hooks/storage
+hardware
 addresses       hooks/network
 engine_types    hooks/messages
 errors
@@ -90,9 +90,7 @@ standin
 
 UPWARDS = {
     ("zwaif_hooks", "log", "host"),
-    ("zwaif_fallback", "choosing", "engines"),
     ("zwaif_fallback", "engines", "prompt"),
-    ("zwaif_fallback", "models", "choosing"),
     ("zwaif_fallback", "prompt", "reply_quality"),
 }
 """Arrows that go back up and should not be there."""

@@ -69,7 +69,7 @@ class StartupReport:
             self._tell_what_is_here()
 
     def _tell_what_is_here(self) -> None:
-        from zwaif_fallback.choosing.alternatives import instead  # late: Z-Waif's start waits for this module
+        from zwaif_fallback.choosing.suggestions import instead  # late: Z-Waif's start waits for this module
 
         if line := instead(self._tree, str(self._setting("FALLBACK_MODEL_DIR"))):
             self._say(line)

@@ -19,7 +19,8 @@ from zwaif_fallback.hardware import Memory, memory_now
 from zwaif_hooks.host import env_file
 
 if TYPE_CHECKING:
-    from zwaif_fallback.choosing.ranking import Abilities, Choice
+    from zwaif_fallback.choosing.memory_fit import Abilities
+    from zwaif_fallback.choosing.ranking import Choice
     from zwaif_fallback.models.search import FoundModel
 
 AUTO = "auto"

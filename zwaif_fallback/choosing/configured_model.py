@@ -16,6 +16,7 @@ from zwaif_fallback.engine_types import LoadedModel
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.hardware import Memory
 from zwaif_fallback.models import catalogue
+from zwaif_fallback.models.name_syntax import looks_like_path
 
 if TYPE_CHECKING:
     from zwaif_fallback.choosing.ranking import Choice
@@ -116,7 +117,7 @@ class ConfiguredModel:
             self._titles[resolved] = self._auto.setting
             return resolved
         resolved = resolve_name.resolve(name, self._tree(), str(self._setting("FALLBACK_MODEL_DIR")))
-        if Path(resolved).is_absolute() and not resolve_name.looks_like_path(name):
+        if Path(resolved).is_absolute() and not looks_like_path(name):
             self._titles[resolved] = name.strip()
         return resolved
 

@@ -9,13 +9,14 @@ from typing import Any
 
 from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.choosing.auto import Wishes, env_values, is_auto, loadable, pick
+from zwaif_fallback.choosing.memory_fit import Fit, fit
 from zwaif_fallback.choosing.no_model_chosen import MODEL, counts, is_chosen, notice, takes_what_is_here
-from zwaif_fallback.choosing.planned import planned_facts
-from zwaif_fallback.choosing.ranking import Choice, Fit, fit
+from zwaif_fallback.choosing.ranking import Choice
 from zwaif_fallback.choosing.server_model import served_model
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.hardware import Memory, memory_now
 from zwaif_fallback.models import catalogue
+from zwaif_fallback.models.memory import planned_facts
 from zwaif_fallback.models.search import FoundModel, find_models
 from zwaif_fallback.models.short_names import short_names
 

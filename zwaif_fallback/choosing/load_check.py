@@ -7,16 +7,15 @@ from pathlib import Path
 
 from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.choosing.auto import Wishes
-from zwaif_fallback.choosing.ranking import NO_ENGINE, TOO_BIG, abilities, fit
-from zwaif_fallback.engines.gguf_plan import gguf_in, read_facts
+from zwaif_fallback.choosing.memory_fit import NO_ENGINE, TOO_BIG, abilities, fit
 from zwaif_fallback.errors import FallbackError
 from zwaif_fallback.hardware import memory_now
 from zwaif_fallback.models.facts import GGUF, ModelFacts
-from zwaif_fallback.models.model_folder import check_folder
+from zwaif_fallback.models.hints import SMALLER
+from zwaif_fallback.models.model_files import check_folder, gguf_in, read_facts
 from zwaif_fallback.models.safetensors_facts import read_folder
 
 NO_TORCH = "PyTorch is not installed in this environment. Run this with the Python of Z-Waif's own environment."
-SMALLER = "Close other programs, or choose a smaller model: zwaif-fallback models lists some."
 
 
 def why_not(model: str, wishes: Wishes) -> str:

@@ -12,6 +12,7 @@ from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.choosing.auto import Wishes, choose_here, is_auto, loadable
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.models import catalogue
+from zwaif_fallback.models.name_syntax import looks_like_path
 
 MODEL = "API_FALLBACK_MODEL"
 LEFT_BEHIND = "models/tinyllama-1.1b-chat-v1.0.Q4_0.gguf"
@@ -73,7 +74,7 @@ def in_its_place(setting: str, error: ModelNotFound) -> str:
     Raises:
         ModelNotFound: ``error``, in every other case.
     """
-    if resolve_name.looks_like_path(setting) and resolve_name.is_on_this_machine(catalogue.DEFAULT):
+    if looks_like_path(setting) and resolve_name.is_on_this_machine(catalogue.DEFAULT):
         return catalogue.DEFAULT
     raise error
 

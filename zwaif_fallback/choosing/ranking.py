@@ -1,72 +1,15 @@
-"""What fits here now, how fast it would be, and which of the models found is the best of those that fit."""
+"""Which of the models on this computer is the best of those that fit now."""
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
+from zwaif_fallback.choosing.memory_fit import Abilities, Fit, fit, is_in_time
 from zwaif_fallback.hardware import Memory
-from zwaif_fallback.install_hints import GGUF_ENGINE
-from zwaif_fallback.models.facts import GGUF, ModelFacts
-from zwaif_fallback.models.memory import Need, Plan, need, planned_window
+from zwaif_fallback.models.facts import ModelFacts
 from zwaif_fallback.models.search import FoundModel
-
-ON_GPU, PARTLY, ON_CPU, TOO_BIG, UNUSABLE = "fits on GPU", "fits partly on GPU", "CPU only", "too big", "cannot be used"
-NO_ENGINE = f"needs one more package: {GGUF_ENGINE}"
-
-LEFT_FREE = 700_000_000
-"""Bytes of RAM that stay free for Z-Waif's own speech recognition and for the system."""
-GPU_SHARE = 0.95
-"""Of a card's free memory; the rest is lost to fragments."""
-WORTH_SPLITTING = 0.3
-"""Share of a model that must fit on the card for a split to be faster than the processor alone."""
-GGUF_BANDWIDTH, TORCH_BANDWIDTH = 20e9, 13e9
-"""Bytes a second that reading the weights gets on two cores of a current processor: a 620 MB Q4_0 file writes 34.6
-tokens a second in llama.cpp, 2.2 GB in bfloat16 write 4.5 to 7.1 in transformers. A word needs all weights once."""
-TALKING_SPEED = 5.0
-"""Tokens a second below which speech has to wait for its next sentence."""
-
-
-@dataclass(frozen=True)
-class Abilities:
-    """What the installed libraries can do."""
-
-    gguf: bool = True
-    """Whether GGUF files can be run at all."""
-    torch_cuda: bool = False
-    gguf_cuda: bool = False
-    four_bit: bool = False
-
-
-@dataclass(frozen=True)
-class Fit:
-    """Whether one model fits now, and how."""
-
-    verdict: str
-    """One of the constants above."""
-    need: Need
-    plan: Plan
-    window: int
-    tokens_per_second: float = 0.0
-    """As far as the processor does the work; 0 where the card does it all."""
-    on_card: float = 0.0
-    """Share of the model that is on the card."""
-
-    @property
-    def text(self) -> str:
-        """For a list: ``CPU only, about 12 tokens/s``."""
-        if self.verdict != ON_CPU:
-            return self.verdict
-        speed = self.tokens_per_second
-        return f"{ON_CPU}, about {_estimate(speed)} tokens/s" if speed >= 1 else f"{ON_CPU}, under 1 token/s"
-
-    @property
-    def fits(self) -> bool:
-        return self.verdict in (ON_GPU, PARTLY, ON_CPU)
 
 
 @dataclass(frozen=True)
@@ -79,60 +22,6 @@ class Choice:
     """One line."""
     same_voice: bool = False
     """Whether it is the very model that the server runs."""
-
-
-@cache
-def abilities() -> Abilities:
-    """Asked of the libraries' files: importing them takes seconds and memory, and this runs in Z-Waif's process."""
-    return Abilities(
-        gguf=importlib.util.find_spec("xllamacpp") is not None,
-        torch_cuda=_torch_has_cuda(),
-        gguf_cuda=any("cuda" in file.name.lower() for file in _files_of("xllamacpp")),
-        four_bit=importlib.util.find_spec("bitsandbytes") is not None,
-    )
-
-
-def fit(
-    facts: ModelFacts,
-    memory: Memory,
-    *,
-    window: int = 0,
-    device: str = "auto",
-    quantization: str = "auto",
-    can: Abilities | None = None,
-) -> Fit:
-    """How a model fits into ``memory``; ``window``, ``device`` and ``quantization`` are as in the settings."""
-    can = can or abilities()
-    tokens = planned_window(facts, window)
-    on_cpu = _cpu_plan(facts)
-    cpu = need(facts, on_cpu, tokens)
-    if not facts.usable:
-        return Fit(UNUSABLE, cpu, on_cpu, tokens)
-    if facts.format == GGUF and not can.gguf:
-        return Fit(NO_ENGINE, cpu, on_cpu, tokens)
-    gpu = memory.best_gpu if device == "auto" or device.startswith("cuda") else None
-    room = int(gpu.free * GPU_SHARE) if gpu and (can.gguf_cuda if facts.format == GGUF else can.torch_cuda) else 0
-    if room:
-        plan = Plan("cuda", "bfloat16", _four_bit(facts, quantization, can))
-        card = need(facts, plan, tokens)
-        if card.total <= room:
-            return Fit(ON_GPU, card, plan, tokens, on_card=1.0)
-        if card.total * WORTH_SPLITTING <= room and card.total <= room + memory.ram_free - LEFT_FREE:
-            share = room / card.total
-            return Fit(PARTLY, card, plan, tokens, speed(facts, card) / (1 - share), share)
-    if cpu.total <= memory.ram_free - LEFT_FREE:
-        return Fit(ON_CPU, cpu, on_cpu, tokens, speed(facts, cpu))
-    return Fit(TOO_BIG, cpu, on_cpu, tokens)
-
-
-def _estimate(value: float) -> str:
-    """Two digits: more would be a promise that an estimate cannot keep."""
-    return f"{float(f'{value:.2g}'):,.0f}"
-
-
-def speed(facts: ModelFacts, expected: Need) -> float:
-    """Tokens a second on a processor, roughly: every one needs all weights read once."""
-    return (GGUF_BANDWIDTH if facts.format == GGUF else TORCH_BANDWIDTH) / max(expected.weights, 1)
 
 
 def choose(
@@ -184,11 +73,6 @@ def is_clearly_better(new: Choice, old: Choice) -> bool:
     return _worth(new.model.facts) > 1.3 * _worth(old.model.facts)
 
 
-def is_in_time(how: Fit) -> bool:
-    """Whether speech need not wait for its next sentence."""
-    return how.verdict == ON_GPU or how.tokens_per_second >= TALKING_SPEED
-
-
 def _worth(facts: ModelFacts) -> float:
     """Parameters, fewer where little is left of each: below four bits a model loses more than a smaller one has."""
     bits = 8 * facts.weights / max(facts.parameters, 1)
@@ -198,39 +82,3 @@ def _worth(facts: ModelFacts) -> float:
 def _is_for_talk(name: str) -> bool:
     words = set(re.split(r"[^a-z]+", name.casefold()))
     return not words & {"coder", "code", "math", "guard", "ocr", "base", "reranker", "translate", "tts", "draft"}
-
-
-def _cpu_plan(facts: ModelFacts) -> Plan:
-    return Plan("cpu", "bfloat16" if facts.format == GGUF or cpu_has_bfloat16() else "float32")
-
-
-def _four_bit(facts: ModelFacts, quantization: str, can: Abilities) -> bool:
-    return facts.format != GGUF and quantization != "none" and can.four_bit
-
-
-@cache
-def cpu_has_bfloat16() -> bool:
-    """Whether torch would compute in 16 bits on this processor: it does with AVX-512 and with AMX, on Linux's word.
-
-    Elsewhere nobody says so without importing torch: then the larger need is assumed.
-    """
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return False
-    return "avx512bw" in flags or "amx_bf16" in flags
-
-
-def _torch_has_cuda() -> bool:
-    for file in _files_of("torch", "version.py"):
-        match = re.search(r"^cuda\b[^=]*=\s*['\"]", file.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
-        return match is not None
-    return False
-
-
-def _files_of(package: str, name: str = "*") -> list[Path]:
-    """Files directly in an installed package's folder, not imported."""
-    found = importlib.util.find_spec(package)
-    folders = [Path(place) for place in (found.submodule_search_locations or ())] if found else []
-    libraries = [folder.with_name(f"{folder.name}.libs") for folder in folders]
-    return [file for folder in (*folders, *libraries) for file in folder.glob(name)]

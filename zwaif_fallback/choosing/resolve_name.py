@@ -7,17 +7,14 @@ it is asked, as Z-Waif's start waits for this module.
 from __future__ import annotations
 
 import difflib
-import re
 from pathlib import Path
 
 from zwaif_fallback.choosing.auto import Wishes, choose_here, is_auto, loadable, nothing_fits
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.models import catalogue
-from zwaif_fallback.models.model_folder import find_in_cache
-from zwaif_fallback.models.name_syntax import file_in_repository, is_repository, program_of
-from zwaif_hooks.storage import bounded
+from zwaif_fallback.models.hub_cache import find_in_cache
+from zwaif_fallback.models.name_syntax import file_in_repository, is_repository, looks_like_path, program_of
 
-_PATH_LIKE = re.compile(r"[A-Za-z]:[\\/]|[\\/.~]|.*\\|.*/.*/|.*\.gguf$", re.IGNORECASE)
 _REMEDY = "zwaif-fallback models lists what there is."
 
 
@@ -54,11 +51,6 @@ def resolve(name: str, tree: Path | None = None, model_dir: str = "") -> str:
     if file_in_repository(wanted)[0]:
         return _in_cache(wanted)
     return wanted if _is_hub_id(wanted) else _called(wanted, tree, model_dir)
-
-
-def looks_like_path(name: str) -> bool:
-    """Whether a text is meant as a place on disk, there or not (older releases put GGUF paths here)."""
-    return bool(_PATH_LIKE.match(name.strip().strip("\"'")))
 
 
 def is_on_this_machine(model: str, cache_dir: str = "") -> bool:
@@ -168,9 +160,10 @@ def _called(wanted: str, tree: Path | None, model_dir: str) -> str:
 def _has_weights(folder: Path) -> bool:
     if any(folder.glob("*.gguf")) or (folder / "model.safetensors").is_file():
         return True
-    index = folder / "model.safetensors.index.json"
+    from zwaif_fallback.models.safetensors_facts import shards_in_index
+
     try:
-        parts = set(bounded.read_json(index)["weight_map"].values())
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        shards = shards_in_index(folder)
+    except (OSError, ValueError):
         return False  # No index, or a broken one: there is nothing complete to load.
-    return bool(parts) and all((folder / str(part)).is_file() for part in parts)
+    return bool(shards) and all((folder / shard).is_file() for shard in shards)

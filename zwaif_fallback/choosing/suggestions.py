@@ -1,17 +1,19 @@
-"""The model to bring to a computer that has none: the best of the list that fits it."""
+"""What to suggest where the model that was set is missing: one that is here already, or the best one to download."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from zwaif_fallback.choosing.auto import Wishes
-from zwaif_fallback.choosing.planned import planned_facts
-from zwaif_fallback.choosing.ranking import NO_ENGINE, ON_GPU, Abilities, Fit, abilities, fit, is_in_time
+from zwaif_fallback.choosing.auto import Wishes, choose_here, pick
+from zwaif_fallback.choosing.memory_fit import NO_ENGINE, ON_GPU, Abilities, Fit, abilities, fit, is_in_time
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.hardware import Memory, cpu_cores, memory_now
 from zwaif_fallback.models import catalogue
 from zwaif_fallback.models.catalogue import Offer
 from zwaif_fallback.models.facts import GGUF
+from zwaif_fallback.models.memory import planned_facts
+from zwaif_fallback.models.search import find_models
 
 QUALITIES = ("Basic", "Good", "Very good", "Excellent")
 MOST_DOWNLOAD_GB = 6.0
@@ -35,6 +37,27 @@ class Recommendation:
     def text(self) -> str:
         """For one line: ``Qwen2.5 1.5B Instruct (download 1 GB; CPU only, about 20 tokens/s)``."""
         return f"{self.offer.title} (download {self.offer.download_gb:.2g} GB; {self.fit.text})"
+
+
+def instead(tree: Path | None, model_dir: str = "") -> str:
+    """One line with the best of those that fit and the command that takes it; empty where none does.
+
+    Looks at the disk: some hundredths of a second, up to a second for hundreds of files.
+    """
+    wishes = Wishes(tree, model_dir)
+    choice = choose_here(wishes)
+    if choice is None:
+        return without_engine(wishes)
+    setting = choice.model.setting
+    name = f'"{setting}"' if " " in setting else setting
+    return f"On this computer already: {setting}. To take it: zwaif-fallback settings set API_FALLBACK_MODEL {name}"
+
+
+def without_engine(wishes: Wishes) -> str:
+    """One line with the best GGUF model, where nothing but the package that runs those is missing; else empty."""
+    models = find_models(wishes.tree, wishes.model_dir).models
+    choice = pick(models, wishes, memory_now(), Abilities(gguf=True))
+    return f"On this computer already: {choice.model.setting}. It {NO_ENGINE}" if choice else ""
 
 
 def recommended(

@@ -142,7 +142,7 @@ def _asked(question: str) -> str:
 
 
 def _no_engine() -> str:
-    from zwaif_fallback.choosing.ranking import NO_ENGINE
+    from zwaif_fallback.choosing.memory_fit import NO_ENGINE
 
     return NO_ENGINE
 
@@ -150,7 +150,7 @@ def _no_engine() -> str:
 def _fetch(
     parsed: Arguments, model: str, tree: Path | None, say: Callable[[str], None], report: Callable[[Progress], None]
 ) -> Path:
-    from zwaif_fallback.choosing.ranking import abilities
+    from zwaif_fallback.choosing.memory_fit import abilities
     from zwaif_fallback.downloads.download import download
     from zwaif_fallback.models.name_syntax import file_in_repository
     from zwaif_fallback.zwaif_tree import settings_store

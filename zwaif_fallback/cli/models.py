@@ -22,7 +22,7 @@ def add(commands: Any) -> None:
 def _models(parsed: Arguments) -> int:
     from zwaif_fallback.choosing.auto import Wishes
     from zwaif_fallback.choosing.listing import listed_now
-    from zwaif_fallback.choosing.ranking import NO_ENGINE
+    from zwaif_fallback.choosing.memory_fit import NO_ENGINE
     from zwaif_fallback.choosing.suggestions import recommended, with_engine
     from zwaif_fallback.zwaif_tree import env_values, settings_store, zwaif_folder
 

@@ -14,11 +14,10 @@ from zwaif_fallback.addresses import host_problem, same_server
 from zwaif_fallback.answering import who_speaks
 from zwaif_fallback.answering.second_server import second_server
 from zwaif_fallback.choosing import resolve_name
-from zwaif_fallback.choosing.alternatives import instead
 from zwaif_fallback.choosing.auto import Wishes
 from zwaif_fallback.choosing.load_check import why_not
 from zwaif_fallback.choosing.no_model_chosen import MODEL, answering, is_chosen, wrong
-from zwaif_fallback.choosing.suggestions import nothing_here
+from zwaif_fallback.choosing.suggestions import instead, nothing_here
 from zwaif_fallback.cli import options
 from zwaif_fallback.doctor.servers import find_lmstudio
 from zwaif_fallback.doctor.situation import Situation

@@ -5,19 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from zwaif_fallback.choosing import resolve_name
-from zwaif_fallback.choosing.alternatives import instead
+from zwaif_fallback.choosing.memory_fit import ON_CPU, ON_GPU, PARTLY, TALKING_SPEED, TOO_BIG, Fit, fit
 from zwaif_fallback.choosing.no_model_chosen import MODEL, is_chosen
-from zwaif_fallback.choosing.ranking import ON_CPU, ON_GPU, PARTLY, TALKING_SPEED, TOO_BIG, Fit, fit
-from zwaif_fallback.choosing.suggestions import nothing_here
+from zwaif_fallback.choosing.suggestions import instead, nothing_here
 from zwaif_fallback.doctor.findings import Finding, ok, skipped
 from zwaif_fallback.doctor.situation import Situation
-from zwaif_fallback.engines.gguf_plan import gguf_in, read_facts
 from zwaif_fallback.errors import FallbackError, ModelNotFound
 from zwaif_fallback.install_hints import GGUF_ENGINE
 from zwaif_fallback.local import preload_policy, standby_policy
 from zwaif_fallback.models import catalogue
 from zwaif_fallback.models.facts_cache import folder_facts_of, gguf_facts_of
-from zwaif_fallback.models.model_folder import check_folder
+from zwaif_fallback.models.model_files import check_folder, gguf_in, read_facts
 from zwaif_fallback.models.search import find_models
 
 _GB = 1e9

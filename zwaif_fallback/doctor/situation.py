@@ -13,12 +13,12 @@ from pathlib import Path
 from zwaif_fallback import hardware
 from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.choosing.auto import Wishes
+from zwaif_fallback.choosing.memory_fit import Abilities, abilities
 from zwaif_fallback.choosing.no_model_chosen import MODEL, AnsweringModel, answering, is_chosen
-from zwaif_fallback.choosing.ranking import Abilities, abilities
 from zwaif_fallback.doctor import child_process
 from zwaif_fallback.doctor.child_process import HookState, Imported
-from zwaif_fallback.engines.gguf_plan import gguf_in
 from zwaif_fallback.errors import ModelError, ModelNotFound
+from zwaif_fallback.models.model_files import gguf_in
 from zwaif_fallback.zwaif_tree import env_values, settings_store
 from zwaif_hooks.host.env_file import EnvFileError
 from zwaif_hooks.host.settings import SettingsStore

@@ -17,10 +17,11 @@ from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.downloads.hub import HuggingFace
 from zwaif_fallback.downloads.transfer import DownloadFailed, DownloadStopped, Progress, Report, Stop
 from zwaif_fallback.errors import FallbackError, ModelError
-from zwaif_fallback.models.model_folder import NEEDED_FILES, check_folder
 from zwaif_fallback.models.name_syntax import file_in_repository
 from zwaif_hooks.storage.files import in_use, plain_name
 
+NEEDED_FILES = ("*.json", "model*.safetensors", "*.model", "*.txt", "*.jinja")
+"""What is downloaded of a model in transformers' form: never pickled weights, never code."""
 SPARE_BYTES = 500_000_000
 """What must stay free on the disk after a download, in bytes."""
 
@@ -134,7 +135,7 @@ class _Wanted:
 
     def _choose(self, files: Mapping[str, int]) -> Mapping[str, int]:
         """What is fetched of all that is there."""
-        from zwaif_fallback.models.find_by_name import pick  # late, as in resolve_name
+        from zwaif_fallback.models.find_by_name import pick  # late, as below
 
         if self._pattern:
             names = pick(self._pattern, list(files))
@@ -162,6 +163,8 @@ class _Wanted:
         if self._pattern:
             place = folder / sorted(files)[0]
         else:
+            from zwaif_fallback.models.model_files import check_folder  # late: Z-Waif's start waits for this module
+
             check_folder(folder)
             place = folder
         self._say(f"{self._model} is on this computer now: {place}")
@@ -170,7 +173,7 @@ class _Wanted:
 
 def _gguf_choice(repository: str, files: Mapping[str, int]) -> str:
     """What to write instead: a few files with their sizes, the usual quantization first."""
-    from zwaif_fallback.models.gguf_facts import is_later_part
+    from zwaif_fallback.models.gguf_names import is_later_part
 
     offered = [name for name in sorted(files) if name.lower().endswith(".gguf") and not is_later_part(Path(name))]
     if not offered:

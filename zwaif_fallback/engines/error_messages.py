@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.errors import FallbackError, ModelError, ModelNotFound, ModelTooBig
 from zwaif_fallback.install_hints import NO_VC_RUNTIME, VC_RUNTIME
-from zwaif_fallback.models.model_folder import CHECK_SETTING, SMALLER
+from zwaif_fallback.models.hints import CHECK_SETTING, SMALLER
 
 _TOO_BIG = "{model} does not fit the memory that is free now ({cause}). " + SMALLER
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from zwaif_fallback.engine_types import Engine, LoadOptions
-from zwaif_fallback.engines.gguf_plan import gguf_in
+from zwaif_fallback.models.model_files import gguf_in
 
 
 def is_for_llama_cpp(options: LoadOptions) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from zwaif_fallback.models.model_folder import TOKENIZER
+from zwaif_fallback.models.model_files import TOKENIZER
 from zwaif_hooks.storage import bounded
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"

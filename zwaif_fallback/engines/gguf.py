@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions
-from zwaif_fallback.engines.gguf_plan import GgufPlan, gguf_in, make_plan
+from zwaif_fallback.engines.gguf_plan import GgufPlan, make_plan
 from zwaif_fallback.engines.gguf_reply import CannotHeal, LlamaReply, PrefixRemover
 from zwaif_fallback.engines.gguf_request import advice_in, clean, grammar_for, sampling_of
 from zwaif_fallback.engines.gguf_server import READ_AT_ONCE, LlamaServer, cards, library
@@ -26,6 +26,7 @@ from zwaif_fallback.hardware import memory_now
 from zwaif_fallback.models.catalogue import family_of
 from zwaif_fallback.models.gguf_header import read_header
 from zwaif_fallback.models.gguf_tokens import control_tokens
+from zwaif_fallback.models.model_files import gguf_in
 from zwaif_fallback.prompt.escape_markers import representatives
 from zwaif_hooks.messages import ModelInfo
 

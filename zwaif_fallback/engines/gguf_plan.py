@@ -7,13 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zwaif_fallback.engine_types import LoadOptions
-from zwaif_fallback.errors import ModelError, ModelNotFound, ModelTooBig
+from zwaif_fallback.errors import ModelError, ModelTooBig
 from zwaif_fallback.models.facts import ModelFacts
-from zwaif_fallback.models.facts_cache import gguf_facts_of
-from zwaif_fallback.models.gguf_facts import is_later_part
-from zwaif_fallback.models.gguf_header import is_gguf
+from zwaif_fallback.models.hints import SMALLER
 from zwaif_fallback.models.memory import GGUF_PROGRAM, gguf_cache, planned_window
-from zwaif_fallback.models.model_folder import CHECK_SETTING, SMALLER
+from zwaif_fallback.models.model_files import gguf_in, read_facts
 
 LEAST_WINDOW = 512
 """Tokens below which there is no room for a persona and a reply."""
@@ -48,47 +46,6 @@ class GgufPlan:
     notes: tuple[str, ...] = ()
 
 
-def gguf_in(place: Path) -> Path | None:
-    """The GGUF file that ``place`` is or holds; None where it is something else.
-
-    Raises:
-        ModelError: a folder with several models.
-    """
-    if place.is_file():
-        return place if is_gguf(place) else None
-    if not place.is_dir() or any(place.glob("*.safetensors")):
-        return None
-    found = sorted(file for file in place.glob("*.gguf") if not is_later_part(file))
-    chat = [file for file in found if not _problem(file)] or found
-    if len(chat) > 1:
-        names = ", ".join(file.name for file in chat[:4])
-        raise ModelError(f"{place} holds several models ({names}). Set API_FALLBACK_MODEL to one of these files.")
-    return chat[0] if chat else None
-
-
-def read_facts(path: Path) -> ModelFacts:
-    """The facts of a model that can be used.
-
-    Raises:
-        ModelNotFound: there is no such file.
-        ModelError: damaged, cut off, or not a model to chat with.
-    """
-    if not path.is_file():
-        raise ModelNotFound(f"There is no file {path}. {CHECK_SETTING}")
-    try:
-        facts = gguf_facts_of(path)
-    except ValueError as error:
-        raise ModelError(f"{path} cannot be used: {error}. Download the model again.") from error
-    except OSError as error:
-        raise ModelError(
-            f"{path} cannot be read ({error.strerror}). Check the disk and who may read the file."
-        ) from error
-    if facts.problem:
-        remedy = "Download the model again." if "not complete" in facts.problem else "Choose another model."
-        raise ModelError(f"{path} {facts.problem}. {remedy}")
-    return facts
-
-
 def make_plan(options: LoadOptions, cards: Sequence[Card], ram_free: int) -> GgufPlan:
     """Layers and window by what is free now, each step down with a line in the notes.
 
@@ -111,14 +68,6 @@ def make_plan(options: LoadOptions, cards: Sequence[Card], ram_free: int) -> Ggu
         window = _window_in_ram(options, facts, wish, ram_free, 1.0 - share, notes)
     memory = facts.weights + gguf_cache(facts.shape, window)
     return GgufPlan(path, facts, window, layers, memory, tuple(notes))
-
-
-def is_gguf_model(place: Path) -> bool:
-    """Whether ``place`` is a GGUF file, or a folder of them."""
-    try:
-        return gguf_in(place) is not None
-    except ModelError:  # several of them, which loading tells the user
-        return True
 
 
 def gguf_fits(options: LoadOptions, ram_free: int) -> bool:
@@ -179,10 +128,3 @@ def _window_in_ram(
         )
     notes.append(f"The context window is {window} tokens instead of {wish}: more does not fit into the free memory.")
     return window
-
-
-def _problem(file: Path) -> str:
-    try:
-        return gguf_facts_of(file).problem
-    except (ValueError, OSError) as error:
-        return str(error)

@@ -28,8 +28,8 @@ from zwaif_fallback.engines.gguf_plan import Card, GgufPlan
 from zwaif_fallback.engines.hard_exit import before_leaving
 from zwaif_fallback.errors import EngineError, ModelError, ModelTooBig
 from zwaif_fallback.install_hints import GGUF_ENGINE, remedy_for
+from zwaif_fallback.models.hints import SMALLER
 from zwaif_fallback.models.memory import copies_of_state
-from zwaif_fallback.models.model_folder import SMALLER
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from zwaif_fallback.engines.file_repairs import is_new_class
 from zwaif_fallback.errors import ModelError
-from zwaif_fallback.models.model_folder import TOKENIZER, WEIGHT_FILES
+from zwaif_fallback.models.model_files import TOKENIZER
+from zwaif_fallback.models.safetensors_facts import WEIGHT_FILES
 from zwaif_fallback.models.safetensors_header import BadSafetensors, StoredTensor, read_tensors
 from zwaif_hooks.storage.bounded import read_json
 

@@ -19,7 +19,8 @@ from zwaif_fallback.errors import EngineError, FallbackError, ModelError, Worker
 from zwaif_fallback.local.fair_queue import FairQueue, Ticket
 from zwaif_fallback.local.single_flight import SingleFlight
 from zwaif_fallback.local.standby_worker import StandbyWorker
-from zwaif_fallback.models.model_folder import find_in_cache, is_path
+from zwaif_fallback.models.hub_cache import find_in_cache
+from zwaif_fallback.models.name_syntax import is_path
 from zwaif_fallback.reply_stream import ReplyStream
 from zwaif_fallback.workers.process_activity import ProcessActivity
 from zwaif_fallback.workers.protocol import pack, unpack_loaded
@@ -549,8 +550,10 @@ def _files_of(options: LoadOptions) -> tuple[tuple[str, int, int], ...]:
 def fits_beside(options: LoadOptions) -> bool:
     """Whether this model fits into the memory that is free now; True where nobody can tell."""
     # Late, as above: only the switch from one model to another asks.
-    from zwaif_fallback.engines.gguf_plan import gguf_fits, is_gguf_model
-    from zwaif_fallback.hardware import estimate_memory, memory_now
+    from zwaif_fallback.engines.gguf_plan import gguf_fits
+    from zwaif_fallback.hardware import memory_now
+    from zwaif_fallback.models.memory import estimate_memory
+    from zwaif_fallback.models.model_files import is_gguf_model
 
     folder = Path(options.model) if is_path(options.model) else find_in_cache(options.model, options.cache_dir)
     if folder is None:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zwaif_fallback.engine_types import LoadOptions
-from zwaif_fallback.hardware import RUNTIME_BYTES, Memory, estimate_memory, memory_now
-from zwaif_fallback.models.model_folder import find_in_cache, is_path
+from zwaif_fallback.hardware import Memory, memory_now
+from zwaif_fallback.models.hub_cache import find_in_cache
+from zwaif_fallback.models.name_syntax import is_path
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +97,9 @@ def bytes_needed(options: LoadOptions, on_card: bool) -> int | None:
     path = Path(options.model) if is_path(options.model) else find_in_cache(options.model, options.cache_dir)
     if path is None:
         return None
+    # Late: Z-Waif's start waits for this module.
+    from zwaif_fallback.models.memory import RUNTIME_BYTES, estimate_memory
+
     four_bit = "4bit" if on_card and options.quantization != "none" else ""
     try:
         if path.is_file():

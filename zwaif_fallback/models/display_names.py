@@ -1,26 +1,15 @@
-"""What a person reads of a model: its name without the paper around it, how good it is, and how quick."""
+"""How a model is shown to the user: a readable name, and one word for its quality."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
-from zwaif_fallback.choosing.ranking import ON_CPU, ON_GPU, PARTLY, TOO_BIG
 from zwaif_fallback.models import catalogue
-from zwaif_fallback.models.gguf_facts import quantization_in, stem_of
+from zwaif_fallback.models.gguf_names import quantization_in, stem_of
 from zwaif_fallback.models.name_syntax import file_in_repository, program_of
-
-if TYPE_CHECKING:
-    from zwaif_fallback.choosing.ranking import Fit
-    from zwaif_fallback.models.measurements import Measurement
 
 QUALITY_FROM = ((6e9, "Excellent"), (3e9, "Very good"), (1.3e9, "Good"), (1, "Basic"))
 """Parameters from which a model deserves the word that the catalogue gives its offers."""
-_PLACES = {
-    ON_GPU: "on the graphics card",
-    PARTLY: "partly on the graphics card",
-    TOO_BIG: "too big for the memory that is free now",
-}
 
 
 def readable(name: str) -> str:
@@ -45,12 +34,3 @@ def readable(name: str) -> str:
 def quality(parameters: float) -> str:
     """``Good``; empty where the size is unknown."""
     return next((word for least, word in QUALITY_FROM if parameters >= least), "")
-
-
-def pace(how: Fit, measurement: Measurement | None) -> str:
-    """``31 tokens/s measured here``; where it was not, ``about 29 tokens/s``, or where it would run."""
-    if measurement is not None and measurement.tokens_per_second:
-        return f"{measurement.tokens_per_second:.0f} tokens/s measured here"
-    if how.verdict == ON_CPU:
-        return how.text.partition(", ")[2]
-    return _PLACES.get(how.verdict, how.verdict)

@@ -13,7 +13,8 @@ from itertools import islice
 from pathlib import Path
 
 from zwaif_fallback.models.facts import ModelFacts
-from zwaif_fallback.models.gguf_facts import parts_of, read_gguf
+from zwaif_fallback.models.gguf_facts import read_gguf
+from zwaif_fallback.models.gguf_names import parts_of
 from zwaif_fallback.models.safetensors_facts import MOST_FILES, read_folder
 
 MOST_KEPT = 5000

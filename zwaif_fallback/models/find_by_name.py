@@ -7,7 +7,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from zwaif_fallback.models import hub_cache, ollama_store
-from zwaif_fallback.models.gguf_facts import is_later_part, quantization_in, stem_of
+from zwaif_fallback.models.gguf_names import is_later_part, quantization_in, stem_of
 from zwaif_fallback.models.name_syntax import file_in_repository, program_of
 from zwaif_fallback.models.program_folders import LMSTUDIO, OLLAMA, Machine, Place, places, this_machine
 from zwaif_fallback.models.program_folders import hub_cache as hub_folder

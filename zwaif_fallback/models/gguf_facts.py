@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 
 from zwaif_fallback.models.facts import GGUF, ModelFacts, Shape
-from zwaif_fallback.models.gguf_header import BadHeader, GgufHeader, Tensor, WorkBudget, read_header
+from zwaif_fallback.models.gguf_header import GgufHeader, Tensor, WorkBudget, read_header
+from zwaif_fallback.models.gguf_names import parts_of
 from zwaif_fallback.models.gguf_types import BLOCKS, FILE_TYPES
 
-_PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
-_QUANTIZED = re.compile(
-    r"[-._]((?:UD[-_])?(?:I?Q\d(?:_[A-Z0-9]+)*|TQ\d_\d|MXFP4(?:_MOE)?|F16|BF16|F32|FP16))$", re.IGNORECASE
-)
 _EMBEDDING = ("bert", "t5encoder", "gemma-embedding")
 _EYES = ("v.", "mm.", "a.")
 """Names of the tensors of an eye or ear: Ollama keeps them in the same file, and llama.cpp then refuses the file
@@ -27,36 +23,6 @@ _EVERY_LOOKS_FAR = {"gemma2": 2, "gemma3": 6}
 _FORWARD_ONLY = ("ssm.state_size", "shortconv.l_cache", "wkv.head_size")
 _ONLY_OLLAMA = ("mllama", "gptoss", "qwen25vl")
 """Architectures under a name that only Ollama's own engine knows."""
-
-
-def parts_of(path: Path) -> list[Path]:
-    """Every file of a split model in order, whether they are there or not; the file itself where it is not split."""
-    match = _PART.fullmatch(path.name)
-    if match is None:
-        return [path]
-    count = int(match["count"])
-    stem = match["stem"]
-    return [
-        path.with_name(f"{stem}-{number:05}-of-{count:05}{path.suffix}") for number in range(1, min(count, 999) + 1)
-    ]
-
-
-def is_later_part(path: Path) -> bool:
-    """Whether this is a part of a split model that is shown under its first part."""
-    match = _PART.fullmatch(path.name)
-    return match is not None and int(match["number"]) != 1
-
-
-def stem_of(name: str) -> str:
-    """A GGUF file's name without ending and without the count of its parts."""
-    match = _PART.fullmatch(name)
-    return match["stem"] if match else re.sub(r"\.gguf$", "", name, flags=re.IGNORECASE)
-
-
-def quantization_in(stem: str) -> str:
-    """The quantization that a file's name tells, upper case; empty where it tells none."""
-    match = _QUANTIZED.search(stem)
-    return match[1].upper() if match else ""
 
 
 def read_gguf(path: Path, work: WorkBudget | None = None) -> ModelFacts:
@@ -193,6 +159,3 @@ def _incomplete(parts: list[Path], headers: list[GgufHeader]) -> str:
     if short is None:
         return ""
     return f"is not complete: {short.file_size / 1e9:.2f} GB of {short.full_size / 1e9:.2f} GB are there"
-
-
-__all__ = ["BadHeader", "is_later_part", "parts_of", "quantization_in", "read_gguf", "stem_of"]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from zwaif_fallback.models.gguf_facts import is_later_part
+from zwaif_fallback.models.gguf_names import is_later_part
 from zwaif_fallback.models.walk import Skip, reason, walk
 from zwaif_hooks.storage import bounded
 
@@ -63,6 +63,14 @@ def snapshot_of(repository: Path) -> Path | None:
         return None
     known = [folder for folder in folders.iterdir() if folder.is_dir()]
     return max(known, key=lambda folder: folder.stat().st_mtime, default=None)
+
+
+def find_in_cache(model: str, cache_dir: str = "") -> Path | None:
+    """The newest folder of a hub model in the Hugging Face cache, or None."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(model, "config.json", cache_dir=cache_dir or None)
+    return Path(found).parent if isinstance(found, str) else None
 
 
 def _snapshot(repository: Path, folder: Path, skip: Skip) -> Iterator[Snapshot]:

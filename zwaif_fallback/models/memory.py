@@ -6,8 +6,12 @@ The figures for a processor were measured with ``benchmarks/memory.py``; docs/mo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from zwaif_fallback.models.catalogue import Offer
 from zwaif_fallback.models.facts import GGUF, ModelFacts, Shape
+from zwaif_fallback.models.safetensors_facts import WEIGHT_FILES, cached_numbers, is_shrunk, read_json
+from zwaif_fallback.models.safetensors_header import read_tensors
 
 MB = 1_000_000
 TORCH_PROGRAM = 370 * MB
@@ -29,6 +33,18 @@ _GPU_PART = 1024
 UNKNOWN_WINDOW = 2048
 MOST_WINDOW = 8192
 """Tokens a fallback is planned for at most: a window of 128k would need more cache than weights."""
+
+
+_BYTES = {
+    "float32": 4.0,
+    "bfloat16": 2.0,
+    "float16": 2.0,
+    "4bit": NF4,
+    "int8": 1.0,
+    "int4": 0.625,  # half a byte, scale and offset of 16 bits for every 32 weights
+}
+RUNTIME_BYTES = 700 * 1024 * 1024
+"""What a worker takes before it holds a model: Python, torch and transformers (measured: 400 to 700 MB)."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +78,28 @@ class Need:
     def peak(self) -> int:
         """What the system shows for the process at its most: the file's pages are gone before the cache grows."""
         return self.weights + max(self.cache + self.working, self.mapped) + self.program
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one model will take, in bytes."""
+
+    weights: int
+    kv_cache: int
+    runtime: int = RUNTIME_BYTES
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.kv_cache + self.runtime
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What the headers of a model's safetensors files say."""
+
+    parameters: int
+    quantizable: int
+    """Parameters in matrices that 4-bit loading shrinks: all but embeddings, the output head, norms and biases."""
 
 
 def planned_window(facts: ModelFacts, wanted: int = 0) -> int:
@@ -107,3 +145,52 @@ def _transformers(facts: ModelFacts, plan: Plan, window: int) -> Need:
 def _reading(facts: ModelFacts) -> int:
     """Bytes while a part of a prompt is read on a card: a few rows of the model's width and one of its vocabulary."""
     return int(4 * (_GPU_PART * 12 * facts.shape.hidden + facts.shape.vocabulary))
+
+
+def planned_facts(offer: Offer) -> ModelFacts:
+    """An offer as if its headers had been read: its cache is what the planned memory has beyond the weights."""
+    size = int(offer.download_gb * 1e9)
+    shrunk = offer.weights_gb.get("4bit", offer.download_gb)
+    beside = max(0.0, offer.memory_gb - shrunk - 0.1) * 1e9
+    shape = Shape(
+        cached_numbers=int(beside / min(offer.context_window, MOST_WINDOW) / 2),
+        quantizable=int((offer.download_gb - shrunk) * 1e9 / (2 - NF4)),
+    )
+    parameters = int(offer.parameters * 1e9)
+    stored = offer.memory_when if offer.format == GGUF else "bf16"
+    return ModelFacts(offer.format, "", parameters, stored, offer.context_window, size, size, True, shape=shape)
+
+
+def read_weights(folder: Path) -> Weights:
+    """Sizes from the safetensors headers of ``folder``; nothing is loaded.
+
+    Raises:
+        ValueError: a file is not a safetensors file.
+        OSError: a file cannot be read.
+    """
+    tensors = [tensor for file in sorted(folder.glob(WEIGHT_FILES)) for tensor in read_tensors(file)]
+    return Weights(
+        sum(tensor.elements for tensor in tensors),
+        sum(tensor.elements for tensor in tensors if is_shrunk(tensor)),
+    )
+
+
+def estimate_memory(
+    folder: Path, *, dtype: str = "bfloat16", quantization: str = "", context_window: int = 2048
+) -> Estimate:
+    """What loading ``folder`` will take with ``dtype`` (and ``quantization``: ``4bit`` on a card, ``int8`` or
+    ``int4`` on a processor, or empty).
+
+    Raises:
+        ValueError, OSError: the folder holds no readable model.
+    """
+    weights = read_weights(folder)
+    width = _BYTES.get(dtype, 2.0)
+    shrunk = weights.quantizable if quantization else 0
+    size = (weights.parameters - shrunk) * width + shrunk * _BYTES.get(quantization, width)
+    return Estimate(weights=int(size), kv_cache=_kv_cache(folder, context_window, min(width, 4.0)))
+
+
+def _kv_cache(folder: Path, context_window: int, width: float) -> int:
+    """Two vectors per layer, key-value head and token."""
+    return int(cached_numbers(read_json(folder / "config.json")) * context_window * width)

@@ -6,12 +6,15 @@ Apart from that, as Z-Waif's start waits for this module.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 _SCHEME = re.compile(r"(ollama|lmstudio):(.+)", re.IGNORECASE)
 _IN_REPOSITORY = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*):(?P<file>[^:\\]+)", re.ASCII)
 _REPOSITORY = re.compile(r"(?=.{3,96}\Z)[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?<![.-])", re.ASCII)
 _FILE = re.compile(r"(?:[A-Za-z0-9][\w.-]*/){0,3}[A-Za-z0-9][\w.-]*\.gguf", re.ASCII | re.IGNORECASE)
 _QUANTIZED = re.compile(r"\.?(?:I?Q\d\w*|TQ\d_\d|MXFP4\w*|B?F16|F32)", re.IGNORECASE)
+_LOOKS_LIKE_PATH = re.compile(r"^(?:[./~]|[A-Za-z]:)|\\")
+_PATH_LIKE = re.compile(r"[A-Za-z]:[\\/]|[\\/.~]|.*\\|.*/.*/|.*\.gguf$", re.IGNORECASE)
 
 
 def program_of(name: str) -> tuple[str, str]:
@@ -44,3 +47,13 @@ def is_hub_name(name: str) -> bool:
     """Whether it is ``owner/name`` or ``owner/name:file.gguf``, letter by letter as the hub writes it."""
     repository, colon, file = name.partition(":")
     return is_repository(repository) and (not colon or (_FILE.fullmatch(file) is not None and ".." not in file))
+
+
+def is_path(model: str) -> bool:
+    """True when ``model`` means a place on this machine and not a hub id (``owner/name``)."""
+    return bool(_LOOKS_LIKE_PATH.search(model)) or Path(model).exists()
+
+
+def looks_like_path(name: str) -> bool:
+    """Whether a text is meant as a place on disk, there or not (older releases put GGUF paths here)."""
+    return bool(_PATH_LIKE.match(name.strip().strip("\"'")))

@@ -16,9 +16,11 @@ from zwaif_fallback.models.facts import SAFETENSORS, ModelFacts, Shape
 from zwaif_fallback.models.safetensors_header import MOST_TENSORS, BadSafetensors, StoredTensor, read_tensors
 from zwaif_hooks.storage import bounded
 
-WEIGHTS = "model*.safetensors"
+WEIGHT_FILES = "model*.safetensors"
+"""The files transformers reads. Some models add ``consolidated*``, the same weights in another order."""
+INDEX = "model.safetensors.index.json"
+PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _DTYPES = {"F32": "fp32", "F16": "fp16", "BF16": "bf16", "F8_E4M3": "fp8", "F8_E5M2": "fp8"}
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _NO_LIMIT = 1_000_000_000
 """Tokenizers without a limit of their own name an absurd one."""
 _MOST_NUMBER = 10**12
@@ -88,13 +90,11 @@ def _files(folder: Path) -> dict[str, int]:
 
 
 def _weights(folder: Path, names: list[str]) -> tuple[list[StoredTensor], str]:
-    index = folder / "model.safetensors.index.json"
-    files = sorted(folder.glob(WEIGHTS))
+    files = sorted(folder.glob(WEIGHT_FILES))
     if "model.safetensors" in names:
         files = [folder / "model.safetensors"]
-    elif index.name in names:
-        parts = read_json(index).get("weight_map")
-        wanted = {_text(part) for part in parts.values()} if isinstance(parts, dict) else set()
+    elif INDEX in names:
+        wanted = shards_in_index(folder)
         missing = sorted(wanted - set(names))
         if missing:
             return [], f"is not complete: {missing[0]} is missing ({len(missing)} in all)"
@@ -112,8 +112,21 @@ def _weights(folder: Path, names: list[str]) -> tuple[list[StoredTensor], str]:
     return tensors, ""
 
 
+def shards_in_index(folder: Path) -> set[str]:
+    """Names of the weight files that the index of a model in several files lists.
+
+    Raises:
+        ValueError: the index is damaged.
+        OSError: there is none, or it cannot be read.
+    """
+    shards = read_json(folder / INDEX).get("weight_map")
+    if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
+        raise ValueError(f"{INDEX} is damaged")
+    return set(shards.values())
+
+
 def _no_weights(names: list[str]) -> str:
-    pickles = [name for name in names if name.lower().endswith(_PICKLES)]
+    pickles = [name for name in names if name.lower().endswith(PICKLES)]
     if pickles:
         return f"has only pickled weights ({pickles[0]}), which can run any code and are never loaded"
     return "has no weights (*.safetensors)"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zwaif_fallback.models import facts_cache, gguf_facts, hub_cache, ollama_store, safetensors_facts
+from zwaif_fallback.models import facts_cache, gguf_names, hub_cache, ollama_store, safetensors_facts
 from zwaif_fallback.models.facts import ModelFacts
 from zwaif_fallback.models.program_folders import (
     DOWNLOADS,
@@ -116,7 +116,7 @@ class _Search:
                 self._add_folder(name, place.source, self._setting(place, folder), folder)
             for file in files:
                 path = folder / file
-                if path.suffix.lower() == ".gguf" and not gguf_facts.is_later_part(path):
+                if path.suffix.lower() == ".gguf" and not gguf_names.is_later_part(path):
                     self._add_gguf(_gguf_name(place, path), place.source, self._setting(place, path), path)
 
     def _setting(self, place: Place, path: Path) -> str:
@@ -183,5 +183,5 @@ def _gguf_name(place: Place, path: Path) -> str:
     if place.source == JAN and relative.parent.name:
         return printable(relative.parent.as_posix())
     if place.source in (LMSTUDIO, OWN) and len(relative.parts) > 1:
-        return printable(relative.with_name(gguf_facts.stem_of(relative.name)).as_posix())
-    return printable(gguf_facts.stem_of(path.name))
+        return printable(relative.with_name(gguf_names.stem_of(relative.name)).as_posix())
+    return printable(gguf_names.stem_of(path.name))

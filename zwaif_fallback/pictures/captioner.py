@@ -27,8 +27,9 @@ from zwaif_fallback.errors import (
     WorkerDied,
     WorkerHung,
 )
-from zwaif_fallback.hardware import RUNTIME_BYTES, memory_now, read_weights
-from zwaif_fallback.models.model_folder import check_folder, find_in_cache, is_path
+from zwaif_fallback.hardware import memory_now
+from zwaif_fallback.models.hub_cache import find_in_cache
+from zwaif_fallback.models.name_syntax import is_path
 from zwaif_fallback.pictures.vision_engine import check_kind
 from zwaif_fallback.workers.worker_process import PendingRequest, WorkerProcess
 from zwaif_hooks.messages import ChatRequest, Message, Picture
@@ -249,6 +250,8 @@ def find(model: str, places: Sequence[Path]) -> Path:
             f"API_FALLBACK_VISION_MODEL is {model}, which is not on this computer. For a model that fits run: "
             f"zwaif-fallback download {SUGGESTED}"
         )
+    from zwaif_fallback.models.model_files import check_folder  # late: Z-Waif's start waits for this module
+
     try:
         check_folder(folder)
     except ModelError as error:
@@ -269,6 +272,8 @@ def _is_folder(place: Path) -> bool:
 
 def check_room(folder: Path, model: str) -> None:
     """Raise where the model does not fit the memory that is free now."""
+    from zwaif_fallback.models.memory import RUNTIME_BYTES, read_weights  # late, as above
+
     try:
         needed = read_weights(folder).parameters * NUMBER_WIDTH + RUNTIME_BYTES
     except (OSError, ValueError, KeyError) as error:

@@ -19,7 +19,7 @@ from zwaif_fallback.ui.service_protocol import Service
 from zwaif_fallback.ui.setting_edits import LONGEST_INPUT, MODEL, SettingEdits
 
 if TYPE_CHECKING:
-    from zwaif_fallback.choosing.ranking import Fit
+    from zwaif_fallback.choosing.memory_fit import Fit
     from zwaif_fallback.models.measurements import Measurement
     from zwaif_fallback.models.search import FoundModel
 

@@ -26,7 +26,8 @@ from zwaif_fallback.ui.setting_edits import MODEL
 from zwaif_hooks.host.settings import SettingsStore
 
 if TYPE_CHECKING:
-    from zwaif_fallback.choosing.ranking import Abilities, Choice, Fit
+    from zwaif_fallback.choosing.memory_fit import Abilities, Fit
+    from zwaif_fallback.choosing.ranking import Choice
     from zwaif_fallback.models.facts import ModelFacts
     from zwaif_fallback.models.measurements import Measurement
     from zwaif_fallback.models.search import Findings, FoundModel
@@ -186,7 +187,7 @@ class ModelList:
 
     def better_with_engine(self) -> str:
         """What would suit it better with one more package, in a line; empty where nothing would."""
-        from zwaif_fallback.choosing.ranking import NO_ENGINE
+        from zwaif_fallback.choosing.memory_fit import NO_ENGINE
         from zwaif_fallback.choosing.suggestions import with_engine
 
         offer = with_engine(self._wishes(), self.free_memory(), self._abilities())
@@ -218,7 +219,7 @@ class ModelList:
 
     def _listed(self) -> list[str]:
         """The values of the list, in its order; nothing else may be named on the page but what is on the hub."""
-        from zwaif_fallback.choosing.ranking import is_in_time
+        from zwaif_fallback.choosing.memory_fit import is_in_time
         from zwaif_fallback.choosing.suggestions import preference
 
         best = self.recommended()
@@ -259,7 +260,7 @@ class ModelList:
         return Wishes.of(self._settings.get, self.tree)
 
     def _fit_of(self, facts: ModelFacts) -> Fit:
-        from zwaif_fallback.choosing.ranking import fit
+        from zwaif_fallback.choosing.memory_fit import fit
 
         wishes = self._wishes()
         return fit(
@@ -272,19 +273,20 @@ class ModelList:
         )
 
     def _fit_of_offer(self, offer: Offer) -> Fit:
-        from zwaif_fallback.choosing.planned import planned_facts
+        from zwaif_fallback.models.memory import planned_facts
 
         return self._fit_of(planned_facts(offer))
 
     def _found_label(self, model: FoundModel) -> str:
-        from zwaif_fallback.models.display_names import pace, quality
+        from zwaif_fallback.choosing.memory_fit import pace
+        from zwaif_fallback.models.display_names import quality
 
         facts = model.facts
         about = (quality(facts.parameters), pace(self._fit_of(facts), self.measurement(model.setting)))
         return f"{HERE}: {', '.join([self.name_and_source(model.setting), *filter(None, about)])}"
 
     def _offer_label(self, offer: Offer, group: str) -> str:
-        from zwaif_fallback.models.display_names import pace
+        from zwaif_fallback.choosing.memory_fit import pace
 
         speed = pace(self._fit_of_offer(offer), self.measurement(offer.name))
         return f"{group}: {offer.title}, {offer.quality}, {speed}, {offer.download_gb:.1f} GB to download"
@@ -321,7 +323,7 @@ def _find(tree: Path, model_dir: str) -> Findings:
 
 
 def _abilities() -> Abilities:
-    from zwaif_fallback.choosing.ranking import abilities
+    from zwaif_fallback.choosing.memory_fit import abilities
 
     return abilities()
 

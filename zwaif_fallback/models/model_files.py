@@ -5,30 +5,20 @@ What the user wrote was made a hub id or a path before, by :mod:`zwaif_fallback.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from zwaif_fallback.errors import ModelError, ModelNotFound
-from zwaif_fallback.models.catalogue import DEFAULT as DEFAULT_MODEL
-from zwaif_fallback.models.safetensors_facts import tokenizer_problem
-from zwaif_hooks.storage import bounded
-
-CHECK_SETTING = f"Check that API_FALLBACK_MODEL is set correctly; the default is {DEFAULT_MODEL}."
-SMALLER = "Close other programs, or choose a smaller model: zwaif-fallback models says which fit."
-WEIGHT_FILES = "model*.safetensors"
-"""The files transformers reads. Some models add ``consolidated*``, the same weights again in another order."""
-NEEDED_FILES = ["*.json", WEIGHT_FILES, "*.model", "*.txt", "*.jinja"]
-"""What a download fetches: never pickled weights, never code."""
+from zwaif_fallback.models.facts import ModelFacts
+from zwaif_fallback.models.facts_cache import gguf_facts_of
+from zwaif_fallback.models.gguf_header import is_gguf
+from zwaif_fallback.models.gguf_names import is_later_part
+from zwaif_fallback.models.hints import CHECK_SETTING
+from zwaif_fallback.models.hub_cache import find_in_cache
+from zwaif_fallback.models.name_syntax import is_path
+from zwaif_fallback.models.safetensors_facts import INDEX, PICKLES, WEIGHT_FILES, shards_in_index, tokenizer_problem
 
 TOKENIZER = "tokenizer.json"
 """All of a tokenizer. Other files of one are made into it while it is loaded."""
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt")
-_LOOKS_LIKE_PATH = re.compile(r"^(?:[./~]|[A-Za-z]:)|\\")
-
-
-def is_path(model: str) -> bool:
-    """True when ``model`` means a place on this machine and not a hub id (``owner/name``)."""
-    return bool(_LOOKS_LIKE_PATH.search(model)) or Path(model).exists()
 
 
 def find_model(model: str, cache_dir: str = "") -> Path:
@@ -56,14 +46,6 @@ def find_model(model: str, cache_dir: str = "") -> Path:
     return cached
 
 
-def find_in_cache(model: str, cache_dir: str = "") -> Path | None:
-    """The newest folder of a hub model in the Hugging Face cache, or None."""
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(model, "config.json", cache_dir=cache_dir or None)
-    return Path(found).parent if isinstance(found, str) else None
-
-
 def check_folder(folder: Path) -> None:
     """Raise the exact remedy unless ``folder`` holds a whole model with safetensors weights."""
     if not folder.exists():
@@ -85,12 +67,12 @@ def check_folder(folder: Path) -> None:
 
 def missing_shards(folder: Path) -> list[str]:
     """Weight files that the folder's index names and that are not there."""
-    index = folder / "model.safetensors.index.json"
+    index = folder / INDEX
     if (folder / "model.safetensors").exists() or not index.exists():
         return []
     try:
-        shards = {str(name) for name in bounded.read_json(index)["weight_map"].values()}
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        shards = shards_in_index(folder)
+    except (OSError, ValueError) as error:
         raise ModelError(f"{index} cannot be read ({error}). Download the model again.") from error
     return sorted(shards - {file.name for file in folder.iterdir()})
 
@@ -98,7 +80,7 @@ def missing_shards(folder: Path) -> list[str]:
 def _no_weights(folder: Path, names: list[str]) -> ModelError:
     if "adapter_config.json" in names:
         return ModelError(f"{folder} is an adapter (LoRA), which needs its base model. Choose a whole model.")
-    pickles = [name for name in names if name.lower().endswith(_PICKLES)]
+    pickles = [name for name in names if name.lower().endswith(PICKLES)]
     if pickles:
         return ModelError(
             f"{folder} holds only pickled weights ({pickles[0]}). They can run any code when loaded, so they are "
@@ -116,3 +98,59 @@ def _check_hub_id(model: str) -> None:
     except HFValidationError as error:
         first = str(error).split(":")[0]
         raise ModelError(f"{model!r} is not a model name ({first}). {CHECK_SETTING}") from error
+
+
+def gguf_in(place: Path) -> Path | None:
+    """The GGUF file that ``place`` is or holds; None where it is something else.
+
+    Raises:
+        ModelError: a folder with several models.
+    """
+    if place.is_file():
+        return place if is_gguf(place) else None
+    if not place.is_dir() or any(place.glob("*.safetensors")):
+        return None
+    found = sorted(file for file in place.glob("*.gguf") if not is_later_part(file))
+    chat = [file for file in found if not _gguf_problem(file)] or found
+    if len(chat) > 1:
+        names = ", ".join(file.name for file in chat[:4])
+        raise ModelError(f"{place} holds several models ({names}). Set API_FALLBACK_MODEL to one of these files.")
+    return chat[0] if chat else None
+
+
+def read_facts(path: Path) -> ModelFacts:
+    """The facts of a model that can be used.
+
+    Raises:
+        ModelNotFound: there is no such file.
+        ModelError: damaged, cut off, or not a model to chat with.
+    """
+    if not path.is_file():
+        raise ModelNotFound(f"There is no file {path}. {CHECK_SETTING}")
+    try:
+        facts = gguf_facts_of(path)
+    except ValueError as error:
+        raise ModelError(f"{path} cannot be used: {error}. Download the model again.") from error
+    except OSError as error:
+        raise ModelError(
+            f"{path} cannot be read ({error.strerror}). Check the disk and who may read the file."
+        ) from error
+    if facts.problem:
+        remedy = "Download the model again." if "not complete" in facts.problem else "Choose another model."
+        raise ModelError(f"{path} {facts.problem}. {remedy}")
+    return facts
+
+
+def is_gguf_model(place: Path) -> bool:
+    """Whether ``place`` is a GGUF file, or a folder of them."""
+    try:
+        return gguf_in(place) is not None
+    except ModelError:  # several of them, which loading tells the user
+        return True
+
+
+def _gguf_problem(file: Path) -> str:
+    try:
+        return gguf_facts_of(file).problem
+    except (ValueError, OSError) as error:
+        return str(error)
