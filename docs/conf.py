@@ -17,7 +17,7 @@ html_show_copyright = False
 html_show_sphinx = False
 
 ROOT = Path(__file__).resolve().parent.parent
-FROM_ROOT = {"changes": "CHANGELOG.md", "reporting": "SECURITY.md"}
+FROM_ROOT = {"changes": "CHANGELOG.md", "contributing": "CONTRIBUTING.md", "reporting": "SECURITY.md"}
 """Pages whose text is a file beside the README, where people look for it."""
 
 

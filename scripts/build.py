@@ -1,13 +1,14 @@
 """Build the wheel and the source distribution; the same commit gives the same bytes on any machine.
 
-    python scripts/build.py [FOLDER] [--repository https://github.com/OWNER/NAME]
+    python scripts/build.py [FOLDER] [--repository https://github.com/OWNER/NAME] [--tag vX.Y.Z]
 
 The files go into FOLDER (``dist`` by default), and their SHA-256 sums are printed. Only files that git tracks are built
 in. All of them are dated ``SOURCE_DATE_EPOCH`` (https://reproducible-builds.org/specs/source-date-epoch/), by default
 the time of the last commit.
 
 ``--repository`` is for a release: the metadata links to that address, and the README's relative links, which lead
-nowhere on a package index, become links into it at the version's tag. Without it, neither changes.
+nowhere on a package index, become links into it at the version's tag. Without it, neither changes. With ``--tag``,
+nothing is built unless the version in setup.cfg and the newest section of CHANGELOG.md are the tag's.
 
 Needs git and setuptools. Another version of setuptools may write other metadata.
 """
@@ -79,9 +80,7 @@ def _copy(root: Path, source: Path) -> None:
 def _link_to(repository: str, source: Path) -> None:
     """Add the repository's address to the metadata and to the README's relative links."""
     setup, readme = source / "setup.cfg", source / "README.md"
-    parser = ConfigParser()
-    parser.read(setup, encoding="utf-8")
-    tag = "v" + parser["metadata"]["version"]
+    tag = f"v{_version(source)}"
     urls = {
         "Source": repository,
         "Documentation": f"{repository}/tree/{tag}/docs",
@@ -102,6 +101,23 @@ def _link_to(repository: str, source: Path) -> None:
 
     text = _RELATIVE_LINK.sub(absolute, readme.read_text(encoding="utf-8"))
     readme.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _version(root: Path) -> str:
+    parser = ConfigParser()
+    parser.read(root / "setup.cfg", encoding="utf-8")
+    return parser["metadata"]["version"]
+
+
+def why_not(tag: str, root: Path = ROOT) -> str:
+    """Say why the files here are not the release that ``tag`` names; empty if they are."""
+    if tag != f"v{_version(root)}":
+        return f"The tag is {tag}, but setup.cfg has version {_version(root)}."
+    headings = re.findall(r"^## (.+)$", (root / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    newest, wanted = next(iter(headings), ""), f"{tag[1:]} - YEAR-MONTH-DAY"
+    if not re.fullmatch(rf"\[?{re.escape(tag[1:])}\]? - \d{{4}}-\d\d-\d\d", newest):
+        return f"The newest section of CHANGELOG.md is {newest!r}, not {wanted!r}."
+    return ""
 
 
 def _set_times(source: Path, epoch: int) -> None:
@@ -128,7 +144,10 @@ def _main() -> None:
         "folder", nargs="?", type=Path, default=ROOT / "dist", help="where the files go (default: dist)"
     )
     parser.add_argument("--repository", default="", metavar="URL", help="where the release's code is published")
+    parser.add_argument("--tag", default="", metavar="vX.Y.Z", help="build only if this is that release")
     parsed = parser.parse_args()
+    if parsed.tag and (problem := why_not(parsed.tag)):
+        sys.exit(problem)
     for path in build(parsed.folder, repository=parsed.repository):
         print(hashlib.sha256(path.read_bytes()).hexdigest(), path)
 

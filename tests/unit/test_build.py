@@ -42,7 +42,8 @@ def _load_script() -> ModuleType:
     return module
 
 
-build: Callable[..., list[Path]] = _load_script().build
+SCRIPT = _load_script()
+build: Callable[..., list[Path]] = SCRIPT.build
 
 
 def _tracked(root: Path, *folders: str) -> list[str]:
@@ -263,3 +264,22 @@ def test_a_release_whose_readme_leads_nowhere_is_not_built(checkout: Path, tmp_p
         readme.write("\n[more](docs/missing.md#part)\n")
     with pytest.raises(FileNotFoundError, match=r"docs/missing\.md"):
         build(tmp_path / "built", copy, REPOSITORY)
+
+
+@pytest.mark.parametrize(
+    ("tag", "heading", "problem"),
+    [
+        ("v1.2.3", "1.2.3 - 2026-12-01", ""),
+        ("v1.2.3", "[1.2.3] - 2026-12-01", ""),
+        ("v1.2.4", "1.2.3 - 2026-12-01", "The tag is v1.2.4, but setup.cfg has version 1.2.3."),
+        ("1.2.3", "1.2.3 - 2026-12-01", "The tag is 1.2.3, but setup.cfg has version 1.2.3."),
+        ("v1.2.3", "Unreleased", "The newest section of CHANGELOG.md is 'Unreleased', not '1.2.3 - YEAR-MONTH-DAY'."),
+        ("v1.2.3", "1.2.3", "The newest section of CHANGELOG.md is '1.2.3', not '1.2.3 - YEAR-MONTH-DAY'."),
+    ],
+)
+def test_a_tag_is_released_only_where_version_and_changelog_agree(
+    tag: str, heading: str, problem: str, tmp_path: Path
+) -> None:
+    (tmp_path / "setup.cfg").write_text("[metadata]\nversion = 1.2.3\n", encoding="utf-8")
+    (tmp_path / "CHANGELOG.md").write_text(f"# Changes\n\n## {heading}\n\n- Faster.\n", encoding="utf-8")
+    assert SCRIPT.why_not(tag, tmp_path) == problem

@@ -124,6 +124,16 @@ def test_quick_leaves_out_what_takes_long(tasks: ModuleType, monkeypatch: pytest
     assert left_out and all((ROOT / place).is_file() for place in left_out)
 
 
+def test_coverage_measures_every_test_and_lints_nothing(tasks: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands, ran = Commands(set()), list[list[str]]()
+    monkeypatch.setattr(tasks, "_status", commands)
+    monkeypatch.setattr(tasks, "_become", ran.append)
+    tasks.test("--coverage", "-x")
+    assert not any("mypy" in words or "ruff" in words for words in commands.run)
+    (command,) = ran
+    assert command[1:4] == ["-m", "pytest", "--cov"] and command[-1] == "-x"
+
+
 @pytest.mark.skipif(BASH is None, reason="bash and a Python written as a shell script are not Windows' own")
 class TestFindingPython:
     """The bash script with Pythons that are shell scripts; ``PATH`` names nothing else."""

@@ -85,7 +85,7 @@ NOT_RUN = {
     r"llama-server .*|vllm serve .*|transformers serve .*": OTHER_PROGRAM,
     r"python -m benchmarks\..*": LONG,
     r"python -m venv audit .*|audit/bin/.*": RELEASE,
-    r"python scripts/build\.py dist": "tests/unit/test_build.py builds the two files",
+    r"python scripts/build\.py dist( --repository .*)?": "tests/unit/test_build.py builds the two files",
     r"\./scripts/demo": "tests/host/test_standin_demo.py plays it",
     r"\./scripts/test": "runs these tests",
     r"\./scripts/test-windows": "makes a Windows of 2.5 GB",
