@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from zwaif_fallback.demo.host_process import BOTH, FALLBACK, SERVER
 from zwaif_fallback.demo.llm_server import reply_to
 from zwaif_fallback.demo.play import run
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.mark.slow
 def test_every_message_is_answered_by_the_one_who_should() -> None:
@@ -19,6 +22,9 @@ def test_every_message_is_answered_by_the_one_who_should() -> None:
     assert run(out=out) == 0, out.getvalue()
     who = re.findall(r"answered by (the [^(\n]*model|the LLM server)", out.getvalue())
     assert who == [SERVER, BOTH, FALLBACK, FALLBACK, SERVER]
+    picture = runpy.run_path(str(ROOT / "scripts" / "pictures.py"))["page_of"](out.getvalue())
+    assert picture.count('class="you"') == picture.count('class="companion"') == 5
+    assert picture.count("server killed") == picture.count("server is back") == 1
 
 
 def test_a_folder_that_is_not_z_waif_is_named_in_one_line(tmp_path: Path) -> None:
