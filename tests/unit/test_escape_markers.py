@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.chat_templates import BLANKS, CONTROL, TEMPLATES
+from zwaif_fallback.models.control_tokens import BREAK
 from zwaif_fallback.prompt import fit_to_window, formats
-from zwaif_fallback.prompt.escape_markers import BREAK
 from zwaif_hooks.messages import ChatRequest, Message, ModelInfo, Persona
 
 FORMATS = {name: ModelInfo(name, "", 4096, text, "<s>", "</s>", CONTROL[name]) for name, text in TEMPLATES.items()}

@@ -63,7 +63,7 @@ reply_quality   hooks/messages hooks/reply
 demo            errors standin workers
 pictures        engines errors hardware install_hints models workers
 pictures        hooks/messages hooks/storage
-prompt          errors languages reply_quality workers
+prompt          errors languages models reply_quality workers
 prompt          hooks/host hooks/log hooks/messages
 downloads       choosing errors models
 downloads       hooks/storage
@@ -73,7 +73,7 @@ zwaif_tree      choosing errors models settings
 zwaif_tree      hooks/host
 choosing        engine_types errors hardware install_hints models
 choosing        hooks/host hooks/storage
-engines         engine_types errors hardware install_hints models prompt
+engines         engine_types errors hardware install_hints models
 engines         hooks/messages hooks/storage
 models          errors
 models          hooks/storage
@@ -90,7 +90,6 @@ standin
 
 UPWARDS = {
     ("zwaif_hooks", "log", "host"),
-    ("zwaif_fallback", "engines", "prompt"),
     ("zwaif_fallback", "prompt", "reply_quality"),
 }
 """Arrows that go back up and should not be there."""

@@ -10,9 +10,9 @@ import pytest
 
 from benchmarks.prefix.shapes import SHAPES, Shape, Talk, lmstudio, ollama, oobabooga, r4
 from tests.unit.test_fit_to_window import roles_are_legal
+from zwaif_fallback.models.control_tokens import BREAK
 from zwaif_fallback.prompt import fit_to_window, formats
 from zwaif_fallback.prompt.changing_notes import separate_notes
-from zwaif_fallback.prompt.escape_markers import BREAK
 from zwaif_fallback.prompt.stable_prefix import PromptPrefixes
 from zwaif_hooks.messages import ChatRequest, Message, ModelInfo, Purpose
 

@@ -24,10 +24,10 @@ from zwaif_fallback.engines.token_healing import torn_end
 from zwaif_fallback.errors import EngineError, ModelTooBig
 from zwaif_fallback.hardware import memory_now
 from zwaif_fallback.models.catalogue import family_of
+from zwaif_fallback.models.control_tokens import representatives
 from zwaif_fallback.models.gguf_header import read_header
 from zwaif_fallback.models.gguf_tokens import control_tokens
 from zwaif_fallback.models.model_files import gguf_in
-from zwaif_fallback.prompt.escape_markers import representatives
 from zwaif_hooks.messages import ModelInfo
 
 logger = logging.getLogger(__name__)

@@ -29,8 +29,8 @@ from zwaif_fallback.engines.token_healing import Vocabulary, only, torn_end, voc
 from zwaif_fallback.engines.transformers_import import classes_for, transformers_without_compiler
 from zwaif_fallback.engines.transformers_loading import Loaded, free_memory, get_ready_to_load, load_weights
 from zwaif_fallback.errors import EngineError
+from zwaif_fallback.models.control_tokens import BREAK, representatives
 from zwaif_fallback.models.model_files import find_model
-from zwaif_fallback.prompt.escape_markers import BREAK, representatives
 from zwaif_hooks.messages import ModelInfo, Sampling
 from zwaif_hooks.storage import bounded
 

@@ -10,8 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-BREAK = "\u200b"
-"""Zero-width space: nobody sees it and no voice speaks it, but no tokenizer reads over it."""
+from zwaif_fallback.models.control_tokens import BREAK, is_mark, representatives
 
 _BRACKETED = (
     r"<\|",
@@ -79,19 +78,6 @@ def marks(tokens: Iterable[str], gaps: Iterable[str]) -> Marks:
     if within:
         anywhere.append(rf"(?<!\w)(?:{_first_letters(map(re.escape, within), _COLON)})")
     return Marks(re.compile("|".join(anywhere)), _line(names) if names else None)
-
-
-def is_mark(token: str) -> bool:
-    """Whether a token is more than one letter and more than blanks, of which some tokenizers name whole runs."""
-    return len(token) > 1 and bool(token.strip(" ▁\t\r\n"))
-
-
-def representatives(tokens: Iterable[str]) -> tuple[str, ...]:
-    """The tokens that are marks; of those that differ only in a number (``<unused17>``) one stands for all."""
-    by_shape: dict[str, str] = {}
-    for token in filter(is_mark, tokens):
-        by_shape.setdefault(re.sub(r"\d+", "0", token), token)
-    return tuple(by_shape.values())
 
 
 def _pattern(token: str) -> str:
