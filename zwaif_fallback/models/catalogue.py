@@ -1,12 +1,12 @@
-"""The models offered: data and its sources in ``catalogue.json``, no code that loads anything.
+"""The models we recommend. The data and its sources are in ``catalogue.json``; nothing here loads a model.
 
-``memory_gb`` is the figure to plan with: weights plus a conversation's cache (8,192 tokens at most) and the library's
-overhead, in 10^9 bytes. ``weights_gb`` by quantization: ``none`` is as published, which is also what is downloaded;
-``4bit`` (bitsandbytes NF4, with its scaling factors 0.53 bytes a parameter) is calculated, and only the linear layers
-shrink. A GGUF file has its quantization in its name; the other files of its repository are listed beside it.
+``memory_gb`` is the planning figure in 10^9 bytes: weights, the cache of a conversation (8,192 tokens at most) and the
+library's overhead. ``weights_gb`` is by quantization: ``none`` is as published and as downloaded; ``4bit``
+(bitsandbytes NF4, 0.53 bytes per parameter including scaling factors) is calculated, and only linear layers shrink. A
+GGUF file has its quantization in its name.
 
-Offers of one quality stand in the order of preference, the best last: quality is from what their makers and others
-published (``sources`` says where), in the words of the four models that this project began with.
+Models of the same quality are listed in order of preference, the best last. Quality comes from what their makers and
+others published (see ``sources``).
 """
 
 from __future__ import annotations
@@ -24,54 +24,54 @@ CUSTOM = "Custom"
 
 @dataclass(frozen=True)
 class Offer:
-    """One choice of the model list."""
+    """One entry of the model list."""
 
     name: str
     """Hub id, ``owner/name:file.gguf``, or ``Custom``."""
     title: str
     short: str = ""
-    """What a person types: ``qwen2.5-1.5b``; accepted wherever a model is named."""
+    """What a user types: ``qwen2.5-1.5b``; accepted wherever a model is named."""
     parameters: float = 0.0
-    """In 10^9; 0 where it depends."""
+    """In 10^9; 0 if unknown."""
     effective: float = 0.0
-    """In 10^9, those that each token is computed with, where they are fewer; 0 where they are all."""
+    """Parameters used per token, in 10^9, if fewer than ``parameters`` (mixture of experts); else 0."""
     context_window: int = 0
-    """Tokens, prompt and reply together; 0 where it depends."""
+    """Tokens, prompt and reply together; 0 if unknown."""
     licence: str = ""
     gated: str = "no"
-    """Whether Hugging Face asks for a login and accepted conditions: ``no``, ``yes`` or ``maybe``."""
+    """Whether Hugging Face requires a login and accepted conditions: ``no``, ``yes`` or ``maybe``."""
     format: str = "safetensors"
     """``safetensors`` or ``GGUF``."""
     family: str = ""
-    """Key of :data:`zwaif_fallback.prompt.formats.FORMATS`; empty for a model that brings its own template."""
+    """Key of :data:`zwaif_fallback.prompt.formats.FORMATS`; empty for a model with its own template."""
     architecture: str = ""
-    """Of a GGUF file, as its header has it; empty where none is offered."""
+    """Architecture in a GGUF file's header; empty for safetensors models."""
     memory_gb: float = 0.0
     memory_when: str = ""
-    """What ``memory_gb`` holds for, for example ``4-bit``."""
+    """What ``memory_gb`` applies to, for example ``4-bit``."""
     weights_gb: Mapping[str, float] = field(default_factory=dict)
-    """By quantization: ``none`` is as published."""
+    """By quantization; ``none`` is as published."""
     quality: str = ""
     use: str = ""
     languages: str = ""
-    """How many, or which."""
+    """Number of languages, or their names."""
     note: str = ""
-    """What may stand in the user's way."""
+    """What may get in the user's way."""
     sampling: Mapping[str, float] = field(default_factory=dict)
-    """What its maker recommends for talk without thoughts, by the names of :class:`zwaif_hooks.messages.Sampling`;
-    empty where nothing was published."""
+    """The maker's recommendation for chat without thinking, by the field names of
+    :class:`zwaif_hooks.messages.Sampling`; empty if nothing was published."""
     covers: tuple[str, ...] = ()
-    """Beginnings of the names of all models that the same is recommended for."""
+    """Name prefixes of all models that this sampling is recommended for."""
     thinks: str = "never"
-    """Whether it writes thoughts before a reply: ``never``, ``when asked`` or ``by default``."""
+    """Whether it thinks before a reply: ``never``, ``when asked`` or ``by default``."""
     unthinking: str = ""
-    """What keeps it from thinking, as its template calls it: ``enable_thinking=false``."""
+    """How its template turns thinking off: ``enable_thinking=false``."""
     sources: Mapping[str, str] = field(default_factory=dict)
-    """Where each fact is from, as URL."""
+    """URL of the source of each fact."""
 
     @property
     def download_gb(self) -> float:
-        """What a download brings."""
+        """Size of the download."""
         return self.weights_gb.get("none", 0.0)
 
 
@@ -85,7 +85,7 @@ def _offer(row: Mapping[str, object]) -> Offer:
 
 
 def _unchangeable(value: object) -> object:
-    """The offers are shared by everybody."""
+    """Make it read-only, as all callers share the offers."""
     return MappingProxyType(value) if isinstance(value, dict) else tuple(value) if isinstance(value, list) else value
 
 
@@ -99,7 +99,7 @@ OFFERS: tuple[Offer, ...] = (
     ),
 )
 
-# First match wins: neural-chat models are Mistrals by architecture, so their name is looked for before it.
+# The first match wins. neural-chat models are Mistrals by architecture, so their name is checked first.
 _FAMILIES = (
     ("tinyllama", "tinyllama"),
     ("zephyr", "tinyllama"),
@@ -114,28 +114,28 @@ _FAMILIES = (
 
 
 def choices() -> list[str]:
-    """Names for the model list, the default first, ``Custom`` last."""
+    """Return the names for the model list, the default first, ``Custom`` last."""
     return [offer.name for offer in OFFERS]
 
 
 def find(model: str) -> Offer | None:
-    """The offer of that name, short name or title, whatever its case; ``None`` for anything else."""
+    """Return the offer with this name, short name or title, ignoring case; ``None`` if there is none."""
     wanted = model.strip().casefold()
     names = ((offer, (offer.name, offer.short or offer.name, offer.title)) for offer in OFFERS)
     return next((offer for offer, known in names if wanted in map(str.casefold, known)), None)
 
 
 def family_of(model: str) -> str:
-    """Prompt family by the model's name or folder, empty when unknown."""
+    """Return the prompt family for a model's name or folder; empty if unknown."""
     name = model.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1].casefold()
     return next((family for part, family in _FAMILIES if part in name), "")
 
 
 def published_sampling(*names: str) -> Mapping[str, float]:
-    """What the maker of a model recommends, by the model's names (its file's, and those its header has); or nothing.
+    """Return the sampling that a model's maker recommends, by any of its names (of the file or in its header).
 
-    The most exact name decides: ``Qwen3.5-2B`` has other numbers than the other Qwen3.5. Case and separators do not
-    count, so that Ollama's ``gemma3:1b`` is ``gemma-3-1b`` too.
+    The longest matching name wins: ``Qwen3.5-2B`` differs from the other Qwen3.5 models. Case and separators are
+    ignored, so Ollama's ``gemma3:1b`` matches ``gemma-3-1b``. Empty if nothing was published.
     """
     covering = [
         (len(start), offer.sampling)
@@ -147,12 +147,12 @@ def published_sampling(*names: str) -> Mapping[str, float]:
 
 
 def _pattern(start: str) -> str:
-    """``gemma-3`` as it may be written: not in ``gemma-3n`` or ``codegemma-3``."""
+    """Return a pattern for ``gemma-3`` in any spelling, but not within ``gemma-3n`` or ``codegemma-3``."""
     return rf"(?<![a-z0-9]){'[-_: ]?'.join(map(re.escape, start.split('-')))}(?![a-z0-9])"
 
 
 def describe(model: str) -> str:
-    """A few lines about a model for the Settings tab, whether it is in the list or not."""
+    """Return a few lines about a model for the Settings tab, whether it is in the list or not."""
     offer = find(model)
     if offer is None or offer.name == CUSTOM:
         return _describe_custom(model if offer is None else "")

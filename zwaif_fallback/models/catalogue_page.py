@@ -1,4 +1,4 @@
-"""``docs/model-list.md``: the models offered, as a page."""
+"""Write the model list as a page: ``docs/model-list.md``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ As read in November 2026.
 
 
 def as_markdown() -> str:
-    """The page, line for line."""
+    """Return the text of the page."""
     offers = [offer for offer in catalogue.OFFERS if offer.name != catalogue.CUSTOM]
     facts = ("Model", "Parameters", "Download", "Memory", "Window", "Licence", "Login", "Quality", "Good for")
     asked = ("Model", "Sampling", "Thinks", "Turned off by", "Languages")

@@ -9,13 +9,13 @@ from zwaif_fallback.models.gguf_names import quantization_in, stem_of
 from zwaif_fallback.models.name_syntax import file_in_repository, program_of
 
 QUALITY_FROM = ((6e9, "Excellent"), (3e9, "Very good"), (1.3e9, "Good"), (1, "Basic"))
-"""Parameters from which a model deserves the word that the catalogue gives its offers."""
+"""Least number of parameters for each quality word of the catalogue."""
 
 
 def readable(name: str) -> str:
-    """``SmolLM2 135M Instruct`` of ``lmstudio:publisher/repo/SmolLM2-135M-Instruct.Q4_1.gguf``.
+    """Turn ``lmstudio:publisher/repo/SmolLM2-135M-Instruct.Q4_1.gguf`` into ``SmolLM2 135M Instruct``.
 
-    An offer has its title, a model of Ollama's the name it has there. Never a folder of this machine.
+    An offer keeps its title, and an Ollama model its name there. Never shows a folder of this computer.
     """
     offer = catalogue.find(name)
     if offer is not None:
@@ -32,5 +32,5 @@ def readable(name: str) -> str:
 
 
 def quality(parameters: float) -> str:
-    """``Good``; empty where the size is unknown."""
+    """Return one word (``Good``) for a number of parameters; empty if it is unknown."""
     return next((word for least, word in QUALITY_FROM if parameters >= least), "")

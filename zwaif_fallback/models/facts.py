@@ -1,4 +1,4 @@
-"""What is known of a model from its files' headers."""
+"""What the headers of a model's files say about it."""
 
 from __future__ import annotations
 
@@ -9,62 +9,62 @@ from zwaif_fallback.models.walk import printable
 GGUF, SAFETENSORS = "GGUF", "safetensors"
 _LONGEST_TEXT = 300
 PART = 512
-"""Tokens that llama.cpp keeps beyond a sliding window at most: those that it reads at once."""
+"""Most tokens that llama.cpp keeps beyond a sliding window: those it reads in one batch."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What the memory of a model follows from; 0 where its files do not say."""
+    """The numbers that a model's memory is computed from; 0 if its files do not say."""
 
     layers: int = 0
     cached_numbers: int = 0
-    """In the KV cache for each token, all layers together: keys and values of every key-value head."""
+    """KV cache per token, all layers together: keys and values of every key-value head."""
     windowed_numbers: int = 0
-    """The same in the layers that look back over :attr:`sliding_window` tokens only, and keep no more."""
+    """The same for the layers that look back over :attr:`sliding_window` tokens only and keep no more."""
     sliding_window: int = 0
     state: int = 0
-    """Bytes that the other kind of layers keep of all that was read, however long (Mamba, DeltaNet, convolutions)."""
+    """Bytes that recurrent layers (Mamba, DeltaNet, convolutions) keep, however long the prompt is."""
     forward_only: bool = False
-    """Whether there are such layers: what they kept of a prompt cannot be taken back to an earlier place in it."""
+    """Whether there are such layers: their state cannot be rewound to an earlier position in the prompt."""
     hidden: int = 0
-    """Width of the model."""
+    """Size of the hidden state."""
     vocabulary: int = 0
     quantizable: int = 0
     """Parameters that 4-bit loading shrinks (transformers only)."""
-    sorted_anew: int = 0
-    """Bytes that llama.cpp keeps twice on a processor: as they are in the file, and in the order it computes in."""
+    repacked: int = 0
+    """Bytes that llama.cpp keeps twice on a processor: as in the file, and repacked for its kernels."""
 
     def cached(self, window: int) -> int:
-        """Numbers in the cache of a window of so many tokens."""
+        """Return the numbers in the KV cache of a window of this many tokens."""
         return self.cached_numbers * window + self.windowed_numbers * min(window, self.sliding_window + PART)
 
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """One model as its files describe it."""
+    """What a model's files say about it."""
 
     format: str
     """:data:`GGUF` or :data:`SAFETENSORS`."""
     architecture: str = ""
     parameters: int = 0
     quantization: str = ""
-    """As people name it: ``Q4_K_M``, ``bf16`` …"""
+    """The usual name: ``Q4_K_M``, ``bf16`` …"""
     window: int = 0
-    """Tokens, prompt and reply together, as trained; 0 where nobody says."""
+    """Context window in tokens, prompt and reply together, as trained; 0 if unknown."""
     weights: int = 0
-    """Bytes of all tensors as they are stored."""
+    """Bytes of all tensors as stored."""
     size: int = 0
-    """Bytes on the disk."""
+    """Bytes on disk."""
     has_template: bool = False
-    """Whether it brings a chat template; without one the prompt format is guessed from its name."""
+    """Whether it has a chat template; without one the prompt format is guessed from its name."""
     problem: str = ""
-    """Why it cannot be the fallback; empty when it can."""
+    """Why it cannot be the fallback; empty if it can."""
     shape: Shape = Shape()
     title: str = ""
-    """The name it gives itself."""
+    """The name in its own files."""
 
     def __post_init__(self) -> None:
-        """Texts are from the file: one line each, that no console or page takes for something else."""
+        """Make the texts, which come from the file, safe for consoles and pages: one printable line each."""
         for name in ("architecture", "quantization", "problem", "title"):
             object.__setattr__(self, name, printable(getattr(self, name)[:_LONGEST_TEXT]))
 

@@ -1,7 +1,7 @@
-"""Facts of model files, read once for as long as the files stay as they are; what is wrong with one is kept as well.
+"""Cache of model facts: a file is read again only after it has changed. Errors in its content are cached as well.
 
-In memory only: two hundred models are read in a fraction of a second, and where nothing has changed a look costs a
-``stat`` for each file.
+In memory only: two hundred models are read in a fraction of a second, and an unchanged model costs one ``stat`` per
+file.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from zwaif_fallback.models.gguf_names import parts_of
 from zwaif_fallback.models.safetensors_facts import MOST_FILES, read_folder
 
 MOST_KEPT = 5000
-"""Models. A list has a few hundred at most."""
+"""Models in the cache. A list has a few hundred at most."""
 
 _Stamp = tuple[tuple[str, int, int], ...]
-"""Name, size and time of change of each file."""
+"""Name, size and modification time of each file."""
 _known: dict[Path, tuple[_Stamp, ModelFacts | str]] = {}
 """The facts, or what is wrong with the content."""
 
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 def gguf_facts_of(path: Path) -> ModelFacts:
-    """Facts of a GGUF file, all its parts together.
+    """Return the facts of a GGUF model, all its parts together.
 
     Raises:
         ValueError: its content cannot be used; the text is one line.
@@ -39,18 +39,18 @@ def gguf_facts_of(path: Path) -> ModelFacts:
 
 
 def folder_facts_of(folder: Path) -> ModelFacts:
-    """Facts of a folder in transformers' form; raises as :func:`gguf_facts_of`."""
+    """Return the facts of a folder in transformers' form; raises the same as :func:`gguf_facts_of`."""
     return _once(folder, read_folder)
 
 
 def is_known(path: Path) -> bool:
-    """Whether the facts are here without reading the files again."""
+    """Return whether the facts are cached and the files unchanged."""
     kept = _known.get(path.absolute())
     return kept is not None and kept[0] == _stamp(path)
 
 
 def forget() -> None:
-    """Read everything anew."""
+    """Clear the cache."""
     _known.clear()
 
 
@@ -67,14 +67,14 @@ def _once(path: Path, read: Callable[[Path], ModelFacts]) -> ModelFacts:
 
 
 def _read(path: Path, read: Callable[[Path], ModelFacts]) -> ModelFacts | str:
-    """What is wrong with the content stays wrong; trouble with the disk (``OSError``) may pass, and is not kept."""
+    """Return the facts or the error. Disk trouble (``OSError``) may pass, so it is raised and not cached."""
     try:
         return read(path)
     except OSError:
         raise
     except ValueError as error:
         return str(error) or "it is damaged"
-    except Exception as error:  # a file that nobody chose must not cost all other models
+    except Exception as error:  # a file that nobody chose must not hide all other models
         logger.debug("%s cannot be understood", path, exc_info=True)
         return f"it cannot be understood ({type(error).__name__})"
 
@@ -89,6 +89,6 @@ def _stamp(path: Path) -> _Stamp:
 def _state(file: Path) -> tuple[int, int]:
     try:
         status = file.stat()
-    except OSError:  # not there, or a link to nowhere
+    except OSError:  # missing, or a broken link
         return 0, 0
     return status.st_size, status.st_mtime_ns

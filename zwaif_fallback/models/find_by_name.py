@@ -1,5 +1,5 @@
-"""Readable names for files that others brought: ``ollama:llama3.2:3b``, ``lmstudio:publisher/repo/file.gguf`` and
-``owner/name:file.gguf``. They stay right when the program moves its files about."""
+"""Find the file behind a readable name: ``ollama:llama3.2:3b``, ``lmstudio:publisher/repo/file.gguf`` or
+``owner/name:file.gguf``. Such names stay valid when the program moves its files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zwaif_fallback.models.walk import walk
 
 
 def find_named(name: str, machine: Machine | None = None, cache_dir: str = "") -> Path | None:
-    """The file or folder of a readable name; None where it is not on this computer."""
+    """Return the file or folder that a readable name means; None if it is not on this computer."""
     machine = machine or this_machine()
     program, wanted = program_of(name)
     if program == "ollama":
@@ -27,9 +27,9 @@ def find_named(name: str, machine: Machine | None = None, cache_dir: str = "") -
 
 
 def pick(pattern: str, files: list[str]) -> list[str]:
-    """The files of a repository that one name means: one GGUF file, or every part of one that is split.
+    """Return the files of a repository that one name means: one GGUF file, or every part of a split one.
 
-    Of several, the first in a list by name.
+    If several match, the first by name wins.
     """
     gguf = sorted(file for file in files if file.lower().endswith(".gguf"))
     wanted = pattern.casefold()
@@ -42,10 +42,10 @@ def pick(pattern: str, files: list[str]) -> list[str]:
 
 
 def matches_lmstudio(wanted: str, relative: str) -> bool:
-    """Whether a name as LM Studio writes it means the model at ``publisher/repo/file.gguf``.
+    """Return whether a name in LM Studio's style means the model at ``publisher/repo/file.gguf``.
 
-    LM Studio calls a model by its repository without ``-GGUF``, with or without the publisher, in lower case; a
-    quantization may stand behind ``@`` (https://lmstudio.ai/docs/python/manage-models/loading).
+    LM Studio names a model by its repository in lower case, without ``-GGUF``, with or without the publisher; ``@`` and
+    a quantization may follow (https://lmstudio.ai/docs/python/manage-models/loading).
     """
     name, _, quantization = wanted.casefold().partition("@")
     *folders, file = relative.casefold().split("/")
@@ -106,4 +106,4 @@ def _in_hub(repository: str, pattern: str, cache: Path) -> Path | None:
 
 
 def _ignore(path: Path, why: str) -> None:
-    """What cannot be read is listed by ``zwaif-fallback models``; here only one name is looked for."""
+    """Ignore unreadable files: ``zwaif-fallback models`` lists them, and here only one name is wanted."""

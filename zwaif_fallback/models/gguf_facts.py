@@ -1,4 +1,4 @@
-"""What a GGUF file is: a model to chat with, or something else, and how large."""
+"""Facts of a GGUF model: whether it is a chat model, and how large."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from zwaif_fallback.models.gguf_names import parts_of
 from zwaif_fallback.models.gguf_types import BLOCKS, FILE_TYPES
 
 _EMBEDDING = ("bert", "t5encoder", "gemma-embedding")
-_EYES = ("v.", "mm.", "a.")
-"""Names of the tensors of an eye or ear: Ollama keeps them in the same file, and llama.cpp then refuses the file
-(https://github.com/ggml-org/llama.cpp/issues/27349); everybody else keeps them in a file of their own."""
-_SORTED_ANEW = (2, 10, 12, 20)
+_SENSES = ("v.", "mm.", "a.")
+"""Prefixes of vision and audio tensors. Ollama keeps them in the same file, which llama.cpp then refuses
+(https://github.com/ggml-org/llama.cpp/issues/27349); other programs keep them in a file of their own."""
+_REPACKED = (2, 10, 12, 20)
 """Q4_0, Q2_K, Q4_K and IQ4_NL: https://github.com/ggml-org/llama.cpp/blob/master/ggml/src/ggml-cpu/repack.cpp."""
 _PART_WORK = 100
-"""Of :class:`WorkBudget`, to see whether a part is there."""
-_EVERY_LOOKS_FAR = {"gemma2": 2, "gemma3": 6}
-"""One layer in so many has no sliding window: https://github.com/ggml-org/llama.cpp/tree/master/src/models."""
+"""Work charged for looking whether a part exists."""
+_FULL_ATTENTION_EVERY = {"gemma2": 2, "gemma3": 6}
+"""Every n-th layer has full attention: https://github.com/ggml-org/llama.cpp/tree/master/src/models."""
 _FORWARD_ONLY = ("ssm.state_size", "shortconv.l_cache", "wkv.head_size")
 _ONLY_OLLAMA = ("mllama", "gptoss", "qwen25vl")
-"""Architectures under a name that only Ollama's own engine knows."""
+"""Architecture names that only Ollama's own engine knows."""
 
 
 def read_gguf(path: Path, work: WorkBudget | None = None) -> ModelFacts:
-    """Facts of one model, of all its parts where it is split; they share one budget of work.
+    """Return the facts of one model. All parts of a split model share one budget of work.
 
     Raises:
-        BadHeader: it is no GGUF file, its header is damaged, or takes too long to look through.
+        BadHeader: not a GGUF file, a damaged header, or one that would take too long to read.
         OSError: it cannot be read.
     """
     work = work or WorkBudget()
@@ -77,7 +77,7 @@ def _problem(header: GgufHeader, architecture: str) -> str:
 
 
 def _sees(header: GgufHeader) -> bool:
-    return any(tensor.name.startswith(_EYES) for tensor in header.tensors)
+    return any(tensor.name.startswith(_SENSES) for tensor in header.tensors)
 
 
 def _quantization(header: GgufHeader) -> str:
@@ -113,18 +113,18 @@ def _shape(header: GgufHeader, headers: list[GgufHeader]) -> Shape:
         forward_only=any(map(number, _FORWARD_ONLY)),
         hidden=hidden,
         vocabulary=header.count("tokenizer.ggml.tokens"),
-        sorted_anew=sum(_sorted_anew(tensor) for each in headers for tensor in each.tensors),
+        repacked=sum(_repacked_bytes(tensor) for each in headers for tensor in each.tensors),
     )
 
 
-def _sorted_anew(tensor: Tensor) -> int:
-    return tensor.size if tensor.ggml_type in _SORTED_ANEW and not tensor.name.startswith("token_embd") else 0
+def _repacked_bytes(tensor: Tensor) -> int:
+    return tensor.size if tensor.ggml_type in _REPACKED and not tensor.name.startswith("token_embd") else 0
 
 
 def _heads_of_layers(header: GgufHeader, architecture: str, layers: int) -> list[int]:
-    """Key-value heads whose cache each layer keeps: none of those that keep a state, or share another layer's.
+    """Return the key-value heads that each layer caches: 0 for layers that keep a state or share another's cache.
 
-    A list has one number for each layer. What only guesses at further tokens is not loaded.
+    A list has one number per layer. Layers for multi-token prediction are not loaded and not counted.
     """
 
     def number(key: str) -> int:
@@ -142,13 +142,13 @@ def _heads_of_layers(header: GgufHeader, architecture: str, layers: int) -> list
 
 
 def _sliding_layers(header: GgufHeader, architecture: str, layers: int) -> list[bool]:
-    """Which layers look back over a window only; where nobody says so, none."""
+    """Return which layers have a sliding window; none unless the file says so."""
     if not header.number(f"{architecture}.attention.sliding_window"):
         return [False] * layers
     told = header.numbers(f"{architecture}.attention.sliding_window_pattern")
     if len(told) == layers > 1:
         return [bool(one) for one in told]
-    period = _EVERY_LOOKS_FAR.get(architecture, 0)
+    period = _FULL_ATTENTION_EVERY.get(architecture, 0)
     return [bool(period) and place % period != 0 for place in range(1, layers + 1)]
 
 

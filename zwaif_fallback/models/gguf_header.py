@@ -1,13 +1,13 @@
-"""The header of a GGUF file: what it says about itself and which tensors it holds. Nothing is loaded.
+"""Read the header of a GGUF file: its metadata and its list of tensors. Nothing is loaded.
 
-The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. A file may come from anywhere, so every
-number is checked before it is used and all work is charged to a :class:`WorkBudget`. Whatever the bytes are, the result
-is a header or :class:`BadHeader` within about 50 ms and in little memory.
+Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. A file may come from anywhere, so every number is
+checked before it is used and all work is charged to a :class:`WorkBudget`. Whatever the bytes are, the result is a
+header or :class:`BadHeader` within about 50 ms and in little memory.
 
-Long arrays (a vocabulary has hundreds of thousands of words) are not built. Arrays of numbers are stepped over. Arrays
-of words can only be walked, which takes ten times as long as all the rest, so their end is looked for first: the key
-or the tensor behind them begins with a prefix that is known. A wrong guess shows at once, as nothing behind it makes
-sense; then they are walked.
+Long arrays (a vocabulary has hundreds of thousands of strings) are skipped. Arrays of numbers have a known size.
+Arrays of strings would have to be walked one by one, which takes ten times as long as everything else, so we first
+search for their end: the next key or tensor starts with a known prefix. If that guess is wrong, what follows makes no
+sense, and the file is read again, walking the strings.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from zwaif_hooks.storage.bounded import open_plain
 
 MAGIC = b"GGUF"
 MAX_HEADER = 32 * 1024 * 1024
-"""Bytes. The largest vocabularies in use make headers of about 20 MB."""
+"""Bytes. The largest vocabularies in use have headers of about 20 MB."""
 MAX_KEYS = 4096
 """Files in use have about 50."""
 MAX_TENSORS = 8192
 """Files in use have up to 2,000."""
 MAX_STRING = 1024 * 1024
 MOST_NUMBER = 10**12
-"""No count in a header is larger; what is, or is no number at all, counts as not stated."""
+"""No valid count is larger. Larger ones, and values that are not numbers, count as not stated."""
 MOST_WORK = 500_000
-"""Units of about 0.1 µs of processor time: one word walked over, one number kept."""
+"""Units of about 0.1 µs of processor time: one string walked over, one number kept."""
 MOST_SECONDS = 0.25
-"""Of processor time, on however slow a machine."""
+"""Processor time, on any machine."""
 MAX_KEY = 65_535
-"""Bytes, by the specification."""
+"""Bytes, from the specification."""
 KEPT_ELEMENTS = 1024
-"""Arrays of numbers up to this length are kept (one number a layer, say); longer ones are only counted."""
+"""Arrays of numbers up to this length are kept (one number per layer, for example); longer ones are only counted."""
 
 _CHUNK = 256 * 1024
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
@@ -48,23 +48,23 @@ _STRING, _ARRAY = 8, 9
 _MAX_DEPTH = 4
 _KEY_WORK, _TENSOR_WORK, _OPEN_WORK = 40, 50, 300
 _READ, _SEARCHED, _DECODED = 128, 64, 16
-"""Bytes for one unit of work: read, searched for the end of an array, made into text."""
+"""Bytes per unit of work: read, searched for the end of an array, decoded."""
 _NEXT_NAMES = (b"tokenizer.", b"general.", b"token_embd.", b"blk.0.")
-"""How the key, or the tensor's name, behind a vocabulary begins."""
+"""How the key or tensor name after a vocabulary starts."""
 _LENGTH_ZEROS = bytes(7)
-"""The upper bytes of the length in front of such a name, which is shorter than 256 bytes."""
+"""The upper bytes of the length before such a name, which is shorter than 256 bytes."""
 
 
 class BadHeader(ValueError):
-    """The file is not GGUF, is cut off, or says what cannot be; ``str(error)`` is one line."""
+    """Not a GGUF file, cut off, or impossible values; ``str(error)`` is one line."""
 
 
 class WorkBudget:
-    """What looking at one model may cost.
+    """How much work reading one model may cost.
 
     Args:
         most: units, see :data:`MOST_WORK`.
-        now: seconds of processor time.
+        now: processor time in seconds.
     """
 
     def __init__(self, most: int = MOST_WORK, now: Callable[[], float] = time.thread_time) -> None:
@@ -73,7 +73,7 @@ class WorkBudget:
         self._end = now() + MOST_SECONDS
 
     def spend(self, units: int) -> None:
-        """Raises BadHeader when more was spent than there was."""
+        """Charge this much work; raises BadHeader once the budget is spent."""
         self._left -= units
         if self._left < 0 or self._now() > self._end:
             raise BadHeader("it would take too long to look through")
@@ -81,7 +81,7 @@ class WorkBudget:
 
 @dataclass(frozen=True)
 class SkippedArray:
-    """An array that was not built."""
+    """An array that was not read."""
 
     length: int
 
@@ -91,13 +91,13 @@ Value = int | float | bool | str | tuple[int | float | bool, ...] | SkippedArray
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor as the header announces it."""
+    """One tensor as listed in the header."""
 
     name: str
     elements: int
     ggml_type: int
     offset: int
-    """From the begin of the data, in bytes."""
+    """In bytes, from the start of the tensor data."""
 
     @property
     def size(self) -> int:
@@ -106,13 +106,13 @@ class Tensor:
 
 @dataclass(frozen=True)
 class GgufHeader:
-    """What a GGUF file says about itself."""
+    """The header of a GGUF file."""
 
     version: int
     metadata: Mapping[str, Value]
     tensors: tuple[Tensor, ...]
     data_start: int
-    """Where the tensors' data begins, in bytes from the begin of the file."""
+    """Where the tensor data starts, in bytes from the start of the file."""
     file_size: int
 
     @property
@@ -121,7 +121,7 @@ class GgufHeader:
 
     @property
     def full_size(self) -> int:
-        """Bytes the file must have for every tensor to be whole."""
+        """Bytes the file must have for every tensor to be complete."""
         return self.data_start + max((tensor.offset + tensor.size for tensor in self.tensors), default=0)
 
     @property
@@ -129,28 +129,28 @@ class GgufHeader:
         return self.file_size >= self.full_size
 
     def text(self, key: str) -> str:
-        """A string of the metadata; empty where there is none."""
+        """Return a string of the metadata; empty if there is none."""
         value = self.metadata.get(key)
         return value if isinstance(value, str) else ""
 
     def number(self, key: str) -> int:
-        """A count of the metadata (the largest, where there is one for each layer); 0 where none is stated."""
+        """Return a count of the metadata (the largest if there is one per layer); 0 if none is stated."""
         return max(self.numbers(key), default=0)
 
     def numbers(self, key: str) -> list[int]:
-        """The counts of an array, or the only one; those that no model can have are 0."""
+        """Return the counts of an array, or a single one as a list; impossible ones are 0."""
         value = self.metadata.get(key)
         found = value if isinstance(value, tuple) else (value,) if isinstance(value, (int, float)) else ()
         return [int(one) if math.isfinite(one) and 0 < one < MOST_NUMBER else 0 for one in found]
 
     def count(self, key: str) -> int:
-        """The length of an array, 0 where there is none."""
+        """Return the length of an array; 0 if there is none."""
         value = self.metadata.get(key)
         return value.length if isinstance(value, SkippedArray) else len(value) if isinstance(value, tuple) else 0
 
 
 def is_gguf(path: Path) -> bool:
-    """Whether a file is GGUF by its name or, as Ollama's blobs have none, by how it begins."""
+    """Return whether a file is GGUF, by its extension or, as for Ollama's blobs, by its first bytes."""
     if path.suffix.lower() == ".gguf":
         return True
     try:
@@ -161,13 +161,13 @@ def is_gguf(path: Path) -> bool:
 
 
 def read_header(path: Path, work: WorkBudget | None = None) -> GgufHeader:
-    """The header of one file.
+    """Read the header of one file.
 
     Args:
-        work: what is left of the work for a model of several files.
+        work: the remaining budget of a model with several files.
 
     Raises:
-        BadHeader: it is no usable GGUF file.
+        BadHeader: it is not a usable GGUF file.
         OSError: it cannot be read.
     """
     with open_plain(path, buffering=0) as stream:
@@ -175,13 +175,13 @@ def read_header(path: Path, work: WorkBudget | None = None) -> GgufHeader:
 
 
 def read_stream(stream: BinaryIO, size: int, work: WorkBudget | None = None) -> GgufHeader:
-    """As :func:`read_header`, from an open file of ``size`` bytes."""
+    """Do the same as :func:`read_header` with an open file of ``size`` bytes."""
     work = work or WorkBudget()
     work.spend(_OPEN_WORK)
     try:
         return _read(_Source(stream, size, work), jump=True)
     except BadHeader:
-        # Perhaps the end of an array was guessed wrong.
+        # The end of an array may have been guessed wrong.
         stream.seek(0)
         return _read(_Source(stream, size, work), jump=False)
 
@@ -269,7 +269,7 @@ def _tensor(source: _Source) -> Tensor:
 
 
 class _Source:
-    """A file read forward in chunks, never past :data:`MAX_HEADER` nor its end."""
+    """A file read forward in chunks, never beyond :data:`MAX_HEADER` or its end."""
 
     def __init__(self, stream: BinaryIO, size: int, work: WorkBudget) -> None:
         self._stream = stream
@@ -278,23 +278,23 @@ class _Source:
         self._limit = min(size, MAX_HEADER)
         self._chunk = b""
         self._at = 0
-        """In the chunk."""
+        """Position in the chunk."""
         self._start = 0
-        """Of the chunk, in the file."""
+        """Position of the chunk in the file."""
 
     @property
     def position(self) -> int:
         return self._start + self._at
 
     def take(self, count: int) -> bytes:
-        """The next bytes, exactly so many."""
+        """Return exactly the next ``count`` bytes."""
         self._need(count)
         taken = self._chunk[self._at : self._at + count]
         self._at += count
         return taken
 
     def unpack(self, code: str, width: int) -> int:
-        """One little-endian number."""
+        """Return one little-endian number."""
         self._need(width)
         (value,) = struct.unpack_from(f"<{code}", self._chunk, self._at)
         self._at += width
@@ -302,7 +302,7 @@ class _Source:
         return number
 
     def string(self, longest: int) -> str:
-        """A length and so many bytes of UTF-8; what is not UTF-8 is marked, not refused."""
+        """Return a length-prefixed UTF-8 string; invalid bytes are replaced."""
         length = self.unpack("Q", 8)
         if length > longest:
             raise BadHeader(f"it has a text of {length} bytes where {longest} are the most")
@@ -319,7 +319,7 @@ class _Source:
         self._stream.seek(self._start)
 
     def walk_strings(self, count: int) -> None:
-        """Step over strings one by one."""
+        """Skip strings one by one."""
         if self.position + 8 * count > self._limit:
             raise BadHeader("it ends in the middle of its header")
         self.work.spend(count)
@@ -334,7 +334,7 @@ class _Source:
             self.skip(at - self._at)
 
     def skip_to_next_name(self, at_least: int) -> bool:
-        """Go on where the next known name seems to begin; False, and nothing moved, where none is near enough."""
+        """Move to where the next known name seems to start; False without moving if none is near enough."""
         start, chunk, at = self._start, self._chunk, self._at
         self.skip(at_least)
         overlap = b""
@@ -355,7 +355,7 @@ class _Source:
                 return False
 
     def _name_in(self, seen: bytes, name: bytes) -> int:
-        """Where the name begins, behind its length; -1 where it does not."""
+        """Return where the name starts, after its length; -1 if it is not there."""
         place = seen.find(name)
         while place >= 0 and (place < 8 or seen[place - 7 : place] != _LENGTH_ZEROS):
             self.work.spend(4)
@@ -368,7 +368,7 @@ class _Source:
             self._stream.seek(self._start)
 
     def _need(self, count: int) -> None:
-        """Have at least so many bytes in the chunk from here on."""
+        """Ensure that at least ``count`` bytes are buffered from here."""
         if self._at + count <= len(self._chunk):
             return
         if self.position + count > self._limit:

@@ -1,4 +1,4 @@
-"""What the name of a GGUF file says: whether it is one part of a split model, and how it is quantized."""
+"""What the name of a GGUF file tells: which part of a split model it is, and how it is quantized."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _QUANTIZED = re.compile(
 
 
 def parts_of(path: Path) -> list[Path]:
-    """Every file of a split model in order, whether they are there or not; the file itself where it is not split."""
+    """Return every file of a split model in order, existing or not; just ``path`` if it is not split."""
     match = _PART.fullmatch(path.name)
     if match is None:
         return [path]
@@ -24,18 +24,18 @@ def parts_of(path: Path) -> list[Path]:
 
 
 def is_later_part(path: Path) -> bool:
-    """Whether this is a part of a split model that is shown under its first part."""
+    """Return whether this is a part of a split model other than the first, under which the model is listed."""
     match = _PART.fullmatch(path.name)
     return match is not None and int(match["number"]) != 1
 
 
 def stem_of(name: str) -> str:
-    """A GGUF file's name without ending and without the count of its parts."""
+    """Return a GGUF file's name without extension and part number."""
     match = _PART.fullmatch(name)
     return match["stem"] if match else re.sub(r"\.gguf$", "", name, flags=re.IGNORECASE)
 
 
 def quantization_in(stem: str) -> str:
-    """The quantization that a file's name tells, upper case; empty where it tells none."""
+    """Return the quantization in a file's name, in upper case; empty if there is none."""
     match = _QUANTIZED.search(stem)
     return match[1].upper() if match else ""

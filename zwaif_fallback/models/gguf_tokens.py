@@ -1,5 +1,5 @@
-"""The control tokens of a GGUF file, by its vocabulary: read by the worker once llama.cpp has loaded the file, and so
-has found it sound."""
+"""Read a GGUF file's control tokens from its vocabulary. The worker does so after llama.cpp has loaded, and thereby
+validated, the file."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _STRING, _ARRAY = 8, 9
 _LENGTH = struct.Struct("<Q")
 _TEXTS, _KINDS = b"tokenizer.ggml.tokens", b"tokenizer.ggml.token_type"
 _MORE_THAN_WORDS = (2, 3, 4)
-"""Kinds of tokens that llama.cpp looks for before it reads words: unknown, control and user-defined ones."""
+"""Token types that llama.cpp matches before it splits text into words: unknown, control and user-defined tokens."""
 
 
 def control_tokens(path: Path) -> list[str]:
-    """Texts of the tokens that mean more than words; empty where the file does not say which those are.
+    """Return the texts of the tokens that are not plain words; empty if the file does not state token types.
 
     Raises:
         struct.error, KeyError: the file is damaged.
@@ -47,7 +47,7 @@ def control_tokens(path: Path) -> list[str]:
 
 
 class _Walk:
-    """Little-endian values, one behind the other."""
+    """Read little-endian values one after the other."""
 
     def __init__(self, data: mmap.mmap) -> None:
         self._data = data
@@ -64,7 +64,7 @@ class _Walk:
         return self._data[self.at - length : self.at]
 
     def skip_texts(self, count: int) -> None:
-        """A vocabulary has a quarter of a million of them, and somebody waits: no call but one for each."""
+        """Skip strings with one call each: a vocabulary has a quarter of a million, and the user is waiting."""
         at, data, length_at = self.at, self._data, _LENGTH.unpack_from
         for _ in range(count):
             at += _LENGTH.size + length_at(data, at)[0]

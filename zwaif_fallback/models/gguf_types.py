@@ -1,6 +1,6 @@
-"""What the numbers in a GGUF file mean: how tensors are stored, and what a quantization is called.
+"""The codes in a GGUF file: how tensors are stored, and what a quantization is called.
 
-Sources: ``ggml_type`` and the block sizes in https://github.com/ggml-org/llama.cpp/blob/master/gguf-py/gguf/constants.py,
+Sources: ``ggml_type`` and block sizes in https://github.com/ggml-org/llama.cpp/blob/master/gguf-py/gguf/constants.py,
 ``general.file_type`` in https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 """
 
@@ -42,7 +42,7 @@ BLOCKS: dict[int, tuple[str, int, int]] = {
     40: ("NVFP4", 64, 36),
     41: ("Q1_0", 128, 18),
 }
-"""By ``ggml_type``: name, weights in a block, bytes of a block."""
+"""By ``ggml_type``: name, weights per block, bytes per block."""
 
 FILE_TYPES: dict[int, str] = {
     0: "F32",
@@ -81,10 +81,10 @@ FILE_TYPES: dict[int, str] = {
     39: "NVFP4",
     40: "Q1_0",
 }
-"""By ``general.file_type``: the name in a file's own name, for example ``Q4_K_M``."""
+"""By ``general.file_type``: the name used in file names, for example ``Q4_K_M``."""
 
 
 def stored_bytes(elements: int, ggml_type: int) -> int:
-    """Bytes that many weights of this type take; 0 for a type that is not known here."""
+    """Return the bytes that this many weights take; 0 for an unknown type."""
     _, block, size = BLOCKS.get(ggml_type, ("", 1, 0))
     return -(-elements // block) * size

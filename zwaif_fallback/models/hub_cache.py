@@ -1,7 +1,7 @@
-"""The Hugging Face cache: ``models--OWNER--NAME/snapshots/COMMIT``, files there being links to ``blobs``.
+"""The Hugging Face cache: ``models--OWNER--NAME/snapshots/COMMIT``, whose files are links into ``blobs``.
 
-Its layout: https://huggingface.co/docs/huggingface_hub/guides/manage-cache. Read as it lies, without its library, which
-would measure every file of every revision.
+Layout: https://huggingface.co/docs/huggingface_hub/guides/manage-cache. Read directly, as the library would measure
+every file of every revision.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from zwaif_hooks.storage import bounded
 
 _LONGEST_REF = 200
 _COMMIT = re.compile(r"\w+", re.ASCII)
-"""One folder's name: a ref must not lead elsewhere."""
+"""A single folder name, so that a ref cannot lead elsewhere."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One repository as it was last fetched."""
+    """The newest revision of one repository."""
 
     name: str
     """``owner/name``."""
     folder: Path
     is_model: bool
-    """Whether it is one model in transformers' form."""
+    """Whether it is a model in transformers' form."""
     gguf: tuple[str, ...]
-    """GGUF files in it, each a model of its own, relative to ``folder``."""
+    """Its GGUF files, each a model of its own, relative to ``folder``."""
 
 
 def snapshots(cache: Path, skip: Skip) -> Iterator[Snapshot]:
-    """Every repository of models in the cache, its main revision or else the newest."""
+    """Yield every model repository in the cache: its main revision, or else the newest."""
     try:
         repositories = sorted(entry for entry in cache.iterdir() if entry.name.startswith("models--"))
     except OSError as error:
@@ -51,13 +51,13 @@ def snapshots(cache: Path, skip: Skip) -> Iterator[Snapshot]:
 
 
 def snapshot_of(repository: Path) -> Path | None:
-    """The folder of the revision ``main``, of the newest one where there is no such name, None without any."""
+    """Return the folder of revision ``main``, or else of the newest revision; None if there is none."""
     folders = repository / "snapshots"
     try:
         main = bounded.read_text(repository / "refs" / "main", _LONGEST_REF).strip()
         if _COMMIT.fullmatch(main) and (folders / main).is_dir():
             return folders / main
-    except (OSError, ValueError):  # Fetched by a commit's own name: there is no main.
+    except (OSError, ValueError):  # Downloaded by commit: there is no main.
         main = ""
     if not folders.is_dir():
         return None
@@ -66,7 +66,7 @@ def snapshot_of(repository: Path) -> Path | None:
 
 
 def find_in_cache(model: str, cache_dir: str = "") -> Path | None:
-    """The newest folder of a hub model in the Hugging Face cache, or None."""
+    """Return the folder of a hub model in the Hugging Face cache; None if it is not there."""
     from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(model, "config.json", cache_dir=cache_dir or None)

@@ -1,6 +1,6 @@
-"""What models have shown on this machine: kept in a small JSON file of the user's, for the lists of models.
+"""Results of ``zwaif-fallback bench``, kept per user for the lists of models.
 
-``benchmarks.json`` lies in the user's own folder for data; the last measurement of each model counts.
+They are in ``benchmarks.json`` in the user's data folder; only the latest measurement of each model is kept.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FILE = "benchmarks.json"
 
 @dataclass(frozen=True)
 class Measurement:
-    """One run of ``zwaif-fallback bench``. Seconds and bytes."""
+    """One run of ``zwaif-fallback bench``; seconds and bytes."""
 
     model: str
     """As it was loaded: a hub id, or the path of a folder or file."""
@@ -27,43 +27,43 @@ class Measurement:
     engine: str
     device: str
     form: str
-    """Quantization, or the number format where there is none: ``4bit``, ``bfloat16``, ``Q4_K_M`` …"""
+    """Quantization, or else the number format: ``4bit``, ``bfloat16``, ``Q4_K_M`` …"""
     load_seconds: float
     prompt_tokens: int
-    """Length of the prompt that the first words were waited for."""
+    """Length of the prompt used for the first-token times."""
     first_token_cold: float
-    """Until the first text, nothing of the prompt having been read before."""
+    """Time to the first text with nothing of the prompt in the cache."""
     first_token_warm: float
-    """Until the first text of the next turn of the same conversation."""
+    """Time to the first text of the next turn of the same conversation."""
     tokens_per_second: float
-    """While speaking, the wait for the first token not counted; 0 where the model said too little to tell."""
+    """Generation speed after the first token; 0 if the reply was too short to tell."""
     peak_memory: int
-    """Most that the worker process had of the computer's memory."""
+    """Peak RAM of the worker process."""
     graphics_memory: int = 0
-    """What the card had less of while the model was loaded; 0 without a card."""
+    """Memory of the card in use after loading; 0 without a card."""
 
 
 def path() -> Path:
-    """The file, there or not."""
+    """Return the file, existing or not."""
     import platformdirs
 
     return Path(platformdirs.user_data_dir("zwaif-fallback", appauthor=False)) / FILE
 
 
 def read(place: Path | None = None) -> dict[str, Measurement]:
-    """The last measurement of each model, by its name; those that cannot be understood are left out."""
+    """Return the latest measurement of each model by name, without entries that cannot be read."""
     try:
         stored = bounded.read_json(place or path())
-    except (OSError, ValueError):  # none yet, or damaged: then it has nothing to tell
+    except (OSError, ValueError):  # none yet, or damaged
         return {}
     found = [_measurement(entry) for entry in stored] if isinstance(stored, list) else []
     return {one.model: one for one in found if one is not None}
 
 
 def remember(one: Measurement, place: Path | None = None) -> Path:
-    """Add a measurement, in the place of an older one of that model; the file it is in.
+    """Store a measurement, replacing an older one of that model; return the file.
 
-    A file that cannot be understood is kept beside the new one, as ``benchmarks.json.damaged``.
+    A damaged file is kept beside the new one, as ``benchmarks.json.damaged``.
 
     Raises:
         OSError: it cannot be written.
@@ -80,7 +80,7 @@ def remember(one: Measurement, place: Path | None = None) -> Path:
 
 
 def _measurement(entry: Any) -> Measurement | None:
-    """Made of a stored entry; ``None`` where a newer or older version stored something else."""
+    """Build a measurement from a stored entry; ``None`` if another version stored something else."""
     if not isinstance(entry, Mapping):
         return None
     known = {field.name: entry[field.name] for field in fields(Measurement) if field.name in entry}

@@ -1,6 +1,6 @@
-"""How much memory a model will take, from its headers alone: weights, KV cache, working room, and the program itself.
+"""Compute the memory that a model needs from its headers: weights, KV cache, working buffers, and the program itself.
 
-The figures for a processor were measured with ``benchmarks/memory.py``; docs/models.md has its table.
+The figures for a processor were measured with ``benchmarks/memory.py``; the table is in docs/models.md.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from zwaif_fallback.models.safetensors_header import read_tensors
 
 MB = 1_000_000
 TORCH_PROGRAM = 370 * MB
-"""A worker with torch and transformers before it holds a model."""
+"""A worker with torch and transformers before it loads a model."""
 GGUF_PROGRAM = 40 * MB
-"""The same with llama.cpp, which needs no torch."""
+"""A worker with llama.cpp, which needs no torch."""
 GGUF_WORKING = 15 * MB
 """llama.cpp's buffers while it reads a part of a prompt."""
 MOST_COPIES = 128 * MB
-"""What copies of a state may take, as far as there is a choice."""
+"""Budget for copies of a recurrent state beyond the four that are always kept."""
 CUDA_PROGRAM = 500 * MB
-"""What a card gives to every program that computes on it (its context and libraries)."""
+"""What a card gives to every program that computes on it (context and libraries)."""
 _WIDTH = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 _STORED = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "fp8": 1.0}
 NF4 = 0.53
-"""Bytes: half of one, and one double-quantized scale for every 64 weights."""
+"""Bytes per weight: half a byte, and one double-quantized scale for every 64 weights."""
 _GPU_PART = 1024
 """Tokens that the transformers engine reads at once on a card."""
 UNKNOWN_WINDOW = 2048
 MOST_WINDOW = 8192
-"""Tokens a fallback is planned for at most: a window of 128k would need more cache than weights."""
+"""Most tokens to plan for: a window of 128k would need more cache than weights."""
 
 
 _BYTES = {
@@ -41,10 +41,10 @@ _BYTES = {
     "float16": 2.0,
     "4bit": NF4,
     "int8": 1.0,
-    "int4": 0.625,  # half a byte, scale and offset of 16 bits for every 32 weights
+    "int4": 0.625,  # half a byte, and 16-bit scale and offset for every 32 weights
 }
 RUNTIME_BYTES = 700 * 1024 * 1024
-"""What a worker takes before it holds a model: Python, torch and transformers (measured: 400 to 700 MB)."""
+"""A cautious figure for a worker before it loads a model: Python, torch and transformers (measured: 400 to 700 MB)."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes, by what they are for."""
+    """Bytes by purpose."""
 
     weights: int
     cache: int
     working: int
     program: int
     mapped: int = 0
-    """Pages of the file that are looked at once while loading: the system counts them, and takes them back at will."""
+    """Pages of the file read during loading: the system counts them but takes them back when it needs memory."""
 
     @property
     def total(self) -> int:
@@ -76,13 +76,13 @@ class Need:
 
     @property
     def peak(self) -> int:
-        """What the system shows for the process at its most: the file's pages are gone before the cache grows."""
+        """Most that the system shows for the process: the file's pages are released before the cache grows."""
         return self.weights + max(self.cache + self.working, self.mapped) + self.program
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one model will take, in bytes."""
+    """What loading one model takes, in bytes."""
 
     weights: int
     kv_cache: int
@@ -95,31 +95,31 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Weights:
-    """What the headers of a model's safetensors files say."""
+    """Sizes from the headers of a model's safetensors files."""
 
     parameters: int
     quantizable: int
-    """Parameters in matrices that 4-bit loading shrinks: all but embeddings, the output head, norms and biases."""
+    """Parameters in matrices that 4-bit loading shrinks: all but embeddings, output head, norms and biases."""
 
 
 def planned_window(facts: ModelFacts, wanted: int = 0) -> int:
-    """Tokens the model would be loaded with: what the settings say, bounded by what it can."""
+    """Return the context window to load with: as the settings say, within what the model supports."""
     window = facts.window or UNKNOWN_WINDOW
     return min(window, wanted) if wanted else min(window, MOST_WINDOW)
 
 
 def gguf_cache(shape: Shape, window: int) -> int:
-    """Bytes that llama.cpp keeps of what was read: its cache in float16, and states with copies to go back to."""
+    """Return llama.cpp's bytes for what was read: the cache in float16, and recurrent states with their copies."""
     return shape.cached(window) * 2 + shape.state * (1 + copies_of_state(shape))
 
 
 def copies_of_state(shape: Shape) -> int:
-    """How often a state is kept as it was at an earlier place: four are needed from one turn to the next."""
+    """Return how many earlier copies of a recurrent state are kept: at least four, needed from turn to turn."""
     return max(4, min(8, MOST_COPIES // max(shape.state, 1)))
 
 
 def need(facts: ModelFacts, plan: Plan, window: int) -> Need:
-    """Peak memory with a full window, in bytes, on the device of ``plan``."""
+    """Return the peak memory with a full window, in bytes, on the device of ``plan``."""
     return _gguf(facts, plan, window) if facts.format == GGUF else _transformers(facts, plan, window)
 
 
@@ -127,8 +127,8 @@ def _gguf(facts: ModelFacts, plan: Plan, window: int) -> Need:
     cache = gguf_cache(facts.shape, window)
     if plan.device == "cuda":
         return Need(facts.weights, cache, GGUF_WORKING, CUDA_PROGRAM)
-    # On a processor llama.cpp sorts some kinds of weights anew and leaves the file mapped, so both are counted.
-    return Need(facts.weights, cache, GGUF_WORKING, GGUF_PROGRAM, facts.shape.sorted_anew + cache + GGUF_WORKING)
+    # On a processor llama.cpp repacks some weights and leaves the file mapped, so both are counted.
+    return Need(facts.weights, cache, GGUF_WORKING, GGUF_PROGRAM, facts.shape.repacked + cache + GGUF_WORKING)
 
 
 def _transformers(facts: ModelFacts, plan: Plan, window: int) -> Need:
@@ -143,12 +143,12 @@ def _transformers(facts: ModelFacts, plan: Plan, window: int) -> Need:
 
 
 def _reading(facts: ModelFacts) -> int:
-    """Bytes while a part of a prompt is read on a card: a few rows of the model's width and one of its vocabulary."""
+    """Return the buffers for reading a part of a prompt on a card: several hidden states and one vocabulary row."""
     return int(4 * (_GPU_PART * 12 * facts.shape.hidden + facts.shape.vocabulary))
 
 
 def planned_facts(offer: Offer) -> ModelFacts:
-    """An offer as if its headers had been read: its cache is what the planned memory has beyond the weights."""
+    """Return facts for an offer that is not downloaded; its cache is the planned memory beyond the weights."""
     size = int(offer.download_gb * 1e9)
     shrunk = offer.weights_gb.get("4bit", offer.download_gb)
     beside = max(0.0, offer.memory_gb - shrunk - 0.1) * 1e9
@@ -162,7 +162,7 @@ def planned_facts(offer: Offer) -> ModelFacts:
 
 
 def read_weights(folder: Path) -> Weights:
-    """Sizes from the safetensors headers of ``folder``; nothing is loaded.
+    """Return the sizes in the safetensors headers of ``folder``; nothing is loaded.
 
     Raises:
         ValueError: a file is not a safetensors file.
@@ -178,11 +178,11 @@ def read_weights(folder: Path) -> Weights:
 def estimate_memory(
     folder: Path, *, dtype: str = "bfloat16", quantization: str = "", context_window: int = 2048
 ) -> Estimate:
-    """What loading ``folder`` will take with ``dtype`` (and ``quantization``: ``4bit`` on a card, ``int8`` or
+    """Return what loading ``folder`` takes with ``dtype`` and ``quantization`` (``4bit`` on a card, ``int8`` or
     ``int4`` on a processor, or empty).
 
     Raises:
-        ValueError, OSError: the folder holds no readable model.
+        ValueError, OSError: the folder has no readable model.
     """
     weights = read_weights(folder)
     width = _BYTES.get(dtype, 2.0)
@@ -192,5 +192,5 @@ def estimate_memory(
 
 
 def _kv_cache(folder: Path, context_window: int, width: float) -> int:
-    """Two vectors per layer, key-value head and token."""
+    """Return the bytes of two vectors per layer, key-value head and token."""
     return int(cached_numbers(read_json(folder / "config.json")) * context_window * width)

@@ -1,6 +1,7 @@
-"""A model's folder for the transformers engine: where it is, and whether it is whole. Nothing heavy is imported.
+"""Find a model's files and check that they are whole, before an engine loads them.
 
-What the user wrote was made a hub id or a path before, by :mod:`zwaif_fallback.choosing.resolve_name`.
+A model is a folder in transformers' form (safetensors weights) or a GGUF file. Names that users write are turned into
+hub ids and paths by :mod:`zwaif_fallback.choosing.resolve_name`.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ from zwaif_fallback.models.name_syntax import is_path
 from zwaif_fallback.models.safetensors_facts import INDEX, PICKLES, WEIGHT_FILES, shards_in_index, tokenizer_problem
 
 TOKENIZER = "tokenizer.json"
-"""All of a tokenizer. Other files of one are made into it while it is loaded."""
+"""Enough to build the whole tokenizer; other tokenizer files are converted to it while loading."""
 
 
 def find_model(model: str, cache_dir: str = "") -> Path:
     """Return the folder that holds the files of ``model``: a path, or a hub id in the Hugging Face cache.
 
     Raises:
-        ModelNotFound: no such folder, no weights in it, or not on this machine.
-        ModelError: the weights are there in a form that is not loaded.
+        ModelNotFound: there is no such folder, it has no weights, or the model is not on this computer.
+        ModelError: the weights are in a format that is not loaded.
     """
     model = model.strip()
     if not model:
@@ -47,7 +48,7 @@ def find_model(model: str, cache_dir: str = "") -> Path:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise the exact remedy unless ``folder`` holds a whole model with safetensors weights."""
+    """Raise an error that names the remedy unless ``folder`` holds a complete model with safetensors weights."""
     if not folder.exists():
         raise ModelNotFound(f"There is no folder {folder}. {CHECK_SETTING}")
     if not folder.is_dir():
@@ -66,7 +67,7 @@ def check_folder(folder: Path) -> None:
 
 
 def missing_shards(folder: Path) -> list[str]:
-    """Weight files that the folder's index names and that are not there."""
+    """Return the weight files that the folder's index lists but that are missing."""
     index = folder / INDEX
     if (folder / "model.safetensors").exists() or not index.exists():
         return []
@@ -101,7 +102,7 @@ def _check_hub_id(model: str) -> None:
 
 
 def gguf_in(place: Path) -> Path | None:
-    """The GGUF file that ``place`` is or holds; None where it is something else.
+    """Return the GGUF file that ``place`` is or contains; None if it is something else.
 
     Raises:
         ModelError: a folder with several models.
@@ -119,11 +120,11 @@ def gguf_in(place: Path) -> Path | None:
 
 
 def read_facts(path: Path) -> ModelFacts:
-    """The facts of a model that can be used.
+    """Return the facts of a GGUF model that can be used.
 
     Raises:
         ModelNotFound: there is no such file.
-        ModelError: damaged, cut off, or not a model to chat with.
+        ModelError: the file is damaged, incomplete, or not a chat model.
     """
     if not path.is_file():
         raise ModelNotFound(f"There is no file {path}. {CHECK_SETTING}")
@@ -142,10 +143,10 @@ def read_facts(path: Path) -> ModelFacts:
 
 
 def is_gguf_model(place: Path) -> bool:
-    """Whether ``place`` is a GGUF file, or a folder of them."""
+    """Return whether ``place`` is a GGUF file or a folder of GGUF files."""
     try:
         return gguf_in(place) is not None
-    except ModelError:  # several of them, which loading tells the user
+    except ModelError:  # several models: loading tells the user
         return True
 
 

@@ -1,6 +1,6 @@
-"""Readable names of models, as text; :mod:`zwaif_fallback.models.find_by_name` finds the files they mean.
+"""The syntax of model names; :mod:`zwaif_fallback.models.find_by_name` finds the files they mean.
 
-Apart from that, as Z-Waif's start waits for this module.
+A module of its own because Z-Waif's start waits for it.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ _PATH_LIKE = re.compile(r"[A-Za-z]:[\\/]|[\\/.~]|.*\\|.*/.*/|.*\.gguf$", re.IGNO
 
 
 def program_of(name: str) -> tuple[str, str]:
-    """``("ollama", "llama3.2:3b")`` of ``ollama:llama3.2:3b``; two empty texts of a name that is no such."""
+    """Split ``ollama:llama3.2:3b`` into ``("ollama", "llama3.2:3b")``; two empty strings for any other name."""
     match = _SCHEME.fullmatch(name.strip())
     return (match[1].lower(), match[2].strip()) if match else ("", "")
 
 
 def file_in_repository(name: str) -> tuple[str, str]:
-    """Repository and file pattern of ``owner/name:file.gguf``; two empty texts of a name that is no such.
+    """Split ``owner/name:file.gguf`` into repository and file pattern; two empty strings for any other name.
 
-    Behind the colon may stand a file, a pattern (``*Q4_K_M*``) or a quantization (``Q4_K_M``).
+    The part after the colon is a file, a pattern (``*Q4_K_M*``) or a quantization (``Q4_K_M``).
     """
     match = _IN_REPOSITORY.fullmatch(name.strip())
     if match is None or program_of(name)[0]:
@@ -38,22 +38,22 @@ def file_in_repository(name: str) -> tuple[str, str]:
 
 
 def is_repository(name: str) -> bool:
-    """Whether the Hugging Face hub could have a repository ``owner/name`` of this name."""
+    """Return whether ``owner/name`` is a valid repository name on the Hugging Face hub."""
     forbidden = "--" in name or ".." in name or name.endswith(".git")
     return _REPOSITORY.fullmatch(name) is not None and not forbidden
 
 
 def is_hub_name(name: str) -> bool:
-    """Whether it is ``owner/name`` or ``owner/name:file.gguf``, letter by letter as the hub writes it."""
+    """Return whether this is exactly ``owner/name`` or ``owner/name:file.gguf``, as the hub spells it."""
     repository, colon, file = name.partition(":")
     return is_repository(repository) and (not colon or (_FILE.fullmatch(file) is not None and ".." not in file))
 
 
 def is_path(model: str) -> bool:
-    """True when ``model`` means a place on this machine and not a hub id (``owner/name``)."""
+    """Return whether a resolved model is a path on this computer and not a hub id (``owner/name``)."""
     return bool(_LOOKS_LIKE_PATH.search(model)) or Path(model).exists()
 
 
 def looks_like_path(name: str) -> bool:
-    """Whether a text is meant as a place on disk, there or not (older releases put GGUF paths here)."""
+    """Return whether a user's text is meant as a path, existing or not (older releases stored GGUF paths)."""
     return bool(_PATH_LIKE.match(name.strip().strip("\"'")))

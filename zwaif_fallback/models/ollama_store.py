@@ -1,7 +1,7 @@
-"""Ollama's store: a JSON manifest for each name, whose layers are files in ``blobs``; the model itself is a plain GGUF.
+"""Ollama's store: one JSON manifest per name, whose layers are files in ``blobs``. The model itself is a plain GGUF.
 
-The layout: https://github.com/ollama/ollama/blob/main/types/model/name.go (names and where their manifests lie) and
-https://github.com/ollama/ollama/blob/main/server/manifest.go (their content).
+Layout: https://github.com/ollama/ollama/blob/main/types/model/name.go (names and manifest paths) and
+https://github.com/ollama/ollama/blob/main/server/manifest.go (manifest contents).
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class OllamaModel:
     model: Path
     """The GGUF blob."""
     layers: dict[str, str]
-    """The other layers by kind (``template``, ``params``, ``projector`` …), as paths."""
+    """The other layers as paths, by kind (``template``, ``params``, ``projector`` …)."""
 
 
 def entries(store: Path, skip: Skip) -> Iterator[OllamaModel]:
-    """Every name whose model lies here."""
+    """Yield every name whose model is stored here."""
     for folder, files in walk(store / "manifests", 6, skip):
         for file in files:
             place = folder / file
@@ -49,10 +49,10 @@ def entries(store: Path, skip: Skip) -> Iterator[OllamaModel]:
 
 
 def read_manifest(store: Path, place: Path) -> OllamaModel:
-    """One manifest.
+    """Read one manifest.
 
     Raises:
-        ValueError: it is none, or names no model of its own.
+        ValueError: it is not a manifest, or has no local model.
         OSError: it cannot be read.
     """
     try:
@@ -69,7 +69,7 @@ def read_manifest(store: Path, place: Path) -> OllamaModel:
 
 
 def name_of(manifest: Path) -> str:
-    """``registry.ollama.ai/library/llama3.2/3b`` is shown as ``llama3.2:3b``."""
+    """Turn ``registry.ollama.ai/library/llama3.2/3b`` into ``llama3.2:3b``."""
     *path, tag = manifest.parts
     if path[:1] == [DEFAULT_HOST]:
         path = path[1:]
@@ -79,7 +79,7 @@ def name_of(manifest: Path) -> str:
 
 
 def full_name(name: str) -> str:
-    """A name as users write it, with its tag, lower case: ``llama3.2`` is ``llama3.2:latest``."""
+    """Return a user's spelling in lower case with its tag: ``llama3.2`` becomes ``llama3.2:latest``."""
     wanted = name.strip().strip("\"'").strip().casefold().removeprefix("http://").removeprefix("https://")
     for default in (f"{DEFAULT_HOST}/", f"{DEFAULT_OWNER}/"):
         wanted = wanted.removeprefix(default)
@@ -95,6 +95,6 @@ def _kind(layer: dict[str, Any]) -> str:
 
 def _blob(store: Path, layer: dict[str, str]) -> Path:
     match = _DIGEST.fullmatch(layer["digest"])
-    if match is None:  # Nothing but a blob's name: a manifest must not name files elsewhere.
+    if match is None:  # Only a blob's name is allowed: a manifest must not point to files elsewhere.
         raise ValueError("names a layer that is no blob")
     return store / "blobs" / f"sha256-{match[1]}"

@@ -1,11 +1,11 @@
-"""Where model files lie on this computer: each program's own folder, on Windows, macOS and Linux.
+"""Where programs store models: each program's own folders on Windows, macOS and Linux.
 
 Sources: https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables,
 https://github.com/ollama/ollama/blob/main/docs/faq.md (where models are stored),
 https://github.com/lmstudio-ai/lms/issues/50 and https://github.com/lmstudio-ai/lmstudio-bug-tracker/issues/1601,
 https://docs.gpt4all.io/gpt4all_desktop/settings.html, https://docs.gpt4all.io/gpt4all_python.html,
-https://www.mintlify.com/janhq/jan/desktop/data-folder. KoboldCpp and text-generation-webui are unpacked anywhere;
-the usual places are looked at.
+https://www.mintlify.com/janhq/jan/desktop/data-folder. KoboldCpp and text-generation-webui can be unpacked anywhere;
+only the usual folders are searched.
 """
 
 from __future__ import annotations
@@ -34,64 +34,64 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Machine:
-    """What decides where programs keep their files."""
+    """What determines where programs keep their files."""
 
     system: str
     """``Windows``, ``Darwin`` or ``Linux``."""
     home: Path
     environ: Mapping[str, str]
     moved: Mapping[str, Path] = field(default_factory=dict)
-    """Where ``Desktop``, ``Documents`` and ``Downloads`` are, as the system says: on another disk, in OneDrive."""
+    """Actual folders of ``Desktop``, ``Documents`` and ``Downloads``, which may be on another disk or in OneDrive."""
 
     def variable(self, name: str) -> Path | None:
-        """A folder that a variable names."""
+        """Return the folder in an environment variable; None if it is not set."""
         value = self.environ.get(name, "").strip().strip("\"'")
         return self.expanded(value) if value else None
 
     def folders(self, name: str) -> list[Path]:
-        """``Desktop``, ``Documents`` or ``Downloads``: where the system says, and where it lay before it was moved."""
+        """Return the current folder for ``Desktop``, ``Documents`` or ``Downloads``, and the default one."""
         usual = self.home / name
         return list(dict.fromkeys([self.moved.get(name, usual), usual]))
 
     def expanded(self, path: str) -> Path:
-        """``~`` is this machine's home."""
+        """Expand ``~`` to this machine's home."""
         return self.home / path[1:].lstrip("/\\") if path[:1] == "~" else Path(path)
 
 
 def this_machine() -> Machine:
-    """The computer and the user that this program runs for."""
+    """Return the computer and user this program runs on."""
     import platformdirs
 
     moved = {}
     for name in ("desktop", "documents", "downloads"):
         try:
             moved[name.title()] = Path(getattr(platformdirs, f"user_{name}_dir")())
-        except (OSError, ValueError) as error:  # Windows knows none for some users, such as services.
+        except (OSError, ValueError) as error:  # Windows has none for some users, such as services.
             logger.debug("The system names no folder %s: %s", name, error)
     return Machine(platform.system(), Path.home(), os.environ, moved)
 
 
 @dataclass(frozen=True)
 class Place:
-    """A folder and how it is laid out."""
+    """A folder and how deep its models are."""
 
     source: str
     folder: Path
     depth: int = 2
-    """How many folders deep models lie in it."""
+    """Levels of folders below it that may contain models."""
 
 
 def _unsaid(folder: Path, why: str) -> None:
-    """Nobody wants to know."""
+    """Ignore it."""
 
 
 def places(machine: Machine, tree: Path | None = None, model_dir: str = "", skip: Skip = _unsaid) -> list[Place]:
-    """Every folder to look into, those that are not there left out.
+    """Return every existing folder to search.
 
     Args:
         tree: Z-Waif's folder; programs unpacked beside it are found.
-        model_dir: ``FALLBACK_MODEL_DIR``: folders separated as in PATH, relative ones inside ``tree``.
-        skip: told of a program whose own settings cannot be understood.
+        model_dir: ``FALLBACK_MODEL_DIR``: folders separated as in PATH, relative to ``tree``.
+        skip: called for a program whose settings cannot be read.
     """
     found: dict[Path, Place] = {}
     for place in _all(machine, tree, model_dir, skip):
@@ -99,15 +99,15 @@ def places(machine: Machine, tree: Path | None = None, model_dir: str = "", skip
             real = place.folder.resolve()
             if real.is_dir():
                 found.setdefault(real, Place(place.source, real, place.depth))
-        except PermissionError:  # It is there: whoever looks into it says that it may not.
+        except PermissionError:  # It exists; reading it will report the refusal.
             found.setdefault(place.folder, place)
-        except (OSError, RuntimeError, ValueError):  # a broken link, a name that no file system takes
+        except (OSError, RuntimeError, ValueError):  # a broken link, or an invalid name
             continue
     return list(found.values())
 
 
 def own_folders(model_dir: str, tree: Path | None = None) -> list[Path]:
-    """The folders of ``FALLBACK_MODEL_DIR``, there or not."""
+    """Return the folders of ``FALLBACK_MODEL_DIR``, existing or not."""
     base = tree or Path.cwd()
     parts = [part.strip().strip("\"'") for part in model_dir.split(os.pathsep)]
     return [base / _expanded(part) for part in parts if part]
@@ -116,12 +116,12 @@ def own_folders(model_dir: str, tree: Path | None = None) -> list[Path]:
 def _expanded(part: str) -> Path:
     try:
         return Path(part).expanduser()
-    except RuntimeError:  # the home of a user that this computer does not have
+    except RuntimeError:  # the home of a user that does not exist here
         return Path(part)
 
 
 def hub_cache(machine: Machine) -> Path:
-    """The Hugging Face cache, by the same variables as its library."""
+    """Return the Hugging Face cache, from the same variables as its library."""
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if named := machine.variable(name):
             return named
@@ -145,7 +145,7 @@ def _all(machine: Machine, tree: Path | None, model_dir: str, skip: Skip) -> Ite
     for program, find in programs:
         try:
             yield from find()
-        except Exception as error:  # one program's settings must not cost the models of all others
+        except Exception as error:  # a problem with one program's settings must not hide all other models
             logger.debug("The folders of %s are not known", program, exc_info=True)
             skip(Path(program), f"where its models lie cannot be understood ({type(error).__name__})")
     if machine.system != "Darwin":
@@ -168,7 +168,7 @@ def _lmstudio(machine: Machine) -> Iterator[Path]:
     pointer = machine.home / ".lmstudio-home-pointer"
     try:
         homes.insert(0, machine.expanded(bounded.read_text(pointer, _LONGEST_SETTINGS).strip()))
-    except (OSError, ValueError):  # Most have none: then it is in one of the usual two.
+    except (OSError, ValueError):  # Usually there is no pointer, and it is in one of the default folders.
         homes = homes[:]
     for home in homes:
         try:
@@ -201,7 +201,7 @@ def _jan(machine: Machine) -> Iterator[Path]:
 
 
 def _data(machine: Machine, part: str) -> Path:
-    """Where programs keep their data; ``part`` is ``Local`` or ``Roaming``, which differ on Windows only."""
+    """Return where programs keep their data; ``part`` is ``Local`` or ``Roaming``, which differ on Windows only."""
     if machine.system == "Windows":
         named = machine.variable("LOCALAPPDATA" if part == "Local" else "APPDATA")
         return named or machine.home / "AppData" / part
@@ -211,10 +211,10 @@ def _data(machine: Machine, part: str) -> Path:
 
 
 def _roots(machine: Machine, tree: Path | None) -> list[Path]:
-    """Folders in which people unpack programs."""
+    """Return the folders in which people unpack programs."""
     near = [tree.absolute().parent, tree.absolute().parent.parent] if tree else []
     usual = [machine.home, *(machine.home / name for name in ("AI", "ai"))]
-    if machine.system != "Darwin":  # There the system asks the user before a program may look into these three.
+    if machine.system != "Darwin":  # macOS asks the user before a program may read these three.
         usual += [folder for name in ("Desktop", "Documents", "Downloads") for folder in machine.folders(name)]
     drives = [Path(f"{letter}:\\") for letter in "CDE"] if machine.system == "Windows" else [Path("/opt")]
     return [*near, *usual, *drives]
@@ -231,7 +231,7 @@ def _textgen(roots: Iterable[Path]) -> Iterator[Place]:
 def _glob(root: Path, patterns: Iterable[str]) -> list[Path]:
     try:
         return sorted(folder for pattern in patterns for folder in root.glob(pattern) if folder.is_dir())
-    except OSError:  # A folder that may not be looked into holds nothing for us.
+    except OSError:  # A folder that cannot be read has nothing for us.
         return []
 
 

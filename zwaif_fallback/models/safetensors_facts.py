@@ -1,4 +1,4 @@
-"""What a folder in transformers' form is: a model to chat with, or something else, and how large."""
+"""Facts of a model folder in transformers' form: whether it is a chat model, and how large."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from zwaif_fallback.models.safetensors_header import MOST_TENSORS, BadSafetensor
 from zwaif_hooks.storage import bounded
 
 WEIGHT_FILES = "model*.safetensors"
-"""The files transformers reads. Some models add ``consolidated*``, the same weights in another order."""
+"""The files transformers reads. Some models add ``consolidated*``, the same weights in another layout."""
 INDEX = "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _DTYPES = {"F32": "fp32", "F16": "fp16", "BF16": "bf16", "F8_E4M3": "fp8", "F8_E5M2": "fp8"}
 _NO_LIMIT = 1_000_000_000
-"""Tokenizers without a limit of their own name an absurd one."""
+"""Tokenizers without a limit state an absurdly large one."""
 _MOST_NUMBER = 10**12
 MOST_FILES = 2000
-"""In one folder: a model in 163 parts has 180."""
+"""In one folder; a model split into 163 parts has 180."""
 _KIND = re.compile(r"\w[\w.-]{0,80}", re.ASCII)
 _NOT_SHRUNK = ("embed", "lm_head", "wte", "wpe")
 
 
 def is_model_folder(names: set[str]) -> bool:
-    """Whether a folder with files of these names is one model in transformers' form."""
+    """Return whether a folder with these file names is a model in transformers' form."""
     return "config.json" in names or "adapter_config.json" in names
 
 
 def read_folder(folder: Path) -> ModelFacts:
-    """Facts of a folder with ``config.json``.
+    """Return the facts of a folder with ``config.json``.
 
     Raises:
         ValueError: a file in it is damaged; the text is one line.
-        OSError: it cannot be read.
+        OSError: a file cannot be read.
     """
     sizes = _files(folder)
     names = sorted(sizes)
@@ -66,10 +66,10 @@ def read_folder(folder: Path) -> ModelFacts:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """An object of a JSON file.
+    """Return the object in a JSON file.
 
     Raises:
-        ValueError: it is too long, damaged, or no object.
+        ValueError: it is too long, damaged, or not an object.
         OSError: it cannot be read.
     """
     found = bounded.read_json(path)
@@ -79,7 +79,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _files(folder: Path) -> dict[str, int]:
-    """Name and size of everything in the folder."""
+    """Return name and size of everything in the folder."""
     sizes: dict[str, int] = {}
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -113,7 +113,7 @@ def _weights(folder: Path, names: list[str]) -> tuple[list[StoredTensor], str]:
 
 
 def shards_in_index(folder: Path) -> set[str]:
-    """Names of the weight files that the index of a model in several files lists.
+    """Return the names of the weight files that the index of a sharded model lists.
 
     Raises:
         ValueError: the index is damaged.
@@ -133,7 +133,7 @@ def _no_weights(names: list[str]) -> str:
 
 
 def tokenizer_problem(names: Collection[str]) -> str:
-    """What is wrong with the tokenizer in a folder with files of these names; empty where nothing is."""
+    """Return what is wrong with the tokenizer of a folder with these file names; empty if nothing is."""
     if "tokenizer.json" in names or any(name.startswith("vocab.") for name in names):
         return ""
     if not any(name.endswith(".model") for name in names):
@@ -142,7 +142,7 @@ def tokenizer_problem(names: Collection[str]) -> str:
 
 
 def _has_protobuf() -> bool:
-    with contextlib.suppress(ModuleNotFoundError):  # of "google" itself
+    with contextlib.suppress(ModuleNotFoundError):  # if "google" itself is missing
         return importlib.util.find_spec("google.protobuf") is not None
     return False
 
@@ -182,7 +182,7 @@ def _too_new(config: Mapping[str, Any]) -> str:
 
 
 def is_known(kind: str) -> bool:
-    """Whether the installed transformers has this model type; asked of its files, as importing it takes seconds."""
+    """Return whether the installed transformers has this model type, from its files: importing it takes seconds."""
     found = importlib.util.find_spec("transformers")
     places = list(found.submodule_search_locations or ()) if found else []
     return not places or any((Path(place) / "models" / kind.replace("-", "_")).is_dir() for place in places)
@@ -211,7 +211,7 @@ def _text(value: Any) -> str:
 
 
 def _count(value: Any) -> int:
-    """A count as a file states it; 0 where that is no number, or one that no model can have."""
+    """Return a count from a file; 0 if it is not a number or impossibly large."""
     is_number = isinstance(value, (int, float)) and math.isfinite(value) and 0 < value < _MOST_NUMBER
     return int(value) if is_number else 0
 
@@ -221,12 +221,12 @@ def _has_template(tokenizer: Mapping[str, Any], names: list[str]) -> bool:
 
 
 def is_shrunk(tensor: StoredTensor) -> bool:
-    """Whether loading in 4 bits shrinks it: a matrix, but no embedding and no output head."""
+    """Return whether 4-bit loading shrinks this tensor: a matrix that is neither an embedding nor the output head."""
     return len(tensor.shape) == 2 and not any(part in tensor.name for part in _NOT_SHRUNK)
 
 
 def cached_numbers(config: Mapping[str, Any]) -> int:
-    """Numbers in the KV cache for each token, by ``config.json``: two vectors per layer and key-value head."""
+    """Return the KV cache's numbers per token from ``config.json``: two vectors per layer and key-value head."""
     return _shape(_text_config(config), []).cached_numbers
 
 

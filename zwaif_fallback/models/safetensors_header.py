@@ -1,4 +1,4 @@
-"""The header of a safetensors file: https://huggingface.co/docs/safetensors/index#format. Nothing is loaded."""
+"""Read the header of a safetensors file: https://huggingface.co/docs/safetensors/index#format. Nothing is loaded."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 from zwaif_hooks.storage.bounded import MOST_BYTES, loads, open_plain
 
 MOST_TENSORS = 20_000
-"""In all files of one model. A mixture of 128 experts that is not packed has 18,000."""
+"""In all files of one model. A mixture of 128 experts stored one by one has 18,000."""
 _MOST_SIDES = 8
 _MOST_ELEMENTS = 1 << 48
 
 
 class BadSafetensors(ValueError):
-    """No safetensors file, cut off, or too much to look through; ``str(error)`` is one line."""
+    """Not a safetensors file, cut off, or too large to read; ``str(error)`` is one line."""
 
 
 class StoredTensor(NamedTuple):
@@ -30,10 +30,10 @@ class StoredTensor(NamedTuple):
 
 
 def read_tensors(path: Path) -> list[StoredTensor]:
-    """Every tensor of one file.
+    """Return every tensor of one file.
 
     Raises:
-        BadSafetensors: it is no such file, or it ends too soon.
+        BadSafetensors: it is not such a file, or it is cut off.
         OSError: it cannot be read.
     """
     file_size = path.stat().st_size

@@ -1,4 +1,4 @@
-"""The models that are on this computer already, whoever brought them: listed without loading or changing anything."""
+"""Search this computer for models of all programs. Only headers are read; nothing is loaded or changed."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from zwaif_fallback.models.program_folders import (
 from zwaif_fallback.models.walk import printable, real_file, reason, walk
 
 MOST_SECONDS = 2.0
-"""Of processor time for files that were not read before, in one look through all places: enough for 400 good models, or
-for 40 files made to take long. The next look goes on where this one ended."""
+"""Processor time per search for files that were not read before: enough for 400 normal models, or for 40 crafted to
+take long. The next search continues where this one stopped."""
 
 logger = logging.getLogger(__name__)
 
@@ -36,21 +36,21 @@ class FoundModel:
     """One model on this computer."""
 
     name: str
-    """As the program that brought it calls it: ``llama3.2:3b``, ``owner/name``, ``Qwen3-4B-Q4_K_M``."""
+    """As the program that stored it calls it: ``llama3.2:3b``, ``owner/name``, ``Qwen3-4B-Q4_K_M``."""
     source: str
-    """Which program that is."""
+    """The program that stored it."""
     setting: str
-    """What to write as ``API_FALLBACK_MODEL``."""
+    """Value for ``API_FALLBACK_MODEL``."""
     path: Path
-    """The folder, or the (first) GGUF file."""
+    """The folder, or the GGUF file (the first part of a split one)."""
     facts: ModelFacts
     extras: dict[str, str] = field(default_factory=dict, compare=False, hash=False)
-    """Ollama's other layers by kind (``template``, ``params``, ``projector`` …), as paths."""
+    """Ollama's other layers as paths, by kind (``template``, ``params``, ``projector`` …)."""
 
 
 @dataclass
 class Findings:
-    """What was found, and what was left out and why: one line each."""
+    """The models found, and one line for each file that was skipped and why."""
 
     models: list[FoundModel] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
@@ -65,16 +65,16 @@ def find_models(
     machine: Machine | None = None,
     now: Callable[[], float] = time.thread_time,
 ) -> Findings:
-    """Every model in every place, each file once. Reads headers only; never raises: what cannot be read is one line.
+    """Return every model in every known folder, each file once. Never raises: what cannot be read becomes one line.
 
     Args:
-        now: seconds of processor time, for :data:`MOST_SECONDS`.
+        now: processor time in seconds, for :data:`MOST_SECONDS`.
     """
     return _Search(now).run(machine or this_machine(), tree, model_dir)
 
 
 class _Search:
-    """One look through all places."""
+    """One search through all folders."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
@@ -88,7 +88,7 @@ class _Search:
         for place in places(machine, tree, model_dir, self._skip):
             try:
                 layouts.get(place.source, self._folder)(place)
-            except Exception as error:  # one program's folder must not cost the models of all others
+            except Exception as error:  # a problem in one program's folder must not hide all other models
                 logger.debug("%s cannot be looked through", place.folder, exc_info=True)
                 self._skip(place.folder, f"it cannot be looked through ({type(error).__name__})")
         if self._postponed:
@@ -140,14 +140,14 @@ class _Search:
         extras: dict[str, str] | None = None,
         again: bool = False,
     ) -> None:
-        """``again``: one file under two names is two models, as Ollama's tags are."""
+        """``again`` allows a file that was seen already: two Ollama tags of one file are two models."""
         real = real_file(path)
         if real is None:
             return self._skip(path, "is not there, or is no plain file")
         if real in self._seen and not again:
             return None
         self._seen.add(real)
-        # The link's own name: split models are parts by their names, and a blob's name says nothing.
+        # Use the link's own name: parts of a split model are known by their names, and a blob's name says nothing.
         if (facts := self._facts(path, facts_cache.gguf_facts_of)) is not None:
             self._take(FoundModel(name, source, setting, path, facts, extras or {}))
         return None
@@ -178,7 +178,7 @@ class _Search:
 
 
 def _gguf_name(place: Place, path: Path) -> str:
-    """The file's own name; where programs call every file ``model.gguf``, the folder's."""
+    """Return the file's own name, or the folder's for programs that call every file ``model.gguf``."""
     relative = path.relative_to(place.folder)
     if place.source == JAN and relative.parent.name:
         return printable(relative.parent.as_posix())

@@ -1,4 +1,4 @@
-"""What people call a model that is on this computer: by the name that its program shows, or by that of its file."""
+"""Short names for models on this computer: the name that its program shows, or that of its file."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from zwaif_fallback.models.program_folders import HUB, OLLAMA
 from zwaif_fallback.models.search import FoundModel
 
 _ANY_FILE = "model"
-"""Programs that call every file so name its folder."""
+"""The name of the file in programs that name the folder instead."""
 
 
 def short_names(models: Sequence[FoundModel]) -> list[str]:
-    """For each the shortest name that means it and nothing else: ``llama3.2:3b``, ``Qwen3-4B-Q4_K_M``.
+    """Return the shortest unambiguous name of each model: ``llama3.2:3b``, ``Qwen3-4B-Q4_K_M``.
 
-    The setting itself where the short one could be another's: a second model, an offer, or the number of a row.
+    If the short name could also mean a second model, an offer or a row number, this is the full setting.
     """
     short = [_short(model) for model in models]
     often = Counter(name.casefold() for name in short)
@@ -28,10 +28,10 @@ def short_names(models: Sequence[FoundModel]) -> list[str]:
 
 
 def find_called(name: str, models: Sequence[FoundModel]) -> FoundModel | None:
-    """The model of that name, whatever its case; None where there is none.
+    """Return the model with this name, ignoring case; None if there is none.
 
     Raises:
-        ModelNotFound: several are called so.
+        ModelNotFound: several models have this name.
     """
     wanted = name.strip().casefold()
     for names in ([one.setting for one in models], [_short(one) for one in models], [one.name for one in models]):

@@ -1,4 +1,4 @@
-"""Looking through a folder without getting lost in it: links, loops, depth and number are bounded."""
+"""Walk through a folder within bounds: links are not followed, and depth and number of entries are limited."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from itertools import islice
 from pathlib import Path
 
 MOST_ENTRIES = 20_000
-"""Entries looked at in one place: somebody may name a whole disk as a model folder."""
+"""Most entries read in one place: someone may name a whole disk as a model folder."""
 
 Skip = Callable[[Path, str], None]
 
 
 def walk(root: Path, depth: int, skip: Skip) -> Iterator[tuple[Path, list[str]]]:
-    """Each folder and the names of the files in it, to ``depth`` folders below ``root``.
+    """Yield each folder and the names of its files, to ``depth`` folders below ``root``.
 
-    Links to folders are not followed, so there are no loops and nothing outside; hidden folders are left out. What
-    cannot be looked into is told to ``skip``.
+    Links to folders are not followed, so there are no loops and nothing outside ``root``; hidden folders are left out.
+    ``skip`` is called for each folder that cannot be read.
     """
     waiting, seen = [(root, 0)], 0
     while waiting:
@@ -39,25 +39,25 @@ def walk(root: Path, depth: int, skip: Skip) -> Iterator[tuple[Path, list[str]]]
 
 
 def real_file(path: Path) -> Path | None:
-    """The file itself, links resolved; None where it is no plain file (a pipe would never end)."""
+    """Return the file with all links resolved; None if it is not a regular file (reading a pipe would never end)."""
     try:
         real = path.resolve(strict=True)
         return real if stat.S_ISREG(real.stat().st_mode) else None
-    except (OSError, RuntimeError, ValueError):  # RuntimeError: links in a circle, before Python 3.13
+    except (OSError, RuntimeError, ValueError):  # RuntimeError: a loop of links, before Python 3.13
         return None
 
 
 def reason(error: OSError) -> str:
-    """Why the disk refused, in a few words."""
+    """Return why the system refused, in a few words."""
     return (error.strerror or type(error).__name__).lower()
 
 
 def printable(path: object) -> str:
-    """A path, or another text from a file, on one line that any console and JSON take."""
+    """Return a path, or a text from a file, as one line that any console and JSON can take."""
     text = str(path)
     try:
         text = os.fsencode(text).decode("utf-8", "replace") if os.name == "posix" else text
-    except UnicodeEncodeError:  # half a character that no file system made
+    except UnicodeEncodeError:  # a lone surrogate that no file system produced
         text = text.encode("utf-8", "replace").decode()
     return "".join(character if character.isprintable() else "�" for character in text)
 
