@@ -170,15 +170,15 @@ def tell_host(way: str) -> None:
     host.run_program()
     from zwaif_fallback import plugin
 
-    service = plugin.service()
+    controls = plugin.service().controls
     until(lambda: plugin._host is not None)
     assert plugin._host is not None
     listener = Prompt()
     plugin._host.plugins.register(listener, "prompt")
     if way in ("standby", "hung"):
-        until(lambda: service.standing_by() > 0)
+        until(lambda: controls.standing_by() > 0)
     if way == "warm":
-        until(lambda: service.loaded() is not None)
+        until(lambda: controls.loaded() is not None)
     if way == "hung":
         for number in range(SERVED):
             spoken(host, f"Number {number}, please.")
@@ -188,7 +188,7 @@ def tell_host(way: str) -> None:
     for name in ("hung", "hung, next") if way == "hung" else (way,):
         sentence = spoken(host, "Tell me something nice.")
         record = plugin._host.records.recent()[-1]
-        loaded = service.loaded()
+        loaded = controls.loaded()
         load = loaded.load_seconds if loaded is not None and name != "hung, next" else 0.0
         told[name] = {"load": load, "text": record.detected_after + record.taken_over_after, "sentence": sentence}
     out.write(json.dumps(told | {"prompt": listener.told}) + "\n")

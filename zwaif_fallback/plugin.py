@@ -70,7 +70,7 @@ def register_settings_ui(gradio: Any, host: Host) -> None:
     from zwaif_fallback.ui import section
 
     host.settings.extend(SETTINGS)
-    section.build(gradio, host, service(host), _outages)
+    section.build(gradio, host, service(host).controls, _outages)
 
 
 @hookimpl
@@ -149,14 +149,14 @@ def forget() -> None:
 
 
 def _make() -> FallbackService:
-    from zwaif_fallback.answering.service import FallbackService
+    from zwaif_fallback.answering.service import Collaborators, FallbackService
     from zwaif_fallback.local.model import LocalModel
     from zwaif_fallback.pictures.captioner import PictureCaptioner
 
     settings = _host.settings if _host else SettingsStore(SETTINGS)
     local = LocalModel(hang_timeout=float(settings.get("API_FALLBACK_ENGINE_TIMEOUT")), say=log.say)
-    eyes = PictureCaptioner(log.report, places=_places)
-    return FallbackService(settings, local, _remote, log.say, _ask_other_plugins, eyes=eyes)
+    captioner = PictureCaptioner(log.report, places=_places)
+    return FallbackService(Collaborators(settings, local, _second_server, log.say, _ask_other_plugins, captioner))
 
 
 def _places(model: str) -> list[Path]:
@@ -167,7 +167,7 @@ def _places(model: str) -> list[Path]:
     return places(model, tree, str(service().setting("FALLBACK_MODEL_DIR")))
 
 
-def _remote(address: str, model: str) -> SecondServer:
+def _second_server(address: str, model: str) -> SecondServer:
     """Another server is given as much time as the primary."""
     from zwaif_fallback.answering.second_server import Deadlines, second_server
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import requests
 
-from zwaif_fallback.answering.service import FallbackService
+from zwaif_fallback.answering.service import Collaborators, FallbackService
 from zwaif_fallback.local.model import LocalModel
 from zwaif_fallback.settings import SETTINGS
 from zwaif_hooks.messages import ChatRequest, FailureKind, PrimaryFailure
@@ -28,7 +28,7 @@ def ours(model: Path, threads: int) -> Iterator[Ask]:
     values = {setting.name: setting.default for setting in SETTINGS}
     values |= {"API_FALLBACK_MODEL": str(model), "API_FALLBACK_THREADS": threads}
     local = LocalModel()
-    service = FallbackService(_Fixed(values), local, _no_remote, _loudly, named=lambda: True)
+    service = FallbackService(Collaborators(_Fixed(values), local, _no_remote, _loudly, was_model_chosen=lambda: True))
     failure = PrimaryFailure(FailureKind.REFUSED, "nothing listens")
     try:
         yield lambda request: _spoken_by_the_model(service, request, failure)

@@ -28,7 +28,7 @@ import requests
 from benchmarks.prefix.model import SIZES
 from benchmarks.prefix.run import Bench, Watched
 from benchmarks.prefix.shapes import Talk, lmstudio
-from zwaif_fallback.answering.service import FallbackService
+from zwaif_fallback.answering.service import Collaborators, FallbackService
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions
 from zwaif_fallback.settings import SETTINGS
 from zwaif_hooks.failover.registry import PrimaryRegistry
@@ -142,7 +142,7 @@ def measure(bench: Bench, server: Server, folder: Path, asked: Any) -> tuple[lis
     settings.set("API_FALLBACK_PRELOAD", "warm")
     settings.set("API_FALLBACK_MODEL", str(folder))
     local = OneToken(bench.local)
-    service = FallbackService(settings, local, _no_remote, _quiet, tree=folder)
+    service = FallbackService(Collaborators(settings, local, _no_remote, _quiet, tree=folder))
     plugins = PluginManager(_quiet)
     plugins.register(Plugin(service), "fallback")
     talk = Talk(limit=bench.history_of(asked.tokens)).grown_to(bench.history_of(asked.tokens))
@@ -151,7 +151,7 @@ def measure(bench: Bench, server: Server, folder: Path, asked: Any) -> tuple[lis
         for _ in range(asked.turns):
             server.reply, server.dead = talk.reply(), False
             ask(server.url, talk)
-            service.has_read_ahead(WAIT)
+            service.early.wait(WAIT)
             talk.answered()
             server.dead = True
             takeover.append(ask(server.url, talk))

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from tests.unit.scenes import Producer, Scene, means, says
-from zwaif_fallback.answering.service import FallbackService
+from zwaif_fallback.answering.service import Collaborators, FallbackService
 from zwaif_fallback.choosing import resolve_name, suggestions
 from zwaif_fallback.choosing.auto import Wishes
 from zwaif_fallback.cli import measure_model
@@ -101,13 +101,10 @@ says("… is not on this machine yet.")(find("someone/absent"))
 @says("There are no complete weights (*.safetensors) in …. Download the model again, with all its files.")
 def _(scene: Scene) -> object:
     model = scene.model("*.safetensors")
-    service = FallbackService(
-        scene.store(API_FALLBACK_MODEL=str(model)),
-        SimpleNamespace(loaded=None),
-        lambda *_: None,
-        scene.say,
-    )
-    return service.ready()
+    store: Any = scene.store(API_FALLBACK_MODEL=str(model))
+    local: Any = SimpleNamespace(loaded=None)
+    service = FallbackService(Collaborators(store, local, lambda *_: None, scene.say))
+    return service.loader.ready()
 
 
 @says("There are no weights (*.safetensors) in …")

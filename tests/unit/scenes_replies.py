@@ -16,7 +16,7 @@ from tests.unit.scenes import CHAT, REFUSED, WORKER, Producer, Scene, says
 from zwaif_fallback import plugin
 from zwaif_fallback.answering.chain import Chain
 from zwaif_fallback.answering.second_server import RemoteChat
-from zwaif_fallback.answering.service import FallbackService
+from zwaif_fallback.answering.service import Collaborators, FallbackService
 from zwaif_fallback.choosing import memory_fit
 from zwaif_fallback.choosing.configured_model import ConfiguredModel
 from zwaif_fallback.choosing.no_model_chosen import LEFT_BEHIND
@@ -49,7 +49,7 @@ from zwaif_hooks.stream import CancelScope, Chunk
 def _(scene: Scene) -> object:
     store = scene.store(API_FALLBACK_MODEL="owner/model")
     local: Any = SimpleNamespace(loaded=None)
-    return FallbackService(store, local, lambda *_: None, scene.say).prepare()
+    return FallbackService(Collaborators(store, local, lambda *_: None, scene.say)).prepare()
 
 
 def found_instead(scene: Scene, **settings: str) -> object:
@@ -290,9 +290,11 @@ def _(scene: Scene) -> object:
         (folder / name).write_text("{}", encoding="utf-8")
     scene.patch.setattr(preload_policy, "placed", lambda options, here: (options, ""))
     local = LocalModel(command=["/no/such/program"])
-    service = FallbackService(scene.store(API_FALLBACK_MODEL=str(folder)), local, lambda *_: None, scene.say)
+    service = FallbackService(
+        Collaborators(scene.store(API_FALLBACK_MODEL=str(folder)), local, lambda *_: None, scene.say)
+    )
     service.primary_late("127.0.0.1:5000", lambda: CHAT, "")
-    return service.has_read_ahead(30)
+    return service.early.wait(30)
 
 
 @says("The fallback server … gave no reply: …")

@@ -9,7 +9,7 @@ from tests.unit.scenes import Scene, says
 from zwaif_fallback import settings
 from zwaif_fallback.addresses import host_problem
 from zwaif_fallback.answering.second_server import RemoteChat
-from zwaif_fallback.answering.service import FallbackService
+from zwaif_fallback.answering.service import Collaborators, FallbackService
 from zwaif_fallback.cli import main
 from zwaif_fallback.demo import play, zwaif_copy
 from zwaif_fallback.standin import copy_tree
@@ -93,8 +93,8 @@ def _(scene: Scene) -> object:
 @says("Neither the fallback host nor the local model gave a reply.")
 def _(scene: Scene) -> object:
     local: Any = SimpleNamespace(loaded=None)
-    service = FallbackService(scene.store(), local, lambda *_: None, scene.say)
-    return list(service._or_problem([], None))
+    service = FallbackService(Collaborators(scene.store(), local, lambda *_: None, scene.say))
+    return list(service.controls._or_problem([], None))
 
 
 says("The list of models has no number …")(lambda scene: model_setting("99", None, {}))

@@ -270,9 +270,8 @@ class Scripted:
 
 @pytest.mark.parametrize("model", ["", "owner/captions"])
 def test_the_setting_decides_whether_she_sees(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = Desk(tmp_path, monkeypatch, API_FALLBACK_VISION_MODEL=model)
     look: Any = Scripted()
-    desk.service._eyes = look
+    desk = Desk(tmp_path, monkeypatch, captioner=look, API_FALLBACK_VISION_MODEL=model)
     prompts = list[str]()
     local: Any = desk.local
     monkeypatch.setattr(local, "generate", lambda generation, stats: prompts.append(generation.prompt) or iter(["Oh!"]))
@@ -299,10 +298,9 @@ class Listener:
 
 
 def test_a_second_server_is_told_what_the_picture_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = Desk(tmp_path, monkeypatch, API_FALLBACK_HOST="127.0.0.1:9", API_FALLBACK_VISION_MODEL="owner/captions")
-    service: Any = desk.service
-    service._eyes, friend = Scripted(), Listener()
-    service._remote = lambda address, model: friend
+    friend, settings = Listener(), {"API_FALLBACK_HOST": "127.0.0.1:9", "API_FALLBACK_VISION_MODEL": "owner/captions"}
+    desk = Desk(tmp_path, monkeypatch, Scripted(), lambda address, model: friend, **settings)
+    service = desk.service
     assert "".join(service.answer(shown(b"a cat"), REFUSED).pieces) == "Oh!"
     assert friend.told[0].endswith("[The picture shows: a red square]")
     service.close()

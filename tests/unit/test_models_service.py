@@ -12,8 +12,8 @@ import pytest
 from tests.unit.models_made import put_in_ollama
 from tests.unit.test_models_fit import EVERYTHING, memory, model
 from tests.unit.test_service import Desk
-from zwaif_fallback.answering import service
-from zwaif_fallback.choosing import auto, configured_model
+from zwaif_fallback.answering import better_model
+from zwaif_fallback.choosing import auto
 from zwaif_fallback.choosing.ranking import Choice, choose
 from zwaif_fallback.downloads.transfer import DownloadFailed
 from zwaif_fallback.errors import FallbackError, ModelError
@@ -37,7 +37,7 @@ def test_the_user_s_name_is_shown_and_not_a_blob_s(home: Path, tmp_path: Path, m
     (options,) = desk.local.loads
     assert options.model == str(blob)
     assert desk.said[:2] == ["Loading ollama:llama3.2:3b …", "Fallback ready: ollama:llama3.2:3b on cpu"]
-    assert desk.service.ready().info.name == "ollama:llama3.2:3b"
+    assert desk.service.loader.ready().info.name == "ollama:llama3.2:3b"
 
 
 def test_a_start_without_the_chosen_model_names_one_that_is_here(
@@ -62,10 +62,10 @@ def test_a_download_in_the_background_tells_how_far_it_is(tmp_path: Path, monkey
 
     def watched(name: str, say: Any, report: Any, stop: Any) -> None:
         bring(name, say, report, stop)
-        seen.extend(desk.service.local_news())
+        seen.extend(desk.service.controls.local_news())
 
-    desk.service._fetch = watched
-    desk.service.load_model("someone/tiny", allow_download=True)
+    desk.service.loader._fetch = watched
+    desk.service.controls.load_model("someone/tiny", allow_download=True)
     desk.settle()
     assert "Downloading someone/tiny: 0 of 0 MB (50%), 5 s left" in seen
     assert desk.reply() == "one speaks.", "a download alone chooses nothing"
@@ -77,8 +77,8 @@ def test_a_download_that_fails_is_said(tmp_path: Path, monkeypatch: pytest.Monke
     def failing(*_: object) -> None:
         raise DownloadFailed("someone/tiny was not downloaded: the disk is full.")
 
-    desk.service._fetch = failing
-    desk.service.load_model("someone/tiny", allow_download=True)
+    desk.service.loader._fetch = failing
+    desk.service.controls.load_model("someone/tiny", allow_download=True)
     desk.settle()
     assert desk.said == ["Fallback not loaded: someone/tiny was not downloaded: the disk is full."]
     assert desk.local.loads == []
@@ -93,8 +93,8 @@ def test_closing_stops_a_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert stop.wait(20)
         raise FallbackError("Stopped.")
 
-    desk.service._fetch = endless
-    desk.service.load_model("someone/tiny", allow_download=True)
+    desk.service.loader._fetch = endless
+    desk.service.controls.load_model("someone/tiny", allow_download=True)
     assert begun.wait(20)
     desk.service.close()
     desk.settle()
@@ -108,10 +108,8 @@ class AutoDesk(Desk):
         self.models: list[FoundModel] = []
         monkeypatch.setattr(auto, "memory_now", lambda: self.free)
         super().__init__(tree, monkeypatch, API_FALLBACK_MODEL="auto", **values)
-        self.service._models = configured_model.ConfiguredModel(
-            self.settings.get, lambda: tree, lambda wishes, free, without: self.best(free, without)
-        )
-        self.service._models._auto._memory = lambda: self.free
+        self.service._choice._auto = auto.AutoModel(self.best)
+        self.service._choice._auto._memory = lambda: self.free
         for name, billions in (("3B", 3), ("8B", 8)):
             folder = tree / "models" / name
             folder.mkdir(exist_ok=True)
@@ -126,11 +124,11 @@ class AutoDesk(Desk):
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "RECONSIDER_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(better_model, "LOOK_SECONDS", (0.0, 0.0))
 
 
 def reconsidered(desk: Desk) -> None:
-    thread = desk.service._reconsidering
+    thread = desk.service._better_model._thread
     if thread is not None:
         thread.join(20)
     desk.settle()
@@ -169,7 +167,7 @@ def test_a_model_chosen_by_name_is_never_reconsidered(
 ) -> None:
     desk = Desk(tmp_path, monkeypatch)
     desk.service.preload()
-    assert desk.service._reconsidering is None
+    assert desk.service._better_model._thread is None
     desk.settle()
 
 

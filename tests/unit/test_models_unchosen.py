@@ -12,9 +12,9 @@ from tests.unit.models_made import gguf, put_in_ollama
 from tests.unit.test_models_fit import EVERYTHING, memory, model
 from tests.unit.test_models_service import reconsidered
 from tests.unit.test_service import Desk
-from zwaif_fallback.answering import service
-from zwaif_fallback.choosing import configured_model, memory_fit, no_model_chosen, resolve_name
-from zwaif_fallback.choosing.auto import Wishes
+from zwaif_fallback.answering import better_model
+from zwaif_fallback.choosing import memory_fit, no_model_chosen, resolve_name
+from zwaif_fallback.choosing.auto import AutoModel, Wishes
 from zwaif_fallback.choosing.ranking import Choice, choose
 from zwaif_fallback.choosing.suggestions import nothing_here
 from zwaif_fallback.errors import ModelError, ModelNotFound
@@ -33,14 +33,8 @@ class UnchosenDesk(Desk):
         monkeypatch.delenv("API_FALLBACK_MODEL", raising=False)
         self.free, self.looks = memory(64, 24), list[str]()
         super().__init__(tree, monkeypatch, **{"API_FALLBACK_MODEL": "", **values})
-        models = configured_model.ConfiguredModel(
-            self.settings.get,
-            lambda: tree,
-            lambda wishes, free, without: self.best(free, without),
-            say=self.said.append,
-        )
-        models._auto._memory = lambda: self.free
-        self.service._models = models
+        self.service._choice._auto = AutoModel(self.best)
+        self.service._choice._auto._memory = lambda: self.free
         self.models = [self.found(name, billions) for name, billions in (("3B", 3), ("8B", 8))]
 
     def found(self, name: str, billions: int) -> FoundModel:
@@ -88,12 +82,12 @@ def test_the_best_that_is_here_answers_and_one_line_says_so_once(desk: UnchosenD
 
 
 def test_the_page_is_told_so_too(desk: UnchosenDesk) -> None:
-    assert (desk.service.is_automatic(), desk.service.taken()) == (True, ""), "not looked yet"
+    assert (desk.service.controls.is_automatic(), desk.service.controls.taken()) == (True, ""), "not looked yet"
     desk.reply()
-    assert (desk.service.is_automatic(), desk.service.taken()) == (True, "8B")
+    assert (desk.service.controls.is_automatic(), desk.service.controls.taken()) == (True, "8B")
     desk.settings.set("API_FALLBACK_MODEL", "one")
     desk.settle()
-    assert not desk.service.is_automatic()
+    assert not desk.service.controls.is_automatic()
 
 
 def test_a_choice_that_is_not_here_is_not_overridden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +148,7 @@ def test_the_default_is_used_once_it_has_come(desk: UnchosenDesk) -> None:
     assert desk.reply() == "8B speaks."
     desk.bring_the_default()
     assert desk.reply() == "TinyLlama-1.1B-Chat-v1.0 speaks."
-    assert not desk.service.is_automatic()
+    assert not desk.service.controls.is_automatic()
 
 
 def test_what_is_here_answers_while_the_default_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +160,7 @@ def test_what_is_here_answers_while_the_default_is_downloaded(tmp_path: Path, mo
         assert come.wait(20)
         bring(*all)  # type: ignore[arg-type]
 
-    desk.service._fetch = slowly
+    desk.service.loader._fetch = slowly
     desk.service.prepare()
     assert begun.wait(20)
     assert desk.reply() == "8B speaks."
@@ -183,7 +177,7 @@ def test_the_next_best_is_tried_and_at_last_the_clear_line_comes(desk: UnchosenD
     assert first.startswith(NOT_SET.format("8B")) and second.startswith(NOT_SET.format("3B"))
     desk.local.unload()
     desk.local.problems["3B"] = ModelError("3B is broken too.")
-    desk.service._failed.clear()
+    desk.service.loader._failed.clear()
     assert "speaks" not in desk.reply(), "last words, and no endless search"
     assert any("No model that can answer is on this computer yet" in line for line in desk.said)
 
@@ -191,7 +185,7 @@ def test_the_next_best_is_tried_and_at_last_the_clear_line_comes(desk: UnchosenD
 def test_a_better_one_is_taken_when_the_server_s_memory_is_free(
     desk: UnchosenDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "RECONSIDER_SECONDS", (0.0,))
+    monkeypatch.setattr(better_model, "LOOK_SECONDS", (0.0,))
     desk.free = memory(16)
     assert desk.reply() == "3B speaks."
     desk.free = memory(16, 12)

@@ -245,7 +245,7 @@ def test_a_reply_that_was_not_ready_in_time_is_prepared_for_the_next_message(sai
     stage.manager.hook.fallback_answered(record=record)
     assert not any("Successfully" in line for line in said)
     assert any(line.startswith("No answer was ready after 24 s, so only a short line was said") for line in said)
-    assert plugin.service().has_read_ahead(20)
+    assert plugin.service().early.wait(20)
     assert any(line.startswith("Fallback ready: tiny") for line in said), "it was loaded to the end"
 
 
@@ -253,7 +253,7 @@ def test_an_outage_loads_ahead_and_its_end_is_said(said: list[str], tmp_path: Pa
     stage = Stage(tmp_path)
     stage.start()
     stage.manager.hook.primary_failed(primary="127.0.0.1:5000", failure=DOWN)
-    assert plugin.service().wait(20)
+    assert plugin.service().loader.wait(20)
     assert any(line.startswith("Fallback ready: tiny") for line in said)
     stage.manager.hook.primary_recovered(primary="127.0.0.1:5000", outage_seconds=61.2)
     assert said[-1] == "127.0.0.1:5000 is back after 61 s and gets the next message"
@@ -268,15 +268,15 @@ def test_a_setting_changed_on_the_page_acts_at_once(said: list[str], tmp_path: P
     for file in ("config.json", "model.safetensors"):
         (other / file).write_text("{}", encoding="utf-8")
     stage.host.settings.set("API_FALLBACK_MODEL", "other")
-    assert plugin.service().wait(20)
-    loaded = plugin.service().loaded()
+    assert plugin.service().loader.wait(20)
+    loaded = plugin.service().controls.loaded()
     assert loaded is not None and loaded.info.name == "other"
 
 
 def test_the_worker_ends_with_the_service(said: list[str], tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     stage.start()
-    local: Any = plugin.service()._local
+    local: Any = plugin.service()._parts.local
     assert isinstance(local, Local) and local.hang_timeout == 60.0
     plugin.forget()
     assert local.closed
@@ -290,7 +290,7 @@ def test_a_fallback_host_is_asked(said: list[str], tmp_path: Path, monkeypatch: 
         def stream(self, messages: Sequence[Message], **options: object) -> Iterator[str]:
             return iter(["From afar."])
 
-    monkeypatch.setattr(plugin, "_remote", Server)
+    monkeypatch.setattr(plugin, "_second_server", Server)
     stage = Stage(tmp_path, API_FALLBACK_HOST="10.0.0.1:8080")
     stage.start()
     assert stage.reply() == "From afar."

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from zwaif_fallback.answering import service
-from zwaif_fallback.answering.service import TRY_AGAIN_SECONDS, FallbackService
+from zwaif_fallback.answering import better_model
+from zwaif_fallback.answering.model_loader import TRY_AGAIN_SECONDS
+from zwaif_fallback.answering.service import Collaborators, FallbackService
 from zwaif_fallback.downloads.transfer import Progress, Report
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions
 from zwaif_fallback.errors import FallbackError, ModelError, ModelNotFound, ModelTooBig
+from zwaif_fallback.local import preload_policy
 from zwaif_fallback.models import catalogue
-from zwaif_fallback.prompt.writer import no_plugins
 from zwaif_fallback.settings import SETTINGS
 from zwaif_hooks import log
 from zwaif_hooks.host.settings import SettingsStore
@@ -90,7 +91,14 @@ class Server:
 class Desk:
     """A service in a folder with two models, its clock and what it said."""
 
-    def __init__(self, tree: Path, monkeypatch: pytest.MonkeyPatch, **values: object) -> None:
+    def __init__(
+        self,
+        tree: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        captioner: Any = None,
+        second_server: Any = Server,
+        **values: object,
+    ) -> None:
         for name in ("one", "two"):
             (tree / "models" / name).mkdir(parents=True)
             for file in ("config.json", "model.safetensors"):
@@ -101,7 +109,16 @@ class Desk:
         self.settings = SettingsStore(SETTINGS, env_path=tree / ".env", environ={})
         self.local, self.said, self.time = Local(), list[str](), 0.0
         self.service = FallbackService(
-            self.settings, self.local, Server, self.said.append, no_plugins, tree, lambda: self.time, self.fetch
+            Collaborators(
+                self.settings,
+                self.local,
+                second_server,
+                self.said.append,
+                captioner=captioner,
+                tree=tree,
+                fetch=self.fetch,
+                now=lambda: self.time,
+            )
         )
         self.tree, self.fetched = tree, list[str]()
         self.settings.subscribe(self.service.setting_changed)
@@ -119,7 +136,7 @@ class Desk:
         return "".join(self.service.answer(request, DOWN).pieces)
 
     def settle(self) -> None:
-        assert self.service.wait(20)
+        assert self.service.loader.wait(20)
 
 
 @pytest.fixture
@@ -134,9 +151,9 @@ def test_the_first_reply_loads_the_model_and_the_second_does_not(desk: Desk) -> 
     assert desk.reply() == "one speaks." == desk.reply()
     assert [Path(o.model).name for o in desk.local.loads] == ["one"]
     assert any(line.startswith("Fallback ready: one") for line in desk.said)
-    loaded = desk.service.loaded()
+    loaded = desk.service.controls.loaded()
     assert loaded is not None and loaded.info.name == "one"
-    assert desk.service.local_news() == ["4-bit was not possible."], "no progress is left standing"
+    assert desk.service.controls.local_news() == ["4-bit was not possible."], "no progress is left standing"
 
 
 def test_several_threads_load_once(desk: Desk) -> None:
@@ -156,9 +173,9 @@ def test_a_change_of_the_setting_switches_in_the_background(desk: Desk) -> None:
     desk.reply()
     desk.local.gate.clear()
     desk.settings.set("API_FALLBACK_MODEL", "two")
-    assert desk.service.is_loading()
+    assert desk.service.controls.is_loading()
     assert desk.reply() == "one speaks.", "the old model serves meanwhile"
-    assert any("Reading two" in line or "Loading" in line for line in desk.service.local_news())
+    assert any("Reading two" in line or "Loading" in line for line in desk.service.controls.local_news())
     desk.local.gate.set()
     desk.settle()
     assert desk.reply() == "two speaks."
@@ -173,7 +190,7 @@ def test_a_failed_switch_leaves_the_old_model_serving_and_says_so(desk: Desk) ->
     assert desk.reply() == "one speaks."
     assert len(desk.local.loads) == 2, "not tried again for every reply"
     assert "Fallback not loaded: two needs 9 GB, 2 GB are free. one goes on serving." in desk.said
-    assert any("two needs 9 GB" in line for line in desk.service.local_news())
+    assert any("two needs 9 GB" in line for line in desk.service.controls.local_news())
 
 
 def test_a_model_that_failed_is_tried_again_after_a_while(desk: Desk) -> None:
@@ -193,24 +210,24 @@ def test_a_change_while_nothing_is_loaded_loads_nothing(desk: Desk) -> None:
 
 
 def test_load_model_may_download(desk: Desk) -> None:
-    desk.service.load_model("someone/tiny", allow_download=True)
+    desk.service.controls.load_model("someone/tiny", allow_download=True)
     desk.settle()
     assert desk.fetched == ["someone/tiny"]
     assert [Path(o.model).name for o in desk.local.loads] == ["tiny"]
     desk.settings.set("API_FALLBACK_MODEL", "someone/tiny")
     assert desk.reply() == "tiny speaks." and len(desk.local.loads) == 1
-    assert desk.service.local_news()[0] == "4-bit was not possible."
+    assert desk.service.controls.local_news()[0] == "4-bit was not possible."
 
 
 def test_load_model_with_nonsense_is_refused_at_once(desk: Desk) -> None:
     with pytest.raises(ModelNotFound, match="There is no model called"):
-        desk.service.load_model("no such thing", allow_download=True)
-    assert not desk.service.is_loading()
+        desk.service.controls.load_model("no such thing", allow_download=True)
+    assert not desk.service.controls.is_loading()
 
 
 def test_an_unexpected_error_while_loading_is_said(desk: Desk) -> None:
     desk.local.problems["one"] = ZeroDivisionError("oops")
-    desk.service.load_model("one", allow_download=False)
+    desk.service.controls.load_model("one", allow_download=False)
     desk.settle()
     (line,) = (line for line in desk.said if "could not be loaded" in line)
     assert "oops" not in line and str(log.log_path()) in line
@@ -274,14 +291,14 @@ def test_an_outage_loads_ahead(policy: str, loads: int, desk: Desk) -> None:
 
 
 def test_the_test_button_gets_a_real_reply(desk: Desk) -> None:
-    answer = desk.service.test_reply("Hi?")
+    answer = desk.service.controls.test_reply("Hi?")
     assert "".join(answer.pieces) == "one speaks." and answer.answered_by == "one"
 
 
 def test_the_test_button_does_not_pass_on_last_words(desk: Desk) -> None:
     desk.local.problems["one"] = ModelTooBig("one needs 9 GB.")
     with pytest.raises(FallbackError, match="one needs 9 GB"):
-        list(desk.service.test_reply("Hi?").pieces)
+        list(desk.service.controls.test_reply("Hi?").pieces)
 
 
 def test_a_folder_without_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,42 +309,42 @@ def test_a_folder_without_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_without_a_model_there_is_nothing_to_tell(desk: Desk) -> None:
-    assert (desk.service.loaded(), desk.service.local_news()) == (None, [])
+    assert (desk.service.controls.loaded(), desk.service.controls.local_news()) == (None, [])
 
 
 def test_unloading_gives_the_memory_back_and_the_next_reply_loads_again(desk: Desk) -> None:
-    assert desk.service.unload() == "No local model is loaded."
+    assert desk.service.controls.unload() == "No local model is loaded."
     desk.reply()
-    assert desk.service.unload().startswith("Unloaded: ")
-    assert desk.service.loaded() is None
+    assert desk.service.controls.unload().startswith("Unloaded: ")
+    assert desk.service.controls.loaded() is None
     assert desk.reply() == "one speaks." and len(desk.local.loads) == 2
 
 
 def test_a_load_that_is_under_way_is_not_unloaded(desk: Desk) -> None:
     desk.local.gate.clear()
-    desk.service.load_model("one", allow_download=False)
+    desk.service.controls.load_model("one", allow_download=False)
     assert desk.local.begun.wait(20)
-    assert "being loaded" in desk.service.unload()
+    assert "being loaded" in desk.service.controls.unload()
     desk.local.gate.set()
     desk.settle()
-    assert desk.service.loaded() is not None
+    assert desk.service.controls.loaded() is not None
 
 
 def test_a_test_tries_the_model_it_is_given_and_the_one_before_comes_back(desk: Desk) -> None:
     assert desk.reply() == "one speaks."
     desk.settings.set("API_FALLBACK_HOST", "10.0.0.1:5000")
-    answer = desk.service.test_reply("Hi?", "two")
+    answer = desk.service.controls.test_reply("Hi?", "two")
     assert "".join(answer.pieces) == "two speaks."
     assert answer.answered_by == "two"
     desk.settle()
-    loaded = desk.service.loaded()
+    loaded = desk.service.controls.loaded()
     assert loaded is not None and loaded.info.name == "one"
     assert [Path(options.model).name for options in desk.local.loads] == ["one", "two", "one"]
 
 
 def test_settings_are_read_anew(desk: Desk) -> None:
     other: Any = SettingsStore(SETTINGS, environ={"API_FALLBACK_MODEL": "two"})
-    desk.service.attach(other, Path(desk.service._tree or "."))
+    desk.service.attach(other, Path(desk.tree or "."))
     assert desk.reply() == "two speaks."
 
 
@@ -354,8 +371,8 @@ def warm(desk: Desk, monkeypatch: pytest.MonkeyPatch, place: str = "cpu", why_no
     def placed(options: LoadOptions, primary_is_here: bool) -> tuple[LoadOptions | None, str]:
         return (replace(options, device=place) if place else None), why_not
 
-    monkeypatch.setattr(service.preload_policy, "placed", placed)
-    monkeypatch.setattr(service.preload_policy, "is_short_of_memory", lambda: False)
+    monkeypatch.setattr(preload_policy, "placed", placed)
+    monkeypatch.setattr(preload_policy, "is_short_of_memory", lambda: False)
 
 
 @pytest.mark.parametrize("preload", ["auto", "start", "never"])
@@ -378,7 +395,7 @@ def test_without_room_it_stays_cold_and_says_so_once(desk: Desk, monkeypatch: py
     warm(desk, monkeypatch, "", "it takes 3.2 GB and 4.3 GB are free")
     for _ in range(2):
         desk.service.primary_answered(lambda: HELLO, "All is well.")
-        assert desk.service.has_read_ahead(20)
+        assert desk.service.early.wait(20)
     assert desk.local.loads == [] and desk.local.read == []
     (line,) = desk.said
     assert line == "The local model is not kept warm: it takes 3.2 GB and 4.3 GB are free."
@@ -387,27 +404,27 @@ def test_without_room_it_stays_cold_and_says_so_once(desk: Desk, monkeypatch: py
 def test_a_warm_model_makes_room_when_memory_gets_short(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     warm(desk, monkeypatch)
     desk.service.primary_answered(lambda: HELLO, "All is well.")
-    assert desk.service.has_read_ahead(20) and desk.local.loaded
-    monkeypatch.setattr(service.preload_policy, "is_short_of_memory", lambda: True)
+    assert desk.service.early.wait(20) and desk.local.loaded
+    monkeypatch.setattr(preload_policy, "is_short_of_memory", lambda: True)
     desk.service.primary_answered(lambda: HELLO, "All is well.")
-    assert desk.service.has_read_ahead(20) and desk.local.loaded is None
+    assert desk.service.early.wait(20) and desk.local.loaded is None
     assert any("Memory is short" in line for line in desk.said)
 
 
 def test_a_model_the_user_loaded_is_not_unloaded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.reply()
     warm(desk, monkeypatch)
-    monkeypatch.setattr(service.preload_policy, "is_short_of_memory", lambda: True)
+    monkeypatch.setattr(preload_policy, "is_short_of_memory", lambda: True)
     desk.service.primary_answered(lambda: HELLO, "All is well.")
-    assert desk.service.has_read_ahead(20) and desk.local.loaded
+    assert desk.service.early.wait(20) and desk.local.loaded
 
 
 def late(desk: Desk, monkeypatch: pytest.MonkeyPatch, device: str = "auto", idle: bool = True) -> None:
     """The primary is; with room at ``device``, and processors as told."""
-    monkeypatch.setattr(service.preload_policy, "placed", lambda options, here: (replace(options, device=device), ""))
-    monkeypatch.setattr(service.preload_policy, "processors_are_idle", lambda: idle)
+    monkeypatch.setattr(preload_policy, "placed", lambda options, here: (replace(options, device=device), ""))
+    monkeypatch.setattr(preload_policy, "processors_are_idle", lambda: idle)
     desk.service.primary_late(HELLO.primary, lambda: HELLO, "")
-    assert desk.service.has_read_ahead(20)
+    assert desk.service.early.wait(20)
 
 
 def test_a_late_primary_has_the_model_loaded_and_the_prompt_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -422,12 +439,12 @@ def test_what_was_loaded_for_a_late_primary_is_unloaded_when_it_answers(
 ) -> None:
     late(desk, monkeypatch)
     desk.service.primary_answered(never, "All is well.")
-    assert desk.service.has_read_ahead(20) and desk.local.loaded is None
+    assert desk.service.early.wait(20) and desk.local.loaded is None
     assert desk.said[-1] == "The server answered after all: the local model is unloaded again"
     late(desk, monkeypatch)
     desk.service.preload()  # it failed, and is back later
     desk.service.primary_answered(never, "All is well.")
-    assert desk.service.has_read_ahead(20) and desk.local.loaded
+    assert desk.service.early.wait(20) and desk.local.loaded
 
 
 def test_a_late_primary_loses_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -441,7 +458,7 @@ def test_a_late_primary_loses_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatc
 def test_never_means_not_for_a_late_primary_either(desk: Desk) -> None:
     desk.settings.set("API_FALLBACK_PRELOAD", "never")
     desk.service.primary_late(HELLO.primary, never, "")
-    assert desk.service.has_read_ahead(20) and desk.local.loads == []
+    assert desk.service.early.wait(20) and desk.local.loads == []
 
 
 def test_a_failure_that_is_forgotten_while_it_is_looked_up_is_still_told(desk: Desk) -> None:
@@ -456,7 +473,7 @@ def test_a_failure_that_is_forgotten_while_it_is_looked_up_is_still_told(desk: D
     desk.local.problems["one"] = ModelError("one is damaged. Download it again.")
     desk.reply()
     desk.said.clear()
-    desk.service._failed = Forgotten(desk.service._failed)
+    desk.service.loader._failed = Forgotten(desk.service.loader._failed)
     desk.service.outage_over()
     desk.reply()
     assert desk.said == ["one is damaged. Download it again."]
@@ -471,12 +488,12 @@ def test_a_disk_that_fails_while_a_better_model_is_looked_for_ends_nothing(
         looked.release()
         raise PermissionError("D:/models")
 
-    monkeypatch.setattr(service, "RECONSIDER_SECONDS", (0.0, 0.0))
-    monkeypatch.setattr(desk.service._models, "choose_again", look)
-    monkeypatch.setattr(desk.service._models, "is_ours_to_choose", lambda: True)
+    monkeypatch.setattr(better_model, "LOOK_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(desk.service._choice, "choose_again", look)
+    monkeypatch.setattr(desk.service._choice, "is_ours_to_choose", lambda: True)
     for _ in range(2):  # outages
-        desk.service._reconsider_soon()
+        desk.service._better_model.look_soon()
         assert looked.acquire(timeout=20)
-        if (thread := desk.service._reconsidering) is not None:
+        if (thread := desk.service._better_model._thread) is not None:
             thread.join(20)
     assert any(line.startswith("Whether a better local model fits") for line in desk.said)

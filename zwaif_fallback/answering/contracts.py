@@ -1,11 +1,11 @@
-"""What the parts of an answer promise each other: a tier, a model that generates, a second server."""
+"""What the parts of an answer expect of each other: tiers, the local model, a second server, a captioner."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from zwaif_fallback.engine_types import Generation, GenerationStats
+from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions
 from zwaif_hooks.messages import ChatRequest, Message, Sampling
 from zwaif_hooks.stream import CancelScope
 
@@ -45,3 +45,35 @@ class SecondServer(Protocol):
         self, messages: Sequence[Message], *, sampling: Sampling, stop: Sequence[str], max_tokens: int, partial: str
     ) -> Iterator[str]:
         """Return the pieces of the reply, or of what follows ``partial``."""
+
+
+class LocalModel(TextGenerator, Protocol):
+    """The local model as a whole: ``local.model.LocalModel``. If a load fails, the model before it stays loaded."""
+
+    @property
+    def loaded(self) -> LoadedModel | None: ...
+
+    def load(self, options: LoadOptions, progress: Callable[[str], None] = ...) -> LoadedModel: ...
+
+    def read_ahead(self, prompt: str) -> GenerationStats: ...
+
+    def try_again(self) -> None: ...
+
+    @property
+    def standing_by(self) -> int | None: ...
+
+    def stand_by(self, options: LoadOptions) -> None: ...
+
+    def dismiss(self) -> None: ...
+
+    def unload(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Captioner(Protocol):
+    """Describes pictures: ``pictures.captioner.PictureCaptioner``."""
+
+    def seen(self, request: ChatRequest, model: str) -> ChatRequest: ...
+
+    def close(self) -> None: ...

@@ -117,7 +117,7 @@ def _service(tree: Path | None, model: str | None) -> FallbackService:
     """As in a Z-Waif, with nothing loaded yet."""
     from zwaif_fallback.answering.contracts import SecondServer
     from zwaif_fallback.answering.second_server import Deadlines, second_server
-    from zwaif_fallback.answering.service import FallbackService
+    from zwaif_fallback.answering.service import Collaborators, FallbackService
     from zwaif_fallback.local.model import LocalModel
 
     store, named = _settings(tree, model)
@@ -127,7 +127,7 @@ def _service(tree: Path | None, model: str | None) -> FallbackService:
         return second_server(store.get, address, name, deadlines)
 
     local = LocalModel(hang_timeout=float(store.get("API_FALLBACK_ENGINE_TIMEOUT")), say=_screen.news)
-    service = FallbackService(store, local, remote, _screen.news, tree=tree, named=named)
+    service = FallbackService(Collaborators(store, local, remote, _screen.news, tree=tree, was_model_chosen=named))
     if not str(store.get("API_FALLBACK_HOST")).strip():
         service.preload()
     return service

@@ -23,7 +23,7 @@ from types import SimpleNamespace
 from typing import Any, TextIO
 
 from zwaif_fallback.answering.contracts import SecondServer
-from zwaif_fallback.answering.service import FallbackService
+from zwaif_fallback.answering.service import Collaborators, FallbackService
 from zwaif_fallback.choosing.no_model_chosen import is_chosen
 from zwaif_fallback.cli.measure_model import load_options
 from zwaif_fallback.cli.status_facts import can_answer, model_facts, status_facts
@@ -261,14 +261,14 @@ def check_web_ui(place: Place) -> str:
         tree=place.scratch, settings=store, primaries=PrimaryRegistry(lambda *_: None), records=TurnLog()
     )
     with closing(LocalModel()) as local:
-        service = FallbackService(store, local, _no_remote, lambda line: None, tree=place.scratch)
-        page = _page(gradio)
-        added = webui.add_to_settings_tab(page, gradio, [("fallback", lambda: section.build(gradio, host, service))])
+        service = FallbackService(Collaborators(store, local, _no_remote, lambda line: None, tree=place.scratch))
+        controls, page = service.controls, _page(gradio)
+        added = webui.add_to_settings_tab(page, gradio, [("fallback", lambda: section.build(gradio, host, controls))])
         _demand(added == ["fallback"], f"the section could not be built with Gradio {gradio.__version__}. {_REPORT}")
         labels = {getattr(block, "label", None) for block in page.blocks.values()}
         missing = {"Enable API Fallback", "Fallback Model", "Fallback Host", "Test Reply"} - labels
         _demand(not missing, f"the section lacks {', '.join(sorted(missing))}. {_REPORT}")
-        _try_section(Panel(host, service), store)
+        _try_section(Panel(host, controls), store)
     return f"the section is in the Settings tab (Gradio {gradio.__version__}), and its test button generates"
 
 
