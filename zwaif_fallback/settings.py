@@ -1,4 +1,4 @@
-"""The one table of settings. It feeds ``.env``, ``utils.settings``, the Settings tab, the CLI and the documentation."""
+"""The table of settings: ``.env``, ``utils.settings``, the Settings tab, the CLI and the documentation use it."""
 
 from __future__ import annotations
 
@@ -12,57 +12,57 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "API_FALLBACK_MODEL",
         DEFAULT_MODEL,
-        "The local model that answers: a name from the list, a Hugging Face name such as owner/model, a file or folder "
-        "on this computer, a model of another program such as ollama:llama3.2:3b, or auto for the best that fits. "
-        "While you choose none and the default is not on this computer, the best that is here answers.",
+        "The local model: a name from the list, a Hugging Face name such as owner/model, a file or folder on this "
+        "computer, another program's model such as ollama:llama3.2:3b, or auto for the best one that fits. If you "
+        "choose none and the default is not on this computer, the best model found here answers.",
         label="Fallback Model",
     ),
     Setting(
         "API_FALLBACK_HOST",
         "",
-        "A second LLM server to ask before the local model, as address:port or http://address:port (anything that "
-        "speaks the OpenAI API). Empty, or the same as your main server, means none.",
+        "A second LLM server, asked before the local model: address:port or http://address:port of any server with an "
+        "OpenAI-compatible API. Empty, or the same as your main server, means none.",
         label="Fallback Host",
     ),
     Setting(
         "API_FALLBACK_TRUSTED_HOST",
         "",
-        "The host that gets the key in API_FALLBACK_API_KEY and may be outside your private network. Empty: the one "
-        "in API_FALLBACK_HOST. The Settings tab never changes who that is: when a host is changed there, it writes the "
-        "former one down here (none where there was none). zwaif-fallback settings set API_FALLBACK_HOST trusts its "
-        "host.",
+        "The only host that gets the key in API_FALLBACK_API_KEY, and the only one that may be outside your private "
+        "network. Empty means the one in API_FALLBACK_HOST. A change of the host in the Settings tab does not change "
+        "the trusted host: the tab writes the previous host here (none if there was none). zwaif-fallback settings set "
+        "API_FALLBACK_HOST trusts the host it sets.",
         label="Trusted host",
         advanced=True,
     ),
     Setting(
         "API_FALLBACK_HOST_MODEL",
         "",
-        "The model to ask that second server for. Empty lets the server choose.",
-        label="Model on the fallback host",
+        "The model to request from the second server. Empty lets the server choose.",
+        label="Model on the second server",
         advanced=True,
     ),
     Setting(
         "API_FALLBACK_PRELOAD",
         "auto",
-        "When the local model is loaded: auto loads it at the first sign of trouble, start loads it when Z-Waif "
-        "starts, never loads it only when a reply is needed. warm keeps it loaded and lets it read along while your "
-        "server is well, so that it can go on at once; it is only loaded where memory allows.",
+        "When to load the local model. auto: at the first sign of trouble. start: when Z-Waif starts. never: only when "
+        "a reply needs it. warm: keep it loaded and let it read every turn while your server works, so it can reply at "
+        "once; only if there is enough memory.",
         label="Load the local model",
         choices=("auto", "start", "warm", "never"),
     ),
     Setting(
         "API_FALLBACK_STANDBY",
         True,
-        "ON keeps a process ready in which a model can be loaded at once, so that the first reply of an outage comes "
-        "seconds sooner. It begins when Z-Waif's start is over, takes 40 MB for a GGUF file and up to 400 MB for other "
-        "models, and is given back when memory gets short.",
-        label="Stand by",
+        "ON keeps a process ready to load a model, which makes the first reply of an outage seconds faster. It starts "
+        "after Z-Waif has started, takes 40 MB for a GGUF file and up to 400 MB for other models, and ends when memory "
+        "gets short.",
+        label="Standby process",
         advanced=True,
     ),
     Setting(
         "API_FALLBACK_DEVICE",
         "auto",
-        "Where the local model runs. auto takes the graphics card where there is one; cuda:1 means the second card.",
+        "Where the local model runs. auto uses the graphics card if there is one; cuda:1 is the second card.",
         label="Device",
         pattern=r"auto|cpu|mps|cuda(:\d{1,2})?",
         looks="auto, cpu, cuda, or one card such as cuda:1",
@@ -71,8 +71,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "API_FALLBACK_QUANTIZATION",
         "auto",
-        "4bit makes a model about a third as big, none loads it as it is, auto takes 4 bits on an NVIDIA card and 8 on "
-        "a processor, which change fewer words. A GGUF file is used as it is.",
+        "4bit shrinks a model to about a third, none loads it unchanged, auto uses 4 bits on an NVIDIA card and 8 bits "
+        "on a processor, which change less. A GGUF file is always used as it is.",
         label="Quantization",
         choices=("auto", "4bit", "none"),
         advanced=True,
@@ -80,7 +80,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "API_FALLBACK_CONTEXT_WINDOW",
         0,
-        "How many tokens of conversation the local model sees, reply included. 0 means as many as the model can take.",
+        "How many tokens of the conversation the local model sees, reply included. 0 means the model's own limit.",
         label="Context window",
         minimum=0,
         maximum=1_048_576,
@@ -89,7 +89,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "API_FALLBACK_MAX_TOKENS",
         0,
-        "The longest reply of the local model, in tokens. 0 means as long as Z-Waif asks for.",
+        "The longest reply of the local model, in tokens. 0 means the length that Z-Waif asks for.",
         label="Longest reply",
         minimum=0,
         maximum=32_768,
@@ -98,8 +98,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "API_FALLBACK_TEMPERATURE",
         0.0,
-        "How freely the local model picks its words: 0.3 is careful, 1.2 is wild. 0 means as freely as suits the "
-        "model: the smaller, the more careful, and more or less so by the mood of Z-Waif's preset.",
+        "How freely the local model chooses words: 0.3 is careful, 1.2 is wild. 0 chooses a value for the model: the "
+        "smaller it is the lower, adjusted to how lively Z-Waif's preset is.",
         label="Temperature",
         minimum=0,
         maximum=2,
@@ -108,7 +108,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "API_FALLBACK_THREADS",
         0,
-        "How many processor cores the local model may use. 0 lets it choose.",
+        "How many processor cores the local model uses. 0 lets it choose.",
         label="Processor cores",
         minimum=0,
         maximum=1024,
@@ -117,31 +117,31 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "API_FALLBACK_DOWNLOAD",
         False,
-        "ON lets a model that is not on this computer be downloaded when Z-Waif starts, without asking. It can be "
-        "several gigabytes.",
+        "ON downloads the model when Z-Waif starts if it is not on this computer, without asking. That can be several "
+        "gigabytes.",
         label="Download a missing model at start",
         advanced=True,
     ),
     Setting(
         "FALLBACK_MODEL_DIR",
         "models/",
-        "More folders in which models are looked for, separated as in PATH. A relative folder is inside Z-Waif's own.",
+        "More folders to search for models, separated as in PATH. Relative folders start in Z-Waif's folder.",
         label="Model folder",
         advanced=True,
     ),
     Setting(
         "API_FALLBACK_VISION_MODEL",
         "",
-        "A small model that puts pictures into words, so that the local model can talk about them: a Hugging Face name "
-        "or a folder on this computer, for example Salesforce/blip-image-captioning-large. Empty: she says that she "
-        "cannot see.",
-        label="Model for pictures",
+        "A small model that describes pictures in words for the local model: a Hugging Face name or a folder on this "
+        "computer, for example Salesforce/blip-image-captioning-large. If empty, the companion says that she cannot "
+        "see pictures.",
+        label="Vision model",
         advanced=True,
     ),
     Setting(
         "API_FALLBACK_ENGINE_TIMEOUT",
         60.0,
-        "Seconds without any progress after which the local model is started afresh.",
+        "Seconds without any progress after which the local model is restarted.",
         label="Seconds until the local model is restarted",
         minimum=5,
         maximum=3600,
@@ -150,32 +150,31 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "API_FALLBACK_LAST_WORDS",
         "",
-        "A text file, one line each, with what the companion says when nothing at all can answer. Empty means the "
-        "built-in lines.",
+        "A text file with lines that the companion says when nothing can answer. Empty means the built-in lines.",
         label="Last words",
         advanced=True,
     ),
 )
-"""Every setting, the guards' included. A key for the fallback host is no setting: it is never written to a file."""
+"""Every setting, including those of zwaif_hooks. The key for the second server is not among them: it is never saved."""
 
 _INTRO = """# Settings
 
-They live in Z-Waif's `.env`, one `KEY = value` line each, and most of them in the Settings tab. A change in the tab
-acts at once and is written to `.env`; an edit of `.env` is noticed while Z-Waif runs. Where a key is set more than
-once, a variable exported before the start counts most, then the last such line of `.env`, then the default. An empty
-value means the default. A value that cannot be used is named in one line on the console; its default counts instead.
+Settings are stored in Z-Waif's `.env`, one `KEY = value` line each; most are in the Settings tab too. A change in the
+tab takes effect at once and is written to `.env`; an edit of `.env` is picked up while Z-Waif runs. If a key is set
+more than once, an exported environment variable wins, then the last line in `.env`, then the default. An empty value
+means the default. If a value is invalid, the console says so in one line and the default is used.
 
-`API_FALLBACK_API_KEY`, for a fallback host that wants a key, is read from the environment only and is never written.
-It goes to the trusted host only, over https or to this machine.
-`ZWAIF_PLUGINS=OFF` in the environment switches off every plugin, this one included.
+`API_FALLBACK_API_KEY`, for a second server that needs a key, is read from the environment only and never saved. It is
+sent to the trusted host only, over https or to this machine.
+`ZWAIF_PLUGINS=OFF` in the environment turns off every plugin, including this one.
 
-| Setting | Default | May be | Meaning |
+| Setting | Default | Allowed values | Meaning |
 |---|---|---|---|
 """
 
 
 def as_markdown() -> str:
-    """The text of ``docs/settings.md``."""
+    """Return the text of ``docs/settings.md``."""
     return _INTRO + "".join(_row(setting) for setting in SETTINGS)
 
 
