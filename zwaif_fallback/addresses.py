@@ -1,6 +1,6 @@
-"""What an address means: which server it is, how far away that is, and whether its owner named it by hand.
+"""Addresses of LLM servers: whether two mean the same server, how far away one is, and whether the user set it.
 
-Numbers are read as a socket reads them: 2852039166, 0xA9FEA9FE, 169.254.43518 and ::ffff:169.254.169.254 are one place.
+Numbers are read as a socket reads them: 2852039166, 0xA9FEA9FE, 169.254.43518 and ::ffff:169.254.169.254 are the same.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from zwaif_hooks.network.addresses import Place, literal, place
 HOST = "API_FALLBACK_HOST"
 TRUSTED = "API_FALLBACK_TRUSTED_HOST"
 NOBODY = "none"
-"""Value of ``API_FALLBACK_TRUSTED_HOST`` where no host is trusted."""
+"""Value of ``API_FALLBACK_TRUSTED_HOST`` if no host is trusted."""
 
 NAME = re.compile(r"[\w.-]+|[0-9a-fA-F:.]+")
-"""Name or number of a host, without brackets. Nothing that a shell would read in a command that we suggest."""
+"""A host's name or number without brackets; nothing with a meaning to a shell, as commands we suggest contain it."""
 
 _PATH = re.compile(r"(/[\w.-]{1,40}){0,4}/?", re.ASCII)
 
 
 @lru_cache
 def no_farther_than(limit: Place) -> Callable[[str], str]:
-    """Says why a connection to an address (a number) must not be used; empty where it may be."""
+    """Return a function that says why a connection to an address must not be used; empty if it may be."""
 
     def why_not(address: str) -> str:
         where = place(address)
@@ -36,7 +36,7 @@ def no_farther_than(limit: Place) -> Callable[[str], str]:
 
 
 def refusal(where: Place, limit: Place) -> str:
-    """Why a host at ``where`` is not asked where ``limit`` is the farthest; the end of a sentence."""
+    """Return why a host at ``where`` is not used if ``limit`` is the farthest allowed; the end of a sentence."""
     if where is Place.NOWHERE:
         return "its address is one that no LLM server has (link-local or multicast)"
     if limit is Place.THIS_MACHINE:
@@ -48,29 +48,29 @@ def refusal(where: Place, limit: Place) -> str:
 
 
 def trusts(setting: Callable[[str], object], host: str) -> bool:
-    """Whether the owner named ``host`` by hand, in ``.env`` or on the command line; such a host may be anywhere and
-    gets the key.
+    """Return whether the user set ``host`` in ``.env`` or on the command line; such a host may be anywhere and gets the
+    key.
 
-    ``API_FALLBACK_TRUSTED_HOST`` says which it is. While that is empty, it is the one in ``API_FALLBACK_HOST``: the
-    page writes the former host down there before it changes it.
+    ``API_FALLBACK_TRUSTED_HOST`` names it; if that is empty, it is the one in ``API_FALLBACK_HOST``. The Settings tab
+    stores the former host there before it changes it.
     """
-    named = str(setting(HOST))  # before the other: the page writes that one first
+    named = str(setting(HOST))  # read first: the Settings tab writes the other one first
     trusted = str(setting(TRUSTED)).strip() or named
     return trusted != NOBODY and bool(host.strip()) and _origin(host) == _origin(trusted)
 
 
 def same_server(one: str, other: str) -> bool:
-    """Whether two addresses (``host:port`` or URLs) mean one server; all names of this machine are alike."""
+    """Return whether two addresses (``host:port`` or URLs) mean one server; all names of this machine are equal."""
     return bool(one.strip() and other.strip()) and _origin(one)[1:] == _origin(other)[1:]
 
 
 def is_this_machine(address: str) -> bool:
-    """Whether the address means a server on this machine."""
+    """Return whether the address means a server on this machine."""
     return _origin(address)[1] == Place.THIS_MACHINE
 
 
 def host_problem(text: str, main: Iterable[str] = ()) -> str:
-    """Why ``text`` is no address of a second server, empty where it is one (or empty, which means none).
+    """Return why ``text`` is not an address of a second server; empty if it is one, or is empty itself.
 
     ``main`` are the addresses of Z-Waif's own server.
     """
@@ -97,12 +97,12 @@ def host_problem(text: str, main: Iterable[str] = ()) -> str:
 
 
 def _origin(text: str) -> tuple[str, Place | str, int | str]:
-    """Scheme, host and port."""
+    """Return scheme, host and port."""
     try:
         parts = urlsplit(text.strip() if "://" in text else f"http://{text.strip()}")
         host = (parts.hostname or "").rstrip(".")
         port = parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError:  # Not an address at all; equal only to itself.
+    except ValueError:  # not an address: equal only to itself
         return "", text, ""
     if place(host) is Place.THIS_MACHINE:
         return parts.scheme, Place.THIS_MACHINE, port

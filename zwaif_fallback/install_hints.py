@@ -1,7 +1,7 @@
-"""What to install where something is missing: the words for it, wherever a user meets them.
+"""What to install if something is missing, in the same words everywhere.
 
-No line here removes what other packages need, and each names packages only where they can be had. Z-Waif's torch is
-not on pip's own index, for example; its installer knows from where it comes.
+No command here removes what other packages need, and each names only packages that pip can find. Z-Waif's torch, for
+example, is not on pip's default index; Z-Waif's installer knows where it is.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ VC_RUNTIME = (
     "Install Microsoft's Visual C++ Redistributable (2015-2022, x64), also over an older one: "
     "https://aka.ms/vs/17/release/vc_redist.x64.exe. Then start Z-Waif again."
 )
-"""torch and llama.cpp need ``msvcp140.dll`` of it, which Python does not bring. The package ``msvc-runtime`` would put
-the file where a venv's Python does not look."""
-# 126 and 127: a library or a function in one is missing; 1114: a library's own start failed, as with an old runtime.
+"""torch and llama.cpp need its ``msvcp140.dll``, which Python does not ship. The package ``msvc-runtime`` would put the
+file where a venv's Python does not look."""
+# 126 and 127: a library, or a function in one, is missing; 1114: a library failed to start, as with an old runtime.
 # https://learn.microsoft.com/windows/win32/debug/system-error-codes
 NO_VC_RUNTIME = r"DLL load failed|WinError (?:126|127|1114)\b"
-"""Found in the text of an error that blames Windows' own libraries, in whatever language Windows speaks."""
+"""Matches errors that blame Windows' own libraries, whatever language Windows speaks."""
 
 
 def remedy_for(error: str, otherwise: str) -> str:
-    """The next step after a library could not be loaded: about Windows' own libraries where the text blames those."""
+    """Return the next step after a library failed to load: for Windows' own libraries if the error blames those."""
     return VC_RUNTIME if re.search(NO_VC_RUNTIME, error) else otherwise
 
 
 def this_package() -> str:
-    """The command that installs this package again, from where it came."""
+    """Return the command that installs this package again from the same source."""
     checkout = Path(__file__).resolve().parents[1]
     source = checkout if (checkout / "setup.cfg").is_file() else _installed_from()
     return f'pip install "{source}"' if source else "pip install zwaif-fallback"
 
 
 def _installed_from() -> Path | None:
-    """The folder that pip was given; ``None`` where the package came from an index.
+    """Return the folder that pip was given; ``None`` if the package came from an index.
 
     Source: https://packaging.python.org/en/latest/specifications/direct-url/
     """

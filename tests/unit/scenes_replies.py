@@ -19,8 +19,8 @@ from zwaif_fallback.answering.second_server import RemoteChat
 from zwaif_fallback.answering.service import Collaborators, FallbackService
 from zwaif_fallback.choosing import memory_fit
 from zwaif_fallback.choosing.configured_model import ConfiguredModel
-from zwaif_fallback.choosing.no_model_chosen import LEFT_BEHIND
-from zwaif_fallback.choosing.suggestions import instead
+from zwaif_fallback.choosing.no_model_chosen import EXAMPLE_VALUE
+from zwaif_fallback.choosing.suggestions import suggest_found_model
 from zwaif_fallback.engine_types import Generation, LoadOptions
 from zwaif_fallback.engines import gguf_server
 from zwaif_fallback.engines.hostile_files import check_files
@@ -70,7 +70,7 @@ def _(scene: Scene) -> object:
     "on this computer."
 )
 def _(scene: Scene) -> object:
-    return found_instead(scene, API_FALLBACK_MODEL=LEFT_BEHIND)
+    return found_instead(scene, API_FALLBACK_MODEL=EXAMPLE_VALUE)
 
 
 @says("On this computer already: …. It needs one more package: pip install …")
@@ -78,14 +78,14 @@ def _(scene: Scene) -> object:
     put_in_ollama(scene.folder / "store", "registry.ollama.ai/library/llama3.2/3b")
     scene.patch.setenv("OLLAMA_MODELS", str(scene.folder / "store"))
     scene.patch.setattr(memory_fit, "abilities", lambda: memory_fit.Abilities(gguf=False))
-    return instead(scene.folder)
+    return suggest_found_model(scene.folder)
 
 
 @says("On this computer already: …. To take it: zwaif-fallback settings set API_FALLBACK_MODEL …")
 def _(scene: Scene) -> object:
     put_in_ollama(scene.folder / "store", "registry.ollama.ai/library/llama3.2/3b")
     scene.patch.setenv("OLLAMA_MODELS", str(scene.folder / "store"))
-    return instead(scene.folder)
+    return suggest_found_model(scene.folder)
 
 
 @says("Fallback is switched off (API_FALLBACK_ENABLED = OFF): Z-Waif runs as if it were not installed")

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.models_made import put_in_hub, put_in_ollama, write_gguf
 from tests.unit.test_models_fit import EVERYTHING, GB, memory, model
 from zwaif_fallback.choosing import auto, resolve_name
-from zwaif_fallback.choosing.auto import AutoModel, Wishes, is_auto, loadable, with_its_memory_back
+from zwaif_fallback.choosing.auto import AutoModel, Wishes, is_auto, loadable, with_memory_returned
 from zwaif_fallback.choosing.memory_fit import fit
 from zwaif_fallback.choosing.ranking import Choice, choose
 from zwaif_fallback.engine_types import LoadedModel
@@ -123,11 +123,11 @@ def test_other_settings_another_choice(tmp_path: Path) -> None:
 
 def test_memory_is_given_back_where_the_model_is() -> None:
     both = memory(8, 4)
-    assert with_its_memory_back(both, None) == both
-    assert with_its_memory_back(both, loaded(2)).ram_free == 10 * GB
-    card = with_its_memory_back(replace(both, gpus=(replace(both.gpus[0], free=GB),)), loaded(2, "cuda:0"))
+    assert with_memory_returned(both, None) == both
+    assert with_memory_returned(both, loaded(2)).ram_free == 10 * GB
+    card = with_memory_returned(replace(both, gpus=(replace(both.gpus[0], free=GB),)), loaded(2, "cuda:0"))
     assert (card.ram_free, card.gpus[0].free) == (8 * GB, 3 * GB)
-    assert with_its_memory_back(both, loaded(2, "gpu")).gpus[0].free == 4 * GB
+    assert with_memory_returned(both, loaded(2, "gpu")).gpus[0].free == 4 * GB
 
 
 @pytest.fixture

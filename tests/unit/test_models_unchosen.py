@@ -102,10 +102,10 @@ def test_a_choice_that_is_not_here_is_not_overridden(tmp_path: Path, monkeypatch
 def test_what_an_example_file_said_is_no_choice(
     default_is_here: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk = UnchosenDesk(tmp_path, monkeypatch, API_FALLBACK_MODEL=no_model_chosen.LEFT_BEHIND)
+    desk = UnchosenDesk(tmp_path, monkeypatch, API_FALLBACK_MODEL=no_model_chosen.EXAMPLE_VALUE)
     if not default_is_here:
         assert desk.reply() == "8B speaks."
-        why = f"API_FALLBACK_MODEL is {no_model_chosen.LEFT_BEHIND}, as in an example file of Z-Waif's, "
+        why = f"API_FALLBACK_MODEL is {no_model_chosen.EXAMPLE_VALUE}, as in an example file of Z-Waif's, "
         assert sum(line.startswith(why) for line in desk.said) == 1
         return
     monkeypatch.setattr(resolve_name, "is_on_this_machine", lambda model: model == DEFAULT)
@@ -115,21 +115,21 @@ def test_what_an_example_file_said_is_no_choice(
 def test_a_file_that_an_example_named_and_that_is_there_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk = UnchosenDesk(tmp_path, monkeypatch, API_FALLBACK_MODEL=no_model_chosen.LEFT_BEHIND)
-    (tmp_path / no_model_chosen.LEFT_BEHIND).write_bytes(gguf())
-    assert desk.reply() == f"{Path(no_model_chosen.LEFT_BEHIND).name} speaks." and desk.looks == []
+    desk = UnchosenDesk(tmp_path, monkeypatch, API_FALLBACK_MODEL=no_model_chosen.EXAMPLE_VALUE)
+    (tmp_path / no_model_chosen.EXAMPLE_VALUE).write_bytes(gguf())
+    assert desk.reply() == f"{Path(no_model_chosen.EXAMPLE_VALUE).name} speaks." and desk.looks == []
 
 
 def test_the_commands_see_an_example_s_value_as_the_plugin_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not no_model_chosen.is_chosen({"API_FALLBACK_MODEL": no_model_chosen.LEFT_BEHIND})
+    assert not no_model_chosen.is_chosen({"API_FALLBACK_MODEL": no_model_chosen.EXAMPLE_VALUE})
     monkeypatch.setattr(no_model_chosen, "choose_here", lambda wishes: None)
     monkeypatch.setattr(resolve_name, "is_on_this_machine", lambda model: False)
     with pytest.raises(ModelNotFound, match="There is no model at "):
-        no_model_chosen.answering(no_model_chosen.LEFT_BEHIND, False, Wishes(tmp_path, ""))
+        no_model_chosen.answering(no_model_chosen.EXAMPLE_VALUE, False, Wishes(tmp_path, ""))
     monkeypatch.setattr(resolve_name, "is_on_this_machine", lambda model: model == DEFAULT)
-    assert no_model_chosen.answering(no_model_chosen.LEFT_BEHIND, False, Wishes(tmp_path, "")).model == DEFAULT
+    assert no_model_chosen.answering(no_model_chosen.EXAMPLE_VALUE, False, Wishes(tmp_path, "")).model == DEFAULT
 
 
 def test_a_choice_in_the_environment_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

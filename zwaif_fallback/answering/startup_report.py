@@ -10,7 +10,7 @@ from typing import Any
 from zwaif_fallback.answering.contracts import Say
 from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.choosing.configured_model import ConfiguredModel
-from zwaif_fallback.choosing.no_model_chosen import MODEL, wrong
+from zwaif_fallback.choosing.no_model_chosen import MODEL, unresolved_message
 from zwaif_fallback.errors import ModelNotFound
 
 
@@ -40,7 +40,7 @@ class StartupReport:
         try:
             model = self._models.wanted()
         except ModelNotFound as error:
-            return self._not_ready(wrong(str(self._setting(MODEL)), error))
+            return self._not_ready(unresolved_message(str(self._setting(MODEL)), error))
         if resolve_name.is_on_this_machine(model):
             return self._ready(model)
         if self._setting("API_FALLBACK_DOWNLOAD"):
@@ -69,7 +69,9 @@ class StartupReport:
             self._tell_what_is_here()
 
     def _tell_what_is_here(self) -> None:
-        from zwaif_fallback.choosing.suggestions import instead  # late: Z-Waif's start waits for this module
+        from zwaif_fallback.choosing.suggestions import (
+            suggest_found_model,  # late: Z-Waif's start waits for this module
+        )
 
-        if line := instead(self._tree, str(self._setting("FALLBACK_MODEL_DIR"))):
+        if line := suggest_found_model(self._tree, str(self._setting("FALLBACK_MODEL_DIR"))):
             self._say(line)

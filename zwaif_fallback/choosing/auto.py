@@ -1,6 +1,6 @@
-"""``API_FALLBACK_MODEL = auto``: the best model that fits, chosen when it is needed, and again when memory is free.
+"""``API_FALLBACK_MODEL = auto``: choose the best model that fits, when one is needed and again when memory is free.
 
-What looks at models is imported when a choice is made: Z-Waif's start waits for this module.
+Modules that read models are imported when a choice is made, as Z-Waif's start waits for this module.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def is_auto(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Wishes:
-    """The settings that count for the choice."""
+    """The settings that a choice depends on."""
 
     tree: Path | None = None
     model_dir: str = ""
@@ -42,7 +42,7 @@ class Wishes:
 
     @classmethod
     def of(cls, setting: Callable[[str], Any], tree: Path | None) -> Wishes:
-        """Those of a Z-Waif, by a way to ask for a setting's value."""
+        """Read them, given a function that returns a setting's value."""
         return cls(
             tree,
             str(setting("FALLBACK_MODEL_DIR")),
@@ -53,10 +53,10 @@ class Wishes:
 
 
 def choose_here(wishes: Wishes, memory: Memory | None = None, without: Collection[str] = ()) -> Choice | None:
-    """The best of the models on this computer; None where none fits. Looks at the disk: some hundredths of a second.
+    """Return the best model on this computer; None if none fits. Reads the disk for some hundredths of a second.
 
     Args:
-        without: models that could not be loaded, as :func:`loadable` names them.
+        without: models that could not be loaded, as named by :func:`loadable`.
     """
     from zwaif_fallback.models.search import find_models
 
@@ -65,7 +65,7 @@ def choose_here(wishes: Wishes, memory: Memory | None = None, without: Collectio
 
 
 def pick(models: Sequence[FoundModel], wishes: Wishes, memory: Memory, can: Abilities | None = None) -> Choice | None:
-    """As :func:`choose_here`, among these; ``can`` is what the installed libraries can do, by default what is seen."""
+    """Choose from ``models`` like :func:`choose_here`; ``can`` defaults to what the installed libraries support."""
     from zwaif_fallback.choosing.ranking import choose
     from zwaif_fallback.choosing.server_model import served_model
 
@@ -81,21 +81,21 @@ def pick(models: Sequence[FoundModel], wishes: Wishes, memory: Memory, can: Abil
 
 
 def env_values(tree: Path | None) -> Mapping[str, str]:
-    """Z-Waif's own settings: its ``.env`` under what is exported, as its ``load_dotenv`` has it."""
+    """Return Z-Waif's ``.env`` overridden by the environment, as its own ``load_dotenv`` does."""
     try:
         return {**(_parsed(tree / ".env", env_file.stamp(tree / ".env")) if tree else {}), **os.environ}
-    except env_file.EnvFileError:  # Whoever starts Z-Waif is told so; the choice does without.
+    except env_file.EnvFileError:  # Z-Waif's start reports it; the choice works without the file.
         return dict(os.environ)
 
 
 @lru_cache(maxsize=4)
 def _parsed(path: Path, stamp: object) -> Mapping[str, str]:
-    """Read once for as long as the file stays as it is: parsing takes milliseconds, and a page asks each second."""
+    """Parse only after a change: parsing takes milliseconds, and the Settings tab asks every second."""
     return env_file.read(path)
 
 
 def loadable(model: FoundModel) -> str:
-    """What the engines take: a hub id for a repository in the cache, a path for everything else."""
+    """Return what the engines load: a hub id for a repository in the cache, else a path."""
     from zwaif_fallback.models.program_folders import HUB
 
     return model.setting if model.source == HUB and model.path.is_dir() else str(model.path)
@@ -109,12 +109,12 @@ def nothing_fits() -> ModelNotFound:
 
 
 class AutoModel:
-    """What ``auto`` means at present. It stays the same until it is asked to choose again: a load takes seconds, and
-    the memory that is free changes all the time, not least by the model itself.
+    """The current choice of ``auto``. It changes only when asked to choose again: loading takes seconds, and the free
+    memory changes all the time, not least because of the model itself.
 
     Args:
-        best: the choice for a given memory, without the models named.
-        memory: asked when a choice is made.
+        best: returns the choice for a given memory, without the named models.
+        memory: called for each choice.
     """
 
     def __init__(
@@ -127,16 +127,16 @@ class AutoModel:
 
     @property
     def why(self) -> str:
-        """One line on the present choice; empty before the first."""
+        """The reason for the current choice in one line; empty before the first."""
         return self._choice.why if self._choice else ""
 
     @property
     def setting(self) -> str:
-        """The present choice as one would write it; empty before the first."""
+        """The current choice as a setting; empty before the first."""
         return self._choice.model.setting if self._choice else ""
 
     def model(self) -> str:
-        """What to load.
+        """Return what to load.
 
         Raises:
             ModelNotFound: nothing fits.
@@ -149,14 +149,14 @@ class AutoModel:
             return loadable(self._choice.model)
 
     def choose_again(self, loaded: LoadedModel | None = None) -> bool:
-        """Whether the choice is now another: a clearly better one fits, or none was made.
+        """Choose again; return whether the choice changed because a clearly better model fits now.
 
         Args:
-            loaded: the local model that serves, whose memory would be given back in a switch.
+            loaded: the local model in use, whose memory a switch would release.
         """
         from zwaif_fallback.choosing.ranking import is_clearly_better
 
-        best = self._best(with_its_memory_back(self._memory(), loaded), self._rejected)
+        best = self._best(with_memory_returned(self._memory(), loaded), self._rejected)
         with self._lock:
             old, self._choice = self._choice, self._choice or best
             if best is None or old is None or not is_clearly_better(best, old):
@@ -165,13 +165,13 @@ class AutoModel:
             return True
 
     def forget(self) -> None:
-        """Choose afresh at the next question: the settings changed."""
+        """Choose afresh next time, as the settings changed."""
         with self._lock:
             self._choice = None
             self._rejected.clear()
 
     def reject(self, model: str) -> bool:
-        """It could not be loaded: another is chosen at the next question. False where it was not chosen here."""
+        """Rule out a model that could not be loaded; False if it was not chosen here."""
         with self._lock:
             if self._choice is None or loadable(self._choice.model) != model:
                 return False
@@ -180,8 +180,8 @@ class AutoModel:
             return True
 
 
-def with_its_memory_back(memory: Memory, loaded: LoadedModel | None) -> Memory:
-    """The memory as if the model that serves were gone."""
+def with_memory_returned(memory: Memory, loaded: LoadedModel | None) -> Memory:
+    """Return the memory as if the loaded model were gone."""
     if loaded is None:
         return memory
     if loaded.device == "cpu":

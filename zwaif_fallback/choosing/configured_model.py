@@ -1,4 +1,4 @@
-"""From the settings to the model that is loaded, and back to the name by which the user knows it."""
+"""The model that the settings mean: what to load, and the name to show for it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.choosing.auto import AutoModel, Wishes, choose_here, env_values, is_auto
-from zwaif_fallback.choosing.no_model_chosen import LEFT_BEHIND, MODEL, in_its_place, is_chosen, notice
+from zwaif_fallback.choosing.no_model_chosen import EXAMPLE_VALUE, MODEL, default_for_stale_path, is_chosen, notice
 from zwaif_fallback.engine_types import LoadedModel
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.hardware import Memory
@@ -26,11 +26,11 @@ class ConfiguredModel:
     """What ``API_FALLBACK_MODEL`` means now.
 
     Args:
-        setting: a setting's value.
+        setting: returns a setting's value.
         tree: Z-Waif's folder.
-        best: what ``auto`` takes for a given memory.
-        named: whether the user named a model; by default Z-Waif's ``.env`` and the environment are asked.
-        say: tells the user one line.
+        best: what ``auto`` chooses for a given memory.
+        named: whether the user set a model; by default read from Z-Waif's ``.env`` and the environment.
+        say: shows the user one line.
     """
 
     def __init__(
@@ -48,36 +48,36 @@ class ConfiguredModel:
         self._titles: dict[str, str] = {}
         self._told: set[str] = set()
         self._telling = threading.Lock()
-        """Whoever chooses the same at that moment waits: the line comes before all others about the model."""
+        """Held while the notice is shown, so that it comes before all other lines about the model."""
 
     def current(self) -> str:
-        """What to load: what the setting names or, where nobody set it and the default is not here, the best that is.
+        """Return what to load: the model in the setting, or the best one here if none was set and no default is here.
 
         Raises:
-            ModelNotFound: the setting means nothing.
+            ModelNotFound: the setting means no model.
         """
         return self.found_instead() or self.wanted()
 
     def wanted(self) -> str:
-        """What the setting names, here or not; the default where an older release left a path to a file that is gone.
+        """Return the model in the setting, here or not; the default if an older release left a path to a missing file.
 
         Raises:
-            ModelNotFound: the setting means nothing.
+            ModelNotFound: the setting means no model.
         """
         name = str(self._setting(MODEL))
         try:
             return self.resolve(name)
         except ModelNotFound as error:
-            return in_its_place(name, error)
+            return default_for_stale_path(name, error)
 
     def found_instead(self) -> str:
-        """The best of the models here, where nobody chose and the default is missing; else empty. Says so once.
+        """Return the best model here if none was set and the default is missing, else empty. Tells the user once.
 
-        The first time it looks at the disks: some hundredths of a second, up to a second for hundreds of files.
+        The first call reads the disks: some hundredths of a second, up to a second for hundreds of files.
         """
         found = ""
         if self.is_unchosen():
-            with contextlib.suppress(ModelNotFound):  # Nothing fits: the default's own line says how to bring it here.
+            with contextlib.suppress(ModelNotFound):  # Nothing fits: the default's own error says what to do.
                 found = self._auto.model()
         if not found:
             return ""
@@ -89,8 +89,8 @@ class ConfiguredModel:
         return found
 
     def is_unchosen(self) -> bool:
-        """Whether nobody named a model, and the default, which counts then, is not on this computer."""
-        if str(self._setting(MODEL)) not in (catalogue.DEFAULT, LEFT_BEHIND):
+        """Return whether the user set no model and the default, which then applies, is missing."""
+        if str(self._setting(MODEL)) not in (catalogue.DEFAULT, EXAMPLE_VALUE):
             return False
         with contextlib.suppress(ModelNotFound):
             if resolve_name.is_on_this_machine(self.wanted()):
@@ -98,7 +98,7 @@ class ConfiguredModel:
         return not self._named()
 
     def not_here(self, model: str) -> ModelNotFound:
-        """The error for a model that is not on this computer; who chose none is led to the best for it."""
+        """Return the error for a missing model; if none was set, it suggests the best one for this computer."""
         if self.is_unchosen():
             from zwaif_fallback.choosing.suggestions import nothing_here  # late: Z-Waif's start waits for this module
 
@@ -111,7 +111,7 @@ class ConfiguredModel:
         return resolve_name.not_here(model)
 
     def resolve(self, name: str) -> str:
-        """Like :func:`.resolve_name.resolve`; ``auto`` keeps its meaning until it is chosen again."""
+        """Resolve like :func:`.resolve_name.resolve`, but ``auto`` keeps its choice until it is chosen again."""
         if is_auto(name):
             resolved = self._auto.model()
             self._titles[resolved] = self._auto.setting
@@ -122,32 +122,32 @@ class ConfiguredModel:
         return resolved
 
     def title(self, model: str) -> str:
-        """The name to show: ``ollama:llama3.2:3b`` says more than the file behind it."""
+        """Return the name to show: ``ollama:llama3.2:3b`` says more than the file behind it."""
         return self._titles.get(model, model)
 
     def titled(self, loaded: LoadedModel | None) -> LoadedModel | None:
-        """The same under the name to show."""
+        """Return ``loaded`` under the name to show."""
         if loaded is None or loaded.info.name not in self._titles:
             return loaded
         return replace(loaded, info=replace(loaded.info, name=self._titles[loaded.info.name]))
 
     def forget(self) -> None:
-        """A setting changed: what is left to us is chosen afresh."""
+        """Choose afresh next time, as a setting changed."""
         self._auto.forget()
 
     def reject(self, model: str) -> bool:
-        """It could not be loaded. True where it had been chosen here, and another is meant now."""
+        """Rule out a model that could not be loaded; True if it was our choice and another one is meant now."""
         return self.is_ours_to_choose() and self._auto.reject(model)
 
     @property
     def taken(self) -> str:
-        """What was chosen here, as one would write it; empty before the first choice."""
+        """Our own choice as a setting; empty before the first."""
         return self._auto.setting
 
     def is_ours_to_choose(self) -> bool:
-        """Whether the user left the choice to us: ``auto``, or nothing was chosen and the default is not here."""
+        """Return whether the choice is ours: ``auto``, or no model was set and the default is missing."""
         return is_auto(str(self._setting(MODEL))) or self.is_unchosen()
 
     def choose_again(self, loaded: LoadedModel | None) -> str:
-        """Why another model is meant now; empty where it is not."""
+        """Choose again; return the reason if another model is meant now, else empty."""
         return self._auto.why if self.is_ours_to_choose() and self._auto.choose_again(loaded) else ""

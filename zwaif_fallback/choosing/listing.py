@@ -1,4 +1,4 @@
-"""The list of models as plain data: those found on this computer and those offered, each with whether it fits now."""
+"""The list of models as plain data: found on this computer and offered for download, each with whether it fits now."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.choosing.auto import Wishes, env_values, is_auto, loadable, pick
 from zwaif_fallback.choosing.memory_fit import Fit, fit
-from zwaif_fallback.choosing.no_model_chosen import MODEL, counts, is_chosen, notice, takes_what_is_here
+from zwaif_fallback.choosing.no_model_chosen import MODEL, is_chosen, may_use_found_model, notice, resolve_or_default
 from zwaif_fallback.choosing.ranking import Choice
 from zwaif_fallback.choosing.server_model import served_model
 from zwaif_fallback.errors import ModelNotFound
@@ -24,27 +24,27 @@ Row = dict[str, Any]
 
 
 def listed_now(setting: Callable[[str], Any], tree: Path | None, values: Mapping[str, str]) -> Row:
-    """The list for a Z-Waif, by a way to ask for a setting's value and what its ``.env`` and the environment say."""
+    """Return the list for a Z-Waif, given a function for settings and the values of its ``.env`` and environment."""
     return model_list(str(setting(MODEL)), Wishes.of(setting, tree), named=is_chosen(values))
 
 
 def model_list(chosen: str, wishes: Wishes, memory: Memory | None = None, named: bool = True) -> Row:
-    """Everything that ``zwaif-fallback models`` tells.
+    """Return everything that ``zwaif-fallback models`` shows.
 
     Args:
-        chosen: ``API_FALLBACK_MODEL`` as it is set.
+        chosen: ``API_FALLBACK_MODEL`` as set.
         named: whether the user set it; else it is the default.
 
     Returns:
-        ``found`` and ``offered`` (rows), ``auto`` (what it would choose), ``chosen``, ``memory`` and ``skipped``. In
-        the rows that model is the ``chosen`` one which answers; ``short`` and ``number`` are how a user may call it,
-        the number only where it can be used, or brought here.
+        ``found`` and ``offered`` (rows), ``auto`` (what it would choose), ``chosen``, ``memory`` and ``skipped``. The
+        row of the model that answers is marked ``chosen``; ``short`` and ``number`` are names for the command line, and
+        only models that can be used or downloaded have a number.
     """
     memory = memory or memory_now()
     findings = find_models(wishes.tree, wishes.model_dir)
     choice = pick(findings.models, wishes, memory)
     resolved = _resolved(chosen, wishes, choice)
-    instead = choice if choice and takes_what_is_here(resolved, named) else None
+    instead = choice if choice and may_use_found_model(resolved, named) else None
     resolved = loadable(instead.model) if instead else resolved
     served = served_model(env_values(wishes.tree), findings.models)
     usable = findings.usable()
@@ -73,7 +73,7 @@ def model_list(chosen: str, wishes: Wishes, memory: Memory | None = None, named:
 
 
 def _number(rows: list[Row]) -> None:
-    """What a row may be named by on the command line; only rows of models that can be used have one."""
+    """Number the rows of usable models for the command line."""
     for number, row in enumerate(rows, 1):
         row["number"] = number
 
@@ -82,7 +82,7 @@ def _resolved(chosen: str, wishes: Wishes, choice: Choice | None) -> str:
     if is_auto(chosen):
         return loadable(choice.model) if choice else ""
     try:
-        return counts(chosen, wishes)
+        return resolve_or_default(chosen, wishes)
     except ModelNotFound:
         return ""
 

@@ -1,4 +1,4 @@
-"""Whether a model that is on this computer can be loaded now: its files, the memory, and the engines are asked."""
+"""Check whether a model on this computer can be loaded now: its files, the memory, and the installed engines."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ NO_TORCH = "PyTorch is not installed in this environment. Run this with the Pyth
 
 
 def why_not(model: str, wishes: Wishes) -> str:
-    """Why it cannot be loaded, with what to do; empty where it can. Nothing is loaded for that.
+    """Return why a model cannot be loaded and what to do; empty if it can. Nothing is loaded.
 
     Args:
-        model: a path, or a name on the hub whose files are here.
+        model: a path, or a hub id whose files are here.
     """
     place = Path(model) if Path(model).is_absolute() else resolve_name.cached_snapshot(model)
     try:
         return _why_not(place, wishes) if place is not None else str(resolve_name.not_here(model))
     except FallbackError as error:
         return str(error)
-    except (OSError, ValueError) as error:  # what the readers of headers raise
+    except (OSError, ValueError) as error:  # from the header readers
         return f"{place} cannot be read ({error}). Download the model again."
 
 
@@ -49,10 +49,10 @@ def _why_not(place: Path, wishes: Wishes) -> str:
 
 
 def _facts(place: Path) -> ModelFacts:
-    """Facts of files that are whole.
+    """Return the facts of complete files.
 
     Raises:
-        FallbackError: they are not.
+        FallbackError: they are not complete.
     """
     if file := gguf_in(place):
         return read_facts(file)

@@ -1,4 +1,4 @@
-"""Whether a model fits into the memory that is free now, on which device, and how fast it would be there."""
+"""Decide whether a model fits into the memory that is free now, on which device, and how fast it would be there."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ ON_GPU, PARTLY, ON_CPU, TOO_BIG, UNUSABLE = "fits on GPU", "fits partly on GPU",
 NO_ENGINE = f"needs one more package: {GGUF_ENGINE}"
 
 LEFT_FREE = 700_000_000
-"""Bytes of RAM that stay free for Z-Waif's own speech recognition and for the system."""
+"""RAM in bytes left free for Z-Waif's own speech recognition and the system."""
 GPU_SHARE = 0.95
-"""Of a card's free memory; the rest is lost to fragments."""
+"""Usable share of a card's free memory; the rest is lost to fragmentation."""
 WORTH_SPLITTING = 0.3
-"""Share of a model that must fit on the card for a split to be faster than the processor alone."""
+"""Least share of a model on the card for a split to be faster than the processor alone."""
 GGUF_BANDWIDTH, TORCH_BANDWIDTH = 20e9, 13e9
-"""Bytes a second that reading the weights gets on two cores of a current processor: a 620 MB Q4_0 file writes 34.6
-tokens a second in llama.cpp, 2.2 GB in bfloat16 write 4.5 to 7.1 in transformers. A word needs all weights once."""
+"""Bytes per second at which two cores of a current processor read weights. Each token reads all weights once: a 620 MB
+Q4_0 file gives 34.6 tokens/s in llama.cpp, 2.2 GB in bfloat16 give 4.5 to 7.1 in transformers."""
 TALKING_SPEED = 5.0
-"""Tokens a second below which speech has to wait for its next sentence."""
+"""Tokens per second below which speech has to wait for the next sentence."""
 _SHOWN = {
     ON_GPU: "on the graphics card",
     PARTLY: "partly on the graphics card",
@@ -37,10 +37,10 @@ _SHOWN = {
 
 @dataclass(frozen=True)
 class Abilities:
-    """What the installed libraries can do."""
+    """What the installed libraries support."""
 
     gguf: bool = True
-    """Whether GGUF files can be run at all."""
+    """Whether GGUF models can run at all."""
     torch_cuda: bool = False
     gguf_cuda: bool = False
     four_bit: bool = False
@@ -48,7 +48,7 @@ class Abilities:
 
 @dataclass(frozen=True)
 class Fit:
-    """Whether one model fits now, and how."""
+    """Whether and how one model fits now."""
 
     verdict: str
     """One of the constants above."""
@@ -56,13 +56,13 @@ class Fit:
     plan: Plan
     window: int
     tokens_per_second: float = 0.0
-    """As far as the processor does the work; 0 where the card does it all."""
+    """Estimate for the processor's part; 0 if the card does everything."""
     on_card: float = 0.0
     """Share of the model that is on the card."""
 
     @property
     def text(self) -> str:
-        """For a list: ``CPU only, about 12 tokens/s``."""
+        """The verdict for a list: ``CPU only, about 12 tokens/s``."""
         if self.verdict != ON_CPU:
             return self.verdict
         speed = self.tokens_per_second
@@ -75,7 +75,7 @@ class Fit:
 
 @cache
 def abilities() -> Abilities:
-    """Asked of the libraries' files: importing them takes seconds and memory, and this runs in Z-Waif's process."""
+    """Read them from the libraries' files: importing takes seconds and memory, and this runs in Z-Waif's process."""
     return Abilities(
         gguf=importlib.util.find_spec("xllamacpp") is not None,
         torch_cuda=_torch_has_cuda(),
@@ -93,7 +93,7 @@ def fit(
     quantization: str = "auto",
     can: Abilities | None = None,
 ) -> Fit:
-    """How a model fits into ``memory``; ``window``, ``device`` and ``quantization`` are as in the settings."""
+    """Return how a model fits into ``memory``; ``window``, ``device`` and ``quantization`` are as in the settings."""
     can = can or abilities()
     tokens = planned_window(facts, window)
     on_cpu = _cpu_plan(facts)
@@ -118,22 +118,22 @@ def fit(
 
 
 def _estimate(value: float) -> str:
-    """Two digits: more would be a promise that an estimate cannot keep."""
+    """Round to two digits: more would claim too much accuracy."""
     return f"{float(f'{value:.2g}'):,.0f}"
 
 
 def speed(facts: ModelFacts, expected: Need) -> float:
-    """Tokens a second on a processor, roughly: every one needs all weights read once."""
+    """Return a rough estimate of tokens per second on a processor: each token reads all weights once."""
     return (GGUF_BANDWIDTH if facts.format == GGUF else TORCH_BANDWIDTH) / max(expected.weights, 1)
 
 
 def is_in_time(how: Fit) -> bool:
-    """Whether speech need not wait for its next sentence."""
+    """Return whether it is fast enough that speech does not wait for the next sentence."""
     return how.verdict == ON_GPU or how.tokens_per_second >= TALKING_SPEED
 
 
 def pace(how: Fit, measurement: Measurement | None) -> str:
-    """``31 tokens/s measured here``; where it was not, ``about 29 tokens/s``, or where it would run."""
+    """Return ``31 tokens/s measured here``; if not measured, ``about 29 tokens/s`` or where it would run."""
     if measurement is not None and measurement.tokens_per_second:
         return f"{measurement.tokens_per_second:.0f} tokens/s measured here"
     if how.verdict == ON_CPU:
@@ -151,9 +151,9 @@ def _four_bit(facts: ModelFacts, quantization: str, can: Abilities) -> bool:
 
 @cache
 def cpu_has_bfloat16() -> bool:
-    """Whether torch would compute in 16 bits on this processor: it does with AVX-512 and with AMX, on Linux's word.
+    """Return whether torch would compute in 16 bits on this processor, which it does with AVX-512 or AMX (Linux only).
 
-    Elsewhere nobody says so without importing torch: then the larger need is assumed.
+    Other systems do not tell without importing torch; then the larger need is assumed.
     """
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
@@ -170,7 +170,7 @@ def _torch_has_cuda() -> bool:
 
 
 def _files_of(package: str, name: str = "*") -> list[Path]:
-    """Files directly in an installed package's folder, not imported."""
+    """Return the files directly in an installed package's folder, without importing it."""
     found = importlib.util.find_spec(package)
     folders = [Path(place) for place in (found.submodule_search_locations or ())] if found else []
     libraries = [folder.with_name(f"{folder.name}.libs") for folder in folders]

@@ -1,6 +1,6 @@
-"""Nobody chose a model, and the default one is not on this computer: the best of those that are here answers.
+"""What answers if no model was set and the default is not on this computer: the best of the models that are here.
 
-A choice is never overridden: who named a model that is not here is told so, and how to bring it (``instead``).
+A choice is never overridden: if the user set a model that is missing, the error says so and how to get it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from zwaif_fallback.models import catalogue
 from zwaif_fallback.models.name_syntax import looks_like_path
 
 MODEL = "API_FALLBACK_MODEL"
-LEFT_BEHIND = "models/tinyllama-1.1b-chat-v1.0.Q4_0.gguf"
-"""So says the ``.env_example`` of Z-Waif v1.14-R4, which comes without that file: whoever copied it chose nothing."""
+EXAMPLE_VALUE = "models/tinyllama-1.1b-chat-v1.0.Q4_0.gguf"
+"""Value in the ``.env_example`` of Z-Waif v1.14-R4, which lacks that file: a copy of the example is no choice."""
 
 
 @dataclass(frozen=True)
@@ -24,31 +24,31 @@ class AnsweringModel:
     """The model that would answer now."""
 
     model: str
-    """What is loaded: a path, or a name on the hub."""
+    """What is loaded: a path or a hub id."""
     title: str
-    """The same as a user would write it; empty where that is the setting itself."""
+    """The model as a user would write it; empty if that is the setting itself."""
     notice: str = ""
-    """Why it is another than the setting names; empty where it is that one."""
+    """Why it differs from the setting; empty if it does not."""
 
 
 def is_chosen(values: Mapping[str, str]) -> bool:
-    """Whether the user named a model; an empty value is no choice, nor is what an example file said.
+    """Return whether the user set a model; an empty value or an example file's is no choice.
 
     Args:
-        values: Z-Waif's ``.env`` under what is exported.
+        values: Z-Waif's ``.env`` overridden by the environment.
     """
-    return values.get(MODEL, "").strip() not in ("", LEFT_BEHIND)
+    return values.get(MODEL, "").strip() not in ("", EXAMPLE_VALUE)
 
 
-def wrong(setting: str, error: ModelNotFound) -> str:
-    """One line for a value that means no model."""
+def unresolved_message(setting: str, error: ModelNotFound) -> str:
+    """Return one line about a value that means no model."""
     return str(error) if is_auto(setting) else f"{MODEL} is {setting!r}. {error}"
 
 
 def notice(title: str, setting: str) -> str:
-    """One line for the user."""
+    """Return one line that tells the user which model answers instead, and why."""
     missing = f"is not set and {catalogue.DEFAULT} is not here"
-    if setting == LEFT_BEHIND:
+    if setting == EXAMPLE_VALUE:
         missing = f"is {setting}, as in an example file of Z-Waif's, and that is not here"
     return (
         f"{MODEL} {missing}, so {title} answers, which was found on this computer. Choose another in Z-Waif's Settings "
@@ -56,20 +56,20 @@ def notice(title: str, setting: str) -> str:
     )
 
 
-def counts(setting: str, wishes: Wishes) -> str:
-    """What a value means, here or not; the default where an older release left a path to a file that is gone.
+def resolve_or_default(setting: str, wishes: Wishes) -> str:
+    """Return the model that a value means, here or not; the default for an old path to a file that is gone.
 
     Raises:
-        ModelNotFound: it means nothing.
+        ModelNotFound: it means no model.
     """
     try:
         return resolve_name.resolve(setting, wishes.tree, wishes.model_dir)
     except ModelNotFound as error:
-        return in_its_place(setting, error)
+        return default_for_stale_path(setting, error)
 
 
-def in_its_place(setting: str, error: ModelNotFound) -> str:
-    """What counts where a value means nothing: the default, if that is here and the value is a path to what is gone.
+def default_for_stale_path(setting: str, error: ModelNotFound) -> str:
+    """Return the default if it is here and the value is a path to a missing file.
 
     Raises:
         ModelNotFound: ``error``, in every other case.
@@ -79,23 +79,23 @@ def in_its_place(setting: str, error: ModelNotFound) -> str:
     raise error
 
 
-def takes_what_is_here(resolved: str, chosen: bool) -> bool:
-    """Whether a found model may answer in place of what the setting means: nobody chose that, and it is not here."""
+def may_use_found_model(resolved: str, chosen: bool) -> bool:
+    """Return whether a found model may answer: no model was set, and the one that applies is missing."""
     return not (chosen or (resolved and resolve_name.is_on_this_machine(resolved)))
 
 
 def answering(setting: str, chosen: bool, wishes: Wishes) -> AnsweringModel:
-    """What answers for a value of ``API_FALLBACK_MODEL``. Looks at the disks where nothing was chosen, or ``auto``.
+    """Return what answers for a value of ``API_FALLBACK_MODEL``. Reads the disks for ``auto`` or if nothing was set.
 
     Raises:
-        ModelNotFound: the value means nothing.
+        ModelNotFound: the value means no model.
     """
     resolved, wrong = "", None
     try:
-        resolved = counts(setting, wishes)
+        resolved = resolve_or_default(setting, wishes)
     except ModelNotFound as error:
         wrong = error
-    if takes_what_is_here(resolved, chosen) and (best := choose_here(wishes)) is not None:
+    if may_use_found_model(resolved, chosen) and (best := choose_here(wishes)) is not None:
         return AnsweringModel(loadable(best.model), best.model.setting, notice(best.model.setting, setting))
     if wrong is not None:
         raise wrong

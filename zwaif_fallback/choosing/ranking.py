@@ -1,4 +1,4 @@
-"""Which of the models on this computer is the best of those that fit now."""
+"""Choose the best of the models on this computer that fit now."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Choice:
     model: FoundModel
     fit: Fit
     why: str
-    """One line."""
+    """The reason in one line."""
     same_voice: bool = False
-    """Whether it is the very model that the server runs."""
+    """Whether it is the same model as the server's."""
 
 
 def choose(
@@ -34,10 +34,10 @@ def choose(
     quantization: str = "auto",
     can: Abilities | None = None,
 ) -> Choice | None:
-    """The best that fits now, None where nothing does.
+    """Return the best model that fits now; None if none does.
 
-    The server's own model goes first where it can talk in time: it has the same voice. Then what talks in time, the
-    larger the better; a model for something other than talk, or without a chat format, only where nothing else is.
+    The server's own model comes first if it is fast enough, because it sounds the same. Then the largest that is fast
+    enough; a model made for something other than chat, or without a chat template, only if there is no other.
     """
     fits = {
         id(model): fit(model.facts, memory, window=window, device=device, quantization=quantization, can=can)
@@ -53,7 +53,7 @@ def choose(
 
 
 def rank(model: FoundModel, how: Fit) -> tuple[float, ...]:
-    """The larger, the better a choice."""
+    """Return a sort key; larger is better."""
     facts = model.facts
     return (
         is_in_time(how),
@@ -65,7 +65,7 @@ def rank(model: FoundModel, how: Fit) -> tuple[float, ...]:
 
 
 def is_clearly_better(new: Choice, old: Choice) -> bool:
-    """Whether a switch is worth the seconds it takes: small differences would make the choice go to and fro."""
+    """Return whether a switch is worth the seconds it takes. Ignoring small differences keeps the choice stable."""
     if is_in_time(new.fit) != is_in_time(old.fit):
         return is_in_time(new.fit)
     if new.same_voice != old.same_voice:
@@ -74,7 +74,7 @@ def is_clearly_better(new: Choice, old: Choice) -> bool:
 
 
 def _worth(facts: ModelFacts) -> float:
-    """Parameters, fewer where little is left of each: below four bits a model loses more than a smaller one has."""
+    """Return the parameters, discounted below four bits, where a model loses more than a smaller one lacks."""
     bits = 8 * facts.weights / max(facts.parameters, 1)
     return facts.parameters * (1.0 if bits >= 4 else 0.6 if bits >= 3 else 0.3)
 

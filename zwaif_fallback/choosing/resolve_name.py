@@ -1,7 +1,7 @@
-"""From ``API_FALLBACK_MODEL`` to files: a folder or GGUF file on this computer, or a name on the Hugging Face hub.
+"""Resolve ``API_FALLBACK_MODEL``: to a folder or GGUF file on this computer, or a name on the Hugging Face hub.
 
-Asks the disk only, never the network, and imports neither torch nor transformers; what reads the disk is imported when
-it is asked, as Z-Waif's start waits for this module.
+Reads only the disk, never the network, and imports neither torch nor transformers. Modules that read model files are
+imported late, as Z-Waif's start waits for this one.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ _REMEDY = "zwaif-fallback models lists what there is."
 
 
 def resolve(name: str, tree: Path | None = None, model_dir: str = "") -> str:
-    """What to load for the text a user put into ``API_FALLBACK_MODEL``.
+    """Return what to load for a user's ``API_FALLBACK_MODEL``.
 
-    A folder (or ``.gguf`` file) goes first: as it stands, then inside Z-Waif's ``tree``, then inside the folders of
-    ``model_dir`` (``FALLBACK_MODEL_DIR``, relative to ``tree``). Then names: ``ollama:llama3.2:3b``,
-    ``lmstudio:publisher/repo/file.gguf`` and ``owner/name:file.gguf`` for files that others brought; the model list,
-    in full, in short or without the owner; any ``owner/name`` of the hub; what a model found on this computer is called
+    Tried in order: a folder or ``.gguf`` file (as written, inside Z-Waif's ``tree``, inside the folders of
+    ``model_dir``, which is ``FALLBACK_MODEL_DIR``); files of other programs by name (``ollama:llama3.2:3b``,
+    ``lmstudio:publisher/repo/file.gguf``, ``owner/name:file.gguf``); the model list, by full name, short name or
+    without the owner; any ``owner/name`` of the hub; the name of a model found on this computer
     (:mod:`zwaif_fallback.models.short_names`). ``auto`` is the best that fits at this moment.
 
     Returns:
         An absolute path; or a hub id or ``owner/name:file.gguf`` that is not here yet.
 
     Raises:
-        ModelNotFound: it is neither; the text says what to write instead.
+        ModelNotFound: none of these; the text says what to write instead.
     """
     wanted = name.strip().strip("\"'").strip()
     if not wanted or wanted.casefold() == catalogue.CUSTOM.casefold():
@@ -54,7 +54,7 @@ def resolve(name: str, tree: Path | None = None, model_dir: str = "") -> str:
 
 
 def is_on_this_machine(model: str, cache_dir: str = "") -> bool:
-    """Whether a resolved model can be loaded without the network: configuration and every weight file are there."""
+    """Return whether a resolved model can be loaded offline: its configuration and all its weights are here."""
     place = Path(model)
     if place.is_absolute():
         return place.is_file() or _has_weights(place)
@@ -65,7 +65,7 @@ def is_on_this_machine(model: str, cache_dir: str = "") -> bool:
 
 
 def cached_snapshot(hub_id: str, cache_dir: str = "") -> Path | None:
-    """The folder in the Hugging Face cache that holds this model, ``None`` where there is none."""
+    """Return the model's folder in the Hugging Face cache; ``None`` if there is none."""
     from huggingface_hub.errors import HFValidationError
 
     try:
@@ -75,7 +75,7 @@ def cached_snapshot(hub_id: str, cache_dir: str = "") -> Path | None:
 
 
 def not_here(model: str) -> ModelNotFound:
-    """The error for a hub model that was not downloaded yet."""
+    """Return the error for a hub model that is not downloaded yet."""
     offer = catalogue.find(model)
     size = f" (about {offer.download_gb:g} GB)" if offer and offer.download_gb else ""
     return ModelNotFound(
@@ -85,7 +85,7 @@ def not_here(model: str) -> ModelNotFound:
 
 
 def places(wanted: str, tree: Path | None, model_dir: str) -> list[Path]:
-    """Where a path may lead to, the likeliest first: as it stands, in Z-Waif's folder, in the folders of models."""
+    """Return where a path may point, the likeliest first: as written, in Z-Waif's folder, in the model folders."""
     from zwaif_fallback.models.program_folders import own_folders
 
     base = tree or Path.cwd()
@@ -101,7 +101,7 @@ def _is_model(place: Path) -> bool:
         if place.is_file():
             return is_gguf(place)
         return (place / "config.json").is_file() or any(place.glob("*.gguf"))
-    except (OSError, ValueError):  # A name no file system takes (too long, a NUL in it) is no place.
+    except (OSError, ValueError):  # An invalid name (too long, with a NUL) is no path.
         return False
 
 
@@ -123,14 +123,14 @@ def _of_another_program(wanted: str) -> str:
 
 
 def _in_cache(name: str) -> str:
-    """``owner/name:file.gguf`` as a path where it is here, else as it is."""
+    """Return ``owner/name:file.gguf`` as a path if it is here, else unchanged."""
     place = _named(name)
-    # Not resolved: in the Hugging Face cache the link has the file's name, and the blob behind it has none.
+    # Not resolved: in the Hugging Face cache the link has the file's name and the blob behind it has none.
     return str(place.absolute()) if place else name
 
 
 def _listed(wanted: str) -> str:
-    """The name of the offer that is meant; empty where none is."""
+    """Return the name of the offer that is meant; empty if none is."""
     offer = catalogue.find(wanted) or next(
         (offer for offer in catalogue.OFFERS if offer.name.rpartition("/")[2].casefold() == wanted.casefold()), None
     )
@@ -142,7 +142,7 @@ def _is_hub_id(wanted: str) -> bool:
 
 
 def _called(wanted: str, tree: Path | None, model_dir: str) -> str:
-    """A model on this computer by what it is called: the last thing a text can mean, as all disks are looked at."""
+    """Return a model on this computer by its name. Tried last, because it searches all disks."""
     from zwaif_fallback.models.search import find_models
     from zwaif_fallback.models.short_names import find_called, short_names
 
@@ -165,5 +165,5 @@ def _has_weights(folder: Path) -> bool:
     try:
         shards = shards_in_index(folder)
     except (OSError, ValueError):
-        return False  # No index, or a broken one: there is nothing complete to load.
+        return False  # No index, or a damaged one: there is no complete model.
     return bool(shards) and all((folder / shard).is_file() for shard in shards)

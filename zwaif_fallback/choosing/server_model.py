@@ -1,4 +1,4 @@
-"""The model that Z-Waif's own server runs, found as a file: the same voice when the server is down, and no download."""
+"""Find the model of Z-Waif's own server as a file on this computer: it sounds the same and needs no download."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zwaif_fallback.models.search import FoundModel
 
 
 def served_name(values: Mapping[str, str]) -> str:
-    """What Z-Waif asks its server for, as ``ollama:NAME`` or ``lmstudio:NAME``; empty where only the server knows.
+    """Return the model that Z-Waif requests, as ``ollama:NAME`` or ``lmstudio:NAME``; empty if only the server knows.
 
     Args:
         values: Z-Waif's ``.env``: ``API_TYPE``, ``ZW_OLLAMA_MODEL``, ``ZW_LMSTUDIO_MODEL``.
@@ -24,7 +24,7 @@ def served_name(values: Mapping[str, str]) -> str:
 
 
 def served_model(values: Mapping[str, str], models: Sequence[FoundModel]) -> FoundModel | None:
-    """The found file of the model that the server runs; None where it is not on this computer."""
+    """Return the server's model among those found; None if it is not on this computer."""
     program, wanted = program_of(served_name(values))
     if program == "ollama":
         name = full_name(wanted)

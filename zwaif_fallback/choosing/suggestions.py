@@ -1,4 +1,4 @@
-"""What to suggest where the model that was set is missing: one that is here already, or the best one to download."""
+"""Suggest a model if the one that was set is missing: one that is here already, or the best one to download."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from zwaif_fallback.models.search import find_models
 
 QUALITIES = ("Basic", "Good", "Very good", "Excellent")
 MOST_DOWNLOAD_GB = 6.0
-"""Half an hour on a line of 25 Mbit/s: who waits longer than that has chosen the model, and not been led to it."""
+"""Half an hour at 25 Mbit/s: larger models are for users who choose them, not for a suggestion."""
 PROMPT_TOKENS, PROMPT_SECONDS = 1000, 17.0
-"""The first reply of an outage reads the whole conversation, and this is how long that may take on a processor."""
+"""The first reply of an outage reads the whole conversation; this is how long that may take on a processor."""
 READING_RATE = 50e9
-"""Parameters times tokens a second that one core reads at (llama.cpp: 500 tokens by 110M in 549 ms on two cores)."""
+"""Parameters times tokens per second that one core reads (llama.cpp: 500 tokens by 110M in 549 ms on two cores)."""
 
 
 @dataclass(frozen=True)
 class Recommendation:
-    """One offer, and why."""
+    """One offer, and how it fits."""
 
     offer: Offer
     fit: Fit
     better: Offer | None = None
-    """What would be recommended if GGUF files could be run here (``fit.NO_ENGINE`` says how); None where they can."""
+    """What would be recommended if GGUF models could run here (see ``NO_ENGINE``); None if they can."""
 
     @property
     def text(self) -> str:
-        """For one line: ``Qwen2.5 1.5B Instruct (download 1 GB; CPU only, about 20 tokens/s)``."""
+        """One line: ``Qwen2.5 1.5B Instruct (download 1 GB; CPU only, about 20 tokens/s)``."""
         return f"{self.offer.title} (download {self.offer.download_gb:.2g} GB; {self.fit.text})"
 
 
-def instead(tree: Path | None, model_dir: str = "") -> str:
-    """One line with the best of those that fit and the command that takes it; empty where none does.
+def suggest_found_model(tree: Path | None, model_dir: str = "") -> str:
+    """Return one line with the best model here and the command that selects it; empty if none fits.
 
-    Looks at the disk: some hundredths of a second, up to a second for hundreds of files.
+    Reads the disk: some hundredths of a second, up to a second for hundreds of files.
     """
     wishes = Wishes(tree, model_dir)
     choice = choose_here(wishes)
@@ -54,7 +54,7 @@ def instead(tree: Path | None, model_dir: str = "") -> str:
 
 
 def without_engine(wishes: Wishes) -> str:
-    """One line with the best GGUF model, where nothing but the package that runs those is missing; else empty."""
+    """Return one line with the best GGUF model here if only the package that runs it is missing; else empty."""
     models = find_models(wishes.tree, wishes.model_dir).models
     choice = pick(models, wishes, memory_now(), Abilities(gguf=True))
     return f"On this computer already: {choice.model.setting}. It {NO_ENGINE}" if choice else ""
@@ -66,20 +66,20 @@ def recommended(
     can: Abilities | None = None,
     cores: int | None = None,
 ) -> Recommendation | None:
-    """The best offer for this computer; None where not even the smallest fits.
+    """Return the best offer for this computer; None if not even the smallest fits.
 
-    It talks in time on the card, or on the processor (:data:`PROMPT_SECONDS`, ``fit.TALKING_SPEED``), needs no login,
-    and is no larger than :data:`MOST_DOWNLOAD_GB`. Of those the best quality, then GGUF, then what is on the card as a
-    whole, then the catalogue's own order. Where nothing is quick enough, the quickest that fits.
+    It is fast enough on the card or the processor (:data:`PROMPT_SECONDS`, ``memory_fit.TALKING_SPEED``), needs no
+    login, and is no larger than :data:`MOST_DOWNLOAD_GB`. Among these: the best quality, then GGUF, then a model that
+    fits on the card as a whole, then the order of the catalogue. If nothing is fast enough, the fastest that fits.
 
-    Half of the computer's memory counts as free: what runs at this moment says little about the moment of an outage. A
-    card's memory counts as far as it is free, since a server that hangs keeps its own.
+    Half of the computer's memory counts as free, because what runs now says little about the time of an outage. A
+    card's memory counts only if it is free, because a server that hangs keeps its own.
 
     Args:
-        wishes: the settings that count (window, device, quantization).
-        memory: of this computer, by default as it is now.
-        can: what the installed libraries can do, by default what is seen.
-        cores: physical ones, by default this computer's.
+        wishes: the settings that matter (window, device, quantization).
+        memory: of this computer, by default its current state.
+        can: what the installed libraries support, by default detected.
+        cores: physical cores, by default this computer's.
     """
     wishes, can = wishes or Wishes(), can or abilities()
     memory, cores = _room(memory or memory_now()), cores or cpu_cores()
@@ -88,7 +88,7 @@ def recommended(
 
 
 def with_engine(wishes: Wishes, memory: Memory | None = None, can: Abilities | None = None) -> Offer | None:
-    """What would be recommended if GGUF files could be run here; None where they can, or where nothing fits."""
+    """Return what would be recommended if GGUF models could run here; None if they can, or if nothing fits."""
     return _with_engine(wishes, _room(memory or memory_now()), can or abilities(), cpu_cores())
 
 
@@ -102,7 +102,7 @@ def _with_engine(wishes: Wishes, memory: Memory, can: Abilities, cores: int) -> 
 
 
 def nothing_here(wishes: Wishes) -> ModelNotFound:
-    """The error for who has chosen no model and has none that could answer: it leads to the best for the computer."""
+    """Return the error if no model was set and none here can answer; it suggests the best one for this computer."""
     found, more = recommended(wishes), with_engine(wishes)
     if more is not None:
         return ModelNotFound(
@@ -142,7 +142,7 @@ def _best(wishes: Wishes, memory: Memory, can: Abilities, cores: int) -> Recomme
 
 
 def _rank(one: Recommendation, cores: int) -> tuple[float, ...]:
-    """The larger, the better."""
+    """Return a sort key; larger is better."""
     offer, how = one.offer, one.fit
     if not _in_time(one, cores):
         return (0, how.tokens_per_second)
@@ -151,11 +151,11 @@ def _rank(one: Recommendation, cores: int) -> tuple[float, ...]:
 
 
 def preference(offer: Offer) -> tuple[int, int]:
-    """The larger, the better, on whatever computer."""
+    """Return a sort key that does not depend on the computer; larger is better."""
     return QUALITIES.index(offer.quality), catalogue.OFFERS.index(offer)
 
 
 def _in_time(one: Recommendation, cores: int) -> bool:
-    """Whether speech need not wait for words, nor for the prompt: as far as the processor has to read that."""
+    """Return whether speech waits neither for words nor, on a processor, for the prompt to be read."""
     computed = (one.offer.effective or one.offer.parameters) * 1e9 * (1 - one.fit.on_card)
     return is_in_time(one.fit) and PROMPT_TOKENS * computed / (READING_RATE * cores) <= PROMPT_SECONDS

@@ -16,8 +16,8 @@ from zwaif_fallback.answering.second_server import second_server
 from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.choosing.auto import Wishes
 from zwaif_fallback.choosing.load_check import why_not
-from zwaif_fallback.choosing.no_model_chosen import MODEL, answering, is_chosen, wrong
-from zwaif_fallback.choosing.suggestions import instead, nothing_here
+from zwaif_fallback.choosing.no_model_chosen import MODEL, answering, is_chosen, unresolved_message
+from zwaif_fallback.choosing.suggestions import nothing_here, suggest_found_model
 from zwaif_fallback.cli import options
 from zwaif_fallback.doctor.servers import find_lmstudio
 from zwaif_fallback.doctor.situation import Situation
@@ -148,11 +148,15 @@ def model_facts(setting: Callable[[str], Any], tree: Path | None, named: bool) -
     try:
         found = answering(name, named, wishes)
     except ModelNotFound as error:
-        return {**facts, "line": wrong(name, error), "instead": instead(tree, wishes.model_dir)}
+        return {
+            **facts,
+            "line": unresolved_message(name, error),
+            "instead": suggest_found_model(tree, wishes.model_dir),
+        }
     facts |= {"resolved": found.model, "notice": found.notice}
     if not resolve_name.is_on_this_machine(found.model):
         line = _missing(found.model) if named else str(nothing_here(wishes))
-        return {**facts, "line": line, "instead": instead(tree, wishes.model_dir)}
+        return {**facts, "line": line, "instead": suggest_found_model(tree, wishes.model_dir)}
     title, problem = found.title or name, why_not(found.model, wishes)
     line = (
         f"{title} is on this computer, but cannot be loaded now. {problem}" if problem else f"{title}: on this computer"

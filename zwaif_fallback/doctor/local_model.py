@@ -7,7 +7,7 @@ from pathlib import Path
 from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.choosing.memory_fit import ON_CPU, ON_GPU, PARTLY, TALKING_SPEED, TOO_BIG, Fit, fit
 from zwaif_fallback.choosing.no_model_chosen import MODEL, is_chosen
-from zwaif_fallback.choosing.suggestions import instead, nothing_here
+from zwaif_fallback.choosing.suggestions import nothing_here, suggest_found_model
 from zwaif_fallback.doctor.findings import Finding, ok, skipped
 from zwaif_fallback.doctor.situation import Situation
 from zwaif_fallback.errors import FallbackError, ModelNotFound
@@ -53,7 +53,7 @@ def check_model_files(here: Situation) -> Finding:
             check_folder(here.place)
     except FallbackError as error:
         text, _, remedy = str(error).partition(". ")
-        other = instead(here.tree, here.text("FALLBACK_MODEL_DIR")) if here.place is None else ""
+        other = suggest_found_model(here.tree, here.text("FALLBACK_MODEL_DIR")) if here.place is None else ""
         remedies = (remedy or f"zwaif-fallback download {here.model}", other)
         return Finding("problem", f"{text}.", _NO_VOICE, ". ".join(one for one in remedies if one))
     return ok(

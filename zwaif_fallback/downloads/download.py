@@ -1,7 +1,7 @@
-"""Fetching a model from the Hugging Face hub, and saying what to do where that fails.
+"""Download a model from the Hugging Face hub, and explain failures.
 
-Of a repository in transformers' form only safetensors weights, the tokenizer and the configuration are fetched; never
-pickled weights, never code. Of one with GGUF files, one model.
+From a repository in transformers' form only safetensors weights, tokenizer and configuration are downloaded; never
+pickled weights, never code. From a repository with GGUF files, one model.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from zwaif_fallback.models.name_syntax import file_in_repository
 from zwaif_hooks.storage.files import in_use, plain_name
 
 NEEDED_FILES = ("*.json", "model*.safetensors", "*.model", "*.txt", "*.jinja")
-"""What is downloaded of a model in transformers' form: never pickled weights, never code."""
+"""Downloaded files of a model in transformers' form: never pickled weights, never code."""
 SPARE_BYTES = 500_000_000
-"""What must stay free on the disk after a download, in bytes."""
+"""Bytes that must stay free on the disk after a download."""
 
 Say = Callable[[str], None]
 
@@ -31,17 +31,17 @@ __all__ = ["DownloadFailed", "DownloadStopped", "HuggingFace", "Progress", "down
 
 
 class Stopped(Protocol):
-    """The part of ``threading.Event`` that is used."""
+    """The part of ``threading.Event`` that is used here."""
 
     def is_set(self) -> bool: ...
 
 
 Fetch = Callable[[str, Say, Report, Stopped], object]
-"""Brings the model of that name here, tells lines and how far it is, and ends when it is to stop."""
+"""Download the model with this name: gets functions for lines and progress, and an event to stop it."""
 
 
 def fetch_model(name: str, say: Say, report: Report, stop: Stopped) -> None:
-    """:func:`download` for a program that only wants it done.
+    """Call :func:`download` with the defaults.
 
     Raises:
         FallbackError: the text says why, and what to do.
@@ -50,21 +50,21 @@ def fetch_model(name: str, say: Say, report: Report, stop: Stopped) -> None:
 
 
 class Hub(Protocol):
-    """What is asked of the hub. Both raise whatever its library raises."""
+    """What is needed of the hub. Both methods raise whatever its library raises."""
 
     def files(self, repository: str) -> Mapping[str, int]:
-        """Name and size in bytes of every file."""
+        """Return name and size in bytes of every file."""
 
     def fetch(self, repository: str, files: Mapping[str, int], folder: Path | None, report: Report, stop: Stop) -> Path:
-        """Bring these files here and return the folder they are in; goes on where an earlier attempt stopped.
+        """Download these files, resuming earlier attempts; return the folder they are in.
 
         Args:
-            folder: where to, None for the Hugging Face cache.
+            folder: destination, None for the Hugging Face cache.
         """
 
 
 def _unwatched(progress: Progress) -> None:
-    """Nobody looks."""
+    """Ignore progress."""
 
 
 def download(
@@ -80,17 +80,17 @@ def download(
     stop: Stop = lambda: False,
     free_bytes: Callable[[Path], int] = lambda place: shutil.disk_usage(place).free,
 ) -> Path:
-    """Bring a model to this computer; the folder or GGUF file it is afterwards.
+    """Download a model; return the folder or GGUF file.
 
     Args:
-        name: as in ``API_FALLBACK_MODEL``: of the list, ``owner/name`` on the hub, or ``owner/name:file.gguf``, where a
-            pattern or a quantization (``owner/name:Q4_K_M``) does as well.
+        name: as in ``API_FALLBACK_MODEL``: from the model list, ``owner/name`` on the hub, or ``owner/name:file.gguf``,
+            where the file may be a pattern or a quantization (``owner/name:Q4_K_M``).
         say: gets lines for the user.
-        tree: Z-Waif's folder; a model that lies in it, or in ``model_dir`` in it, need not be fetched.
+        tree: Z-Waif's folder; a model in it, or in ``model_dir`` inside it, is not downloaded.
         cache_dir: the cache, empty for the Hugging Face default.
-        folder: where to put it instead of the cache.
-        report: told how far it is, about twice a second.
-        stop: asked all the time; once it says True the download ends, and what came is kept.
+        folder: destination instead of the cache.
+        report: gets the progress about twice a second.
+        stop: polled during the download; once it returns True the download ends and what was downloaded is kept.
 
     Raises:
         FallbackError: the text says why, and what to do.
@@ -108,7 +108,7 @@ def download(
 
 
 class _Wanted:
-    """One model that is to be fetched."""
+    """One model to download."""
 
     def __init__(self, model: str, say: Say, hub: Hub, cache_dir: str, folder: Path | None) -> None:
         self._model, self._say, self._hub = model, say, hub
@@ -134,7 +134,7 @@ class _Wanted:
         return self._finished(folder, files)
 
     def _choose(self, files: Mapping[str, int]) -> Mapping[str, int]:
-        """What is fetched of all that is there."""
+        """Return the files to download."""
         from zwaif_fallback.models.find_by_name import pick  # late, as below
 
         if self._pattern:
@@ -172,7 +172,7 @@ class _Wanted:
 
 
 def _gguf_choice(repository: str, files: Mapping[str, int]) -> str:
-    """What to write instead: a few files with their sizes, the usual quantization first."""
+    """Return what to write instead: a few files with their sizes, the usual quantization first."""
     from zwaif_fallback.models.gguf_names import is_later_part
 
     offered = [name for name in sorted(files) if name.lower().endswith(".gguf") and not is_later_part(Path(name))]
@@ -205,7 +205,7 @@ def _refuse_without_room(model: str, needed: int, place: Path, free_bytes: Calla
 
 
 def explain(error: Exception, model: str) -> FallbackError:
-    """The same error as one line with the next step."""
+    """Return the error as one line with the next step."""
     return DownloadFailed(f"{model} was not downloaded: {_meaning(error, model)}")
 
 

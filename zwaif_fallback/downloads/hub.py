@@ -1,4 +1,4 @@
-"""The Hugging Face hub: what a repository holds, and its files, brought into the cache or into a folder."""
+"""The Hugging Face hub: list the files of a repository, and download them into the cache or a folder."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 class HuggingFace:
     """The real hub.
 
-    Its library says what there is. It would bring the bytes as well, but without telling how far it is, without a way
-    to stop, without a look at the hash, and as many as the server likes to send. So they are brought by us, to the file
-    at which the library would go on with a broken download, and put where it looks for them.
+    Its library lists the files. It could download them too, but without progress, without a way to stop, without
+    checking the hash, and as many bytes as the server sends. So we transfer the bytes ourselves, into the file where
+    the library would resume a broken download, and then put them where it looks for them.
 
     Args:
-        endpoint: its address, where it is not the usual one.
-        cache_dir: where models go, where it is not the usual cache.
-        wait: for the pause between two attempts.
+        endpoint: address of the hub, if not the default.
+        cache_dir: cache folder, if not the default.
+        wait: sleeps between two attempts.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class HuggingFace:
         return place
 
     def _into_folder(self, repository: str, name: str, size: int, folder: Path, meter: Meter, stop: Stop) -> None:
-        """As a plain file, under its own name only when it is whole."""
+        """Download to a plain file, which gets its name once it is complete."""
         target = folder / name
         if target.is_file():
             return meter.start(name, target.stat().st_size)
@@ -71,7 +71,7 @@ class HuggingFace:
         return None
 
     def _into_cache(self, repository: str, name: str, size: int, meter: Meter, stop: Stop) -> Path:
-        """The folder of the revision that holds it."""
+        """Download into the cache; return the folder of the revision."""
         from huggingface_hub import constants, try_to_load_from_cache
         from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
 
@@ -84,16 +84,16 @@ class HuggingFace:
         base = f"models--{repository.replace('/', '--')}"
         lock = cache / ".locks" / base / f"{remote.etag}.zwaif.lock"
         lock.parent.mkdir(parents=True, exist_ok=True)
-        with WeakFileLock(lock):  # Two programs that bring the same file would write into each other.
+        with WeakFileLock(lock):  # Two programs downloading one file would write into each other's.
             part = cache / base / "blobs" / f"{remote.etag}.incomplete"
             self._carry(remote, part, meter, stop)
             return _keep(part, part.with_suffix(""), cache / base, commit, name)
 
     def _announced(self, repository: str, name: str, size: int) -> tuple[RemoteFile, str]:
-        """The file, and the revision it is of.
+        """Return the file as the server announces it, and its revision.
 
         Raises:
-            DownloadFailed: it is not what was listed, or nobody says how to check it.
+            DownloadFailed: it is not what was listed, or has no checksum.
         """
         from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
@@ -117,10 +117,10 @@ class HuggingFace:
 
 
 def _keep(part: Path, blob: Path, base: Path, commit: str, name: str) -> Path:
-    """Put a whole file into the cache as its library lays it out; the folder of the revision.
+    """Move a complete file into the cache in the library's layout; return the folder of the revision.
 
-    https://huggingface.co/docs/huggingface_hub/guides/manage-cache: content lies in ``blobs``, and what has a name is a
-    link to it. Where links may not be made (Windows without developer mode) the file itself has the name.
+    https://huggingface.co/docs/huggingface_hub/guides/manage-cache: content is in ``blobs``, and names are links to it.
+    Where links are not allowed (Windows without developer mode), the file itself has the name.
     """
     snapshot = base / "snapshots" / commit
     pointer = snapshot / name

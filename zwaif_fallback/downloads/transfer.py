@@ -1,4 +1,4 @@
-"""One file over HTTP: resumed where an earlier attempt ended, watched, stoppable, and checked against its hash."""
+"""Download one file over HTTP: resumable, with progress, stoppable, and verified by its hash."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from zwaif_fallback.errors import FallbackError
 from zwaif_hooks.storage import files
 
 CHUNK = 64 * 1024
-"""Bytes; as much is lost at most where a connection is cut."""
+"""Bytes; at most this much is lost when a connection breaks."""
 TRIES = 5
-"""Attempts in a row that bring nothing before it is given up."""
+"""Attempts in a row without progress before giving up."""
 TIMEOUT = (10.0, 30.0)
-"""Seconds to connect, and without a byte."""
+"""Seconds to connect, and seconds without a byte."""
 REPORT_SECONDS = 0.5
 _SHA256, _SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 
@@ -33,7 +33,7 @@ class DownloadFailed(FallbackError):
 
 
 class DownloadStopped(DownloadFailed):
-    """The user ended it; what came is kept."""
+    """The user stopped it; what was downloaded is kept."""
 
     def __init__(self) -> None:
         super().__init__("Stopped. What came so far is kept; the same download goes on where this one ended.")
@@ -41,13 +41,13 @@ class DownloadStopped(DownloadFailed):
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a download is; bytes and seconds."""
+    """Progress of a download; bytes and seconds."""
 
     file: str
     done: int
     total: int
     rate: float = 0.0
-    """Bytes a second since it began."""
+    """Bytes per second since it started."""
 
     @property
     def share(self) -> float:
@@ -55,7 +55,7 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """None where nobody can tell yet."""
+        """None if it cannot be estimated yet."""
         return (self.total - self.done) / self.rate if self.rate > 0 else None
 
     @property
@@ -66,11 +66,11 @@ class Progress:
 
 
 class Meter:
-    """Adds up the files of one download and reports now and then.
+    """Add up the files of one download and report progress regularly.
 
     Args:
-        total: bytes of all files that are to come.
-        here: bytes of them that are here from an earlier attempt.
+        total: bytes of all files.
+        report: called about every ``every`` seconds.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Meter:
         self._file = ""
 
     def start(self, file: str, here: int) -> None:
-        """The next file, of which so many bytes came earlier."""
+        """Begin the next file, of which ``here`` bytes were downloaded earlier."""
         self._file = file
         self._before += here
         self._tell()
@@ -94,7 +94,7 @@ class Meter:
             self._tell()
 
     def lose(self, count: int) -> None:
-        """So many bytes have to come again."""
+        """Take back bytes that must be downloaded again."""
         self._before -= count
 
     def finish(self) -> None:
@@ -128,12 +128,12 @@ def transfer(
     stop: Stop = lambda: False,
     wait: Callable[[float], object] = time.sleep,
 ) -> None:
-    """Bring the file to ``part``, going on behind what is there; whole and checked when this returns.
+    """Download the file to ``part``, resuming after what is there; complete and verified on return.
 
     Raises:
-        DownloadStopped: ``stop`` said so.
-        DownloadFailed: what came is not what was announced, or more; ``part`` is gone.
-        Exception: whatever the session raises, after :data:`TRIES` attempts that brought nothing.
+        DownloadStopped: ``stop`` returned True.
+        DownloadFailed: the file is not as announced, or longer; ``part`` is removed.
+        Exception: whatever the session raises, after :data:`TRIES` attempts without progress.
     """
     part.parent.mkdir(parents=True, exist_ok=True)
     _refuse_odd(remote, part)
@@ -156,10 +156,10 @@ def transfer(
 
 
 def check(remote: RemoteFile, part: Path) -> None:
-    """Compare with the announced size and hash; a file without a hash is never right.
+    """Compare with the announced size and hash; a file without a hash always fails.
 
     Raises:
-        DownloadFailed: they differ. The file is removed: going on behind a wrong beginning would never end well.
+        DownloadFailed: they differ. The file is removed, because resuming after wrong bytes would never succeed.
     """
     if part.stat().st_size == remote.size and _hash_is_right(remote, part):
         return
@@ -171,13 +171,13 @@ def check(remote: RemoteFile, part: Path) -> None:
 
 
 def sizes(done: int, total: int) -> str:
-    """``0.42 of 2.02 GB``, or in MB where that reads better."""
+    """Return ``0.42 of 2.02 GB``, in MB for small files."""
     unit, name, digits = (1e9, "GB", 2) if total >= 1e9 else (1e6, "MB", 0)
     return f"{done / unit:.{digits}f} of {total / unit:.{digits}f} {name}"
 
 
 def duration(seconds: float) -> str:
-    """``40 s``, ``3 min``, ``1 h 20 min``."""
+    """Return ``40 s``, ``3 min`` or ``1 h 20 min``."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -193,7 +193,7 @@ def _attempt(
     asked = {**headers, "Accept-Encoding": "identity", **({"Range": f"bytes={here}-"} if here else {})}
     with session.get(remote.url, headers=asked, stream=True, timeout=TIMEOUT) as response:
         hf_raise_for_status(response)
-        # Packed, a few bytes may be any number.
+        # Compressed, a few bytes could expand to any size.
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise DownloadFailed(
                 f"{remote.name} arrived compressed, which was not requested. Check for a proxy that does that, then "
@@ -218,7 +218,7 @@ def _attempt(
 
 
 def _refuse_odd(remote: RemoteFile, part: Path) -> None:
-    """What came earlier counts only where it is a file of our own: through a link another file would be written."""
+    """Remove a partial file that is a link, or too long: through a link, another file would be overwritten."""
     try:
         status = part.lstat()
     except OSError:
@@ -228,7 +228,7 @@ def _refuse_odd(remote: RemoteFile, part: Path) -> None:
 
 
 def _open(part: Path, mode: str) -> BinaryIO:
-    """To write; never through a link that somebody has made meanwhile."""
+    """Open for writing, without following a link that was created meanwhile."""
 
     def plain(path: str, flags: int) -> int:
         return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
@@ -237,14 +237,14 @@ def _open(part: Path, mode: str) -> BinaryIO:
 
 
 def _passing_errors() -> tuple[type[Exception], ...]:
-    """What may be better the next moment: the network, and a server that has trouble."""
+    """Return the errors that may pass: network trouble, or a busy server."""
     from requests import exceptions
 
     return (exceptions.ConnectionError, exceptions.Timeout, exceptions.ChunkedEncodingError)
 
 
 def has_hash(remote: RemoteFile) -> bool:
-    """Whether what comes can be checked."""
+    """Return whether the download can be verified."""
     return bool(_SHA256.fullmatch(remote.etag) or _SHA1.fullmatch(remote.etag))
 
 
@@ -252,7 +252,7 @@ def _hash_is_right(remote: RemoteFile, part: Path) -> bool:
     if _SHA256.fullmatch(remote.etag):
         return _hash(part, hashlib.sha256()) == remote.etag
     if _SHA1.fullmatch(remote.etag):
-        # As git names a file: https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
+        # Git's way to hash a file: https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
         return _hash(part, hashlib.sha1(b"blob %d\0" % remote.size, usedforsecurity=False)) == remote.etag
     return False
 
