@@ -63,7 +63,7 @@ def test_who_is_given_up_already_does_not_wait() -> None:
     scope = CancelScope()
     scope.cancel()
     work = Work()
-    with pytest.raises(EngineError, match="given up"):
+    with pytest.raises(EngineError, match="cancelled"):
         SingleFlight(work).result(scope)
     work.release.set()
 
