@@ -3,7 +3,7 @@
 FallbackError
 ├── ModelError           the local model cannot be used as configured
 │   ├── ModelNotFound    no such folder, or not downloaded yet
-│   └── ModelTooBig      it does not fit the memory that is free now
+│   └── ModelTooBig      it does not fit into the free memory
 └── EngineError          the local engine failed while it worked
     ├── WorkerDied       the worker process ended (crash, out of memory, killed)
     └── WorkerHung       the worker process stopped making progress

@@ -78,9 +78,7 @@ def fallback_answered(record: AnswerRecord) -> None:
     failure = record.failure
     if record.answered_by == MEANWHILE:
         waited = f"{record.first_text_after:.0f} s"
-        log.say(
-            f"No answer was ready after {waited}, so only a short line was said. It is prepared for the next message"
-        )
+        log.say(f"No reply was ready after {waited}, so only a short line was said. The next message should get one")
         service().prepare_next(record.request, record.text)
         return
     line = (

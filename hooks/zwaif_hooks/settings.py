@@ -24,7 +24,7 @@ GUARD_SETTINGS: tuple[Setting, ...] = (
     Setting(
         "API_FALLBACK_FIRST_TOKEN_TIMEOUT",
         15.0,
-        "Seconds to wait for the first word of a reply before a local answer is begun as well; whoever speaks first is "
+        "Seconds to wait for the first word of a reply before the fallback starts as well; whichever speaks first is "
         "heard. Raise it if your server thinks for long before it speaks.",
         label="Seconds to the first word",
         minimum=1,

@@ -301,7 +301,7 @@ def test_a_prompt_that_is_too_long_or_empty(companion_gguf: Path) -> None:
 
 def test_llama_cpp_s_own_errors_are_errors(companion: GgufEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zwaif_fallback.engines.gguf.sampling_of", lambda sampling, window: {"top_k": "many"})
-    with pytest.raises(EngineError, match=r"The local model failed while it wrote \(.*top_k"):
+    with pytest.raises(EngineError, match=r"The local model failed while writing \(.*top_k"):
         say(companion, ASK.format("Hi"))
 
 

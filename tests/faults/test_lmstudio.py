@@ -310,7 +310,7 @@ def test_giving_up_on_a_stalled_reply_cancels_the_prediction(guarded: Guarded, s
 
 
 def test_a_model_that_is_loading_is_waited_for(guarded: Guarded, studio: LMStudioServer) -> None:
-    """Progress is no word, so a local answer is begun as well; LM Studio is heard when it speaks first."""
+    """Progress is no word, so the fallback starts as well; LM Studio is heard when it speaks first."""
 
     def local() -> Iterator[str]:
         studio.release.set()

@@ -71,7 +71,7 @@ def test_a_hook_that_hangs_costs_its_deadline_and_the_next_is_asked(
 ) -> None:
     add(guarded, First(), lambda: never.wait(60))
     assert ask_http(server.address, True) == "Local text goes on."
-    assert any("'first' is passed over: no text within 15 s" in line for line in guarded.lines)
+    assert any("'first' is skipped: no text within 15 s" in line for line in guarded.lines)
 
 
 def test_pieces_that_never_come_cost_their_deadline(
@@ -87,7 +87,7 @@ def test_one_that_stops_in_the_middle_is_followed_by_the_next(
     add(guarded, First(), lambda: hang(never, "I was just "))
     assert ask_http(server.address, True) == "I was just Local text goes on."
     assert guarded.plugin.asked[0][1].delivered == "I was just "
-    assert any("'first' is passed over: the reply stopped for 10 s" in line for line in guarded.lines)
+    assert any("'first' is skipped: the reply stopped for 10 s" in line for line in guarded.lines)
 
 
 @pytest.mark.parametrize("error", [BaseException("odd"), SystemExit(3), KeyboardInterrupt(), GeneratorExit()])

@@ -46,7 +46,7 @@ def _(scene: Scene) -> object:
     return planned(ram_free=GGUF_PROGRAM + plan.facts.weights + cache // 2)(scene)
 
 
-@says("The graphics card did not take the model (…); it runs on the processor.")
+@says("The graphics card could not load the model (…); it runs on the processor.")
 def _(scene: Scene) -> object:
     def server(plan: Any, options: LoadOptions) -> object:
         if plan.gpu_layers:

@@ -246,7 +246,7 @@ def _(scene: Scene) -> object:
 
 # --- memory and speed -------------------------------------------------------------------------------------------------
 
-means("… does not fit the memory that is free now (…)", "CUDA out of memory. Tried to allocate 2.00 GiB", RuntimeError)
+means("… does not fit into the free memory (…)", "CUDA out of memory. Tried to allocate 2.00 GiB", RuntimeError)
 means(
     "… is published in a form that needs bitsandbytes. Run: pip install bitsandbytes",
     "No package metadata was found for bitsandbytes",

@@ -19,7 +19,7 @@ def looking(scene: Scene, patience: float = 30.0) -> captioner.PictureCaptioner:
     return captioner.PictureCaptioner(lambda line, error: scene.say(line), patience, command=COMMAND)
 
 
-@says("The picture is not described, and the companion says that she cannot see it: …")
+@says("The picture could not be described, and the companion says so: …")
 def _(scene: Scene) -> object:
     request = ChatRequest("ollama", (Message("user", "Look"),), has_image=True, picture=PICTURE)
     return looking(scene).seen(request, "someone/absent").has_image
@@ -60,7 +60,7 @@ def describe(scene: Scene, picture: Picture, patience: float = 30.0) -> object:
         look.close()
 
 
-@says("… GB of memory to look at a picture, and … GB are free.")
+@says("… GB of memory for pictures, and … GB are free.")
 def _(scene: Scene) -> object:
     scene.patch.setattr(captioner, "memory_now", lambda: SimpleNamespace(ram_free=0))
     return captioner.check_room(scene.model(), "owner/model")

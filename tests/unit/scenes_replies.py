@@ -198,7 +198,7 @@ def fails_while_speaking(error: Exception) -> Producer:
     return produce
 
 
-says("The local model ran out of memory while it wrote.")(fails_while_speaking(RuntimeError("CUDA out of memory")))
+says("The local model ran out of memory while writing.")(fails_while_speaking(RuntimeError("CUDA out of memory")))
 
 
 @says("The local model failed in an unexpected way. Install Microsoft's Visual C++ Redistributable (2015-2022, x64)")
@@ -211,7 +211,7 @@ def _(scene: Scene) -> object:
     return protocol.unpack_error(protocol.pack_error(ValueError("shapes do not fit")))
 
 
-says("The local model failed while it wrote (…).")(fails_while_speaking(RuntimeError("shapes do not fit")))
+says("The local model failed while writing (…).")(fails_while_speaking(RuntimeError("shapes do not fit")))
 
 
 def llama_answers(status: int | None) -> Producer:
@@ -232,7 +232,7 @@ def llama_answers(status: int | None) -> Producer:
     return produce
 
 
-says("llama.cpp's tokenizer does not answer (…).")(llama_answers(None))
+says("llama.cpp's tokenizer does not respond (…).")(llama_answers(None))
 says("llama.cpp's tokenizer answers … (…).")(llama_answers(503))
 
 
@@ -242,7 +242,7 @@ def _(scene: Scene) -> object:
     return formats.render(CHAT.messages, strict, "")
 
 
-@says("the process for templates does not start (…)")
+@says("the template process does not start (…)")
 def _(scene: Scene) -> object:
     return TemplateClient(["/no/such/program"]).render("", {})
 
@@ -256,13 +256,13 @@ def _(scene: Scene) -> object:
     return plugin.primary_failed("127.0.0.1:5000", REFUSED)
 
 
-@says("No answer was ready after … s, so only a short line was said. It is prepared for the next message")
+@says("No reply was ready after … s, so only a short line was said. The next message should get one")
 def _(scene: Scene) -> object:
     scene.patch.setattr(plugin, "service", lambda: SimpleNamespace(prepare_next=lambda request, reply: None))
     return plugin.fallback_answered(AnswerRecord(CHAT, REFUSED, MEANWHILE, MEANWHILE, "One moment …", 24.0, 24.0))
 
 
-@says("… has said nothing for … s: a local answer is begun as well")
+@says("… has been silent for … s: the fallback now starts as well")
 def _(scene: Scene) -> object:
     over, clock = threading.Event(), QuickClock()
 
@@ -297,7 +297,7 @@ def _(scene: Scene) -> object:
     return service.early.wait(30)
 
 
-@says("The fallback server … gave no reply: …")
+@says("The second server … gave no reply: …")
 def _(scene: Scene) -> object:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

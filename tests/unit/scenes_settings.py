@@ -27,8 +27,8 @@ says("Fallback Host is …, but it must look like 127.0.0.1:8080 or http://127.0
 says("… is your main server. The fallback host must be a different one, used when that is down.")(
     lambda scene: host_problem("localhost:5000", ["127.0.0.1:5000"])
 )
-says("API_FALLBACK_HOST … is no address.")(lambda scene: RemoteChat("some where"))
-says("The fallback server … is not asked: …")(lambda scene: RemoteChat("8.8.8.8:80"))
+says("API_FALLBACK_HOST … is not an address.")(lambda scene: RemoteChat("some where"))
+says("The second server … is not asked: …")(lambda scene: RemoteChat("8.8.8.8:80"))
 
 
 @says("… is saved as UTF-16, which Z-Waif cannot read. Save it as UTF-8 in your editor.")
@@ -90,7 +90,7 @@ def _(scene: Scene) -> object:
     return zwaif_copy.prepare(tree, scene.folder / "scratch", {}, {})
 
 
-@says("Neither the fallback host nor the local model gave a reply.")
+@says("Neither the second server nor the local model gave a reply.")
 def _(scene: Scene) -> object:
     local: Any = SimpleNamespace(loaded=None)
     service = FallbackService(Collaborators(scene.store(), local, lambda *_: None, scene.say))

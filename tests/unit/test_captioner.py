@@ -119,7 +119,7 @@ def fails(sight: Sight, look: PictureCaptioner, data: bytes, model: str) -> str:
 
 def test_a_missing_model_names_the_remedy(sight: Sight) -> None:
     line = fails(sight, sight.eyes(), b"a cat", "someone/absent")
-    assert line.startswith("The picture is not described, and the companion says that she cannot see it: ")
+    assert line.startswith("The picture could not be described, and the companion says so: ")
     assert "zwaif-fallback download Salesforce/blip-image-captioning-large" in line
 
 
@@ -132,7 +132,7 @@ def test_pickled_weights_are_not_loaded(sight: Sight) -> None:
 def test_no_room(sight: Sight, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(eyes, "memory_now", lambda: SimpleNamespace(ram_free=500_000_000))
     look = sight.eyes()
-    assert "needs 0.7 GB of memory to look at a picture, and 0.5 GB are free" in fails(sight, look, b"x", sight.model())
+    assert "needs 0.7 GB of memory for pictures, and 0.5 GB are free" in fails(sight, look, b"x", sight.model())
     assert look.pid is None
 
 

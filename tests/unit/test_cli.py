@@ -337,7 +337,7 @@ def test_chat_goes_to_the_next_and_tells_what_is_missing_in_the_end(
     """The found model is no real one, and nothing else is here."""
     assert run("chat", "Hello", "--zwaif", zwaif(tmp_path)) == 1
     said = capsys.readouterr().err
-    assert f"[{NOTICE}]" in said and "Another model is tried" in said
+    assert f"[{NOTICE}]" in said and "Trying another model" in said
     assert "No model that can answer is on this computer yet. Run: zwaif-fallback download" in said
 
 

@@ -155,7 +155,7 @@ def test_auto_goes_on_to_the_next_where_one_cannot_be_loaded(tmp_path: Path, mon
     desk.free = memory(16, 12)
     desk.local.problems["8B"] = ModelError("8B is of a kind that nobody knows.")
     assert desk.reply() == "3B speaks."
-    assert "Another model is tried: 8B is of a kind that nobody knows." in desk.said
+    assert "Trying another model: 8B is of a kind that nobody knows." in desk.said
     desk.local.problems["3B"] = ModelError("3B is broken too.")
     desk.local.unload()
     desk.service.setting_changed("API_FALLBACK_DEVICE", "auto")

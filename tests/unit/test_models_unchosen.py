@@ -172,7 +172,7 @@ def test_what_is_here_answers_while_the_default_is_downloaded(tmp_path: Path, mo
 def test_the_next_best_is_tried_and_at_last_the_clear_line_comes(desk: UnchosenDesk) -> None:
     desk.local.problems["8B"] = ModelError("8B is of a kind that nobody knows.")
     assert desk.reply() == "3B speaks."
-    assert "Another model is tried: 8B is of a kind that nobody knows." in desk.said
+    assert "Trying another model: 8B is of a kind that nobody knows." in desk.said
     first, second = told(desk)
     assert first.startswith(NOT_SET.format("8B")) and second.startswith(NOT_SET.format("3B"))
     desk.local.unload()

@@ -244,7 +244,7 @@ def test_a_reply_that_was_not_ready_in_time_is_prepared_for_the_next_message(sai
     record = AnswerRecord(HELLO, DOWN, MEANWHILE, MEANWHILE, "One moment …", 24.1, 24.1)
     stage.manager.hook.fallback_answered(record=record)
     assert not any("Successfully" in line for line in said)
-    assert any(line.startswith("No answer was ready after 24 s, so only a short line was said") for line in said)
+    assert any(line.startswith("No reply was ready after 24 s, so only a short line was said") for line in said)
     assert plugin.service().early.wait(20)
     assert any(line.startswith("Fallback ready: tiny") for line in said), "it was loaded to the end"
 
@@ -308,4 +308,4 @@ def test_a_fallback_host_that_is_down_is_said_and_passed_over(said: list[str], t
         stage.manager.hook.primary_recovered(primary="127.0.0.1:5000", outage_seconds=3.0)
         assert stage.reply() == "I read: Human: Hello."
     lines = [line for line in said if address in line]
-    assert lines == [f"The fallback server {address} gave no reply: it is down."] * 2
+    assert lines == [f"The second server {address} gave no reply: it is down."] * 2

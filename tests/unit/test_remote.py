@@ -280,7 +280,7 @@ def test_addresses(written: str, meant: str) -> None:
 
 @pytest.mark.parametrize("written", ["", "ftp://x", "http://", "host:port", "two words"])
 def test_no_address(written: str) -> None:
-    with pytest.raises(EngineError, match="is no address"):
+    with pytest.raises(EngineError, match="is not an address"):
         base_url(written)
 
 

@@ -37,6 +37,6 @@ class BetterModel:
                     self._say(f"A better local model fits now: {why}")
                     self._loader.begin(self._choice.current())
         except Exception as error:  # a disk that fails, say; nobody waits for this thread
-            self._say(f"Whether a better local model fits now could not be found out.{details(error)}")
+            self._say(f"Could not check whether a better local model fits now.{details(error)}")
         finally:
             self._thread = None

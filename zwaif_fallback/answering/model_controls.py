@@ -99,4 +99,4 @@ class ModelControls:
             if before is not None and before != self._loader.loaded_from:
                 self._loader.begin(before.model)
         if not said.strip():
-            raise FallbackError(self._loader.problem or "Neither the fallback host nor the local model gave a reply.")
+            raise FallbackError(self._loader.problem or "Neither the second server nor the local model gave a reply.")

@@ -116,7 +116,7 @@ class ModelLoader:
                 return loaded
             if not self._choice.reject(options.model):
                 raise
-            self._say(f"Another model is tried: {error}")
+            self._say(f"Trying another model: {error}")
         return self.ready()
 
     def load_named(self, name: str) -> LoadedModel:

@@ -97,7 +97,7 @@ class RemoteChat:
         self._trusted, self._is_safe = trusted, parts.scheme == "https"
         where, limit = place(self._name), Place.ELSEWHERE if trusted else Place.PRIVATE
         if where is not None and where > limit:
-            raise EngineError(f"The fallback server {self._address} is not asked: {refusal(where, limit)}.")
+            raise EngineError(f"The second server {self._address} is not asked: {refusal(where, limit)}.")
         self._has_key = bool(api_key)
         self._key = api_key if trusted and (self._is_safe or where is Place.THIS_MACHINE) else ""
         # What is sent in the clear stays here even where "localhost" leads to another computer.
@@ -300,7 +300,7 @@ class RemoteChat:
         return f"check {KEY_VARIABLE}"
 
     def _error(self, cause: str) -> EngineError:
-        return EngineError(f"The fallback server {self._address} gave no reply: {cause}.")
+        return EngineError(f"The second server {self._address} gave no reply: {cause}.")
 
 
 def second_server(
@@ -330,7 +330,9 @@ def base_url(host: str) -> str:
     except ValueError:
         name, port = None, None
     if not name or not NAME.fullmatch(name) or parts.scheme not in ("http", "https") or " " in text:
-        raise EngineError(f"API_FALLBACK_HOST {host!r} is no address. Write it as 127.0.0.1:5001 or https://host/v1.")
+        raise EngineError(
+            f"API_FALLBACK_HOST {host!r} is not an address. Write it as 127.0.0.1:5001 or https://host/v1."
+        )
     # A server listens on 0.0.0.0, but on Windows nobody can connect there.
     name = "127.0.0.1" if name == "0.0.0.0" else f"[{name}]" if ":" in name else name
     path = parts.path.rstrip("/").removesuffix("/chat/completions") or "/v1"

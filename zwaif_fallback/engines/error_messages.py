@@ -10,7 +10,7 @@ from zwaif_fallback.errors import FallbackError, ModelError, ModelNotFound, Mode
 from zwaif_fallback.install_hints import NO_VC_RUNTIME, VC_RUNTIME
 from zwaif_fallback.models.hints import CHECK_SETTING, SMALLER
 
-_TOO_BIG = "{model} does not fit the memory that is free now ({cause}). " + SMALLER
+_TOO_BIG = "{model} does not fit into the free memory ({cause}). " + SMALLER
 
 
 @dataclass(frozen=True)

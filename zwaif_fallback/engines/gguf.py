@@ -278,7 +278,7 @@ def _start(plan: GgufPlan, options: LoadOptions, progress: Callable[[str], None]
     except ModelTooBig as error:
         if not plan.gpu_layers:
             raise
-        note = f"The graphics card did not take the model ({error}); it runs on the processor."
+        note = f"The graphics card could not load the model ({error}); it runs on the processor."
         progress(note)
         plan = replace(make_plan(options, [], memory_now().ram_free), notes=(*plan.notes, note))
         return LlamaServer(plan, options), plan

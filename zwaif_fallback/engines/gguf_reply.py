@@ -54,7 +54,7 @@ class LlamaReply:
         """Text as it comes; sets the statistics. May be empty."""
         while (chunk := self._chunks.get()) is not None:
             if isinstance(chunk, BaseException):
-                raise EngineError(f"The local model failed while it wrote ({chunk}).") from chunk
+                raise EngineError(f"The local model failed while writing ({chunk}).") from chunk
             if "error" in chunk:
                 raise self._error(chunk)
             self._note(chunk)
@@ -99,4 +99,4 @@ class LlamaReply:
         text = error_text(chunk)
         if self._heals and not self.made:
             return CannotHeal(text)
-        return EngineError(f"The local model failed while it wrote ({text}).")
+        return EngineError(f"The local model failed while writing ({text}).")

@@ -100,7 +100,7 @@ class PrivateEndpoint:
             response = connection.getresponse()
             answer = json.loads(response.read())
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise EngineError(f"llama.cpp's tokenizer does not answer ({error}).") from error
+            raise EngineError(f"llama.cpp's tokenizer does not respond ({error}).") from error
         if response.status != 200:
             raise EngineError(f"llama.cpp's tokenizer answers {response.status} ({error_text(answer)}).")
         return answer
@@ -213,7 +213,7 @@ def _explained(options: LoadOptions, said: str) -> ModelError:
     causes = [match[1] or match[0] for match in _CAUSE.finditer(said)]
     cause = causes[0].strip()[:160] if causes else "llama.cpp does not say why"
     if _NO_MEMORY.search(said):
-        return ModelTooBig(f"{options.model} does not fit the memory that is free now ({cause}). {SMALLER}")
+        return ModelTooBig(f"{options.model} does not fit into the free memory ({cause}). {SMALLER}")
     if "unknown" in cause:
         return ModelError(
             f"{options.model} is of a kind that the installed xllamacpp cannot run ({cause}). "

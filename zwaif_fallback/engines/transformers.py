@@ -428,7 +428,7 @@ def _noting_the_reader_left(stats: GenerationStats) -> Iterator[None]:
 def _engine_error(error: BaseException) -> EngineError:
     if is_out_of_memory(error):
         return EngineError(
-            "The local model ran out of memory while it wrote. Close other programs, or set a smaller context window "
+            "The local model ran out of memory while writing. Close other programs, or set a smaller context window "
             "or a smaller model."
         )
-    return EngineError(f"The local model failed while it wrote ({first_line(error)}).")
+    return EngineError(f"The local model failed while writing ({first_line(error)}).")

@@ -49,7 +49,7 @@ NUMBER_WIDTH = 4
 """Bytes of a weight: a processor computes these models in 32 bits."""
 SUGGESTED = "Salesforce/blip-image-captioning-large"
 """Published as safetensors, unlike its smaller sister."""
-UNSEEN = "The picture is not described, and the companion says that she cannot see it"
+UNSEEN = "The picture could not be described, and the companion says so"
 
 Report = Callable[[str, "BaseException | None"], None]
 """Tells the user one line, and puts the traceback into the log."""
@@ -229,7 +229,7 @@ def read(picture: Picture) -> bytes:
     """
     size = Path(picture.path).stat().st_size if picture.path and Path(picture.path).is_file() else 0
     if max(size, len(picture.base64) * 3 // 4) > LARGEST_FILE:
-        raise EngineError(f"The picture's file is too large: at most {LARGEST_FILE // 10**6} MB are looked at.")
+        raise EngineError(f"The picture's file is too large: at most {LARGEST_FILE // 10**6} MB can be read.")
     try:
         return Path(picture.path).read_bytes() if picture.path else base64.b64decode(picture.base64)
     except (OSError, ValueError) as error:
@@ -271,7 +271,7 @@ def _is_folder(place: Path) -> bool:
 
 
 def check_room(folder: Path, model: str) -> None:
-    """Raise where the model does not fit the memory that is free now."""
+    """Raise where the model does not fit into the free memory."""
     from zwaif_fallback.models.memory import RUNTIME_BYTES, read_weights  # late, as above
 
     try:
@@ -282,6 +282,6 @@ def check_room(folder: Path, model: str) -> None:
     free = memory_now().ram_free
     if needed > free:
         raise ModelTooBig(
-            f"{model} needs {needed / 1e9:.1f} GB of memory to look at a picture, and {free / 1e9:.1f} GB are free. "
+            f"{model} needs {needed / 1e9:.1f} GB of memory for pictures, and {free / 1e9:.1f} GB are free. "
             "Close other programs, or choose a smaller local model."
         )

@@ -64,7 +64,7 @@ class TemplateClient:
                         raise self._refusal(template, str(error)) from error
                 except (OSError, queue.Empty) as error:
                     self._end()
-                    raise ModelError(f"the process for templates does not start ({error!r})") from error
+                    raise ModelError(f"the template process does not start ({error!r})") from error
         raise AssertionError("the second try returns or raises")
 
     def forgive(self) -> None:

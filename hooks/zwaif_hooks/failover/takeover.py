@@ -151,7 +151,7 @@ class Takeover:
         original = error.original or error
         said = answer.speaker.said if answer.speaker is not None else ""
         if error.kind in SILENT:
-            self._runtime.report(f"Plugin {answer.name!r} is passed over: {error.cause}", None)
+            self._runtime.report(f"Plugin {answer.name!r} is skipped: {error.cause}", None)
         else:
             self._runtime.report(f"Plugin {answer.name!r} failed in the middle of its answer", original)
         if said:

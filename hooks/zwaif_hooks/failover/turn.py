@@ -171,7 +171,7 @@ class Turn:
 
     def _begin_race(self, late: PrimaryError) -> Race:
         seconds = self._reply.first
-        self._runtime.say(f"{self._primary.name} has said nothing for {seconds:g} s: a local answer is begun as well")
+        self._runtime.say(f"{self._primary.name} has been silent for {seconds:g} s: the fallback now starts as well")
         failure = self._reply.failure_of(late)
 
         def rivals(_: CancelScope) -> Iterator[Chunk]:
