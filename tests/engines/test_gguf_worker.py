@@ -23,7 +23,9 @@ from zwaif_fallback.engines.gguf import GgufEngine
 from zwaif_fallback.engines.gguf_server import PrivateEndpoint
 from zwaif_fallback.engines.private_sockets import remove_leftovers
 from zwaif_fallback.errors import EngineError, ModelError, WorkerDied
-from zwaif_fallback.local.model import COMMAND, LocalModel, fits_beside
+from zwaif_fallback.local.loader import COMMAND
+from zwaif_fallback.local.memory_needed import fits_now
+from zwaif_fallback.local.model import LocalModel
 from zwaif_fallback.workers.protocol import decode_event, encode, pack
 from zwaif_fallback.workers.worker_process import worker_environment
 from zwaif_hooks.messages import Sampling
@@ -111,9 +113,9 @@ def test_a_link_keeps_its_name(model: LocalModel, companion_gguf: Path, tmp_path
 
 def test_whether_two_fit(companion_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = LoadOptions(str(companion_gguf), device="cpu")
-    assert fits_beside(options)
+    assert fits_now(options)
     monkeypatch.setattr("psutil.virtual_memory", lambda: type("Ram", (), {"total": 1 << 40, "available": 1 << 20}))
-    assert not fits_beside(options)
+    assert not fits_now(options)
 
 
 def begun_worker(model: Path) -> subprocess.Popen[bytes]:

@@ -14,7 +14,8 @@ import pytest
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions
 from zwaif_fallback.engines.transformers import TransformersEngine
 from zwaif_fallback.errors import ModelNotFound
-from zwaif_fallback.local.model import LocalModel, fits_beside
+from zwaif_fallback.local.memory_needed import fits_now
+from zwaif_fallback.local.model import LocalModel
 from zwaif_hooks.messages import Sampling
 
 pytestmark = pytest.mark.slow
@@ -88,5 +89,5 @@ def test_switches_give_the_memory_of_the_old_model_back(model: LocalModel, tiny_
 
 
 def test_a_tiny_model_fits_beside_any_other(tiny_model: Callable[..., Path]) -> None:
-    assert fits_beside(LoadOptions(str(tiny_model())))
-    assert not fits_beside(LoadOptions(str(tiny_model()), context_window=10**12))
+    assert fits_now(LoadOptions(str(tiny_model())))
+    assert not fits_now(LoadOptions(str(tiny_model()), context_window=10**12))

@@ -159,7 +159,7 @@ def test_callers_are_served_in_the_order_they_came_and_told_how_long_they_waited
 ) -> None:
     address, served = _free_address(), list[str]()
     now = [0.0]
-    local._turns.clock = lambda: now[0]
+    local._queue.clock = lambda: now[0]
     first = events_of(address, CALLERS[0])
     text = text_of(iter([next(first)]))
 
@@ -173,10 +173,10 @@ def test_callers_are_served_in_the_order_they_came_and_told_how_long_they_waited
         waiting = []
         for caller in CALLERS[1:]:
             waiting.append(pool.submit(talk, caller))
-            assert wait_until(lambda: local._turns.waiting == len(waiting))
+            assert wait_until(lambda: local._queue.waiting == len(waiting))
             now[0] += ABANDONED_AFTER / 10
         now[0] += 7.0
-        local._turns._queue[0].resume()
+        local._queue._tickets[0].resume()
         assert text + text_of(first) == reply_to(f"say {CALLERS[0]}")
         for future in waiting:
             future.result(WAIT)

@@ -18,8 +18,8 @@ import pytest
 
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions
 from zwaif_fallback.errors import EngineError, ModelError, WorkerDied, WorkerHung
+from zwaif_fallback.local import loader, model_files, standby_worker
 from zwaif_fallback.local import model as supervisor
-from zwaif_fallback.local import standby_worker
 from zwaif_fallback.local.model import LocalModel
 from zwaif_fallback.workers.protocol import pack
 from zwaif_fallback.workers.worker_process import WorkerProcess, describe_exit, worker_environment
@@ -39,7 +39,7 @@ def make_model() -> Iterator[MakeModel]:
     made: list[LocalModel] = []
 
     def make(name: str = "a", **options: Any) -> LocalModel:
-        options.setdefault("both_fit", lambda _: True)
+        options.setdefault("fits_beside", lambda _: True)
         made.append(LocalModel(command=COMMAND, **options))
         if name:
             made[-1].load(LoadOptions(name))
@@ -145,7 +145,7 @@ def test_counts_are_remembered(make_model: MakeModel) -> None:
     pid = model.pid
     kill(pid)
     assert model.count_tokens(["one two"]) == [2]
-    assert model.pid is None, "a remembered count needs no worker"
+    assert wait_until(lambda: model.pid is None), "a remembered count needs no worker"
 
 
 def test_load_of_what_is_loaded_does_nothing(make_model: MakeModel) -> None:
@@ -235,7 +235,7 @@ def test_hang_while_loading_is_ended(make_model: MakeModel) -> None:
 
 
 def test_a_load_that_is_busy_for_ever_is_ended_too(make_model: MakeModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "LEAST_TO_START", 1.0)
+    monkeypatch.setattr(loader, "LEAST_TO_START", 1.0)
     model = make_model("", hang_timeout=1.0)
     with pytest.raises(WorkerHung, match="did not finish loading within"):
         model.load(LoadOptions("busy"))
@@ -245,13 +245,13 @@ def test_a_model_that_hung_while_loading_is_tried_again_only_when_its_files_chan
     make_model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "absolute", lambda options: options)  # keeps the name that means what to do
-    monkeypatch.setattr(supervisor, "is_path", lambda name: True)
+    monkeypatch.setattr(model_files, "is_path", lambda name: True)
     monkeypatch.chdir(tmp_path)
     Path("never").write_bytes(b"1")
     model = make_model("", hang_timeout=0.5)
     started: list[object] = []
-    real = supervisor.WorkerProcess
-    monkeypatch.setattr(supervisor, "WorkerProcess", lambda *given: started.append(given) or real(*given))
+    real = loader.WorkerProcess
+    monkeypatch.setattr(loader, "WorkerProcess", lambda *given: started.append(given) or real(*given))
 
     def load() -> int:
         with pytest.raises(WorkerHung, match="tried again when its files change, or when you load it"):
@@ -291,7 +291,7 @@ def test_replies_are_served_one_after_the_other(make_model: MakeModel, caplog: p
     waiters = []
     for name in ("second", "third"):
         waiters.append(in_thread(lambda name=name: (list(model.generate(count(2))), order.append(name))))  # type: ignore[misc]
-        assert wait_until(lambda: model._turns.waiting == len(waiters))
+        assert wait_until(lambda: model._queue.waiting == len(waiters))
     assert order == []
     list(first)
     for wait in waiters:
@@ -353,13 +353,13 @@ def test_iterator_left_alone_loses_its_turn_and_goes_on_when_it_is_back(make_mod
 def test_a_torn_word_stays_torn_when_the_turn_is_lost_inside_it(make_model: MakeModel) -> None:
     """All that was said since the prompt's own words may be written again, the beginning of the word included."""
     model, asked = make_model(abandoned_after=0.3), list[Generation]()
-    begin = model._begin
+    begin = model._replies._begin
 
-    def noted(generation: Generation, scope: CancelScope) -> Any:
+    def noted(worker: WorkerProcess, generation: Generation, scope: CancelScope) -> Any:
         asked.append(generation)
-        return begin(generation, scope)
+        return begin(worker, generation, scope)
 
-    model._begin = noted  # type: ignore[method-assign]
+    model._replies._begin = noted  # type: ignore[method-assign]
     left = model.generate(Generation("count a0 a", max_tokens=300, heal=1))
     said = next(left)
     assert "".join(model.generate(count(2))) == numbers("a", 2)
@@ -375,7 +375,7 @@ def test_worker_is_only_a_little_ahead_of_its_reader(make_model: MakeModel) -> N
     left = model.generate(count(300), stats)
     next(left)
     list(model.generate(count(1)))
-    part = model._one_turn(count(300), stats, CancelScope())
+    part = model._replies._until_evicted(count(300), stats, CancelScope())
     next(part)
     list(model.generate(count(1)))
     assert len(list(part)) < 100, "all 300 were made though nobody read"
@@ -423,13 +423,13 @@ def test_failed_switch_leaves_the_old_model_serving(make_model: MakeModel) -> No
 
 
 def test_switch_without_room_for_both(make_model: MakeModel) -> None:
-    model = make_model("a", both_fit=lambda _: False)
+    model = make_model("a", fits_beside=lambda _: False)
     old = model.pid
     running = model.generate(count(100))
     first = next(running)
     lines: list[str] = []
     switching = in_thread(lambda: model.load(LoadOptions("b"), lines.append))
-    assert wait_until(lambda: model._turns.waiting == 1)
+    assert wait_until(lambda: model._queue.waiting == 1)
     assert first + "".join(running) == numbers("a", 100), "the running reply finishes before its model goes"
     switching()
     assert is_gone(old)
@@ -438,7 +438,7 @@ def test_switch_without_room_for_both(make_model: MakeModel) -> None:
 
 
 def test_failed_switch_without_room_for_both_loads_the_old_model_again(make_model: MakeModel) -> None:
-    model = make_model("a", both_fit=lambda _: False)
+    model = make_model("a", fits_beside=lambda _: False)
     with pytest.raises(ModelError, match="This model is broken"):
         model.load(LoadOptions("broken"))
     assert "".join(model.generate(count(2))) == numbers("a", 2)
@@ -491,7 +491,7 @@ def test_who_stands_by_for_another_engine_makes_way(make_model: MakeModel) -> No
 def test_a_load_does_not_wait_for_who_is_only_about_to_stand_by(make_model: MakeModel) -> None:
     model = make_model("")
     prepared = in_thread(lambda: model.stand_by(LoadOptions("slow")) or "over")
-    assert wait_until(lambda: model._spare._spare is not None)
+    assert wait_until(lambda: model._loader.standby._spare is not None)
     assert model.standing_by is None
     model.load(LoadOptions("a"))
     assert prepared() == "over"
@@ -569,7 +569,8 @@ STATES = {
     "standing by": "model.stand_by(LoadOptions('a'))",
     "about to stand by": (
         "threading.Thread(target=model.stand_by, args=(LoadOptions('slow'),), daemon=True).start()\n"
-        "while not model._spare._spare or not model._spare._spare.worker._told_pid: threading.Event().wait(0.01)"
+        "spare = lambda: model._loader.standby._spare\n"
+        "while not spare() or not spare().worker._told_pid: threading.Event().wait(0.01)"
     ),
     "speaking": SPEAKING,
     "loading": LOADING.format("never"),

@@ -9,7 +9,7 @@ import pytest
 
 from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.hardware import Gpu, Memory
-from zwaif_fallback.local import preload_policy
+from zwaif_fallback.local import memory_needed
 from zwaif_fallback.local.preload_policy import GIB, Place, place_for, spare
 from zwaif_fallback.models.memory import RUNTIME_BYTES
 
@@ -61,6 +61,6 @@ def test_what_stays_free_is_a_share_of_much_memory_and_two_gib_of_little() -> No
 def test_bytes_needed_are_the_files(tmp_path: Path) -> None:
     file = tmp_path / "model.gguf"
     file.write_bytes(b"x" * 1000)
-    assert preload_policy.bytes_needed(LoadOptions(str(file)), False) == RUNTIME_BYTES + 1200
-    assert preload_policy.bytes_needed(LoadOptions(str(tmp_path)), False) is None, "a folder without a model"
-    assert preload_policy.bytes_needed(LoadOptions("owner/not-here", cache_dir=str(tmp_path)), False) is None
+    assert memory_needed.bytes_needed(LoadOptions(str(file)), False) == RUNTIME_BYTES + 1200
+    assert memory_needed.bytes_needed(LoadOptions(str(tmp_path)), False) is None, "a folder without a model"
+    assert memory_needed.bytes_needed(LoadOptions("owner/not-here", cache_dir=str(tmp_path)), False) is None

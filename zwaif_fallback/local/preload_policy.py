@@ -7,17 +7,12 @@ unless the user named the card, and its memory is given back when that gets shor
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.hardware import Memory, memory_now
-from zwaif_fallback.models.hub_cache import find_in_cache
-from zwaif_fallback.models.name_syntax import is_path
-
-logger = logging.getLogger(__name__)
+from zwaif_fallback.local.memory_needed import bytes_needed
 
 GIB = 1024**3
 SPARE_BYTES = 2 * GIB
@@ -90,24 +85,6 @@ def has_room_for(size: int) -> bool:
 
     ram = psutil.virtual_memory()
     return int(ram.available) - size >= spare(Memory(ram.total, ram.available))
-
-
-def bytes_needed(options: LoadOptions, on_card: bool) -> int | None:
-    """What the model takes, from its files; None when they say nothing."""
-    path = Path(options.model) if is_path(options.model) else find_in_cache(options.model, options.cache_dir)
-    if path is None:
-        return None
-    # Late: Z-Waif's start waits for this module.
-    from zwaif_fallback.models.memory import RUNTIME_BYTES, estimate_memory
-
-    four_bit = "4bit" if on_card and options.quantization != "none" else ""
-    try:
-        if path.is_file():
-            return int(path.stat().st_size * 1.2) + RUNTIME_BYTES
-        return estimate_memory(path, quantization=four_bit, context_window=options.context_window or 2048).total
-    except (OSError, ValueError, KeyError) as error:
-        logger.debug("The size of %s is unknown: %s", options.model, error)
-        return None
 
 
 def placed(options: LoadOptions, primary_is_here: bool) -> tuple[LoadOptions | None, str]:

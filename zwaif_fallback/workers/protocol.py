@@ -24,6 +24,9 @@ from zwaif_hooks.messages import ModelInfo, Sampling
 
 _Fields = Mapping[str, type]
 
+AHEAD = 64
+"""Pieces that a worker may send before they are acknowledged: a reader that stops stops the model too."""
+
 OPS: Mapping[str, _Fields] = {
     "prepare": {"options": dict},
     "load": {"options": dict},

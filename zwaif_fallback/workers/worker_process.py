@@ -45,8 +45,8 @@ _live: weakref.WeakSet[WorkerProcess] = weakref.WeakSet()
 class PendingRequest:
     """One request and the answers that belong to it."""
 
-    def __init__(self, worker: WorkerProcess, request: int) -> None:
-        self.request = request
+    def __init__(self, worker: WorkerProcess, request_id: int) -> None:
+        self.id = request_id
         self._worker = worker
         self._mailbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 
@@ -70,7 +70,7 @@ class PendingRequest:
 
     def cancel(self) -> None:
         """End a generation, from any thread. Whoever waits for it hears so at once; the worker may need a moment."""
-        self._worker.tell("cancel", self.request)
+        self._worker.tell("cancel", self.id)
         self.deliver(_CANCELLED)
 
 
@@ -132,10 +132,10 @@ class WorkerProcess:
         """Send a request; its answers arrive in the exchange that is returned."""
         exchange = PendingRequest(self, next(self._requests))
         with self._exchanges_lock:
-            self._exchanges[exchange.request] = exchange
+            self._exchanges[exchange.id] = exchange
             if self._ended:
                 exchange.deliver(_DIED)
-        self.tell(op, exchange.request, **fields)
+        self.tell(op, exchange.id, **fields)
         return exchange
 
     def tell(self, op: str, request: int, **fields: Any) -> None:

@@ -1,0 +1,146 @@
+"""Loads a model into a new worker process, with a limit on how long that may take."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sys
+from collections.abc import Callable, Sequence
+
+from zwaif_fallback.engine_types import Generation, LoadedModel, LoadOptions
+from zwaif_fallback.errors import EngineError, WorkerDied, WorkerHung
+from zwaif_fallback.local.hung_models import AGAIN, HungModels
+from zwaif_fallback.local.model_files import file_states
+from zwaif_fallback.local.standby_worker import StandbyWorker
+from zwaif_fallback.workers.process_activity import ProcessActivity
+from zwaif_fallback.workers.protocol import AHEAD, pack, unpack_loaded
+from zwaif_fallback.workers.worker_process import WorkerProcess
+from zwaif_hooks.messages import Sampling
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[str], None]
+Loaded = tuple[WorkerProcess, LoadedModel]
+
+COMMAND = (sys.executable, "-m", "zwaif_fallback.local.model_worker")
+SLOW_DISK = 10e6
+"""Bytes per second that a load must manage, beside its start-up."""
+LEAST_TO_START = 30.0
+"""Seconds allowed for Python and torch to start, however short the user's own limit is."""
+_LOOK_SECONDS = 5.0
+_TEST = Generation("Hello", max_tokens=1, sampling=Sampling(temperature=0))
+
+
+class Loader:
+    """Starts worker processes and loads models into them, one at a time.
+
+    Args:
+        hang_timeout: seconds without any progress after which a load is ended.
+        load_timeout: seconds a load may take at most, however busy it looks.
+        hung: models that are refused because they hung before.
+        command: starts the worker.
+    """
+
+    def __init__(self, hang_timeout: float, load_timeout: float, hung: HungModels, command: Sequence[str]) -> None:
+        self._hang_timeout = hang_timeout
+        self._load_timeout = load_timeout
+        self._hung = hung
+        self._command = command
+        self._loading: WorkerProcess | None = None
+        self._closed = False
+        self.standby = StandbyWorker(self._new_worker)
+
+    def load(self, options: LoadOptions, progress: Progress) -> Loaded:
+        """Return a worker that has loaded the model and generated one token.
+
+        Raises:
+            FallbackError: with the remedy; the worker is ended.
+        """
+        try:
+            loaded = self._load_in_standby_worker(options, progress) or self._load_in_new_worker(options, progress)
+            self._generate_one_token(loaded[0], options)
+            self._refuse_if_closed()
+            return loaded
+        except BaseException as error:
+            if self._loading is not None:
+                self._loading.kill()
+            if isinstance(error, WorkerHung):
+                self._hung.give_up(options, str(error))
+            raise
+        finally:
+            self._loading = None
+
+    def refuse(self, options: LoadOptions) -> None:
+        """Raise the reason why this model is not even tried: it hung before, or everything is closed."""
+        self._refuse_if_closed()
+        self._hung.refuse(options)
+
+    def close(self) -> None:
+        """End a running load and the standby worker; refuse further loads."""
+        self._closed = True
+        self.standby.end()
+        if (worker := self._loading) is not None:
+            worker.kill()
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise EngineError("The local model was closed.")
+
+    def _load_in_standby_worker(self, options: LoadOptions, progress: Progress) -> Loaded | None:
+        """None if there is no standby worker, or if it ended during the load."""
+        self._loading = self.standby.take(options)
+        if self._loading is None:
+            return None
+        try:
+            return self._loading, self._load_into(self._loading, options, progress)
+        except WorkerDied as error:
+            logger.info("The standby worker could not load %s, so a new one does: %s", options.model, error)
+            return None
+
+    def _load_in_new_worker(self, options: LoadOptions, progress: Progress) -> Loaded:
+        self._loading = self._new_worker()
+        return self._loading, self._load_into(self._loading, options, progress)
+
+    def _new_worker(self) -> WorkerProcess:
+        try:
+            return WorkerProcess(self._command)
+        except OSError as error:
+            raise EngineError(
+                f"The local model's process could not be started ({error}). "
+                "Close other programs, or install Z-Waif's environment again."
+            ) from error
+
+    def _load_into(self, worker: WorkerProcess, options: LoadOptions, progress: Progress) -> LoadedModel:
+        request = worker.ask("load", options=pack(options))
+        activity = ProcessActivity(lambda: worker.pid)
+        waited = 0.0
+        allowed = max(self._hang_timeout, LEAST_TO_START) + sum(size for _, size, _ in file_states(options)) / SLOW_DISK
+        step = min(_LOOK_SECONDS, self._hang_timeout)
+        while True:
+            try:
+                event = request.next_event(step)
+            except queue.Empty:
+                waited += step
+                idle = activity.idle_for(step) >= self._hang_timeout
+                # A process that works but never finishes is ended too, unless other programs left it little time.
+                lost = waited >= allowed and activity.work >= allowed / 2
+                if idle or lost or waited >= self._load_timeout:
+                    worker.kill()
+                    raise WorkerHung(
+                        f"{options.model} did not finish loading within {waited:.0f} s and was ended. {AGAIN}"
+                    ) from None
+                continue
+            if event["event"] == "loaded":
+                return unpack_loaded(event["loaded"])
+            activity.stirred()
+            progress(event["line"])
+
+    def _generate_one_token(self, worker: WorkerProcess, options: LoadOptions) -> None:
+        request = worker.ask("generate", generation=pack(_TEST), ahead=AHEAD)
+        try:
+            while request.next_event(self._hang_timeout)["event"] != "done":
+                pass
+        except queue.Empty:
+            raise WorkerHung(
+                f"{options.model} said no first word within {self._hang_timeout:.0f} s and was ended. {AGAIN}"
+            ) from None
