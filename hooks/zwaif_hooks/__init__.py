@@ -1,9 +1,8 @@
-"""A plugin system for Z-Waif. Everything that a plugin imports is here::
+"""A plugin system for Z-Waif. Import everything a plugin needs from here::
 
     from zwaif_hooks import Answer, ChatRequest, PrimaryFailure, hookimpl
 
-Names are loaded when they are first used, because the start-up line runs this file in every Python process of the
-environment.
+Names are loaded on first use, because the start-up line runs this file in every Python process of the environment.
 """
 
 TYPE_CHECKING = False

@@ -1,4 +1,4 @@
-"""Where Z-Waif is entered: the one table of what is attached to which of its modules."""
+"""Attaches everything to Z-Waif. ``TARGETS`` is the table of what is attached to which module."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.failover.start_check import check_at_start, configured_primary, find_lmstudio
 from zwaif_hooks.guards import http, lmstudio, ollama, r4_pictures, sse_client
 from zwaif_hooks.handle import Host
+from zwaif_hooks.host import debug_tab
 from zwaif_hooks.messages import PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.runtime import Runtime
@@ -27,14 +28,14 @@ if TYPE_CHECKING:
 
 
 class Target(NamedTuple):
-    """A module of Z-Waif's process, and what is done once it has been imported."""
+    """A module of Z-Waif's process, and what to do once it has been imported."""
 
     module: str
     attach: Callable[[Bridge, ModuleType], None]
 
 
 class Bridge:
-    """Everything of ours in one running Z-Waif."""
+    """All parts of this package in one running Z-Waif."""
 
     def __init__(self, tree: Path) -> None:
         from zwaif_hooks.host.settings import SettingsStore
@@ -51,7 +52,7 @@ class Bridge:
         self._started = False
 
     def start_plugins(self) -> None:
-        """Tell the plugins that Z-Waif is up, in a thread of ours, once."""
+        """Tell the plugins that Z-Waif is up, once, in a background thread."""
         if self._started:
             return
         self._started = True
@@ -75,8 +76,9 @@ class Bridge:
 
 
 def open_bridge(tree: str, watcher: ImportWatcher) -> Bridge:
-    """Called by the start-up watcher when the first module of a Z-Waif tree is about to be imported."""
+    """Start the bridge. Called by the start-up watcher just before the first module of a Z-Waif tree is executed."""
     log.watch_console()
+    log.also_tell(debug_tab.add_line)
     bridge = Bridge(Path(tree))
     bridge.plugins.discover()
     for target in TARGETS:
@@ -126,7 +128,7 @@ def _controller_is_up(bridge: Bridge, module: ModuleType) -> None:
 
 
 def _is_zwaifs(bridge: Bridge, module: ModuleType) -> bool:
-    """Z-Waif's module names are generic: the file decides."""
+    """Return whether a module is Z-Waif's own. The file decides, because the module names are generic."""
     file = getattr(module, "__file__", None)
     return file is not None and Path(file).resolve().is_relative_to(bridge.host.tree.resolve())
 

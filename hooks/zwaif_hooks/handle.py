@@ -1,4 +1,4 @@
-"""The one object through which a plugin reaches Z-Waif."""
+"""The object through which a plugin reaches Z-Waif."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Host:
     tree: Path
     """The folder with Z-Waif's ``main.py``; also its working directory."""
     settings: SettingsStore
-    """Every setting of every plugin: read with ``get``, change with ``set`` (validated, saved in ``.env``)."""
+    """All settings of all plugins: read with ``get``, change with ``set`` (validated, saved in ``.env``)."""
     primaries: PrimaryRegistry
-    """State of each LLM server Z-Waif has asked: healthy, failing, or open (not asked until it is back)."""
+    """The state of each LLM server that Z-Waif has asked: healthy, failing, or open (not asked until it is back)."""
     plugins: PluginManager
-    """The other plugins, for example to have a prompt written with ``format_prompt``."""
+    """The other plugins, for example to format a prompt with ``format_prompt``."""
     records: TurnLog = field(default_factory=TurnLog)
     """Who answered the last replies, and why."""

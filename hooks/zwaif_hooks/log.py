@@ -1,4 +1,4 @@
-"""What a user is told: one plain line, on the console, in Z-Waif's Debug tab and in Python's ``logging``."""
+"""What the user is told: one plain line on the console and in Z-Waif's Debug tab, with details in a log file."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ import logging
 import re
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from zwaif_hooks.host.tree import find_tree
 from zwaif_hooks.storage import files
 
 PREFIX = "[API] "
 LOG_FILE = "zwaif_fallback.log"
 LARGEST_FILE = 512 * 1024
-"""Bytes; the two parts before are kept beside it, as ``zwaif_fallback.log.1`` and ``.2``."""
+"""Bytes; older parts are kept as ``zwaif_fallback.log.1`` and ``.2``."""
 
 _logger = logging.getLogger("zwaif")
 _lock = threading.RLock()
 _said: set[str] = set()
+_listeners: list[Callable[[str], None]] = []
 _within_line = False
-"""Whether what was printed last left its line open: a streamed reply, Z-Waif's prompt."""
+"""The last output left its line open: a streamed reply, or Z-Waif's prompt."""
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _entry = logging.Formatter("%(asctime)s %(threadName)s %(message)s")
 
@@ -32,13 +33,20 @@ def say(line: str) -> None:
     with _lock:
         watch_console()
         _print(("\n" if _within_line else "") + PREFIX + line)
-        _debug_tab(PREFIX + line)
-    # Z-Waif v1.14-R4 shows what is INFO on the same console, where it would stand twice.
+        for listener in _listeners:
+            listener(PREFIX + line)
+    # Not INFO: Z-Waif v1.14-R4 prints that on the same console, so the line would appear twice.
     _logger.debug("%s", line)
 
 
+def also_tell(listener: Callable[[str], None]) -> None:
+    """Pass every line to ``listener`` as well, which must not raise."""
+    if listener not in _listeners:
+        _listeners.append(listener)
+
+
 def watch_console() -> None:
-    """From now on see whether what is printed leaves its line open, so that what we say begins a line of its own."""
+    """Watch the console from now on, so that a line of ours never starts in the middle of another."""
     stream: Any = sys.stdout
     write = getattr(stream, "write", None)
     if write is None or getattr(write, "watched", False):
@@ -52,7 +60,7 @@ def watch_console() -> None:
         return write(text)
 
     watched.watched = True  # type: ignore[attr-defined]
-    with contextlib.suppress(AttributeError):  # a console that takes no attribute is written to as it is
+    with contextlib.suppress(AttributeError):  # a console without settable attributes is not watched
         stream.write = watched
 
 
@@ -66,28 +74,29 @@ def say_once(key: str, line: str) -> None:
 
 
 def report(line: str, exception: BaseException | None = None) -> None:
-    """Tell the user one line, and put the traceback into the log file, whose place the line names."""
+    """Tell the user one line, and write the traceback to the log file, whose path is part of the line."""
     where = note(line, exception) if exception is not None else None
     say(f"{line} (Details: {where})" if where else line)
 
 
 def in_words(error: BaseException) -> str:
-    """What it says, in one line, or its class where that is no sentence (``KeyError('x')``)."""
+    """Return its message in one line, with its class if the message is no sentence (``KeyError('x')``)."""
     text = " ".join(str(error).split())
     return text if " " in text else f"{type(error).__name__} {text}".strip()
 
 
 def log_path() -> Path:
-    """Where details go: ``zwaif_fallback.log`` in the user's own folder for logs."""
+    """Return the path of the log file: ``zwaif_fallback.log`` in the user's log folder."""
     import platformdirs
 
     return Path(platformdirs.user_log_dir("zwaif-fallback", appauthor=False)) / LOG_FILE
 
 
 def note(line: str, exception: BaseException | None = None) -> Path | None:
-    """Put what is too technical for the console into the log file.
+    """Write what is too technical for the console to the log file.
 
-    Returns its place, or ``None`` where it cannot be written; what ails it never reaches the console.
+    Returns:
+        The path of the file; None if it cannot be written, which is not reported on the console.
     """
     details = (type(exception), exception, exception.__traceback__) if exception is not None else None
     _logger.debug("%s", line, exc_info=details)
@@ -103,7 +112,7 @@ def note(line: str, exception: BaseException | None = None) -> Path | None:
 
 
 def _print(line: str) -> None:
-    """Print on a console that may be missing, closed, or unable to show every character."""
+    """Print to a console that may be missing, closed, or unable to show every character."""
     stream = sys.stdout
     if stream is None:
         return
@@ -113,16 +122,3 @@ def _print(line: str) -> None:
         stream.flush()
     except (OSError, ValueError, LookupError) as error:
         _logger.debug("The console took no line: %s", error)
-
-
-def _debug_tab(line: str) -> None:
-    """Add to Z-Waif's Debug tab, where its logging module is loaded (``utils.logging`` up to v1.8)."""
-    for name in ("utils.zw_logging", "utils.logging"):
-        module: Any = sys.modules.get(name)
-        update = getattr(module, "update_debug_log", None)
-        if callable(update) and find_tree(getattr(module, "__file__", None) or ""):
-            try:
-                update(line)
-            except Exception as error:  # Z-Waif's code: a line lost there is no reason to fail here
-                _logger.debug("Z-Waif's debug log took no line: %r", error)
-            return

@@ -1,4 +1,4 @@
-"""What crosses a hook: plain, typed data, nothing of Z-Waif's and nothing of a model's."""
+"""The data passed to and from hooks: plain and typed, independent of Z-Waif and of any model."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class FailureKind(str, Enum):
     """How the primary failed, as seen by the guard that asked it."""
 
     REFUSED = "refused"
-    """Nothing listens there, or the name does not resolve."""
+    """Nothing listens at the address, or the name does not resolve."""
     CONNECT_TIMEOUT = "connect timeout"
-    """The address did not accept within ``API_FALLBACK_CONNECT_TIMEOUT`` seconds."""
+    """The server did not accept the connection within ``API_FALLBACK_CONNECT_TIMEOUT`` seconds."""
     FIRST_TOKEN_TIMEOUT = "first token timeout"
     """Connected, but no text within ``API_FALLBACK_FIRST_TOKEN_TIMEOUT`` seconds."""
     STALLED = "stalled"
@@ -36,28 +36,28 @@ class FailureKind(str, Enum):
     CUT = "cut"
     """The connection broke, or the stream ended without saying it was finished."""
     HTTP_ERROR = "http error"
-    """A 4xx or 5xx answer; ``status`` holds the number."""
+    """A 4xx or 5xx answer; ``status`` has the number."""
     RATE_LIMITED = "rate limited"
-    """A 429 answer; ``retry_after`` holds the seconds it asked for, where it did."""
+    """A 429 answer; ``retry_after`` has the seconds it asked for, if any."""
     MISCONFIGURED = "misconfigured"
-    """401, 403, 404 or an unknown model: waiting will not mend it, the user can."""
+    """401, 403, 404 or an unknown model: it does not pass by itself, but the user can fix it."""
     NO_MODEL = "no model"
-    """The server runs, but has no model loaded: the user can load one."""
+    """The server is up but has no model loaded: the user can load one."""
     ERROR_BODY = "error body"
     """An error object inside a 200 answer or inside the stream."""
     UNREADABLE = "unreadable"
-    """HTML, broken JSON, anything that is not a chat reply."""
+    """HTML, broken JSON, or anything else that is not a chat reply."""
     EMPTY = "empty"
     """A well-formed reply with no text in it."""
     OPEN = "circuit open"
-    """Not asked at all: it failed a moment ago and has not recovered yet."""
+    """Not asked, because it failed a moment ago and has not recovered yet."""
     UNKNOWN = "unknown"
     """Anything else; ``cause`` has the exception."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """One turn of the conversation, as Z-Waif sent it (roles need not alternate, content may be empty)."""
+    """One message of the conversation, as Z-Waif sent it (roles need not alternate, content may be empty)."""
 
     role: Role
     content: str
@@ -65,7 +65,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to pick tokens. ``None`` means: Z-Waif did not say, use the engine's default."""
+    """Sampling parameters. ``None`` means that Z-Waif sent none: use the engine's default."""
 
     temperature: float | None = None
     top_p: float | None = None
@@ -74,7 +74,7 @@ class Sampling:
     repetition_penalty: float | None = None
     """Multiplicative, 1.0 is off (Oobabooga ``repetition_penalty``, Ollama ``repeat_penalty``)."""
     repetition_range: int | None = None
-    """How many of the last tokens the penalty looks at; -1 or 0 means all of them."""
+    """How many of the last tokens the penalty considers; -1 or 0 means all of them."""
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
     seed: int | None = None
@@ -82,9 +82,9 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Persona:
-    """Who the companion is, gathered from Z-Waif's files and live state at the time of the request.
+    """Who the companion is, read from Z-Waif's files and live state at the time of the request.
 
-    Every field may be empty: old releases have no local character card, most have no relationships.
+    Any field may be empty: old releases have no local character card, most have no relationships.
     """
 
     char_name: str = ""
@@ -94,24 +94,24 @@ class Persona:
     relationship: str = ""
     """For example ``close_friend`` (v1.14 releases only)."""
     platform: str = ""
-    """Where the user writes from, for example ``Discord`` (v1.14 releases mark it in the message)."""
+    """Where the user is writing, for example ``Discord`` (v1.14 releases mark it in the message)."""
     local_time: str = ""
-    """``YYYY-mm-dd HH:MM``, empty when the user told Z-Waif not to share it."""
+    """``YYYY-mm-dd HH:MM``; empty if the user told Z-Waif not to share it."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as Z-Waif sent it, not looked at yet: one of the two is given."""
+    """A picture as Z-Waif sent it, not decoded yet. One of the two fields is set."""
 
     base64: str = ""
-    """The file's bytes in base64, whatever kind of picture file it is (Z-Waif says JPEG and sends PNG)."""
+    """The file's bytes in base64, in any format (Z-Waif says JPEG and sends PNG)."""
     path: str = ""
-    """Where the file lies. Z-Waif writes its next picture to the same place."""
+    """Path of the file. Z-Waif writes its next picture to the same path."""
 
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """One question of Z-Waif's to its LLM server, whatever client library carried it."""
+    """One request of Z-Waif to its LLM server, whatever client library sent it."""
 
     backend: Backend
     messages: tuple[Message, ...]
@@ -120,19 +120,19 @@ class ChatRequest:
     sampling: Sampling = field(default_factory=Sampling)
     stream: bool = False
     has_image: bool = False
-    """A picture was attached. It has been taken out of ``messages``."""
+    """A picture was attached. It has been removed from ``messages``."""
     picture: Picture | None = field(default=None, repr=False)
-    """That picture, where it came with the newest message and can be had."""
+    """That picture, if it came with the newest message and is available."""
     purpose: Purpose = Purpose.CHAT
     model: str = ""
-    """The model name the primary was asked for, where one was given."""
+    """The model that the primary was asked for, if any."""
     primary: str = ""
-    """``host:port`` of the primary, so that nobody falls back to the server that just failed."""
+    """``host:port`` of the primary; do not fall back to the server that just failed."""
     persona: Persona = field(default_factory=Persona)
     persona_in_messages: bool = True
-    """False for Oobabooga: that server adds the character itself, so ``messages`` carry none."""
+    """False for Oobabooga: that server adds the character itself, so it is not in ``messages``."""
     recent_replies: tuple[str, ...] = ()
-    """Replies Z-Waif would reject as repeats (newest last); an answer equal to one makes it ask again."""
+    """Replies that Z-Waif would reject as repeats (newest last); an answer equal to one makes it ask again."""
 
 
 @dataclass(frozen=True)
@@ -141,73 +141,73 @@ class PrimaryFailure:
 
     kind: FailureKind
     cause: str
-    """One line for the log, for example ``connection refused by 127.0.0.1:5000``; the user reads ``words``."""
+    """One line for the log, for example ``connection refused by 127.0.0.1:5000``."""
     delivered: str = ""
-    """Text of this reply that Z-Waif already has and may have spoken: go on from its last character. Thoughts before it
-    (``<think>``), which Z-Waif has as well, are no part of it; one that was cut is ended for you."""
+    """Text of this reply that Z-Waif already has and may have spoken: continue after its last character. Thoughts
+    before it (``<think>``), which Z-Waif has as well, are not included; one that was cut is ended for you."""
     status: int | None = None
     retry_after: float | None = None
     """Seconds."""
     exception: BaseException | None = field(default=None, compare=False)
     elapsed: float = 0.0
-    """Seconds between the question and the detection of the failure."""
+    """Seconds between the request and the detection of the failure."""
     said: str = ""
-    """The server's own words about it, where it gave some."""
+    """The server's own error message, if any."""
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """The local model a prompt is being written for."""
+    """The local model for which a prompt is written."""
 
     name: str
-    """As the user chose it: a hub id or a path."""
+    """The model as the user chose it: a hub id or a path."""
     family: str = ""
-    """``tinyllama``, ``phi``, ``mistral``, ``neural-chat`` or empty when unknown."""
+    """``tinyllama``, ``phi``, ``mistral``, ``neural-chat``, or empty if unknown."""
     context_window: int = 2048
     """Tokens, prompt and reply together."""
     chat_template: str = ""
-    """The tokenizer's own Jinja template, empty where it has none."""
+    """The tokenizer's own Jinja template; empty if it has none."""
     bos_token: str = ""
     eos_token: str = ""
     control_tokens: tuple[str, ...] = ()
-    """Texts that the tokenizer reads as one token with a meaning of its own. They never stand in a message's content:
-    there a zero-width space is put into them."""
+    """Texts that the tokenizer reads as one token with a special meaning. They never occur in a message's content,
+    where a zero-width space is inserted into them."""
 
 
 @dataclass
 class Answer:
-    """A plugin's answer to ``on_primary_failure``, where it wants to say more than the text."""
+    """A plugin's answer to ``on_primary_failure``, for plugins that return more than text."""
 
     pieces: Iterable[str]
-    """The reply, piece by piece as it is made; iterated in the thread in which the hook was called."""
+    """The reply in pieces, as they are made; iterated in the thread that called the hook."""
     answered_by: str = ""
-    """Who speaks, for example a model's name; may still change while ``pieces`` is being iterated."""
+    """Who answers, for example a model's name; may change while ``pieces`` is iterated."""
     tokens: int | None = None
-    """How many tokens were made for it, where the speaker counts; may still grow while ``pieces`` is being iterated."""
+    """Number of tokens generated, if known; may grow while ``pieces`` is iterated."""
     exact: bool = False
-    """True where the speaker was given ``failure.delivered`` as the beginning of its own turn and goes on from its last
-    character; otherwise what it says again is looked for and taken out."""
+    """True if the model was given ``failure.delivered`` as the start of its own turn and continues after its last
+    character. Otherwise repetitions are detected and removed."""
     keeps_time: bool = False
-    """True where the pieces end, or raise, by themselves when they take too long: loading a model may take minutes. All
-    other answers are given up after ``API_FALLBACK_FIRST_TOKEN_TIMEOUT`` seconds without a first text, and
-    ``API_FALLBACK_STALL_TIMEOUT`` without more."""
+    """True if the pieces end or raise by themselves when they take too long, because loading a model may take minutes.
+    Other answers are given up after ``API_FALLBACK_FIRST_TOKEN_TIMEOUT`` seconds without a first text, and
+    ``API_FALLBACK_STALL_TIMEOUT`` seconds without further text."""
 
 
 @dataclass(frozen=True)
 class AnswerRecord:
-    """Who answered one request; handed to ``fallback_answered`` when the reply is complete."""
+    """Who answered one request; passed to ``fallback_answered`` when the reply is complete."""
 
     request: ChatRequest
     failure: PrimaryFailure
     plugin: str
     """Name of the plugin that answered."""
     answered_by: str
-    """What answered inside the plugin, for example the model's name."""
+    """Who answered inside the plugin, for example the model's name."""
     text: str
-    """The text the plugin added (without what the primary had delivered)."""
+    """The plugin's text (without what the primary had delivered)."""
     first_text_after: float
     """Seconds from the detection of the failure to the first text."""
     finished_after: float
     """Seconds from the detection of the failure to the end."""
     tokens: int | None = None
-    """How many tokens were made for it; None where the plugin does not count."""
+    """Number of tokens generated; None if the plugin does not count."""

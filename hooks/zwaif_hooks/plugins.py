@@ -1,4 +1,4 @@
-"""The plugin manager: finds plugins, keeps a bad one from hurting anybody, asks them in order."""
+"""The plugin manager: finds plugins, isolates a faulty one from all others, and calls them in order."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ ENTRY_POINT_GROUP = "zwaif"
 BLOCK_VARIABLE = "ZWAIF_BLOCK_PLUGINS"
 TRACE_VARIABLE = "ZWAIF_TRACE_PLUGINS"
 OURS = "zwaif_fallback."
-"""The package's own plugin: it keeps its time, and a thread between it and Z-Waif would only cost some."""
+"""The package's own plugin. It keeps its deadlines, so it needs no thread of its own."""
 LINE_SECONDS = 1.0
-"""How long a plugin may look for something to say while an answer is awaited."""
+"""How long a plugin may take for a line to say while an answer is awaited."""
 PROMPT_SECONDS = 2.0
-"""How long one may take to write a prompt."""
+"""How long a plugin may take to format a prompt."""
 START_SECONDS = 5.0
-"""How long one may take to be imported, to start, or to build its part of the page. Z-Waif's start waits for that."""
+"""How long a plugin may take to be imported, to start, or to build its section. Z-Waif's start waits for that."""
 TOLD = frozenset({"primary_late", "primary_answered", "fallback_answered", "primary_failed", "primary_recovered"})
-"""Hooks that only tell something: they are called in a thread of the plugin's own, in their order."""
+"""Hooks that only inform: called in order in a thread of the plugin's own."""
 AWAITED = {"zwaif_started": START_SECONDS, "format_prompt": PROMPT_SECONDS}
-"""Hooks whose end is waited for, so long. ``on_primary_failure`` has the deadlines of a reply (``rescue``)."""
+"""Hooks that are waited for, and how long. ``on_primary_failure`` has the deadlines of a reply (``takeover``)."""
 
 Report = Callable[[str, BaseException | None], None]
 
 
 class PluginManager:
-    """Plugins of one Z-Waif process.
+    """The plugins of one Z-Waif process.
 
     A plugin that cannot be loaded, registers a hook that does not exist, raises, or returns something unusable is
-    reported by name in one line; everyone else goes on as if it had returned ``None``.
+    reported by name in one line; the others continue as if it had returned ``None``.
     """
 
     def __init__(self, report: Report) -> None:
@@ -60,17 +60,17 @@ class PluginManager:
 
     @property
     def hook(self) -> Any:
-        """pluggy's own caller, for hooks of which every implementation runs."""
+        """Pluggy's own caller, for hooks whose implementations all run."""
         return self._pm.hook
 
     def names(self) -> list[str]:
         return [name for name, plugin in self._pm.list_name_plugin() if plugin is not None]
 
     def discover(self) -> None:
-        """Register every plugin that declares an entry point in the group ``zwaif``.
+        """Register every plugin with an entry point in the group ``zwaif``.
 
-        Names listed in ``ZWAIF_BLOCK_PLUGINS`` (comma-separated) are left out without being imported. One that takes
-        longer than ``START_SECONDS`` to be imported joins when it is ready.
+        Plugins listed in ``ZWAIF_BLOCK_PLUGINS`` (comma-separated) are not imported. A plugin whose import takes longer
+        than ``START_SECONDS`` joins when it is ready.
         """
         from importlib.metadata import entry_points
 
@@ -84,7 +84,7 @@ class PluginManager:
             loading = begun(entry_point.load)
             try:
                 loading.exception(START_SECONDS)
-            except Exception:  # of the wait: what the import raised is told by _join
+            except Exception:  # a timeout of the wait; an error of the import is reported by _join
                 self._report(
                     f"Plugin {entry_point.name!r} was not imported within {START_SECONDS:g} s and is not waited for",
                     None,
@@ -94,14 +94,14 @@ class PluginManager:
             self._join(entry_point.name, loading.result)
 
     def start(self, host: Host) -> None:
-        """Z-Waif is up: every plugin is told, and one that joins later as well."""
+        """Tell every plugin that Z-Waif is up, also those that join later."""
         self._host = host
         self._pm.hook.zwaif_started(host=host)
 
     def register(self, plugin: object, name: str, guarded: bool = False) -> bool:
-        """Add one plugin; False (and one line) when it does not fit the specifications.
+        """Add one plugin. Return False, and report it, if it does not match the specifications.
 
-        ``guarded``: it may be slow or hang, so its hooks get threads and deadlines of their own.
+        ``guarded``: it may be slow or hang, so its hooks get threads and deadlines.
         """
         try:
             if self._pm.has_plugin(name) or self._pm.is_registered(plugin):
@@ -145,11 +145,11 @@ class PluginManager:
             self._pm.unregister(name=name)
 
     def answerers(self) -> list[str]:
-        """Names of the plugins that may answer a request, in the order in which they are asked."""
+        """Return the names of the plugins that may answer a request, in the order in which they are asked."""
         return [impl.plugin_name for impl in self._answering()]
 
     def ask(self, name: str, request: ChatRequest, failure: PrimaryFailure) -> Answer | None:
-        """The answer of one plugin; None where it does not want to answer, or is gone."""
+        """Return the answer of one plugin; None if it does not want to answer, or is gone."""
         arguments = {"request": request, "failure": failure}
         for impl in self._answering():
             if impl.plugin_name == name:
@@ -161,14 +161,14 @@ class PluginManager:
     def answer(
         self, request: ChatRequest, failure: PrimaryFailure, skip: Sequence[str] = ()
     ) -> tuple[str, Answer] | None:
-        """Ask all plugins but those named in ``skip``, in this thread; None when nobody wants to answer."""
+        """Ask all plugins except those in ``skip``, in this thread; None if nobody wants to answer."""
         for name in self.answerers():
             if name not in skip and (answer := self.ask(name, request, failure)) is not None:
                 return name, answer
         return None
 
     def line_while_waiting(self, request: ChatRequest, failure: PrimaryFailure) -> str:
-        """Something short to say when no answer has begun; empty when no plugin has it ready at once."""
+        """Return a short line to say while no answer has begun; empty if no plugin has one ready."""
         try:
             line = in_time(lambda: self._pm.hook.say_while_waiting(request=request, failure=failure), LINE_SECONDS)
         except TimeoutError:
@@ -184,7 +184,7 @@ class PluginManager:
         return written
 
     def builders(self, gradio: Any, host: Any) -> list[tuple[str, Callable[[], None]]]:
-        """One function a plugin that adds to the Settings tab, so that each can be undone by itself."""
+        """Return one function for each plugin with a section in the Settings tab, so that each can be undone alone."""
         found = []
         for impl in self._pm.hook.register_settings_ui.get_hookimpls():
             arguments = {"gradio": gradio, "host": host}
@@ -211,7 +211,7 @@ class PluginManager:
         return timed
 
     def _answering(self) -> list[Any]:
-        """Not pluggy's own loop, which knows no deadline for one plugin."""
+        """Return the implementations in the order of calls. Pluggy's own loop has no deadline for one plugin."""
         return self._pm.hook.on_primary_failure.get_hookimpls()[::-1]
 
     def _implementations(self, plugin: object) -> Iterator[tuple[str, Any]]:
@@ -219,7 +219,7 @@ class PluginManager:
             yield from ((caller.name, impl) for impl in caller.get_hookimpls() if impl.plugin is plugin)
 
     def _refuse_wrappers(self, plugin: object) -> None:
-        """A wrapper that raises would take every other plugin's answer with it."""
+        """Refuse hook wrappers: one that raises would lose every other plugin's answer."""
         for hook, impl in self._implementations(plugin):
             if getattr(impl, "wrapper", False) or impl.hookwrapper:
                 raise ValueError(f"its {hook} is a hook wrapper; use tryfirst or trylast instead")
@@ -253,21 +253,21 @@ def _is_timed(function: Any) -> bool:
 
 
 def _built_in_time(build: Callable[[], None]) -> Callable[[], None]:
-    """Gradio keeps what is being built in context variables, which a thread does not inherit."""
+    """Run ``build`` in a thread with this context: Gradio keeps what is being built in context variables."""
 
     def built() -> None:
         try:
             in_time(partial(copy_context().run, build), START_SECONDS)
         except Exception:
             raise
-        except BaseException as error:  # not the user's: that one would be raised in this thread
+        except BaseException as error:  # not the user's Ctrl+C, which would be raised in this thread
             raise RuntimeError(f"{error!r}") from error
 
     return built
 
 
 def _is_ctrl_c(error: BaseException) -> bool:
-    """Python raises the user's Ctrl+C in the main thread and nowhere else."""
+    """Return whether this is the user's Ctrl+C, which Python raises in the main thread only."""
     return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
 
 
@@ -281,7 +281,7 @@ def _bound(function: Callable[..., Any], arguments: list[Any]) -> Callable[[], N
 
 
 def _checked_answer(result: Any, name: str) -> Answer:
-    """A text becomes one piece; anything that is not text or an iterable of it is refused."""
+    """Return the result as an ``Answer``. Refuse anything that is not text or an iterable of text."""
     if isinstance(result, Answer):
         return result
     if isinstance(result, str):

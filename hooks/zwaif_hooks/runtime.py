@@ -1,4 +1,4 @@
-"""The parts of one running Z-Waif process that the guards share."""
+"""What all guards of one Z-Waif process share."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from zwaif_hooks.turn_log import TurnLog
 
 @dataclass
 class Runtime:
-    """Made once by the bridge; tests make their own."""
+    """Created once by the bridge."""
 
     tree: Path
     settings: Any
     plugins: PluginManager
     primaries: PrimaryRegistry
     say: Callable[[str], None]
-    """One plain line for the user."""
+    """Tells the user one plain line."""
     report: Callable[[str, BaseException | None], None]
-    """The same, with the traceback in the log file."""
+    """The same, with a traceback in the log file."""
     clock: Clock = field(default_factory=SystemClock)
     records: TurnLog = field(default_factory=TurnLog)
     habits: defaultdict[str, ThinkingHabit] = field(default_factory=lambda: defaultdict(ThinkingHabit))
-    """Of plugins, by name."""
+    """The habits of plugins, by plugin name."""
     asked_why: dict[str, float] = field(default_factory=dict)
     """When each primary was last asked why it failed, by the clock."""
     _said: set[tuple[str, str]] = field(default_factory=set)
@@ -44,11 +44,11 @@ class Runtime:
 
     @property
     def enabled(self) -> bool:
-        """Whether the guards take over at all; asked before every request.
+        """Whether the guards take over at all. Read before every request.
 
-        An edited ``.env`` counts at once, and to look for one would cost a healthy message more than most of what we
-        do: where the server will be asked anyway, that is done while it thinks or afterwards, and when it failed
-        (``still_enabled``). What a plugin asks while it answers is its own business.
+        An edited ``.env`` applies at once, but checking it would cost a healthy message more than most of the guard. So
+        if the server will be asked, that is done while it thinks or afterwards, and again after a failure
+        (``still_enabled``). Requests that a plugin sends while it answers are not guarded.
         """
         if is_a_plugins_thread():
             return False
@@ -57,6 +57,6 @@ class Runtime:
         return self.still_enabled()
 
     def still_enabled(self) -> bool:
-        """The same, ``.env`` looked at."""
+        """Return ``enabled`` after reading an edited ``.env``."""
         self.settings.reload()
         return bool(self.settings.get("API_FALLBACK_ENABLED"))

@@ -1,4 +1,4 @@
-"""The settings of the guards: whether to step in, and how long the primary server may keep Z-Waif waiting."""
+"""The settings of the guards: whether they are on, and how long the LLM server may keep Z-Waif waiting."""
 
 from __future__ import annotations
 

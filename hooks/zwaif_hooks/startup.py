@@ -1,8 +1,8 @@
-"""What the start-up line runs in every Python process of the environment: watch for Z-Waif, cost nothing until then.
+"""Runs in every Python process of the environment (by the start-up line), and waits for Z-Waif at almost no cost.
 
-Only modules that the interpreter has loaded anyway may be imported here: ``logging`` alone would cost 14 ms, entry
-points 49 ms. In a virtual environment the line runs twice (CPython issue 75723), and a BaseException that left
-``activate`` would keep the interpreter from starting at all.
+Import only modules here that the interpreter has loaded anyway: ``logging`` alone takes 14 ms, entry points 49 ms. In a
+virtual environment the line runs twice (CPython issue 75723), and a BaseException from ``activate`` would keep the
+interpreter from starting at all.
 """
 
 import os
@@ -23,10 +23,9 @@ HOST_ROOTS = frozenset({"main", "utils", "API"})
 
 
 class ImportWatcher:
-    """A finder at the front of ``sys.meta_path``: sees Z-Waif's own modules and calls back after chosen imports.
+    """A finder at the front of ``sys.meta_path`` that detects Z-Waif's modules and calls back after chosen imports.
 
-    Z-Waif's module names are generic, so a name alone means nothing: the file must lie in a folder that has
-    Z-Waif's marker files.
+    Z-Waif's module names are generic, so a name proves nothing: its file must be among Z-Waif's marker files.
     """
 
     def __init__(self) -> None:
@@ -60,7 +59,7 @@ class ImportWatcher:
         return spec
 
     def after_import(self, name: str, callback: "Callback") -> None:
-        """Call back with the module ``name`` once it has been executed; at once if that already happened."""
+        """Call ``callback`` with the module ``name`` once it has been executed; at once if it already was."""
         module = sys.modules.get(name)
         if module is not None and not is_half_imported(module):
             run_quietly(callback, module)
@@ -70,10 +69,10 @@ class ImportWatcher:
             self._half_imported.append(name)
 
     def open(self) -> None:
-        """Attach everything of ours, once.
+        """Start the bridge, once.
 
-        Not done in ``find_spec``: that runs under the interpreter's import lock, where waiting for a module that
-        another thread is importing would never end.
+        Not in ``find_spec``, which runs under the interpreter's import lock: waiting there for a module that another
+        thread is importing would never end.
         """
         if self._opened:
             return
@@ -120,7 +119,7 @@ class ImportWatcher:
 
 
 class WatchedLoader:
-    """Opens before and calls back after the real loader has executed the module; puts the real one in its place."""
+    """Wraps the real loader: starts the bridge before the module is executed, and calls back afterwards."""
 
     def __init__(self, real: "Any", watcher: ImportWatcher) -> None:
         self._real = real
@@ -139,13 +138,13 @@ class WatchedLoader:
         self._watcher.executed(module)
 
     def __getattr__(self, name: str) -> "Any":
-        if name.startswith("__"):  # asked of a copy that is still empty, among others
+        if name.startswith("__"):  # also asked of a copy that is still empty
             raise AttributeError(name)
         return getattr(self._real, name)
 
 
 def activate() -> None:
-    """Put the watcher in place, once. Never raises."""
+    """Install the watcher, once. Never raises."""
     try:
         if os.environ.get(SWITCH, "").strip().upper() in ("OFF", "0", "FALSE", "NO"):
             return
@@ -160,7 +159,7 @@ def is_half_imported(module: "ModuleType") -> bool:
 
 
 def run_quietly(callback: "Callback", module: "ModuleType") -> None:
-    """An error of ours must not break the host's import; Ctrl+C stays Ctrl+C."""
+    """Call ``callback``; its error must not break the host's import. Ctrl+C still works."""
     try:
         callback(module)
     except KeyboardInterrupt:
@@ -170,7 +169,7 @@ def run_quietly(callback: "Callback", module: "ModuleType") -> None:
 
 
 def complain(what: str, error: BaseException) -> None:
-    """One plain line; the traceback goes to our log file where that can be written."""
+    """Print one plain line, and write the traceback to the log file if possible."""
     line = f"zwaif-fallback {what}; Z-Waif continues without that part. Cause:"
     try:
         from zwaif_hooks.log import in_words, report

@@ -1,6 +1,6 @@
-"""Who answered each turn, and why: one structured record a turn, in memory and in a file that other programs read.
+"""The turn log: who answered each turn and why, one record a turn, in memory and in a file that other programs read.
 
-No word of a conversation is in the file: what a server said of its failure is left out, as it may quote one.
+The file contains no text of a conversation. A server's own error message is left out, because it may quote one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from zwaif_hooks.storage import bounded, files
 MOST_RECORDS = 500
 """Records in memory, and read from the file."""
 LARGEST_FILE = 2_000_000
-"""Bytes after which the file is begun anew, what it held kept beside it."""
+"""Bytes after which the file is moved aside and a new one is started."""
 BY_PRIMARY = "primary"
 USUAL_CHARS_PER_TOKEN = 4
 """Of English text, to estimate tokens that nobody counted."""
@@ -38,37 +38,37 @@ class TurnRecord:
     at: float
     """When it was complete, seconds since 1970."""
     primary: str
-    """``host:port`` of the server that was to answer."""
+    """``host:port`` of the server that should have answered."""
     backend: str
     answered_by: str
-    """``primary``, the name of the model or plugin that answered, or empty when nobody did."""
+    """``primary``, the name of the model or plugin that answered, or empty if nobody did."""
     cause: str = ""
     """The failure's kind; empty for a healthy turn."""
     detail: str = ""
     """The failure in one line."""
     detected_after: float = 0.0
-    """Seconds from the question to the detection of the failure."""
+    """Seconds from the request to the detection of the failure."""
     taken_over_after: float = 0.0
     """Seconds from the detection to the first text of whoever took over."""
     seconds: float = 0.0
-    """From the question to the end of the reply."""
+    """Seconds from the request to the end of the reply."""
     primary_chars: int = 0
-    """How much of the reply the primary gave."""
+    """Length of the primary's part of the reply, in characters."""
     chars: int = 0
-    """Length of the whole reply."""
+    """Length of the whole reply, in characters."""
     primary_tokens: int = 0
-    """How many of them the primary made: as it counted itself, else one for each piece it sent."""
+    """Tokens by the primary: its own count, otherwise the number of chunks."""
     primary_tokens_estimated: bool = False
     fallback_tokens: int = 0
-    """How many whoever took over made: as counted there, else by the length of its text."""
+    """Tokens by the fallback: its own count, otherwise estimated from the length of its text."""
     fallback_tokens_estimated: bool = False
     note: str = ""
-    """What the user should know though the reply came, for example that the server did not read the whole prompt."""
+    """What the user should know although the reply came, for example that the server did not read the whole prompt."""
 
 
 _TYPES: dict[str, Any] = {"float": (int, float), "int": int, "str": str, "bool": bool}
 _FIELDS = {field.name: _TYPES[str(field.type)] for field in fields(TurnRecord)}
-"""Other versions of ours may have written others."""
+"""Another version of this package may have written other fields."""
 _QUOTING = frozenset(
     kind.value
     for kind in FailureKind
@@ -81,11 +81,11 @@ _QUOTING = frozenset(
         FailureKind.EMPTY,
     )
 )
-"""Failures whose detail may go on, behind a colon, with words of the server's."""
+"""Failures whose detail may contain the server's own message, after a colon."""
 
 
 class TurnLog:
-    """The records of one Z-Waif. ``add`` costs a few microseconds; the file is written in a thread of ours."""
+    """The records of one Z-Waif. ``add`` takes a few microseconds; a background thread writes the file."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
@@ -93,21 +93,21 @@ class TurnLog:
         self._unwritten: deque[TurnRecord] = deque()
         self._written = threading.Lock()
         self.under_way: set[object] = set()
-        """The replies that somebody reads now."""
+        """The replies that are being read now."""
 
     def add(self, record: TurnRecord) -> None:
         self._recent.append(record)
         if self._path is None:
             return
         self._unwritten.append(record)
-        deferred.defer(self.flush)  # for each: only one of them finds something to write
+        deferred.defer(self.flush)  # the first of several writes all records
 
     def recent(self) -> list[TurnRecord]:
-        """Oldest first."""
+        """Return the records in memory, oldest first."""
         return list(self._recent)
 
     def flush(self) -> None:
-        """Write what is not in the file yet; a file that cannot be written costs its records, nothing else."""
+        """Write the records that are not in the file yet. If it cannot be written, they are lost, and nothing else."""
         with self._written:
             records = []
             while self._unwritten:
@@ -117,7 +117,7 @@ class TurnLog:
 
 
 def path_for(tree: Path) -> Path:
-    """The file of one Z-Waif tree: in the user's own folder for logs, named after the tree's place."""
+    """Return the file for one Z-Waif tree: in the user's log folder, named after the tree's path."""
     from zwaif_hooks.log import log_path
 
     name = hashlib.sha256(str(tree.resolve()).encode()).hexdigest()[:12]
@@ -125,7 +125,7 @@ def path_for(tree: Path) -> Path:
 
 
 def read(path: Path) -> list[TurnRecord]:
-    """Records of a file, oldest first; lines that are none are passed over."""
+    """Read the records of a file, oldest first; skip invalid lines."""
     try:
         lines = bounded.read_bytes(path, LARGEST_FILE + 2_000_000).splitlines()
     except (OSError, ValueError):
@@ -142,7 +142,7 @@ def read(path: Path) -> list[TurnRecord]:
 
 
 def summary(records: Iterable[TurnRecord], now: float | None = None, window: float = 3600.0) -> str:
-    """One line on the last ``window`` seconds."""
+    """Summarise the last ``window`` seconds in one line."""
     since = (time.time() if now is None else now) - window
     recent = [record for record in records if record.at >= since]
     taken = [record for record in recent if record.answered_by not in (BY_PRIMARY, "")]

@@ -15,7 +15,7 @@ import platformdirs
 import pytest
 
 from zwaif_hooks import log
-from zwaif_hooks.host import tree
+from zwaif_hooks.host import debug_tab, tree
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +38,7 @@ def host_log(monkeypatch, name: str, folder: Path) -> list[str]:
     lines: list[str] = []
     module.update_debug_log = lines.append  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(log, "_listeners", [debug_tab.add_line])
     return lines
 
 

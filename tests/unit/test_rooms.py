@@ -30,7 +30,7 @@ host            log messages storage
 network         messages stream
 plugins         background log messages specs
 turn_log        background log messages storage
-log             host storage
+log             storage
 reply           background messages
 specs           messages
 stream          background messages
@@ -46,8 +46,8 @@ cli             local models prompt settings standin ui zwaif_tree
 cli             hooks/failover hooks/host hooks/messages hooks/network hooks/turn_log
 plugin          answering choosing local pictures prompt settings ui
 plugin          hooks/failover hooks/handle hooks/host hooks/log hooks/messages hooks/specs
-doctor          addresses answering choosing engines errors hardware install_hints local models pictures
-doctor          settings workers zwaif_tree
+doctor          addresses answering choosing errors hardware install_hints local models pictures settings
+doctor          workers zwaif_tree
 doctor          hooks/failover hooks/host hooks/log hooks/messages hooks/network
 ui              addresses answering choosing downloads engine_types errors hardware models settings
 ui              hooks/failover hooks/handle hooks/host hooks/log hooks/messages hooks/network hooks/stream
@@ -72,15 +72,15 @@ workers         hooks/log hooks/messages
 zwaif_tree      choosing errors models settings
 zwaif_tree      hooks/host
 choosing        engine_types errors hardware install_hints models
-choosing        hooks/host hooks/storage
+choosing        hooks/host
 engines         engine_types errors hardware install_hints models
 engines         hooks/messages hooks/storage
 models          errors
 models          hooks/storage
-hardware
 addresses       hooks/network
 engine_types    hooks/messages
 errors
+hardware
 install_hints
 languages
 reply_stream    hooks/stream
@@ -89,7 +89,6 @@ standin
 """
 
 UPWARDS = {
-    ("zwaif_hooks", "log", "host"),
     ("zwaif_fallback", "prompt", "reply_quality"),
 }
 """Arrows that go back up and should not be there."""

@@ -15,7 +15,8 @@ from zwaif_hooks.guards import sse_client
 @pytest.fixture(autouse=True)
 def uninstalled() -> Iterator[None]:
     yield
-    sse_client.uninstall(sseclient)
+    if "__iter__" in vars(sseclient.SSEClient):
+        del sseclient.SSEClient.__iter__
     assert not hasattr(sseclient.SSEClient, "__iter__")
 
 

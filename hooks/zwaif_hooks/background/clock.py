@@ -1,4 +1,4 @@
-"""Time as the guards see it, so that tests can inject their own."""
+"""The clock of the guards, which tests replace."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Protocol
 
 class Clock(Protocol):
     def now(self) -> float:
-        """Seconds, monotonic."""
+        """Return monotonic seconds."""
 
     def wait(self, condition: threading.Condition, predicate: Callable[[], bool], timeout: float) -> bool:
-        """Wait (holding ``condition``) until ``predicate`` holds; False when ``timeout`` seconds went by."""
+        """Wait (holding ``condition``) until ``predicate`` is true; return False after ``timeout`` seconds."""
 
     def real(self, seconds: float) -> float:
-        """How long that is for a socket, which knows no clock but the machine's."""
+        """Convert ``seconds`` of this clock to real seconds, for a socket."""
 
 
 class SystemClock:

@@ -1,7 +1,7 @@
-"""Small things that may wait for a moment, done by one thread that need not be woken.
+"""Runs small tasks a moment later, in one thread that is never woken for them.
 
-To wake a thread in the middle of a turn costs the turn as much as all else that we do there: the woken one wants the
-interpreter just when the reply needs it. This one looks by itself, a few times a second while there are conversations.
+Waking a thread in the middle of a turn costs the turn as much as everything else the guard does, because that thread
+wants the interpreter just when the reply needs it. This thread polls instead, while there are conversations.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from collections import deque
 from collections.abc import Callable
 
 LOOK_SECONDS = 0.05
-"""Between two looks; an errand waits so long at most."""
+"""Poll interval: the longest a task waits."""
 LINGER_SECONDS = 60.0
-"""After the last errand, until the thread ends."""
+"""How long the thread stays after its last task."""
 
-Errand = Callable[[], object]
+Task = Callable[[], object]
 
 
 class DeferredTasks:
-    """``defer`` may be called from any thread; an errand must not block for long."""
+    """``defer`` may be called from any thread; a task must not block for long."""
 
     def __init__(self, look: float = LOOK_SECONDS, linger: float = LINGER_SECONDS) -> None:
         self._look = look
         self._linger = linger
-        self._waiting: deque[Errand] = deque()
+        self._waiting: deque[Task] = deque()
         self._lock = threading.Lock()
         self._looking = False
 
-    def defer(self, errand: Errand) -> None:
-        """Have it done in a moment, in a thread of ours."""
-        self._waiting.append(errand)
+    def defer(self, task: Task) -> None:
+        """Run ``task`` in the background within a moment."""
+        self._waiting.append(task)
         if not self._looking:
             self._begin()
 
@@ -56,13 +56,13 @@ class DeferredTasks:
         while self._waiting:
             try:
                 self._waiting.popleft()()
-            except Exception as error:  # the next ones are other people's, and nobody else would do them
+            except Exception as error:  # the next tasks belong to others
                 import logging
 
-                logging.getLogger("zwaif").debug("an errand failed: %r", error)
+                logging.getLogger("zwaif").debug("a deferred task failed: %r", error)
 
     def _may_end(self) -> bool:
-        """False when an errand came at the last moment and nobody else was begun for it."""
+        """Return False if a task came at the last moment and no other thread was started for it."""
         with self._lock:
             self._looking = False
         if not self._waiting:

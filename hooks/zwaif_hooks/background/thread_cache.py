@@ -1,4 +1,4 @@
-"""Threads that are used again. Starting one takes a few hundred microseconds, handing it work takes a few tens."""
+"""Reuses threads: starting one takes a few hundred microseconds, handing it a job a few tens."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MOST_IDLE_THREADS = 4
-"""Idle threads that are kept."""
+"""Idle threads that are kept for the next jobs."""
 IDLE_SECONDS = 60.0
-"""After which an idle one ends."""
+"""After this time an idle thread ends."""
 IDLE_NAME = "idle reader"
 
 Job = Callable[[], None]
 
 
 class ThreadCache:
-    """Runs jobs at once, each in a daemon thread of its own; a job must not raise."""
+    """Runs each job at once in a daemon thread of its own. A job must not raise."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -61,7 +61,7 @@ class ThreadCache:
             return True
 
     def _retire(self, jobs: queue.SimpleQueue[Job]) -> bool:
-        """False when a job is on its way after all."""
+        """Return False if a job is on its way after all."""
         with self._lock:
             if jobs not in self._idle:
                 return False
@@ -70,12 +70,12 @@ class ThreadCache:
 
 
 readers = ThreadCache("zwaif-primary")
-"""The threads in which replies are read."""
+"""The threads in which replies are read and plugins are called."""
 
 
 def begun(work: Callable[[], T]) -> Future[T]:
-    """``work`` going on in a thread of ours."""
-    from concurrent.futures import Future  # late: only a plugin of somebody else's needs it, and Z-Waif's start waits
+    """Start ``work`` in a background thread."""
+    from concurrent.futures import Future  # late, because Z-Waif's start waits and only other plugins need it
 
     future: Future[T] = Future()
 
@@ -90,7 +90,7 @@ def begun(work: Callable[[], T]) -> Future[T]:
 
 
 def in_time(work: Callable[[], T], seconds: float) -> T:
-    """What ``work`` returns, done in a thread of ours that is left alone when it takes longer.
+    """Run ``work`` in a background thread and return its result. A thread that takes longer is left to itself.
 
     Raises:
         TimeoutError: it took longer than ``seconds``.
@@ -106,9 +106,9 @@ def in_time(work: Callable[[], T], seconds: float) -> T:
 
 
 class Courier:
-    """Does small jobs one after the other in a thread of its own, for somebody who may be slow or hang.
+    """Runs small jobs for one plugin in order, in a thread of their own, because the plugin may be slow or hang.
 
-    ``late`` is called once when more than ``most`` of them wait; the newest are then dropped until there is room.
+    ``late`` is called once when more than ``most`` jobs wait; new ones are then dropped until there is room.
     """
 
     def __init__(self, late: Callable[[], object], most: int = 100) -> None:
@@ -119,7 +119,7 @@ class Courier:
         self._running = self._complained = False
 
     def send(self, job: Job) -> None:
-        """Returns at once. ``job`` must not raise."""
+        """Queue ``job``, which must not raise. Returns at once."""
         with self._lock:
             if len(self._waiting) >= self._most:
                 complain, self._complained = not self._complained, True

@@ -1,5 +1,5 @@
-"""One guard for each client library through which Z-Waif reaches its LLM server. One contract:
+"""One guard for each client library through which Z-Waif reaches its LLM server.
 
-``install(module, runtime)`` swaps the library's entry point, after checking that it is what we know; it may be called
-twice. From then on a chat request is watched, and the object handed to Z-Waif is the one the library would have given.
+``install(module, runtime)`` replaces the library's entry point after checking its signature; calling it twice does no
+harm. From then on chat requests are guarded, and Z-Waif gets an object of the type the library would have returned.
 """

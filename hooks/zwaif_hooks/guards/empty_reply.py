@@ -1,8 +1,8 @@
-"""Why an OpenAI-style server ended a reply without a word, and without saying why.
+"""Asks an OpenAI-style server why its reply was empty.
 
-text-generation-webui does that in two cases. Without a model it opens the stream and breaks it off. A parameter that it
-does not accept is an error 400 only for a request that is not streamed; a streamed one gets nothing. So it is asked
-what it has loaded, and, once, for the same reply in one piece.
+text-generation-webui sends an empty reply in two cases. Without a model it opens the stream and breaks it off. For a
+parameter that it does not accept, a streamed request gets nothing; only an unstreamed one gets an error 400. So it is
+asked which model it has loaded, and once for the same reply without a stream.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 MODEL_INFO = "/v1/internal/model/info"
 """text-generation-webui's own; other servers answer 404."""
 SECONDS = 5.0
-"""How long each of the two questions may take."""
+"""How long each of the two requests may take."""
 
 Send = Callable[..., "requests.Response"]
-"""``send(method, url, **of requests)``, past the guard."""
+"""``send(method, url, **arguments_of_requests)``, unguarded."""
 
 
 def reason_of(send: Send, url: str, body: dict[str, Any], address: str) -> PrimaryFailure | None:
-    """What is wrong, with what the user can do about it; None where the server does not say."""
+    """Return what is wrong and what the user can do; None if the server does not say."""
     try:
         if _has_no_model(send, url, address):
             return PrimaryFailure(FailureKind.NO_MODEL, f"no model is loaded in the server at {address}")
         return _refusal(send, url, body, address)
-    except PrimaryError:  # it is gone, or it is busy with a reply: both explain nothing
+    except PrimaryError:  # it is down or busy, which explains nothing
         return None
 
 
@@ -69,7 +69,7 @@ def _refusal(send: Send, url: str, body: dict[str, Any], address: str) -> Primar
 
 
 def _in_time() -> CancelScope:
-    """A refusal comes at once, whole. What takes longer is a reply, which is not wanted."""
+    """Return a scope that expires: a refusal comes at once, and anything slower is a reply, which nobody wants."""
     scope = CancelScope()
     scope.expire_in(SECONDS)
     return scope

@@ -1,7 +1,7 @@
-"""Guard of ``requests``: Oobabooga and every other OpenAI-style server.
+"""Guard of ``requests``: text-generation-webui (Oobabooga) and every other OpenAI-style server.
 
-``Session.request`` is the one method behind ``requests.post``, ``from requests import post`` and v1.14's own session,
-so one swap covers every release. Requests that are no chat (R4's start-up pings carry no ``messages``) pass untouched.
+``Session.request`` is behind ``requests.post``, ``from requests import post`` and v1.14's own session, so replacing it
+covers every release. Requests that are not chats (R4's start-up pings have no ``messages``) pass unchanged.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 
 CHAT_PATH = "/chat/completions"
 PASS_HEADER = "X-ZWaif-Fallback"
-"""A request or a session that carries it is our own (the remote tier, a plugin) and is not guarded."""
+"""Marks a request or session that is not guarded: the second server's, or a plugin's own."""
 SAFETY_READ_TIMEOUT = 600.0
-"""Seconds after which a silent socket that could not be closed from outside ends its thread by itself."""
+"""Seconds after which the thread of a silent socket ends if the socket could not be closed from outside."""
 
 Original = Callable[..., "requests.Response"]
 
 
 def install(module: ModuleType, runtime: Runtime) -> None:
-    """Swap ``requests.Session.request``; ``module`` is ``requests.sessions``."""
+    """Replace ``requests.Session.request``; ``module`` is ``requests.sessions``."""
 
     def make(original: Original) -> Original:
         def request(self: Any, method: Any, url: Any, *args: Any, **kwargs: Any) -> requests.Response:
@@ -62,7 +62,7 @@ def install(module: ModuleType, runtime: Runtime) -> None:
 
 
 def _chat_body(method: Any, url: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any] | None:
-    """The request's JSON if it is a chat request in the form Z-Waif uses, else None."""
+    """Return the JSON of a chat request in the form Z-Waif uses; None for any other request."""
     if args or not isinstance(url, str) or CHAT_PATH not in url or str(method).upper() != "POST":
         return None
     if PASS_HEADER in (kwargs.get("headers") or ()):
@@ -85,7 +85,7 @@ def _decoded(data: Any) -> Any:
 
 
 class _Exchange:
-    """One chat request of Z-Waif's and the response made for it."""
+    """One chat request, and the response made for it."""
 
     def __init__(
         self,
@@ -167,7 +167,7 @@ class _Exchange:
         return requests.ConnectionError(nobody.failure.cause)
 
     def _read(self, scope: CancelScope) -> Iterator[Chunk]:
-        """Asked as a stream even where Z-Waif wants it whole: only a stream shows that the server is alive."""
+        """Ask for a stream even if Z-Waif wants the whole reply: only a stream shows that the server is alive."""
         yield from self._ask({**self._body, "stream": True}, scope)
 
     def _probe(self, scope: CancelScope) -> Iterator[Chunk]:
@@ -215,7 +215,7 @@ class _Exchange:
 
 
 class _EventBody:
-    """Stands where urllib3's response stands in a ``requests.Response``: bytes as the speaker speaks."""
+    """Takes the place of urllib3's response in a ``requests.Response``: yields events as the reply is made."""
 
     def __init__(
         self,
@@ -254,7 +254,7 @@ class _EventBody:
         self.close()
 
     def __del__(self) -> None:
-        """Z-Waif drops a response without closing it."""
+        """Abandon the turn: Z-Waif drops a response without closing it."""
         self._turn.abandon()
 
 
@@ -286,11 +286,11 @@ def _asked_for(body: dict[str, Any]) -> int:
 
 @functools.lru_cache(maxsize=16)
 def _place(url: str) -> tuple[str, str]:
-    """Host, and ``host:port``."""
+    """Return the host, and ``host:port``."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     try:
         port = parts.port
-    except ValueError:  # a port that is none: requests will say so, and the breaker has a name for it
+    except ValueError:  # not a port: requests will say so, and the breaker has a name
         return host, parts.netloc
     return host, f"{host}:{port or (443 if parts.scheme == 'https' else 80)}"

@@ -1,7 +1,7 @@
 """Guard of the ``lmstudio`` library: ``llm`` and ``prepare_image``, which Z-Waif looks up in the module at each call.
 
-``lmstudio.llm`` connects at once, and after one failure its cached default client refuses every later call even when
-the server is back; here the connection is made in our thread and a client that failed is forgotten.
+``lmstudio.llm`` connects at once, and after one failure its cached default client refuses every later call although the
+server is back. Here the connection is made in a background thread, and a client that failed is forgotten.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError, Usage
 
 FAILED_STOP_REASONS = frozenset({"failed", "modelUnloaded"})
 FULL_STOP_REASONS = frozenset({"eosFound", "stopStringFound"})
-"""The model came to an end of its own; otherwise it was cut to a length."""
+"""The model ended the reply itself; otherwise the reply was cut to a length."""
 NEW_STOP_REASON = "`$.stopReason`"
-"""In the library's complaint about an end, of a newer LM Studio, that it has no name for. All of the reply has come."""
+"""Part of the library's error about a stop reason of a newer LM Studio that it does not know. The reply is complete."""
 NOT_AUTHORISED = "Authentication failed"
-"""How the library begins what it says of a server that wants another token; it has no class for that."""
+"""How the library's error begins if the server wants another API token; it has no class for that."""
 SPOKEN = "none"
-"""The reasoning type of a fragment that is part of the reply, and not a thought."""
+"""The reasoning type of a fragment that belongs to the reply, not to a thought."""
 UNSENT_IMAGE = {"name": "image.png", "identifier": "zwaif-not-sent", "fileType": "image", "sizeBytes": 0}
-"""Stands for a picture that the server could not take; only ever seen by a fallback. ``name`` is the picture's path."""
+"""Takes the place of a picture that the server could not take; only a fallback ever sees it. ``name`` is its path."""
 
 
 def install(module: ModuleType, runtime: Runtime) -> None:
-    """Swap ``llm`` and ``prepare_image`` of the module ``lmstudio``."""
+    """Replace ``llm`` and ``prepare_image`` of the module ``lmstudio``."""
     library = DefaultClient(module)
 
     def make_llm(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -70,7 +70,7 @@ def install(module: ModuleType, runtime: Runtime) -> None:
 
 
 class GuardedModel:
-    """Stands for ``lmstudio.LLM``: connects when it is asked something, and not in Z-Waif's thread."""
+    """Takes the place of ``lmstudio.LLM``: connects when it is asked something, in a background thread."""
 
     def __init__(self, library: DefaultClient, connect: Callable[[], Any], key: str, runtime: Runtime) -> None:
         self._library = library
@@ -112,11 +112,11 @@ class GuardedModel:
 
 
 class Reply(str):
-    """A whole reply: the text itself, with the attributes of ``lmstudio.PredictionResult``.
+    """A whole reply: the text, with the attributes of ``lmstudio.PredictionResult``.
 
-    Z-Waif takes ``.content`` in one place, and in another hands the object itself to ``html.unescape``, which fails
-    with the library's own object and returns text without an ``&`` as it is. Saying yes to ``"&" in`` makes it return
-    a plain ``str``: a subclass in the history could not be encoded when the library sends it.
+    Z-Waif takes ``.content`` in one place, and in another passes the object itself to ``html.unescape``, which fails
+    with the library's own object and returns a text without ``&`` unchanged. ``"&" in reply`` is true, so it returns a
+    plain ``str``: a subclass in the history could not be encoded when the library sends it.
     """
 
     result: Any = None
@@ -133,7 +133,7 @@ class Reply(str):
 
 
 class Fragment:
-    """One piece of ours, with the fields of ``lmstudio.LlmPredictionFragment``."""
+    """A piece of text with the fields of ``lmstudio.LlmPredictionFragment``."""
 
     def __init__(self, content: str) -> None:
         self.content = content
@@ -143,12 +143,14 @@ class Fragment:
 
 
 class GuardedStream:
-    """Stands for ``lmstudio.PredictionStream``."""
+    """Takes the place of ``lmstudio.PredictionStream``."""
 
     def __init__(self, turn: Turn, without_us: Callable[[], Iterable[Any]]) -> None:
         self._turn = turn
         self._said: list[str] = []
-        self._fragments = _fragments(turn, self._said, without_us)  # not a method: a dropped stream is to go at once
+        self._fragments = _fragments(
+            turn, self._said, without_us
+        )  # a function, because a method would keep a dropped stream alive
 
     def __iter__(self) -> Iterator[Any]:
         return self._fragments
@@ -175,7 +177,7 @@ class GuardedStream:
 
 
 def _fragments(turn: Turn, said: list[str], without_us: Callable[[], Iterable[Any]]) -> Iterator[Any]:
-    """The reply as the library's fragments; its text is added to ``said``."""
+    """Yield the reply as the library's fragments, and add its text to ``said``."""
     try:
         for chunk in turn.chunks():
             said.append(chunk.text)
@@ -232,7 +234,7 @@ class _Exchange:
         yield from self._ask(self._history, self._config, scope)
 
     def _probe(self, scope: CancelScope) -> Iterator[Chunk]:
-        """One token, but never from a model that its user has taken out of memory: asking would load it again."""
+        """Ask for one token, but never from a model that the user has unloaded: asking would load it again."""
         scope.on_cancel(self._library.doubted())
         unloaded = self._library.has_unloaded(self._key)
         self._library.heard()
@@ -250,7 +252,7 @@ class _Exchange:
             with self._library.used():
                 stream = self._connect().respond_stream(history, config=config)
                 begun = True
-                stream.start()  # before there is a channel, the library's cancel does nothing
+                stream.start()  # the library's cancel does nothing before there is a channel
                 scope.on_cancel(stream.cancel)
                 for fragment in stream:
                     self._library.heard()
@@ -290,7 +292,7 @@ class _Exchange:
 
 
 def _asked_again(ask: Callable[[], Iterator[Chunk]], library: DefaultClient, scope: CancelScope) -> Iterator[Chunk]:
-    """What ``ask`` yields; through a new connection where the one kept is dead (LM Studio was restarted)."""
+    """Yield what ``ask`` yields, through a new connection if the kept one is dead (LM Studio was restarted)."""
     kept = library.is_kept()
     try:
         yield from ask()
@@ -302,9 +304,9 @@ def _asked_again(ask: Callable[[], Iterator[Chunk]], library: DefaultClient, sco
 
 
 def failure_of(error: BaseException, begun: bool = False) -> PrimaryError:
-    """What an exception of the ``lmstudio`` library says about the server (matched by name: none is ever imported).
+    """Translate an exception of the ``lmstudio`` library (matched by name, so that nothing is imported).
 
-    Once a prediction has ``begun``, the same exceptions that tell of a server out of reach tell of a broken reply.
+    Once a prediction has ``begun``, an exception that means "cannot be reached" means a broken reply.
     """
     if isinstance(error, PrimaryError):
         return error
@@ -323,7 +325,7 @@ def failure_of(error: BaseException, begun: bool = False) -> PrimaryError:
 
 
 def _prepared(library: DefaultClient, prepare: Callable[[], Any], src: Any, runtime: Runtime) -> Any:
-    """Hand a picture to the server, or a stand-in when it does not take it in time: the chat call then takes over."""
+    """Give the server a picture; return ``UNSENT_IMAGE`` if it does not take it in time."""
     unsent = {**UNSENT_IMAGE, "name": os.fspath(src)} if isinstance(src, (str, os.PathLike)) else UNSENT_IMAGE
     primary = runtime.primaries.get(library.address())
     if primary.is_open or not listens(primary.name):
@@ -352,7 +354,7 @@ def _prepared(library: DefaultClient, prepare: Callable[[], Any], src: Any, runt
 
 
 def _turns(history: Any) -> list[dict[str, Any]]:
-    """The messages of an ``lmstudio.Chat`` (or of what one is made from) as role and text parts."""
+    """Return the messages of an ``lmstudio.Chat`` (or of what one is made from) as role and text parts."""
     if isinstance(history, str):
         return [{"role": "user", "content": history}]
     read = getattr(history, "_get_history_for_prediction", None)
@@ -372,14 +374,14 @@ def _turn_of(message: Any) -> dict[str, Any]:
 
 
 def _picture_in(turns: Sequence[Mapping[str, Any]], tree: Path) -> Picture | None:
-    """The picture of the last message. A handle of the server's has a name only; Z-Waif's file lies in its folder."""
+    """Return the picture of the last message. The server's handle has only its name; the file is in Z-Waif's folder."""
     parts = turns[-1].get("content") if turns else None
     names = [part.get("name") for part in parts if part.get("type") == "image"] if isinstance(parts, list) else []
     return Picture(path=str(tree / names[-1])) if names and isinstance(names[-1], str) else None
 
 
 def _mend_hard_summary(text: str) -> None:
-    """v1.15 keeps a summary by LM Studio in a local name, goes on with the stale global and recurses for ever."""
+    """Fix v1.15's summaries by LM Studio: it stores the text in a local name, uses the stale global and never ends."""
     frame: FrameType | None = sys._getframe(1)
     for _ in range(6):
         if frame is None:

@@ -1,7 +1,7 @@
-"""The ``lmstudio`` library's one default client, which all callers of a process share and any failure may poison.
+"""The default client of the ``lmstudio`` library, which all callers in the process share.
 
-After a failure the library goes on refusing every call, though LM Studio is back, so a failed client has to be
-forgotten. To forget one closes it, and with it every reply that others are getting through it.
+After a failure the library refuses every call although LM Studio is back, so a failed client must be forgotten. That
+closes it, and with it every other reply that comes through it.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from zwaif_hooks.network.connect import listens
 
 DEFAULT_NAME = "LM Studio"
 OUT_OF_REACH = frozenset({"LMStudioClientError", "LMStudioRuntimeError", "LMStudioWebsocketError"})
-"""Names of the exceptions that tell of the connection and not of one reply (none is ever imported)."""
+"""Names of the exceptions about the connection, not about one reply (matched by name, so that nothing is imported)."""
 
 
 def is_out_of_reach(error: BaseException) -> bool:
-    """Whether the connection failed, and so everything that goes through it."""
+    """Return whether the connection failed, and so everything that goes through it."""
     return type(error).__name__ in OUT_OF_REACH or isinstance(error, OSError)
 
 
 class DefaultClient:
-    """What we need of it. Thread-safe; the lock is held while a client is made (a second) or closed, never for more."""
+    """The shared client. Thread-safe; the lock is held only while a client is made (a second) or closed."""
 
     def __init__(self, module: ModuleType) -> None:
         self._sync = sys.modules.get(f"{module.__name__}.sync_api")
@@ -42,10 +42,10 @@ class DefaultClient:
 
     @contextmanager
     def used(self) -> Iterator[None]:
-        """The client is there, and stays while others need it; where its user fails, it is forgotten.
+        """Keep the client while it is used; forget it if its user fails and nobody else needs it.
 
         Raises:
-            Exception: the library's own, when LM Studio is not there.
+            Exception: the library's own, if LM Studio is down.
         """
         with self._lock:
             client = self._greeted()
@@ -61,21 +61,20 @@ class DefaultClient:
         finally:
             with self._lock:
                 self._users[id(client)] -= 1
-                self._users += Counter()  # without what is at zero
+                self._users += Counter()  # drop the entries at zero
 
     def is_kept(self) -> bool:
-        """Whether there is a client from before, whose connection may have died at rest."""
+        """Return whether there is an earlier client, whose connection may have died while idle."""
         return self._current() is not None
 
     def heard(self) -> None:
-        """Something came through it."""
+        """Note that something came through the client."""
         self._heard += 1
 
     def doubted(self) -> Callable[[], None]:
-        """To be called when whoever asks gives up: where nothing was heard since, the client is forgotten.
+        """Return a callback for a caller that gives up: it forgets the client if nothing was received since now.
 
-        A connection whose other end went away without a word (the computer of LM Studio was put to sleep) is noticed
-        by the library most of a minute later.
+        The library needs most of a minute to notice that the other end is gone (LM Studio's computer was put to sleep).
         """
         heard, client = self._heard, self._current()
 
@@ -87,18 +86,18 @@ class DefaultClient:
         return forget
 
     def has_unloaded(self, key: str) -> bool:
-        """Whether LM Studio says what it has in memory, and ``key`` is not there."""
+        """Return whether LM Studio lists the models in its memory, and ``key`` is not among them."""
         find = getattr(self._sync, "list_loaded_models", None)
         if find is None or not key:
             return False
         try:
             with self.used():
                 return all(model.identifier != key for model in find("llm"))
-        except Exception:  # it is gone again, or does not know the question: the probe itself will tell
+        except Exception:  # it is down again, or does not know this request: the probe decides
             return False
 
     def _greeted(self) -> Any:
-        """The library gives LM Studio one second to say that it is LM Studio; a busy machine may need the next one."""
+        """Get the client in up to two tries: LM Studio has one second to answer, and a busy machine may need two."""
         try:
             return self._got()
         except Exception as error:
@@ -122,7 +121,7 @@ class DefaultClient:
         return getattr(self._sync, "_default_client", None)
 
     def _forget(self) -> None:
-        """Make the next call start with a new client, for the same configured host."""
+        """Make the next call use a new client for the same configured host."""
         reset = getattr(self._sync, "_reset_default_client", None)
         if reset is None or self._current() is None:
             return

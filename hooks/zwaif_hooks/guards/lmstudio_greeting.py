@@ -1,7 +1,7 @@
-"""LM Studio's greeting, with which the ``lmstudio`` library looks whether LM Studio is there.
+"""Bounds the request with which the ``lmstudio`` library checks whether LM Studio is up.
 
-The library waits a second for each piece of it and reads it to its end. Whatever else took the port may have no end:
-the message would wait for its deadline, and the thread that reads would go on behind it and keep all that comes.
+The library waits a second for each piece of the answer and reads it to its end. If another program has the port, there
+may be no end: the message would wait for its deadline, and a thread would keep all that comes.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 QUESTION = "_query_probe_url"
 SECONDS = 1.0
-"""As the library has it, but for all that comes before the greeting's own text."""
+"""The library's own limit, but for everything before the text of the greeting."""
 
 
 def bound(module: ModuleType, runtime: Runtime) -> None:
-    """Give the look an end; ``module`` is ``lmstudio``. Where the library has it no longer, there is nothing to do."""
+    """Bound the request; ``module`` is ``lmstudio``. A library without it needs nothing."""
     client: Any = getattr(module, "Client", None)
     if not hasattr(client, QUESTION):
         return
@@ -37,7 +37,7 @@ def bound(module: ModuleType, runtime: Runtime) -> None:
 
 
 def ask(url: str) -> httpx.Response:
-    """The answer, as far as it came in time.
+    """Return the answer, as far as it came in time.
 
     Raises:
         httpx.TransportError: as from ``httpx.get``.

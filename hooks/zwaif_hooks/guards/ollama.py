@@ -1,7 +1,7 @@
 """Guard of the ``ollama`` library.
 
-The class's ``chat`` is swapped while ``ollama`` is being imported, before its module-level ``chat`` is bound to it, so
-that ``from ollama import chat`` anywhere gets the guarded one.
+``Client.chat`` is replaced while ``ollama`` is being imported, before the module-level ``chat`` is bound to it, so
+every ``from ollama import chat`` gets the guarded function.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ if TYPE_CHECKING:
 
 DEFAULT_ADDRESS = "127.0.0.1:11434"
 _AS_USUAL = re.compile(r'"role": ?"[^"]+".*"content": ?"').search
-"""What a line has that needs no mending."""
+"""Matches a line that needs no repair."""
 REPLY = "ChatResponse"
-"""What pydantic's complaint is titled when it is the answer that is not valid; else it is the request."""
+"""Title of pydantic's error if the answer is not valid; otherwise the request is not."""
 
 
 def install(module: ModuleType, runtime: Runtime) -> None:
-    """Swap ``ollama.Client.chat``; ``module`` is ``ollama._client``."""
+    """Replace ``ollama.Client.chat``; ``module`` is ``ollama._client``."""
 
     def make(original: Callable[..., Any]) -> Callable[..., Any]:
         def chat(self: Any, model: str = "", messages: Any = None, **kwargs: Any) -> Any:
@@ -77,7 +77,7 @@ def install(module: ModuleType, runtime: Runtime) -> None:
 
 
 def rebind(module: ModuleType | None, client_class: type) -> None:
-    """Where a module took hold of the unguarded ``chat`` before us, give it the guarded one."""
+    """Give a module that has already imported the unguarded ``chat`` the guarded one."""
     bound = getattr(module, "chat", None)
     guarded = client_class.chat  # type: ignore[attr-defined]
     if module is not None and getattr(bound, "__func__", None) is getattr(guarded, MARK, guarded):
@@ -85,7 +85,7 @@ def rebind(module: ModuleType | None, client_class: type) -> None:
 
 
 class _Exchange:
-    """One chat call of Z-Waif's and the result made for it."""
+    """One chat call, and the result made for it."""
 
     def __init__(
         self,
@@ -154,11 +154,11 @@ class _Exchange:
         return ChatResponse(model=self._model, done=done, message=Message(role="assistant", content=text))
 
     def _read(self, scope: CancelScope) -> Iterator[Chunk]:
-        """Asked as a stream even where Z-Waif wants it whole: only a stream shows that the server is alive."""
+        """Ask for a stream even if Z-Waif wants the whole reply: only a stream shows that the server is alive."""
         yield from self._ask(self._messages, self._kwargs, scope)
 
     def _probe(self, scope: CancelScope) -> Iterator[Chunk]:
-        """One token, but never from a model that its user has taken out of memory: asking would load it again."""
+        """Ask for one token, but never from a model that the user has unloaded: asking would load it again."""
         if not self._runtime.primaries.get(self._server.address).may_load() and self._was_unloaded(scope):
             yield NOT_LOADED
             return
@@ -169,7 +169,7 @@ class _Exchange:
         done = False
         try:
             parts = self._original(self._client, self._model, messages, stream=True, **kwargs)
-            with register_sockets(scope):  # not while this generator rests: its thread may be Z-Waif's
+            with register_sockets(scope):  # not while this generator is suspended: its thread may be Z-Waif's
                 part = next(parts, None)
             while part is not None:
                 if part.done:
@@ -188,11 +188,11 @@ class _Exchange:
             raise UnmarkedEnd(knows_marks=True)
 
     def _was_unloaded(self, scope: CancelScope) -> bool:
-        """Whether the server says what it has in memory, and the model is not there."""
+        """Return whether the server lists the models in its memory, and this one is not among them."""
         try:
             with register_sockets(scope):
                 running = self._client.ps().models
-        except Exception:  # a server, or a library, that does not know the question
+        except Exception:  # a server or library that does not know this request
             return False
         names = {name for model in running for name in (model.name, model.model) if name}
         return not names & {self._model, f"{self._model}:latest"}
@@ -219,17 +219,17 @@ class _Exchange:
 
 @dataclass(frozen=True, slots=True)
 class _Server:
-    """Whom one client of the library talks to."""
+    """The server that one client of the library talks to."""
 
     url: Any
     address: str
     named: bool
     direct: bool
-    """Whether the client's waits heed ours."""
+    """The client's reads heed a ``CancelScope``."""
 
 
 _known: WeakKeyDictionary[Any, _Server] = WeakKeyDictionary()
-"""By the client of httpx inside: to look it up anew costs each message as much as a third of all else."""
+"""By the httpx client inside. Working it out for each message would take a third of the guard's time."""
 
 
 def _server_of(client: Any, settings: Reads) -> _Server:
@@ -252,11 +252,11 @@ def _server_of(client: Any, settings: Reads) -> _Server:
 
 
 def _look_at(response: httpx.Response) -> None:
-    """Called behind the headers. The library reads an error's explanation to its end, and there may be none; of a good
-    answer it must be able to take each line.
+    """Called once the headers are there. The library would read the body of an error to its end, which may never come,
+    and cannot take every line of a good answer.
 
     Raises:
-        PrimaryError: it is the answer to a request of ours, and an error.
+        PrimaryError: this is an error, and the answer to a guarded request.
     """
     scope = current_scope()
     if scope is None:
@@ -279,22 +279,22 @@ def _bytes_of(response: httpx.Response) -> Iterator[bytes]:
 
 
 def _lines_of(response: httpx.Response) -> Iterator[str]:
-    """The lines of a reply. httpx also breaks them at signs that are words of the reply (U+0085, U+2028)."""
+    """Yield the lines of a reply. httpx would also split at characters of the text itself (U+0085, U+2028)."""
     for line in lines(response.iter_bytes()):
         if text := line.decode("utf-8", "replace").strip("\ufeff\0 \t"):
             yield text if _AS_USUAL(text) else _mended(text)
 
 
 def _mended(line: str) -> str:
-    """A line with all that the library, and Z-Waif behind it, cannot do without: a ``message`` with its ``content``.
+    """Return a line with what the library and Z-Waif need: a ``message`` with ``role`` and ``content``.
 
     Raises:
-        PrimaryError: it is no line of a reply at all.
+        PrimaryError: it is not a line of a reply at all.
     """
     try:
         event = json.loads(line)
     except (ValueError, RecursionError):
-        return line  # the library says so
+        return line  # the library reports it
     if not isinstance(event, dict):
         raise PrimaryError(FailureKind.UNREADABLE, "the answer is not a chat reply")
     if error := event.get("error"):
@@ -307,7 +307,7 @@ def _mended(line: str) -> str:
 
 
 def _limit_connecting(inner: httpx.Client, settings: Reads) -> None:
-    """The library waits for ever."""
+    """Set a connect timeout: the library has none."""
     import httpx
 
     seconds = connect_seconds(settings, inner.base_url.host)
@@ -320,14 +320,14 @@ def _usage_of(part: Any) -> Usage | None:
 
 
 def _as_of_a_whole_reply(error: BaseException) -> BaseException:
-    """The library lets httpx's own refusal through where it streams, and only there."""
+    """Return the error of a whole reply: only in a stream does the library let httpx's own error through."""
     import httpx
 
     return ConnectionError(str(error)) if isinstance(error, httpx.ConnectError) else error
 
 
 def failure_of(error: Exception, address: str) -> PrimaryError:
-    """What an exception of the ``ollama`` library, or of httpx and pydantic below it, says about the server."""
+    """Translate an exception of the ``ollama`` library, or of httpx and pydantic below it."""
     if isinstance(error, PrimaryError):
         return error
     import httpx
@@ -361,7 +361,7 @@ def _answered(error: Any, address: str, headers: Mapping[str, str]) -> PrimaryEr
 
 
 def _place(url: str) -> str:
-    """``host:port``."""
+    """Return ``host:port``."""
     parts = urlsplit(url)
     if not parts.hostname:
         return DEFAULT_ADDRESS
@@ -370,7 +370,7 @@ def _place(url: str) -> str:
 
 
 def _asked_for(options: Any) -> int:
-    """Tokens of the reply at most; 0 where nobody said."""
+    """Return the longest reply that was asked for, in tokens; 0 if there is no limit."""
     asked = options.get("num_predict") if isinstance(options, Mapping) else getattr(options, "num_predict", None)
     return asked if isinstance(asked, int) and asked > 0 else 0
 

@@ -1,7 +1,8 @@
-"""v1.14-R4's own fallback for pictures, which never answers: its picture request ends there with every server.
+"""Answers v1.14-R4's picture requests, which fail with every server.
 
-R4 calls ``api_standard_image`` on the wrong module, so no request is made that another guard could see; what is made
-is this call, with the conversation reduced to one line. It is answered like a request whose primary failed.
+R4 calls ``api_standard_image`` on the wrong module, so it sends no request that another guard could see. It then calls
+its own fallback, which never answers, with the conversation reduced to one line. That call is answered like a request
+whose primary failed.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ FUNCTION = "generate_image_response"
 
 
 def install(module: ModuleType, runtime: Runtime) -> None:
-    """Swap ``generate_image_response``; ``module`` is R4's ``API.fallback_api``."""
+    """Replace ``generate_image_response``; ``module`` is R4's ``API.fallback_api``."""
 
     def make(original: Callable[..., str]) -> Callable[..., str]:
         def generate(messages: Any, image_path: str, **kwargs: Any) -> str:

@@ -1,4 +1,4 @@
-"""What the three clients' requests have in common, put into the words of :mod:`zwaif_hooks.messages`."""
+"""Translates what the requests of all three clients have in common into :mod:`zwaif_hooks.messages`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SUMMARY_MARK = "[System L]"
 
 
 def purpose_of_caller() -> Purpose | None:
-    """Why Z-Waif asks, from the name of the function of its controller that is asking; None when it is not there."""
+    """Return why Z-Waif asks, by the name of its controller's function on the stack; None if there is none."""
     frame: FrameType | None = sys._getframe(1)
     for _ in range(20):
         if frame is None:
@@ -45,7 +45,7 @@ def purpose_of_caller() -> Purpose | None:
 
 
 def plain_messages(raw: Iterable[Any]) -> tuple[tuple[Message, ...], bool]:
-    """Messages as text, and whether a picture was taken out of them."""
+    """Return the messages as text, and whether a picture was removed from them."""
     messages, pictures = [], False
     for item in raw:
         role, content, pictured = _parts(item)
@@ -56,7 +56,7 @@ def plain_messages(raw: Iterable[Any]) -> tuple[tuple[Message, ...], bool]:
 
 
 def newest_picture(raw: Sequence[Any]) -> Picture | None:
-    """The picture that came with the last message; None where there is none, or only its name."""
+    """Return the picture of the last message; None if there is none, or only its name."""
     if not raw:
         return None
     item = raw[-1]
@@ -72,7 +72,7 @@ def newest_picture(raw: Sequence[Any]) -> Picture | None:
 
 
 def _picture_from(image: Any) -> Picture | None:
-    """One of Ollama's ``images``: a path, base64, bytes, or the library's object with one of them."""
+    """Read one of Ollama's ``images``: a path, base64, bytes, or the library's object with one of them."""
     image = getattr(image, "value", image)
     if isinstance(image, bytes):
         return Picture(base64=base64.b64encode(image).decode("ascii"))
@@ -91,7 +91,7 @@ def _is_file(text: str) -> bool:
 
 
 def _address_or_text(part: Any) -> str:
-    """What of one part of a message may hold a picture: its text, or OpenAI's ``image_url``."""
+    """Return what may hold a picture in one part of a message: its text, or OpenAI's ``image_url``."""
     if isinstance(part, Mapping):
         url = part.get("image_url")
         part = url.get("url") if isinstance(url, Mapping) else url or part.get("text")
@@ -99,7 +99,7 @@ def _address_or_text(part: Any) -> str:
 
 
 def prompt_chars(messages: Iterable[Any]) -> int:
-    """About how much there is to read, in characters."""
+    """Return the approximate length of the prompt in characters."""
     total = 0
     for item in messages:
         content = item.get("content") if isinstance(item, Mapping) else getattr(item, "content", None)
@@ -111,7 +111,7 @@ def prompt_chars(messages: Iterable[Any]) -> int:
 
 
 def completed(request: ChatRequest, runtime: Runtime, purpose: Purpose | None) -> ChatRequest:
-    """Add what Z-Waif knows and its request does not say: why, who she is, which replies would be repeats."""
+    """Add what the request does not say: its purpose, the persona, and which replies would be repeats."""
     newest = request.messages[-1].content if request.messages else ""
     if purpose is None:
         purpose = Purpose.IMAGE if request.has_image else Purpose.CHAT
@@ -127,7 +127,7 @@ def completed(request: ChatRequest, runtime: Runtime, purpose: Purpose | None) -
 
 
 def _parts(item: Any) -> tuple[str, str, bool]:
-    """Role, text and "is there a picture" of one message, whatever the client allows it to be."""
+    """Return role, text and whether there is a picture, for every form of message that the clients allow."""
     if not isinstance(item, Mapping):
         item = {name: getattr(item, name, None) for name in ("role", "content", "images")}
     content = item.get("content")

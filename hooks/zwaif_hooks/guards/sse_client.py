@@ -1,7 +1,7 @@
-"""v1.14's dead end for streams: its controller iterates over an ``sseclient.SSEClient``, which cannot be iterated over.
+"""Makes ``sseclient.SSEClient`` iterable, which v1.14's controller expects and the class is not.
 
-In v1.14, R2 and R3 every streamed reply of Oobabooga's ends so, whether the server is well or not; R4 throws such a
-stream away twice and asks a third time. The events that the client has are what the loop there expects.
+In v1.14, R2 and R3 every streamed reply of text-generation-webui fails there, even with a healthy server; R4 discards
+such a stream twice and asks a third time. The loop expects what the client's ``events()`` yields.
 """
 
 from __future__ import annotations
@@ -12,16 +12,10 @@ from typing import Any
 
 
 def install(module: ModuleType) -> None:
-    """Let the class be iterated over; ``module`` is ``sseclient``. Another library of that name can do so by itself."""
+    """Make the class iterable; ``module`` is ``sseclient``. Another library of that name has an iterable class."""
     client = getattr(module, "SSEClient", None)
     if client is not None and hasattr(client, "events") and not hasattr(client, "__iter__"):
         client.__iter__ = _iterate
-
-
-def uninstall(module: ModuleType) -> None:
-    """Undo :func:`install`."""
-    if getattr(module.SSEClient, "__iter__", None) is _iterate:
-        del module.SSEClient.__iter__
 
 
 def _iterate(client: Any) -> Iterator[Any]:

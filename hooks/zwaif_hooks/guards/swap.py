@@ -1,4 +1,4 @@
-"""Swapping a callable for ours, once, with a way back."""
+"""Replaces a callable of a library, once, and keeps the original."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ MARK = "_zwaif_guard_of"
 
 
 class UnknownTarget(Exception):
-    """The library is not as we know it; Z-Waif goes on without this guard."""
+    """The library is not as expected; Z-Waif continues without this guard."""
 
 
 def swap(owner: Any, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]], needs: set[str]) -> None:
-    """Replace ``owner.name`` by ``make(original)``, unless that was done before.
+    """Replace ``owner.name`` with ``make(original)``, unless that was done before.
 
     Raises:
-        UnknownTarget: it is missing, or does not take the parameters in ``needs``.
+        UnknownTarget: it does not exist, or lacks a parameter in ``needs``.
     """
     original = getattr(owner, name, None)
     where = f"{getattr(owner, '__name__', owner)}.{name}"
@@ -34,7 +34,7 @@ def swap(owner: Any, name: str, make: Callable[[Callable[..., Any]], Callable[..
 
 
 def restore(owner: Any, name: str) -> None:
-    """Undo :func:`swap`."""
+    """Undo :func:`swap`, so that a test or benchmark leaves the library as it found it."""
     original = getattr(getattr(owner, name, None), MARK, None)
     if original is not None:
         setattr(owner, name, original)

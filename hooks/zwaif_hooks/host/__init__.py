@@ -1,6 +1,6 @@
-"""Z-Waif as found: its files, settings, persona and web page.
+"""Reads and changes Z-Waif itself: its files, settings, persona and web page.
 
-Nothing is imported here: the start-up watcher imports ``host.tree`` in processes that are not Z-Waif.
+Nothing is imported here, because the start-up watcher imports ``host.tree`` in processes that are not Z-Waif.
 """
 
 

@@ -1,6 +1,6 @@
-"""Character cards as other programs keep them: JSON and PNG of TavernAI's kind (v1, v2 and v3), Oobabooga's YAML.
+"""Reads character cards of other programs: TavernAI's JSON and PNG (v1, v2 and v3), Oobabooga's YAML.
 
-Whoever made the file is a stranger: only text is taken from it, never more than so much, and nothing is run.
+The files come from strangers: only text is read, within limits, and nothing is executed.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ SUFFIXES = (".yaml", ".yml", ".json", ".png")
 MOST_TEXT = 256 * 1024
 """Characters of a card; the longest in use have about 40,000."""
 _MOST_CHUNK = 4 * 1024 * 1024
-"""Bytes of one text in a picture; a card with its lore and other greetings is base64 there."""
+"""Bytes of one text in a picture, where a card with its lore and greetings is base64."""
 _MOST_CHUNKS = 4000
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _KEYWORDS = (b"ccv3", b"chara")
-"""Under which a picture holds a card; the newer form first."""
+"""Keywords under which a picture holds a card; the newer form first."""
 _START = "<START>"
 
 
 def read(path: Path) -> str:
-    """The card in this file as one text: description, personality, scenario, and examples behind ``<START>``.
+    """Return the card in this file as one text: description, personality, scenario, and examples after ``<START>``.
 
     Raises:
-        ValueError: it holds no card, is damaged or far too long; one line that names no folder.
+        ValueError: it holds no card, is damaged or far too long; the message is one line without a path.
         OSError: it cannot be read.
     """
     suffix = path.suffix.lower()
@@ -48,10 +48,10 @@ def read(path: Path) -> str:
 
 
 def text_of(content: object) -> str:
-    """As :func:`read`, of a card that is loaded already.
+    """As :func:`read`, for a card that is loaded already.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a card.
     """
     outer = content if isinstance(content, Mapping) else {}
     inner = outer.get("data")
@@ -76,7 +76,7 @@ def text_of(content: object) -> str:
 
 
 def find(tree: Path, name: str) -> Path | None:
-    """A card of this name, where users of Z-Waif put one: in ``Configurables``, or where Oobabooga keeps its own."""
+    """Find a card of this name where users put one: in ``Configurables``, or in Oobabooga's own folder."""
     places = [tree / "Configurables", tree / "Configurables" / "Characters", tree / "characters"]
     beside = sorted(tree.parent.glob("text-generation-webui*"))[:8]
     places += [folder / inner / "characters" for folder in beside for inner in ("user_data", "")]
@@ -106,7 +106,7 @@ def _of_picture(stream: BinaryIO) -> str:
 
 
 def _texts(stream: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
-    """Keyword and content of each text in a PNG picture that may be a card; a damaged end ends it."""
+    """Yield keyword and content of each text in a PNG picture that may be a card; stop where it is damaged."""
     for _ in range(_MOST_CHUNKS):
         head = stream.read(8)
         if len(head) < 8:
@@ -129,7 +129,7 @@ def _content(kind: bytes, rest: bytes) -> bytes:
     if kind == b"zTXt":
         return _inflated(rest[1:])
     packed, rest = rest[:1] == b"\x01", rest[2:]
-    text = rest.split(b"\0", 2)[-1]  # behind the language and the translated keyword
+    text = rest.split(b"\0", 2)[-1]  # after the language and the translated keyword
     return _inflated(text) if packed else text
 
 
@@ -145,7 +145,7 @@ def _inflated(data: bytes) -> bytes:
 
 
 def _unpacked(text: bytes) -> object:
-    """A card is JSON in base64 there; some programs leave the base64 out."""
+    """Decode a card in a picture: JSON in base64, or from some programs plain JSON."""
     try:
         if not text.lstrip().startswith(b"{"):
             text = base64.b64decode(text, validate=False)

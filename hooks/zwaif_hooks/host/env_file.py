@@ -1,4 +1,4 @@
-"""Reading ``.env`` as python-dotenv does, and changing one line of it without touching any other byte."""
+"""Reads ``.env`` as python-dotenv does, and changes one line of it without touching any other byte."""
 
 from __future__ import annotations
 
@@ -29,59 +29,59 @@ _UNQUOTED = re.compile(r"(?!#).*?(?=\s+#|\s*\Z)")
 _SPACED = re.compile(r"^[^\S\r\n]*[\w.]+[^\S\r\n]+=", re.M)
 _TIGHT = re.compile(r"^[^\S\r\n]*[\w.]+=", re.M)
 _MOST_TRIES = 20
-"""How often a save is made again because somebody else has written meanwhile."""
+"""How often to retry a save because another program has written meanwhile."""
 _BUSY = "{path} was not changed: another program keeps writing it. Try again in a moment."
 _write_lock = threading.Lock()
 
 
 class EnvFileError(Exception):
-    """``str(error)`` is one plain line that names the file and the way out."""
+    """``str(error)`` is one plain line that names the file and what to do."""
 
 
 class _Edit(NamedTuple):
-    """Where a value goes: everything before it and after it stays."""
+    """The text before and after a value, both of which stay unchanged."""
 
     before: str
     after: str
 
 
 def read(path: Path) -> dict[str, str]:
-    """All keys with a value, as python-dotenv gives them to Z-Waif; nothing where there is no file.
+    """Return all keys with a value, as python-dotenv gives them to Z-Waif; empty if there is no file.
 
     Raises:
-        EnvFileError: the file is there but cannot be read.
+        EnvFileError: the file exists but cannot be read.
     """
     text = _load(path)[1]
-    # Filling in ${NAME} copies the whole environment for each line: a millisecond for every fifteen of them.
+    # Interpolating ${NAME} copies the whole environment for each line: a millisecond for every fifteen lines.
     values = dotenv_values(stream=io.StringIO(text, newline=""), interpolate="${" in text)
     return {key: value for key, value in values.items() if value is not None}
 
 
 def names(path: Path) -> list[str]:
-    """The key of every line that sets one, in the order of the file, repeated ones as often as they are there.
+    """Return the key of every line that sets one, in the order of the file, with repetitions.
 
     Raises:
-        EnvFileError: the file is there but cannot be read.
+        EnvFileError: the file exists but cannot be read.
     """
     return [binding.key for binding in _bindings(_load(path)[1]) if binding.key and binding.value is not None]
 
 
 def stamp(path: Path) -> object:
-    """Something that differs after the file was written by anyone; ``None`` where there is no file."""
+    """Return a value that changes whenever anyone writes the file; None if there is no file."""
     try:
-        status = os.stat(path)  # noqa: PTH116 - the quicker of the two: asked before each message
+        status = os.stat(path)  # noqa: PTH116 - faster than Path.stat, and runs before each message
     except OSError:
         return None
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def write(path: Path, key: str, value: str) -> None:
-    """Make python-dotenv read ``value`` for ``key``; every other byte stays, the file is never half written.
+    """Set ``key`` so that python-dotenv reads ``value``. Every other byte stays; the file is never half written.
 
-    The last line that sets the key is changed (the one that counts), else a line in the file's own style is added.
+    Changes the last line that sets the key (the one that counts), or adds a line in the file's own style.
 
     Raises:
-        EnvFileError: the file cannot be read or written, or its other lines make that impossible.
+        EnvFileError: the file cannot be read or written, or its other lines make this impossible.
     """
     target = Path(os.path.realpath(path))
     try:
@@ -95,7 +95,7 @@ def write(path: Path, key: str, value: str) -> None:
 
 
 def _write_once(path: Path, key: str, value: str) -> bool:
-    """False where somebody else, who knows no lock of ours, changed the file meanwhile."""
+    """Return False if a program that does not use the lock changed the file meanwhile."""
     with _explained(path):
         finish(path)
     bom, text = seen = _load(path)
@@ -108,7 +108,7 @@ def _write_once(path: Path, key: str, value: str) -> bool:
 
 
 def _load(path: Path) -> tuple[bytes, str]:
-    """The byte order mark, where there is one, and the text; bytes that are not UTF-8 survive as surrogates."""
+    """Return the byte order mark, if any, and the text; bytes that are not UTF-8 become surrogates."""
     try:
         data = files.patiently(path.read_bytes)
     except FileNotFoundError:
@@ -124,7 +124,7 @@ def _load(path: Path) -> tuple[bytes, str]:
 
 
 def _changed(text: str, key: str, value: str) -> str | None:
-    """The text with the new value; ``None`` where no way of writing it reads back right and leaves the others alone."""
+    """Return the text with the new value; None if no spelling reads back right and leaves the other keys alone."""
     bindings = _bindings(text)
     edit = _edit_last(bindings, key) or _edit_append(text, key)
     others = [(b.key, b.value) for b in bindings if b.key not in (key, None)]
@@ -140,14 +140,14 @@ def _bindings(text: str) -> list[Binding]:
 
 
 def _reads(text: str, key: str, value: str, others: Sequence[tuple[str | None, str | None]]) -> bool:
-    """Whether python-dotenv reads ``value`` for ``key`` and the same as before for all other keys."""
+    """Return whether python-dotenv reads ``value`` for ``key``, and the same as before for all other keys."""
     bindings = _bindings(text)
     if [(b.key, b.value) for b in bindings if b.key not in (key, None)] != others:
         return False
-    if "${" not in text:  # Nothing to fill in: a second look would take as long again.
+    if "${" not in text:  # nothing to interpolate, so no second parse is needed
         return next((b.value for b in reversed(bindings) if b.key == key), None) == value
     logger = logging.getLogger("dotenv.main")
-    quiet, logger.disabled = logger.disabled, True  # it would repeat its warnings about broken lines for each try
+    quiet, logger.disabled = logger.disabled, True  # otherwise it warns about broken lines in each try
     try:
         return dotenv_values(stream=io.StringIO(text, newline="")).get(key) == value
     finally:
@@ -155,7 +155,7 @@ def _reads(text: str, key: str, value: str, others: Sequence[tuple[str | None, s
 
 
 def _edit_last(bindings: list[Binding], key: str) -> _Edit | None:
-    """The place of the value in the last line that sets ``key``."""
+    """Return the place of the value in the last line that sets ``key``."""
     for index in reversed(range(len(bindings))):
         binding = bindings[index]
         assignment = _ASSIGNMENT.match(binding.original.string) if binding.key == key else None
@@ -167,14 +167,14 @@ def _edit_last(bindings: list[Binding], key: str) -> _Edit | None:
 
 
 def _tail(rest: str) -> str:
-    """What follows the value: an inline comment, spaces, the end of the line."""
+    """Return what follows the value: an inline comment, spaces, the end of the line."""
     value = _QUOTED.match(rest) or _UNQUOTED.match(rest)
     tail = rest[value.end() :] if value else rest
     return f" {tail}" if tail.startswith("#") else tail
 
 
 def _edit_append(text: str, key: str) -> _Edit:
-    """A new line at the end, spaced as the file's other lines are (``KEY = value``, Z-Waif's own way, if in doubt)."""
+    """Add a line at the end, spaced like the file's other lines (if in doubt like Z-Waif's own: ``KEY = value``)."""
     newline = "\r\n" if "\r\n" in text else "\n" if "\n" in text else os.linesep
     gap = newline if text and not text.endswith(("\n", "\r")) else ""
     equals = "=" if len(_TIGHT.findall(text)) > len(_SPACED.findall(text)) else " = "
@@ -182,8 +182,10 @@ def _edit_append(text: str, key: str) -> _Edit:
 
 
 def _spellings(value: str) -> Iterator[str]:
-    """Ways to write ``value``, the most natural first; python-dotenv decides which of them is right."""
-    literal = value.replace("${", "${:-$}{")  # python-dotenv replaces ${NAME}, in quotes too, and knows no escape
+    """Yield ways to write ``value``, the most natural first; python-dotenv decides which of them is right."""
+    literal = value.replace(
+        "${", "${:-$}{"
+    )  # python-dotenv interpolates ${NAME} even in quotes, and has no escape for it
     if _UNQUOTED_SAFE.match(literal):
         yield literal
     escaped = literal.replace("\\", "\\\\")
@@ -194,9 +196,9 @@ def _spellings(value: str) -> Iterator[str]:
 
 
 def _replace(path: Path, data: bytes, seen: tuple[bytes, str]) -> bool:
-    """Make ``data`` the content of the file, of which everything else stays.
+    """Write ``data`` to the file and keep everything else about it.
 
-    ``seen`` is what the change was made from: False where the file holds something else by now, and was left alone.
+    ``seen`` is the content that the change is based on: return False, without writing, if the file has another by now.
     """
     if path.exists() and not path.stat().st_mode & 0o222:
         raise EnvFileError(f"{path} is read-only. Allow writing to it, or change the line in it by hand.")

@@ -1,6 +1,6 @@
-"""Who the companion is at this moment, and what it said last, read from Z-Waif's live modules and files.
+"""Reads who the companion is at this moment, and what it said last, from Z-Waif's live modules and files.
 
-Nothing here calls a function of Z-Waif's: several of them write files when they are asked a question.
+No function of Z-Waif is called, because several of its getters write files.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from zwaif_hooks.storage import bounded
 _T = TypeVar("_T")
 
 NO_CARD = "No character card loaded!"
-"""What Z-Waif's card holds before it is loaded."""
+"""Text of Z-Waif's card before it is loaded."""
 STOCK_CARDS = (
     "--- Character Info ---\nThe following is a conversation with an AI Waifu.",
     "--- Character Info ---\nYou are a helpful, friendly, and intelligent AI assistant.",
 )
-"""How the cards begin that Z-Waif comes with: v1.9 to v1.15, and v1.14-R4."""
+"""Beginnings of the cards that Z-Waif ships: v1.9 to v1.15, and v1.14-R4."""
 _CARD_KEY = "Character Card"
 NO_REPLY = "None!"
-"""What ``stored_received_message`` holds before the first reply."""
+"""Value of ``stored_received_message`` before the first reply."""
 RECENT = 20
-"""How many replies Z-Waif looks back through, at most, when it rejects a repeated one."""
+"""How many past replies Z-Waif compares at most when it rejects a repeated one."""
 
 _MARKER = re.compile(r"\[Platform: ([^\]\r\n]{1,80})\]")
 _USERS = (
@@ -43,15 +43,15 @@ _USERS = (
     ("minecraft", "minecraft", "minecraft_user"),
     ("hangout", "hangout", "hangout_user"),
 )
-"""How a v1.14 platform marker begins → platform and user, the two halves of a key in ``user_relationships.json``."""
+"""Beginning of a v1.14 platform marker → platform and user, the two parts of a key in ``user_relationships.json``."""
 _NOBODY = ("personal", "default")
 _NONE: tuple[str, ...] = ()
 
 
 def read_persona(modules: Mapping[str, ModuleType], tree: Path | None, message_text: str = "") -> Persona:
-    """The persona for a request whose newest user text is ``message_text``; ``modules`` is ``sys.modules``.
+    """Return the persona for a request whose newest user text is ``message_text``; ``modules`` is ``sys.modules``.
 
-    Never raises: what cannot be read is empty, and said once.
+    Never raises: what cannot be read is left empty and reported once.
     """
     platform = _tolerant("", lambda: _platform(message_text))
     return Persona(
@@ -66,12 +66,12 @@ def read_persona(modules: Mapping[str, ModuleType], tree: Path | None, message_t
 
 
 def recent_replies(modules: Mapping[str, ModuleType]) -> tuple[str, ...]:
-    """The replies Z-Waif would reject as repeats, newest last; empty where there are none or they cannot be read."""
+    """Return the replies that Z-Waif would reject as repeats, newest last; empty if they cannot be read."""
     return _tolerant(_NONE, lambda: _replies(modules))
 
 
 def controller(modules: Mapping[str, ModuleType]) -> ModuleType | None:
-    """Z-Waif's controller, where it is imported far enough (its place changed with v1.9; the old file stayed)."""
+    """Return Z-Waif's controller once it is imported far enough (it moved in v1.9, but the old file is still there)."""
     for name in ("API.api_controller", "API.Oogabooga_Api_Support"):
         module = modules.get(name)
         if module is not None and hasattr(module, "send_via_oogabooga"):
@@ -82,7 +82,7 @@ def controller(modules: Mapping[str, ModuleType]) -> ModuleType | None:
 def _tolerant(empty: _T, read: Callable[[], _T]) -> _T:
     try:
         return read()
-    except Exception as error:  # the host's data can be anything; a reply without it beats no reply
+    except Exception as error:  # the host's data can be anything, and a reply without it is better than none
         log.say_once(f"persona {error!r}", f"Part of the character could not be read and is left out: {error}")
         return empty
 
@@ -101,9 +101,9 @@ def _user_name(modules: Mapping[str, ModuleType]) -> str:
 
 
 def _card(modules: Mapping[str, ModuleType], tree: Path | None, name: str) -> str:
-    """The card Z-Waif loaded, else its file (with Oobabooga, v1.9 to v1.12 do not load it).
+    """Return the card that Z-Waif loaded, or else its file (with Oobabooga, v1.9 to v1.12 do not load it).
 
-    Where that is the one Z-Waif comes with, or nothing, a card of another program's is taken that lies beside it.
+    If that is the card that Z-Waif ships, or nothing, use another program's card that is stored beside it.
     """
     live = _text(modules.get("API.character_card"), "character_card")
     card = live if live and live != NO_CARD else _from_yaml(tree, ("Configurables", "CharacterCard.yaml"), _CARD_KEY)
@@ -121,7 +121,7 @@ def _card(modules: Mapping[str, ModuleType], tree: Path | None, name: str) -> st
 
 
 def _task(modules: Mapping[str, ModuleType], tree: Path | None) -> str:
-    """The description of the current task (``<character>-<task>``), empty when none is chosen."""
+    """Return the description of the current task (``<character>-<task>``); empty if none is chosen."""
     settings = modules.get("utils.settings")
     current = _text(settings, "cur_task_char")
     name = current.removeprefix(_text(settings, "char_name") + "-")
@@ -131,7 +131,7 @@ def _task(modules: Mapping[str, ModuleType], tree: Path | None) -> str:
 
 
 def _from_yaml(tree: Path | None, parts: tuple[str, ...], key: str) -> str:
-    """One text of one file; a file that is not there is nothing to talk about, one that cannot be read is."""
+    """Return one text of one file. A missing file is normal; one that cannot be read is reported."""
     path = Path(tree, *parts) if tree is not None else None
     if path is None or not path.exists():
         return ""
@@ -141,19 +141,19 @@ def _from_yaml(tree: Path | None, parts: tuple[str, ...], key: str) -> str:
         log.say_once(f"yaml {path}", f"{problem} The reply is made without it.")
         return ""
     text = value.strip() if isinstance(value, str) else ""
-    return "" if text in ("~", "null") else text  # YAML's ways to say that there is none
+    return "" if text in ("~", "null") else text  # YAML for no value
 
 
 def _platform(message_text: str) -> str:
-    """What the last marker in the text says, for example ``Discord``."""
+    """Return the platform in the last marker of the text, for example ``Discord``."""
     found = _MARKER.findall(message_text)
     return found[-1].strip() if found else ""
 
 
 def _relationship(modules: Mapping[str, ModuleType], tree: Path | None, platform: str) -> str:
-    """The level stored for this platform's user, empty in releases without relationships and for strangers to the file.
+    """Return the level stored for this platform's user; empty for unknown users and in releases without relationships.
 
-    The file, not the module: Z-Waif saves on every change, and its own getters create what they do not find.
+    Read from the file, not the module: Z-Waif saves every change, and its getters create missing entries.
     """
     if tree is None or "utils.user_relationships" not in modules:
         return ""
@@ -171,7 +171,7 @@ def _relationship(modules: Mapping[str, ModuleType], tree: Path | None, platform
 
 
 def _user(platform: str) -> tuple[str, str]:
-    """Platform and user id behind a marker's text."""
+    """Return platform and user id for a marker's text."""
     for beginning, name, user in _USERS:
         if platform.lower().startswith(beginning):
             return name, user
@@ -184,12 +184,12 @@ def _local_time() -> str:
 
 
 def _replies(modules: Mapping[str, ModuleType]) -> tuple[str, ...]:
-    """The reply is the second field of an entry, however many fields it has (2 to 5)."""
+    """Return the past replies. A reply is the second field of an entry, which has 2 to 5 fields."""
     module = controller(modules)
     history = getattr(module, "ooga_history", None)
     entries = history[-RECENT:] if isinstance(history, list) else []
     replies = [entry[1] for entry in entries if isinstance(entry, list | tuple) and len(entry) > 1]
-    stored = getattr(module, "stored_received_message", NO_REPLY)  # as it is: Z-Waif compares every character
+    stored = getattr(module, "stored_received_message", NO_REPLY)  # unchanged, because Z-Waif compares every character
     if stored != NO_REPLY and stored not in replies:
         replies.append(stored)
     return tuple(reply for reply in replies if isinstance(reply, str) and reply)

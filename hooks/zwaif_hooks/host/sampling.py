@@ -1,4 +1,4 @@
-"""How Z-Waif wanted its tokens picked, in one shape, whichever of its three servers it spoke to."""
+"""Translates the sampling parameters of Z-Waif's three kinds of server into one form."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _LMSTUDIO = {
     "repeatPenalty": "repetition_penalty",
 }
 _NAMES: dict[Backend, dict[str, str]] = {"oobabooga": _OOBABOOGA, "ollama": _OLLAMA, "lmstudio": _LMSTUDIO}
-"""Name on the wire → name of ours."""
+"""Name in the request → field of ``Sampling``."""
 _LONGEST_NUMBER = 40
 _LARGEST = 2.0**63
-"""No sampler takes more: seeds are signed, and have 64 bits at most."""
+"""Larger numbers are invalid: seeds are signed and have at most 64 bits."""
 _WHOLE = frozenset({"top_k", "repetition_range", "seed"})
 
 
 def sampling_from(backend: Backend, request_fields: Mapping[str, Any] | None, tree: Path | None) -> Sampling:
-    """The sampling in a request: Oobabooga's JSON body, Ollama's ``options``, or LM Studio's ``config``.
+    """Return the sampling in a request: Oobabooga's JSON body, Ollama's ``options``, or LM Studio's ``config``.
 
-    An Oobabooga body names a preset that lives on the server; Z-Waif's ``OOBA_Presets`` folder has the original, and
-    fields in the body itself win over it. Anything unreadable is left out, as if Z-Waif had not said it.
+    An Oobabooga body names a preset on the server. Z-Waif's ``OOBA_Presets`` folder has the original, and fields in the
+    body override it. Anything unreadable is ignored.
     """
     given = dict(request_fields) if isinstance(request_fields, Mapping) else {}
     if backend == "oobabooga":
@@ -52,7 +52,7 @@ def sampling_from(backend: Backend, request_fields: Mapping[str, Any] | None, tr
 
 
 def _settle(backend: Backend, values: dict[str, Any]) -> dict[str, Any]:
-    """Resolve the two numbers that are really words: a negative seed is "any", Ollama's range 0 is "no penalty"."""
+    """Translate two special values: a negative seed means any seed, Ollama's range 0 means no penalty."""
     if values.get("seed", 0) < 0:
         del values["seed"]
     if backend == "ollama" and values.get("repetition_range") == 0:
@@ -62,7 +62,7 @@ def _settle(backend: Backend, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _preset(name: object, tree: Path | None) -> dict[str, Any]:
-    """The contents of ``OOBA_Presets/<name>.yaml``; nothing where there is no such file."""
+    """Return the contents of ``OOBA_Presets/<name>.yaml``; empty if there is no such file."""
     if tree is None or not isinstance(name, str) or not name or name != Path(name).name:
         return {}
     path = Path(tree, "OOBA_Presets", f"{name}.yaml")
@@ -76,7 +76,7 @@ def _preset(name: object, tree: Path | None) -> dict[str, Any]:
 
 
 def _as_number(value: Any) -> Any:
-    """A number where a text of YAML is one."""
+    """Convert a YAML text to a number if it is one."""
     if not isinstance(value, str) or len(value) > _LONGEST_NUMBER:
         return value
     for kind in (int, float):
@@ -86,7 +86,7 @@ def _as_number(value: Any) -> Any:
 
 
 def _number(value: object, *, whole: bool) -> float | int | None:
-    """A number that a sampler can take, or ``None``."""
+    """Return a number that a sampler accepts, or None."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not -_LARGEST < value < _LARGEST:
         return None
     return int(value) if whole else float(value)

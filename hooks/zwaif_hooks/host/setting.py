@@ -1,4 +1,4 @@
-"""One setting: what it is called, what it may be, and how it is written."""
+"""One setting: its name, its allowed values, and how it is written."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class SettingProblem(Exception):
 
 
 class BadSetting(SettingProblem, ValueError):
-    """The value cannot be used; nothing was changed."""
+    """The value is invalid; nothing was changed."""
 
 
 class NotSaved(SettingProblem, OSError):
-    """The value acts, but only until Z-Waif ends: ``.env`` could not be written."""
+    """The value applies only until Z-Waif ends: ``.env`` could not be written."""
 
 
 @dataclass(frozen=True)
@@ -32,27 +32,27 @@ class Setting:
     """Key in ``.env``, and name in ``utils.settings``."""
     default: Value
     help: str
-    """One or two sentences for a person who does not program."""
+    """One or two sentences for users who do not program."""
     label: str = ""
     """Short name for the Settings tab."""
     choices: tuple[str, ...] = ()
-    """The only texts allowed, where not empty (any case)."""
+    """The only texts allowed (in any case), if not empty."""
     pattern: str = ""
-    """Regular expression that a text must match as a whole (any case); empty where every text will do."""
+    """Regular expression that the whole text must match (in any case); empty if every text is allowed."""
     looks: str = ""
-    """What such a text looks like, to end the sentence "it must be …"."""
+    """Describes such a text, as the end of the sentence "it must be …"."""
     minimum: float | None = None
     maximum: float | None = None
     advanced: bool = False
-    """Few people need it: kept out of sight in the Settings tab."""
+    """Few people need it: hidden under "advanced" in the Settings tab."""
     live_name: str = ""
-    """A second, lower-case name in ``utils.settings`` that Z-Waif or its page may toggle while it runs."""
+    """A second, lower-case name in ``utils.settings`` that Z-Waif or its page may change while it runs."""
 
     def parse(self, raw: object) -> Value:
-        """The value that ``raw`` (text from a file or a page, or already typed) stands for.
+        """Convert ``raw`` (text from a file or a page, or a typed value) to the setting's type.
 
         Raises:
-            BadSetting: it stands for none; the text names the key, the value and what is expected.
+            BadSetting: it is invalid; the message names the key, the value and what is expected.
         """
         text = self.text(raw).strip()
         if not text:
@@ -63,7 +63,7 @@ class Setting:
         return value
 
     def text(self, value: object) -> str:
-        """How ``value`` is written in ``.env``."""
+        """Return ``value`` as it is written in ``.env``."""
         if isinstance(value, bool):
             return "ON" if value else "OFF"
         if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
@@ -71,7 +71,7 @@ class Setting:
         return "" if value is None else str(value)
 
     def expected(self) -> str:
-        """What a value must be, to end the sentence "it must be …"."""
+        """Describe an allowed value, as the end of the sentence "it must be …"."""
         if isinstance(self.default, bool):
             return "ON or OFF"
         if self.choices:

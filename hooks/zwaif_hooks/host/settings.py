@@ -1,9 +1,8 @@
-"""Settings: one table of them, kept in Z-Waif's ``.env``, visible as live names in Z-Waif's ``utils.settings``.
+"""The settings store: one table, kept in Z-Waif's ``.env`` and published as names in Z-Waif's ``utils.settings``.
 
-Which value counts: a variable exported before Z-Waif started, then ``.env`` (the last line where a key is there twice),
-then the default; an empty value means the default. That is what python-dotenv's ``load_dotenv()`` gives Z-Waif itself.
-A change made while Z-Waif runs (:meth:`SettingsStore.set`, an edited ``.env``, a live name that Z-Waif's own page
-toggled) counts from that moment.
+Precedence: a variable exported before Z-Waif started, then ``.env`` (the last line of a repeated key), then the
+default; an empty value means the default. Z-Waif itself gets the same from python-dotenv's ``load_dotenv()``. A change
+while Z-Waif runs (:meth:`SettingsStore.set`, an edited ``.env``, a name changed by Z-Waif's own page) applies at once.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ class SettingsStore:
         environ: MutableMapping[str, str] = os.environ,
         say: Callable[[str], None] = log.say,
     ) -> None:
-        """``env_path`` is Z-Waif's ``.env``, there or not; ``None`` keeps changes in memory. ``say`` gets problems."""
+        """``env_path``: Z-Waif's ``.env``, which need not exist; None: keep changes in memory. ``say`` gets errors."""
         self._env_path = env_path
         self._environ = environ
         self._say = say
@@ -62,10 +61,10 @@ class SettingsStore:
         return tuple(self._table.values())
 
     def setting(self, name: str) -> Setting:
-        """The description of one setting.
+        """Return the description of one setting.
 
         Raises:
-            BadSetting: there is none of that name; the text offers the nearest one.
+            BadSetting: there is none of that name; the message suggests the nearest one.
         """
         if name in self._table:
             return self._table[name]
@@ -73,7 +72,7 @@ class SettingsStore:
         raise BadSetting(f"There is no setting {name}." + (f" Did you mean {near[0]}?" if near else ""))
 
     def get(self, name: str) -> Any:
-        """The value that counts now, of the type of the setting's default. Raises ``KeyError`` for an unknown name."""
+        """Return the current value, of the type of the setting's default. Raises ``KeyError`` for an unknown name."""
         for attribute, seen in self._seen.get(name, ()):
             if self._namespace.get(attribute, seen) is not seen:
                 self._follow(name)
@@ -81,11 +80,11 @@ class SettingsStore:
         return self._values[name]
 
     def set(self, name: str, value: object) -> None:
-        """Make ``value`` count now and after a restart: ``.env``, ``os.environ``, ``utils.settings``, subscribers.
+        """Set a value now and for the next start: in ``.env``, ``os.environ``, ``utils.settings`` and for subscribers.
 
         Raises:
-            BadSetting: unusable; nothing was changed.
-            NotSaved: it acts, but only until Z-Waif ends: ``.env`` cannot be written, or an exported variable wins.
+            BadSetting: invalid; nothing was changed.
+            NotSaved: it applies only until Z-Waif ends: ``.env`` cannot be written, or a variable is exported.
         """
         setting = self.setting(name)
         typed = setting.parse(value)
@@ -96,7 +95,7 @@ class SettingsStore:
             self._problems.pop(name, None)
             failure = self._save(name, setting.text(typed)) or (_EXPORTED if exported else "")
             self._store(name, typed)
-            edits += self._take_edits()  # what was edited while it was being saved
+            edits += self._take_edits()  # edits made during the save
         for edited, edit in edits:
             if edited != name:
                 self._notify(edited, edit)
@@ -105,7 +104,7 @@ class SettingsStore:
             raise NotSaved(f"{name} is now {setting.text(typed) or 'empty'}, but only until Z-Waif ends. {failure}")
 
     def extend(self, table: Iterable[Setting]) -> None:
-        """Add settings (another plugin's, say). One whose name is there already is ignored: the first wins."""
+        """Add settings, for example another plugin's. If a name exists already, the first one stays."""
         with self._lock:
             for setting in table:
                 if setting.name not in self._table:
@@ -114,13 +113,13 @@ class SettingsStore:
                     self._publish(setting)
 
     def subscribe(self, callback: Subscriber) -> None:
-        """Have ``callback(name, value)`` called after each change, in the thread that made or noticed it."""
+        """Call ``callback(name, value)`` after each change, in the thread that made or noticed it."""
         self._subscribers.append(callback)
 
     def bind(self, module: ModuleType) -> None:
-        """Publish all settings as names of Z-Waif's ``utils.settings``; names that are there keep their value.
+        """Publish all settings as names in Z-Waif's ``utils.settings``; existing names keep their value.
 
-        The exception is the live flag (``live_name``), which is made to agree: a page shows it.
+        The exception is ``live_name``, which is overwritten, because a page shows it.
         """
         with self._lock:
             self._namespace = module.__dict__
@@ -128,7 +127,7 @@ class SettingsStore:
                 self._publish(setting)
 
     def reload(self) -> None:
-        """Take over what was edited in ``.env`` since it was last read. One ``stat`` where nothing was."""
+        """Apply what was edited in ``.env`` since it was last read. Costs one ``stat`` if nothing was."""
         if self._env_path is None or env_file.stamp(self._env_path) == self._stamp:
             return
         with self._lock:
@@ -137,11 +136,11 @@ class SettingsStore:
             self._notify(name, value)
 
     def problems(self) -> list[str]:
-        """One plain line for each value that cannot be used (its default counts instead) and for an unreadable file."""
+        """Return one plain line for each invalid value (its default applies instead) and for an unreadable file."""
         return list(self._problems.values())
 
     def _read(self, setting: Setting) -> Value:
-        """The value of one setting from the environment, the file or the default; a problem is said once."""
+        """Return the value of one setting from the environment, the file or the default; report a problem once."""
         raw = self._environ.get(setting.name)
         if raw is None:
             raw = self._file.get(setting.name, "")
@@ -160,11 +159,11 @@ class SettingsStore:
             self._say(line)
 
     def _exported(self, name: str, file: dict[str, str]) -> bool:
-        """Whether the environment has a value of its own, one that did not come from ``file``."""
+        """Return whether the environment has a value of its own that did not come from ``file``."""
         return name in self._environ and self._environ[name] != file.get(name)
 
     def _take_edits(self) -> list[tuple[str, Value]]:
-        """Make count what was edited in the file since it was last read; the settings that changed by it."""
+        """Apply what was edited in the file since it was last read, and return the settings that changed."""
         before = dict(self._file)
         if not self._read_file():
             return []
@@ -172,7 +171,7 @@ class SettingsStore:
         return [(name, value) for name in edited for value in [self._take_edit(name)] if value is not None]
 
     def _take_edit(self, name: str) -> Value | None:
-        """Make the file's new text of a setting count; the value, or ``None`` where it stayed the same."""
+        """Apply the file's new text of a setting. Return the value, or None if it stayed the same."""
         self._environ.pop(name, None)
         if name in self._file:
             self._environ[name] = self._file[name]
@@ -183,7 +182,7 @@ class SettingsStore:
         return new
 
     def _read_file(self) -> bool:
-        """Read ``.env`` where it changed; whether it did."""
+        """Read ``.env`` if it changed, and return whether it did."""
         if self._env_path is None:
             return False
         stamp = env_file.stamp(self._env_path)
@@ -198,7 +197,7 @@ class SettingsStore:
         return True
 
     def _save(self, name: str, text: str) -> str:
-        """Write one line of ``.env``; the reason where that failed, else nothing."""
+        """Write one line of ``.env``. Return the reason if that failed, otherwise an empty text."""
         if self._env_path is None:
             return ""
         try:
@@ -210,7 +209,7 @@ class SettingsStore:
         return ""
 
     def _store(self, name: str, value: Value) -> None:
-        """Make ``value`` count in :meth:`get` and in ``utils.settings``."""
+        """Set ``value`` for :meth:`get` and in ``utils.settings``."""
         self._values[name] = value
         for attribute, _ in self._seen.get(name, ()):
             self._namespace[attribute] = value
@@ -226,13 +225,13 @@ class SettingsStore:
         self._watch(setting.name)
 
     def _watch(self, name: str) -> None:
-        """Remember what the live names hold, so that :meth:`get` sees when someone else changes one."""
+        """Remember the values of the published names, so that :meth:`get` notices when someone else changes one."""
         if self._namespace:
             names = (name, self._table[name].live_name)
             self._seen[name] = tuple((n, self._namespace[n]) for n in names if n)
 
     def _follow(self, name: str) -> None:
-        """Someone else changed a live name: that value counts from now on (Z-Waif itself saves it, or does not)."""
+        """Apply a value that someone else gave a published name. Whether it is saved is up to Z-Waif."""
         with self._lock:
             pairs = [(self._namespace.get(n, seen), seen) for n, seen in self._seen[name]]
             new = next((now for now, seen in pairs if now is not seen), _ABSENT)
@@ -252,5 +251,5 @@ class SettingsStore:
         for subscriber in tuple(self._subscribers):
             try:
                 subscriber(name, value)
-            except Exception as error:  # a plugin's mistake must not undo a setting or stop the others
+            except Exception as error:  # a plugin's error must not undo a setting or stop the other subscribers
                 log.report(f"A plugin could not follow the change of {name}: {error}", error)

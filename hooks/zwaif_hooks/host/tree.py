@@ -1,4 +1,4 @@
-"""Recognising Z-Waif by the files around one of its modules.
+"""Recognises Z-Waif by the files around one of its modules.
 
 Its module names (``main``, ``utils``, ``API``) are generic, so a name proves nothing. The marker files below are in
 every release from V1.3 to v1.15. Only ``os`` is imported: this runs in every Python process of the environment.
@@ -23,17 +23,17 @@ MARKERS = (
     "utils/vtube_studio.py",
     "main.py",
 )
-"""The first two are looked at first: a folder with neither is not Z-Waif, whatever its modules are called."""
+"""The first two are checked first: a folder with neither is not Z-Waif, whatever its modules are called."""
 ENOUGH = 8
-"""Markers needed: forks may have removed or renamed a few."""
+"""Markers that must be present: forks may have removed or renamed a few."""
 
 _trees: set[str] = set()
 
 
 def find_tree(path: str | os.PathLike[str]) -> str | None:
-    """The root of the Z-Waif tree that the module file ``path`` belongs to (``main.py``, ``utils/x.py``, ``API/x.py``).
+    """Return the root of the Z-Waif tree of the module file ``path`` (``main.py``, ``utils/x.py``, ``API/x.py``).
 
-    ``None`` for everything else, after at most two looks at the disk.
+    None for everything else, after at most two checks on the disk.
     """
     root = _candidate(os.fspath(path))
     if root is None or root in _trees:
@@ -47,7 +47,7 @@ def find_tree(path: str | os.PathLike[str]) -> str | None:
 
 
 def _candidate(path: str) -> str | None:
-    """The folder that would be the root, by the place of the file in it."""
+    """Return the folder that would be the root, judged by the file's path."""
     folder, file = os.path.split(path)
     if not file.endswith(".py"):
         return None

@@ -1,8 +1,8 @@
-"""Adds to Z-Waif's finished page: re-enters its ``gr.Blocks`` and opens the Settings tab once more.
+"""Adds sections to Z-Waif's finished page: re-enters its ``gr.Blocks`` and opens the Settings tab again.
 
-Gradio lets a built page be entered again (tried with 4.36.1, 4.44.1 and 5.50.0), at a price paid here: entering changes
-a tab's ``parent``, leaving attaches load events a second time and makes the web application a second time, and an
-error inside leaves half a section behind.
+Gradio allows a built page to be entered again (tried with 4.36.1, 4.44.1 and 5.50.0), with side effects that are undone
+here: entering changes a tab's ``parent``, leaving attaches load events and creates the web application a second time,
+and an error inside leaves half a section behind.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from threading import get_ident
 from typing import Any
 
 Builder = tuple[str, Callable[[], None]]
-"""A plugin's name, and a function that creates its components in the tab that is open."""
+"""A plugin's name, and a function that creates its components in the open tab."""
 
 SETTINGS_LABEL = "Settings"
 OWN_LABEL = "API Fallback"
-"""The tab that is appended where Z-Waif has no Settings tab."""
+"""The tab that is added if Z-Waif has no Settings tab."""
 
 _DONE = "_zwaif_hooks_sections"
 
 
 def add_to_settings_tab(demo: Any, gradio: Any, builders: Sequence[Builder]) -> list[str]:
-    """Run each builder inside the Settings tab; return the names of those whose part was added now.
+    """Run each builder inside the Settings tab. Return the names of those whose section was added now.
 
-    A builder that raises is taken out again without a trace and reported by name; the others still run. A name that is
-    on the page already is skipped, so calling this twice adds nothing.
+    The section of a builder that raises is removed completely and reported by name; the others still run. A name that
+    is on the page already is skipped, so calling this twice adds nothing.
     """
     done: set[str] = vars(demo).setdefault(_DONE, set())
     added = []
@@ -40,17 +40,16 @@ def add_to_settings_tab(demo: Any, gradio: Any, builders: Sequence[Builder]) -> 
 
 
 def find_settings_tab(demo: Any, gradio: Any) -> Any | None:
-    """The tab labelled "Settings" that is nested least (v1.14-R4 has a second one inside Chat), or ``None``."""
+    """Return the least nested tab labelled "Settings" (v1.14-R4 has a second one inside Chat), or None."""
     return _tab(demo, gradio, SETTINGS_LABEL)
 
 
 @contextmanager
 def below(gradio: Any, label: str, kind: type) -> Iterator[Any | None]:
-    """For a part of a plugin's that belongs to another tab: what is created inside stands right below a component of
-    Z-Waif's.
+    """Place what is created inside directly below a component of another tab.
 
-    To be used while the Settings tab is open. Gives the component: the first of ``kind`` in the outermost tab of that
-    label; or None, and then nothing should be created, as there is no such place.
+    Use it while the Settings tab is open. Yields the component: the first of ``kind`` in the outermost tab with that
+    label. Yields None if there is no such component; then nothing must be created.
     """
     demo = import_module(f"{gradio.__name__}.context").Context.root_block
     tab = _tab(demo, gradio, label)
@@ -91,7 +90,7 @@ def _add_section(demo: Any, gradio: Any, name: str, build: Callable[[], None]) -
 
 @contextmanager
 def _reopened(demo: Any, gradio: Any) -> Iterator[None]:
-    """The page open for new components; afterwards as finished as before, and no page left open in Gradio."""
+    """Open the page for new components, and finish it again afterwards."""
     context = import_module(f"{gradio.__name__}.context").Context
     before = context.root_block, context.block
     served = demo.app if getattr(demo, "is_running", False) else None
@@ -106,10 +105,10 @@ def _reopened(demo: Any, gradio: Any) -> Iterator[None]:
 
 @contextmanager
 def _app_made_once(demo: Any, gradio: Any) -> Iterator[None]:
-    """Leaving the page makes its web application anew, and no other step would keep Z-Waif's start waiting as long.
+    """Prevent leaving the page from creating its web application again, which is the slowest step of all.
 
-    The one it has looks at the page when it is asked, and ``launch`` makes another in any case. Where Gradio is not as
-    expected, it has its way.
+    The existing application reads the page at each request, and ``launch`` creates another one anyway. If Gradio is not
+    as expected, nothing is changed.
     """
     app_class, made, here = import_module(f"{gradio.__name__}.routes").App, getattr(demo, "app", None), get_ident()
     make = vars(app_class).get("create_app")
@@ -129,7 +128,7 @@ def _app_made_once(demo: Any, gradio: Any) -> Iterator[None]:
 
 @contextmanager
 def _load_events_attached_once(demo: Any) -> Iterator[None]:
-    """Leaving the page attaches the load event of every component that has one: hide those attached long ago."""
+    """Hide load events that are attached already: leaving the page attaches those of all components."""
     hidden = [(block, block.load_event_to_attach) for block in _blocks(demo, object) if _has_load_event(block)]
     for block, _ in hidden:
         block.load_event_to_attach = None
@@ -146,7 +145,7 @@ def _has_load_event(block: Any) -> bool:
 
 @contextmanager
 def _settings_tab(demo: Any, gradio: Any) -> Iterator[None]:
-    """The Settings tab open; without one, a tab of our own behind the others."""
+    """Open the Settings tab, or a new tab after the others if there is none."""
     tab = find_settings_tab(demo, gradio) or _tab(demo, gradio, OWN_LABEL)
     if tab is not None:
         with _entered(tab):
@@ -159,7 +158,7 @@ def _settings_tab(demo: Any, gradio: Any) -> Iterator[None]:
 
 @contextmanager
 def _entered(block: Any) -> Iterator[None]:
-    """Entering makes the open context a block's parent; give it back the one it had."""
+    """Enter a block and restore its parent, which entering changes to the open context."""
     parent = block.parent
     try:
         with block:
@@ -173,7 +172,7 @@ def _blocks(demo: Any, kind: type) -> Iterator[Any]:
 
 
 def _outermost(blocks: Iterator[Any], gradio: Any) -> Any | None:
-    """The one inside the fewest tabs, the first of several; ``None`` of none."""
+    """Return the first block inside the fewest tabs; None if there are no blocks."""
     return min(blocks, key=lambda block: sum(isinstance(outer, gradio.Tab) for outer in _around(block)), default=None)
 
 
@@ -183,12 +182,12 @@ def _around(block: Any) -> Iterator[Any]:
 
 
 def _plain(label: object) -> str:
-    """Letters only, casefolded: an emoji before the word makes no other tab of it."""
+    """Return letters and digits only, casefolded: an emoji before the word does not matter."""
     return "".join(char for char in str(label or "") if char.isalnum()).casefold()
 
 
 def _snapshot(demo: Any) -> Callable[[], None]:
-    """Remember the whole page; the function returned brings it back, whatever was added to it or changed in it."""
+    """Remember the whole page. Return a function that restores it, whatever was added or changed."""
     holders = [demo, demo.default_config, *demo.blocks.values(), *demo.fns.values()]
     saved = [(holder, dict(vars(holder)), _contents(holder)) for holder in holders]
 
@@ -208,8 +207,8 @@ def _contents(holder: Any) -> list[tuple[Any, Any]]:
 
 
 def _refill(container: Any, content: Any) -> None:
-    """Only where something differs: while the page is being served, the server's own tables must not blink."""
-    with suppress(ValueError):  # a value whose comparison has no truth (an array): write it back
+    """Restore a container only if it differs: while the page is served, the server's tables must never be empty."""
+    with suppress(ValueError):  # a value that cannot be compared (an array): restore it
         if container == content and list(container) == list(content):
             return
     container.clear()

@@ -1,6 +1,6 @@
-"""Reading the YAML files of Z-Waif's user, who may have saved them with any editor, or been given them by a stranger.
+"""Reads YAML files of Z-Waif's user, saved with any editor or received from strangers.
 
-Every value is text as it stands: no tags, no merges, no numbers, whose making can take for ever.
+Every value stays text: no tags, no merges, no numbers, which can take very long to convert.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from zwaif_hooks.storage import bounded
 
 MOST_BYTES = 256 * 1024
 MOST_EVENTS = 3000
-"""Beginnings and ends of values: about 15 ms of work. A card has about ten, a preset fifty."""
+"""Starts and ends of values: about 15 ms of work. A card has about ten, a preset fifty."""
 _LOADER: Any = yaml.CBaseLoader if yaml.__with_libyaml__ else yaml.BaseLoader
 
 
@@ -25,7 +25,7 @@ class Unreadable(Exception):
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The keys of a YAML file, read as UTF-8 or else in this computer's own encoding (which Z-Waif uses).
+    """Return the keys of a YAML file, read as UTF-8 or else in this computer's own encoding (which Z-Waif uses).
 
     Values are text, or lists and dicts of text.
 

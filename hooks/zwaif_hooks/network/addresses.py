@@ -21,17 +21,17 @@ class Place(IntEnum):
     """The private network: 10/8, 172.16/12, 192.168/16 and fc00::/7."""
     ELSEWHERE = 2
     NOWHERE = 3
-    """Link-local (where a cloud's service of passwords is), multicast, or no address of a server at all."""
+    """Link-local (where a cloud's metadata service is), multicast, or not the address of a server at all."""
 
 
 _PRIVATE = tuple(ip_network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"))
 _METADATA = (IPv6Address("fd00:ec2::254"), IPv6Address("fd20:ce::254"))
-"""Amazon's and Google's services of passwords, which are not link-local."""
+"""The metadata services of Amazon and Google, which are not link-local."""
 _NAT64 = ip_network("64:ff9b::/96")
 
 
 def place_of(address: Address) -> Place:
-    """Where packets to ``address`` go."""
+    """Return where packets to ``address`` go."""
     inner = _embedded(address)
     if inner is not None:
         return place_of(inner)
@@ -43,7 +43,7 @@ def place_of(address: Address) -> Place:
 
 
 def _embedded(address: Address) -> IPv4Address | None:
-    """The IPv4 address inside an IPv6 one."""
+    """Return the IPv4 address inside an IPv6 one."""
     if not isinstance(address, IPv6Address):
         return None
     if address in _NAT64:
@@ -52,7 +52,7 @@ def _embedded(address: Address) -> IPv4Address | None:
 
 
 def literal(host: str) -> Address | None:
-    """The address that ``host`` is as a number, in any spelling that a socket takes; ``None`` for a name."""
+    """Return the address that ``host`` spells as a number, in any form a socket accepts; None for a name."""
     try:
         text = host.strip("[]").partition("%")[0].encode("idna").decode("ascii").rstrip(".")
     except UnicodeError:
@@ -68,7 +68,7 @@ def literal(host: str) -> Address | None:
 
 
 def place(host: str) -> Place | None:
-    """How far away ``host`` is, by its letters; ``None`` where that takes a look-up."""
+    """Return how far away ``host`` is; None if its name must be resolved first."""
     name = host.lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):
         return Place.THIS_MACHINE
@@ -77,10 +77,7 @@ def place(host: str) -> Place | None:
 
 
 def looked_up(host: str) -> Place | None:
-    """How far away ``host`` is after a look-up, which may take seconds: the farthest of its addresses.
-
-    ``None`` where it has none.
-    """
+    """Resolve ``host``, which may take seconds, and return the place of its farthest address; None if it has none."""
     known = place(host)
     if known is not None:
         return known
@@ -94,11 +91,11 @@ def looked_up(host: str) -> Place | None:
 
 @lru_cache(maxsize=64)
 def is_this_machine(host: str) -> bool:
-    """Whether ``host`` is this machine, judged by its letters alone."""
+    """Return whether ``host`` is this machine, without resolving its name."""
     return place(host) is Place.THIS_MACHINE
 
 
 @lru_cache(maxsize=64)
 def needs_lookup(host: str) -> bool:
-    """Whether ``host`` is a name that must be resolved first, which may take long."""
+    """Return whether ``host`` is a name that must be resolved first, which may take long."""
     return place(host) is None

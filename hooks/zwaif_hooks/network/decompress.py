@@ -1,4 +1,4 @@
-"""Packed answers, unpacked in small steps: a few kilobytes may hold gigabytes, which the libraries unpack at once."""
+"""Decompresses answers in small steps: a few kilobytes may hold gigabytes, which the libraries unpack at once."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from zwaif_hooks.network.patient_sockets import FLOODED, MOST_BYTES
 from zwaif_hooks.stream import PrimaryError
 
 ASKED_FOR = "gzip, deflate"
-"""The ``Accept-Encoding`` of our requests. Libraries also ask for what other packages of the environment can unpack."""
+"""The ``Accept-Encoding`` of guarded requests. By default, installed packages add encodings to it."""
 AT_ONCE = 65536
-"""Bytes. A compressed answer may be a thousand times as long as what arrives."""
+"""Bytes of output for each step. The output may be a thousand times as long as the input."""
 _PLAIN = ("", "identity")
 _PACKED = ("gzip", "x-gzip", "deflate")
 _EITHER_HEADER = zlib.MAX_WBITS | 32
-"""Tells zlib to find out by itself whether it is gzip or zlib."""
+"""Makes zlib detect whether the data is gzip or zlib."""
 
 
 def unpacked(parts: Iterable[bytes], encoding: str) -> Iterator[bytes]:
-    """A body as it was before the server packed it in the way of its ``Content-Encoding``.
+    """Decompress a body according to its ``Content-Encoding``.
 
     Raises:
-        PrimaryError: it is packed in another way or damaged, or too long; at any ``next``.
+        PrimaryError: the encoding is another one, or the body is damaged or too long; at any ``next``.
     """
     encoding = encoding.strip().lower()
     if encoding in _PLAIN:

@@ -1,7 +1,7 @@
-"""Who listens on this machine, from the system's own table of TCP sockets.
+"""Which ports of this machine are listened on, from the system's table of TCP sockets.
 
-Only Windows has to be asked: it tries a refused connection again for two seconds, while other systems say so at once.
-The table is that of ``GetExtendedTcpTable`` (Windows API, iphlpapi.h); a look takes a fraction of a millisecond.
+Needed on Windows only, which retries a refused connection for two seconds; other systems report it at once. The table
+is that of ``GetExtendedTcpTable`` (Windows API, iphlpapi.h); reading it takes a fraction of a millisecond.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ ROWS = {socket.AF_INET: struct.Struct(">4x4sH2x12x"), socket.AF_INET6: struct.St
 OWNER_PID_LISTENER = 3
 INSUFFICIENT_BUFFER = 122
 TRIES = 5
-"""The table may grow between the question for its size and the next one."""
+"""The table may grow between the call that returns its size and the next call."""
 
 
 def read_table(table: bytes, family: socket.AddressFamily) -> set[tuple[str, int]]:
-    """Address and port of each row of a table, which begins with their number."""
+    """Return address and port of each row of a table, which starts with the number of rows."""
     count = int.from_bytes(table[:4], "little")
     row = ROWS[family]
     rows = row.iter_unpack(table[4 : 4 + count * row.size])
@@ -29,7 +29,7 @@ def read_table(table: bytes, family: socket.AddressFamily) -> set[tuple[str, int
 if sys.platform == "win32":
 
     def somebody_listens(address: str, port: int) -> bool:
-        """Whether a socket of this machine accepts connections to ``address``; True as well where that is not known."""
+        """Return whether a socket of this machine listens at ``address``; True if that is not known."""
         places = {(address, port), ("::", port)} | ({("0.0.0.0", port)} if ":" not in address else set())
         try:
             return any(places & read_table(_table(family), family) for family in ROWS)
@@ -39,7 +39,7 @@ if sys.platform == "win32":
     def _table(family: int) -> bytes:
         """
         Raises:
-            OSError: Windows does not say.
+            OSError: Windows does not return the table.
         """
         import ctypes
 
@@ -58,5 +58,5 @@ if sys.platform == "win32":
 else:
 
     def somebody_listens(address: str, port: int) -> bool:
-        """Not known without a table, and not needed."""
+        """Return True: not known here, and not needed."""
         return True

@@ -1,9 +1,9 @@
-"""Connecting to a server on this machine: a dead port is known in milliseconds, whatever the system does about it.
+"""Connects to a server on this machine, and detects a dead port within milliseconds on every system.
 
-Windows tries a port of this machine where nobody listens for two seconds. It also goes through the addresses of
-``localhost`` one after the other, ::1 first, where few servers listen. So an attempt that takes longer than a moment
-goes on beside the next one, and where none succeeds, the table of listening sockets tells a dead port from a busy
-server. The connection is always tried first: a server behind WSL's mirrored network is in no table.
+Windows retries a local port where nothing listens for two seconds. It also tries the addresses of ``localhost`` one
+after the other, ::1 first, where few servers listen. So a slow attempt continues beside the next one, and if none
+succeeds, the table of listening sockets tells a dead port from a busy server. The connection is always tried first: a
+server behind WSL's mirrored network is in no table.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from typing import Any
 from zwaif_hooks.network.listening_ports import somebody_listens
 
 BESIDE_SECONDS = 0.005
-"""After this long the next address is tried as well."""
+"""After this time the next address is tried as well."""
 LOOK_SECONDS = 0.05
-"""After this long the table is looked at; a server that listens is connected to in microseconds."""
+"""After this time the table is read; connecting to a server that listens takes microseconds."""
 
 _answers_at: dict[tuple[str, int], int] = {}
-"""The family of addresses at which a name was answered last; it is tried first."""
+"""The address family at which each server answered last; it is tried first."""
 
 
 def connect(host: str, port: int, timeout: float) -> socket.socket:
-    """A socket connected to ``host``, a name or address of this machine, with ``timeout`` (seconds) as its own.
+    """Return a socket connected to ``host``, a name or address of this machine, with ``timeout`` (seconds) set.
 
     Raises:
-        ConnectionRefusedError: nobody listens there.
-        TimeoutError: somebody listens and did not accept the connection in time.
+        ConnectionRefusedError: nothing listens there.
+        TimeoutError: something listens but did not accept the connection in time.
         OSError: any other reason.
     """
     places = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
@@ -51,7 +51,7 @@ def connect(host: str, port: int, timeout: float) -> socket.socket:
 
 
 class _Attempts:
-    """Connections to the same server that are being made side by side."""
+    """Several connections to one server that are being made at the same time."""
 
     def __init__(self, timeout: float) -> None:
         self._until = time.monotonic() + timeout
@@ -78,11 +78,11 @@ class _Attempts:
             sock.close()
 
     def _begun(self, place: Any, seconds: float) -> socket.socket | None:
-        """Connected already, or pending, or failed."""
+        """Start one connection. Return it if it is connected already; otherwise it is pending or has failed."""
         family, kind, protocol, _, address = place
         try:
             sock = socket.socket(family, kind, protocol)
-        except OSError as error:  # this machine does without IPv6
+        except OSError as error:  # this machine has no IPv6
             self._failure = error
             return None
         sock.settimeout(max(0.0, min(seconds, self._until - time.monotonic())))
@@ -97,7 +97,7 @@ class _Attempts:
         return None
 
     def _completed(self, seconds: float) -> socket.socket | None:
-        """The first that is connected within ``seconds``; those that fail are pending no more."""
+        """Return the first socket that is connected within ``seconds``; drop those that fail."""
         until = time.monotonic() + seconds
         while self._pending:
             ready = self._ready(until - time.monotonic())

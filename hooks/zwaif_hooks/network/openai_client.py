@@ -1,7 +1,7 @@
-"""Asks an OpenAI-style server over ``requests`` and reads its answer.
+"""Sends a request to an OpenAI-style server with ``requests`` and reads the answer.
 
-The guard of the primary and the fallback's second server share this reader, so both are bounded alike: in bytes, also
-while they are unpacked, and in time, because every wait heeds the ``CancelScope`` of the reply.
+Shared by the guard of the primary and by the second server, so both are bounded alike: in bytes, also while an answer
+is decompressed, and in time, because every wait heeds the ``CancelScope`` of the reply.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     import requests
 
 Send = Callable[[], "requests.Response"]
-"""Sends the request and returns at the headers of the answer."""
+"""Sends the request and returns when the headers of the answer are there."""
 
 
 def read_reply(send: Send, address: str, scope: CancelScope) -> Iterator[Chunk]:
-    """The pieces of a chat reply, streamed or not.
+    """Yield the chunks of a chat reply, streamed or not.
 
     Raises:
         PrimaryError: whatever goes wrong, at any ``next``.
@@ -40,7 +40,7 @@ def read_reply(send: Send, address: str, scope: CancelScope) -> Iterator[Chunk]:
 
 
 def read_whole(send: Send, address: str, scope: CancelScope, most: int) -> bytes:
-    """A whole answer of at most ``most`` bytes.
+    """Return a whole answer of at most ``most`` bytes.
 
     Raises:
         PrimaryError: whatever goes wrong.
@@ -60,24 +60,24 @@ def _reading(scope: CancelScope) -> Iterator[None]:
         yield
     except network_errors() as error:
         raise PrimaryError(FailureKind.CUT, f"the connection broke: {short(error)}", original=error) from error
-    except AttributeError as error:  # of urllib3, where another thread has hung up; else a bug of ours
+    except AttributeError as error:  # from urllib3, if another thread hung up; otherwise a bug here
         if not scope.cancelled:
             raise
         raise PrimaryError(FailureKind.UNKNOWN, "the reply was given up", original=error) from error
 
 
 def answer_to(send: Send, address: str, scope: CancelScope) -> requests.Response:
-    """The answer, as soon as its headers have come.
+    """Return the answer as soon as its headers are there.
 
     Raises:
-        PrimaryError: there is none, or its status is no success.
+        PrimaryError: there is none, or its status is an error.
     """
     import requests
 
     try:
         with register_sockets(scope):
             response = send()
-    except requests.Timeout as error:  # of the TLS handshake, where it is a read timeout
+    except requests.Timeout as error:  # a read timeout here is one of the TLS handshake
         cause = f"{address} did not accept the connection"
         raise PrimaryError(FailureKind.CONNECT_TIMEOUT, cause, original=error) from error
     except requests.ConnectionError as error:
@@ -92,7 +92,7 @@ def _raise_for_status(response: requests.Response, address: str, scope: CancelSc
     status = response.status_code
     if status < 300:
         return
-    # Also what Z-Waif finds in the response, where nobody else answers.
+    # Z-Waif gets this response with this body if nobody else answers.
     body = response._content = explanation(parts_of(response), scope, network_errors())
     told = decoded(body, response.headers.get("Content-Type", ""))
     said = " ".join(told[:200].split())
@@ -103,19 +103,19 @@ def _raise_for_status(response: requests.Response, address: str, scope: CancelSc
 
 
 def parts_of(response: requests.Response) -> Iterator[bytes]:
-    """The body as it arrives, chunked or not, unpacked.
+    """Yield the decompressed body as it arrives, chunked or not.
 
     Raises:
-        PrimaryError: it cannot be unpacked, or is too long.
+        PrimaryError: it cannot be decompressed, or is too long.
     """
     return unpacked(_received(response.raw), response.raw.headers.get("Content-Encoding", ""))
 
 
 def _received(raw: Any) -> Iterator[bytes]:
-    """Bytes as soon as they arrive.
+    """Yield bytes as soon as they arrive.
 
-    Where they are chunked, urllib3 waits for the end of each chunk, which may hold the whole reply; what is below it
-    does not (and costs less).
+    For a chunked body urllib3 waits for the end of each chunk, which may hold the whole reply. ``http.client`` below it
+    does not, and is faster.
     """
     below: Any = getattr(raw, "_fp", None)
     chunked = getattr(raw, "chunked", False)
@@ -133,7 +133,7 @@ def _received(raw: Any) -> Iterator[bytes]:
 
 
 def network_errors() -> tuple[type[BaseException], ...]:
-    """What a connection raises that breaks."""
+    """Return the exceptions of a broken connection."""
     import requests
     import urllib3
 
@@ -151,6 +151,6 @@ def _refused_or_reset(error: Exception, address: str) -> PrimaryError:
 
 
 def short(error: BaseException) -> str:
-    """One line that names the class of ``error`` and what it says."""
+    """Return the class and the message of ``error`` in one line."""
     text, name = " ".join(str(error).split())[:160], type(error).__name__
     return text if text.startswith(name) else f"{name}: {text}"

@@ -1,4 +1,4 @@
-"""What an HTTP server's answer says about it, in words and in numbers."""
+"""What an error answer of an LLM server means, and the server's own words in it."""
 
 from __future__ import annotations
 
@@ -16,34 +16,35 @@ from zwaif_hooks.messages import FailureKind
 from zwaif_hooks.stream import CancelScope, PrimaryError
 
 EXPLANATION_SECONDS = 0.5
-"""How long the explanation of an error status is waited for."""
+"""How long to wait for the body of an error."""
 EXPLANATION_BYTES = 65536
-"""How much of it is read."""
+"""How much of the body is read."""
 WORDS = 300
-"""Characters of a server's own words that are told."""
+"""Characters of a server's own words that are shown."""
 MISCONFIGURED_STATUS = frozenset({401, 403, 404})
 WRONG_HOST = "host header"
-"""In the 400 of a server that answers only to names it knows (text-generation-webui's): its owner must add this one."""
+"""In the error 400 of a server that answers only to host names it knows (text-generation-webui)."""
 DEFAULT_RETRY_AFTER = 5.0
-"""Seconds, after a 429 that names no time."""
+"""Seconds to wait after a 429 that names no time."""
 LONGEST_PAUSE = 3600.0
 """Seconds. A server whose clock is wrong must not be left alone for days."""
 NO_REASONS = frozenset({"null", "none"})
-"""Nothing, as some servers write it where they have no reason to give yet."""
+"""How some servers write that there is no finish reason yet."""
 BROKEN_OFF = frozenset({"abort", "aborted", "cancelled", "canceled", "failed", "unload"})
-"""Reasons of a server (vLLM, SGLang, Ollama, proxies) that gave up in the middle of the reply; so is whatever ends with
-``error``."""
+"""Finish reasons of servers (vLLM, SGLang, Ollama, proxies) that gave up in the middle of a reply. Any reason that ends
+with ``error`` counts, too."""
 CODES = ("code", "status", "type", "error_type", "reason")
-"""Where an error object has codes."""
+"""Fields of an error object that hold codes."""
 MOST_CODES = 6
 _CHARSET = re.compile(r"charset=[\"']?([\w.-]{1,40})", re.IGNORECASE)
 _NO_MODEL = re.compile(r"\bno (?:llm |llms )?models? (?:is |are )?(?:currently )?loaded\b", re.IGNORECASE)
 
 
 def explanation(parts: Iterable[bytes], scope: CancelScope, broken: tuple[type[BaseException], ...]) -> bytes:
-    """What the server says about its error, as far as that comes; the status alone says enough to go on.
+    """Return the body of an error, as far as it comes in time; the status alone is enough to go on.
 
-    ``broken`` is what a connection may raise that breaks off, or that is no longer waited for.
+    Args:
+        broken: what a broken or expired connection may raise.
     """
     scope.expire_in(EXPLANATION_SECONDS)
     said = b""
@@ -56,7 +57,7 @@ def explanation(parts: Iterable[bytes], scope: CancelScope, broken: tuple[type[B
 
 
 def decoded(body: bytes, content_type: str = "") -> str:
-    """The text of an explanation: in UTF-8, in what its ``Content-Type`` says, or in an old system's letters."""
+    """Decode the body of an error: as UTF-8, as its ``Content-Type`` says, or as cp1252."""
     with contextlib.suppress(UnicodeDecodeError):
         return codecs.getincrementaldecoder("utf-8")().decode(body)  # it may end inside a character
     named = _CHARSET.search(content_type)
@@ -67,9 +68,9 @@ def decoded(body: bytes, content_type: str = "") -> str:
 
 
 def words_in(told: Any) -> str:
-    """What an error answer (its body, or the object in it) says, whatever the words are wrapped in.
+    """Return the message in the body of an error, or in the object in it, however it is wrapped.
 
-    Empty for a web page, and for an object without a message.
+    Empty for a web page and for an object without a message.
     """
     if isinstance(told, bytes):
         told = decoded(told[:EXPLANATION_BYTES])
@@ -84,7 +85,7 @@ def words_in(told: Any) -> str:
 
 
 def codes_in(told: Any) -> str:
-    """What an error object without a message has to tell, in plain words: its codes and types."""
+    """Describe an error object without a message by its codes and types."""
     if isinstance(told, (bytes, str)):
         with contextlib.suppress(ValueError, RecursionError):
             told = json.loads(told)
@@ -99,7 +100,7 @@ def codes_in(told: Any) -> str:
 
 
 def kind_of_status(status: int, said: str) -> FailureKind:
-    """What an answer of 400 or above means; ``said`` is its body."""
+    """Return what a status of 400 or above means; ``said`` is the body."""
     if status == 429:
         return FailureKind.RATE_LIMITED
     if says_no_model(said):
@@ -110,17 +111,17 @@ def kind_of_status(status: int, said: str) -> FailureKind:
 
 
 def kind_of_error(message: str) -> FailureKind:
-    """What an error object inside a good answer means."""
+    """Return what an error object inside a 200 answer means."""
     return FailureKind.NO_MODEL if says_no_model(message) else FailureKind.ERROR_BODY
 
 
 def is_no_reason(reason: str) -> bool:
-    """Is this finish reason none?"""
+    """Return whether this finish reason means that there is none."""
     return reason.lower() in NO_REASONS
 
 
 def broken_off(reason: Any) -> PrimaryError | None:
-    """What a finish reason says that is no good end."""
+    """Return the error that a finish reason reports; None for a regular end."""
     if not reason or not isinstance(reason, str):
         return None
     if reason.lower() not in BROKEN_OFF and not reason.lower().endswith("error"):
@@ -129,14 +130,14 @@ def broken_off(reason: Any) -> PrimaryError | None:
 
 
 def says_no_model(text: str) -> bool:
-    """Is this how a server without a model says so (text-generation-webui, LM Studio)?"""
+    """Return whether a server says that it has no model loaded (text-generation-webui, LM Studio)."""
     return _NO_MODEL.search(text) is not None
 
 
 def pause_asked_for(headers: Mapping[str, str], wall_clock: Callable[[], float] = time.time) -> float:
-    """Seconds to leave the server alone after a 429: its ``Retry-After`` is a number of them, or a date.
+    """Return the seconds to wait after a 429, from its ``Retry-After``: a number or a date.
 
-    A date is reckoned from the server's own ``Date``, where it sends one: two clocks are rarely the same.
+    A date is compared with the server's own ``Date`` if it sends one, because two clocks rarely agree.
     """
     asked = headers.get("Retry-After", "")
     try:
@@ -153,5 +154,5 @@ def pause_asked_for(headers: Mapping[str, str], wall_clock: Callable[[], float] 
 def _date(text: str) -> datetime | None:
     try:
         return parsedate_to_datetime(text)
-    except (TypeError, ValueError):  # Python 3.10 raises the one, later ones the other
+    except (TypeError, ValueError):  # TypeError in Python 3.10, ValueError in later versions
         return None

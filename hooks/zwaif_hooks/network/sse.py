@@ -1,4 +1,4 @@
-"""An OpenAI-style chat reply as it really arrives: server-sent events, or a plain JSON body, or neither."""
+"""Reads an OpenAI-style chat reply as it really arrives: server-sent events, a JSON body, or neither."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from zwaif_hooks.network.token_counts import usage_of
 from zwaif_hooks.stream import Chunk, PrimaryError, UnmarkedEnd
 
 MAX_STRAY = 4096
-"""Bytes of a body that is no event stream which are kept, to say what it was."""
+"""Bytes kept of a body that is not an event stream, to report what it was."""
 MOST_AT_ONCE = 16 * 1024 * 1024
-"""Bytes of one line or one body: whoever never ends it would fill the memory of the whole program."""
+"""Largest line or body in bytes: one without an end would fill the program's memory."""
 _MOST_VALUES = 50_000
-"""In one event or body."""
+"""Largest number of values in one event or body."""
 BOM = b"\xef\xbb\xbf"
-"""Some Windows servers begin with it; what is not known for one would cost the first piece of the reply."""
+"""Some Windows servers start with it. If it is not removed, the first piece of the reply is lost."""
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-"""What a body in UTF-16 begins with; some frameworks of Windows write one."""
+"""How a body in UTF-16 starts; some Windows frameworks send one."""
 SPOKEN_PARTS = ("text", "output_text", None)
-"""Types of the parts of a ``content`` that are words of the reply."""
+"""Types of ``content`` parts that belong to the reply."""
 _HELD_TEXT = re.compile(rb'"content"\s*:\s*"[^"]')
 
 
 def read_reply(parts: Iterable[bytes]) -> Iterator[Chunk]:
-    """Whatever the server calls it: a JSON body begins with a brace, and an event stream never does.
+    """Read a reply in either form, whatever its Content-Type: only a JSON body starts with a brace or bracket.
 
     Raises:
         PrimaryError: as ``read_events`` and ``read_body``.
@@ -51,7 +51,7 @@ def read_reply(parts: Iterable[bytes]) -> Iterator[Chunk]:
 
 
 def _body_or_bare_events(parts: Iterable[bytes]) -> Iterator[Chunk]:
-    """One JSON body, or an event a line without ``data:`` in front of it."""
+    """Read one JSON body, or events that are lines without ``data:`` in front."""
     rest = iter(parts)
     start = b""
     for part in rest:
@@ -60,21 +60,21 @@ def _body_or_bare_events(parts: Iterable[bytes]) -> Iterator[Chunk]:
             break
     whole = itertools.chain([start], rest)
     first = _loads(start.partition(b"\n")[0].strip())
-    if "delta" in _her_choice(first):
+    if "delta" in _first_choice(first):
         yield from read_events(b"data: " + line + b"\n\n" for line in lines(whole) if line)
     else:
         yield from read_body(_joined(whole))
 
 
 def read_events(parts: Iterable[bytes]) -> Iterator[Chunk]:
-    """Chunks of a ``text/event-stream`` body, each with the event's own bytes.
+    """Yield the chunks of a ``text/event-stream`` body, each with the event's own bytes.
 
-    Leaves out what Z-Waif's loop cannot take: ``[DONE]``, role-only and usage chunks, a final ``delta: {}``.
+    Leaves out what Z-Waif's loop cannot handle: ``[DONE]``, role-only and usage chunks, a final ``delta: {}``.
 
     Raises:
         UnmarkedEnd: an end without ``finish_reason`` or ``[DONE]``.
-        PrimaryError: an error object, a damaged line that held text, or a body that is no event stream. Behind what is
-            no event (a proxy's page, a traceback) ``[DONE]`` alone is no end either.
+        PrimaryError: an error object, a damaged line that held text, or a body that is not an event stream. After
+            anything that is not an event (a proxy's page, a traceback), ``[DONE]`` alone does not mark an end.
     """
     finished = False
     spoken: Any = None
@@ -137,17 +137,16 @@ def read_events(parts: Iterable[bytes]) -> Iterator[Chunk]:
         return
     if not events and damaged:
         raise PrimaryError(FailureKind.UNREADABLE, "the stream held no readable event")
-    raise UnmarkedEnd(knows_marks="finish_reason" in _her_choice(spoken))
+    raise UnmarkedEnd(knows_marks="finish_reason" in _first_choice(spoken))
 
 
 def _mended(event: Any, payload: bytes, begun: bytes) -> tuple[Any, bytes, bytes]:
-    """What to make of a ``data:`` line that is no event, or that follows one which was ``begun``.
+    """Repair a ``data:`` line that is not an event by itself, or that follows an incomplete one (``begun``).
 
-    An event may be written on several such lines. Bytes that are no UTF-8 are replaced, and ``data:`` may stand there
-    twice.
+    An event may span several such lines. Bytes that are not UTF-8 are replaced, and a doubled ``data:`` is removed.
 
     Returns:
-        The event, where there is one now; its bytes; what is begun and not complete.
+        The event, if it is complete now; its bytes; the incomplete part.
     """
     if begun and type(event) is dict and ("choices" in event or "error" in event):
         return event, payload, b""
@@ -163,10 +162,10 @@ def _mended(event: Any, payload: bytes, begun: bytes) -> tuple[Any, bytes, bytes
 
 
 def _is_lost(begun: bytes) -> int:
-    """Count an event that nobody can read.
+    """Return whether an unreadable event was dropped.
 
     Raises:
-        PrimaryError: it held text.
+        PrimaryError: the event held text.
     """
     if _HELD_TEXT.search(begun):
         raise PrimaryError(FailureKind.UNREADABLE, "a piece of the reply arrived damaged")
@@ -182,18 +181,18 @@ def _is_utf_8(payload: bytes) -> bool:
 
 
 def _broken_off(event: Any) -> PrimaryError | None:
-    """What one event, or a whole reply, says that is no good end."""
-    choice = _her_choice(event)
+    """Return the error that one event, or a whole reply, reports as its end."""
+    choice = _first_choice(event)
     if choice.get("error"):
         return _reported(choice)
     return broken_off(choice.get("finish_reason")) or broken_off(choice.get("native_finish_reason"))
 
 
 def read_body(body: bytes) -> Iterator[Chunk]:
-    """A whole chat completion in one JSON body.
+    """Read a whole chat completion in one JSON body.
 
     Raises:
-        PrimaryError: it is an error object, has no text, or is no JSON at all.
+        PrimaryError: it is an error object, has no text, or is not JSON.
     """
     reply = _loads(body.strip())
     if isinstance(reply, dict):
@@ -204,14 +203,14 @@ def read_body(body: bytes) -> Iterator[Chunk]:
     broken = _broken_off(reply)
     if not text:
         raise broken or PrimaryError(FailureKind.EMPTY, "the reply was blank", as_it_came="")
-    reason = _reason_of(_her_choice(reply))
+    reason = _reason_of(_first_choice(reply))
     yield Chunk(text, reason="" if broken is not None else reason, usage=usage_of(reply))
     if broken is not None:
         raise broken
 
 
 def raise_for_error(reply: Any) -> None:
-    """Servers report errors inside a 200 answer, as ``{"error": …}`` or with ``"object": "error"``."""
+    """Raise the error inside a 200 answer: ``{"error": …}``, or ``"object": "error"``."""
     if not isinstance(reply, dict):
         return
     error = reply.get("error")
@@ -221,36 +220,36 @@ def raise_for_error(reply: Any) -> None:
 
 
 def _reported(payload: Any) -> PrimaryError:
-    """What is sent under the name of an error, in whatever form."""
+    """Return the error that a payload describes, in whatever form."""
     said = words_in(payload) or codes_in(payload)
     return PrimaryError(kind_of_error(said), f"the server reported: {said[:200]}", said=said)
 
 
 def delta_of(event: Any) -> tuple[str | None, str, bool]:
-    """Text and finish reason of one stream event, and whether Z-Waif finds the same text in it.
+    """Return text and finish reason of one stream event, and whether Z-Waif finds the same text in it.
 
-    Text is None where the event has none.
+    The text is None if the event has none.
     """
-    choice = _her_choice(event)
+    choice = _first_choice(event)
     delta = choice.get("delta")
     content = delta.get("content") if type(delta) is dict else None
     if type(content) is str:
         return content, _reason_of(choice), event["choices"][0] is choice
     if content is None and type(delta) is not dict:
-        message = choice.get("message")  # some servers write each piece as a whole reply, or as text is completed
+        message = choice.get("message")  # some servers send each piece as a whole reply, or as a text completion
         content = message.get("content") if type(message) is dict else choice.get("text")
     return text_in(content), _reason_of(choice), False
 
 
 def message_of(reply: Any) -> str:
-    """Text of a whole chat completion, empty where it has none."""
-    choice = _her_choice(reply)
+    """Return the text of a whole chat completion; empty if it has none."""
+    choice = _first_choice(reply)
     message = choice.get("message")
     return text_in(message.get("content") if isinstance(message, dict) else choice.get("text")) or ""
 
 
 def text_in(content: Any) -> str | None:
-    """The words of a ``content``: a text, a list of parts, a number. Thoughts and pictures among the parts are none."""
+    """Return the text of a ``content``, which may be a string, a number, or a list of parts (some are thoughts)."""
     if isinstance(content, str):
         return content
     if isinstance(content, (int, float)) and not isinstance(content, bool):
@@ -266,7 +265,7 @@ def _is_a_thought(part: Any) -> bool:
 
 
 def event_bytes(text: str, model: str) -> bytes:
-    """One stream event of ours, with the fields that Z-Waif and other OpenAI clients read."""
+    """Return a stream event with the fields that Z-Waif and other OpenAI clients read."""
     event = {
         "object": "chat.completion.chunk",
         "model": model,
@@ -276,7 +275,7 @@ def event_bytes(text: str, model: str) -> bytes:
 
 
 def completion(text: str, model: str) -> dict[str, Any]:
-    """One whole chat completion of ours."""
+    """Return a whole chat completion."""
     return {
         "id": "chatcmpl-zwaif",
         "object": "chat.completion",
@@ -287,8 +286,8 @@ def completion(text: str, model: str) -> dict[str, Any]:
     }
 
 
-def _her_choice(reply: Any) -> dict[str, Any]:
-    """The first of the replies that a server may give side by side, wherever in the list it stands."""
+def _first_choice(reply: Any) -> dict[str, Any]:
+    """Return the choice with index 0, wherever it is in the list."""
     choices = reply.get("choices") if isinstance(reply, dict) else None
     for choice in choices if isinstance(choices, list) else ():
         if isinstance(choice, dict) and (not choice.get("index") or choice["index"] == "0"):
@@ -307,8 +306,10 @@ def _start_of(body: bytes) -> str:
 
 
 def _loads(raw: bytes) -> Any:
-    """As ``json.loads``, which takes half as long again to find out that it is UTF-8; None where that fails."""
-    if len(raw) > _MOST_VALUES and raw.count(b",") > _MOST_VALUES:  # Words are long; only numbers take so long to read.
+    """Decode JSON; None if that fails. ``json.loads`` takes half as long again, to detect the encoding."""
+    if (
+        len(raw) > _MOST_VALUES and raw.count(b",") > _MOST_VALUES
+    ):  # text has few commas; so many only slow the decoder down
         return None
     try:
         text = raw.decode("utf-8", "surrogatepass")
@@ -319,7 +320,7 @@ def _loads(raw: bytes) -> Any:
 
 
 def lines(parts: Iterable[bytes]) -> Iterator[bytes]:
-    """Lines of a byte stream, however it was cut, also a last one without a line end. They end with LF, CRLF or CR."""
+    """Yield the lines of a byte stream, however it was cut, and a last one without a line end. Ends: LF, CRLF or CR."""
     begun: list[bytes] = []
     size = 0
     behind_cr = False

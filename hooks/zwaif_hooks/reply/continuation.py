@@ -1,19 +1,18 @@
-"""The seam: where one speaker's half reply and the next speaker's continuation become one text.
+"""Joins a torn reply with its continuation by another model.
 
-Z-Waif speaks sentences as they arrive, so nothing delivered can be taken back: all that can be done is to leave out
-what the continuation says again and to put in the one space it may need.
+Z-Waif speaks sentences as they arrive, so nothing delivered can be taken back. All that can be done is to remove what
+the continuation repeats, and to insert the one space it may need.
 
-A speaker that was given the delivered text as the start of its own turn is ``exact``: its text is passed on character
-by character, unless it begins with everything over again. Anybody else may say again any part of the end, or lose or
-double the space in between, and the text alone must tell. Where it cannot, this is how it is taken:
+A model that was given the delivered text as the start of its own turn is ``exact``: its text is passed on unchanged,
+unless it starts all over again. Any other may repeat any part of the end, or drop or double the space in between, and
+only the text itself can tell. Where it is ambiguous:
 
-- What is said again begins with a word of what was delivered. Beginning inside a word, it must be ``INSIDE_A_WORD``
+- A repetition starts at a word of the delivered text. If it starts inside a word it must be ``INSIDE_A_WORD``
   characters long; in scripts without spaces, where each character may be a word, ``UNSPACED``.
-- A continuation that begins with a space, behind a word, goes on: ``no`` and `` no, never`` are two words. Only
-  ``BEHIND_A_SPACE`` different words in a row are taken for something said again.
-- Letters behind a letter go on with the same word: whoever lost a space there cannot be told from somebody who
-  finishes a word. ``split_at_last_word`` keeps out of that: give the speaker what is before the cut and let
-  ``LastWordJoiner`` expect the word.
+- A continuation that starts with a space after a word goes on: ``no`` and `` no, never`` are two words. Only
+  ``AFTER_A_SPACE`` different words in a row are taken for a repetition.
+- Letters after a letter continue the same word: a lost space cannot be told from the rest of a word.
+  ``split_at_last_word`` avoids that: give the model the text before that word and let ``LastWordJoiner`` expect it.
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ import re
 import unicodedata
 
 INSIDE_A_WORD = 8
-"""Characters. ``ight `` may well follow ``bright `` (right), but eight letters that do are no coincidence."""
+"""Characters. ``ight `` may well follow ``bright ``, but eight equal letters are no coincidence."""
 UNSPACED = 4
 """Characters. Chinese doubles one or two (``看看``, ``休息休息``) as a matter of grammar."""
-BEHIND_A_SPACE = 3
+AFTER_A_SPACE = 3
 """Different words. ``again and again`` has two."""
 _ZWJ = "\u200d"
 _WORDS = re.compile(r"[^\W_]+")
-_BEHIND_MARK = re.compile(r"(?<=[.!?])")
+_AFTER_MARK = re.compile(r"(?<=[.!?])")
 _SENTENCE_MARKS = ".!?,;:…"
 _OPENING = "([{“‘«„"
 
 
 class Joiner:
-    """Lets a continuation through without what was ``delivered`` already; see above for ``exact``."""
+    """Passes a continuation on without what was ``delivered`` already; see above for ``exact``."""
 
     def __init__(self, delivered: str, exact: bool = False) -> None:
         self._delivered = delivered
@@ -44,7 +43,7 @@ class Joiner:
         self._decided = not delivered or (exact and _words(delivered) < 2)
 
     def feed(self, piece: str) -> str:
-        """Text that can be passed on now; the beginning is held back until it is known not to be a repetition."""
+        """Return the text to pass on now. The beginning is held back until it is known whether it is a repetition."""
         if self._decided:
             return piece
         self._held += piece
@@ -74,9 +73,9 @@ class Joiner:
 
 
 class LastWordJoiner:
-    """Lets a continuation through whose speaker was given ``split_at_last_word(delivered)`` without the word.
+    """Passes a continuation on whose model was given ``split_at_last_word(delivered)`` without the word.
 
-    It is expected to begin with that word, so whatever follows the word in its text follows it in the reply.
+    It should start with that word. What follows the word in its text follows it in the reply.
     """
 
     def __init__(self, delivered: str) -> None:
@@ -85,7 +84,7 @@ class LastWordJoiner:
         self._held = ""
         self._met = not self._word
         self.failed = False
-        """The continuation began with another word; nothing of it was passed on."""
+        """The continuation started with another word; nothing of it was passed on."""
 
     def feed(self, piece: str) -> str:
         return self._checked(self._joiner.feed(piece), ended=False)
@@ -100,7 +99,7 @@ class LastWordJoiner:
         self._held += text
         begun = self._held.lstrip()
         if len(begun) < len(self._word):
-            # A fresh turn begins with a capital letter, wherever it goes on.
+            # A new turn starts with a capital letter, even in the middle of a sentence.
             self.failed = bool(ended or not _same_start(self._word, begun))
             return ""
         self._met = _same_start(begun, self._word)
@@ -109,16 +108,18 @@ class LastWordJoiner:
 
 
 def by_sentence(text: str) -> list[str]:
-    """``text`` in pieces of at most one sentence mark each: Z-Waif speaks one sentence for each piece it is given, and
-    loses count when two end in one."""
-    pieces = [piece for piece in _BEHIND_MARK.split(text) if piece]
+    """Split ``text`` into pieces of at most one sentence each.
+
+    Z-Waif speaks one sentence for each piece it gets, and loses count if a piece ends two.
+    """
+    pieces = [piece for piece in _AFTER_MARK.split(text) if piece]
     if len(pieces) > 1 and pieces[-1].isspace():
         pieces[-2:] = [pieces[-2] + pieces[-1]]
     return pieces
 
 
 class SurrogateGate:
-    """Makes characters whole again that a server cut in two JSON escapes (half an emoji each)."""
+    """Rejoins characters that a server split into two JSON escapes (half an emoji each)."""
 
     def __init__(self) -> None:
         self._half = ""
@@ -134,10 +135,10 @@ class SurrogateGate:
 
 
 def split_at_last_word(delivered: str) -> tuple[str, str]:
-    """What to give a speaker as the start of its turn, and the word it will then begin with.
+    """Return what to give a model as the start of its turn, and the word it must then start with.
 
-    The word is empty where the text ends behind one: with a space or a mark, or in a script without spaces. There is
-    nothing to give where it is the first, with whatever marks stand before it.
+    The word is empty if the text ends after a word: with a space or a mark, or in a script without spaces. The start is
+    empty if the word is the first one.
     """
     start = len(delivered)
     while start and _word_goes_on(delivered[:start]) and not unspaced(delivered[start - 1]):
@@ -147,33 +148,33 @@ def split_at_last_word(delivered: str) -> tuple[str, str]:
     return delivered[:start].rstrip(), delivered[start:]
 
 
-# --- what was said again --------------------------------------------------------------------------------------------
+# --- repetitions ---------------------------------------------------------------------------------------------------
 
 
 def _without_echo(delivered: str, held: str) -> str:
-    """``held`` without all that was ``delivered`` in front of it."""
+    """Return ``held`` without the whole delivered text in front of it."""
     text, whole = held.lstrip(), delivered.strip()
     inside_a_word = text == held and _in_word(delivered[-1:])
-    if not text.startswith(whole) or _words(whole) < (2 if inside_a_word else BEHIND_A_SPACE):
+    if not text.startswith(whole) or _words(whole) < (2 if inside_a_word else AFTER_A_SPACE):
         return held
-    rest = _behind(delivered, text[len(whole) :])
+    rest = _after(delivered, text[len(whole) :])
     return held if rest is None else rest
 
 
 def _without_overlap(delivered: str, held: str) -> str | None:
-    """What follows the longest beginning of ``held`` that ``delivered`` ends with; None when it has none."""
+    """Return what follows the longest beginning of ``held`` that ``delivered`` ends with; None if there is none."""
     text, core = held.lstrip(), delivered.rstrip()
-    behind_a_space = text != held and core == delivered
+    after_a_space = text != held and core == delivered
     for size in range(min(len(core), len(text)), 0, -1):
-        if core.endswith(text[:size]) and _is_said_again(core, text[:size], behind_a_space):
-            rest = _behind(delivered, text[size:])
+        if core.endswith(text[:size]) and _is_said_again(core, text[:size], after_a_space):
+            rest = _after(delivered, text[size:])
             if rest is not None:
                 return rest
     return None
 
 
-def _behind(delivered: str, rest: str) -> str | None:
-    """What follows a repetition of ``delivered`` without its last spaces; None when a word goes on there after all."""
+def _after(delivered: str, rest: str) -> str | None:
+    """Return what follows a repetition of ``delivered`` without its last spaces; None if a word goes on there."""
     spaces = delivered[len(delivered.rstrip()) :]
     if not spaces:
         return rest
@@ -182,25 +183,25 @@ def _behind(delivered: str, rest: str) -> str | None:
     return None if _in_word(rest[:1]) and not unspaced(rest[:1]) else rest.lstrip(" ")
 
 
-def _is_said_again(core: str, overlap: str, behind_a_space: bool) -> bool:
-    """Whether an overlap is meant as one; ``core`` ends with it."""
+def _is_said_again(core: str, overlap: str, after_a_space: bool) -> bool:
+    """Return whether an overlap is a repetition and no coincidence; ``core`` ends with it."""
     start = len(core) - len(overlap)
     if not any(c.isalnum() for c in overlap):
         return _is_open(overlap)
-    if behind_a_space:
-        return _words(overlap) >= BEHIND_A_SPACE
+    if after_a_space:
+        return _words(overlap) >= AFTER_A_SPACE
     if unspaced(overlap[0]):
         return len(overlap) >= UNSPACED
     return not (_word_goes_on(core[:start]) and _in_word(overlap[0])) or len(overlap) >= INSIDE_A_WORD
 
 
 def _is_open(signs: str) -> bool:
-    """Whether they end in the middle of an emoji of several characters: people and flags are put together so."""
+    """Return whether they end inside an emoji of several characters, as people and flags are."""
     flags = len(signs) - len(signs.rstrip("".join(map(chr, range(0x1F1E6, 0x1F200)))))
     return signs[0] not in "\u200d\ufe0f" and (signs[-1] == _ZWJ or flags % 2 == 1)
 
 
-# --- the space between ----------------------------------------------------------------------------------------------
+# --- the space in between ------------------------------------------------------------------------------------------
 
 
 def _with_one_space(delivered: str, held: str) -> str:
@@ -213,7 +214,7 @@ def _with_one_space(delivered: str, held: str) -> str:
 
 
 def _needs_space(delivered: str, text: str) -> bool:
-    """Whether ``text`` can only follow ``delivered`` with a space between."""
+    """Return whether ``text`` can only follow ``delivered`` with a space in between."""
     last, first = delivered[-1], text[0]
     ends_word = last.isalnum() or last in _SENTENCE_MARKS or _closes(delivered)
     if first in _OPENING or (first == '"' and delivered.count('"') % 2 == 0):
@@ -228,13 +229,13 @@ def _needs_space(delivered: str, text: str) -> bool:
 
 
 def _closes(delivered: str) -> bool:
-    """Whether it ends with a quotation, a bracket or an *action* that was closed."""
+    """Return whether it ends with a closed quotation, bracket or *action*."""
     last = delivered[-1]
     return last in ")]}”»" or (last in '"*' and delivered.count(last) % 2 == 0)
 
 
 def _is_inside(delivered: str, text: str) -> bool:
-    """``3.5``, ``10:30``, ``e.g.``, ``U.S.``, ``example.org``, ``:D``: whether the mark goes on without a space."""
+    """Return whether no space follows the mark: ``3.5``, ``10:30``, ``e.g.``, ``U.S.``, ``example.org``, ``:D``."""
     before, mark, first = delivered[-2:-1], delivered[-1], text[0]
     if first.isdigit() and before.isdigit():
         return True
@@ -251,20 +252,20 @@ def _is_inside(delivered: str, text: str) -> bool:
 
 
 def _in_word(c: str) -> bool:
-    """Letters, digits, apostrophes, and the signs that some scripts put on letters."""
+    """Return whether ``c`` belongs to a word: a letter, digit, apostrophe or combining mark."""
     if not c:
         return False
     return c.isalnum() or c in "'’_" or (unicodedata.category(c)[0] == "M" and not "\ufe00" <= c <= "\ufe0f")
 
 
 def _word_goes_on(before: str) -> bool:
-    """Whether a letter behind ``before`` belongs to a word in it; an apostrophe may also open a quotation."""
+    """Return whether a letter after ``before`` continues its last word; an apostrophe may also open a quotation."""
     last = before[-1:]
     return _in_word(before[-2:-1]) if last in ("'", "’") else _in_word(last)
 
 
 def unspaced(c: str) -> bool:
-    """Scripts that put no spaces between words: Chinese, Japanese, Thai, Lao, Khmer, Burmese."""
+    """Return whether ``c`` is of a script without spaces: Chinese, Japanese, Thai, Lao, Khmer, Burmese."""
     return (
         "\u0e00" <= c <= "\u0eff"
         or "\u1000" <= c <= "\u109f"
@@ -274,7 +275,7 @@ def unspaced(c: str) -> bool:
 
 
 def _words(text: str) -> int:
-    """Different words in it; in scripts without spaces, different characters."""
+    """Count the different words; in scripts without spaces, the different characters."""
     found = set(_WORDS.findall(text))
     return len(found) + sum(len(set(word)) - 1 for word in found if unspaced(word[0]))
 

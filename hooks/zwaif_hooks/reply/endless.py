@@ -1,24 +1,24 @@
-"""When a reply has no end: a model that says "hello" 49,158 times speaks, so no deadline ever ends it."""
+"""Decides when a reply is endless: a model that says "hello" 49,158 times is never silent, so no deadline ends it."""
 
 from __future__ import annotations
 
 MOST_CHARS_PER_TOKEN = 12
-"""More than any reply of words has; the server is asked for so many tokens and should keep to it by itself."""
+"""More than any real text has. The server should keep to the number of tokens that was asked for by itself."""
 LEAST_CHARS = 2_000
 UNKNOWN_CHARS = 30_000
-"""Where nothing was asked for: half an hour of speech."""
+"""If the request names no limit: half an hour of speech."""
 MORE_CHARS = 1_000
-"""How much further the end of a sentence is waited for."""
+"""How much longer to wait for the end of a sentence."""
 SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？", "\n")
 
 
 def longest(max_tokens: int) -> int:
-    """Characters after which a reply is without end; ``max_tokens`` is 0 or less where none were asked for."""
+    """Return the characters after which a reply is endless; ``max_tokens`` is 0 or less if there is no limit."""
     return max(LEAST_CHARS, max_tokens * MOST_CHARS_PER_TOKEN) if max_tokens > 0 else UNKNOWN_CHARS
 
 
 def is_to_end(length: int, piece: str, limit: int) -> bool:
-    """Whether a reply of this ``length`` ends with this last ``piece``: behind a sentence, where there are any."""
+    """Return whether to end a reply of this ``length`` after this ``piece``: at the end of a sentence if possible."""
     if length < limit:
         return False
     return piece.rstrip(" \"'*)”»").endswith(SENTENCE_ENDS) or length >= limit + MORE_CHARS

@@ -1,4 +1,4 @@
-"""Replies that are really failures, though nothing on the wire says so."""
+"""Recognises replies that are really failures although no error was reported: apologies, blank and cut-off replies."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ APOLOGIES = (
     "Error in API call:",
     "Error processing image",
 )
-"""Beginnings of what v1.14-R4 shows as replies (its ``API/oobaooga_api.py``, ``API/ollama_api.py`` and controller)."""
+"""Beginnings of errors that v1.14-R4 shows as replies (``API/oobaooga_api.py``, ``API/ollama_api.py``, controller)."""
 _FIRST_LETTERS = frozenset(apology[0] for apology in APOLOGIES)
 LONGEST = 160
-"""A longer text has more to say than an apology, whatever it begins with."""
+"""Characters. A longer text is more than an apology, however it begins."""
 MOST_OF_NOTHING = 16
-"""Characters of a word or two."""
+"""Characters of at most two words."""
 
 
 TOKENS = re.compile(r"<\|[A-Za-z_]{1,30}\|>|</?s>|<(?:eos|bos|end_of_turn|start_of_turn)>|</?think(?:ing)?>")
-"""Tokens and marks of models, which are no words; a server with the wrong template sends them as text."""
+"""Control tokens of models; a server with the wrong template sends them as text."""
 _BEGUN_TOKEN = re.compile(r"<[/|]{0,2}[A-Za-z_]{0,30}\|?$")
 _EMPTY_SIGNS = "*_~`\ufffd\u3164\u2800\u115f\u1160\ufe0e\ufe0f"
-"""The looks of a text without the text, signs of damage, and what Unicode calls letters and shows nothing."""
+"""Formatting without text, replacement characters, and letters that are invisible."""
 _UNSEEN = ("Cc", "Cf", "Cs", "Zs", "Zl", "Zp")
 
 
 _CLOSING = ("Po", "Pe", "Pf", "Pi", "So", "Sk", "Sm")
-"""Unicode's names for marks, closing brackets, quotations (languages close with different ones) and pictures."""
+"""Unicode categories of marks, closing brackets, quotation marks (languages close with different ones) and symbols."""
 _GO_ON = frozenset(",;:、，；：،؛¿¡&@#%/\\'’+=|<>")
-"""Marks that something follows, and the apostrophe, which stands inside words."""
+"""Marks after which a sentence goes on, and the apostrophe, which is part of words."""
 
 
 def says_nothing(text: str, is_whole: bool = True) -> bool:
-    """Is there nothing in this reply that could be said or read: no letter, no figure, no mark, no picture?
+    """Return whether a reply has nothing to speak or read: no letter, digit, mark or emoji.
 
-    Where it is not whole, what may become one of a model's ``TOKENS`` says nothing yet.
+    If it is not whole, the beginning of a control token counts as nothing.
     """
     if text[:1].isascii() and text[:1].isalnum():
         return False
@@ -66,9 +66,9 @@ def _is_seen(c: str) -> bool:
 
 
 def ends_a_sentence(reply: str) -> bool:
-    """Does it end as sentences and replies end: with a mark, a closing bracket or quotation, a picture?
+    """Return whether it ends like a sentence: with a mark, a closing bracket or quotation mark, an emoji.
 
-    Many good replies do not; only where nothing else tells of the end may this be asked.
+    Many good replies do not, so ask this only if nothing else marks the end.
     """
     last = reply.rstrip("\n\ufe0f")[-1:]
     if not last or last in _GO_ON or (last in '"*' and reply.count(last) % 2):
@@ -77,12 +77,11 @@ def ends_a_sentence(reply: str) -> bool:
 
 
 def is_cut_to_nothing(reply: str, asked: int, counted: int | None = None) -> bool:
-    """Did the server stop for length after a word or two, though many tokens were asked for?
+    """Return whether a server stopped for length after a word or two although many tokens were asked for.
 
-    So a server behaves whose context window is full: it says that the reply is as long as it may be. Where it
-    ``counted`` all the tokens that were asked for, the reply is whole (a model may think in tokens that nobody sees).
-    Else characters count, as many languages put no spaces between words; a token is hardly ever less than a third of
-    one.
+    That is what a server with a full context window does. If it ``counted`` all the tokens that were asked for, the
+    reply is whole (a model may think in tokens that nobody sees). Otherwise characters decide, because many languages
+    have no spaces between words; a token is hardly ever less than a third of a character.
     """
     if counted is not None and counted >= asked:
         return False
@@ -91,7 +90,7 @@ def is_cut_to_nothing(reply: str, asked: int, counted: int | None = None) -> boo
 
 
 def could_be_an_apology(begun: str) -> bool:
-    """Is it too early to tell this beginning of a reply from an apology?"""
+    """Return whether this beginning of a reply may still become an apology."""
     text = begun.lstrip()
     if text and text[0] not in _FIRST_LETTERS:
         return False
@@ -99,6 +98,6 @@ def could_be_an_apology(begun: str) -> bool:
 
 
 def is_an_apology(reply: str) -> bool:
-    """Is this whole reply one of the known apologies and nothing else?"""
+    """Return whether this whole reply is one of the known apologies and nothing else."""
     text = reply.strip()
     return 0 < len(text) <= LONGEST and text.startswith(APOLOGIES)

@@ -1,4 +1,4 @@
-"""One plugin's answer on its way to Z-Waif."""
+"""Turns one plugin's answer into a reply that Z-Waif can use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zwaif_hooks.reply.false_replies import says_nothing
 from zwaif_hooks.reply.spoken_text import ThinkingHabit, spoken
 
 SHORTEST_REPLY = 3
-"""Z-Waif takes fewer characters for a blank reply and asks again."""
+"""Characters. Z-Waif treats a shorter reply as blank and asks again."""
 REPEAT_ENDINGS = (
     " I know I keep saying that.",
     " Yes, I said so before.",
@@ -24,13 +24,13 @@ REPEAT_ENDINGS = (
     " And I still mean it.",
     " Some things I like to say twice.",
 )
-"""Last resort against Z-Waif's repeat rule, when a plugin repeats itself word for word; used ones are repeats, too."""
+"""Appended if a plugin repeats an earlier reply word for word, which Z-Waif would reject. Used endings count, too."""
 
 _logger = logging.getLogger("zwaif")
 
 
 class PluginAnswer:
-    """Only what is for ears, no repetition at the seam, never blank, never a repeated reply."""
+    """One answer: only spoken text, joined without repetition, never blank, never a repeated reply."""
 
     def __init__(
         self,
@@ -42,8 +42,12 @@ class PluginAnswer:
         began: float,
         habit: ThinkingHabit | None = None,
     ) -> None:
-        """``began`` is when the failure was detected, by ``clock``: times are told from there. ``habit`` is the
-        plugin's, from earlier replies."""
+        """Wrap ``answer``.
+
+        Args:
+            began: when the failure was detected, by ``clock``; times count from there.
+            habit: the plugin's, from earlier replies.
+        """
         self.plugin = plugin
         self.answer = answer
         self.pieces = iter([answer.pieces] if isinstance(answer.pieces, str) else answer.pieces)
@@ -73,13 +77,13 @@ class PluginAnswer:
             yield from self._ending()
 
     def close(self) -> None:
-        """Stop the plugin's work. Never raises; may be called twice, and from any thread."""
+        """Stop the plugin. Never raises; may be called twice, and from any thread."""
         close = getattr(self.pieces, "close", None)
         if close is None:
             return
         try:
             close()
-        except Exception as error:  # it is being read in another thread, or the plugin's own clean-up failed
+        except Exception as error:  # another thread is reading it, or the plugin's clean-up failed
             _logger.debug("stopping the answer of %s: %r", self.plugin, error)
 
     def record(self) -> AnswerRecord:
@@ -118,7 +122,7 @@ class PluginAnswer:
 
 
 def ending_for(whole: str, recent_replies: tuple[str, ...]) -> str:
-    """What makes ``whole`` a reply that was not given yet: one ending, or more where each was used."""
+    """Return what makes ``whole`` a new reply: one ending, or several if each was used."""
     for count in range(1, len(REPEAT_ENDINGS) + 1):
         for endings in itertools.permutations(REPEAT_ENDINGS, count):
             if not is_repeat(whole + "".join(endings), recent_replies):
@@ -127,6 +131,6 @@ def ending_for(whole: str, recent_replies: tuple[str, ...]) -> str:
 
 
 def is_repeat(text: str, recent_replies: tuple[str, ...]) -> bool:
-    """Would Z-Waif take this for a reply it has had already?"""
+    """Return whether Z-Waif would reject this reply as a repeat."""
     unescaped = html.unescape(text)
     return any(unescaped == reply for reply in recent_replies)

@@ -1,6 +1,6 @@
-"""What of a model's output is for ears: no thoughts, no tokens, no role in front of a line.
+"""Removes from a model's output what must not be spoken: thoughts, control tokens, role labels.
 
-Only for whoever answers in the primary's place; the primary's own words stay as they are.
+Used for answers in the primary's place only; the primary's own text is passed on unchanged.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from zwaif_hooks.reply.false_replies import ends_a_sentence
 
 ROLES = ("assistant", "ai", "bot")
-"""What may stand in front of a line with a colon, besides the character's name."""
+"""Labels that may precede a line, with a colon, besides the character's name."""
 BARE_ROLE = "assistant"
-"""What may also stand alone in its line: so a chat template opens the turn."""
+"""A label that may also be a line of its own, as a chat template writes it."""
 CHANNELS = ("analysis", "commentary")
-"""Of gpt-oss: what is written there is a thought. llama.cpp passes the name on without its marks."""
+"""Channels of gpt-oss that hold thoughts. llama.cpp passes their names on without the marks."""
 SUSPICIOUS = tuple(
     opener + subject
     for opener, subject in itertools.product(
@@ -25,7 +25,7 @@ SUSPICIOUS = tuple(
         ("the user", "we need to respond", "we need to answer", "we should respond"),
     )
 )
-"""How thoughts begin where the template has opened them, so that only their end is marked. Held until it is known."""
+"""How thoughts begin if the template opened them, so that only their end is marked. Held back until that is known."""
 _THOUGHTS = "think|thinking|thought|reasoning"
 _OPEN = re.compile(rf"<(?:{_THOUGHTS})>|\[THINK\]|◁think▷|<\|channel>(?:{_THOUGHTS})", re.IGNORECASE)
 _CLOSE = re.compile(rf"</(?:{_THOUGHTS})>|\[/THINK\]|◁/think▷|<channel\|>", re.IGNORECASE)
@@ -35,7 +35,7 @@ _BEGUN = re.compile(
     rf"|(?:{'|'.join(CHANNELS)})(?=(?-i:[A-Z])))",
     re.IGNORECASE,
 )
-"""How a reply begins that begins with a thought."""
+"""The beginning of a reply that starts with a thought."""
 _LONGEST_END = 40
 _TOKEN = re.compile(
     rf"{_OPEN.pattern}|{_CLOSE.pattern}|<\|[a-z_]{{1,30}}\|>|<｜[^｜<>\n]{{1,40}}｜>|</?s>|\[/?INST\]"
@@ -48,43 +48,43 @@ _BEGUN_TOKEN = re.compile(
     re.IGNORECASE,
 )
 _NOTHING = frozenset({"<|message|>", "<|end_header_id|>", "<s>", "<bos>", "<|begin_of_text|>", "[/INST]"})
-"""Tokens that end nothing: they are left out. Each other one is the end of a reply that has begun."""
+"""Tokens that are just removed. Any other token ends a reply that has text."""
 _CHANNEL, _MESSAGE = "<|channel|>", "<|message|>"
 _LONGEST_CHANNEL = 100
 _MOST_MARKS = 8
-"""Spaces and stars in front of a role."""
+"""Spaces and asterisks before a role label."""
 
 
 @dataclass
 class ThinkingHabit:
-    """How one speaker, a server or a plugin, marks its thoughts, as far as it was heard."""
+    """How one server or plugin marks its thoughts, as learned from its replies."""
 
     unopened: bool = False
-    """Its last reply ended a thought that it had not begun: its model's template does that. The next one is held until
-    it is known what it was."""
+    """Its last reply ended a thought without beginning one, because its model's template does that. The next reply is
+    held back until it is known whether it is a thought."""
 
 
 class SpokenTextFilter:
-    """Lets through what is for ears, however the output is cut into pieces.
+    """Passes on the spoken text, however the output is cut into pieces.
 
     Args:
-        name: of the character, whose label is left out in front of a line.
-        begun: what was said of the reply before, by anybody.
-        habit: of whoever speaks; is learned.
+        name: the character's name; as a label before a line it is removed.
+        begun: the part of the reply that was delivered before, by anybody.
+        habit: of the server or plugin; updated.
     """
 
     def __init__(self, name: str = "", begun: str = "", habit: ThinkingHabit | None = None) -> None:
         self.stopped = False
-        """The model has ended its reply: what follows is no part of it."""
+        """The model has ended its reply: what follows does not belong to it."""
         self._labels = tuple(dict.fromkeys(label.lower() for label in (name.strip(), *ROLES) if label))
         self._held = ""
         self._begun = bool(begun.strip())
         self._spoke = self._passed_on = False
-        """Whether there were words, and whether they are out of reach."""
+        """There was text; that text was passed on already."""
         self._skips = False
-        """Spaces are left out up to the next word."""
+        """Spaces are removed up to the next word."""
         self._marks = ""
-        """What closes behind a label, as it was opened before it."""
+        """Asterisks or underscores that were opened before a label and must be closed after it."""
         self._habit = habit or ThinkingHabit()
         self._unopened = False
         self._first = self._text if begun and not begun.endswith("\n") else self._line
@@ -92,12 +92,12 @@ class SpokenTextFilter:
         self._out: list[str] = []
 
     def feed(self, piece: str) -> str:
-        """What can be passed on now."""
+        """Return the text to pass on now."""
         self._held += piece
         return self._run(ended=False)
 
     def finish(self) -> str:
-        """What was held back when the output ended."""
+        """Return what was held back when the output ended."""
         rest = self._run(ended=True)
         self._habit.unopened = self._unopened
         return rest
@@ -113,7 +113,7 @@ class SpokenTextFilter:
         self._passed_on = self._spoke
         return out
 
-    # Each step takes something from what is held, or another step takes its place, or it is False: more must come.
+    # Each step consumes some of the held text, or sets another step, or returns False: more text must come.
 
     def _begin(self, ended: bool) -> bool:
         text = self._held.lstrip()
@@ -130,7 +130,7 @@ class SpokenTextFilter:
         return True
 
     def _suspicion(self, ended: bool) -> bool:
-        """It was a thought when its end comes, and the reply when none does."""
+        """Decide: with an end of a thought it was a thought, without one it is the reply."""
         over = _OVER.search(self._held)
         if over is None:
             self._step = self._first if ended else self._suspicion
@@ -160,7 +160,7 @@ class SpokenTextFilter:
         return True
 
     def _line(self, ended: bool) -> bool:
-        """At the start of a line, where a role may stand."""
+        """Handle the start of a line, where a role label may be."""
         text = self._held.lstrip(" \t*_")
         lead = self._held[: len(self._held) - len(text)]
         if not text and not ended and len(lead) < _MOST_MARKS:
@@ -178,7 +178,7 @@ class SpokenTextFilter:
         return True
 
     def _behind(self, label: str, text: str, ended: bool) -> int | None:
-        """Where the text goes on behind this label; 0 where it is none, None where more must come."""
+        """Return where the text after this label starts; 0 if there is no label, None if more text must come."""
         if not ended and begins(text, label):
             return None
         if text[: len(label)].lower() != label:
@@ -194,7 +194,7 @@ class SpokenTextFilter:
         return len(text) - len(sign) + 1 if sign[0] in ":：" else 0
 
     def _closed(self, ended: bool) -> bool:
-        """Behind a label in stars, which may close behind the colon."""
+        """Remove the marks that close after a label and its colon."""
         if not ended and begins(self._held, self._marks):
             return False
         self._held = self._held.removeprefix(self._marks)
@@ -222,7 +222,7 @@ class SpokenTextFilter:
         if _OPEN.fullmatch(token):
             self._step = self._thought
         elif _CLOSE.fullmatch(token):
-            # All before it was a thought. What of that is still here is left out.
+            # Everything before it was a thought: drop what was not passed on yet.
             self._out.clear()
             self._unopened, self._spoke, self._step = True, self._passed_on, self._line
         elif token == _CHANNEL:
@@ -239,9 +239,9 @@ class SpokenTextFilter:
 
 
 def behind_thoughts(text: str) -> tuple[str, str]:
-    """What of a text is the reply behind its thoughts, and what stands between them and a reply that is still to come.
+    """Return the reply after the thoughts in a text, and what must be added before a reply that is still to come.
 
-    Where a thought broke off in a sentence, the sentence is ended as well: whoever speaks it speaks up to its end.
+    If a thought broke off inside a sentence, the sentence is ended, too: Z-Waif speaks whole sentences.
     """
     begun = _BEGUN.match(text)
     if begun is None:
@@ -258,7 +258,7 @@ def behind_thoughts(text: str) -> tuple[str, str]:
 
 
 def _end_of(begun: re.Match[str]) -> str:
-    """What ends the thought that begins so."""
+    """Return the mark that ends this thought."""
     opened = begun["mark"]
     if not opened:
         return f"{_CHANNEL}final{_MESSAGE}" if begun["channel"] else "assistantfinal"
@@ -266,14 +266,14 @@ def _end_of(begun: re.Match[str]) -> str:
 
 
 def begins(text: str, whole: str) -> bool:
-    """Whether ``text`` may become ``whole``, whatever its letters' size."""
+    """Return whether ``text`` may become ``whole``, ignoring case."""
     return len(text) < len(whole) and whole.startswith(text.lower())
 
 
 def spoken(
     pieces: Iterable[str], name: str = "", begun: str = "", habit: ThinkingHabit | None = None
 ) -> Generator[str, None, None]:
-    """The pieces as they are for ears; ``pieces`` is closed in the end."""
+    """Yield the spoken text of ``pieces``, and close ``pieces`` in the end."""
     ears = SpokenTextFilter(name, begun, habit)
     try:
         for piece in pieces:

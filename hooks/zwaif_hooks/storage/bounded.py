@@ -1,6 +1,6 @@
-"""Reading files that somebody else wrote: plain files only, never more than so many bytes, no JSON that takes long.
+"""Reads files that others wrote, within bounds: regular files only, limited in size, no JSON that takes long to parse.
 
-Whatever the bytes are, the answer is their content, ``ValueError`` or ``OSError``, within a few hundredths of a second.
+Whatever the bytes are, the result is their content, ``ValueError`` or ``OSError``, within a few hundredths of a second.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from zwaif_hooks.storage import files
 MOST_BYTES = 3 * 1024 * 1024
 """The largest ``tokenizer_config.json`` in use has 1.2 MB."""
 MOST_VALUES = 120_000
-"""Commas, colons and brackets of a JSON text: 5 to 25 ms of work. The largest files in use have 90,000."""
+"""Commas, colons and brackets in a JSON text: 5 to 25 ms of work. The largest files in use have 90,000."""
 MOST_DIGITS = 40
-"""Of a whole number. Tokenizers without a limit write one of 31 digits; time grows with the square of the length."""
+"""Digits of an integer. Tokenizers without a limit write one of 31; the time grows with the square of the length."""
 
 
 def open_plain(path: Path, buffering: int = -1) -> BinaryIO:
-    """An open file. ``OSError`` where it is a pipe or a device, which would keep its reader waiting, or a folder."""
+    """Open a regular file. Raises ``OSError`` for a folder, and for a pipe or device, which could block the reader."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "It is no plain file", str(path))
@@ -30,7 +30,7 @@ def open_plain(path: Path, buffering: int = -1) -> BinaryIO:
 
 
 def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
-    """The content of a plain file.
+    """Return the content of a regular file.
 
     Raises:
         ValueError: it has more than ``most`` bytes.
@@ -49,7 +49,7 @@ def read_text(path: Path, most: int = MOST_BYTES, errors: str = "strict") -> str
 
 
 def read_json(path: Path, most: int = MOST_BYTES) -> Any:
-    """The content of a JSON file.
+    """Return the content of a JSON file.
 
     Raises:
         ValueError: it is too long or damaged; the text is one line.
@@ -63,7 +63,7 @@ def read_json(path: Path, most: int = MOST_BYTES) -> Any:
 
 
 def loads(data: bytes, most_values: int = MOST_VALUES) -> Any:
-    """As ``json.loads``; text that is nested too deeply, or would take too long, is a ``ValueError`` as well."""
+    """As ``json.loads``, with a ``ValueError`` also for text that is nested too deeply or would take too long."""
     text = data.decode("utf-8-sig")
     if sum(text.count(mark) for mark in ",:[{") > most_values:
         raise ValueError(f"it holds more than {most_values:,} values")

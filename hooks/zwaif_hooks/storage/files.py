@@ -1,8 +1,8 @@
-"""Files that several programs use at once, and names that every system takes.
+"""Files that several programs use at once, and file names that are valid on every system.
 
-On Windows a file cannot be replaced or removed while another program has it open, be it a virus scanner for a tenth of
-a second (https://learn.microsoft.com/windows/win32/fileio/creating-and-opening-files: sharing modes). And some names
-mean a device or another place there (https://learn.microsoft.com/windows/win32/fileio/naming-a-file).
+On Windows a file cannot be replaced or removed while another program has it open, for example a virus scanner for a
+tenth of a second (https://learn.microsoft.com/windows/win32/fileio/creating-and-opening-files: sharing modes). Some
+names mean a device or another place there (https://learn.microsoft.com/windows/win32/fileio/naming-a-file).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import TypeVar
 
 PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
-"""Seconds before each further try to replace, remove or read a file that another program holds."""
+"""Seconds before each retry to replace, remove or read a file that another program has open."""
 LOCK_SECONDS = 5.0
-"""How long another program of ours may take to write."""
+"""How long to wait for another process of this package that is writing."""
 _HELD = frozenset({5, 32, 33})
 """ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION."""
 _POLL_SECONDS = 0.002
@@ -36,14 +36,14 @@ Wait = Callable[[float], object]
 
 
 class Busy(OSError):
-    """Another program of ours holds the lock of a file all the time."""
+    """Another process of this package keeps holding the lock of a file."""
 
 
 def patiently(act: Callable[[], _T], wait: Wait = time.sleep) -> _T:
-    """Do ``act``; on Windows a few times where another program has the file open just now.
+    """Call ``act``; on Windows, retry while another program has the file open.
 
     Raises:
-        OSError: what ``act`` raised, at once or the last time.
+        OSError: what ``act`` raised, at once or in the last try.
     """
     for pause in PAUSES:
         try:
@@ -56,15 +56,15 @@ def patiently(act: Callable[[], _T], wait: Wait = time.sleep) -> _T:
 
 
 def in_use(error: BaseException) -> bool:
-    """Whether Windows says that another program has the file open."""
+    """Return whether Windows says that another program has the file open."""
     return getattr(error, "winerror", None) in (32, 33)
 
 
 def replace(source: Path, target: Path, wait: Wait = time.sleep) -> None:
-    """Put ``source`` in the place of ``target`` in one step; a reader sees the old or the new file.
+    """Replace ``target`` with ``source`` in one step: a reader sees the old or the new file.
 
     Raises:
-        OSError: not possible, or another program kept one of them open.
+        OSError: impossible, or another program kept one of them open.
     """
     patiently(lambda: source.replace(target), wait)
 
@@ -73,16 +73,16 @@ def remove(path: Path, wait: Wait = time.sleep) -> None:
     """Remove a file, which may be gone already.
 
     Raises:
-        OSError: not possible, or another program kept it open.
+        OSError: impossible, or another program kept it open.
     """
     patiently(lambda: path.unlink(missing_ok=True), wait)
 
 
 def write_whole(path: Path, data: bytes, wait: Wait = time.sleep) -> None:
-    """Make ``data`` the content of a file, in a folder made if need be; a kill leaves the old or the new content.
+    """Write a file, and its folder if needed; a kill leaves the old or the new content.
 
     Raises:
-        OSError: not possible; nothing half written is left.
+        OSError: impossible; no half-written file is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
@@ -96,7 +96,7 @@ def write_whole(path: Path, data: bytes, wait: Wait = time.sleep) -> None:
 
 
 def append(path: Path, data: bytes, largest: int, older: Sequence[Path]) -> None:
-    """Add to a file that any number of processes write; no line is lost, and none is torn. Only its owner may read it.
+    """Append to a file that several processes write; no line is lost or torn. Only its owner may read it.
 
     Args:
         largest: bytes after which the content moves to the first of ``older``, that one's to the next, and so on.
@@ -121,7 +121,7 @@ def _private(path: str, flags: int) -> int:
 
 
 def _move_on(path: Path, older: Sequence[Path]) -> None:
-    """Copied, then emptied: a file that a viewer has open could not be renamed on Windows, and would grow for ever."""
+    """Copy each file and then empty it: on Windows a file that a viewer has open cannot be renamed."""
     for source, target in reversed(list(pairwise([path, *older]))):
         if source.exists():
             with source.open("rb") as read, open(target, "wb", opener=_private) as written:
@@ -131,12 +131,12 @@ def _move_on(path: Path, older: Sequence[Path]) -> None:
 
 @contextlib.contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """No other process of ours changes the file meanwhile. The lock ends with its holder, however that is killed.
+    """Lock the file against other processes of this package. The lock ends with its holder, even if that is killed.
 
-    Without a place for the lock it goes on all the same.
+    If the lock cannot be created, continue without it.
 
     Raises:
-        Busy: another one held it for :data:`LOCK_SECONDS`.
+        Busy: another process held the lock for :data:`LOCK_SECONDS`.
     """
     import filelock
     import platformdirs
@@ -156,17 +156,17 @@ def alone(path: Path) -> Iterator[None]:
 
 
 def is_plain_name(name: str) -> bool:
-    """Whether every system takes this as the name of one file, and as nothing else: a path, drive, stream or device."""
+    """Return whether this is a file name on every system, and not a path, drive, stream or device."""
     return bool(name) and not _NOT_IN_A_NAME.search(name) and name[-1] not in ". " and not _DEVICE.fullmatch(name)
 
 
 def is_plain_path(path: str) -> bool:
-    """Whether it leads into a folder on every system: plain names with ``/`` between them."""
+    """Return whether this is a relative path on every system: plain names with ``/`` between them."""
     return all(is_plain_name(part) for part in path.split("/"))
 
 
 def plain_name(text: str) -> str:
-    """A name for a file or folder that is called ``text``: the text itself where every system takes it.
+    """Return a file or folder name for ``text``: the text itself if it is valid on every system.
 
     ``"D:aux."`` becomes ``"D_aux_"``, ``"con"`` becomes ``"_con"``.
     """

@@ -1,8 +1,8 @@
-"""New content for a file of the user's of which everything else stays: owner, mode, ACL, attributes, hard links.
+"""Gives a file of the user new content and keeps everything else: owner, mode, ACL, attributes, hard links.
 
-Where a new file can be given all of that, it takes the old one's place in one step, so that a kill leaves the one or
-the other. Where it cannot (a second hard link, an owner or an attribute that may not be given), the old file is written
-over, and a copy of what it is to hold lies beside it meanwhile: the next change finishes what a kill interrupted.
+If a new file can have all of that, it replaces the old one in one step, and a kill leaves one or the other. If not (a
+second hard link, an owner or attribute that cannot be set), the old file is overwritten, with a copy of the new content
+beside it meanwhile: the next change completes what a kill interrupted.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from zwaif_hooks.storage import files
 
 TEMPORARY, UNFINISHED = ".zwaif-tmp", ".zwaif-unfinished"
 _OLD_SECONDS = 60.0
-"""A temporary file this old belongs to nobody who is still writing."""
+"""Seconds after which a temporary file was left behind by a killed process."""
 _SAME_MOMENT = 2.0
-"""Seconds between a copy and the write that it was made for: file systems round."""
+"""Seconds of tolerance between a copy and the write it belongs to, because file systems round times."""
 _logger = logging.getLogger("zwaif")
 
 
 def rewrite(path: Path, data: bytes, is_unchanged: Callable[[], bool]) -> bool:
-    """Make ``data`` the content of ``path``. A new file is readable by its owner only.
+    """Write ``data`` to ``path``. A new file is readable by its owner only.
 
     Args:
-        is_unchanged: asked right before; where it says False nothing is done.
+        is_unchanged: called right before; if it returns False, nothing is written.
 
     Returns:
-        Whether it was done.
+        Whether it was written.
 
     Raises:
-        OSError: not possible; the file holds what it held.
+        OSError: impossible; the file is unchanged.
     """
     _remove_leftovers(path)
     descriptor, name = tempfile.mkstemp(prefix=path.name, suffix=TEMPORARY, dir=path.parent)
@@ -62,24 +62,24 @@ def rewrite(path: Path, data: bytes, is_unchanged: Callable[[], bool]) -> bool:
 
 
 def finish(path: Path) -> None:
-    """Finish what a process was killed at while it wrote over ``path``. For the holder of the file's lock.
+    """Complete an overwrite of ``path`` during which a process was killed. The caller must hold the file's lock.
 
     Raises:
-        OSError: not possible.
+        OSError: impossible.
     """
     copy = path.with_name(path.name + UNFINISHED)
     if not copy.exists():
         return
     if path.exists() and path.stat().st_mtime - copy.stat().st_mtime < _SAME_MOMENT:
         _write_over(path, copy.read_bytes(), copy)
-    else:  # Somebody has changed the file since.
+    else:  # the file was changed since
         files.remove(copy)
 
 
 if sys.platform == "linux":
 
     def _give_all(path: Path, temporary: Path) -> bool:
-        """Whether the new file now has all that the old one has but its content."""
+        """Copy everything but the content to the new file. Return whether that succeeded."""
         old, new = path.stat(), temporary.stat()
         try:
             if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
@@ -101,11 +101,11 @@ elif sys.platform == "win32":
     """DACL_SECURITY_INFORMATION"""
 
     def _give_all(path: Path, temporary: Path) -> bool:
-        """Whether the old one has nothing that the new one lacks."""
+        """Return whether the new file has everything the old one has."""
         return path.stat().st_nlink == 1 and _marks(path) == _marks(temporary)
 
     def _marks(path: Path) -> object:
-        """What a file in that folder does not have by itself: attributes, and an ACL of its own.
+        """Return what a new file in that folder does not have by default: attributes, and an ACL of its own.
 
         https://learn.microsoft.com/windows/win32/api/securitybaseapi/nf-securitybaseapi-getfilesecurityw
         """
@@ -121,12 +121,12 @@ elif sys.platform == "win32":
 else:
 
     def _give_all(path: Path, temporary: Path) -> bool:
-        """On macOS nobody tells Python what a file has: it is written over."""
+        """Return False: on macOS Python cannot read everything a file has, so it is overwritten."""
         return False
 
 
 def _write_over(path: Path, data: bytes, temporary: Path) -> None:
-    """In one write, which no kill cuts within a page; what is shorter ends in empty lines until the file is cut."""
+    """Overwrite in one write, which no kill cuts within a page; shorter data is padded with empty lines, then cut."""
     before = path.read_bytes()
     copy = path.with_name(path.name + UNFINISHED)
     if temporary != copy:
@@ -134,7 +134,7 @@ def _write_over(path: Path, data: bytes, temporary: Path) -> None:
     with files.patiently(lambda: path.open("r+b", buffering=0)) as file:
         try:
             _write_all(file.fileno(), data.ljust(len(before), b"\n"))
-        except OSError:  # The disk is full, most often: what was there fits.
+        except OSError:  # mostly a full disk: the old content fits
             _write_all(file.fileno(), before)
             os.ftruncate(file.fileno(), len(before))
             files.remove(copy)
@@ -151,7 +151,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Temporary files of a process that was killed while it wrote."""
+    """Remove temporary files of a process that was killed while it wrote."""
     for leftover in path.parent.glob(f"{path.name}*{TEMPORARY}"):
         try:
             if time.time() - leftover.stat().st_mtime > _OLD_SECONDS:
