@@ -19,3 +19,10 @@ def own_log(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFa
     folder.mkdir(exist_ok=True)
     (folder / log.LOG_FILE).unlink(missing_ok=True)
     monkeypatch.setattr(platformdirs, "user_log_dir", lambda *_, **__: str(folder))
+
+
+@pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Children import what the test is about, not what measuring their coverage takes."""
+    for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
+        monkeypatch.delenv(name, raising=False)

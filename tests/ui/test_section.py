@@ -85,6 +85,7 @@ def own_events(demo: Any) -> list[Any]:
     return [event for event in demo.fns.values() if "zwaif_fallback" in getattr(event.fn, "__module__", "")]
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_what_is_needed_after_a_click_is_not_imported_while_z_waif_waits_for_its_page(tmp_path: Path) -> None:
     command = [sys.executable, "-c", BUILD_ALONE, str(tmp_path)]
     built = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT, check=True)

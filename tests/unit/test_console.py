@@ -157,6 +157,7 @@ print("\\n" + " ".join(sys.modules))
 HEAVY = {"torch", "transformers", "huggingface_hub", "gradio", "requests", "rich", "psutil", "platformdirs", "dotenv"}
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("arguments", [["--help"], ["doctor", "--help"], ["settings"]])
 def test_help_imports_next_to_nothing(arguments: list[str]) -> None:
     """Counted, not timed: beyond what Python itself brings, ``argparse`` and our own small files."""
