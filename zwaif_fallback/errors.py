@@ -1,4 +1,4 @@
-"""Every error this plugin raises on purpose. Users read these texts: each says what is wrong and what to do next.
+"""Every error this plugin raises on purpose. Users see the texts: each says what is wrong and what to do.
 
 FallbackError
 ├── ModelError           the local model cannot be used as configured
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 
 class FallbackError(Exception):
-    """Base of all; ``str(error)`` is one line for the user, ending with the next step where there is one."""
+    """Base class. ``str(error)`` is one line for the user; it ends with what to do, if anything can be done."""
 
 
 class ModelError(FallbackError):

@@ -1,8 +1,11 @@
-"""The whole story on one page.
+"""The whole story on one page: every hook that this plugin implements, in the order in which they run.
 
-Z-Waif starts: we add our settings, look whether the local model is on this computer, and say so. The LLM server fails a
-request: the chain answers from the fallback host, the local model, or with a last word, and goes on where the server
-stopped. An outage begins: the local model is loaded before the next message needs it. The server is back: we say so.
+1. Z-Waif starts. Add our settings and say whether the fallback can answer.
+2. The LLM server works. With ``API_FALLBACK_PRELOAD = warm``, let the local model read along.
+3. The server is late. Get the local model ready, in case the server fails.
+4. The server fails. Say so, load the local model, and reply: the second server, the local model, or last words.
+5. The reply is complete. Say who replied, and read ahead for the next one.
+6. The server is back. Say so.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from zwaif_hooks.host.settings import SettingsStore
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
 from zwaif_hooks.specs import hookimpl
 
-if TYPE_CHECKING:  # Z-Waif's start waits for this module; what does the work is imported in a thread of ours
+if TYPE_CHECKING:  # Z-Waif's start waits for this module, so the rest is imported later, in a background thread
     from pathlib import Path
 
     from zwaif_fallback.answering.contracts import SecondServer
@@ -36,33 +39,18 @@ _host: Host | None = None
 _outages = Outages()
 
 
+# --- 1. Z-Waif starts -------------------------------------------------------------------------------------------------
+
+
 @hookimpl
 def zwaif_started(host: Host) -> None:
-    """Settings first, so that ``.env`` counts; then see what there is to answer with."""
+    """Add the settings first, because ``.env`` decides the rest."""
     host.settings.extend(SETTINGS)
-    made = service(host)
-    host.settings.subscribe(made.setting_changed)
+    ours = service(host)
+    host.settings.subscribe(ours.setting_changed)
     if host.settings.get("API_FALLBACK_ENABLED"):
-        made.prepare()
-    made.stand_by(host.records.under_way)
-
-
-@hookimpl(trylast=True)
-def on_primary_failure(request: ChatRequest, failure: PrimaryFailure) -> Answer:
-    return service().answer(request, failure)
-
-
-@hookimpl(trylast=True)
-def say_while_waiting(request: ChatRequest) -> str | None:
-    return service().while_waiting(request)
-
-
-@hookimpl(trylast=True)
-def format_prompt(messages: Sequence[Message], model: ModelInfo, partial: str) -> str:
-    """For other plugins, which may ask for a prompt; our own replies do not go through the hook."""
-    from zwaif_fallback.prompt import formats
-
-    return formats.write(messages, model, partial)
+        ours.prepare()
+    ours.stand_by(host.records.under_way)
 
 
 @hookimpl
@@ -73,23 +61,7 @@ def register_settings_ui(gradio: Any, host: Host) -> None:
     section.build(gradio, host, service(host).controls, _outages)
 
 
-@hookimpl
-def fallback_answered(record: AnswerRecord) -> None:
-    failure = record.failure
-    if record.answered_by == MEANWHILE:
-        waited = f"{record.first_text_after:.0f} s"
-        log.say(f"No reply was ready after {waited}, so only a short line was said. The next message should get one")
-        service().prepare_next(record.request, record.text)
-        return
-    line = (
-        f"Successfully used fallback API: {record.answered_by} answered, as {record.request.primary} "
-        f"{failure_messages.what(failure)} (first words after {record.first_text_after:.1f} s)"
-    )
-    service().answered(record)
-    log.say(line)
-    if failure.kind not in HARD:
-        _note(record.request.primary, failure)
-    service().turn_over(record.request, failure.delivered + record.text)
+# --- 2. and 3. The server works, or is late ---------------------------------------------------------------------------
 
 
 @hookimpl
@@ -102,6 +74,9 @@ def primary_late(primary: str, describe: Callable[[], ChatRequest], delivered: s
     service().primary_late(primary, describe, delivered)
 
 
+# --- 4. The server fails ----------------------------------------------------------------------------------------------
+
+
 @hookimpl
 def primary_failed(primary: str, failure: PrimaryFailure) -> None:
     _outages.began(primary, failure_messages.what(failure))
@@ -111,11 +86,57 @@ def primary_failed(primary: str, failure: PrimaryFailure) -> None:
     service().preload()
 
 
+@hookimpl(trylast=True)
+def on_primary_failure(request: ChatRequest, failure: PrimaryFailure) -> Answer:
+    """Runs last, so that any other plugin may answer instead."""
+    return service().answer(request, failure)
+
+
+@hookimpl(trylast=True)
+def say_while_waiting(request: ChatRequest) -> str | None:
+    return service().while_waiting(request)
+
+
+@hookimpl(trylast=True)
+def format_prompt(messages: Sequence[Message], model: ModelInfo, partial: str) -> str:
+    """For other plugins that need a prompt. Our own replies ask only other plugins (``_ask_other_plugins``)."""
+    from zwaif_fallback.prompt import formats
+
+    return formats.write(messages, model, partial)
+
+
+# --- 5. The reply is complete -----------------------------------------------------------------------------------------
+
+
+@hookimpl
+def fallback_answered(record: AnswerRecord) -> None:
+    failure = record.failure
+    if record.answered_by == MEANWHILE:
+        waited = f"{record.first_text_after:.0f} s"
+        log.say(f"No reply was ready after {waited}, so only a short line was said. The next message should get one")
+        service().prepare_next(record.request, record.text)
+        return
+    service().answered(record)
+    log.say(
+        f"Successfully used fallback API: {record.answered_by} answered, as {record.request.primary} "
+        f"{failure_messages.what(failure)} (first words after {record.first_text_after:.1f} s)"
+    )
+    if failure.kind not in HARD:  # a failure that starts an outage was logged by primary_failed
+        _note(record.request.primary, failure)
+    service().turn_over(record.request, failure.delivered + record.text)
+
+
+# --- 6. The server is back --------------------------------------------------------------------------------------------
+
+
 @hookimpl
 def primary_recovered(primary: str, outage_seconds: float) -> None:
     _outages.ended(primary, outage_seconds)
     log.say(f"{primary} is back after {outage_seconds:.0f} s and gets the next message")
     service().outage_over()
+
+
+# --- the parts --------------------------------------------------------------------------------------------------------
 
 
 def _note(primary: str, failure: PrimaryFailure) -> None:
@@ -124,7 +145,7 @@ def _note(primary: str, failure: PrimaryFailure) -> None:
 
 
 def service(host: Host | None = None) -> FallbackService:
-    """The one service of this process; made on first use, with ``.env`` values from when Z-Waif has started."""
+    """Return this process's service. It is made on first use; ``.env`` counts from when Z-Waif has started."""
     global _service, _host
     with _lock:
         _host = host or _host
@@ -137,7 +158,7 @@ def service(host: Host | None = None) -> FallbackService:
 
 
 def forget() -> None:
-    """End the service; the next use makes a new one. For tests, and for leaving a process early."""
+    """Close the service; the next use makes a new one. For tests, and for a process that exits early."""
     global _service, _host
     with _lock:
         if _service is not None:
@@ -158,7 +179,7 @@ def _make() -> FallbackService:
 
 
 def _places(model: str) -> list[Path]:
-    """Where the model that looks at pictures may be, as for the one that replies."""
+    """Where to look for a vision model; the same places as for the local model."""
     from zwaif_fallback.choosing.resolve_name import places
 
     tree = _host.tree if _host else None
@@ -166,7 +187,7 @@ def _places(model: str) -> list[Path]:
 
 
 def _second_server(address: str, model: str) -> SecondServer:
-    """Another server is given as much time as the primary."""
+    """Return the second server, with the same deadlines as the primary."""
     from zwaif_fallback.answering.second_server import Deadlines, second_server
 
     names = ("CONNECT", "FIRST_TOKEN", "STALL")
@@ -175,7 +196,7 @@ def _second_server(address: str, model: str) -> SecondServer:
 
 
 def _ask_other_plugins(messages: Sequence[Message], model: ModelInfo, partial: str) -> str | None:
-    """The prompt of the first other plugin that writes one (hook ``format_prompt``)."""
+    """Return the prompt of the first other plugin that writes one; None if none does."""
     if _host is None:  # Z-Waif has not started
         return None
     return _host.plugins.format_prompt(messages, model, partial, without=sys.modules[__name__])

@@ -1,4 +1,4 @@
-"""When the LLM server was away: kept in memory for the timeline of the Settings tab."""
+"""The outages of this run, kept in memory for the timeline in the Settings tab."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 KEPT = 200
+"""Outages."""
 
 
 @dataclass(frozen=True)
 class Outage:
-    """One time a server was not asked; seconds since 1970."""
+    """A time when a server was not asked. Times are in seconds since 1970."""
 
     primary: str
     began: float
@@ -25,7 +26,7 @@ class Outage:
 
 
 class Outages:
-    """The last outages of this Z-Waif's servers. ``began`` and ``ended`` are called in any thread."""
+    """The last outages of all servers. ``began`` and ``ended`` may be called from any thread."""
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
@@ -36,12 +37,12 @@ class Outages:
         self._running.setdefault(primary, Outage(primary, self._now(), cause=cause))
 
     def ended(self, primary: str, seconds: float) -> None:
-        """``seconds`` is how long it lasted, as the breaker measured it."""
+        """Record the end of an outage that lasted ``seconds``, as measured by the circuit breaker."""
         now = self._now()
         begun = self._running.pop(primary, None)
         self._past.append(Outage(primary, now - seconds, now, begun.cause if begun else ""))
 
     def since(self, moment: float) -> list[Outage]:
-        """Those that had not ended before ``moment``, the oldest first."""
+        """Return outages that had not ended before ``moment``, oldest first."""
         every = [*self._past, *self._running.values()]
         return sorted((one for one in every if one.ended is None or one.ended >= moment), key=lambda one: one.began)

@@ -1,4 +1,4 @@
-"""At Z-Waif's start: says whether the fallback can answer, and with what, or what to do about it."""
+"""Says at Z-Waif's start whether the fallback can answer and with which model, or what to do about it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from zwaif_fallback.errors import ModelNotFound
 
 
 class StartupReport:
-    """Looks at the disks in a thread of its own, so that Z-Waif's start does not wait for that.
+    """Searches the disks in a thread of its own; Z-Waif's start does not wait for that.
 
     Args:
-        setting: a setting's value.
-        models: what the setting of the model means.
+        setting: returns a setting's value.
+        models: which model the settings mean.
         tree: Z-Waif's folder.
-        say: tells the user one line.
-        load: begins to load a model; the second argument is whether it may be downloaded.
+        say: prints a line for the user.
+        load: starts to load a model; the second argument is whether it may be downloaded.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class StartupReport:
         self._setting, self._models, self._tree, self._say, self._load = setting, models, tree, say, load
 
     def tell(self) -> None:
-        """Loads the model as well, where the user wants that now."""
+        """Say whether the fallback is ready, and load the model if the user wants it loaded at the start."""
         try:
             model = self._models.wanted()
         except ModelNotFound as error:
@@ -69,9 +69,8 @@ class StartupReport:
             self._tell_what_is_here()
 
     def _tell_what_is_here(self) -> None:
-        from zwaif_fallback.choosing.suggestions import (
-            suggest_found_model,  # late: Z-Waif's start waits for this module
-        )
+        # Slow to import, and Z-Waif's start waits for this module.
+        from zwaif_fallback.choosing.suggestions import suggest_found_model
 
         if line := suggest_found_model(self._tree, str(self._setting("FALLBACK_MODEL_DIR"))):
             self._say(line)

@@ -1,4 +1,4 @@
-"""Who speaks for the companion, in a sentence: the same one on the chat page, in the Settings tab and in ``status``."""
+"""Says who speaks for the companion. The chat page, the Settings tab and ``status`` use the same sentence."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _PROGRAMS = {"lmstudio": "LM Studio", "ollama": "Ollama", "oobabooga": "Oobaboog
 
 
 def server_program(environ: Mapping[str, str | None]) -> str:
-    """The LLM server as its program is called: ``Oobabooga``. ``environ`` is Z-Waif's ``.env``."""
+    """Return the name of the LLM server's program, such as ``Oobabooga``. ``environ`` is Z-Waif's ``.env``."""
     kind = configured_primary(environ)[0]
     return _PROGRAMS.get(kind.casefold(), kind)
 
 
 def stand_in(answered_by: str, fallback_host: str, shown: Callable[[str], str]) -> str:
-    """Who spoke in the server's place: ``SmolLM2 135M Instruct on this computer``.
+    """Return who spoke instead of the server, such as ``SmolLM2 135M Instruct on this computer``.
 
     Args:
-        answered_by: as the turn's record has it; of several, the last is meant.
+        answered_by: from the turn's record; if it names several, the last one counts.
         fallback_host: ``API_FALLBACK_HOST``.
-        shown: a model's name for people.
+        shown: returns a model's display name.
     """
     name = answered_by.rpartition(", then ")[2]
     if name == LAST_WORDS:
@@ -33,7 +33,10 @@ def stand_in(answered_by: str, fallback_host: str, shown: Callable[[str], str]) 
 
 
 def while_down(answered_by: str, server: str, fallback_host: str, shown: Callable[[str], str]) -> str:
-    """The line of the chat page: ``Answered by SmolLM2 135M Instruct on this computer while Oobabooga is down.``"""
+    """Return the line for the chat page.
+
+    For example ``Answered by SmolLM2 135M Instruct on this computer while Oobabooga is down.``
+    """
     if answered_by.endswith(LAST_WORDS):
         return f"{server} is down and no model is ready to answer. See API Fallback in the Settings tab."
     return f"Answered by {stand_in(answered_by, fallback_host, shown)} while {server} is down."
