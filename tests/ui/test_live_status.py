@@ -137,7 +137,7 @@ def test_who_answers_during_an_outage(stage: Stage) -> None:
     stage.service.speaks = loaded("owner/SmolLM2-135M-Instruct")
     assert read(stage.live.html())[1] == "Answers now: SmolLM2 135M Instruct on this computer."
     stage.host = "10.0.0.7:5000"
-    assert read(stage.live.html())[1] == "Answers now: the fallback host 10.0.0.7:5000."
+    assert read(stage.live.html())[1] == "Answers now: the second server 10.0.0.7:5000."
     stage.records.add(turn(1, "owner/SmolLM2-135M-Instruct", cause="refused"))
     assert read(stage.live.html())[1] == "Answers now: SmolLM2 135M Instruct on this computer.", "who really did"
 
@@ -171,7 +171,7 @@ def test_chat_page_says_who_speaks_while_the_fallback_does(stage: Stage) -> None
     assert stage.live.chat_line() == ""
     stage.enabled, stage.host = True, "10.0.0.7:5000"
     stage.records.add(turn(1, "10.0.0.7:5000"))
-    assert stage.live.chat_line() == "Answered by the fallback host 10.0.0.7:5000 while Ollama is down."
+    assert stage.live.chat_line() == "Answered by the second server 10.0.0.7:5000 while Ollama is down."
     stage.records.add(turn(1, "10.0.0.7:5000, then last words"))
     assert stage.live.chat_line() == (
         "Ollama is down and no model is ready to answer. See API Fallback in the Settings tab."

@@ -107,7 +107,7 @@ def test_a_place_that_cannot_be_written_costs_other_runs_only(tmp_path: Path) ->
 
 
 def test_old_ones_are_forgotten(said: LastWordsFilter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(last_words_filter, "KEPT", 2)
+    monkeypatch.setattr(last_words_filter, "TEXTS_KEPT", 2)
     for line in (OTHER, "A third line of last words.", OTHER):
         said.add(line)
     assert json.loads((tmp_path / "data" / "said.json").read_text(encoding="utf-8")) == [

@@ -49,7 +49,7 @@ def test_status_tells_the_last_turns_of_this_tree(tmp_path: Path, monkeypatch: p
             False,
             "Who speaks       Answered by SmolLM2 135M Instruct on this computer while Ollama is down.",
         ),
-        ("10.0.0.7:5000", False, "Who speaks       Answered by the fallback host 10.0.0.7:5000 while Ollama is down."),
+        ("10.0.0.7:5000", False, "Who speaks       Answered by the second server 10.0.0.7:5000 while Ollama is down."),
         ("tiny", True, "Who speaks       tiny on this computer, the last time; Ollama accepts connections now"),
     ],
 )

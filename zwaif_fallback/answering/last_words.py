@@ -1,4 +1,4 @@
-"""What the companion says when nothing can answer: short lines in character, so that no turn is ever lost."""
+"""What the companion says when nothing can answer: short lines in character, so every turn gets a reply."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from zwaif_hooks.stream import CancelScope
 LAST_WORDS = "last words"
 """Who answered, in records, when nobody could."""
 APART = 20
-"""Two lines alike are at least this far apart, as Z-Waif compares a reply with its last 20."""
+"""The same line is not said again within this many, because Z-Waif compares a reply with its last 20."""
 _ENDING_MARKS = ("…", "—", "...")
 _WAITING_MARKS = ("…", "...")
 _SENTENCE_ENDS = tuple(".!?…\"'”’)*~。!?」")
 
-# A summary goes into the companion's memory, so it must claim nothing; no two alike, or Z-Waif asks again for ever.
+# A summary goes into the companion's memory, so it must claim nothing. If two are alike, Z-Waif asks again for ever.
 _SUMMARY_STARTS = (
     "The two of them talked for a while",
     "They kept each other company",
@@ -42,21 +42,22 @@ _SUMMARY_ENDS = (
 
 
 class Lines(NamedTuple):
-    """What a file of last words holds."""
+    """The content of a file of last words."""
 
     whole: list[str]
     """Whole replies."""
     endings: list[str]
-    """Ends of a sentence that broke off."""
+    """Endings for a sentence that broke off."""
     meanwhile: list[str]
-    """What is said while the answer is being prepared."""
+    """Lines to say while an answer is being prepared."""
 
 
 class LastWords:
-    """Picks lines. Thread-safe.
+    """Chooses lines. Thread-safe.
 
-    ``own_file`` gives the path of the user's own lines (UTF-8, one a line, ``#`` comments, the same marks for endings
-    as in the built-in file), empty for the built-in ones; it is asked each time, so that a change acts at once.
+    Args:
+        own_file: returns the path of the user's own file, empty for the built-in lines; asked each time, so a change
+            takes effect at once. UTF-8, one line each, ``#`` comments, endings marked as in the built-in file.
     """
 
     def __init__(
@@ -70,17 +71,17 @@ class LastWords:
         self._complained: set[str] = set()
 
     def line(self, purpose: Purpose = Purpose.CHAT, avoid: Collection[str] = ()) -> str:
-        """A whole reply, in none of the last ones given and, where possible, not in ``avoid``."""
+        """Return a whole reply that was not given recently and, if possible, is not in ``avoid``."""
         if purpose is Purpose.SUMMARY:
             return self._pick([f"{a}; {b}" for a, b in itertools.product(_SUMMARY_STARTS, _SUMMARY_ENDS)], avoid)
         return self._pick(self._lines().whole, avoid)
 
     def meanwhile(self) -> str:
-        """What to say while the answer is being prepared."""
+        """Return a line to say while the answer is being prepared."""
         return self._pick(self._lines().meanwhile, ())
 
     def ending(self, begun: str) -> str:
-        """What to say after ``begun``, the text that was delivered before everything failed."""
+        """Return what to say after ``begun``, the text that was delivered before everything failed."""
         lines = self._lines()
         if begun.rstrip().endswith(_SENTENCE_ENDS):
             return ("" if begun[-1].isspace() else " ") + self._pick(lines.whole, ())
@@ -91,7 +92,7 @@ class LastWords:
         with self._lock:
             fresh = [line for line in lines if line not in self._recent]
             best = [line for line in fresh if line not in avoid] or fresh
-            # An own file of few lines: the one said longest ago.
+            # In a file with few lines, the one that was said longest ago.
             picked = self._random.choice(best) if best else min(lines, key=list(self._recent).index)
             if picked in self._recent:
                 self._recent.remove(picked)
@@ -136,7 +137,7 @@ class LastWordsTier:
 
 
 def parse(text: str) -> Lines:
-    """The lines of a file. Too short ones count as blank replies and are left out."""
+    """Return the lines of a file. Lines that Z-Waif would take for a blank reply are left out."""
     lines = [line.strip() for line in text.splitlines()]
     kept = [line for line in dict.fromkeys(lines) if len(line) >= 3 and not line.startswith("#")]
     endings = [line for line in kept if line.startswith(_ENDING_MARKS)]
@@ -145,5 +146,5 @@ def parse(text: str) -> Lines:
 
 
 def built_in_text() -> str:
-    """The file that ships with the package."""
+    """Return the text of the file in the package."""
     return resources.files("zwaif_fallback.answering").joinpath("last_words.txt").read_text(encoding="utf-8")

@@ -1,7 +1,7 @@
-"""Last words are no memories: what was said because nobody could answer is kept out of every prompt of ours.
+"""Removes last words from requests: what was said because nothing could answer must not become a memory.
 
-Z-Waif writes them into its history like any reply, as it must: the user heard them. They are known again by their text,
-which is kept in a file beside the log, so that they are known after a restart too.
+Z-Waif writes them into its history like any reply. They are recognised by their text, which is kept in a file beside
+the log file and survives a restart.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from pathlib import Path
 from zwaif_hooks.messages import ChatRequest, Message, Purpose
 from zwaif_hooks.storage import bounded, files
 
-KEPT = 400
-"""Texts; older ones have long left the part of the history that Z-Waif sends."""
+TEXTS_KEPT = 400
+"""Older texts have left the part of the history that Z-Waif sends."""
 LONG_ENOUGH = 12
-"""Characters. A shorter text is looked for as a whole reply only: inside another it may be a coincidence."""
+"""Characters. A shorter text only counts as a whole reply: as a part of one it may be a coincidence."""
 FILE_NAME = "last_words_said.json"
 _QUOTES = str.maketrans("", "", '"“”')
 
@@ -29,16 +29,16 @@ _logger = logging.getLogger("zwaif")
 
 
 class LastWordsFilter:
-    """The last words that were said. Thread-safe; a file that cannot be used costs the memory of other runs."""
+    """Remembers last words and removes them. Thread-safe. Without a usable file, it forgets them at a restart."""
 
     def __init__(self, path: Callable[[], Path]) -> None:
         self._path = path
         self._lock = threading.Lock()
         self._texts: dict[str, None] | None = None
-        """As compared, oldest first; None before the file was read."""
+        """Normalised, oldest first; None until the file has been read."""
 
     def add(self, reply: str) -> None:
-        """This reply was nothing but last words."""
+        """Remember a reply that was nothing but last words."""
         text = _compared(reply)
         if not text:
             return
@@ -47,17 +47,16 @@ class LastWordsFilter:
             self._texts = _newest([*self._known(), text])
             try:
                 with files.alone(path):
-                    self._texts = _newest([*_read(path), *self._texts])  # another process may have said others
+                    self._texts = _newest([*_read(path), *self._texts])  # another process may have added some
                     files.write_whole(path, json.dumps(list(self._texts), indent=1).encode("ascii"))
             except OSError as error:
                 _logger.debug("the last words could not be kept in %s: %s", path, error)
 
     def without(self, request: ChatRequest) -> ChatRequest:
-        """The request as if they had not been said.
+        """Return the request without last words.
 
-        In a chat the user's words before them stay: nobody has answered them yet. A summary is to remember what
-        happened between the two, so there the whole exchange goes. Memories that Z-Waif quotes lose the line, and so
-        does a reply that began with one.
+        In a chat, the user's message before them stays: nobody has answered it yet. In a summary the whole exchange
+        goes. A memory that quotes them loses the line, and a reply that began with one loses its beginning.
         """
         with self._lock:
             known = dict(self._known())
@@ -82,7 +81,7 @@ class LastWordsFilter:
 
 
 def said_file() -> Path:
-    """Beside the log, for all trees of this user: the same line means the same in each."""
+    """Return the path beside the log file; all Z-Waif folders of a user share it."""
     from zwaif_hooks.log import log_path
 
     return log_path().with_name(FILE_NAME)
@@ -97,23 +96,23 @@ def _read(path: Path) -> list[str]:
 
 
 def _newest(texts: list[str]) -> dict[str, None]:
-    """Each once, where it was said last."""
-    return dict.fromkeys(reversed(list(dict.fromkeys(reversed(texts)))[:KEPT]))
+    """Keep each text once, at the place where it was said last."""
+    return dict.fromkeys(reversed(list(dict.fromkeys(reversed(texts)))[:TEXTS_KEPT]))
 
 
 def _compared(text: str) -> str:
-    """As it comes back: Z-Waif unescapes it and may take its quotation marks out."""
+    """Normalise a text: Z-Waif unescapes replies and may remove quotation marks."""
     return " ".join(html.unescape(text).translate(_QUOTES).split())
 
 
 def _is_known(reply: str, known: Iterable[str]) -> bool:
-    """v1.14-R4 puts a phrase to bridge the wait before each reply."""
+    """v1.14-R4 may put a filler phrase before a reply, so the end is compared as well."""
     text = _compared(reply)
     return any(text == said or (len(said) >= LONG_ENOUGH and text.endswith(f" {said}")) for said in known)
 
 
 def _without_start(message: Message, known: Iterable[str]) -> Message:
-    """A reply without the line that was said while it was being prepared."""
+    """Remove a line that was said while the reply was being prepared."""
     text = message.content.lstrip()
     for said in known:
         if len(said) >= LONG_ENOUGH and text.startswith(f"{said} "):
@@ -122,7 +121,7 @@ def _without_start(message: Message, known: Iterable[str]) -> Message:
 
 
 def _without_quoted(message: Message, known: Iterable[str]) -> Message:
-    """A system or user message without the lines that quote them (``Mia: …`` in a memory)."""
+    """Remove lines of a system or user message that quote last words (``Mia: …`` in a memory)."""
     lines = message.content.split("\n")
     kept = [line for line in lines if not _quotes(line, known)]
     return message if len(kept) == len(lines) else replace(message, content="\n".join(kept))

@@ -1,7 +1,7 @@
 """A second server as a source of replies: anything that speaks OpenAI's chat API, streamed.
 
-It is read as the primary is, by the same reader: deadlines are about text, not about bytes, and a server that is given
-up is hung up on.
+It is read like the primary, with the same reader: deadlines apply to text, not to bytes, and the connection to a server
+that misses one is closed.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ logger = logging.getLogger(__name__)
 PASS_HEADER = {"X-ZWaif-Fallback": "1"}
 """Tells the guard in Z-Waif's process that this request is the fallback's own."""
 KEY_VARIABLE = "API_FALLBACK_API_KEY"
-AHEAD = 1024
-"""Pieces that may wait for whoever reads the reply, who may be speaking the one before."""
+PIECES_BUFFERED = 1024
+"""Maximum pieces buffered while Z-Waif speaks earlier ones."""
 LONGEST_LIST = 1_000_000
 """Bytes of a list of models."""
 _EXTRA = ("top_k", "min_p", "repetition_penalty", "chat_template_kwargs")
-"""Fields that local servers know and OpenAI refuses."""
+"""Fields that local servers accept and OpenAI refuses."""
 _refusing: set[tuple[str, str]] = set()
-"""Address and model of those that refused them and answered without, for the life of this process."""
+"""Address and model of servers that refused these fields and answered without them, in this process."""
 _UNTHINKING = {"enable_thinking": False}
-"""For the chat template (vLLM, SGLang, llama.cpp): nobody hears thoughts, and they would take the reply's tokens."""
+"""For the chat template (vLLM, SGLang, llama.cpp): thoughts are not spoken, and would use up the reply's tokens."""
 WANTS_KEY = (401, 403)
 _REMEDIES = {
     404: "check API_FALLBACK_HOST and the model's name",
@@ -58,7 +58,7 @@ _REMEDIES = {
 
 @dataclass(frozen=True)
 class Deadlines:
-    """Seconds: to connect, from then to the first text, and between two pieces of text."""
+    """Seconds to connect, from then to the first text, and between two pieces of text."""
 
     connect: float = 5.0
     first_token: float = 60.0
@@ -71,11 +71,11 @@ class RemoteChat:
     Args:
         host: ``host:port`` or a full URL, with or without ``/v1``.
         model: the model's name there; empty takes the first chat model the server lists.
-        api_key: is sent to a trusted host only, over https or to this machine. Never logged.
-        trusted: its owner named it by hand. Any other is only asked on this machine or in the private network.
+        api_key: sent to a trusted host only, over https or to this machine. Never logged.
+        trusted: the user set the host by hand. Others are only asked on this machine or in the private network.
 
     Raises:
-        EngineError: ``host`` is no address, or not one that may be asked.
+        EngineError: ``host`` is not an address, or must not be asked.
     """
 
     def __init__(
@@ -100,17 +100,17 @@ class RemoteChat:
             raise EngineError(f"The second server {self._address} is not asked: {refusal(where, limit)}.")
         self._has_key = bool(api_key)
         self._key = api_key if trusted and (self._is_safe or where is Place.THIS_MACHINE) else ""
-        # What is sent in the clear stays here even where "localhost" leads to another computer.
+        # An unencrypted key stays on this machine even if "localhost" resolves to another one.
         self._refuse = no_farther_than(Place.THIS_MACHINE if self._key and not self._is_safe else limit)
 
     def __repr__(self) -> str:
         return f"RemoteChat({self.base_url!r}, model={self.model!r})"
 
     def models(self, seconds: float | None = None) -> list[str]:
-        """Names of the server's models, within ``seconds`` (by default, what a reply's first text may take).
+        """Return the names of the server's models, within ``seconds`` (default: the deadline of a reply's first text).
 
         Raises:
-            EngineError: it cannot be asked, or answers something else.
+            EngineError: the server cannot be asked, or answers something else.
         """
         limits = self._deadlines
         try:
@@ -127,15 +127,15 @@ class RemoteChat:
         max_tokens: int = DEFAULT_MAX_TOKENS,
         partial: str = "",
     ) -> ReplyStream:
-        """The reply, piece by piece; never any part of a stop string. Closing it hangs up, from any thread.
+        """Return the pieces of the reply, without stop strings. Closing it, from any thread, closes the connection.
 
         Args:
-            partial: the beginning of the reply, already spoken: what comes goes on from its last character.
+            partial: the beginning of the reply, already spoken; the pieces continue from its last character.
 
         Raises:
-            EngineError: with the cause in one line, at any ``next``.
+            EngineError: from any ``next``, with the cause in one line.
         """
-        # Stop strings stay here: OpenAI takes four at most, transformers serve hangs on one, and others ignore them.
+        # Stop strings are applied here: OpenAI accepts only four, transformers serve hangs on one, others ignore them.
         body = self._body(messages, sampling or Sampling(), max_tokens, partial)
         return ReplyStream(lambda scope: self._spoken(body, stop, scope))
 
@@ -173,11 +173,11 @@ class RemoteChat:
         }
 
     def _pieces(self, body: dict[str, Any], scope: CancelScope) -> Iterator[str]:
-        """Pieces of text in time, from the thread that reads them."""
+        """Yield text within the deadlines, in the thread that reads it."""
         limits, limit = self._deadlines, longest(int(body["max_tokens"]))
         patience = FixedLimits(limits.connect + limits.first_token, limits.stall)
         whole, said = SurrogateGate(), ""
-        pump = BackgroundReader(partial(self._reply, body), self._clock, capacity=AHEAD)
+        pump = BackgroundReader(partial(self._reply, body), self._clock, capacity=PIECES_BUFFERED)
         pump.start()
         scope.on_cancel(pump.abandon)
         try:
@@ -200,8 +200,11 @@ class RemoteChat:
             raise self._error("the reply was empty")
 
     def _reply(self, body: dict[str, Any], scope: CancelScope) -> Iterator[Chunk]:
-        """The reply as it comes. A server that breaks off before it has said a word of a reply that was begun is asked
-        once more with the beginning told in the user's turn: ``transformers serve`` (4.57) knows no other."""
+        """Yield the reply.
+
+        If the server fails to continue a reply before the first word, ask once more with the beginning quoted in the
+        user's turn: ``transformers serve`` (4.57) cannot continue an assistant's turn.
+        """
         said = False
         try:
             for chunk in self._asked(body, scope):
@@ -211,11 +214,11 @@ class RemoteChat:
         except PrimaryError:
             if said or body["messages"][-1]["role"] != "assistant":
                 raise
-        logger.debug("%r does not go on with a begun reply; it is told of it instead.", self)
+        logger.debug("%r cannot continue a reply; its beginning is quoted instead.", self)
         yield from self._asked({**body, "messages": _begun_told(body["messages"])}, scope)
 
     def _asked(self, body: dict[str, Any], scope: CancelScope) -> Iterator[Chunk]:
-        """Servers that refuse our extra sampling fields are asked without them, the next time at once."""
+        """Yield the reply; leave out sampling fields that the server refuses, next time from the start."""
         model = self.model or self._first_model(scope)
         asked = (self.base_url, model)
         body = {**body, "model": model}
@@ -258,7 +261,7 @@ class RemoteChat:
             f"{self.base_url}{path}",
             stream=True,
             timeout=(self._deadlines.connect, self._deadlines.first_token),
-            allow_redirects=False,  # a key must not travel to where a redirect points
+            allow_redirects=False,  # a redirect must not get the key
             **more,
         )
 
@@ -267,7 +270,7 @@ class RemoteChat:
         session.headers.update(PASS_HEADER)
         session.headers["Accept-Encoding"] = "identity"
         session.auth = self._authorize
-        # A proxy set for the internet must not catch servers near by, nor see what is not encrypted.
+        # An internet proxy must not get requests for servers nearby, nor see unencrypted ones.
         session.trust_env = self._trusted and self._is_safe and looked_up(self._name) in (None, Place.ELSEWHERE)
         session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         return session
@@ -278,7 +281,7 @@ class RemoteChat:
         return request
 
     def _failure(self, error: PrimaryError) -> EngineError:
-        """In words for the user; never the request, which holds the key."""
+        """Return the error for the user. It must not contain the request, which holds the key."""
         if error.status in WANTS_KEY:
             return self._error(f"HTTP {error.status}: {self.key_remedy()}")
         if error.status in _REMEDIES:
@@ -289,7 +292,7 @@ class RemoteChat:
         return self._error(f"it {failure_messages.what(error)}" if is_a_library_s else error.cause)
 
     def key_remedy(self) -> str:
-        """What to do where the server wants a key, or another one; a sentence without its full stop."""
+        """Return what to do if the server needs a key or refuses this one; a sentence without its full stop."""
         if self._has_key and not self._trusted:
             return (
                 f"{KEY_VARIABLE} is another host's, and this one was not named by hand. "
@@ -306,20 +309,20 @@ class RemoteChat:
 def second_server(
     setting: Callable[[str], Any], host: str, model: str, deadlines: Deadlines | None = None
 ) -> RemoteChat:
-    """``host`` with as much trust as the settings give it, and the key of the environment.
+    """Return the server at ``host``, trusted as the settings say, with the key from the environment.
 
     Raises:
-        EngineError: ``host`` is no address, or not one that may be asked.
+        EngineError: ``host`` is not an address, or must not be asked.
     """
     key = os.environ.get(KEY_VARIABLE, "")
     return RemoteChat(host, model, deadlines=deadlines, api_key=key, trusted=trusts(setting, host))
 
 
 def base_url(host: str) -> str:
-    """``http(s)://host:port/v1`` from whatever a user writes.
+    """Return ``http(s)://host:port/v1`` for an address as a user writes it.
 
     Raises:
-        EngineError: that is no address.
+        EngineError: ``host`` is not an address.
     """
     text = host.strip()
     if "://" not in text:
@@ -333,14 +336,14 @@ def base_url(host: str) -> str:
         raise EngineError(
             f"API_FALLBACK_HOST {host!r} is not an address. Write it as 127.0.0.1:5001 or https://host/v1."
         )
-    # A server listens on 0.0.0.0, but on Windows nobody can connect there.
+    # Servers listen on 0.0.0.0, but on Windows a client cannot connect to it.
     name = "127.0.0.1" if name == "0.0.0.0" else f"[{name}]" if ":" in name else name
     path = parts.path.rstrip("/").removesuffix("/chat/completions") or "/v1"
     return f"{parts.scheme}://{name}{f':{port}' if port else ''}{path}"
 
 
 def _begun_told(messages: list[dict[str, str]]) -> list[dict[str, str]]:
-    """The same conversation with its last turn, the beginning of a reply, told at the end of the user's turn."""
+    """Return the conversation with its last turn, the beginning of a reply, quoted at the end of the user's turn."""
     begun = messages[-1]["content"]
     told = f"(You have already said: {begun}\nGo on from there; do not say it again.)"
     before = messages[:-1]

@@ -28,7 +28,7 @@ def stand_in(answered_by: str, fallback_host: str, shown: Callable[[str], str]) 
     if name == LAST_WORDS:
         return "nobody (she only said a line of her last words)"
     if fallback_host and name == fallback_host.strip():
-        return f"the fallback host {name}"
+        return f"the second server {name}"
     return f"{shown(name)} on this computer"
 
 

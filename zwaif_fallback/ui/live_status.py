@@ -98,7 +98,7 @@ class LiveStatus:
         if by not in ("", BY_PRIMARY, LAST_WORDS) and any(one.state == "open" for one in self._statuses()):
             return who_speaks.stand_in(by, self._host(), self._model_list.display_name)
         if self._host():
-            return f"the fallback host {self._host()}"
+            return f"the second server {self._host()}"
         name = self._model_list.answering_model(self._service)
         return f"{self._model_list.display_name(name)} on this computer" if name else ""
 
