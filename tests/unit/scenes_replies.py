@@ -162,7 +162,7 @@ def _(scene: Scene) -> object:
 
 @says("The local model was unloaded meanwhile.")
 def _(scene: Scene) -> object:
-    return LocalModel(command=WORKER)._its_description()
+    return LocalModel(command=WORKER)._description()
 
 
 @says("The local model was closed.")
