@@ -39,4 +39,4 @@ def test_a_reply_without_end(
     assert guarded.plugin.asked == []
     assert guarded.runtime.primaries.get(server.address).status().state == "healthy"
     (told,) = guarded.lines
-    assert "without end" in told
+    assert "did not stop" in told

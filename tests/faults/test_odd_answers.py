@@ -98,6 +98,6 @@ def test_a_prompt_whose_length_cannot_be_told_is_sent_all_the_same(
     monkeypatch.setattr("tests.faults.test_clients.MESSAGES", [{"role": "user", "content": [{"text": 5}]}])
     assert ask_http(server.address, stream) == REPLY
     assert guarded.lines and all(
-        line.startswith("The length of the prompt could not be told") for line in guarded.lines
+        line.startswith("The length of the prompt could not be measured") for line in guarded.lines
     )
     assert guarded.plugin.asked == []

@@ -84,7 +84,7 @@ def test_a_fault_of_ours_is_reported_and_the_question_asked_all_the_same(told: T
 
     told.speaks = False
     fail(told, why)
-    assert told.reports == ["Why 127.0.0.1:5000 failed could not be found out"]
+    assert told.reports == ["Could not find out why 127.0.0.1:5000 failed"]
     assert told.outages == [CUT]
 
 

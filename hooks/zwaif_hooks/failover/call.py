@@ -65,5 +65,5 @@ def must_repeat_unguarded(error: Exception, runtime: Runtime) -> bool:
     if not isinstance(error, InternalError):
         if not is_internal_error(error):
             return False
-        runtime.report(f"{AT_FAULT}: Z-Waif asks without it", error)
+        runtime.report(f"{AT_FAULT}: Z-Waif's request is sent without it", error)
     return True

@@ -34,7 +34,7 @@ def diagnose(runtime: Runtime, primary: Primary, failure: PrimaryFailure, why: W
             if why is not None and _is_worth_asking(runtime, primary, failure):
                 reason = why()
         except Exception as error:
-            runtime.report(f"Why {primary.name} failed could not be found out", error)
+            runtime.report(f"Could not find out why {primary.name} failed", error)
         if reason is not None and reason.kind is FailureKind.NO_MODEL and primary.failed(reason):
             return
         primary.check(reason or failure)

@@ -173,7 +173,7 @@ class PrimaryReply:
             raise PrimaryError(FailureKind.EMPTY, "the reply was blank", as_it_came=held)
 
     def _end_endless(self) -> None:
-        self.note = f"the reply was without end and was ended after {len(self.delivered)} characters"
+        self.note = f"the reply did not stop and was ended after {len(self.delivered)} characters"
         name = self._primary.name
         self._runtime.say_once(
             ("endless", name), f"{name}: {self.note}. Another model, or its own chat template, may help"
@@ -198,7 +198,7 @@ class PrimaryReply:
         try:
             return self._call.prompt_chars()
         except Exception as error:  # only the length of a wait depends on it
-            self._runtime.report("The length of the prompt could not be told", error)
+            self._runtime.report("The length of the prompt could not be measured", error)
             return 0
 
     def _unusual(self, had_content: bool) -> float:

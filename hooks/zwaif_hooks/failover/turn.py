@@ -113,7 +113,7 @@ class Turn:
             )
             self._runtime.records.add(record)
         except Exception as error:  # the reply was heard, and that is what counts
-            self._runtime.report("What became of a reply could not be recorded", error)
+            self._runtime.report("The turn could not be recorded", error)
         deferred.defer(self._runtime.settings.reload)
 
     def _answer(self) -> AnswerRecord | None:
@@ -160,12 +160,14 @@ class Turn:
         name = self._primary.name
         if not self._reply.delivered:
             self._given_back = f"Z-Waif asked without zwaif-fallback, which failed ({type(error.original).__name__})"
-            self._runtime.report(f"{AT_FAULT}, in reading the reply of {name}: Z-Waif asks without it", error.original)
+            self._runtime.report(
+                f"{AT_FAULT}, while reading the reply of {name}: Z-Waif's request is sent without it", error.original
+            )
             raise InternalError from error.original
         if self._reply.is_whole:
-            self._runtime.report(f"{AT_FAULT}, behind the last word of {name}", error.original)
+            self._runtime.report(f"{AT_FAULT}, after the last word of {name}", error.original)
             return
-        self._runtime.report(f"{AT_FAULT}, in reading the reply of {name}: a local answer goes on", error.original)
+        self._runtime.report(f"{AT_FAULT}, while reading the reply of {name}: the fallback continues", error.original)
         self._failure = self._reply.failure_of(error)
         yield from self._from_plugins(self._failure, error)
 
@@ -205,7 +207,7 @@ class Turn:
                 if self._abandoned:
                     return
         except Exception as mistake:
-            self._runtime.report(f"{AT_FAULT}, in asking the plugins", mistake)
+            self._runtime.report(f"{AT_FAULT}, while asking the plugins", mistake)
         finally:
             takeover.stop()
         if takeover.record is None and not self._abandoned and not (takeover.asked and failure.delivered):
@@ -228,7 +230,7 @@ class Turn:
         try:
             return self._call.describe()
         except Exception as caught:
-            self._runtime.report("The request could not be read, so nobody can answer it", caught)
+            self._runtime.report("The request could not be read, so the fallback cannot answer it", caught)
             raise NobodyAnswered(failure, error) from caught
 
 
