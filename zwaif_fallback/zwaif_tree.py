@@ -1,4 +1,4 @@
-"""Which Z-Waif a command is about, and that Z-Waif's settings: only read, never with a change on the way."""
+"""The Z-Waif folder that a command works on, and its settings. Nothing here changes a file."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from zwaif_hooks.host.tree import find_tree
 
 
 class UsageError(FallbackError):
-    """The command line asks for something that makes no sense."""
+    """The command line makes no sense."""
 
 
 def zwaif_folder(given: str | None) -> Path | None:
-    """The folder given, or the working directory where that is a Z-Waif; ``None`` where it is not.
+    """Return the given folder, or the current one if it is a Z-Waif; otherwise None.
 
     Raises:
-        UsageError: a folder was given, and it is no Z-Waif.
+        UsageError: The given folder is not a Z-Waif.
     """
     folder = Path(given).expanduser() if given else Path.cwd()
     root = find_tree(folder / "main.py")
@@ -28,55 +28,57 @@ def zwaif_folder(given: str | None) -> Path | None:
         return Path(root)
     if not given:
         return None
-    problem = "is not a Z-Waif folder" if folder.is_dir() else "is no folder"
+    problem = "is not a Z-Waif folder" if folder.is_dir() else "is not a folder"
     raise UsageError(f"{folder} {problem}. Give the folder that holds Z-Waif's main.py.")
 
 
 def require_zwaif_folder(given: str | None) -> Path:
-    """As :func:`zwaif_folder`, for commands that can do nothing without one.
+    """As :func:`zwaif_folder`, for commands that need a Z-Waif.
 
     Raises:
-        UsageError: there is none.
+        UsageError: There is none.
     """
     folder = zwaif_folder(given)
     if folder is None:
-        raise UsageError("This is not a Z-Waif folder. Run the command in it, or say where it is: --zwaif FOLDER")
+        raise UsageError("This is not a Z-Waif folder. Run the command in Z-Waif's folder, or add --zwaif FOLDER")
     return folder
 
 
 def settings_store(tree: Path | None, environ: Mapping[str, str]) -> SettingsStore:
-    """The settings as Z-Waif will see them when it is started from this console; silent about problems, which it keeps.
+    """Return the settings as Z-Waif would see them if it were started from this console. Problems are not printed.
 
-    ``environ`` is copied: what a command tries out must not leak into its own process.
+    ``environ`` is copied, so a value that a command tries out does not leak into its own process.
     """
     return SettingsStore(SETTINGS, tree / ".env" if tree else None, dict(environ), say=lambda line: None)
 
 
 def env_values(tree: Path | None, environ: Mapping[str, str]) -> dict[str, str]:
-    """Every key Z-Waif will see, an exported one first, as its own ``load_dotenv`` has it.
+    """Return every key that Z-Waif would see; exported ones take precedence, as with its own ``load_dotenv``.
 
     Raises:
-        EnvFileError: ``.env`` is there but cannot be read.
+        EnvFileError: ``.env`` exists but cannot be read.
     """
     return {**(env_file.read(tree / ".env") if tree else {}), **environ}
 
 
 def value_source(setting: Setting, tree: Path | None, environ: Mapping[str, str]) -> str:
-    """Where a setting's value comes from: ``environment``, ``.env`` or ``default`` (an empty value means that)."""
+    """Return where a setting's value comes from: ``environment``, ``.env`` or ``default`` (which empty values mean)."""
     if setting.name in environ:
         return "environment" if environ[setting.name].strip() else "default"
     return ".env" if env_values(tree, {}).get(setting.name, "").strip() else "default"
 
 
 def model_setting(text: str, tree: Path | None, environ: Mapping[str, str]) -> str:
-    """What a user calls a model, as a setting: a row number of ``zwaif-fallback models``, a short name of an offer, or
-    the name of a model on this computer. Any other text stays as it is.
+    """Return what to write into the setting for a model as the user calls it.
+
+    That is a row number of ``zwaif-fallback models``, the short name of an offer, or the name of a model on this
+    computer. Any other text is returned unchanged.
 
     Raises:
-        UsageError: the list has no such row.
-        ModelNotFound: several models are called so.
+        UsageError: The list has no such row.
+        ModelNotFound: Several models have this name.
     """
-    from zwaif_fallback.models import catalogue  # late: most commands name no model
+    from zwaif_fallback.models import catalogue  # imported late: most commands name no model
     from zwaif_fallback.models.search import find_models
     from zwaif_fallback.models.short_names import find_called
 
@@ -97,4 +99,4 @@ def _row_named(number: int, tree: Path | None, environ: Mapping[str, str]) -> st
     for row in (*listed["found"], *listed["offered"]):
         if row.get("number") == number:
             return str(row.get("setting") or row["name"])
-    raise UsageError(f"The list of models has no number {number}. zwaif-fallback models shows it.")
+    raise UsageError(f"The list of models has no number {number}. To see it: zwaif-fallback models")

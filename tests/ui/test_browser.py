@@ -194,7 +194,7 @@ def test_who_has_nothing_is_offered_the_best_first(
     assert best is not None
     here = window()
     expect(here.get_by_label("Fallback Model")).to_have_value("Automatic: no model on this computer yet")
-    expect(section(here)).to_contain_text("Load Model brings the one that suits it best")
+    expect(section(here)).to_contain_text("Load Model downloads the one that suits it best")
     expect(section(here)).to_contain_text(best.name)
     here.get_by_label("Fallback Model").click()
     expect(here.get_by_role("option").nth(1)).to_contain_text(f"Recommended: {best.title}, {best.quality}")

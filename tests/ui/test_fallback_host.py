@@ -94,7 +94,7 @@ def test_host_is_taken(panel: Panel, host: Any, text: str) -> None:
     assert shown == host.settings.get(HOST) == text
     assert status.startswith(f"<p>Saved: Fallback Host is {text or 'empty'}.")
     in_the_network = bool(text) and not any(here in text for here in ("127.0.0.1", "localhost", "::1"))
-    assert ("it gets no key, and is asked in your own network only" in status) is in_the_network
+    assert ("gets no key and is used only in your own network" in status) is in_the_network
 
 
 @pytest.mark.parametrize(
@@ -165,9 +165,7 @@ def restarted(env_file: Path) -> SettingsStore:
 def test_host_in_the_world_is_named_by_hand(panel: Panel, env_file: Path, text: str) -> None:
     shown, said, _ = panel.fallback_host.change(text)
     assert shown == ""
-    assert (
-        f"outside your private network. Name it by hand: zwaif-fallback settings set API_FALLBACK_HOST {text}" in said
-    )
+    assert f"outside your private network. Set it by hand: zwaif-fallback settings set API_FALLBACK_HOST {text}" in said
     assert env_file.read_text(encoding="utf-8") == ENV
 
 
@@ -280,8 +278,8 @@ def test_redirect_is_not_followed(panel: Panel, server: Server, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("status", "body", "told"),
     [
-        (401, b"SECRET PAGE", "wants another key"),
-        (404, b"SECRET PAGE", "does not speak the OpenAI API"),
+        (401, b"SECRET PAGE", "wants a different key"),
+        (404, b"SECRET PAGE", "no OpenAI API at this address"),
         (500, b"SECRET PAGE", "HTTP 500"),
         (200, b"SECRET PAGE", "not with a list of models"),
         (200, b'{"data": 7, "x": "SECRET PAGE"}', "not with a list of models"),

@@ -78,7 +78,7 @@ def read(markup: str) -> list[str]:
 
 def test_before_the_first_message(stage: Stage) -> None:
     assert read(stage.live.html()) == [
-        "\u25cf Ollama was not asked for a reply yet since Z-Waif started.",
+        "\u25cf Ollama has not been asked for a reply since Z-Waif started.",
         "If it goes down, companion:1b on this computer answers.",
         "0 replies in the last hour, 0 by the fallback; 0 outages.",
     ]
@@ -87,17 +87,25 @@ def test_before_the_first_message(stage: Stage) -> None:
 def test_who_stands_by_is_no_loaded_model(stage: Stage) -> None:
     stage.service.stands_by = 38_400_000
     told = read(stage.live.html())[1]
-    assert told == "If it goes down, companion:1b on this computer answers. A process stands by for it (38 MB)."
+    assert told == "If it goes down, companion:1b on this computer answers. A standby process is ready (38 MB)."
     stage.is_down()
-    assert "stands by" not in stage.live.html()
+    assert "standby process" not in stage.live.html()
 
 
 @pytest.mark.parametrize(
     ("state", "words", "colour"),
     [
         ("healthy", "Ollama (127.0.0.1:5000) answers.", timeline.GREEN),
-        ("failing", "Ollama (127.0.0.1:5000) failed the last time. It is asked again with the next", timeline.ORANGE),
-        ("open", "Ollama (127.0.0.1:5000) is down for 12 min. It is used again as soon as it can", timeline.RED),
+        (
+            "failing",
+            "Ollama (127.0.0.1:5000) failed on the last message. The next message goes to it again",
+            timeline.ORANGE,
+        ),
+        (
+            "open",
+            "Ollama (127.0.0.1:5000) has been down for 12 min. It is used again as soon as it answers",
+            timeline.RED,
+        ),
     ],
 )
 def test_state_of_the_server(stage: Stage, state: str, words: str, colour: str) -> None:
@@ -115,9 +123,9 @@ def test_outage_is_told_once_and_in_one_voice(stage: Stage) -> None:
     stage.outages.began(SERVER, "nothing listens")
     stage.is_down(60)
     told = read(stage.live.html())
-    assert told[0].endswith("is down for 60 s. It is used again as soon as it can answer. Reason: nothing listens.")
-    assert told[1] == "Answers now: tiny on this computer."
-    assert told[3] == "1 reply in the last hour, 1 by the fallback; 1 outage, 0 s in all."
+    assert told[0].endswith("has been down for 60 s. It is used again as soon as it answers. Reason: nothing listens.")
+    assert told[1] == "Answering now: tiny on this computer."
+    assert told[3] == "1 reply in the last hour, 1 by the fallback; 1 outage, 0 s in total."
     assert "".join(told).count("nothing listens") == 1
     assert "healthy" not in "".join(told)
 
@@ -127,31 +135,31 @@ def test_switched_off_is_said(stage: Stage) -> None:
     assert read(stage.live.html())[0] == "\u25cf API Fallback is off: only your LLM server answers."
     stage.is_down()
     told = read(stage.live.html())
-    assert told[1] == "\u25cf Ollama (127.0.0.1:5000) is down for 12 min. Reason: nothing listens."
+    assert told[1] == "\u25cf Ollama (127.0.0.1:5000) has been down for 12 min. Reason: nothing listens."
     assert not [line for line in told if "Answers now" in line or "If it goes down" in line]
 
 
 def test_who_answers_during_an_outage(stage: Stage) -> None:
     stage.is_down()
-    assert read(stage.live.html())[1] == "Answers now: companion:1b on this computer."
+    assert read(stage.live.html())[1] == "Answering now: companion:1b on this computer."
     stage.service.speaks = loaded("owner/SmolLM2-135M-Instruct")
-    assert read(stage.live.html())[1] == "Answers now: SmolLM2 135M Instruct on this computer."
+    assert read(stage.live.html())[1] == "Answering now: SmolLM2 135M Instruct on this computer."
     stage.host = "10.0.0.7:5000"
-    assert read(stage.live.html())[1] == "Answers now: the second server 10.0.0.7:5000."
+    assert read(stage.live.html())[1] == "Answering now: the second server 10.0.0.7:5000."
     stage.records.add(turn(1, "owner/SmolLM2-135M-Instruct", cause="refused"))
-    assert read(stage.live.html())[1] == "Answers now: SmolLM2 135M Instruct on this computer.", "who really did"
+    assert read(stage.live.html())[1] == "Answering now: SmolLM2 135M Instruct on this computer.", "who really did"
 
 
 def test_nobody_can_answer(stage: Stage) -> None:
     stage.service.automatic = False  # and what is chosen is not here
-    assert "If it goes down, nobody answers: no model is on this computer yet." in read(stage.live.html())[1]
+    assert "If it goes down, nothing can answer: there is no model on this computer yet." in read(stage.live.html())[1]
     stage.is_down()
     assert "Nobody answers now" in read(stage.live.html())[1]
 
 
 def test_who_answered_last_and_why(stage: Stage) -> None:
     stage.records.add(turn(1, "Tiny", cause="refused", detail="nothing listens at 127.0.0.1:5000"))
-    assert "by Tiny on this computer. Why: nothing listens at 127.0.0.1:5000." in stage.live.html()
+    assert "by Tiny on this computer. Reason: nothing listens at 127.0.0.1:5000." in stage.live.html()
     stage.records.add(turn(0))
     assert "after 2.0 s, by Ollama.<" in stage.live.html()
     stage.records.add(turn(0, ""))
@@ -204,16 +212,16 @@ def test_replies_stand_in_their_minute_and_colour() -> None:
     assert [bar.get("fill") for bar in bars] == [timeline.GREY, timeline.GREEN, timeline.GREEN, timeline.ORANGE]
     assert [float(bar.get("x")) for bar in bars] == [2.0, 466.0, 946.0, 946.0]
     titles = [title.text for title in elements(svg, "title")]
-    assert titles[-1].endswith("1 by the LLM server, 1 by the fallback, 0 by nobody")
+    assert titles[-1].endswith("1 by the LLM server, 1 by the fallback, 0 without an answer")
     assert ElementTree.fromstring(svg).get("aria-label") == (
-        "4 replies in the last hour, 1 by the fallback, 1 by nobody; 0 outages."
+        "4 replies in the last hour, 1 by the fallback, 1 without an answer; 0 outages."
     )
 
 
 def test_last_words_are_nobodys_reply(stage: Stage) -> None:
     stage.records.add(turn(1, "last words", cause="refused"))
     told = stage.live.html()
-    assert "1 reply in the last hour, 0 by the fallback, 1 by nobody; 0 outages." in told
+    assert "1 reply in the last hour, 0 by the fallback, 1 without an answer; 0 outages." in told
     assert "by nobody (she only said a line of her last words)." in told
 
 
@@ -235,7 +243,7 @@ def test_outages_are_bands_from_their_beginning_to_their_end(stage: Stage) -> No
     assert (float(first.get("x")), float(first.get("width"))) == (480.0, 240.0)
     assert (float(second.get("x")), float(second.get("width"))) == (944.0, 16.0)
     stage.clock = NOW
-    assert "2 outages, 16 min in all." in stage.live.html()
+    assert "2 outages, 16 min in total." in stage.live.html()
 
 
 def test_outage_of_yesterday_is_not_shown_and_one_that_lasts_is(stage: Stage) -> None:
@@ -248,7 +256,7 @@ def test_outage_of_yesterday_is_not_shown_and_one_that_lasts_is(stage: Stage) ->
     assert [one.primary for one in stage.outages.since(NOW - 3600)] == ["lasting"]
     (band,) = elements(drawn([], stage.outages.since(NOW - 3600), NOW), "rect")
     assert (float(band.get("x")), float(band.get("width"))) == (0.0, 960.0)
-    assert "1 outage, 60 min in all." in stage.live.html()
+    assert "1 outage, 60 min in total." in stage.live.html()
 
 
 @pytest.mark.parametrize(("seconds", "told"), [(0, "0 s"), (89, "89 s"), (120, "2 min"), (7200, "2 h")])

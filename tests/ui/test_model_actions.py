@@ -304,7 +304,8 @@ def test_information_on_an_offer_and_on_a_typed_name(panel: Panel) -> None:
 
 
 def test_information_on_automatic(panel: Panel) -> None:
-    assert lines(panel.models.info("auto"))[0] == "The best model on this computer is taken: companion:1b (Ollama)."
+    taken = "Automatic uses the best model on this computer: companion:1b (Ollama)."
+    assert lines(panel.models.info("auto"))[0] == taken
 
 
 def test_what_a_model_calls_itself_is_no_markup(host: Any, service: ScriptedService, tmp_path: Path) -> None:
@@ -355,7 +356,7 @@ def test_without_the_engine_the_best_is_named_first_all_the_same(host: Any, serv
     assert told[0].startswith("The best for this computer, ")
     assert told[0].endswith(", needs one more package: pip install xllamacpp.")
     assert "TinyLlama" not in told[0]
-    assert told[1] == "No model is on this computer yet. Load Model brings one that runs without it (2.2 GB):"
+    assert told[1] == "There is no model on this computer yet. Load Model downloads one that runs without it (2.2 GB):"
     small = ModelList(
         host.settings, host.tree, lambda *_: Findings(), lambda: Memory(4 * 10**9, 1), model_list._abilities
     )
@@ -368,7 +369,7 @@ def test_load_that_is_refused_says_so(panel: Panel, model_list: ModelList, servi
 
 
 def test_state_follows_a_load(panel: Panel, service: ScriptedService) -> None:
-    assert lines(panel.models.state()) == ["No model is loaded now: one is as soon as it is needed."]
+    assert lines(panel.models.state()) == ["No model is loaded. One will be loaded when it is needed."]
     service.progress = ["Loading: 10 %"]
     assert lines(panel.models.state()) == ["Loading: 10 %"]
     service.progress, service.speaks = [], loaded("owner/Tiny-1B")
@@ -415,10 +416,10 @@ def test_model_that_was_just_downloaded_is_on_the_list_at_once(
 def test_cancelled_download_changes_nothing(
     panel: Panel, download: ScriptedDownload, service: ScriptedService, model_list: ModelList
 ) -> None:
-    assert lines(panel.models.cancel()[0]) == ["Nothing is being downloaded."]
+    assert lines(panel.models.cancel()[0]) == ["No download is running."]
     panel.models.load(PHI)
     assert download.told.wait(10)
-    assert "What came so far is kept" in panel.models.cancel()[0]
+    assert "What has been downloaded is kept" in panel.models.cancel()[0]
     assert panel.model_download.wait(10)
     assert "goes on where this one ended" in panel.models.state()
     assert (service.loads, model_list.chosen) == ([], DEFAULT_MODEL)

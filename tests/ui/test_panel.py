@@ -55,7 +55,7 @@ def test_window_that_opens_is_told_what_the_page_was_not_built_with(panel: Panel
     assert told.pop(MODEL)["value"] == DEFAULT_MODEL
     assert set(told.values()) == {"unchanged"}, "it is on the page already, and somebody may be typing by now"
     assert "<svg" in live
-    assert "No model is loaded now" in state
+    assert "No model is loaded" in state
     assert "TinyLlama" in info
 
 

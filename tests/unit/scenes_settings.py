@@ -74,7 +74,7 @@ def _(scene: Scene) -> object:
 # --- the command line -------------------------------------------------------------------------------------------------
 
 
-says("This is not a Z-Waif folder. Run the command in it, or say where it is: --zwaif FOLDER")(
+says("This is not a Z-Waif folder. Run the command in Z-Waif's folder, or add --zwaif FOLDER")(
     lambda scene: require_zwaif_folder(None)
 )
 says("… Give the folder that holds Z-Waif's main.py.")(lambda scene: zwaif_folder(str(scene.folder)))
@@ -100,7 +100,7 @@ def _(scene: Scene) -> object:
 says("The list of models has no number …")(lambda scene: model_setting("99", None, {}))
 
 
-@says("To bring it here: zwaif-fallback download --yes. The others: zwaif-fallback models")
+@says("To download it: zwaif-fallback download --yes. To see the others: zwaif-fallback models")
 def _(scene: Scene) -> object:
     scene.patch.setattr("zwaif_fallback.cli.download._is_asked", lambda: False)
     return main.main(["download"])

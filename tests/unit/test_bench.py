@@ -95,8 +95,8 @@ def test_the_options_are_those_of_the_settings() -> None:
 
 def test_the_table_for_people() -> None:
     shown = dict(rows(replace(ONE, graphics_memory=2 * 10**9)))
-    assert shown["First word, cold (400 tokens)"] == "0.50 s" and shown["Speed"] == "30.0 tokens a second"
-    assert shown["Memory, at most"] == "1.00 GB" and shown["Graphics memory"] == "2.00 GB"
+    assert shown["First word, new chat (400 tokens)"] == "0.50 s" and shown["Speed"] == "30.0 tokens a second"
+    assert shown["Peak memory"] == "1.00 GB" and shown["Graphics memory"] == "2.00 GB"
 
 
 # --- remembering ------------------------------------------------------------------------------------------------------

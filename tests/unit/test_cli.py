@@ -53,7 +53,7 @@ def server() -> Iterator[str]:
 
 @pytest.fixture
 def dead() -> str:
-    return f"127.0.0.1:{selftest._nobody_listens()}"
+    return f"127.0.0.1:{selftest.unused_port()}"
 
 
 def zwaif(folder: Path, **env: str) -> Path:
@@ -94,7 +94,7 @@ def test_a_folder_that_is_no_z_waif(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert run("status", "--zwaif", tmp_path) == 2
     assert "is not a Z-Waif folder. Give the folder that holds" in capsys.readouterr().err
     assert run("test", "--zwaif", tmp_path / "gone") == 2
-    assert "gone is no folder" in capsys.readouterr().err
+    assert "gone is not a folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("debug", ["", "1"])
@@ -155,7 +155,7 @@ def test_status_of_a_fallback_that_has_nothing_to_answer_with(
     said = capsys.readouterr().out
     assert f"Oobabooga at {dead} is down: start it" in said
     assert "Run: zwaif-fallback download (it fetches the best for this computer, " in said
-    assert "All settings are at their default." in said
+    assert "All settings have their default values." in said
 
 
 def test_status_of_one_that_is_ready(
@@ -167,7 +167,7 @@ def test_status_of_one_that_is_ready(
     said = capsys.readouterr().out
     assert f"Oobabooga at {server} accepts connections" in said
     assert f"Local model      {demo.MODEL}: on this computer" in said
-    assert "While Z-Waif runs, a process stands by" in said
+    assert "While Z-Waif runs, a standby process" in said
     assert "API_FALLBACK_THREADS = 3" in said and "(environment)" in said
     assert f"API_FALLBACK_MODEL = {demo.MODEL}" in said and "(.env)" in said
 
@@ -217,7 +217,7 @@ def test_lm_studio_has_no_address_in_env(
 
 def test_status_without_a_z_waif(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("status") == 1
-    assert "not here (run this in its folder, or add --zwaif FOLDER)" in capsys.readouterr().out
+    assert "not found (run this in its folder, or add --zwaif FOLDER)" in capsys.readouterr().out
 
 
 def test_status_imports_neither_torch_nor_gradio(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_models(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert [line for line in table if re.match(r"1= +llama3\.2:3b .*Q4_K_M .*CPU", line)]
     assert [line for line in table if re.match(r"2\* +tinyllama ", line)]
     assert all(any(f"  {offer.short} " in line for line in table) for offer in catalogue.OFFERS[:-1])
-    assert [line for line in table if line.startswith("API_FALLBACK_MODEL = auto would take ollama:llama3.2:3b: ")]
+    assert [line for line in table if line.startswith("API_FALLBACK_MODEL = auto would choose ollama:llama3.2:3b: ")]
 
 
 def test_models_for_programs(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -304,7 +304,7 @@ def test_whoever_chose_nothing_is_told_everywhere_that_a_found_model_answers(
     run("models", "--zwaif", tree)
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if re.match(r"\d\*", line)] == [line for line in lines if "llama3.2:3b  " in line]
-    assert "* answers, = is what Z-Waif's server runs, + is the best for this computer." in lines
+    assert "Marks: * answers, = run by Z-Waif's LLM server, + best for this computer." in lines
     run("doctor", "--zwaif", tree)
     assert re.search("ok +Model files +ollama:llama3.2:3b is on this computer", capsys.readouterr().out)
 
@@ -364,7 +364,7 @@ def test_what_cannot_be_used_is_told_when_asked(home: Path, tmp_path: Path, caps
     (tree / "models" / "junk.gguf").write_bytes(b"junk")
     run("models", "--zwaif", tree)
     said = capsys.readouterr().out
-    assert "2 more cannot be used; --all says why." in said and "bert.gguf" not in said
+    assert "2 more cannot be used. To see why: zwaif-fallback models --all" in said and "bert.gguf" not in said
     run("models", "--all", "--zwaif", tree)
     said = capsys.readouterr().out
     assert "is an embedding model: it cannot chat" in said
@@ -425,7 +425,10 @@ def test_nothing_to_download_for_programs(monkeypatch: pytest.MonkeyPatch, capsy
 
 @pytest.mark.parametrize(
     ("error", "status", "text"),
-    [(FallbackError("The disk is full."), 1, "The disk is full."), (KeyboardInterrupt(), 130, "Stopped. The same")],
+    [
+        (FallbackError("The disk is full."), 1, "The disk is full."),
+        (KeyboardInterrupt(), 130, "Stopped. Run the same command"),
+    ],
 )
 def test_a_download_that_fails_for_programs(
     error: BaseException, status: int, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -482,7 +485,7 @@ def test_an_exported_variable_counts_more(
     tree = zwaif(tmp_path)
     monkeypatch.setenv("API_FALLBACK_THREADS", "2")
     assert run("settings", "set", "API_FALLBACK_THREADS", "4", "--zwaif", tree) == 0
-    assert "also set as an environment variable, which counts more" in capsys.readouterr().out
+    assert "also set as an environment variable, which takes precedence" in capsys.readouterr().out
     assert "API_FALLBACK_THREADS = 4\n" in (tree / ".env").read_text(encoding="utf-8")
     assert os.environ["API_FALLBACK_THREADS"] == "2"
 
@@ -556,12 +559,12 @@ def test_one_word_switches_the_fallback_and_says_how_to_undo_it(
     before = (tree / ".env").read_bytes()
     assert run("disable", "--zwaif", tree) == 0
     said = capsys.readouterr().out
-    assert "API_FALLBACK_ENABLED = OFF" in said and "it was not set" in said
+    assert "API_FALLBACK_ENABLED = OFF" in said and "before: not set" in said
     assert "To undo: zwaif-fallback enable" in said
     assert (tree / ".env").read_bytes() == before + b"API_FALLBACK_ENABLED = OFF" + os.linesep.encode()
     assert run("enable", "--zwaif", tree) == 0
     said = capsys.readouterr().out
-    assert "it was OFF" in said and "To undo: zwaif-fallback disable" in said
+    assert "before: OFF" in said and "To undo: zwaif-fallback disable" in said
     assert (tree / ".env").read_bytes() == before + b"API_FALLBACK_ENABLED = ON" + os.linesep.encode()
     assert run("enable") == 2, "without a Z-Waif there is nothing to write into"
 

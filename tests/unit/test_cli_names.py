@@ -93,7 +93,7 @@ def test_download_alone_asks(
 
 def test_a_script_is_told_what_to_type(asked_for: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run("download") == 1
-    assert "To bring it here: zwaif-fallback download --yes" in capsys.readouterr().err
+    assert "To download it: zwaif-fallback download --yes" in capsys.readouterr().err
     assert run("download", "--yes") == 0
     assert run("download", "auto", "--yes", "--json") == 0
     assert asked_for == [BEST.name, BEST.name]
@@ -123,7 +123,7 @@ def test_what_would_be_better_with_one_more_package_is_told_before(
 @pytest.mark.parametrize(
     ("chosen", "next_step"),
     [
-        ("", "It answers whenever the LLM server does not."),
+        ("", "It will answer whenever the LLM server does not."),
         ("someone/else", "API_FALLBACK_MODEL Qwen2.5-1.5B-Instruct"),
     ],
 )
@@ -209,7 +209,7 @@ def test_the_best_for_this_computer_is_marked(home: Path, tmp_path: Path, capsys
     first = (
         "The best for this computer: lfm2.5-1.2b, LFM2.5 1.2B Instruct (download 0.73 GB; CPU only, about 27 tokens/s)"
     )
-    assert f"To download\n{first}. To bring it here: zwaif-fallback download\n" in said
+    assert f"To download\n{first}. To download it: zwaif-fallback download\n" in said
 
 
 def test_without_the_engine_the_best_is_named_first_all_the_same(

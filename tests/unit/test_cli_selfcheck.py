@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
@@ -26,7 +25,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_one_line_each_and_the_exit_status(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_line_each_and_the_exit_status(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def well(place: Place) -> str:
         assert place.scratch.is_dir() and not list(place.scratch.iterdir())
         return "all well"
@@ -41,20 +40,18 @@ def test_one_line_each_and_the_exit_status(monkeypatch: pytest.MonkeyPatch) -> N
         raise CannotCheck("Gradio is not installed here")
 
     monkeypatch.setattr(selftest, "CHECKS", (("a", well), ("b", broken), ("c", bug), ("d", absent)))
-    out = io.StringIO()
-    assert selftest.run(None, out) == 1
-    lines = out.getvalue().splitlines()
+    assert selftest.run(None) == 1
+    lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["ok       a: all well", "FAIL     b: The engine stopped. Start it again."]
     assert lines[2].startswith("FAIL     c: KeyError: 'oops'.") and "ZWAIF_DEBUG=1" in lines[2]
     assert lines[3:] == ["skipped  d: Gradio is not installed here", "2 of 4 checks failed."]
-    out = io.StringIO()
-    assert selftest.run(None, out, as_json=True) == 1
-    facts = json.loads(out.getvalue())
+    assert selftest.run(None, as_json=True) == 1
+    facts = json.loads(capsys.readouterr().out)
     assert [row["state"] for row in facts["checks"]] == ["ok", "fail", "fail", "skipped"]
     assert facts["checks"][1] == {"check": "b", "state": "fail", "text": "The engine stopped. Start it again."}
     assert (facts["zwaif"], facts["can_answer"], facts["failed"]) == (None, False, 2)
     monkeypatch.setattr(selftest, "CHECKS", (("a", well), ("d", absent)))
-    assert selftest.run(None, io.StringIO()) == 0
+    assert selftest.run(None) == 0
 
 
 def test_an_unusable_value_in_env_fails_with_the_line_to_correct(tmp_path: Path) -> None:
@@ -63,19 +60,21 @@ def test_an_unusable_value_in_env_fails_with_the_line_to_correct(tmp_path: Path)
         selftest.check_settings(Place(tmp_path, tree))
 
 
-def test_z_waif_itself_is_only_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_z_waif_itself_is_only_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     tree = copy_tree(tmp_path / "z-waif", {"API_FALLBACK_MODEL": str(demo.MODEL)})
     before = contents(tree)
     checks = tuple(
         check for check in selftest.CHECKS if check[0] in ("settings", "your model", "controller integration")
     )
     monkeypatch.setattr(selftest, "CHECKS", checks)
-    out = io.StringIO()
-    assert selftest.run(tree, out) == 0, out.getvalue()
+    status, said = selftest.run(tree), capsys.readouterr().out
+    assert status == 0, said
     assert contents(tree) == before
-    assert f"a copy of {tree}" in out.getvalue()
-    assert f"ok       your model: {demo.MODEL} was loaded in " in out.getvalue()
-    assert out.getvalue().endswith("\nThe fallback works here.\n")
+    assert f"a copy of {tree}" in said
+    assert f"ok       your model: {demo.MODEL} loads in " in said
+    assert said.endswith("\nThe fallback works here.\n")
 
 
 @pytest.mark.parametrize(
@@ -87,17 +86,16 @@ def test_z_waif_itself_is_only_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_without_a_model_nobody_is_told_that_the_fallback_works(
-    model: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(selftest, "CHECKS", (("your model", selftest.check_own_model),))
     monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    out = io.StringIO()
-    assert selftest.run(copy_tree(tmp_path / "z-waif", {"API_FALLBACK_MODEL": model}), out) == 1
-    said, last = out.getvalue().splitlines()
+    assert selftest.run(copy_tree(tmp_path / "z-waif", {"API_FALLBACK_MODEL": model})) == 1
+    said, last = capsys.readouterr().out.splitlines()
     assert said.startswith(f"skipped  your model: {line}")
-    assert last.startswith("Everything works, but no model can answer yet")
-    assert selftest.run(None, io.StringIO()) == 0, "the package itself works"
+    assert last.startswith("Everything works, but there is no model to answer yet")
+    assert selftest.run(None) == 0, "the package itself works"
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ import pytest
 from tests.unit.doctoring import assert_useful, situation, z_waif
 from zwaif_fallback.cli import main
 from zwaif_fallback.cli.doctor import summary
-from zwaif_fallback.cli.selftest import _nobody_listens
+from zwaif_fallback.cli.selftest import unused_port
 from zwaif_fallback.demo import MODEL
 from zwaif_fallback.doctor import checks, child_process, env_file, log_file, pictures, servers, zwaif
 from zwaif_fallback.doctor.checks import CHECKS, Check, examine
@@ -128,7 +128,7 @@ def test_a_report_holds_no_key_and_no_name_of_the_user(
         )
         assert main.main(["doctor", "--json", "--zwaif", str(tree)]) == 1
     told = capsys.readouterr().out
-    for quoted in ("gone.gguf", "Incorrect key", "API_FALLBACK_API_KEYS is no setting", "API_FALLBACK_HOST"):
+    for quoted in ("gone.gguf", "Incorrect key", "API_FALLBACK_API_KEYS is not a setting", "API_FALLBACK_HOST"):
         assert quoted in told
     assert [word for word in ("sk-", "hf_token", "ann:", "Ann Example") if word in told] == []
 
@@ -162,7 +162,7 @@ def test_the_home_folder_is_a_tilde(home: str, text: str, shown: str) -> None:
 
 
 def test_the_summary() -> None:
-    assert summary(Counter(problem=2, warning=1, ok=3, skipped=4)) == "2 problems, 1 warning, 3 ok, 4 not looked at."
+    assert summary(Counter(problem=2, warning=1, ok=3, skipped=4)) == "2 problems, 1 warning, 3 ok, 4 skipped."
 
 
 # --- other processes --------------------------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ def test_the_tree_and_its_release(tmp_path: Path) -> None:
     newer = zwaif.check_tree(situation(tree))
     assert newer.state == "warning" and newer.found.startswith("v1.99-R2 in ")
     (tree / "changelog.txt").unlink()
-    assert "says no number" in zwaif.check_tree(situation(tree)).found
+    assert "an unknown release" in zwaif.check_tree(situation(tree)).found
     nowhere = zwaif.check_tree(situation(None))
     assert nowhere.state == "warning" and "--zwaif FOLDER" in nowhere.remedy
     for finding in (newer, nowhere):
@@ -243,7 +243,7 @@ def test_the_environment(tmp_path: Path) -> None:
         (HookState(False), "is not active"),
         (HookState(True, "there", ()), "not registered"),
         (HookState(True, "", ("fallback",)), "does not recognise"),
-        (HookState(False, error="exit code 1"), "could not be started: exit code 1"),
+        (HookState(False, error="exit code 1"), "could not be started in this environment: exit code 1"),
     ],
 )
 def test_a_start_up_line_that_does_not_work(state: HookState, found: str, tmp_path: Path) -> None:
@@ -321,13 +321,13 @@ def test_a_primary_that_generates(
         monkeypatch.setattr(servers, "find_lmstudio", lambda: address)
         tree = z_waif(tmp_path, HOST_PORT=address, OLLAMA_HOST=address, **env)
         finding = servers.check_primary(situation(tree))
-    assert finding == ok(f"{env['API_TYPE']} at {address} generates")
+    assert finding == ok(f"{env['API_TYPE']} at {address} answers")
     ((where, body),) = asked
     assert (where, body.get("model")) == (path, model)
 
 
 def test_a_primary_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    dead = f"127.0.0.1:{_nobody_listens()}"
+    dead = f"127.0.0.1:{unused_port()}"
     finding = servers.check_primary(situation(z_waif(tmp_path, HOST_PORT=dead)))
     assert finding.state == "warning" and f"Oobabooga at {dead} is down" in finding.found
     assert_useful(finding)
@@ -351,7 +351,7 @@ def test_a_primary_that_says_nothing_in_time(tmp_path: Path) -> None:
     with llm_server(200, None) as address:
         tree = z_waif(tmp_path, HOST_PORT=address, API_FALLBACK_FIRST_TOKEN_TIMEOUT="1")
         finding = servers.check_primary(situation(tree))
-    assert finding.state == "warning" and "said nothing for 1 s" in finding.found
+    assert finding.state == "warning" and "did not answer within 1 s" in finding.found
     assert_useful(finding)
 
 
@@ -359,7 +359,7 @@ def test_the_fallback_host(tmp_path: Path) -> None:
     assert servers.check_fallback_host(situation(z_waif(tmp_path))).state == "skipped"
     with llm_server(200, OPENAI) as address:
         tree = z_waif(tmp_path / "a", API_FALLBACK_HOST=address, API_FALLBACK_HOST_MODEL="any")
-        assert servers.check_fallback_host(situation(tree)) == ok(f"{address} generates")
+        assert servers.check_fallback_host(situation(tree)) == ok(f"{address} answers")
     finding = servers.check_fallback_host(situation(tree))
     assert finding.state == "warning" and "it is down" in finding.found
     assert_useful(finding)
@@ -404,10 +404,10 @@ def test_names_in_env(tmp_path: Path) -> None:
     finding = env_file.check_env_names(situation(tree, environ={"API_FALLBACK_THREADS": "3"}))
     assert finding.state == "warning"
     assert [finding.found, *finding.details] == [
-        "API_FALLBACK_ENABLD is no setting; did you mean API_FALLBACK_ENABLED?",
-        "API_FALLBACK_XYZZY is no setting",
-        "API_FALLBACK_MODEL is there more than once; the last line counts",
-        "API_FALLBACK_THREADS is also exported in this environment, which counts more",
+        "API_FALLBACK_ENABLD is not a setting; did you mean API_FALLBACK_ENABLED?",
+        "API_FALLBACK_XYZZY is not a setting",
+        "API_FALLBACK_MODEL appears more than once; the last line counts",
+        "API_FALLBACK_THREADS is also set as an environment variable, which takes precedence",
     ]
     assert_useful(finding)
     (tree / ".env").unlink()

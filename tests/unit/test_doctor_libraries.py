@@ -92,7 +92,7 @@ def tree(tmp_path: Path) -> Path:
             libraries.check_bitsandbytes,
             {"versions": {"bitsandbytes": None}, "memory": lambda: NO_CARD},
             "ok",
-            "only an NVIDIA card would need it",
+            "not needed without an NVIDIA card",
             "",
         ),
         (libraries.check_accelerate, {}, "ok", "1.15.0", ""),
@@ -241,7 +241,7 @@ SMALL_CARD = (Gpu("GT 710", GB, GB // 10),)
 @pytest.mark.parametrize(
     ("memory", "state", "found"),
     [
-        (Memory(32 * GB, 24 * GB), "ok", "free are 24.0 GB of memory"),
+        (Memory(32 * GB, 24 * GB), "ok", "free: 24.0 GB of memory"),
         (Memory(32 * GB, 24 * GB, SMALL_CARD), "warning", "0.1 GB on GT 710"),
         (Memory(4 * GB, GB // 10, SMALL_CARD), "problem", "0.1 GB of memory, 0.1 GB on GT 710"),
         (Memory(4 * GB, GB // 10), "problem", "0.1 GB of memory"),
@@ -263,7 +263,7 @@ def test_the_disk(tmp_path: Path, tree: Path) -> None:
     assert nearly_full.state == "warning"
     absent = z_waif(tmp_path / "other", API_FALLBACK_MODEL=catalogue.DEFAULT)
     full = local_model.check_disk(situation(absent, free_bytes=lambda place: GB))
-    assert full.state == "problem" and "has 2.2 GB" in full.found and "HF_HOME" in full.remedy
+    assert full.state == "problem" and "needs 2.2 GB" in full.found and "HF_HOME" in full.remedy
     for finding in (nearly_full, full):
         assert_useful(finding)
 

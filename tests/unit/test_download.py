@@ -100,7 +100,7 @@ def test_no_room_on_the_disk(tmp_path: Path, said: list[str]) -> None:
     hub = ScriptedHub(TINY)
     room = 2_000_000_700 + SPARE_BYTES
     with pytest.raises(
-        DownloadFailed, match=r"needs 2\.5 GB, and .* has 2\.5 GB free\. Free some space, or let HF_HOME"
+        DownloadFailed, match=r"needs 2\.5 GB, and .* has 2\.5 GB free\. Free some space, or set HF_HOME"
     ):
         download(NAME, said.append, hub, cache_dir=str(tmp_path / "not" / "yet"), free_bytes=lambda place: room - 1)
     assert hub.fetched == []
@@ -541,4 +541,4 @@ def test_the_command_stopped(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(downloads, "download", stop)
     assert main.main(["download", NAME]) == options.EXIT_INTERRUPTED
-    assert "goes on where this one ended" in capsys.readouterr().err
+    assert "Run the same command again to continue" in capsys.readouterr().err

@@ -18,7 +18,7 @@ from zwaif_fallback import demo
 from zwaif_fallback.choosing import load_check, memory_fit
 from zwaif_fallback.choosing.memory_fit import Abilities
 from zwaif_fallback.cli import selftest, status, status_facts
-from zwaif_fallback.cli.selftest import CannotCheck, Place, _nobody_listens
+from zwaif_fallback.cli.selftest import CannotCheck, Place, unused_port
 from zwaif_fallback.doctor.checks import CHECKS
 from zwaif_fallback.doctor.child_process import HookState, Imported
 from zwaif_fallback.errors import FallbackError
@@ -71,20 +71,20 @@ def _own_venv(tmp_path: Path) -> Made:
 
 
 DOCTOR: Mapping[str, tuple[Callable[[Path], Made], str]] = {
-    "zwaif": (lambda _: ({}, {"tree": None}), "no Z-Waif here"),
+    "zwaif": (lambda _: ({}, {"tree": None}), "no Z-Waif found"),
     "environment": (_own_venv, "this command runs in"),
     "hook": (lambda _: ({}, {"hook": lambda tree, environ: HookState(False)}), "start-up line is not active"),
     "switches": (lambda _: ({"API_FALLBACK_ENABLED": "OFF"}, {}), "API_FALLBACK_ENABLED is OFF"),
-    "primary": (lambda _: ({"HOST_PORT": DEAD.format(_nobody_listens())}, {}), "is down"),
-    "fallback_host": (lambda _: ({"API_FALLBACK_HOST": DEAD.format(_nobody_listens())}, {}), "is down"),
+    "primary": (lambda _: ({"HOST_PORT": DEAD.format(unused_port())}, {}), "is down"),
+    "fallback_host": (lambda _: ({"API_FALLBACK_HOST": DEAD.format(unused_port())}, {}), "is down"),
     "model_name": (lambda _: ({"API_FALLBACK_MODEL": "two words"}, {}), "there is no model called 'two words'"),
     "model_files": (lambda _: ({"API_FALLBACK_MODEL": "someone/absent"}, {}), "is not on this computer yet"),
     "pictures": (lambda _: ({"API_FALLBACK_VISION_MODEL": "someone/absent"}, {}), "is not on this computer"),
     "memory": (
         lambda _: ({}, {"memory": lambda: Memory(GB, GB // 10)}),
-        "free are 0.1 GB of memory, too little for a process to stand by",
+        "free: 0.1 GB of memory, too little for a standby process",
     ),
-    "speed": (lambda _: ({}, ON_THE_PROCESSOR), "a safetensors model will run on the processor"),
+    "speed": (lambda _: ({}, ON_THE_PROCESSOR), "a safetensors model on the processor"),
     "disk": (lambda _: ({}, {"free_bytes": lambda place: GB}), "1.0 GB free at"),
     "torch": (lambda _: broken("torch"), "cannot be imported: ImportError: DLL load failed"),
     "bitsandbytes": (lambda _: broken("bitsandbytes"), "does not work with this card"),
@@ -219,7 +219,7 @@ STATUS = {
     "host without a port": Row("'127.0.0.1', but it must look like", {"API_FALLBACK_HOST": "127.0.0.1"}),
     "host is no address": Row("'some where', but it must look like", {"API_FALLBACK_HOST": "some where"}),
     "host is the server": Row(
-        "is Z-Waif's own LLM server", {"API_FALLBACK_HOST": "localhost:5000", "HOST_PORT": "127.0.0.1:5000"}
+        "is your main server", {"API_FALLBACK_HOST": "localhost:5000", "HOST_PORT": "127.0.0.1:5000"}
     ),
     "no model": Row("No model that can answer is on this computer yet", {}),
     "another model": Row("someone/absent is not on this computer yet", {"API_FALLBACK_MODEL": "someone/absent"}),
@@ -232,7 +232,7 @@ STATUS = {
     "torn file": Row("cannot be loaded now.", {"API_FALLBACK_MODEL": "models/torn.gguf"}),
     "switched off": Row("off: API_FALLBACK_ENABLED is OFF", {"API_FALLBACK_ENABLED": "OFF"}, True),
     "plugins off": Row("off: ZWAIF_PLUGINS is no", MODEL, True, environ={"ZWAIF_PLUGINS": "no"}),
-    "blocked": Row("off: ZWAIF_BLOCK_PLUGINS names fallback", MODEL, True, environ={"ZWAIF_BLOCK_PLUGINS": "fallback"}),
+    "blocked": Row("off: ZWAIF_BLOCK_PLUGINS has fallback", MODEL, True, environ={"ZWAIF_BLOCK_PLUGINS": "fallback"}),
     "unusable value": Row("Problem: API_FALLBACK_THREADS is 'many'", {**MODEL, "API_FALLBACK_THREADS": "many"}, True),
 }  # fmt: skip
 
@@ -251,7 +251,7 @@ def test_status(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     row = STATUS[name]
     if not row.gguf:
         put_in_ollama(tmp_path / "home/.ollama/models", "registry.ollama.ai/library/llama3.2/3b")
-    dead = f"127.0.0.1:{_nobody_listens()}"
+    dead = f"127.0.0.1:{unused_port()}"
     tree = copy_tree(tmp_path / "z-waif", {key: dead if value == "DEAD" else value for key, value in row.env.items()})
     torn = write_gguf(tree / "models" / "torn.gguf")
     torn.write_bytes(torn.read_bytes()[:200])
@@ -276,7 +276,7 @@ def test_status_run_elsewhere_than_z_waif(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_default_that_was_written_out_is_no_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reset to Defaults leaves such lines."""
     tree = copy_tree(tmp_path / "z-waif", {"API_FALLBACK_THREADS": "0", "API_FALLBACK_PRELOAD": "auto"})
-    assert "All settings are at their default." in _status(tree, Row("", {}), monkeypatch)[0]
+    assert "All settings have their default values." in _status(tree, Row("", {}), monkeypatch)[0]
 
 
 def test_status_finds_the_console_that_startup_sh_hides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,5 +284,5 @@ def test_status_finds_the_console_that_startup_sh_hides(tmp_path: Path, monkeypa
     lines = ["noise", *(f"[API] line {number}" for number in range(5)), "more noise"]
     (tree / "log.txt").write_text("\n".join(lines), encoding="utf-8")
     shown, _ = _status(tree, Row("", {}), monkeypatch)
-    assert f"Z-Waif's console is in {tree / 'log.txt'}. The last lines there:" in shown
+    assert f"Last lines of the fallback on Z-Waif's console ({tree / 'log.txt'}):" in shown
     assert shown.endswith("[API] line 2\n[API] line 3\n[API] line 4")

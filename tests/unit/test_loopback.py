@@ -98,7 +98,7 @@ def test_a_port_that_the_system_refuses_at_once() -> None:
 
 @hangs_when_full
 @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
-def test_localhost_does_not_wait_for_the_family_where_nobody_listens(hanging: Any, monkeypatch: Any) -> None:
+def test_localhost_does_not_wait_for_the_family_whereunused_port(hanging: Any, monkeypatch: Any) -> None:
     """And asks the other one first from then on."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))

@@ -43,14 +43,14 @@ def test_status_tells_the_last_turns_of_this_tree(tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize(
     ("by", "reachable", "told"),
     [
-        ("primary", True, "Who speaks       Ollama"),
+        ("primary", True, "Who answers      Ollama"),
         (
             "lmstudio:x/y/SmolLM2-135M-Instruct.Q4_1.gguf",
             False,
-            "Who speaks       Answered by SmolLM2 135M Instruct on this computer while Ollama is down.",
+            "Who answers      Answered by SmolLM2 135M Instruct on this computer while Ollama is down.",
         ),
-        ("10.0.0.7:5000", False, "Who speaks       Answered by the second server 10.0.0.7:5000 while Ollama is down."),
-        ("tiny", True, "Who speaks       tiny on this computer, the last time; Ollama accepts connections now"),
+        ("10.0.0.7:5000", False, "Who answers      Answered by the second server 10.0.0.7:5000 while Ollama is down."),
+        ("tiny", True, "Who answers      tiny on this computer, the last time; Ollama accepts connections now"),
     ],
 )
 def test_status_says_who_speaks_as_the_chat_page_does(

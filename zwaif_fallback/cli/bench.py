@@ -1,4 +1,4 @@
-"""``bench``: what a model shows on this machine."""
+"""``bench``: measure a model on this computer."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def add(commands: Any) -> None:
-    bench = command(commands, "bench", _bench, "measure a model on this computer; remembered for the list of models")
+    bench = command(commands, "bench", _bench, "measure how fast a model is on this computer")
     bench.add_argument(
         "model",
         metavar="MODEL",
         nargs="?",
-        help="a name or number that models shows, or a folder; the chosen model where it is left out",
+        help="a name or number from the list of models, or a folder (default: the chosen model)",
     )
     with_json(with_zwaif(bench))
 
@@ -53,25 +53,25 @@ def _bench(parsed: Arguments) -> int:
         return EXIT_OK
     console.table(("What", "Measured"), rows(one), ("bold",))
     console.say()
-    console.say(f"Remembered in {place}. Other programs that were busy meanwhile made it slower.", "dim")
+    console.say(f"Saved to {place}. Programs that were busy at the same time make the figures worse.", "dim")
     return EXIT_OK
 
 
 def _news(line: str) -> None:
-    """Beside the result, which a program may be reading."""
+    """Print progress on standard error; a script may be reading the result from standard output."""
     console.say(line, "dim", sys.stderr)
 
 
 def rows(one: Measurement) -> list[tuple[str, str]]:
-    """For a person; what is not known is left out."""
+    """Return the lines of the table. What is unknown is left out."""
     shown = [
         ("Model", one.model),
         ("Runs on", f"{one.device}, {one.form} ({one.engine})"),
         ("Load time", f"{one.load_seconds:.1f} s"),
-        (f"First word, cold ({one.prompt_tokens} tokens)", f"{one.first_token_cold:.2f} s"),
-        ("First word, next turn", f"{one.first_token_warm:.2f} s"),
+        (f"First word, new chat ({one.prompt_tokens} tokens)", f"{one.first_token_cold:.2f} s"),
+        ("First word, next message", f"{one.first_token_warm:.2f} s"),
         ("Speed", f"{one.tokens_per_second:.1f} tokens a second" if one.tokens_per_second else ""),
-        ("Memory, at most", f"{one.peak_memory / 1e9:.2f} GB" if one.peak_memory else ""),
+        ("Peak memory", f"{one.peak_memory / 1e9:.2f} GB" if one.peak_memory else ""),
         ("Graphics memory", f"{one.graphics_memory / 1e9:.2f} GB" if one.graphics_memory else ""),
     ]
     return [(name, value) for name, value in shown if value]

@@ -1,4 +1,4 @@
-"""``chat``: talk to the fallback, with the character of the user's own Z-Waif."""
+"""``chat``: talk to the fallback, in the character of the user's companion."""
 
 from __future__ import annotations
 
@@ -24,8 +24,11 @@ _LAST_WORDS = "last words"
 
 
 class _Screen:
-    """News come from other threads at any moment: on a terminal they get a line of their own, and what stood there (a
-    prompt with what was typed, the beginning of a reply) is not glued to them."""
+    """The terminal, shared by the chat and by notices from other threads.
+
+    A notice may come at any moment. It gets its own line, and an interrupted prompt is printed again below it with
+    what the user had typed.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -33,7 +36,7 @@ class _Screen:
         self._is_mid_line = False
 
     def ask(self, prompt: str) -> str:
-        """What the user types behind ``prompt``."""
+        """Return what the user types after ``prompt``."""
         with self._lock:
             self._prompt, self._is_mid_line = prompt, bool(prompt)
         try:
@@ -43,13 +46,13 @@ class _Screen:
                 self._prompt, self._is_mid_line = "", False
 
     def write(self, text: str) -> None:
-        """A piece of a reply."""
+        """Print a piece of a reply."""
         with self._lock:
             print(text, end="", flush=True)
             self._is_mid_line = not text.endswith("\n")
 
     def news(self, line: str) -> None:
-        """What the fallback has to say about itself, beside the conversation."""
+        """Print a notice from the fallback."""
         with self._lock:
             shared = self._is_mid_line and sys.stdout.isatty()
             if shared:
@@ -70,9 +73,11 @@ _screen = _Screen()
 
 
 def add(commands: Any) -> None:
-    chat = command(commands, "chat", _chat, "talk to the fallback, with the character of your own Z-Waif")
-    chat.add_argument("message", metavar="MESSAGE", nargs="?", help="say this only; without it, a conversation")
-    chat.add_argument("--model", metavar="MODEL", help="talk to this one, whatever the setting says")
+    chat = command(commands, "chat", _chat, "talk to the fallback, in the character of your companion")
+    chat.add_argument(
+        "message", metavar="MESSAGE", nargs="?", help="say only this, then exit (default: a conversation)"
+    )
+    chat.add_argument("--model", metavar="MODEL", help="talk to this model instead of the chosen one")
     with_json(with_zwaif(chat))
 
 
@@ -88,9 +93,8 @@ def _chat(parsed: Arguments) -> int:
         talk = Conversation(service, persona)
         name = persona.char_name or "Fallback"
         if parsed.message is None and not parsed.json and sys.stdin.isatty():
-            console.say(
-                f"You talk to {name}. Ctrl+C stops a reply; Ctrl+D (Windows: Ctrl+Z, Enter) ends the chat.", "dim"
-            )
+            end = "Ctrl+Z, then Enter," if os.name == "nt" else "Ctrl+D"
+            console.say(f"You are talking to {name}. Ctrl+C stops a reply; {end} ends the chat.", "dim")
         reply: Reply | None = None
         for text in [parsed.message] if parsed.message is not None else _typed(persona.user_name or "You"):
             reply = _exchange(talk, text, name, parsed.json)
@@ -100,10 +104,10 @@ def _chat(parsed: Arguments) -> int:
 
 
 def _named(name: str, tree: Path | None) -> str:
-    """A model of the command line as a setting.
+    """Return a model named on the command line as a value of the setting.
 
     Raises:
-        FallbackError: it means none.
+        FallbackError: There is no such model.
     """
     from zwaif_fallback.choosing.resolve_name import resolve
     from zwaif_fallback.zwaif_tree import model_setting, settings_store
@@ -114,7 +118,7 @@ def _named(name: str, tree: Path | None) -> str:
 
 
 def _service(tree: Path | None, model: str | None) -> FallbackService:
-    """As in a Z-Waif, with nothing loaded yet."""
+    """Build the service as in Z-Waif, with nothing loaded yet."""
     from zwaif_fallback.answering.contracts import SecondServer
     from zwaif_fallback.answering.second_server import Deadlines, second_server
     from zwaif_fallback.answering.service import Collaborators, FallbackService
@@ -134,7 +138,7 @@ def _service(tree: Path | None, model: str | None) -> FallbackService:
 
 
 def _settings(tree: Path | None, model: str | None) -> tuple[SettingsStore, Callable[[], bool]]:
-    """The settings, and whether the user chose a model: who names one on the command line did."""
+    """Return the settings, and whether the user chose a model; one named on the command line is chosen."""
     from zwaif_fallback.choosing.no_model_chosen import MODEL, is_chosen
     from zwaif_fallback.zwaif_tree import env_values, settings_store
 
@@ -143,7 +147,7 @@ def _settings(tree: Path | None, model: str | None) -> tuple[SettingsStore, Call
 
 
 def _other_model(tree: Path | None, model: str | None) -> str:
-    """How to take a model that is here, where the chosen one is not."""
+    """Say which model to use instead, if the chosen one is not on this computer."""
     from zwaif_fallback.cli.status_facts import model_facts
 
     store, named = _settings(tree, model)
@@ -173,11 +177,11 @@ def signature(reply: Reply) -> str:
 
 
 def _typed(user: str) -> Iterator[str]:
-    """What the user types, line by line, until the end of the input; Ctrl+C at the prompt is that, too."""
+    """Yield the lines that the user types. The end of the input or Ctrl+C at the prompt ends them."""
     shown = f"{user}: " if sys.stdin.isatty() else ""
     if shown:
         with contextlib.suppress(ImportError):
-            import readline  # noqa: F401  (arrow keys and history while typing; Windows' console has its own)
+            import readline  # noqa: F401  (gives input() arrow keys and history; the Windows console has its own)
     while True:
         try:
             line = _screen.ask(shown).strip()

@@ -1,4 +1,4 @@
-"""A conversation with the fallback outside Z-Waif: its character, its history, and replies that can be stopped."""
+"""A chat with the fallback outside Z-Waif: character, history, and replies that can be stopped."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from zwaif_fallback.zwaif_tree import env_values
 from zwaif_hooks.host.persona import RECENT, read_persona
 from zwaif_hooks.messages import Answer, ChatRequest, FailureKind, Message, Persona, PrimaryFailure
 
-LOOK_SECONDS = 0.1
-"""Windows hands Ctrl+C over only between two waits."""
+POLL_SECONDS = 0.1
+"""Longest single wait for a piece: Windows delivers Ctrl+C only between waits."""
 _END = object()
 
 
 class Answers(Protocol):
-    """The part of ``service.FallbackService`` that is used."""
+    """The part of ``FallbackService`` used here."""
 
     def answer(self, request: ChatRequest, failure: PrimaryFailure) -> Answer: ...
 
     def turn_over(self, request: ChatRequest, reply: str) -> None:
-        """What the next prompt begins with may be read while the user types."""
+        """A turn is complete; the model may read ahead while the user types."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """One reply, and who gave it."""
+    """A reply, who gave it, and how long it took."""
 
     text: str
     answered_by: str
     first_text_after: float | None
-    """Seconds; ``None`` where no text came."""
+    """Seconds; ``None`` if there was no text."""
     finished_after: float
     """Seconds."""
     stopped: bool = False
-    """The user stopped it; ``text`` is what had come by then."""
+    """The user stopped it; ``text`` is what had arrived by then."""
 
 
 def persona_of(tree: Path | None, environ: Mapping[str, str] = os.environ) -> Persona:
-    """The companion of a Z-Waif that does not run: its card and names; nobody in particular without a Z-Waif.
+    """Return the companion of a Z-Waif that is not running; an empty persona without a Z-Waif.
 
     Raises:
-        EnvFileError: ``.env`` is there but cannot be read.
+        EnvFileError: ``.env`` exists but cannot be read.
     """
     if tree is None:
         return Persona()
@@ -62,7 +62,7 @@ def persona_of(tree: Path | None, environ: Mapping[str, str] = os.environ) -> Pe
 
 
 class Conversation:
-    """Keeps what was said; one reply at a time."""
+    """A chat with its history; one reply at a time."""
 
     def __init__(self, service: Answers, persona: Persona, clock: Callable[[], float] = time.monotonic) -> None:
         self._service = service
@@ -71,7 +71,7 @@ class Conversation:
         self.history: tuple[Message, ...] = ()
 
     def say(self, text: str, show: Callable[[str], None]) -> Reply:
-        """The reply to ``text``, each piece of it shown as it comes. Ctrl+C stops it; both sides are remembered."""
+        """Return the reply to ``text`` and pass its pieces to ``show``. Ctrl+C stops it and keeps what was said."""
         self.history += (Message("user", text),)
         request = self._request()
         answer = self._service.answer(request, PrimaryFailure(FailureKind.UNKNOWN, "a chat with the fallback"))
@@ -105,7 +105,7 @@ class Conversation:
 
 
 class _Stream:
-    """Reads an answer in a thread of its own, so that waiting for it can be broken off at any moment."""
+    """Reads an answer in its own thread, so the wait for it can be interrupted at any moment."""
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
@@ -116,7 +116,7 @@ class _Stream:
     def pieces(self) -> Iterator[str]:
         while True:
             try:
-                item = self._items.get(timeout=LOOK_SECONDS)
+                item = self._items.get(timeout=POLL_SECONDS)
             except queue.Empty:
                 continue
             if item is _END:
@@ -126,7 +126,7 @@ class _Stream:
             yield str(item)
 
     def stop(self) -> None:
-        """The reading thread ends at the next piece, which ends the generation."""
+        """Stop reading at the next piece, which also stops the generation."""
         self._stopped.set()
 
     def _read(self) -> None:
@@ -137,7 +137,7 @@ class _Stream:
                     break
                 self._items.put(piece)
             self._items.put(_END)
-        except Exception as error:  # raised again where the reply is waited for
+        except Exception as error:  # raised again by pieces()
             self._items.put(error)
         finally:
             close = getattr(pieces, "close", None)

@@ -1,7 +1,7 @@
-"""The console: colours and tables where it can show them, plain text where it cannot, JSON for programs.
+"""Print lines, tables and JSON: with colours if the console can show them, otherwise plain.
 
-Plain means pipes and files, ``TERM=dumb``, ``NO_COLOR`` and consoles without line-drawing characters (cp1252, say).
-rich is imported only where it is used: it takes longer than most commands.
+Plain is for pipes and files, ``TERM=dumb``, ``NO_COLOR``, and encodings without line-drawing characters (cp1252, for
+example). rich is imported only when needed: its import takes longer than most commands.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 _DRAWN = "─│…•"
-"""What rich draws tables and lists with: an encoding that lacks one of these gets plain text."""
+"""Characters that rich draws tables and lists with. An encoding without them gets plain text."""
 
 _INDENT = " " * 4
 
 
 def replace_unprintable() -> None:
-    """A character that the console cannot show becomes a question mark, not an error."""
+    """Print a question mark for a character that the console cannot show, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
 
 
 def is_plain(stream: TextIO, environ: Mapping[str, str] | None = None) -> bool:
-    """Whether ``stream`` gets text without colours and boxes."""
+    """Whether ``stream`` gets plain text, without colours and boxes."""
     environ = os.environ if environ is None else environ
     if environ.get("NO_COLOR") or environ.get("TERM", "").lower() in ("dumb", "unknown"):
         return True
@@ -40,16 +40,16 @@ def is_plain(stream: TextIO, environ: Mapping[str, str] | None = None) -> bool:
 
 
 def say(line: str = "", style: str = "", stream: TextIO | None = None) -> None:
-    """One line; ``style`` is rich's (``bold``, ``red``, ``dim`` …) and counts where the console can show it."""
+    """Print one line. ``style`` is a rich style (``bold``, ``red``, ``dim`` …), ignored on a plain console."""
     out = stream or sys.stdout
     if not style or is_plain(out):
-        print(f"{line}\n", end="", file=out, flush=True)  # in one piece: threads may speak at the same time
+        print(f"{line}\n", end="", file=out, flush=True)  # in one write: other threads may print at the same time
     else:
         _rich(out).print(line, style=style, soft_wrap=True)
 
 
 def error(line: str) -> None:
-    """One line on the error side."""
+    """Print one line on standard error."""
     say(line, "bold red", sys.stderr)
 
 
@@ -58,11 +58,11 @@ def say_json(data: Any) -> None:
 
 
 def table(heading: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str] = (), names: int = 1) -> None:
-    """Columns under their names, or a block for each row where the console is too narrow: no name is ever cut.
+    """Print a table, or one block per row if the console is too narrow for it. No cell is ever cut.
 
     Args:
-        styles: one for each column.
-        names: how many of the first columns say what a row is about.
+        styles: The rich style of each column.
+        names: How many of the first columns name the row; they become the heading of its block.
     """
     lines = columns([heading, *rows])
     width = _width(sys.stdout)
@@ -87,13 +87,13 @@ def table(heading: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequenc
 
 
 def _described(heading: Sequence[str], row: Sequence[str], width: int) -> list[str]:
-    """The cells of a row under their columns' names, as lines of at most ``width``."""
+    """Return the cells of a row, each with its column's name, as lines of at most ``width`` characters."""
     parts = [f"{name} {cell}" for name, cell in zip(heading, row, strict=True) if cell]
     return textwrap.wrap("; ".join(parts), max(width, 20), break_long_words=False, break_on_hyphens=False)
 
 
 def _width(stream: TextIO) -> int:
-    """Columns of a console; 0 where there is none, as for pipes and files."""
+    """Return the width of the console in characters; 0 for pipes and files."""
     try:
         return shutil.get_terminal_size().columns if stream.isatty() else 0
     except ValueError:  # a closed stream
@@ -101,7 +101,7 @@ def _width(stream: TextIO) -> int:
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The same as plain lines."""
+    """Return the rows as plain lines with aligned columns."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 

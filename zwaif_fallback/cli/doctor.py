@@ -1,4 +1,4 @@
-"""``doctor``: everything that can be wrong, each with its remedy."""
+"""``doctor``: check everything that can go wrong. The checks are in ``zwaif_fallback.doctor``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _INDENT = " " * 27
 
 
 def add(commands: Any) -> None:
-    help = "look for everything that can be wrong, and say what to do about it"
+    help = "check everything that can go wrong, and say how to fix it"
     with_json(with_zwaif(command(commands, "doctor", _doctor, help)))
 
 
@@ -58,9 +58,9 @@ def _tell(title: str, finding: Finding) -> None:
 
 
 def summary(states: Counter[str]) -> str:
-    """How many of each, worst first."""
+    """Return the counts of the results, worst first."""
     words = [_counted(states["problem"], "problem"), _counted(states["warning"], "warning"), f"{states['ok']} ok"]
-    left_out = f", {states['skipped']} not looked at" if states["skipped"] else ""
+    left_out = f", {states['skipped']} skipped" if states["skipped"] else ""
     return ", ".join(words) + left_out + "."
 
 

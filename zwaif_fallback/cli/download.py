@@ -1,4 +1,4 @@
-"""``download``: a model named, or the best for this computer."""
+"""``download``: download a model, by default the best for this computer."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     from zwaif_fallback.downloads.transfer import Progress
 
 PLAIN_STEPS = 20
-"""Lines a download writes at most where no bar can be drawn."""
-_STOPPED = "Stopped. The same command goes on where this one ended."
+"""Most progress lines of a download on a console that cannot draw a bar."""
+_STOPPED = "Stopped. Run the same command again to continue the download."
 
 
 def add(commands: Any) -> None:
-    fetch = with_zwaif(command(commands, "download", _download, "bring a model from Hugging Face to this computer"))
-    fetch.add_argument("--to", metavar="FOLDER", help="where to put it; without it, Hugging Face's own cache")
-    fetch.add_argument("--yes", action="store_true", help="take the best for this computer, without a question")
+    fetch = with_zwaif(command(commands, "download", _download, "download a model from Hugging Face"))
+    fetch.add_argument("--to", metavar="FOLDER", help="folder to put it in (default: Hugging Face's cache)")
+    fetch.add_argument("--yes", action="store_true", help="download the best for this computer without asking")
     fetch.add_argument(
         "model",
         metavar="MODEL",
         nargs="?",
-        help="a name or number that models shows, owner/name, or owner/name:file.gguf; without it, the best for this "
-        "computer",
+        help="a name or number from the list of models, owner/name, or owner/name:file.gguf (default: the best for "
+        "this computer)",
     )
     with_json(fetch)
 
@@ -69,7 +69,7 @@ def _bring(parsed: Arguments) -> None:
 
 
 def _bring_for_programs(parsed: Arguments) -> None:
-    """One object on standard output at the end; lines for people go to standard error meanwhile."""
+    """Print one JSON object at the end; progress goes to standard error."""
     started, brought = time.monotonic(), [0]
     show = _plain_progress(sys.stderr)
 
@@ -94,10 +94,10 @@ def _tree(parsed: Arguments) -> Path | None:
 
 
 def _wanted(parsed: Arguments, tree: Path | None, say: Callable[[str], None]) -> str:
-    """The model named, or the best for this computer; empty where the user wants none after all.
+    """Return the model to download: the given one, or the best for this computer. Empty if the user declines.
 
     Raises:
-        FallbackError: no model fits, or nobody is there to be asked.
+        FallbackError: No model fits, or there is nobody to ask.
     """
     from zwaif_fallback.choosing.auto import Wishes, is_auto
     from zwaif_fallback.choosing.suggestions import nothing_here, recommended
@@ -120,20 +120,20 @@ def _wanted(parsed: Arguments, tree: Path | None, say: Callable[[str], None]) ->
     if parsed.yes:
         return offer.name
     if parsed.json or not _is_asked():
-        raise FallbackError("To bring it here: zwaif-fallback download --yes. The others: zwaif-fallback models")
-    answer = _asked("Enter brings it here, n leaves it; or type a name or number that zwaif-fallback models shows: ")
+        raise FallbackError("To download it: zwaif-fallback download --yes. To see the others: zwaif-fallback models")
+    answer = _asked("Press Enter to download it, n to cancel, or type a name or number from zwaif-fallback models: ")
     if answer.casefold() in ("n", "no"):
         return ""
     return offer.name if answer.casefold() in ("", "y", "yes") else model_setting(answer, tree, os.environ)
 
 
 def _is_asked() -> bool:
-    """Whether somebody is there who could answer."""
+    """Whether there is somebody to answer a question."""
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def _asked(question: str) -> str:
-    """What the user types; ``n`` where the input ends."""
+    """Ask the user; the end of the input counts as ``n``."""
     try:
         return input(question).strip()
     except EOFError:
@@ -163,7 +163,7 @@ def _fetch(
 
 
 def _what_next(model: str, place: Path, tree: Path | None) -> str:
-    """Whether it answers from now on, or how to choose it; empty for what is no model to chat with."""
+    """Say whether the new model will answer, or how to choose it; empty if it is no chat model."""
     from zwaif_fallback.choosing.listing import listed_now
     from zwaif_fallback.zwaif_tree import env_values, settings_store
 
@@ -172,8 +172,8 @@ def _what_next(model: str, place: Path, tree: Path | None) -> str:
     if row is None:
         return ""
     if row["chosen"]:
-        return "It answers whenever the LLM server does not. To try it: zwaif-fallback chat"
-    return f"To let it answer: zwaif-fallback settings set API_FALLBACK_MODEL {row['short']}"
+        return "It will answer whenever the LLM server does not. To try it: zwaif-fallback chat"
+    return f"To choose it: zwaif-fallback settings set API_FALLBACK_MODEL {row['short']}"
 
 
 def _not_brought(parsed: Arguments, why: str, status: int) -> int:
@@ -186,7 +186,7 @@ def _not_brought(parsed: Arguments, why: str, status: int) -> int:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[Progress], None]]:
-    """A bar where the console can draw one, a line now and then where it cannot."""
+    """Show a progress bar, or now and then a line on a console that cannot draw one."""
     if console.is_plain(sys.stdout):
         yield _plain_progress(sys.stdout)
         return

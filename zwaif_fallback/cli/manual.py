@@ -1,4 +1,4 @@
-"""The page ``docs/cli.md``, made of the parsers' own help."""
+"""Generates ``docs/cli.md`` from the help of the parsers."""
 
 from __future__ import annotations
 
@@ -6,45 +6,47 @@ import argparse
 
 _MANUAL = """# The command line
 
-`zwaif-fallback` is on the path of the environment the package is installed in; `python -m zwaif_fallback` is the same.
+Run `zwaif-fallback` (or `python -m zwaif_fallback`) in the environment where the package is installed, best in
+Z-Waif's folder.
 
 | Exit status | Meaning |
 |---|---|
-| 0 | all is well |
-| 1 | something is not; one line says what, and what to do |
-| 2 | the command makes no sense; the usage is shown |
-| 130 | ended with Ctrl+C |
+| 0 | everything is fine |
+| 1 | something is wrong; one line says what, and what to do |
+| 2 | the command line makes no sense; the usage is shown |
+| 130 | stopped with Ctrl+C |
 
-Results go to standard output, errors to standard error, without a traceback unless `--debug` (or `ZWAIF_DEBUG=1` in the
-environment) asks for it. Where there is `--json`, standard output holds JSON and nothing else. Colours and tables
-appear on a console that can show them; a pipe, `NO_COLOR`, `TERM=dumb` or an old code page gets plain text.
+Results go to standard output and errors to standard error. A traceback is shown only with `--debug` or
+`ZWAIF_DEBUG=1` in the environment. With `--json`, standard output holds JSON and nothing else. Colours and tables
+appear on a console that can show them; pipes, `NO_COLOR`, `TERM=dumb` and old code pages get plain text.
 """
 _NOTES = {
     "doctor": """
-Each line is one thing that can be wrong. `problem`: the fallback or Z-Waif will not work, or not as told to. `warning`:
-it works, but worse than it could. `skipped`: there is nothing to look at. Libraries are imported in a process of their
-own, so that a broken one is a line and no crash; each server is asked for one word. Nothing is changed.
+Each line is one check. `problem`: the fallback or Z-Waif will not work, or not as you set it. `warning`: it works,
+but worse than it could. `skipped`: there is nothing to check. Libraries are imported in a separate process, so a
+broken one cannot crash the command; each server is asked for one word. Nothing is changed.
 """,
     "chat": """
-Ctrl+C stops the reply that is being written; at the prompt it ends the chat, as the end of the input does. The
-replies go to standard output, who gave them and in what time to standard error; with `--json` each is one line of JSON.
-The exit status is 1 when the last reply was none, or a last word.
+Ctrl+C stops the current reply; at the prompt it ends the chat, as does the end of the input. Replies go to standard
+output; who gave them, and how fast, goes to standard error. With `--json` each reply is one line of JSON. The exit
+status is 1 if the last reply was empty or came from the last words.
 """,
     "download": """
-With `--json` one object comes at the end: `model`, `path`, `bytes` and `seconds` (both 0 where the model was here
-already), or `model` and `error`, with exit status 1. Progress goes to standard error then.
+With `--json` one object is printed at the end: `model`, `path`, `bytes` and `seconds` (both 0 if the model was
+already here), or `model` and `error` with exit status 1. Progress then goes to standard error.
 """,
     "set": """
-With `--json` (here, with `enable` and with `disable`): `name`, `value`, the `text` that counts, what was `written` into
-the `file` (empty means the default), what was there `before` (`null`: no line), and whether the environment has
+With `--json` (here and for `enable` and `disable`): `name`, `value`, the value as `text`, what was `written` to the
+`file` (empty means the default), what was there `before` (`null`: no line), and whether an environment variable
 `overruled` it.
 """,
     "bench": """
-The first turn's prompt is about as long as a character card; the second goes on in the same conversation. What was
-measured is kept in `benchmarks.json`, in your own folder for data (Linux: `~/.local/share/zwaif-fallback`).
+The prompt of the first reply is about as long as a character card; the second reply continues the same conversation.
+The result is saved to `benchmarks.json` in your data folder (on Linux `~/.local/share/zwaif-fallback`), and the list
+of models shows it.
 """,
 }
-"""What help texts are too short for, by command."""
+"""Notes by command, for what does not fit into its help."""
 
 
 def as_markdown() -> str:
@@ -55,7 +57,7 @@ def as_markdown() -> str:
 
 
 def _all_parsers(top: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
-    """A parser and those of its commands, in the order in which help lists them."""
+    """Return a parser and the parsers of its commands, in the order of the help."""
     actions = [action for action in top._actions if isinstance(action, argparse._SubParsersAction)]
     return [top, *(each for action in actions for child in action.choices.values() for each in _all_parsers(child))]
 

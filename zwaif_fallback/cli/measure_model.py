@@ -1,4 +1,4 @@
-"""Measuring one model on this machine: how long it loads, how soon and how fast it speaks, what memory it takes."""
+"""Measure one model on this computer: load time, time to the first word, speed and memory."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from zwaif_fallback.prompt import formats
 from zwaif_hooks.messages import Message, ModelInfo, Sampling
 
 TOKENS = 96
-"""Most that is generated for each reply."""
+"""Longest reply generated, in tokens."""
 _CARD = (
     "You are Mia, a cheerful companion who lives in a lighthouse by the sea. You collect shells, you know every ship "
     "by the sound of its horn, and you speak warmly, in short sentences, and never as a machine would. "
 ) * 6
-"""About as long as a character card."""
+"""System prompt about as long as a character card."""
 _FIRST = "Tell me a long story about the storm of last winter, with the keeper, the cat and the broken lamp."
 _SECOND = "And what did the cat do when the lamp went out? Tell me all of it."
 _LEAST = 8
-"""Tokens below which a rate says nothing."""
+"""Tokens; a rate from fewer means nothing."""
 
 
 class Settings(Protocol):
-    """What is read of the settings."""
+    """The part of ``SettingsStore`` used here."""
 
     def get(self, name: str) -> object: ...
 
@@ -66,20 +66,20 @@ def measure(
     tokens: int = TOKENS,
     now: Callable[[], float] = time.time,
 ) -> Measurement:
-    """Load the model into ``local``, which holds none yet, and speak two turns with it.
+    """Load the model into ``local``, which must be empty, and generate two replies with it.
 
     Raises:
-        FallbackError: it cannot be loaded, or says nothing.
+        FallbackError: The model cannot be loaded, or generates nothing.
     """
     free_before = _graphics_memory_free()
     say(f"Loading {options.model} …")
     started = time.perf_counter()
     loaded = local.load(options, say)
     load_seconds = time.perf_counter() - started
-    say("Speaking, first turn …")
+    say("First reply …")
     talk = [Message("system", _CARD), Message("user", _FIRST)]
     cold = _speak(local, loaded.info, talk, tokens)
-    say("Speaking, second turn …")
+    say("Second reply …")
     warm = _speak(local, loaded.info, [*talk, Message("assistant", cold.text), Message("user", _SECOND)], tokens)
     return Measurement(
         model=options.model,
@@ -98,7 +98,7 @@ def measure(
 
 
 def _speak(local: LocalModel, model: ModelInfo, talk: Sequence[Message], tokens: int) -> _Reply:
-    """One reply, greedy, so that two runs of one model say the same."""
+    """Generate one reply. Greedy, so two runs of one model say the same."""
     generation = Generation(formats.render(talk, model, ""), max_tokens=tokens, sampling=Sampling(temperature=0))
     stats, text, first = GenerationStats(), "", 0.0
     started = last = time.perf_counter()
@@ -112,14 +112,14 @@ def _speak(local: LocalModel, model: ModelInfo, talk: Sequence[Message], tokens:
 
 
 def _rate(*replies: _Reply) -> float:
-    """Tokens a second while speaking; the first token's time is the prompt's."""
+    """Return tokens per second after the first token, whose time is spent on the prompt."""
     spoken = sum(reply.stats.generated_tokens - 1 for reply in replies)
     seconds = sum(reply.rest for reply in replies)
     return spoken / seconds if spoken >= _LEAST and seconds > 0 else 0.0
 
 
 def _peak_memory(pid: int | None) -> int:
-    """Most that the process and its children ever had: Linux and Windows keep count; elsewhere what they have now."""
+    """Return the peak memory of a process and its children in bytes, or the current one if no peak is known."""
     if pid is None:
         return 0
     try:

@@ -1,4 +1,4 @@
-"""``models``: the list, on any console."""
+"""``models``: list the models on this computer and those to download."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def add(commands: Any) -> None:
-    listing = with_zwaif(command(commands, "models", _models, "the models on this computer, and those to download"))
-    listing.add_argument("--all", action="store_true", help="also what cannot be used, and what could not be read")
+    listing = with_zwaif(command(commands, "models", _models, "list the models on this computer and those to download"))
+    listing.add_argument("--all", action="store_true", help="include models that cannot be used, and say why")
     with_json(listing)
 
 
@@ -44,15 +44,15 @@ def _show(listed: Row, everything: bool) -> None:
     found = [row for row in listed["found"] if everything or row["usable"]]
     console.say("On this computer", "bold")
     if found:
-        heading = ("", "Name", "From", "Size", "Kind", "Window", "Disk", "Now")
+        heading = ("", "Name", "From", "Size", "Kind", "Window", "Disk", "Speed here")
         console.table(heading, [_found_row(row) for row in found], ("green", "bold"), names=2)
     else:
-        console.say("No model was found.")
+        console.say("No models found.")
     console.say()
     console.say("To download", "bold")
     for line in _recommended(listed):
         console.say(line)
-    heading = ("", "Name", "Size", "Download", "Window", "Licence", "Quality", "Now")
+    heading = ("", "Name", "Size", "Download", "Window", "Licence", "Quality", "Speed here")
     offered = [_offered_row(row, listed) for row in listed["offered"] if not row["here"]]
     console.table(heading, offered, ("green", "bold"), names=2)
     console.say()
@@ -61,12 +61,12 @@ def _show(listed: Row, everything: bool) -> None:
 
 
 def _recommended(listed: Row) -> Iterator[str]:
-    """The best for this computer, above all others: who has no model looks no further."""
+    """Say which model is the best for this computer: without a model, nothing else matters yet."""
     if better := listed["with_gguf"]:
         yield f"The best for this computer: {better['short']}. It {better['text']}"
     if best := listed["recommended"]:
         first = "Without that" if better else "The best for this computer"
-        yield f"{first}: {best['short']}, {best['text']}. To bring it here: zwaif-fallback download"
+        yield f"{first}: {best['short']}, {best['text']}. To download it: zwaif-fallback download"
 
 
 def _found_row(row: Row) -> tuple[str, ...]:
@@ -102,19 +102,19 @@ def _offered_row(row: Row, listed: Row) -> tuple[str, ...]:
 
 def _closing_lines(listed: Row, everything: bool) -> Iterator[str]:
     notice = listed["chosen"]["notice"]
-    yield f"* {'answers' if notice else 'is chosen'}, = is what Z-Waif's server runs, + is the best for this computer."
+    yield f"Marks: * {'answers' if notice else 'chosen'}, = run by Z-Waif's LLM server, + best for this computer."
     if notice:
         yield notice
     elif listed["auto"]:
-        yield f"API_FALLBACK_MODEL = auto would take {listed['auto']['setting']}: {listed['auto']['why']}."
+        yield f"API_FALLBACK_MODEL = auto would choose {listed['auto']['setting']}: {listed['auto']['why']}."
     unusable = sum(not row["usable"] for row in listed["found"])
     if everything:
         yield from (f"Left out: {line}" for line in listed["skipped"])
     elif unusable or listed["skipped"]:
-        yield f"{unusable + len(listed['skipped'])} more cannot be used; --all says why."
-    yield "NAME is a name or number of this list."
-    yield "To choose one: zwaif-fallback settings set API_FALLBACK_MODEL NAME"
-    yield "To bring one here: zwaif-fallback download NAME (without NAME: the best for this computer)"
+        yield f"{unusable + len(listed['skipped'])} more cannot be used. To see why: zwaif-fallback models --all"
+    yield "NAME is a name or number from this list:"
+    yield "To choose a model: zwaif-fallback settings set API_FALLBACK_MODEL NAME"
+    yield "To download one: zwaif-fallback download NAME (without NAME: the best for this computer)"
 
 
 def _billions(parameters: int) -> str:

@@ -1,16 +1,14 @@
-"""Does the fallback work here? Six checks, for real: processes, a model, a Z-Waif. Nothing of the user's is changed.
+"""The six checks of ``zwaif-fallback test``: real processes, a real model, a real Z-Waif. No file of the user changes.
 
-``zwaif-fallback test`` and ``python test_api_fallback.py`` run them; under pytest each is one test.
+``python test_api_fallback.py`` runs them as well, and under pytest each is one test.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import socket
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,11 +18,12 @@ from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TextIO
+from typing import Any
 
 from zwaif_fallback.answering.contracts import SecondServer
 from zwaif_fallback.answering.service import Collaborators, FallbackService
 from zwaif_fallback.choosing.no_model_chosen import is_chosen
+from zwaif_fallback.cli import console
 from zwaif_fallback.cli.measure_model import load_options
 from zwaif_fallback.cli.status_facts import can_answer, model_facts, status_facts
 from zwaif_fallback.demo import MODEL, host_process, zwaif_copy
@@ -45,9 +44,10 @@ from zwaif_hooks.host.settings import SettingProblem, SettingsStore
 from zwaif_hooks.messages import Message, Sampling
 from zwaif_hooks.turn_log import TurnLog
 
-_REPORT = "Run it again with ZWAIF_DEBUG=1 and report what it shows."
+_REPORT = "Run this again with ZWAIF_DEBUG=1 and report the output."
 _NOTHING_TO_ANSWER = (
-    "Everything works, but no model can answer yet: an outage gets a last word only. To do: see your model."
+    "Everything works, but there is no model to answer yet: in an outage the companion can only say a short line. "
+    'What to do: see the line "your model".'
 )
 _QUESTION = (Message("system", "You are Mia."), Message("user", "Tell me a story about a lighthouse"))
 
@@ -57,24 +57,24 @@ class CheckFailed(FallbackError):
 
 
 class CannotCheck(FallbackError):
-    """Something that is not ours is missing here; ``str(error)`` names it."""
+    """The check cannot run here; ``str(error)`` says what is missing."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a check works."""
+    """The folders that a check works with."""
 
     scratch: Path
-    """An empty folder that goes away afterwards."""
+    """An empty folder, deleted afterwards."""
     zwaif: Path | None = None
-    """A real Z-Waif, to be read or copied only; ``None`` means the stand-in."""
+    """A real Z-Waif, which is only read or copied; None means the stand-in."""
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------
 
 
 def check_settings(place: Place) -> str:
-    """Defaults are sound, nothing in ``.env`` is unusable, and a copy of it takes changes and keeps its other lines."""
+    """Check all defaults and values in ``.env``, and that a copy of it takes changes and keeps its other lines."""
     for setting in SETTINGS:
         _demand(setting.parse(setting.text(setting.default)) == setting.default, f"{setting.name}'s default. {_REPORT}")
     path = _copy_of_env(place)
@@ -95,7 +95,7 @@ def check_settings(place: Place) -> str:
     after = env_file.read(path)
     hurt = [name for name in before if name not in changes and after.get(name) != before[name]]
     _demand(not hurt, f"writing to .env changed {', '.join(hurt)}. {_REPORT}")
-    return f"{len(SETTINGS)} settings; a copy of .env takes changes and keeps its other {len(before)} values"
+    return f"all {len(SETTINGS)} can be used; a copy of .env takes changes and keeps its other {len(before)} values"
 
 
 def _copy_of_env(place: Place) -> Path:
@@ -112,7 +112,7 @@ def _copy_of_env(place: Place) -> Path:
 
 
 def check_engine(place: Place) -> str:
-    """The embedded model is loaded in a process of its own and speaks."""
+    """Load the embedded model in its own process and let it answer."""
     with closing(LocalModel()) as local:
         loaded = local.load(LoadOptions(str(MODEL)))
         stats = GenerationStats()
@@ -122,7 +122,7 @@ def check_engine(place: Place) -> str:
         _demand(local.pid not in (None, os.getpid()), f"the model runs inside Z-Waif's own process. {_REPORT}")
     _demand(bool(text.strip()), f"the model was loaded but said nothing. {_REPORT}")
     speed = stats.generated_tokens / max(seconds, 1e-6)
-    return f"the embedded model was loaded in {loaded.load_seconds:.1f} s and says {speed:.0f} tokens a second"
+    return f"the embedded model loads in {loaded.load_seconds:.1f} s and writes {speed:.0f} tokens a second"
 
 
 def _generation(local: LocalModel, max_tokens: int = 60) -> Generation:
@@ -133,7 +133,7 @@ def _generation(local: LocalModel, max_tokens: int = 60) -> Generation:
 
 
 def check_own_model(place: Place) -> str:
-    """The model that would answer in an outage is loaded as it would be then, and speaks."""
+    """Load the model that would answer in an outage, as it would be loaded then, and let it answer."""
     store = settings_store(place.zwaif, os.environ)
     facts = model_facts(store.get, place.zwaif, is_chosen(env_values(place.zwaif, os.environ)))
     if not facts["here"]:
@@ -143,7 +143,7 @@ def check_own_model(place: Place) -> str:
         loaded = local.load(load_options(store, facts["resolved"]))
         text = "".join(local.generate(_generation(local, max_tokens=20)))
     _demand(bool(text.strip()), f"{facts['title']} was loaded but said nothing. Choose another: zwaif-fallback models")
-    line = f"{facts['title']} was loaded in {loaded.load_seconds:.1f} s and speaks"
+    line = f"{facts['title']} loads in {loaded.load_seconds:.1f} s and answers"
     return f"{line}. {facts['notice']}" if facts["notice"] else line
 
 
@@ -151,26 +151,26 @@ def check_own_model(place: Place) -> str:
 
 
 def check_controller(place: Place) -> str:
-    """Z-Waif, a process with nobody at its server's address, answers from the fallback and remembers the reply."""
+    """Run Z-Waif without an LLM server; the fallback must answer, and Z-Waif must remember the reply."""
     with _host(place) as (chat, tree):
         turn = chat.say("Hello, how are you?", lambda piece: None)
-        _demand(not turn.error, f"Z-Waif lost the turn ({turn.error}). {_HOST_PYTHON}")
+        _demand(not turn.error, f"Z-Waif gave no reply ({turn.error}). {_HOST_PYTHON}")
         _demand(turn.who == host_process.FALLBACK, f"{turn.who} answered, not the fallback. {_HOST_PYTHON}")
         history = (tree / "LiveLog.json").read_text(encoding="utf-8")
         _demand("Hello, how are you?" in history, f"the turn is not in Z-Waif's history. {_REPORT}")
     return f"{'a copy of ' + str(place.zwaif) if place.zwaif else 'the stand-in Z-Waif'}: {turn.detail()}"
 
 
-_HOST_PYTHON = "Run this with the Python of Z-Waif's own environment, the package installed in it."
+_HOST_PYTHON = "Run this with the Python of Z-Waif's own environment, with this package installed in it."
 
 
 @contextmanager
 def _host(place: Place) -> Iterator[tuple[host_process.HostProcess, Path]]:
     env = environment(place.scratch / "site")
     for name in [name for name in env if name.startswith(("API_FALLBACK_", "ZWAIF_"))]:
-        del env[name]  # this check is about the files, whatever the console has exported
+        del env[name]  # variables exported in this console must not change the result
     values = {
-        "HOST_PORT": f"127.0.0.1:{_nobody_listens()}",
+        "HOST_PORT": f"127.0.0.1:{unused_port()}",
         "API_FALLBACK_MODEL": str(MODEL),
         "API_FALLBACK_ENABLED": "ON",
         "API_FALLBACK_HOST": "",
@@ -192,10 +192,10 @@ def _host(place: Place) -> Iterator[tuple[host_process.HostProcess, Path]]:
 
 
 def _in_one_line(report: str) -> str:
-    """What the host died of, out of a report that ends with its last lines."""
+    """Return why the host died in one line, from a report that ends with its last output."""
     first, *last = [line.strip() for line in report.splitlines() if line.strip()]
     errors = [line for line in last if re.match(r"[\w.]*(Error|Exception|Exit|Interrupt)\b", line)]
-    said = re.sub(r"^[\w.]+: ", "", errors[-1]) if errors else (last or ["It left no word."])[-1]
+    said = re.sub(r"^[\w.]+: ", "", errors[-1]) if errors else (last or ["It printed nothing."])[-1]
     return f"{first} {said.rstrip('.')}."
 
 
@@ -209,8 +209,8 @@ def _tree(place: Place, values: dict[str, str], env: dict[str, str]) -> Path:
         raise CannotCheck(str(error)) from error
 
 
-def _nobody_listens() -> int:
-    """A port of this machine that was free a moment ago."""
+def unused_port() -> int:
+    """Return a port of this machine that was free a moment ago."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
@@ -220,7 +220,7 @@ def _nobody_listens() -> int:
 
 
 def check_switching(place: Place) -> str:
-    """A switch leaves a running reply on its model; one that fails leaves the old model serving."""
+    """Switch models during a reply, which must not change it; a failed switch must keep the old model."""
     one, two, broken = (place.scratch / name for name in ("one", "two", "broken"))
     for folder in (one, two):
         shutil.copytree(MODEL, folder)
@@ -231,13 +231,16 @@ def check_switching(place: Place) -> str:
         running = local.generate(_generation(local))
         begun = next(running)
         local.load(LoadOptions(str(two)))
-        _demand("".join(chain([begun], running)) == undisturbed, f"a running reply suffered from a switch. {_REPORT}")
+        _demand("".join(chain([begun], running)) == undisturbed, f"the switch changed a running reply. {_REPORT}")
         second = local.pid
-        _demand(second != first, f"the old model still serves after a switch. {_REPORT}")
+        _demand(second != first, f"the old model is still used after a switch. {_REPORT}")
         _demand(_refuses(local, broken), f"a model without weights was accepted. {_REPORT}")
-        _demand(local.pid == second, f"a switch that failed ended the model that served. {_REPORT}")
-        _demand("".join(local.generate(_generation(local))) == undisturbed, f"the second model is not well. {_REPORT}")
-    return "switched while a reply was running; a switch to a broken model left the old one serving"
+        _demand(local.pid == second, f"a failed switch ended the model that was in use. {_REPORT}")
+        _demand(
+            "".join(local.generate(_generation(local))) == undisturbed,
+            f"the second model answers wrongly. {_REPORT}",
+        )
+    return "a switch during a reply did not change it; a broken model did not replace the old one"
 
 
 def _refuses(local: LocalModel, folder: Path) -> bool:
@@ -252,7 +255,7 @@ def _refuses(local: LocalModel, folder: Path) -> bool:
 
 
 def check_web_ui(place: Place) -> str:
-    """The section is built into a page's Settings tab; its switch acts on the settings, its test is a real reply."""
+    """Build the section into a Settings tab; its switch must change the setting, its test button get a real reply."""
     gradio = _gradio()
     store = SettingsStore(SETTINGS, _copy_of_env(place), environ={}, say=lambda line: None)
     store.set("API_FALLBACK_MODEL", str(MODEL))
@@ -269,11 +272,11 @@ def check_web_ui(place: Place) -> str:
         missing = {"Enable API Fallback", "Fallback Model", "Fallback Host", "Test Reply"} - labels
         _demand(not missing, f"the section lacks {', '.join(sorted(missing))}. {_REPORT}")
         _try_section(Panel(host, controls), store)
-    return f"the section is in the Settings tab (Gradio {gradio.__version__}), and its test button generates"
+    return f"the section is in the Settings tab (Gradio {gradio.__version__}), and its test button gets a reply"
 
 
 def _try_section(panel: Panel, store: SettingsStore) -> None:
-    """Flip the switch, press the test button."""
+    """Press the switch and the test button."""
     before = store.get("API_FALLBACK_ENABLED")
     shown, wrong, *_ = panel.toggle()
     _demand(shown is store.get("API_FALLBACK_ENABLED") is not before, f"the switch does nothing ({wrong}). {_REPORT}")
@@ -291,7 +294,7 @@ def _gradio() -> Any:
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     try:
         import gradio
-    except Exception as error:  # whatever a mismatch of versions ends in
+    except Exception as error:  # mismatched versions fail in many ways
         remedy = remedy_for(f"{type(error).__name__}: {error}", "Run: pip check")
         raise CheckFailed(f"Gradio cannot be imported ({error}). {remedy}") from error
     return gradio
@@ -317,43 +320,38 @@ CHECKS: tuple[tuple[str, Callable[[Place], str]], ...] = (
 )
 
 
-def run(zwaif: Path | None = None, out: TextIO | None = None, as_json: bool = False) -> int:
-    """Run all checks, one line each. 0 when none failed and, in a Z-Waif, an outage would be answered; else 1.
+def run(zwaif: Path | None = None, as_json: bool = False) -> int:
+    """Run all checks and print one line each.
+
+    Return 0 if none failed and, in a real Z-Waif, an outage would be answered; otherwise 1.
 
     Args:
-        zwaif: a Z-Waif folder, which is read and copied only; ``None`` means the stand-in.
-        out: where the lines go, the console by default.
-        as_json: one JSON object at the end instead of the lines.
+        zwaif: A Z-Waif folder, which is only read and copied; None means the stand-in.
+        as_json: Print one JSON object at the end instead of the lines.
     """
-    out = out or sys.stdout
     rows = []
     for title, check in CHECKS:
         word, text = _run_one(check, zwaif)
         rows.append({"check": title, "state": word.lower(), "text": text})
         if not as_json:
-            _print(out, f"{word:<8} {title}: {text}")
+            console.say(f"{word:<8} {title}: {text}")
     failed = sum(row["state"] == "fail" for row in rows)
     answers = _can_answer(zwaif)
     status = 1 if failed or not (answers or zwaif is None) else 0
     if as_json:
-        facts = {
-            "zwaif": str(zwaif) if zwaif else None,
-            "checks": rows,
-            "failed": failed,
-            "can_answer": answers,
-        }
-        _print(out, json.dumps(facts, indent=2))
+        zwaif_text = str(zwaif) if zwaif else None
+        console.say_json({"zwaif": zwaif_text, "checks": rows, "failed": failed, "can_answer": answers})
     elif failed:
-        _print(out, f"{failed} of {len(rows)} checks failed.")
+        console.say(f"{failed} of {len(rows)} checks failed.")
     else:
-        _print(out, "The fallback works here." if answers else _NOTHING_TO_ANSWER)
+        console.say("The fallback works here." if answers else _NOTHING_TO_ANSWER)
     return status
 
 
 def _can_answer(zwaif: Path | None) -> bool:
     try:
         return can_answer(status_facts(zwaif, os.environ))
-    except env_file.EnvFileError:  # the check of the settings says so
+    except env_file.EnvFileError:  # check_settings reports it
         return False
 
 
@@ -369,7 +367,7 @@ def _outcome(check: Callable[[Place], str], place: Place) -> tuple[str, str]:
         return "skipped", str(reason)
     except (FallbackError, SettingProblem, env_file.EnvFileError) as error:
         return "FAIL", str(error)
-    except Exception as error:  # a check must not end the others, whatever it met
+    except Exception as error:  # one broken check must not stop the others
         if os.environ.get("ZWAIF_DEBUG"):
             raise
         cause = f"{type(error).__name__}: {error}"
@@ -379,9 +377,3 @@ def _outcome(check: Callable[[Place], str], place: Place) -> tuple[str, str]:
 def _demand(condition: bool, otherwise: str) -> None:
     if not condition:
         raise CheckFailed(otherwise)
-
-
-def _print(out: TextIO, line: str) -> None:
-    encoding = getattr(out, "encoding", None) or "utf-8"
-    out.write(line.encode(encoding, "replace").decode(encoding) + "\n")
-    out.flush()

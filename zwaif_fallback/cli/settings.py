@@ -12,21 +12,21 @@ from zwaif_fallback.cli import console
 from zwaif_fallback.cli.options import EXIT_OK, EXIT_PROBLEM, ZWAIF_CHANGED, Arguments, command, with_json, with_zwaif
 
 ENABLED = "API_FALLBACK_ENABLED"
-_NEXT = "It acts with the next message, also in a Z-Waif that runs."
+_NEXT = "It takes effect with the next message, even while Z-Waif is running."
 
 
 def add(commands: Any) -> None:
     for name, run, help in (
-        ("enable", _enable, "let the fallback answer when the LLM server does not"),
-        ("disable", _disable, "leave Z-Waif as it is without the fallback"),
+        ("enable", _enable, "turn the fallback on"),
+        ("disable", _disable, "turn the fallback off; Z-Waif works as if it were not installed"),
     ):
         with_json(with_zwaif(command(commands, name, run, help), ZWAIF_CHANGED))
     settings = command(commands, "settings", None, "show or change settings")
     parts = settings.add_subparsers(title="commands", metavar="COMMAND")
-    with_json(with_zwaif(command(parts, "show", _show, "every setting, its value and where that is from")))
+    with_json(with_zwaif(command(parts, "show", _show, "list all settings, their values, and where each comes from")))
     change = command(parts, "set", _set, "change a setting in Z-Waif's .env")
-    change.add_argument("key", metavar="KEY", help="its name, for example API_FALLBACK_MODEL")
-    change.add_argument("value", metavar="VALUE", help='the new value; "" means the default')
+    change.add_argument("key", metavar="KEY", help="name of the setting, for example API_FALLBACK_MODEL")
+    change.add_argument("value", metavar="VALUE", help='new value; "" restores the default')
     with_json(with_zwaif(change, ZWAIF_CHANGED))
 
 
@@ -66,7 +66,7 @@ def _enable(parsed: Arguments) -> int:
 
 
 def _disable(parsed: Arguments) -> int:
-    off = "The fallback is off: Z-Waif is as it was without it."
+    off = "The fallback is off: Z-Waif works as if it were not installed."
     return _changed(parsed, ENABLED, "OFF", f"{off} {_NEXT} To undo: zwaif-fallback enable")
 
 
@@ -84,10 +84,10 @@ def _changed(parsed: Arguments, name: str, raw: str, closing: str = "") -> int:
 
 
 def change(tree: Path, name: str, raw: str) -> dict[str, Any]:
-    """Write one setting into ``.env``; what there is now and was before.
+    """Write one setting to ``.env`` and return what it is now and was before.
 
     Raises:
-        SettingProblem, FallbackError, EnvFileError: with the remedy; nothing was changed.
+        SettingProblem, FallbackError, EnvFileError: Nothing was changed; the message says what to do.
     """
     from zwaif_fallback.choosing.no_model_chosen import MODEL
     from zwaif_fallback.zwaif_tree import env_values, model_setting, settings_store
@@ -100,9 +100,9 @@ def change(tree: Path, name: str, raw: str) -> dict[str, Any]:
     value = setting.parse(raw)
     _refuse_nonsense(setting.name, str(value), tree, str(store.get("FALLBACK_MODEL_DIR")))
     before = env_values(tree, {}).get(setting.name)
-    written = setting.text(value) if raw.strip() else ""  # a default that is written out would be a choice
+    written = setting.text(value) if raw.strip() else ""  # a default written out would count as a choice
     env_file.write(tree / ".env", setting.name, written)
-    if setting.name == HOST and store.get(TRUSTED):  # the owner has named this one
+    if setting.name == HOST and store.get(TRUSTED):  # set by hand, so this host is trusted
         env_file.write(tree / ".env", TRUSTED, "")
     return {
         "name": setting.name,
@@ -117,21 +117,21 @@ def change(tree: Path, name: str, raw: str) -> dict[str, Any]:
 
 def _change_lines(facts: dict[str, Any]) -> Iterator[str]:
     before, name, written = facts["before"], facts["name"], facts["written"]
-    was = "it was not set" if before is None else f"it was {before}" if before else "it was empty"
-    yield f"{name} = {written}".rstrip() + f"   (in {facts['file']}; {was})"
+    was = "not set" if before is None else before or "empty"
+    yield f"{name} = {written}".rstrip() + f"   (in {facts['file']}; before: {was})"
     if not written and facts["text"]:
         yield f"Empty means the default: {facts['text']}"
     if name == HOST and written:
-        yield "A key in API_FALLBACK_API_KEY goes there, over https or to this machine, and nowhere else."
+        yield "If you set a key in API_FALLBACK_API_KEY, only this host gets it, over https or on this computer."
     if facts["overruled"]:
-        yield f"{name} is also set as an environment variable, which counts more: remove it there."
+        yield f"{name} is also set as an environment variable, which takes precedence: remove it there."
 
 
 def _refuse_nonsense(name: str, text: str, tree: Path, model_dir: str) -> None:
-    """What every type of setting lets through, and the plugin could not use.
+    """Refuse a value that has the right type, but that the fallback could not use.
 
     Raises:
-        FallbackError: with the remedy; nothing was changed.
+        FallbackError: Nothing was changed; the message says what to do.
     """
     from zwaif_fallback.choosing import resolve_name
     from zwaif_fallback.errors import FallbackError

@@ -13,7 +13,7 @@ from zwaif_fallback.cli.options import EXIT_OK, EXIT_PROBLEM, Arguments, command
 
 Facts = dict[str, Any]
 SHOWN_TURNS = 5
-_STANDS_BY = "While Z-Waif runs, a process stands by in which it can be loaded at once, where memory allows."
+_STANDS_BY = "While Z-Waif runs, a standby process makes loading it faster, if there is enough memory."
 
 
 def add(commands: Any) -> None:
@@ -39,7 +39,7 @@ def status_lines(facts: Facts) -> list[str]:
 
     lines = [
         f"zwaif-fallback   {facts['version']}",
-        f"Z-Waif           {facts['zwaif'] or 'not here (run this in its folder, or add --zwaif FOLDER)'}",
+        f"Z-Waif           {facts['zwaif'] or 'not found (run this in its folder, or add --zwaif FOLDER)'}",
         *([f"Environment      {facts['environment']}"] if facts["environment"] else []),
         f"Fallback         {'off: ' + facts['switched_off'] if facts['switched_off'] else 'on'}",
         f"LLM server       {_server(facts['primary'])}",
@@ -47,16 +47,16 @@ def status_lines(facts: Facts) -> list[str]:
         f"Local model      {facts['model']['line']}",
         *(f"{'':17}{more}" for more in (facts["model"]["notice"], facts["model"]["instead"]) if more),
         *([f"{'':17}{_STANDS_BY}"] if facts["model"]["usable"] and _is_to_stand_by(facts["settings"]) else []),
-        *([f"Who speaks       {facts['speaks']}"] if facts["speaks"] else []),
+        *([f"Who answers      {facts['speaks']}"] if facts["speaks"] else []),
         f"Replies          {turn_log.summary(turn_log.TurnRecord(**turn) for turn in facts['turns'])}",
         *(_turn_row(turn) for turn in facts["turns"][-SHOWN_TURNS:]),
     ]
     changed = [row for row in facts["settings"] if row["value"] != row["default"]]
-    lines += ["", "Settings that are not at their default:"] if changed else ["", "All settings are at their default."]
+    lines += ["", "Changed settings:" if changed else "All settings have their default values."]
     lines += _setting_rows(changed)
     lines += [f"Problem: {problem}" for problem in facts["problems"]]
     if facts["console"]:
-        lines += ["", f"Z-Waif's console is in {Path(facts['zwaif']) / 'log.txt'}. The last lines there:"]
+        lines += ["", f"Last lines of the fallback on Z-Waif's console ({Path(facts['zwaif']) / 'log.txt'}):"]
     return [*lines, *facts["console"]]
 
 
@@ -72,7 +72,7 @@ def _turn_row(turn: Facts) -> str:
 
 
 def _tokens(turn: Facts) -> str:
-    """Of both speakers where there were two; ``about`` where one of them was not counted."""
+    """Return the number of tokens, of both speakers if there were two; ``about`` if one is an estimate."""
     about = "about " if turn["primary_tokens_estimated"] or turn["fallback_tokens_estimated"] else ""
     primary, fallback = turn["primary_tokens"], turn["fallback_tokens"]
     return f"{about}{primary} + {fallback} tokens" if primary and fallback else f"{about}{primary or fallback} tokens"
@@ -85,7 +85,7 @@ def _setting_rows(rows: Iterable[Facts]) -> list[str]:
 
 def _server(primary: Facts | None) -> str:
     if primary is None:
-        return "unknown without Z-Waif's .env"
+        return "unknown, as there is no Z-Waif here"
     where = f"{primary['kind']} at {primary['address']}" if primary["address"] else "LM Studio"
     if primary["reachable"]:
         return f"{where} accepts connections"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from zwaif_fallback.addresses import host_problem, same_server
+from zwaif_fallback.addresses import host_problem
 from zwaif_fallback.answering import who_speaks
 from zwaif_fallback.answering.second_server import second_server
 from zwaif_fallback.choosing import resolve_name
@@ -33,14 +33,14 @@ from zwaif_hooks.turn_log import TurnRecord
 Facts = dict[str, Any]
 SHOWN_LINES = 3
 _LOOKED_AT = 64 * 1024
-"""Bytes at the end of the console's file."""
+"""How much of the end of the console's file is read, in bytes."""
 
 
 def settings_facts(tree: Path | None, environ: Mapping[str, str], notice: str = "") -> list[Facts]:
-    """Every setting with the value in force and where that comes from.
+    """Return every setting with its effective value and where that comes from.
 
     Args:
-        notice: why another model answers than the one that is set.
+        notice: Why another model answers than the one in the setting; empty if it does not.
     """
     store = settings_store(tree, environ)
     return [
@@ -57,7 +57,7 @@ def settings_facts(tree: Path | None, environ: Mapping[str, str], notice: str = 
 
 
 def status_facts(tree: Path | None, environ: Mapping[str, str]) -> Facts:
-    """All that ``status`` knows. Asks the disk, and each server whether it accepts a connection (a second at most)."""
+    """Return everything that ``status`` reports. Tries a connection to each server, which takes a second at most."""
     store = settings_store(tree, environ)
     host = str(store.get("API_FALLBACK_HOST")).strip()
     model = model_facts(store.get, tree, is_chosen(env_values(tree, environ)))
@@ -83,18 +83,18 @@ def status_facts(tree: Path | None, environ: Mapping[str, str]) -> Facts:
 
 
 def can_answer(facts: Facts) -> bool:
-    """Whether an outage now would be answered by more than a last word, or is not wanted to be."""
+    """Whether a server or model would answer in an outage. True if the fallback is switched off."""
     host = facts["fallback_host"]
     return not facts["enabled"] or facts["model"]["usable"] or bool(host and host["reachable"])
 
 
 def _turns(tree: Path | None) -> list[TurnRecord]:
-    """What the last Z-Waif that ran in this tree wrote down."""
+    """Return the turns recorded by the last Z-Waif that ran in this tree."""
     return turn_log.read(turn_log.path_for(tree)) if tree is not None else []
 
 
 def _who_speaks(turns: Sequence[TurnRecord], primary: Facts | None, host: str, environ: Mapping[str, str]) -> str:
-    """Whose the last reply was, as the chat page says it; empty where there was none in the last hour."""
+    """Return who gave the last reply, worded as on the Chat tab; empty if there was none in the last hour."""
     if not turns or time.time() - turns[-1].at > 3600 or not turns[-1].answered_by:
         return ""
     program, by = who_speaks.server_program(environ), turns[-1].answered_by
@@ -114,10 +114,8 @@ def _primary(tree: Path, environ: Mapping[str, str]) -> Facts:
 
 
 def _host(host: str, primary: Facts | None, setting: Callable[[str], Any]) -> Facts:
-    """The second server: whether it would be asked at all, and whether it is there."""
-    problem = host_problem(host)
-    if not problem and primary and primary["address"] and same_server(host, primary["address"]):
-        problem = f"{host} is Z-Waif's own LLM server, which is not asked in its own place. Name another one."
+    """Say whether the second server can be used, and whether it accepts connections."""
+    problem = host_problem(host, [primary["address"]] if primary and primary["address"] else [])
     try:
         parts = urlsplit(second_server(setting, host, "").base_url) if not problem else None
     except EngineError as error:
@@ -128,11 +126,11 @@ def _host(host: str, primary: Facts | None, setting: Callable[[str], Any]) -> Fa
 
 
 def model_facts(setting: Callable[[str], Any], tree: Path | None, named: bool) -> Facts:
-    """What the chosen model is, whether it is here, and where it is not, which one could be taken ``instead``.
+    """Describe the model that would answer, and if it is not on this computer, which could be used ``instead``.
 
     Args:
-        setting: a setting's value.
-        named: whether the user chose a model; else one that is here may answer, which the ``notice`` says.
+        setting: Returns the value of a setting.
+        named: Whether the user chose a model. If not, another one may answer; the ``notice`` says so.
     """
     name, wishes = str(setting(MODEL)), Wishes.of(setting, tree)
     facts = {
@@ -171,7 +169,7 @@ def _missing(resolved: str) -> str:
 
 
 def _console(tree: Path | None) -> list[str]:
-    """Our last lines in the file to which Z-Waif's startup.sh sends the console."""
+    """Return our last lines in the file to which Z-Waif's startup.sh writes the console."""
     if tree is None:
         return []
     try:

@@ -1,1 +1,1 @@
-"""Everything that can be wrong, each with its remedy: ``zwaif-fallback doctor``."""
+"""The checks of ``zwaif-fallback doctor``, each with a way to fix what it finds."""

@@ -1,4 +1,4 @@
-"""The one table of checks, and running them: what one of them dies of never stops the others."""
+"""The table of checks, and how they are run. A check that crashes does not stop the others."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from zwaif_fallback.doctor.situation import Situation
 
 
 class Check(NamedTuple):
-    """One thing that can be wrong."""
+    """One check."""
 
     name: str
-    """For programs."""
+    """For scripts."""
     title: str
     """For people."""
     look: Callable[[Situation], Finding]
@@ -52,9 +52,9 @@ CHECKS: tuple[Check, ...] = (
 
 
 def examine(here: Situation, checks: Sequence[Check] = CHECKS) -> Iterator[tuple[Check, Finding]]:
-    """Each check with its finding, in the order of the table, as soon as it is known.
+    """Run all checks, and yield each with its finding in the order of the table, as soon as it is known.
 
-    They run beside each other: most of them wait, for a server or for a library that is imported elsewhere.
+    They run in parallel: most of the time they wait for a server, or for a library that is imported in a child process.
     """
     with ThreadPoolExecutor(max_workers=4, thread_name_prefix="zwaif-doctor") as pool:
         running = [pool.submit(_look, check, here) for check in checks]
@@ -69,12 +69,12 @@ def examine(here: Situation, checks: Sequence[Check] = CHECKS) -> Iterator[tuple
 def _look(check: Check, here: Situation) -> Finding:
     try:
         return check.look(here)
-    except Exception as error:  # whatever is so broken that a check cannot look at it, the others still can
+    except Exception as error:  # one broken check must not stop the others
         where = traceback.extract_tb(error.__traceback__)[-1]
         return Finding(
             "warning",
-            f"this could not be looked at ({type(error).__name__}: {error})",
-            "Nothing is known about it.",
+            f"this check failed ({type(error).__name__}: {error})",
+            "Nothing is known about this.",
             "Report it, with this line and the next.",
             (f"in {where.name}, line {where.lineno} of {Path(where.filename).name}",),
         )

@@ -1,4 +1,4 @@
-"""Looks into other processes: a library that crashes or hangs while it is imported must not take ``doctor`` along."""
+"""Child processes for checks: a library that crashes or hangs on import must not take ``doctor`` with it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from zwaif_fallback.hardware import NO_WINDOW
 from zwaif_fallback.workers.worker_process import describe_exit, neutral_folder, worker_environment
 
 IMPORT_SECONDS = 120.0
-"""Longest import: torch from a cold disk, a virus scanner looking at each of its files."""
+"""Longest import: torch from a cold disk, with a virus scanner reading each of its files."""
 _MARK = "zwaif-doctor:"
-"""Before the line with our JSON; libraries print what they like around it."""
+"""Marks the line with our JSON; libraries may print anything around it."""
 
 _IMPORT = """
 import json, importlib
@@ -32,7 +32,7 @@ print("\\n{mark}" + json.dumps([facts, error]))
 _BODIES = {
     "torch": "import torch; facts = dict(cuda=torch.version.cuda, hip=getattr(torch.version, 'hip', None), "
     "available=bool(torch.cuda.is_available()))",
-    # Made rather than asked for: its versions say in different ways whether they were built for the card.
+    # Tried out: each version of bitsandbytes has another way to say whether it was built for the card.
     "bitsandbytes": "import torch, bitsandbytes.functional as made; "
     "torch.cuda.is_available() and made.quantize_4bit(torch.ones(64, 64, dtype=torch.float16, device='cuda'))",
 }
@@ -50,28 +50,28 @@ print("\\n{mark}" + json.dumps([watcher is not None, getattr(watcher, "tree", ""
 
 @dataclass(frozen=True)
 class Imported:
-    """What came of an import."""
+    """The result of an import."""
 
     facts: dict[str, Any] = field(default_factory=dict)
     error: str = ""
-    """One line, empty where all is well."""
+    """One line; empty if it worked."""
 
 
 @dataclass(frozen=True)
 class HookState:
-    """What a fresh Python of this environment has of ours before anything is imported."""
+    """Whether a fresh Python of this environment loads our start-up line, and finds our plugin."""
 
     active: bool
     tree: str = ""
-    """The Z-Waif it recognised when that Z-Waif's ``main`` was looked up; empty where it did not, or none was given."""
+    """The Z-Waif that it recognised when ``main`` was looked up; empty if it did not, or none was given."""
     plugins: tuple[str, ...] = ()
-    """Entry points of Z-Waif plugins that are installed."""
+    """Names of the installed Z-Waif plugins."""
     error: str = ""
 
 
 @cache
 def import_in_a_child(module: str) -> Imported:
-    """Import a library in a process of its own, in this environment."""
+    """Import a library in a child process of this environment."""
     body = _BODIES.get(module, f"importlib.import_module({module!r})")
     answer, error = _answer([_IMPORT.format(body=body, mark=_MARK)], worker_environment(os.environ))
     if answer is None:
@@ -81,7 +81,7 @@ def import_in_a_child(module: str) -> Imported:
 
 
 def look_for_the_hook(tree: Path | None, environ: Mapping[str, str]) -> HookState:
-    """Start Python as Z-Waif is started, switch and all removed, and see what is there."""
+    """Start Python as Z-Waif is started, without the switches that turn plugins off, and look for the hook."""
     switches = ("ZWAIF_PLUGINS", "ZWAIF_BLOCK_PLUGINS")
     env = {name: value for name, value in environ.items() if name not in switches}
     arguments = [_HOOK.replace("{mark}", _MARK), *([str(tree)] if tree else [])]
@@ -93,7 +93,7 @@ def look_for_the_hook(tree: Path | None, environ: Mapping[str, str]) -> HookStat
 
 
 def _answer(arguments: Sequence[str], env: Mapping[str, str], seconds: float = IMPORT_SECONDS) -> tuple[Any, str]:
-    """What the child printed behind the mark, or ``None`` and the reason."""
+    """Run a child and return the JSON it printed after the mark, or None and the reason."""
     try:
         done = subprocess.run(
             [sys.executable, "-c", *arguments],

@@ -1,4 +1,4 @@
-"""What ``.env`` says: values that can be used, names that exist."""
+"""Checks of ``.env``: usable values, known names."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from zwaif_fallback.settings import SETTINGS
 from zwaif_hooks.host import env_file
 
 NO_SETTING = frozenset({"API_FALLBACK_API_KEY"})
-"""Ours, but never written by us."""
+"""Our keys that are no settings: we read them, but never write them."""
 _OURS = "API_FALLBACK_"
 
 
 def check_env_values(here: Situation) -> Finding:
-    """Readable, and every value of ours can be used."""
+    """Check that ``.env`` is readable and each of our values is usable."""
     problems = here.store.problems()
     if not problems:
-        return ok(f"{len(SETTINGS)} settings, all of them usable")
+        return ok(f"all {len(SETTINGS)} settings are usable")
     return Finding(
         "problem",
         problems[0],
-        "The default counts in place of what cannot be used.",
+        "The default is used instead.",
         "Correct the line in Z-Waif's .env, or: zwaif-fallback settings set NAME VALUE",
         tuple(problems[1:]),
     )
 
 
 def check_env_names(here: Situation) -> Finding:
-    """A misspelt name is silently without effect everywhere else."""
+    """Check for unknown names: nothing else reports a misspelt one."""
     path = here.tree / ".env" if here.tree else None
     if path is None or not path.is_file():
         return skipped("no .env to read")
@@ -41,10 +41,10 @@ def check_env_names(here: Situation) -> Finding:
     known = {setting.name for setting in SETTINGS} | NO_SETTING
     lines = [_unknown(name, known) for name in dict.fromkeys(names) if name.startswith(_OURS) and name not in known]
     twice = [name for name, count in Counter(names).items() if count > 1 and name in known]
-    lines += [f"{name} is there more than once; the last line counts" for name in twice]
-    lines += [f"{name} is also exported in this environment, which counts more" for name in _hidden(here, known)]
+    lines += [f"{name} appears more than once; the last line counts" for name in twice]
+    lines += [f"{name} is also set as an environment variable, which takes precedence" for name in _hidden(here, known)]
     if not lines:
-        return ok("every name is known and there once")
+        return ok("no unknown or repeated names")
     return Finding(
         "warning",
         lines[0],
@@ -55,13 +55,13 @@ def check_env_names(here: Situation) -> Finding:
 
 
 def _unknown(name: str, known: set[str] | frozenset[str]) -> str:
-    """The prefix that all have in common makes none of them similar."""
+    """Say that a name is unknown. Similar names are looked for without the prefix that all of them share."""
     ends = sorted(one.removeprefix(_OURS) for one in known if one.startswith(_OURS))
     near = difflib.get_close_matches(name.removeprefix(_OURS), ends, n=1)
-    return f"{name} is no setting" + (f"; did you mean {_OURS}{near[0]}?" if near else "")
+    return f"{name} is not a setting" + (f"; did you mean {_OURS}{near[0]}?" if near else "")
 
 
 def _hidden(here: Situation, known: set[str]) -> list[str]:
-    """Keys of ``.env`` that the environment overrules with something else."""
+    """Return the keys of ``.env`` for which the environment has another value."""
     own = env_file.read(here.tree / ".env") if here.tree else {}
     return [name for name in sorted(known) if name in own and here.environ.get(name, own[name]) != own[name]]

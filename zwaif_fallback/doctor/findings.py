@@ -1,4 +1,4 @@
-"""What a check says."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from dataclasses import dataclass
 from typing import Literal
 
 State = Literal["ok", "warning", "problem", "skipped"]
-"""``problem``: the fallback or Z-Waif will not work, or not as told to. ``warning``: it works, but worse than it could.
-``skipped``: there is nothing to look at, ``found`` says why."""
+"""``problem``: the fallback or Z-Waif will not work, or not as set. ``warning``: it works, but worse than it could.
+``skipped``: there is nothing to check; ``found`` says why."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line for the user, and what to do about it."""
+    """What a check found, what it means, and what to do about it."""
 
     state: State
     found: str
     meaning: str = ""
-    """What follows from it. Never empty for a warning or a problem."""
+    """The consequence. Never empty for a warning or a problem."""
     remedy: str = ""
-    """What to do, in words that can be typed or clicked. Never empty for a warning or a problem."""
+    """What to type or click. Never empty for a warning or a problem."""
     details: tuple[str, ...] = ()
-    """More lines, where there is more than one thing of the kind."""
+    """More findings of the same kind, one line each."""
 
 
 def ok(found: str) -> Finding:

@@ -1,4 +1,4 @@
-"""The libraries of this environment: is each there, new enough, and able to be imported?"""
+"""Checks of the libraries: each must be installed, new enough, and importable."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zwaif_fallback.install_hints import GGUF_ENGINE, Z_WAIF_AGAIN, remedy_for
 
 
 class Bounds(NamedTuple):
-    """What this package asks pip for."""
+    """The versions this package requires."""
 
     low: tuple[int, ...]
     below: tuple[int, ...]
@@ -19,7 +19,7 @@ class Bounds(NamedTuple):
         return self.low <= numbers(version) < self.below
 
     def requirement(self, name: str) -> str:
-        """As pip takes it."""
+        """Return the requirement as pip takes it."""
         low, below = (".".join(map(str, part)) for part in self)
         return f'"{name}>={low},<{below}"' if self.low else f'"{name}<{below}"'
 
@@ -57,7 +57,7 @@ def check_torch(here: Situation) -> Finding:
             "warning",
             f"PyTorch {version} is built without CUDA, but there is an NVIDIA card ({here.cards[0].name})",
             _SLOW,
-            f"pip uninstall -y torch. Then {Z_WAIF_AGAIN}: it names the build for CUDA.",
+            f"pip uninstall -y torch. Then {Z_WAIF_AGAIN}: it installs the build with CUDA.",
         )
     if here.cards and not torch.facts.get("available"):
         return Finding(
@@ -82,7 +82,7 @@ def check_transformers(here: Situation) -> Finding:
         return Finding(
             "warning",
             f"transformers {version} is outside the tested range",
-            "Models may not load; a newer one also lifts huggingface_hub, which Z-Waif's page cannot use.",
+            "Models may not load; a newer one also needs a newer huggingface_hub, which breaks Z-Waif's page.",
             install,
         )
     return ok(f"transformers {version}")
@@ -102,7 +102,7 @@ def check_accelerate(here: Situation) -> Finding:
 def check_bitsandbytes(here: Situation) -> Finding:
     version, bounds = here.version_of("bitsandbytes"), BOUNDS["bitsandbytes"]
     if not here.cards:
-        return ok(f"bitsandbytes {version or 'is not installed'}; only an NVIDIA card would need it, and there is none")
+        return ok(f"bitsandbytes {version or 'is not installed'}; not needed without an NVIDIA card")
     install = f"pip install {bounds.requirement('bitsandbytes')}"
     meaning = "Models are loaded without 4-bit and take about four times the graphics memory."
     if version is None:
@@ -120,9 +120,9 @@ def check_bitsandbytes(here: Situation) -> Finding:
 
 
 def check_llama(here: Situation) -> Finding:
-    """llama.cpp, which only GGUF models need."""
+    """Check llama.cpp, which only GGUF models need."""
     if here.gguf is None:
-        return skipped("only a GGUF model would need llama.cpp")
+        return skipped("not needed: only GGUF models use it")
     version = here.version_of("xllamacpp")
     if version is None:
         return Finding("problem", "xllamacpp, which runs GGUF models, is not installed", _NOT_LOADED, GGUF_ENGINE)
@@ -138,11 +138,11 @@ def check_llama(here: Situation) -> Finding:
 
 
 def check_gradio(here: Situation) -> Finding:
-    """Z-Waif's page: the first victim of a library that is too new."""
+    """Check Gradio, which Z-Waif's page needs; it is the first to break if another library is too new."""
     version, hub = here.version_of("gradio"), here.version_of("huggingface_hub")
     if version is None:
         if here.tree is None:
-            return skipped("Gradio is not installed here, and no Z-Waif is here that would need it")
+            return skipped("not installed, and there is no Z-Waif here that needs it")
         return Finding(
             "warning",
             "Gradio is not installed in this environment",
@@ -154,7 +154,7 @@ def check_gradio(here: Situation) -> Finding:
         return Finding(
             "problem",
             f"Gradio {version} cannot be imported (huggingface_hub {hub}): {error}",
-            "Z-Waif cannot open its page, and ends at its start.",
+            "Z-Waif cannot open its page and exits at startup.",
             remedy_for(error, f"{mend}. If that is not enough, {Z_WAIF_AGAIN}."),
         )
     return ok(f"Gradio {version}")
@@ -164,7 +164,7 @@ def check_hub(here: Situation) -> Finding:
     version, bounds = here.version_of("huggingface_hub"), BOUNDS["huggingface_hub"]
     install = f"pip install {bounds.requirement('huggingface_hub')}"
     if version is None:
-        return Finding("problem", "huggingface_hub is not installed", "Models are neither found nor fetched.", install)
+        return Finding("problem", "huggingface_hub is not installed", "Models cannot be found or downloaded.", install)
     if not bounds.hold(version):
         return Finding(
             "warning",
@@ -176,7 +176,7 @@ def check_hub(here: Situation) -> Finding:
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """``4.50.3+cpu`` as ``(4, 50, 3)``: enough to compare releases, whatever else is broken in the environment."""
+    """Return ``4.50.3+cpu`` as ``(4, 50, 3)``. Our own, so it works however broken the environment is."""
     parts = []
     for part in version.split("+")[0].split("."):
         digits = "".join(char for char in part if char.isdigit())

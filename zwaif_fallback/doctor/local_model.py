@@ -1,4 +1,4 @@
-"""The chosen model and the room for it: name, files, memory, disk, and what would be quicker."""
+"""Checks of the local model: name, files, memory, speed, and the disk it is on."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from zwaif_fallback.models.search import find_models
 
 _GB = 1e9
 _ROOM = 2 * _GB
-"""Bytes on the disk below which it is worth a word, even when nothing is to be downloaded."""
+"""Free bytes on the disk below which there is a warning, even if nothing is to be downloaded."""
 _CHOOSE = "Choose another model: zwaif-fallback models lists some. Then: zwaif-fallback settings set API_FALLBACK_MODEL"
 _LINES = 20
-"""At most for files that were left out."""
-_NO_VOICE = "Without it, and without a fallback host, an outage is answered with a last word only."
+"""Most lines for files that were left out."""
+_NO_VOICE = "Without a model or a fallback host, the companion can only say a short line in an outage."
 
 
 def check_model_name(here: Situation) -> Finding:
@@ -36,13 +36,13 @@ def check_model_name(here: Situation) -> Finding:
         return ok(here.notice)
     wanted = here.text(MODEL)
     if not is_chosen(here.env):
-        return ok(f"{MODEL} is not set: the default counts, or the best of the models that are here")
+        return ok(f"{MODEL} is not set: the default model answers, or if it is not here, the best one that is")
     return ok(f"API_FALLBACK_MODEL is {wanted}" + (f": {here.model}" if here.model != wanted else ""))
 
 
 def check_model_files(here: Situation) -> Finding:
     if isinstance(here.model, ModelNotFound):
-        return skipped("which files depends on the model's name")
+        return skipped("depends on the model's name")
     facts = None
     try:
         if here.place is None:
@@ -56,13 +56,11 @@ def check_model_files(here: Situation) -> Finding:
         other = suggest_found_model(here.tree, here.text("FALLBACK_MODEL_DIR")) if here.place is None else ""
         remedies = (remedy or f"zwaif-fallback download {here.model}", other)
         return Finding("problem", f"{text}.", _NO_VOICE, ". ".join(one for one in remedies if one))
-    return ok(
-        f"{here.title} is on this computer" + (f" ({facts.quantization})" if facts else ", all its files are there")
-    )
+    return ok(f"{here.title} is on this computer" + (f" ({facts.quantization})" if facts else ", with all its files"))
 
 
 def check_found_models(here: Situation) -> Finding:
-    """What the list of models is made of; a file that cannot be read is no problem, as nobody chose it."""
+    """Count the models on this computer. An unreadable file is no problem, as nobody chose it."""
     findings = find_models(here.tree, here.text("FALLBACK_MODEL_DIR"))
     left_out = len(findings.skipped)
     usable = len(findings.usable())
@@ -73,12 +71,12 @@ def check_found_models(here: Situation) -> Finding:
 
 
 def _fit(here: Situation) -> Fit | None:
-    """How the model fits into what is free now; ``None`` where it is not here, or cannot be read."""
+    """Return how the model fits into the free memory; None if it is not here or cannot be read."""
     if here.place is None:
         return None
     try:
         facts = gguf_facts_of(here.gguf) if here.gguf else folder_facts_of(here.place)
-    except (OSError, ValueError, FallbackError):  # Broken files; check_model_files says which.
+    except (OSError, ValueError, FallbackError):  # broken files; check_model_files reports them
         return None
     if facts.problem:
         return None
@@ -95,23 +93,23 @@ def _fit(here: Situation) -> Fit | None:
 def check_memory(here: Situation) -> Finding:
     how = _fit(here)
     if how is None:
-        return skipped("how much depends on the model, which is not on this computer or cannot be read")
+        return skipped("depends on the model, which is not on this computer or cannot be read")
     memory = here.memory()
     card = memory.best_gpu
     free = f"{memory.ram_free / _GB:.1f} GB of memory" + (f", {card.free / _GB:.1f} GB on {card.name}" if card else "")
-    found = f"{how.need.total / _GB:.1f} GB needed; free are {free}"
+    found = f"{how.need.total / _GB:.1f} GB needed; free: {free}"
     if (
         here.store.get("API_FALLBACK_STANDBY")
         and memory.ram_free < preload_policy.spare(memory) + standby_policy.MOST_BYTES
     ):
-        found += ", too little for a process to stand by"
+        found += ", too little for a standby process"
     smaller = f"Close other programs, or choose a smaller model. {_CHOOSE}"
     if how.verdict == TOO_BIG:
         return Finding("problem", found, "The model cannot be loaded.", smaller)
     kept_off = here.text("API_FALLBACK_DEVICE") == "cpu"
     if card is not None and how.verdict != ON_GPU and not kept_off:
         where = "partly on the card" if how.verdict == PARTLY else "on the processor"
-        return Finding("warning", found, f"The model runs {where}, and slower than it could.", smaller)
+        return Finding("warning", found, f"The model runs {where}, and slower than it could be.", smaller)
     return ok(found)
 
 
@@ -129,40 +127,40 @@ def check_disk(here: Situation) -> Finding:
     if needed and free < needed:
         return Finding(
             "problem",
-            f"{found}, and the model to be downloaded has {needed / _GB:.1f} GB",
+            f"{found}, but the model to download needs {needed / _GB:.1f} GB",
             "The download cannot be finished.",
-            "Free some space, or let HF_HOME name a folder on a larger disk.",
+            "Free some space, or set HF_HOME to a folder on a larger disk.",
         )
     if free < _ROOM:
         return Finding(
             "warning",
             found,
-            "No further model fits, and Z-Waif itself needs room for its logs.",
-            "Free some space, or let HF_HOME name a folder on a larger disk.",
+            "There is no room for another model, and Z-Waif needs some for its logs.",
+            "Free some space, or set HF_HOME to a folder on a larger disk.",
         )
     return ok(found)
 
 
 def check_speed(here: Situation) -> Finding:
-    """Safetensors on a processor: a GGUF of the same model is several times as fast."""
+    """Check the speed. On a processor, a GGUF file is several times as fast as the same model in safetensors."""
     how = _fit(here)
     if how is None or not how.fits:
-        return skipped("how fast depends on the model, which cannot be loaded here now")
+        return skipped("depends on the model, which cannot be loaded now")
     if how.verdict != ON_CPU:
         return ok(how.text)
     if here.gguf is None:
         install = "" if here.version_of("xllamacpp") else f"{GGUF_ENGINE}, then "
         return Finding(
             "warning",
-            f"a safetensors model will run on the processor ({how.text})",
-            "It answers, but a GGUF file of the same size speaks several times as fast there.",
+            f"a safetensors model on the processor ({how.text})",
+            "It works, but a GGUF file of the same size is several times as fast there.",
             f"{install}choose a GGUF model: zwaif-fallback models lists those on this computer.",
         )
     if how.tokens_per_second < TALKING_SPEED:
         return Finding(
             "warning",
             how.text,
-            f"Speech has to wait for words: that needs about {TALKING_SPEED:.0f} tokens a second.",
+            f"Speech will have gaps: it needs about {TALKING_SPEED:.0f} tokens a second.",
             f"Choose a smaller model. {_CHOOSE}",
         )
     return ok(how.text)

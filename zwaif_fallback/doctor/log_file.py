@@ -1,4 +1,4 @@
-"""The log file: whether it can be written, and which errors it holds."""
+"""Checks of the log file: whether it can be written, and which errors are in it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from zwaif_hooks import log
 _RECENT_SECONDS = 7 * 24 * 3600.0
 _STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 _ENTRY = re.compile(rf"^({_STAMP}),\d+ (.+)\n(?!{_STAMP}|\Z)", re.MULTILINE)
-"""With a traceback below; an entry without one tells of the LLM server, which is no error of ours."""
+"""An entry followed by a traceback. One without is about the LLM server, not an error of ours."""
 _LOOKED_AT = 64 * 1024
-"""Bytes at the end of the log."""
+"""How much of the end of the log is read, in bytes."""
 
 
 def check_log_folder(here: Situation) -> Finding:
@@ -30,10 +30,10 @@ def check_log_folder(here: Situation) -> Finding:
         return Finding(
             "warning",
             f"{folder} cannot be written ({error.strerror or error})",
-            "When something fails, nobody can find out why afterwards.",
+            "If something fails, there will be no record of why.",
             f"Allow your user to write to {folder}, and check that the disk is not full.",
         )
-    return ok(f"can be written: {log.log_path()}")
+    return ok(f"writable: {log.log_path()}")
 
 
 def check_last_errors(here: Situation, now: Callable[[], float] = time.time) -> Finding:
@@ -45,14 +45,14 @@ def check_last_errors(here: Situation, now: Callable[[], float] = time.time) -> 
     return Finding(
         "warning",
         newest[0],
-        f"{len(recent)} in the last seven days; each was survived when it happened.",
-        f"If it goes on, look into {path}, or look the text up in docs/troubleshooting.md.",
+        f"{len(recent)} in the last seven days. The fallback recovered from each.",
+        f"If it keeps happening, read {path}, or look the text up in docs/troubleshooting.md.",
         tuple(newest[1:3]),
     )
 
 
 def entries(path: Path) -> list[tuple[float, str]]:
-    """Time and text of what was reported, oldest first; nothing where there is no readable log."""
+    """Return time and text of the reported errors, oldest first; nothing if there is no readable log."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - _LOOKED_AT))

@@ -1,4 +1,4 @@
-"""The findings as they may be published, in an issue for example: without keys, passwords or the user's name."""
+"""Removes keys, passwords and the user's name from a report, so it can be published in an issue."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 _NAMES_A_SECRET = re.compile(r"(?:KEYS?|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
 _SHORTEST_SECRET = 6
-"""Characters; a shorter value would be found inside ordinary words."""
+"""Characters; a shorter value would also match inside ordinary words."""
 _LOGIN = re.compile(r"(?<=://)[^/\s@]+@")
 _QUERY = re.compile(r"(?<=://)([^\s?]+)\?[^\s'\"]+")
 
@@ -29,10 +29,10 @@ def shareable(data: Any, environ: Mapping[str, str], home: str = "") -> Any:
 
 
 def _folder(path: str) -> re.Pattern[str]:
-    """On Windows a path may have either slash and any case, and a quoted one has its backslashes doubled."""
+    """Match a folder as Windows may write it: either slash, any case, backslashes doubled inside quotes."""
     parts = [re.escape(part) for part in re.split(r"[\\/]+", path) if part]
     if not parts:
-        return re.compile(r"(?!)")  # the root is nobody's: nothing matches
+        return re.compile(r"(?!)")  # the root folder names nobody: match nothing
     start = r"(?<!\w)" if parts[0].endswith(":") else r"(?<!\w)[\\/]+"
     return re.compile(start + r"[\\/]+".join(parts) + r"(?!\w)", re.IGNORECASE)
 

@@ -1,4 +1,4 @@
-"""The LLM server and the fallback host: are they there, and do they say a word when asked for one?"""
+"""Checks of the LLM server and the fallback host: each is asked for one word."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FROM_FALLBACK = "Replies come from the fallback until it is back."
 
 def check_primary(here: Situation) -> Finding:
     if here.tree is None:
-        return skipped("which server depends on Z-Waif's .env")
+        return skipped("unknown, as there is no Z-Waif here")
     kind, address = configured_primary(here.env)
     if kind == "LMStudio":
         address = find_lmstudio()
@@ -43,7 +43,7 @@ def _spoken(name: str, address: str, kind: str, env: Mapping[str, str], seconds:
     path, body = question(kind, env)
     try:
         with requests.Session() as session:
-            session.trust_env = False  # a proxy set for the internet must not catch this machine's own servers
+            session.trust_env = False  # a proxy for the internet must not get requests to this machine
             response = session.post(
                 f"http://{address}{path}", json=body, headers=PASS_HEADER, timeout=(2.0, seconds), allow_redirects=False
             )
@@ -51,24 +51,24 @@ def _spoken(name: str, address: str, kind: str, env: Mapping[str, str], seconds:
     except requests.Timeout:
         return Finding(
             "warning",
-            f"{name} accepts connections, but said nothing for {seconds:.0f} s",
-            "A local answer is begun beside it whenever it is that slow.",
-            "If it was loading its model, run this again; else raise API_FALLBACK_FIRST_TOKEN_TIMEOUT.",
+            f"{name} accepts connections, but did not answer within {seconds:.0f} s",
+            "When it is this slow, the local model starts to answer as well.",
+            "If it was still loading its model, run this again; otherwise raise API_FALLBACK_FIRST_TOKEN_TIMEOUT.",
         )
     except requests.RequestException:
         return Finding(
             "warning",
-            f"{name} accepts connections, but broke this one off",
+            f"{name} accepts connections, but closed this one without an answer",
             _FROM_FALLBACK,
-            "Look at that server's own window for its reason, and restart it.",
+            "Look in that server's window for the reason, then restart it.",
         )
     if response.status_code == 200 and (word := reply_in(text)) is not None:
-        return ok(f"{name} generates" + ("" if word else ", though its first token was blank"))
+        return ok(f"{name} answers" + ("" if word else ", though its first token was blank"))
     return _refused(name, response.status_code, text, kind)
 
 
 def question(kind: str, env: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
-    """Path and body of a request for one token, asked as Z-Waif asks."""
+    """Return path and body of a request for one token, in the form Z-Waif uses."""
     if kind == "Ollama":
         body = {"model": env.get("ZW_OLLAMA_MODEL", ""), "messages": _GREETING, "stream": False}
         return "/api/chat", {**body, "options": {"num_predict": 1}}
@@ -79,7 +79,7 @@ def question(kind: str, env: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
 
 
 def reply_in(text: str) -> str | None:
-    """The words of a reply in any of the three forms; ``None`` where it is no reply."""
+    """Return the text of a reply in any of the three forms; None if it is not a reply."""
     try:
         answer = json.loads(text)
         message = answer["choices"][0]["message"] if "choices" in answer else answer["message"]
@@ -94,17 +94,17 @@ def _refused(name: str, status: int, text: str, kind: str) -> Finding:
     setting = {"Ollama": "ZW_OLLAMA_MODEL", "LMStudio": "ZW_LMSTUDIO_MODEL"}.get(kind, "HOST_PORT")
     return Finding(
         "problem",
-        f"{name} answers, but gives no reply (HTTP {status}{f': {said}' if said else ''})",
-        "Waiting will not mend that: every reply will come from the fallback.",
+        f"{name} is running, but gives no reply (HTTP {status}{f': {said}' if said else ''})",
+        "Waiting will not fix this: until then every reply comes from the fallback.",
         f"Load a model in that server, and check {setting} in Z-Waif's .env.",
     )
 
 
 def find_lmstudio() -> str:
-    """Its address, empty where it is not there: its library knows the ports it may listen on."""
+    """Return the address of LM Studio, or an empty string. Its library knows the ports it may use."""
     try:
         from lmstudio import Client
-    except Exception:  # not installed, or broken: doctor goes on with what can be known
+    except Exception:  # not installed, or broken
         return ""
     return str(Client.find_default_local_api_host() or "")
 
@@ -112,21 +112,21 @@ def find_lmstudio() -> str:
 def check_fallback_host(here: Situation) -> Finding:
     host = here.text("API_FALLBACK_HOST")
     if not host:
-        return skipped("no fallback host is set, the local model answers")
+        return skipped("none is set; the local model answers")
     kind, primary = configured_primary(here.env)
     if here.tree is not None and kind != "LMStudio" and same_server(host, primary):
         return Finding(
             "warning",
             f"{host} is Z-Waif's own LLM server",
-            "It is not asked in its own place: the local model answers.",
-            'Name another server, or none: zwaif-fallback settings set API_FALLBACK_HOST ""',
+            "It is skipped, and the local model answers.",
+            'Set another server, or none: zwaif-fallback settings set API_FALLBACK_HOST ""',
         )
-    mend = 'Start it, or take it out: zwaif-fallback settings set API_FALLBACK_HOST ""'
-    meaning = "The local model answers in its place, a little later."
+    mend = 'Start it, or remove it: zwaif-fallback settings set API_FALLBACK_HOST ""'
+    meaning = "The local model answers instead, a little later."
     try:
         deadlines = Deadlines(connect=2.0, first_token=float(here.store.get("API_FALLBACK_FIRST_TOKEN_TIMEOUT")))
         chat = second_server(here.store.get, host, here.text("API_FALLBACK_HOST_MODEL"), deadlines)
         word = next(chat.stream([Message("user", "Hi")], sampling=Sampling(), max_tokens=8), "")
     except EngineError as error:
         return Finding("warning", str(error), meaning, mend)
-    return ok(f"{host} generates" if word.strip() else f"{host} answers")
+    return ok(f"{host} answers" + ("" if word.strip() else ", though its first token was blank"))

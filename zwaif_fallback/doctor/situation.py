@@ -25,7 +25,7 @@ from zwaif_hooks.host.settings import SettingsStore
 
 
 def version_of(name: str) -> str | None:
-    """Version of an installed distribution; ``None`` where it is not installed."""
+    """Return the version of an installed distribution, or None."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -34,19 +34,19 @@ def version_of(name: str) -> str | None:
 
 @dataclass
 class Situation:
-    """Where the checks look. Tests put their own answers in; nothing here imports torch into this process."""
+    """What the checks look at. Tests replace parts of it; nothing here imports torch into this process."""
 
     tree: Path | None
     environ: Mapping[str, str]
     version_of: Callable[[str], str | None] = version_of
     imported: Callable[[str], Imported] = child_process.import_in_a_child
-    """What came of importing a library in a process of its own."""
+    """Imports a library in a child process."""
     hook: Callable[[Path | None, Mapping[str, str]], HookState] = child_process.look_for_the_hook
     memory: Callable[[], hardware.Memory] = hardware.memory_now
     abilities: Callable[[], Abilities] = abilities
     free_bytes: Callable[[Path], int] = lambda place: shutil.disk_usage(place).free
     prefix: Path = field(default_factory=lambda: Path(sys.prefix))
-    """The environment that this command runs in."""
+    """The environment this command runs in."""
 
     @cached_property
     def store(self) -> SettingsStore:
@@ -54,7 +54,7 @@ class Situation:
 
     @cached_property
     def env(self) -> dict[str, str]:
-        """Every key as Z-Waif will see it; without ``.env`` where that cannot be read, which its own check says."""
+        """Every key as Z-Waif will see it. Without ``.env`` if that cannot be read, which has its own check."""
         try:
             return env_values(self.tree, self.environ)
         except EnvFileError:
@@ -67,12 +67,12 @@ class Situation:
 
     @property
     def wishes(self) -> Wishes:
-        """The settings that count where a model is chosen."""
+        """The settings that affect the choice of a model."""
         return Wishes.of(self.store.get, self.tree)
 
     @cached_property
     def answering(self) -> AnsweringModel | ModelNotFound:
-        """Which model answers, or why ``API_FALLBACK_MODEL`` means none. Asked once: that may look at every model."""
+        """The model that answers, or why there is none. Cached, because it may look at every model."""
         try:
             return answering(self.text(MODEL), is_chosen(self.env), self.wishes)
         except ModelNotFound as error:
@@ -80,12 +80,12 @@ class Situation:
 
     @property
     def model(self) -> str | ModelNotFound:
-        """What would be loaded, or why nothing."""
+        """What would be loaded, or why nothing would be."""
         return self.answering if isinstance(self.answering, ModelNotFound) else self.answering.model
 
     @property
     def notice(self) -> str:
-        """Why another model than the default answers; empty where it does not."""
+        """Why a model other than the default answers; empty if the default does."""
         return "" if isinstance(self.answering, ModelNotFound) else self.answering.notice
 
     @property
@@ -96,19 +96,19 @@ class Situation:
 
     @cached_property
     def place(self) -> Path | None:
-        """Where the model's files are; ``None`` where they are not here, or the name means nothing."""
+        """The place of the model's files; None if they are not here or the name is unknown."""
         if isinstance(self.model, ModelNotFound):
             return None
         return Path(self.model) if Path(self.model).is_absolute() else resolve_name.cached_snapshot(self.model)
 
     @cached_property
     def gguf(self) -> Path | None:
-        """The GGUF file that would be loaded; ``None`` where the model is none, or several of which none is named."""
+        """The GGUF file that would be loaded; None for other models, and for a folder of several files."""
         try:
             return gguf_in(self.place) if self.place else None
         except ModelError:
             return None
 
     def text(self, name: str) -> str:
-        """A setting's value as text."""
+        """Return a setting as text."""
         return str(self.store.get(name)).strip()

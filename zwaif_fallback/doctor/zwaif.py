@@ -1,4 +1,4 @@
-"""Z-Waif: found, which release, and does the plugin start with it?"""
+"""Checks of Z-Waif: whether it is found, its release, and whether the plugin starts with it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ TRIED = (
     "1.13", "1.14", "1.14-R3", "1.14-R4", "1.15",
 )
 # fmt: on
-"""Releases, as they name themselves, that outages were played through with (CHANGELOG.md)."""
+"""Releases, as they name themselves, that were tested with a real outage (CHANGELOG.md)."""
 
 
 def release(tree: Path) -> str:
-    """The newest release that the tree's changelog names, empty where it names none."""
+    """Return the newest release in the tree's changelog, or an empty string."""
     try:
         text = (tree / "changelog.txt").read_text(encoding="utf-8", errors="replace")[:2000]
     except OSError:
@@ -35,34 +35,34 @@ def check_tree(here: Situation) -> Finding:
     if here.tree is None:
         return Finding(
             "warning",
-            "no Z-Waif here",
-            "Everything about Z-Waif (its settings, its server, its character) cannot be looked at.",
+            "no Z-Waif found",
+            "Its settings, LLM server and character cannot be checked.",
             "Run this in Z-Waif's folder, or add --zwaif FOLDER.",
         )
     found = release(here.tree)
     if found in TRIED:
         return ok(f"v{found} in {here.tree}")
-    named = f"v{found}" if found else "a release that says no number"
+    named = f"v{found}" if found else "an unknown release"
     return Finding(
         "warning",
         f"{named} in {here.tree}",
-        f"Tried were {len(TRIED)} releases from v{TRIED[0]} to v{TRIED[-1]}. "
-        "Others most likely work, parts of the plugin may leave themselves out.",
-        "Check it, nothing is changed: zwaif-fallback test",
+        f"{len(TRIED)} releases from v{TRIED[0]} to v{TRIED[-1]} were tested. "
+        "Others most likely work, perhaps without some parts of the plugin.",
+        "Try it out (nothing is changed): zwaif-fallback test",
     )
 
 
 def check_environment(here: Situation) -> Finding:
-    """Z-Waif's start script makes and uses the folder ``venv`` in its own."""
+    """Check that this command runs in Z-Waif's environment, the folder ``venv`` that its start script makes."""
     own = here.tree / "venv" if here.tree else None
     if own is None or not (own / "pyvenv.cfg").is_file():
-        return skipped("no venv of Z-Waif's to compare with")
+        return skipped("Z-Waif has no venv folder to compare with")
     if own.resolve() == here.prefix.resolve():
         return ok(f"{own}")
     return Finding(
         "warning",
         f"this command runs in {here.prefix}, Z-Waif in {own}",
-        "What is said here about libraries and the start-up line is about the first; Z-Waif uses the second.",
+        "The lines below about libraries and the start-up line are about the first; Z-Waif uses the second.",
         "Activate Z-Waif's own environment (venv), then run this again.",
     )
 
@@ -72,7 +72,7 @@ def check_hook(here: Situation) -> Finding:
     nothing = "Z-Waif starts without the plugin: there is no fallback."
     install = f"Activate Z-Waif's own environment (venv), then: {this_package()}"
     if state.error:
-        return Finding("problem", f"a Python of this environment could not be started: {state.error}", nothing, install)
+        return Finding("problem", f"Python could not be started in this environment: {state.error}", nothing, install)
     if not state.active:
         return Finding(
             "problem",
@@ -84,7 +84,7 @@ def check_hook(here: Situation) -> Finding:
         return Finding(
             "problem",
             "the start-up line is active, but the plugin is not registered",
-            "Z-Waif is watched, and nobody answers in its server's place.",
+            "Z-Waif is watched, but nothing answers when its LLM server fails.",
             f"pip uninstall -y zwaif-fallback. Then: {this_package()}",
         )
     if here.tree is not None and not state.tree:
@@ -94,33 +94,31 @@ def check_hook(here: Situation) -> Finding:
             nothing,
             "Give the folder with Z-Waif's main.py; a fork that removed many files is not recognised.",
         )
-    return ok(
-        "active: a Python of this environment " + ("recognises this Z-Waif" if here.tree else "watches for Z-Waif")
-    )
+    return ok("active" + (", and recognises this Z-Waif" if here.tree else ""))
 
 
 def check_switches(here: Situation) -> Finding:
-    """What was switched off by hand, in the environment or in ``.env``."""
+    """Check that nothing was switched off by hand, in the environment or in ``.env``."""
     if here.environ.get("ZWAIF_PLUGINS", "").strip().upper() in _OFF:
         return Finding(
             "problem",
             f"ZWAIF_PLUGINS is {here.environ['ZWAIF_PLUGINS']} in this environment",
-            "No plugin of Z-Waif's starts, this one included.",
-            "Remove the variable, then start Z-Waif again.",
+            "No Z-Waif plugin starts, including this one.",
+            "Remove the variable, then restart Z-Waif.",
         )
     blocked = [name.strip() for name in here.environ.get("ZWAIF_BLOCK_PLUGINS", "").split(",")]
     if "fallback" in blocked:
         return Finding(
             "problem",
-            "ZWAIF_BLOCK_PLUGINS names fallback",
+            "ZWAIF_BLOCK_PLUGINS has fallback",
             "Z-Waif starts without this plugin.",
-            "Take fallback out of the variable, then start Z-Waif again.",
+            "Remove fallback from the variable, then restart Z-Waif.",
         )
     if not here.store.get("API_FALLBACK_ENABLED"):
         return Finding(
             "warning",
             "API_FALLBACK_ENABLED is OFF",
-            "Z-Waif runs as if the plugin were not installed.",
+            "Z-Waif works as if the plugin were not installed.",
             "zwaif-fallback enable (or tick Enable API Fallback in the Settings tab)",
         )
-    return ok("nothing is switched off")
+    return ok("everything is switched on")

@@ -200,7 +200,7 @@ def _refuse_without_room(model: str, needed: int, place: Path, free_bytes: Calla
     if free < needed + SPARE_BYTES:
         raise DownloadFailed(
             f"{model} needs {(needed + SPARE_BYTES) / 1e9:.1f} GB, and {place} has {free / 1e9:.1f} GB free. "
-            "Free some space, or let HF_HOME name a folder on a larger disk."
+            "Free some space, or set HF_HOME to a folder on a larger disk."
         )
 
 

@@ -1,7 +1,10 @@
 """The "API Fallback" section of Z-Waif's Settings tab.
 
-Each file shows one thing and holds both halves of it: a class that does the work, plain functions without Gradio, and
-a function that lays the components out in Z-Waif's own idiom. ``section`` puts them together. Gradio runs what a click
-asks for in worker threads; loads and downloads have threads of their own, so that closing or reloading the page
-interrupts nothing: a function here only watches them.
+Each file is one part of the section: a class that does the work without Gradio, and a ``…Controls`` class that lays out
+the components and wires them. ``section`` puts the parts together, and ``panel`` holds the classes that do the work.
+
+Gradio calls these functions in worker threads. Loads and downloads have their own threads and the page only watches
+them, so closing or reloading it interrupts nothing.
+
+This file imports nothing: Z-Waif's start must not wait for the page.
 """

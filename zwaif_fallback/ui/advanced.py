@@ -1,4 +1,4 @@
-"""Advanced: the settings that few people need, each with its sentence of help."""
+"""Advanced: the settings that few people need, each with its help text."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from zwaif_fallback.ui.setting_edits import ENABLED, MODEL, Seen, SettingEdits
 from zwaif_hooks.host.settings import Setting
 
 FILE_SETTINGS = frozenset({"FALLBACK_MODEL_DIR", "API_FALLBACK_LAST_WORDS", "API_FALLBACK_VISION_MODEL", TRUSTED})
-"""They may name places on the disk, or who gets the key, so they are changed in ``.env`` only: Gradio's functions are
-open to anybody."""
+"""Settings that name places on the disk, or who gets the key. They can be changed only in ``.env``, because anybody who
+reaches the page can call its functions."""
 _SLIDER_END = 120
-"""Seconds at the right end of a slider, where the setting allows more; the number beside it takes the rest."""
+"""Right end of a slider in seconds. The number box beside it takes higher values, if the setting allows them."""
 
 
 def names() -> list[str]:
-    """The settings that Advanced holds, in the order of the table."""
+    """Return the settings shown in Advanced, in the order of the table."""
     apart = {ENABLED, MODEL, HOST, *FILE_SETTINGS}
     return [setting.name for setting in SETTINGS if setting.name not in apart]
 
 
 class Advanced:
-    """What a change of one of them does."""
+    """What happens when one of them is changed."""
 
     def __init__(self, edits: SettingEdits, update: Callable[..., Any]) -> None:
-        """``update`` makes the change of a component."""
+        """``update`` is ``gradio.update``."""
         self._edits, self._update = edits, update
         self._help = {setting.name: setting.help for setting in SETTINGS}
 
     def change(self, name: str, value: object, seen: Seen = "") -> tuple[Any, Seen]:
-        """The component, and what the window has seen now.
+        """Save a value. Return the component's update, and what the window has seen.
 
-        A value that cannot be used gives way to the one before, and the component's own line says why.
+        An unusable value is replaced by the previous one, and the component's info line says why.
         """
         before = self._edits.get(name)
         wrong = self._edits.set(name, round(value, 2) if isinstance(value, float) else value)
@@ -47,7 +47,7 @@ class Advanced:
 
 
 class AdvancedControls:
-    """One component a setting, of the kind that its type asks for."""
+    """One component per setting; the setting's type decides which."""
 
     def __init__(self, make: Components, advanced: Advanced, edits: SettingEdits) -> None:
         self._advanced = advanced
@@ -58,7 +58,7 @@ class AdvancedControls:
     def wire(self, make: Components, seen: Any) -> None:
         for name, component in self.by_name.items():
             change = _change(self._advanced, name)
-            # A text counts when it is finished: half a number could load a model anew with half the window.
+            # A text is saved when it is finished: half a number could reload the model with half the window.
             finished = (component.submit, component.blur) if hasattr(component, "submit") else (component.input,)
             for event in finished:
                 make.on(event, change, [component, seen], [component, seen], trigger_mode="always_last")

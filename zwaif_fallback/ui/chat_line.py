@@ -1,6 +1,6 @@
-"""One small line on the Chat tab, under the conversation, while somebody else than the LLM server answers.
+"""The line below the conversation on the Chat tab, shown while the fallback answers.
 
-It is on the page only, never in the history. A tab that nobody sees asks for nothing.
+It is on the page only, never in the chat history. A hidden tab sends no requests.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LOOK_WHILE_SEEN = f"""() => {{
 
 
 class ChatLine:
-    """The line and what keeps it up to date; nothing where Z-Waif's page has no conversation in a Chat tab."""
+    """The line and the button that updates it. Left out if Z-Waif's page has no Chat tab with a conversation."""
 
     def __init__(self, make: Components, line: Callable[[], str]) -> None:
         self._line, self._update = line, make.gradio.update
@@ -37,11 +37,11 @@ class ChatLine:
 
     def wire(self, make: Components, page: Any) -> None:
         if self.is_there:
-            make.on(self.button.click, self.look, self.words, self.words, queue=False)
+            make.on(self.button.click, self.refresh, self.words, self.words, queue=False)
             make.on(page.load, None, None, None, js=LOOK_WHILE_SEEN)
 
-    def look(self, shown: object) -> Any:
-        """The line where it is another than the window shows."""
+    def refresh(self, shown: object) -> Any:
+        """Update the line if the window shows another one."""
         line = self._line()
         html = f'<p style="font-size:85%;opacity:0.75">{escape(line)}</p>' if line else ""
         return self._update() if html == (shown or "") else self._update(value=html, visible=bool(html))

@@ -1,4 +1,4 @@
-"""Making components as Z-Waif's page has them, and wiring them so that they cost little and stay private."""
+"""Makes components in the style of Z-Waif's page, and wires events that are cheap and private."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from zwaif_hooks.host.settings import Setting, SettingsStore
 
 Function = Callable[..., Any] | None
 _FOLDERS = re.compile(r"(?<![\w./:\\~-])(?:[A-Za-z]:[\\/]|\\\\|/)(?:[^\s'\"<>|:;,()\\/]+[\\/])+")
-"""Of an absolute path, all but its last name. Neither a URL's nor those of ``owner/name``."""
+"""All of an absolute path but its last name. Matches neither URLs nor ``owner/name``."""
 
 
 class Components:
     """Gradio, as the section uses it.
 
-    A box without an event shows as disabled in Gradio, hence ``interactive`` is always spelt out.
+    ``interactive`` is always given: Gradio disables a box that has no event.
     """
 
     def __init__(self, gradio: Any, settings: SettingsStore) -> None:
@@ -41,18 +41,18 @@ class Components:
         return self.gradio.Button(value=label, **how)
 
     def view(self, label: str, text: str, lines: int) -> Any:
-        """A box that only shows."""
+        """Make a read-only box."""
         return self.gradio.Textbox(value=text, label=label, lines=lines, max_lines=40, interactive=False)
 
     def words(self, html: str = "", **how: Any) -> Any:
-        """Lines that are as high as what they hold, on a phone too; a text box would hide the rest of them."""
+        """Make lines of text that are as high as their content, on a phone too; a text box would need scrolling."""
         return self.gradio.HTML(value=html, elem_classes=["zwaif-fallback-words"], **how)
 
     def text(self, label: str, value: str, **how: Any) -> Any:
         return self.gradio.Textbox(value=value, label=label, interactive=True, **how)
 
     def slider(self, name: str, value: float, end: float) -> Any:
-        """``end`` is the right end where the setting allows more; the number beside the slider takes the rest."""
+        """Make a slider up to ``end``. The number box beside it takes higher values, if the setting allows them."""
         setting = self._setting(name)
         low, high = setting.minimum or 0, setting.maximum or end
         return self.gradio.Slider(
@@ -79,7 +79,7 @@ class Components:
         return self.text(self.label(name), value, info=self._setting(name).help)
 
     def on(self, event: Any, function: Function, inputs: Any, outputs: Any, shared_limit: str = "", **how: Any) -> None:
-        """Wire one event: no public API entry, no grey veil, and no queue behind another window's long load."""
+        """Wire an event: without a public API entry or progress overlay, and not queued behind other windows."""
         limit = (
             {"concurrency_limit": 1, "concurrency_id": shared_limit} if shared_limit else {"concurrency_limit": None}
         )
@@ -87,37 +87,37 @@ class Components:
 
 
 def without_folders(text: str) -> str:
-    """``…/.env`` for each absolute path: whoever opens the page need not know how this computer's disks are laid out.
+    """Shorten each absolute path to ``…/name``: visitors of the page should not learn the folders of this computer.
 
-    The console and the log have the whole of it.
+    The console and the log file show full paths.
     """
     home = str(Path.home())
-    # By itself: its name may hold spaces, at which the search for paths must end.
+    # Replaced first: its name may contain spaces, where the pattern for paths stops.
     text = re.sub(rf"{re.escape(home)}(?=[\\/])", "/home/~", text) if len(home) > 1 else text
     return _FOLDERS.sub("…/", text)
 
 
 def as_html(text: str) -> str:
-    """Whatever it holds is text, never markup, and no absolute path."""
+    """Return text as HTML: escaped, and without absolute paths."""
     return escape(without_folders(text))
 
 
 def paragraph(text: str) -> str:
-    """One line of ours."""
+    """Return a line of text as HTML."""
     return f"<p>{as_html(text)}</p>" if text else ""
 
 
 def problem(text: str) -> str:
-    """The same for what went wrong, to be shown at the control that it concerns."""
+    """Return a problem as HTML, to be shown next to the control it is about."""
     return f'<p role="alert" style="color:#c2670c;font-weight:600">&#9888; {as_html(text)}</p>' if text else ""
 
 
 def title(setting: Setting) -> str:
-    """A setting's label in Title Case, as on the rest of Z-Waif's page."""
+    """Return a setting's label in Title Case, as on the rest of Z-Waif's page."""
     first, *rest = (setting.label or setting.name).split()
     return " ".join([first, *(word if len(word) < 4 else word[0].upper() + word[1:] for word in rest)])
 
 
 def text_of(value: object) -> str:
-    """What the page sent for a text box; anything but text is none."""
+    """Return what the page sent for a text box; anything but text counts as empty."""
     return value.strip() if isinstance(value, str) else ""

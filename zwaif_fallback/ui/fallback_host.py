@@ -1,8 +1,8 @@
-"""Fallback Host: a second server's address, and whether it answers.
+"""Fallback Host: the address of a second server, and a check whether it answers.
 
-The check asks the saved address only, with one request of a fixed form, and tells what came of it in words of its own:
-a page that anybody may call must not be a way to look at other servers. A host that was named here is asked on this
-machine and in the private network only, and gets no key.
+Anybody who reaches the page can call these functions, so they must not be a way to explore other servers: the check
+asks only the saved address, with one fixed request, and reports the result in our own words. A host set here is used
+only on this machine and in the private network, and gets no key.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ CONNECT_SECONDS, WHOLE_SECONDS = 3.0, 6.0
 BY_HAND = "zwaif-fallback settings set API_FALLBACK_HOST"
 SHOWN_MODELS = 8
 _STATUS = {
-    404: "There is a server, but it does not speak the OpenAI API at this address. Check the port and the path",
-    429: "It asks for a pause: too many requests. Try again later",
+    404: "There is a server, but no OpenAI API at this address. Check the port and the path",
+    429: "It gets too many requests. Try again later",
 }
 
 
@@ -40,35 +40,35 @@ class FallbackHost:
         edits: SettingEdits,
         main: Callable[[], list[str]] = list,
     ) -> None:
-        """``main`` gives the addresses of Z-Waif's own server."""
+        """``main`` returns the addresses of Z-Waif's own server."""
         self._edits, self._main = edits, main
 
     def change(self, text: object, seen: Seen = "") -> tuple[str, str, Seen]:
-        """Host, outcome, and what the window has seen now; the previous host where the new one cannot be used."""
+        """Save a host. Return the host in effect, the outcome, and what the window has seen."""
         address = text_of(text)
         wrong = host_problem(address, self._main()) or self._too_far(address) or self._edits.set(HOST, address)
         said = problem(wrong) or paragraph(f"{self._edits.saved_line(HOST)}{self._terms(address)}")
         return self._edits.get(HOST), said, self._edits.seen_with(seen, HOST)
 
     def _too_far(self, address: str) -> str:
-        """Whoever reaches the page must not send the companion's words into the world."""
+        """Refuse an address on the internet: no caller of the page may send the chat there."""
         if not address or trusts(self._edits.get, address) or place(_name(address)) is not Place.ELSEWHERE:
             return ""
-        return f"{address} is outside your private network. Name it by hand: {BY_HAND} {address}"
+        return f"{address} is outside your private network. Set it by hand: {BY_HAND} {address}"
 
     def _terms(self, address: str) -> str:
-        """What a host that was named here gets; a name's place is known when it is asked."""
+        """Say that a host set here gets no key and stays in the private network."""
         if not address or trusts(self._edits.get, address) or place(_name(address)) is Place.THIS_MACHINE:
             return ""
-        return f" Named here, it gets no key, and is asked in your own network only. To trust it: {BY_HAND} {address}"
+        return f" A host set here gets no key and is used only in your own network. To trust it: {BY_HAND} {address}"
 
     def check(self, text: object) -> str:
-        """Whether the saved address answers, in what time, and with which models."""
+        """Check whether the saved address answers, how fast, and with which models."""
         saved = str(self._edits.get(HOST))
         if text_of(text) != saved:
             return problem("The address in the box is not saved yet: press Change Host, then Check Host.")
         if not saved:
-            return problem("There is no fallback host to check: the local model answers alone.")
+            return problem("There is no fallback host to check. Only the local model answers.")
         wrong = host_problem(saved, self._main())
         return problem(wrong) or self._checked(saved)
 
@@ -81,7 +81,7 @@ class FallbackHost:
             asked = error.__cause__
             if not isinstance(asked, PrimaryError):
                 return problem(str(error))
-            said = f"It wants another key: {chat.key_remedy()}" if asked.status in WANTS_KEY else _told(asked)
+            said = f"It wants a different key: {chat.key_remedy()}" if asked.status in WANTS_KEY else _told(asked)
             return problem(f"{shown}: {said}.")
         seconds = time.monotonic() - started
         if not names:
@@ -105,23 +105,23 @@ class FallbackHostControls:
     def wire(self, make: Components, seen: Any) -> None:
         for event in (self.save.click, self.box.submit):
             make.on(event, self._address.change, [self.box, seen], [self.box, self.said, seen])
-        make.on(self.box.input, str, None, self.said, queue=False)  # what was said of another address
+        make.on(self.box.input, str, None, self.said, queue=False)  # an old result is about another address
         make.on(self.look.click, self._address.check, self.box, self.said, shared_limit="zwaif_fallback_check")
 
 
 def _told(error: PrimaryError) -> str:
-    """What came of a check, in words of ours: nothing that a server said, nor where a name leads."""
+    """Describe a failed check. Nothing the server said is repeated, nor where a name leads."""
     if error.status is not None:
         return _STATUS.get(error.status, f"It refused, with HTTP {error.status}")
     original = error.original
     if isinstance(original, requests.exceptions.SSLError):
-        return "No safe connection. Check http:// or https://"
+        return "The secure connection failed. Check whether it should be http:// or https://"
     if isinstance(original, requests.exceptions.ConnectTimeout):
         return f"Nothing answered within {CONNECT_SECONDS:g} s. Check the address and the firewall"
     if isinstance(original, (requests.exceptions.Timeout, TimeoutError)):
-        return f"It did not finish its answer within {WHOLE_SECONDS:g} s. It may be busy, or no LLM server"
+        return f"It did not finish its answer within {WHOLE_SECONDS:g} s. It may be busy, or not an LLM server"
     if error.kind is FailureKind.UNREADABLE:
-        return "It answers, but not with a list of models. It may be no LLM server"
+        return "It answers, but not with a list of models. It may not be an LLM server"
     if original is not None:
         return "Nothing answers there. Start the server, or correct the address"
     return f"It is not asked: {error.cause}"
@@ -132,5 +132,5 @@ def _name(address: str) -> str:
 
 
 def _harmless(name: str) -> str:
-    """A name that a server gave itself, as part of a sentence of ours."""
+    """Return a name that a server sent, fit to be shown inside our text."""
     return "".join(char if char.isprintable() else "?" for char in name)[:60]

@@ -1,4 +1,4 @@
-"""The live state, the only place where it is told: how the LLM server is, who answers now, and the last hour.
+"""The live status at the top: the state of the LLM server, who answers now, and the last hour.
 
 Made from memory in about a millisecond: every open window asks for it once a second.
 """
@@ -26,7 +26,7 @@ _DOTS = {"healthy": timeline.GREEN, "failing": timeline.ORANGE, "open": timeline
 
 
 class LiveStatus:
-    """What the page tells by itself."""
+    """The live status, as HTML."""
 
     def __init__(
         self,
@@ -42,9 +42,9 @@ class LiveStatus:
     ) -> None:
         """
         Args:
-            setting: a setting's value.
-            environ: Z-Waif's own settings, for the name of its server.
-            earlier: the replies from before this start of Z-Waif, asked when they are shown first.
+            setting: Returns the value of a setting.
+            environ: Returns Z-Waif's ``.env``, for the name of its server.
+            earlier: Returns the replies from before Z-Waif's last start; called once, on first use.
         """
         self._primaries, self._records, self._outages = primaries, records, outages
         self._service, self._model_list, self._setting, self._environ = service, model_list, setting, environ
@@ -61,7 +61,7 @@ class LiveStatus:
         return f'<div class="zwaif-fallback-live">{body}{picture}{timeline.legend()}</div>'
 
     def chat_line(self) -> str:
-        """Who answers in the server's place, while somebody does; empty otherwise. Plain text."""
+        """Return the line of the Chat tab as plain text; empty while the server itself answers."""
         recent = self._records.recent()
         by = recent[-1].answered_by if recent else ""
         if not self._is_on() or by in ("", BY_PRIMARY) or all(one.state == "healthy" for one in self._statuses()):
@@ -75,7 +75,7 @@ class LiveStatus:
             return [_dot(timeline.GREY) + "API Fallback is off: only your LLM server answers.", *gone]
         if not statuses:
             program = escape(self._program())
-            return [_dot(timeline.GREY) + f"{program} was not asked for a reply yet since Z-Waif started."]
+            return [_dot(timeline.GREY) + f"{program} has not been asked for a reply since Z-Waif started."]
         return [_row(one, self._program()) for one in statuses]
 
     def _answers(self) -> str:
@@ -83,16 +83,16 @@ class LiveStatus:
             return ""
         down, who = any(one.state == "open" for one in self._statuses()), escape(self._substitute())
         if not who:
-            nobody = "Nobody answers now" if down else "If it goes down, nobody answers"
-            return f"{nobody}: no model is on this computer yet. Press Load Model to bring one."
+            nobody = "Nothing can answer now" if down else "If it goes down, nothing can answer"
+            return f"{nobody}: there is no model on this computer yet. Press Load Model to download one."
         if down:
-            return f"Answers now: <b>{who}</b>."
+            return f"Answering now: <b>{who}</b>."
         size = self._service.standing_by()
-        stands = f" A process stands by for it ({size / 1e6:.0f} MB)." if size else ""
+        stands = f" A standby process is ready ({size / 1e6:.0f} MB)." if size else ""
         return f"If it goes down, <b>{who}</b> answers.{stands}"
 
     def _substitute(self) -> str:
-        """Who answers where the server does not: in an outage, whoever did last; empty where nobody can."""
+        """Return who answers if the server does not; in an outage, who answered last. Empty if nobody can."""
         recent = self._records.recent()
         by = recent[-1].answered_by if recent else ""
         if by not in ("", BY_PRIMARY, LAST_WORDS) and any(one.state == "open" for one in self._statuses()):
@@ -111,7 +111,7 @@ class LiveStatus:
         if last.answered_by not in (BY_PRIMARY, ""):
             who = who_speaks.stand_in(last.answered_by, self._host(), self._model_list.display_name)
         told = any(one.state == "open" for one in self._statuses())
-        why = f" Why: {last.detail or last.cause}." if last.cause and not told else ""
+        why = f" Reason: {last.detail or last.cause}." if last.cause and not told else ""
         return as_html(f"Last reply at {when}, after {last.seconds:.1f} s, by {who}.{why}")
 
     def _is_on(self) -> bool:
@@ -127,16 +127,16 @@ class LiveStatus:
         return self._primaries.statuses()
 
 
-def _row(one: PrimaryStatus, program: str, then: str = " It is used again as soon as it can answer.") -> str:
+def _row(one: PrimaryStatus, program: str, then: str = " It is used again as soon as it answers.") -> str:
     return _dot(_DOTS.get(one.state, timeline.GREY)) + as_html(_state(one, f"{program} ({one.name})", then))
 
 
 def _state(one: PrimaryStatus, who: str, then: str) -> str:
     why = f" Reason: {one.last_failure.cause}." if one.last_failure and one.state != "healthy" else ""
     if one.state == "open":
-        return f"{who} is down for {timeline.duration(one.since)}.{then}{why}"
+        return f"{who} has been down for {timeline.duration(one.since)}.{then}{why}"
     if one.state == "failing":
-        return f"{who} failed the last time. It is asked again with the next message.{why}"
+        return f"{who} failed on the last message. The next message goes to it again.{why}"
     return f"{who} answers."
 
 

@@ -1,4 +1,4 @@
-"""Fallback Model: the list, what is known of each model, Load and Unload, and the download where one is needed."""
+"""Fallback Model: the list, the information below it, and Load Model, Unload Model and Cancel Download."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from zwaif_fallback.models.search import FoundModel
 
 NOTHING_HERE = (
-    "No model is on this computer yet, and none of the list fits it. Free some memory, or type a model's name."
+    "There is no model on this computer yet, and none in the list fits. Free some memory, or type a model's name."
 )
 _INFO = "Pick one, or type a name from huggingface.co (owner/name), then press Load Model."
 
 
 class ModelActions:
-    """What the model list and its buttons do."""
+    """What happens when a model is picked or a button below the list is pressed."""
 
     def __init__(
         self,
@@ -44,9 +44,9 @@ class ModelActions:
         self._download, self._unchanged = download, unchanged
 
     def load(self, text: object) -> tuple[Any, str, str]:
-        """Make a model the chosen one and load it: the list's value, the click's outcome, the state.
+        """Choose a model and load it. Return the list's value, the outcome, and the state.
 
-        One that is not here is downloaded first, and chosen when it is whole: until then the old one answers.
+        A model that is not here is downloaded first and chosen when it is complete. Until then the old one answers.
         """
         wrong = self._begin(self.model_list.setting_for(text_of(text)))
         value = self.model_list.selected(self._service)[1] if wrong else self._unchanged()
@@ -59,7 +59,7 @@ class ModelActions:
         return paragraph(self._download.cancel()), self.state()
 
     def state(self) -> str:
-        """How far a download or a load is, how the last one ended, and what is loaded; asked for once a second."""
+        """Return the state of downloads and loads, and which model is loaded. Called once a second."""
         loaded = self._service.loaded()
         ended = problem if self._download.failed else paragraph
         parts = [_bar(self._download) if self._download.active else ended(self._download.line)]
@@ -73,11 +73,11 @@ class ModelActions:
                 paragraph(f"Loaded now: {self.model_list.display_name(loaded.info.name)}, on {where}{memory}.")
             )
         else:
-            parts.append(paragraph("No model is loaded now: one is as soon as it is needed."))
+            parts.append(paragraph("No model is loaded. One will be loaded when it is needed."))
         return "".join(parts)
 
     def info(self, text: object) -> str:
-        """What is known of a model, in a few lines."""
+        """Return what is known about a model, as HTML."""
         name = self.model_list.setting_for(text_of(text))
         try:
             return "".join(paragraph(line) for line in self._facts(name) if line)
@@ -85,10 +85,10 @@ class ModelActions:
             return problem(str(error))
 
     def model_to_test(self, text: object) -> str:
-        """The model to test for what the list shows: empty for whoever would answer.
+        """Return the model to test for the selected row; empty to test whatever would answer.
 
         Raises:
-            FallbackError: it is not on this computer, or may not be named here.
+            FallbackError: It is not on this computer, or the page may not name it.
         """
         name = self.model_list.setting_for(text_of(text))
         if not name or is_auto(name) or name == self.model_list.selected(self._service)[1]:
@@ -98,7 +98,7 @@ class ModelActions:
         return name
 
     def _begin(self, name: str) -> str:
-        """Start the load or the download; the problem where there is one."""
+        """Start the load or the download. Return the problem, if any."""
         try:
             if is_auto(name):
                 return self._automatic()
@@ -111,7 +111,7 @@ class ModelActions:
         return self._choose(name, name)
 
     def _automatic(self) -> str:
-        """What is here answers; where nothing is, what suits this computer best is brought."""
+        """Choose ``auto``; if no model is here, download the one that suits this computer best."""
         if self.model_list.auto_choice() is not None:
             return self._choose(AUTO, AUTO)
         offer = self.model_list.recommended()
@@ -152,14 +152,14 @@ class ModelActions:
         best = self.model_list.auto_choice()
         model = self.model_list.model(name) or (best.model if best else None)
         if model is not None:
-            taken = f"The best model on this computer is taken: {self.model_list.name_and_source(model.setting)}."
+            taken = f"Automatic uses the best model on this computer: {self.model_list.name_and_source(model.setting)}."
             return [taken, *_found_lines(model)[1:], *self._how(model.setting)]
         offer, better = self.model_list.recommended(), self.model_list.better_with_engine()
         if offer is None:
             return [better or NOTHING_HERE]
         size = f"{offer.download_gb:.1f} GB"
         suits = "one that runs without it" if better else "the one that suits it best"
-        said = f"No model is on this computer yet. Load Model brings {suits} ({size}):"
+        said = f"There is no model on this computer yet. Load Model downloads {suits} ({size}):"
         return [better, said, *catalogue.describe(offer.name).splitlines(), *self._how(offer.name)]
 
     def _how(self, name: str) -> list[str]:
@@ -169,12 +169,12 @@ class ModelActions:
 
 
 class ModelControls:
-    """The row of the list, the buttons under it, their outcome, the information."""
+    """The list, the buttons below it, their outcome, and the information on the selected model."""
 
     def __init__(self, make: Components, models: ModelActions, label: str) -> None:
         self._models = models
-        # Empty until the page is loaded: Gradio 4.36 shows labels, and marks the right row, for a value that comes
-        # together with its list, and only then.
+        # Empty until the page is loaded: Gradio 4.36 shows labels and selects the right row only if value and choices
+        # arrive together.
         self.list = make.gradio.Dropdown(
             choices=[AUTO], value=None, label=label, info=_INFO, allow_custom_value=True, interactive=True
         )
@@ -188,7 +188,7 @@ class ModelControls:
     def wire(self, make: Components) -> None:
         models, outcome = self._models, [self.said, self.state]
         make.on(self.list.change, models.info, self.list, self.info)
-        make.on(self.list.input, str, None, self.said)  # what was said of another pick
+        make.on(self.list.input, str, None, self.said)  # an old outcome is about another model
         make.on(self.load.click, models.load, self.list, [self.list, *outcome])
         make.on(self.unload.click, models.unload, None, outcome)
         make.on(self.cancel.click, models.cancel, None, outcome)
@@ -207,8 +207,8 @@ def _found_lines(model: FoundModel) -> list[str]:
 
     facts = model.facts
     size = f"{facts.parameters / 1e9:.2g}B parameters" if facts.parameters else "unknown"
-    window = f"{facts.window:,} tokens" if facts.window else "not said"
-    template = "" if facts.has_template else " It brings no chat format: one is chosen by its name."
+    window = f"{facts.window:,} tokens" if facts.window else "unknown"
+    template = "" if facts.has_template else " It has no chat format of its own; one is chosen by its name."
     good = f"Quality: {quality(facts.parameters)}, by its size. " if facts.parameters else ""
     return [
         f"{facts.title or model.name} (from {model.source}, {facts.format}, {gigabytes(facts.size)})",
@@ -219,7 +219,7 @@ def _found_lines(model: FoundModel) -> list[str]:
 def _fit_line(fit: Fit, free: int) -> str:
     return (
         f"Fit: {fit.text}. It needs about {gigabytes(fit.need.total)} with a window of {fit.window:,} tokens; "
-        f"{gigabytes(free)} of memory are free now."
+        f"{gigabytes(free)} of memory are free."
     )
 
 

@@ -1,4 +1,4 @@
-"""A download from the page: in a thread of its own, watched by every window, ended by a button."""
+"""A download started on the page: it runs in its own thread, all windows show it, and a button stops it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Download(Protocol):
 
 
 class ModelDownload:
-    """One download at a time."""
+    """The current download, and the result of the last one. Only one runs at a time."""
 
     def __init__(self, download: Download) -> None:
         self._download = download
@@ -29,18 +29,21 @@ class ModelDownload:
         self._name = self._shown = ""
         self.progress: Progress | None = None
         self.failed = False
-        """Whether the last one ended without a model that can be used."""
+        """Whether the last download ended without a usable model."""
         self.line = ""
-        """How far it is, or how it ended."""
+        """Progress of the download, or how the last one ended."""
 
     @property
     def active(self) -> bool:
         return self._thread is not None
 
     def start(self, name: str, then: Callable[[str], str], shown: str = "") -> str:
-        """Begin, and call ``then`` with the name when it is here; it returns a problem. What is wrong, in one line.
+        """Start a download. Return the problem in one line, or an empty string.
 
-        ``shown`` is the name for people.
+        Args:
+            name: The model.
+            then: Called with the name after the download; returns a problem or an empty string.
+            shown: The name for people.
         """
         with self._lock:
             if self._thread is not None:
@@ -53,14 +56,14 @@ class ModelDownload:
         return ""
 
     def cancel(self) -> str:
-        """End it at the next piece; what came is kept for the next attempt."""
+        """Stop at the next piece. What has been downloaded is kept for the next attempt."""
         if self._thread is None:
-            return "Nothing is being downloaded."
+            return "No download is running."
         self._stop.set()
-        return f"The download of {self._shown} is being stopped. What came so far is kept."
+        return f"Stopping the download of {self._shown}. What has been downloaded is kept."
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Until nothing is being downloaded; False when it took longer than ``timeout`` seconds."""
+        """Wait for the end of the download. Return False after ``timeout`` seconds."""
         thread = self._thread
         if thread is not None:
             thread.join(timeout)
@@ -74,7 +77,7 @@ class ModelDownload:
             ended, self.failed = problem or f"Downloaded: {self._shown}.", bool(problem)
         except FallbackError as error:
             ended, self.failed = str(error), True
-        except Exception as error:  # this thread has no caller who could say it
+        except Exception as error:  # nobody else would report it: this is a thread's outermost function
             ended = f"{self._shown} was not downloaded: {type(error).__name__}: {error}"
             self.failed = True
             log.report(ended, error)

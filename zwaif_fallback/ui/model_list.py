@@ -1,6 +1,6 @@
-"""The models there are, as the list shows them: on this computer, recommended for it, and the others to download.
+"""The list of models: those on this computer, the recommended one, and others to download.
 
-What looks at models is imported when somebody looks: Z-Waif's start builds the page, and waits for it.
+Modules that look for models are imported on first use: Z-Waif waits at its start until the page is built.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
     from zwaif_fallback.models.search import Findings, FoundModel
 
 SEARCH_AGAIN = 20.0
-"""Seconds for which a look at the disks counts."""
+"""Seconds until the disks are searched again."""
 ASK_AGAIN = 3.0
-"""Seconds for which a look at the free memory counts."""
+"""Seconds until the free memory is measured again."""
 HERE, RECOMMENDED, OTHER = "On this computer", "Recommended", "Other"
-"""The groups of the list: Gradio 4.36 has none, so each row begins with its own."""
+"""Groups of the list. Gradio 4.36 has no groups, so each row begins with the name of its group."""
 
 
 class ModelList:
-    """Thread-safe. The first look at a disk may take a second; the page calls this in worker threads only."""
+    """The rows of the list, and what is known about their models. Thread-safe; a search may take a second."""
 
     def __init__(
         self,
@@ -57,21 +57,21 @@ class ModelList:
         self._lock = threading.Lock()
         self._found: list[FoundModel] = []
         self._known: dict[str, FoundModel] = {}
-        """By everything that the settings and the worker may call them."""
+        """Models by every name that the settings or the worker may use."""
         self._here: dict[str, bool] = {}
         self._names: dict[str, str] = {}
-        """For people, by setting."""
+        """Names for people, by setting."""
         self._searched = self._asked = float("-inf")
         self._memory = Memory(0, 0)
         self._labels: dict[str, str] = {}
-        """What each label that was ever shown stands for: Gradio sends a label where the list changed meanwhile."""
+        """The value of each label ever shown: Gradio sends the label if the list has changed in the meantime."""
 
     @property
     def chosen(self) -> str:
         return str(self._settings.get(MODEL))
 
     def found(self) -> list[FoundModel]:
-        """Models on this computer that can be the fallback, the best choice first."""
+        """Return the usable models on this computer, best first."""
         from zwaif_fallback.choosing.ranking import rank
 
         with self._lock:
@@ -85,12 +85,12 @@ class ModelList:
             return self._found
 
     def rescan(self) -> None:
-        """A model came or went: the next look is at the disks."""
+        """Search the disks at the next opportunity: a model was added or removed."""
         with self._lock:
             self._searched = float("-inf")
 
     def answering_model(self, service: Service) -> str:
-        """The model that answers in an outage: the loaded one, or the one that would be loaded; empty for none."""
+        """Return the model that answers in an outage: the loaded one, or the one to be loaded; empty if none."""
         loaded = service.loaded()
         if loaded is not None:
             return loaded.info.name
@@ -100,16 +100,16 @@ class ModelList:
         return self.chosen if self._is_here(self.chosen) else ""
 
     def selected(self, service: Service) -> tuple[str, str]:
-        """Label and value of the row that is to be marked: what answers."""
+        """Return label and value of the row to select: the model that answers."""
         if service.is_automatic():
             return (self.automatic_label(service),) * 2
         value = self._value(self.chosen)
         return self.display_name(value), value
 
     def choices(self, service: Service) -> list[tuple[str, str]]:
-        """Label and value of each row; the model of the settings is among them in any case.
+        """Return label and value of each row. The model in the settings is always one of them.
 
-        The value of the first is its label: Gradio 4.36 shows a new label only together with a new value.
+        The first row's value is its label: Gradio 4.36 shows a new label only together with a new value.
         """
         automatic = self.automatic_label(service)
         rows = {automatic: automatic}
@@ -128,7 +128,7 @@ class ModelList:
         return choices
 
     def automatic_label(self, service: Service) -> str:
-        """The row for whoever leaves the choice to us, and what that means now."""
+        """Return the label of the row for an automatic choice, with the model it stands for now."""
         best = self.auto_choice()
         name = self.answering_model(service) if service.is_automatic() else best.model.setting if best else ""
         label = f"Automatic: {self.name_and_source(name) if name else 'no model on this computer yet'}"
@@ -137,26 +137,26 @@ class ModelList:
         return label
 
     def setting_for(self, text: str) -> str:
-        """The value that a text from the list means: a row's label, or what the model is called anywhere here."""
+        """Return the setting for a text from the list: a row's label, or any name of a model."""
         from zwaif_fallback.models.short_names import find_called
 
         if text in self._labels:
             return self._labels[text]
         named = next((one.setting for one in self.found() if text == self._names[one.setting]), "")
-        with suppress(ModelNotFound):  # several are called so: the text stands for none of them
+        with suppress(ModelNotFound):  # an ambiguous name means none of them
             named = named or getattr(find_called(text, self.found()), "setting", "")
         offer = catalogue.find(text)
         return named or (offer.name if offer and offer.name != CUSTOM else AUTO if is_auto(text) else text)
 
     def display_name(self, name: str) -> str:
-        """A model's name for people, which is never the path of a folder on this machine."""
+        """Return a model's name for people, never a path on this computer."""
         from zwaif_fallback.models.display_names import readable
 
         model = self.model(name)
         return self._names[model.setting] if model else readable(name)
 
     def name_and_source(self, name: str) -> str:
-        """The same with the program that brought it."""
+        """Return the name for people with the program that the model belongs to."""
         model = self.model(name)
         return f"{self.display_name(name)} ({model.source})" if model else self.display_name(name)
 
@@ -165,28 +165,28 @@ class ModelList:
         return self._known.get(name)
 
     def resolve(self, name: str) -> str:
-        """What to load for a name from the page.
+        """Return what to load for a name from the page.
 
         Raises:
-            ModelNotFound: it may not be named there, or is none.
+            ModelNotFound: There is no such model, or the page may not name it.
         """
         return resolve(name, self._listed(), self.found(), self.tree, self._model_dir)
 
     def auto_choice(self) -> Choice | None:
-        """What ``auto`` would choose now."""
+        """Return what ``auto`` would choose now."""
         from zwaif_fallback.choosing.auto import pick
 
         return pick(self.found(), self._wishes(), self.free_memory(), self._abilities())
 
     def recommended(self) -> Offer | None:
-        """The offer that suits this computer best."""
+        """Return the best model to download for this computer."""
         from zwaif_fallback.choosing.suggestions import recommended
 
         best = recommended(self._wishes(), self.free_memory(), self._abilities())
         return best.offer if best else None
 
     def better_with_engine(self) -> str:
-        """What would suit it better with one more package, in a line; empty where nothing would."""
+        """Say which model would be better with one more package installed; empty if none would."""
         from zwaif_fallback.choosing.memory_fit import NO_ENGINE
         from zwaif_fallback.choosing.suggestions import with_engine
 
@@ -194,7 +194,7 @@ class ModelList:
         return f"The best for this computer, {offer.title}, {NO_ENGINE}." if offer else ""
 
     def fit(self, name: str) -> Fit | None:
-        """How a model fits into the memory that is free now; None where nobody knows its size."""
+        """Return how a model fits into the free memory; None if its size is unknown."""
         model, offer = self.model(name), catalogue.find(name)
         if model is not None:
             return self._fit_of(model.facts)
@@ -206,7 +206,7 @@ class ModelList:
         return self._memory
 
     def measurement(self, name: str) -> Measurement | None:
-        """What the model has shown on this machine, if it was ever measured."""
+        """Return the measurement of a model on this computer, if there is one."""
         from zwaif_fallback.models import measurements
 
         known, model = measurements.read(), self.model(name)
@@ -218,7 +218,7 @@ class ModelList:
         return str(self._settings.get("FALLBACK_MODEL_DIR"))
 
     def _listed(self) -> list[str]:
-        """The values of the list, in its order; nothing else may be named on the page but what is on the hub."""
+        """Return the values of the list in order. Besides these, the page may name only models on Hugging Face."""
         from zwaif_fallback.choosing.memory_fit import is_in_time
         from zwaif_fallback.choosing.suggestions import preference
 
@@ -231,12 +231,12 @@ class ModelList:
         return list(dict.fromkeys([AUTO, *found, *missing, self._value(self.chosen)]))
 
     def _value(self, name: str) -> str:
-        """The value of the row for a model of the settings, which may be written in several ways."""
+        """Return the row's value for a model in the settings, where it may be written in several ways."""
         model, offer = self.model(name), catalogue.find(name)
         return AUTO if is_auto(name) else model.setting if model else offer.name if offer else name
 
     def _is_here(self, name: str) -> bool:
-        """Asked of the disk once a search."""
+        """Whether a model is on this computer. The disk is asked once per search."""
         if name not in self._here:
             try:
                 resolved = self.resolve(name)
@@ -246,7 +246,7 @@ class ModelList:
         return self._here[name]
 
     def _portable(self, model: FoundModel) -> FoundModel:
-        """A model in a folder of ``FALLBACK_MODEL_DIR`` by its name in there, right wherever Z-Waif is moved to."""
+        """Name a model in ``FALLBACK_MODEL_DIR`` relative to it, so the setting survives moving Z-Waif."""
         from zwaif_fallback.models.program_folders import own_folders
 
         for root in own_folders(self._model_dir, self.tree):
@@ -297,7 +297,7 @@ def _called(model: FoundModel) -> tuple[str, ...]:
 
 
 def _names(models: list[FoundModel]) -> dict[str, str]:
-    """Readable names by setting; with its quantization where several would have the same."""
+    """Return names for people by setting, with the quantization if several would be equal."""
     from zwaif_fallback.models.display_names import readable
     from zwaif_fallback.models.program_folders import OLLAMA
 
@@ -307,7 +307,7 @@ def _names(models: list[FoundModel]) -> dict[str, str]:
 
 
 def _told_apart(rows: dict[str, str]) -> list[tuple[str, str]]:
-    """Label and value; a label that is there already gets a number."""
+    """Return label and value of each row. Repeated labels get a number."""
     seen: Counter[str] = Counter()
     choices = []
     for value, label in rows.items():
@@ -329,5 +329,5 @@ def _abilities() -> Abilities:
 
 
 def gigabytes(size: int) -> str:
-    """``2.2 GB``; small ones in megabytes."""
+    """Return a size such as ``2.2 GB`` or ``140 MB``."""
     return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.0f} MB"

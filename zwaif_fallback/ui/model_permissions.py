@@ -1,8 +1,8 @@
-"""Which models the page may name: those of its own list, and repositories of the Hugging Face hub. No place on a disk.
+"""Which models may be named on the page: those of its list, and repositories on Hugging Face. No paths.
 
-Whoever reaches the page reaches its functions too: Gradio's are open to any program that can connect. Any other place
-has to be written into ``.env``, by somebody who may write there. A name is judged by its letters before the disk is
-touched: on Windows a look at ``\\\\server\\share`` is a login.
+Any program that can connect to the page can call its functions. Other models have to be written to ``.env``, by
+somebody who may write there. The spelling of a name is checked before the disk is touched: on Windows, just looking at
+``\\\\server\\share`` is a login.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ REFUSED = (
 
 
 class Refused(ModelNotFound):
-    """``str(error)`` is one line, to be shown at the list."""
+    """The page may not name this model; ``str(error)`` is shown below the list."""
 
 
 def resolve(name: str, listed: Collection[str], found: Iterable[FoundModel], tree: Path, model_dir: str) -> str:
-    """What to load for a name from the page: an absolute path, or a name on the hub.
+    """Return what to load for a name from the page: an absolute path, or a name on Hugging Face.
 
     Args:
-        listed: the values of the list as it is now; the model of the settings is one, wherever its owner has it.
+        listed: The current values of the list. The model in the settings is one of them, wherever it is.
 
     Raises:
-        ModelNotFound: it is neither in the list nor a name on the hub, or a place on this computer has that name.
+        ModelNotFound: It is neither in the list nor a name on Hugging Face, or a folder here has that name.
     """
     if name not in listed and not is_hub_name(name):
         raise Refused(REFUSED)

@@ -1,4 +1,4 @@
-"""What each control of the section does, and what an open window is told."""
+"""What each control of the section does, and how open windows are kept up to date."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from zwaif_hooks.handle import Host
 
 
 class Panel:
-    """What each control does. A problem becomes a line at the control, never an exception in Z-Waif's console."""
+    """What each control does. A problem becomes a line next to the control, never an exception on Z-Waif's console."""
 
     def __init__(
         self,
@@ -40,15 +40,18 @@ class Panel:
         download: Download | None = None,
         model_list: ModelList | None = None,
     ) -> None:
-        """``unchanged`` makes the value that leaves a component as it is, so that nobody's typing is overwritten;
-        ``update`` one that changes its choices or its line of help, too."""
+        """
+        Args:
+            unchanged: Returns the update that leaves a component alone, so nobody's typing is overwritten.
+            update: ``gradio.update``.
+        """
         self._unchanged, self._update, self._service = unchanged, update, service
         self.model_list = model_list or ModelList(host.settings, host.tree)
         names = [ENABLED, MODEL, HOST, *advanced.names()]
         picked = lambda: self.model_list.selected(service)  # noqa: E731
         self.edits = SettingEdits(host.settings, names, tree=host.tree, picked=picked)
         self._built = {name: self.edits.get(name) for name in names}
-        """What the page shows that was built with this panel."""
+        """The values that the page was built with."""
         self.model_download = ModelDownload(download or _downloader(host))
         self.models = ModelActions(service, self.model_list, self.edits, self.model_download, unchanged)
         self.fallback_host = FallbackHost(self.edits, lambda: _main_servers(host))
@@ -66,12 +69,12 @@ class Panel:
         )
 
     def toggle(self, seen: Seen = "") -> tuple[bool, str, Seen, str]:
-        """The switch, what went wrong, what the window has seen now, and the live state."""
+        """Flip the switch. Return its state, the problem, what the window has seen, and the live status."""
         wrong = self.edits.set(ENABLED, not self.edits.get(ENABLED))
         return self.edits.get(ENABLED), problem(wrong), self.edits.seen_with(seen, ENABLED), self.live.html()
 
     def undo(self) -> list[Any]:
-        """Every value, what the window has seen now, and the outcome."""
+        """Undo the last change. Return every value, what the window has seen, and the outcome."""
         said = self.edits.undo()
         return [*self._shown(), self.edits.seen_now(), paragraph(said)]
 
@@ -80,10 +83,10 @@ class Panel:
         return [*self._shown(), self.edits.seen_now(), paragraph(said)]
 
     def page_loaded(self) -> list[Any]:
-        """A page was loaded: the values that changed since it was built, what it has seen now, the live state, the
-        model's, and what is known of the model in the list.
+        """Fill a page that was just loaded.
 
-        The others are there already, and somebody may be typing by now.
+        Return the values that differ from those it was built with, what the window has seen, the live status, the
+        state of the model, and the information on the selected one. The other values stay: somebody may be typing.
         """
         values = [
             self._unchanged() if self.edits.get(name) == before and name != MODEL else self._shown_of(name)
@@ -93,9 +96,9 @@ class Panel:
         return [*values, self.edits.seen_now(), self.live.html(), self.models.state(), self.models.info(picked)]
 
     def refresh(self, seen: Seen) -> list[Any]:
-        """The values that changed since this window saw them, elsewhere; the others stay as somebody is typing them.
+        """Return the values that were changed elsewhere since this window saw them; the others stay.
 
-        A window that has seen nothing is still being opened, and gets them from there.
+        A window that has seen nothing yet is filled by :meth:`page_loaded`.
         """
         known, now = self.edits.parse_seen(seen), dict(zip(self.edits.names, self.edits.values(), strict=True))
         updates = [
@@ -106,9 +109,9 @@ class Panel:
         return [*updates, news, self.live.html(), self.models.state()]
 
     def tab_opened(self, model: object, seen: Seen = "") -> Any:
-        """The tab was opened: the models that are there now, with the row that this window has marked.
+        """Update the list of models when the tab is opened, and keep the row that this window has selected.
 
-        A window that is still being opened gets them from there.
+        A window that has seen nothing yet is filled by :meth:`page_loaded`.
         """
         if not seen:
             return self._unchanged()
@@ -127,14 +130,14 @@ class Panel:
 
 
 def _main_servers(host: Host) -> list[str]:
-    """Every address of Z-Waif's own LLM server: as ``.env`` has it, and as it was asked."""
+    """Return all addresses of Z-Waif's own LLM server: from ``.env``, and as it was contacted."""
     kind, address = configured_primary(env_values(host.tree))
-    named = [] if kind == "LMStudio" else [address]  # LM Studio's own library finds it, wherever it listens
+    named = [] if kind == "LMStudio" else [address]  # LM Studio is found by its library, not by an address
     return [*named, *(one.name for one in host.primaries.statuses())]
 
 
 def _downloader(host: Host) -> Download:
-    """Into the Hugging Face cache; a model that lies in Z-Waif's own folders is not fetched again."""
+    """Return a function that downloads to the Hugging Face cache, unless Z-Waif's folders have the model."""
 
     def download(name: str, say: Any, *, report: Any, stop: Any) -> Path:
         from zwaif_fallback.downloads.download import download as fetch

@@ -1,4 +1,4 @@
-"""The section as a whole: what belongs together, in which order it stands, and how windows keep up with each other."""
+"""The layout of the section, its events, and the scripts that refresh it."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ EVERY_SECOND = f"""() => {{
         if (button && button.offsetParent !== null && !document.hidden) button.click();
     }}, 1000);
 }}"""
-"""Presses Refresh once a second, where somebody can see it: Gradio's own timers go on in hidden tabs, and the ``every``
-of older ones runs on the server's event loop, where it slows Z-Waif down."""
+"""Presses Refresh once a second while the section is visible. Gradio's own timers also run in hidden tabs, and
+``every`` in older versions runs on the server's event loop, where it slows Z-Waif down."""
 PURPOSE = (
-    "When your LLM server stops answering, your companion goes on talking: a model on this computer answers until the "
+    "When your LLM server stops answering, your companion keeps talking: a model on this computer answers until the "
     "server is back."
 )
 STYLE = """<style>
@@ -41,7 +41,7 @@ STYLE = """<style>
 .zwaif-fallback-words p {margin: 0; line-height: 1.6; overflow-wrap: anywhere}
 .zwaif-fallback-words:not(:has(p)) {display: none}
 </style>"""
-"""Gradio pales and stretches HTML while it asks for new: once a second, a flicker. What says nothing takes no room."""
+"""Gradio fades and stretches HTML while it is updated, which would flicker once a second. Empty lines take no room."""
 
 
 def build(
@@ -67,7 +67,7 @@ class _Section:
         self._make, self._panel = make, panel
         get = panel.edits.get
         make.words(f"{STYLE}<p>{PURPOSE}</p>")
-        # Empty until the page is loaded: Z-Waif's start need not wait for what nobody sees yet.
+        # Empty until the page is loaded: Z-Waif's start must not wait for it.
         self.live = make.words(elem_id=LIVE_ID)
         with make.row():
             self.toggle = make.button("Check/Uncheck")
@@ -115,9 +115,9 @@ class _Section:
             make.on(tab.select, panel.tab_opened, [self.models.list, self.seen], self.models.list)
 
     def _older_switches(self, page: Any) -> list[Any]:
-        """v1.14-R4 has switches of its own for the same flag; ours follows their clicks.
+        """Return v1.14-R4's own switches for the same setting; ours follows them.
 
-        Not the other way round: a new value shown in one of them makes R4 rewrite ``.env`` in place, from two threads.
+        Not the other way round: setting one of them makes R4 rewrite ``.env`` in place, from two threads.
         """
         boxes = [block for block in page.blocks.values() if isinstance(block, self._make.gradio.Checkbox)]
         return [box for box in boxes if box is not self.enabled and box.label == self.enabled.label]

@@ -1,4 +1,4 @@
-"""What the section needs of the plugin."""
+"""What the section needs from the plugin."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from zwaif_hooks.messages import Answer
 
 
 class Service(Protocol):
-    """The part of ``FallbackService`` that is used; all of it is from memory, at once, unless it says otherwise."""
+    """The part of ``FallbackService`` used by the section. Everything returns at once, from memory, unless noted."""
 
     def loaded(self) -> LoadedModel | None:
-        """The local model that is loaded."""
+        """Return the loaded local model."""
 
     def standing_by(self) -> int:
-        """Bytes of the process in which a model can be loaded at once; 0 where there is none."""
+        """Return the memory of the standby process in bytes; 0 if there is none."""
 
     def is_automatic(self) -> bool:
-        """Whether the choice of the model is left to the plugin."""
+        """Whether the plugin chooses the model."""
 
     def taken(self) -> str:
-        """What the plugin chose, as a setting names it; empty before that was necessary."""
+        """Return the plugin's choice as a setting; empty if it has not had to choose yet."""
 
     def local_news(self) -> list[str]:
-        """Progress of a load, what is wrong with the local model, steps down that were taken."""
+        """Return the progress of a load, problems of the local model, and compromises that were made."""
 
     def load_model(self, name: str, allow_download: bool) -> None:
-        """Begin to load in the background and return; outcome and progress appear in ``local_news``."""
+        """Start a load in the background. Progress and outcome appear in ``local_news``."""
 
     def is_loading(self) -> bool: ...
 
     def unload(self) -> str:
-        """Give its memory back, after a reply that is being made; what came of it, in one line."""
+        """Free the model's memory, after the current reply. Return the outcome in one line."""
 
     def test_reply(self, prompt: str, model: str = "") -> Answer:
-        """A real reply, made while its pieces are iterated; closing the iterator stops it.
+        """Return a real reply, generated while its pieces are read; closing the iterator stops it.
 
-        By whoever would answer, or by one model, as a setting names it.
+        ``model`` is a value of the setting; empty means whatever would answer.
         """

@@ -1,4 +1,4 @@
-"""Values that the page changes: checked, saved one at a time, and taken back where they were a bad choice."""
+"""Settings changed on the page: where they are checked, saved, undone and reset."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ ENABLED = "API_FALLBACK_ENABLED"
 MODEL = "API_FALLBACK_MODEL"
 
 LONGEST_INPUT = 1000
-"""Characters that any text box of the page may hold."""
+"""Most characters that a text box may send."""
 REMEMBERED = 50
 """Changes that can be undone."""
 ONE_CHANGE_SECONDS = 3.0
-"""A slider that is being dragged changes its setting many times: what follows this soon is the same change."""
+"""Edits of one setting within this time are one change: a dragged slider sends many of them."""
 
 Seen = str
-"""The values that one window of the page showed last, as JSON; empty before it was told any.
+"""The values that a window of the page shows, as JSON; empty before it has received any.
 
-The window keeps it in an invisible box: with a ``gr.State``, 4.36 holds a connection open for each window, which in
-Z-Waif ends in a traceback on the console, as the server was started in a thread.
+The window keeps them in an invisible box. A ``gr.State`` would make Gradio 4.36 hold a connection open per window,
+which ends in a traceback on Z-Waif's console, because its server runs in a thread.
 """
 
 
 @dataclass
 class _Edit:
-    """Values before one change, by setting; None where nobody had chosen one."""
+    """The values before one change, by setting; None if nobody had chosen one."""
 
     before: dict[str, Any]
     at: float
 
 
 class SettingEdits:
-    """Shared by all windows of the page. A problem comes back as a line for the status box, never as an exception.
+    """The changes made on the page, shared by all its windows. Problems are returned as a line, never raised.
 
     Args:
-        names: the settings that the page may touch; no other can be changed through it.
-        tree: Z-Waif's folder, whose ``.env`` tells whether a model was chosen at all.
-        picked: label and value of the model in the list, where that is more than the setting.
+        names: The settings that the page may change; it cannot change any other.
+        tree: Z-Waif's folder. Its ``.env`` says whether a model was chosen at all.
+        picked: Returns label and value of the selected model, which may be another than the setting.
     """
 
     def __init__(
@@ -69,24 +69,24 @@ class SettingEdits:
         return self._settings.get(name)
 
     def values(self) -> list[Any]:
-        """What the components for :attr:`names` show."""
+        """Return what the components for :attr:`names` show."""
         return [self.displayed(name) for name in self.names]
 
     def displayed(self, name: str) -> Any:
-        """What its component shows, as JSON has it."""
+        """Return what a setting's component shows, as JSON."""
         return list(self._picked()) if name == MODEL and self._picked else self.get(name)
 
     def seen_now(self) -> Seen:
-        """What a window has seen once it is told every value."""
+        """Return what a window has seen after it received every value."""
         return json.dumps(self.values())
 
     def seen_with(self, seen: Seen, name: str) -> Seen:
-        """What a window has seen once it is told the new value of ``name``."""
+        """Return what a window has seen after it received the new value of ``name``."""
         known = self.parse_seen(seen)
         return json.dumps(list({**known, name: self.displayed(name)}.values())) if known else ""
 
     def parse_seen(self, text: object) -> dict[str, Any]:
-        """The values of :attr:`names` as a window has them; empty where it does not say."""
+        """Return the values of :attr:`names` as a window shows them; empty if it does not say."""
         try:
             values = json.loads(text) if isinstance(text, str) and text else None
         except (ValueError, RecursionError):
@@ -96,7 +96,7 @@ class SettingEdits:
         return dict(zip(self.names, values, strict=True))
 
     def set(self, name: str, value: object) -> str:
-        """Change one setting; the problem in one line, empty where there was none."""
+        """Change and save one setting. Return the problem in one line, or an empty string."""
         problem = self._unusable(name, value)
         if problem:
             return problem
@@ -109,31 +109,31 @@ class SettingEdits:
         return problem
 
     def saved_line(self, name: str) -> str:
-        """One line on the value that counts now."""
+        """Say in one line which value is in effect."""
         setting = self._settings.setting(name)
         return f"Saved: {title(setting)} is {self._in_words(setting)}."
 
     def _in_words(self, setting: Setting) -> str:
-        """Its value as the page shows it."""
+        """Return a setting's value as the page shows it."""
         if setting.name == MODEL and self._picked:
             return str(self.displayed(MODEL)[0])
         return setting.text(self.get(setting.name)) or "empty"
 
     def undo(self) -> str:
-        """Back to the values before the last change; pressed again, before the one before."""
+        """Undo the last change; called again, the one before it."""
         with self._lock:
             if not self._made:
-                return "There is nothing to undo: no value was changed here since Z-Waif started."
+                return "There is nothing to undo: no setting has been changed here since Z-Waif started."
             last = self._made.pop()
         return self._restore(last.before, "Undone")
 
     def reset(self) -> str:
-        """Every setting of the page to its default, but the switch; one change, so that it can be undone."""
+        """Reset every setting of the page except the switch. It counts as one change and can be undone."""
         defaults = {name: self._default(name) for name in self.names if name != ENABLED}
         now = {name: self._chosen(name) for name in defaults}
         before = {name: value for name, value in now.items() if value != defaults[name]}
         if not before:
-            return "All values are at their default already."
+            return "All settings already have their default values."
         said = self._restore({name: defaults[name] for name in before}, "Reset")
         self._remember(before, apart=True)
         return said
@@ -152,18 +152,18 @@ class SettingEdits:
         if not isinstance(value, (str, int, float)):
             return f"{label} must be a text or a number, not {type(value).__name__}."
         if isinstance(value, str) and len(value) > LONGEST_INPUT:
-            return f"That is too long for {label}: {len(value)} characters, {LONGEST_INPUT} are allowed."
+            return f"That is too long for {label}: {len(value)} characters; {LONGEST_INPUT} are allowed."
         return ""
 
     def _means(self, name: str, value: object) -> object:
-        """The value as the setting would hold it; what cannot be one is told when it is saved."""
+        """Return the value as the setting would hold it; None for an invalid one, which saving will report."""
         try:
             return self._settings.setting(name).parse(value)
         except SettingProblem:
             return None
 
     def _chosen(self, name: str) -> Any:
-        """The value; None for a model that nobody chose, whose default gives way to one that is on this computer."""
+        """Return the value; None for a model that nobody chose, in whose place one on this computer may answer."""
         from zwaif_fallback.choosing.auto import env_values
         from zwaif_fallback.choosing.no_model_chosen import is_chosen
 
@@ -182,14 +182,14 @@ class SettingEdits:
             if name == HOST and (wrong := self._keep_trust()):
                 return wrong
             self._settings.set(name, value)
-        except SettingProblem as problem:  # one that was only not saved acts all the same
+        except SettingProblem as problem:  # the value may be in effect without being saved
             return str(problem).replace(name, title(self._settings.setting(name)))
         return ""
 
     def _keep_trust(self) -> str:
-        """Write down which host has the key and the trust by now, so that it keeps them also after a restart.
+        """Record which host is trusted with the key, so it stays so after the host is changed here.
 
-        Why that cannot be, where it cannot: then the host must stay, too.
+        Return the problem if that fails; the host must then stay as it is.
         """
         trusted = str(self.get(TRUSTED) or self.get(HOST) or NOBODY)
         try:
@@ -201,11 +201,11 @@ class SettingEdits:
         except (SettingProblem, env_file.EnvFileError) as problem:
             return str(problem)
         if self.get(TRUSTED) != trusted:
-            return f"{TRUSTED} is an empty environment variable: take it out there, or change the host by hand."
+            return f"{TRUSTED} is an empty environment variable: remove it, or change the host by hand."
         return ""
 
     def _unset(self, name: str) -> str:
-        """The default counts again, as an empty line: written out it would be a choice."""
+        """Restore the default by an empty line: a default written out would count as a choice."""
         try:
             if self._tree is not None:
                 env_file.write(self._tree / ".env", name, "")

@@ -1,4 +1,4 @@
-"""Test Fallback: a real reply as it is made, who gave it, and how fast."""
+"""Test Fallback: shows a real reply as it is generated, who gave it, and how fast."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ MESSAGE = "Hello! Can you hear me?"
 NO_REPLY = "No reply."
 WAITING = "Waiting for the first words \u2026"
 _SHOW_AGAIN = 0.1
-"""Seconds between two states of a reply: sending each piece to the page takes longer than a small model does."""
+"""Seconds between two updates of the box: sending one takes longer than a small model needs for a piece."""
 
 
 class TestReply:
-    """The test button."""
+    """What happens when Test Fallback is pressed."""
 
     def __init__(self, service: Service, model_to_test: Callable[[object], str], shown: Callable[[str], str]) -> None:
-        """``model_to_test`` gives the model to test for a row of the list, ``shown`` its name for people."""
+        """``model_to_test`` returns the model for a row of the list, ``shown`` a model's name for people."""
         self._service, self._model_to_test, self._shown = service, model_to_test, shown
 
     def stream(self, message: object, model: object = "") -> Iterator[str]:
-        """A reply as it grows, at its end who gave it and how fast; where there is none, why.
+        """Yield the growing reply, then who gave it and how fast; if it fails, why.
 
-        ``model`` is the row of the list that is marked.
+        ``model`` is the selected row of the list.
         """
         started = time.monotonic()
         yield WAITING
@@ -37,7 +37,7 @@ class TestReply:
             yield from self._reply(text_of(message)[:LONGEST_INPUT] or MESSAGE, self._model_to_test(model), started)
         except FallbackError as error:
             yield without_folders(f"{NO_REPLY} {error}")
-        except Exception as error:  # the test is there to show what fails, whatever it is
+        except Exception as error:  # the test must show any failure
             log.report(f"The test of the fallback failed: {type(error).__name__}: {error}", error)
             yield without_folders(f"{NO_REPLY} The test failed: {type(error).__name__}: {error}")
 
@@ -53,7 +53,7 @@ class TestReply:
                     shown = now
                     yield text.lstrip()
         finally:
-            getattr(pieces, "close", lambda: None)()  # the page was closed: stop generating
+            getattr(pieces, "close", lambda: None)()  # the page was closed: stop the generation
         yield _signed(text.strip(), self._shown(answer.answered_by), first, time.monotonic() - started)
 
 

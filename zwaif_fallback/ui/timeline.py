@@ -1,4 +1,4 @@
-"""The last hour as a small picture: replies by the minute, and when the server was away."""
+"""The picture of the last hour: replies per minute, and the times when the server was down."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ GREEN, ORANGE, RED, GREY = "#22c55e", "#f59e0b", "#ef4444", "#9ca3af"
 _WIDTH, _TALL, _FLOOR = 960, 40, 46
 _COLUMN = _WIDTH / MINUTES
 _FULL = 4
-"""Replies a minute that fill a column, where there were no more."""
+"""Replies per minute that fill a column, unless a minute has more."""
 
 
 def picture(records: Iterable[TurnRecord], outages: Iterable[Outage], now: float) -> str:
-    """An SVG whose every text is escaped, and the times under it. ``now`` is in seconds since 1970."""
+    """Return the picture as SVG and the times below it. ``now`` is in seconds since 1970."""
     columns = _columns(records, now)
     away = [one for one in outages if one.ended is None or one.ended > now - 3600]
     most = max([_FULL, *(sum(column) for column in columns)])
@@ -28,7 +28,7 @@ def picture(records: Iterable[TurnRecord], outages: Iterable[Outage], now: float
     parts += [_bars(minute, column, most, now) for minute, column in enumerate(columns)]
     parts += [_band(one, now) for one in away]
     told = escape(summary(columns, away, now), quote=True)
-    # Stretched to any width, so what must not be stretched, the times, stands under it.
+    # The SVG is stretched to any width; the times are outside it, as they must not be stretched.
     svg = (
         f'<svg viewBox="0 0 {_WIDTH} {_FLOOR}" preserveAspectRatio="none" role="img" aria-label="{told}" '
         f'style="width:100%;height:{_FLOOR}px;display:block" xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
@@ -37,37 +37,37 @@ def picture(records: Iterable[TurnRecord], outages: Iterable[Outage], now: float
 
 
 def legend() -> str:
-    """What the colours mean."""
-    words = ((GREEN, "your LLM server"), (ORANGE, "the fallback"), (GREY, "nobody"), (RED, "server down"))
+    """Return the key to the colours."""
+    words = ((GREEN, "your LLM server"), (ORANGE, "the fallback"), (GREY, "no answer"), (RED, "server down"))
     marks = "".join(f'<span><span style="color:{colour}">&#9632;</span> {word}</span>' for colour, word in words)
     return f'<div style="font-size:85%;display:flex;flex-wrap:wrap;gap:0 1em">{marks}</div>'
 
 
 def summary(columns: list[list[int]], outages: list[Outage], now: float) -> str:
-    """The picture in one sentence."""
+    """Describe the picture in one sentence."""
     by_primary, by_fallback, by_nobody = (sum(column[kind] for column in columns) for kind in range(3))
     total = by_primary + by_fallback + by_nobody
     seconds = sum(min(one.seconds(now), 3600.0) for one in outages)
     replies = f"{total} {'reply' if total == 1 else 'replies'} in the last hour, {by_fallback} by the fallback"
-    lost = f", {by_nobody} by nobody" if by_nobody else ""
+    lost = f", {by_nobody} without an answer" if by_nobody else ""
     away = f"{len(outages)} {'outage' if len(outages) == 1 else 'outages'}"
-    return f"{replies}{lost}; {away}{f', {duration(seconds)} in all' if outages else ''}."
+    return f"{replies}{lost}; {away}{f', {duration(seconds)} in total' if outages else ''}."
 
 
 def last_hour(records: Iterable[TurnRecord], outages: Iterable[Outage], now: float) -> str:
-    """The same sentence from the records."""
+    """Return that sentence for the records of the last hour."""
     return summary(_columns(records, now), [one for one in outages if one.ended is None or one.ended > now - 3600], now)
 
 
 def duration(seconds: float) -> str:
-    """``40 s``, ``12 min``, ``3 h``."""
+    """Return a duration such as ``40 s``, ``12 min`` or ``3 h``."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.0f} h"
 
 
 def _columns(records: Iterable[TurnRecord], now: float) -> list[list[int]]:
-    """By minute, the oldest first: replies by the primary, by the fallback, by nobody."""
+    """Count the replies of each minute, oldest first: by the LLM server, by the fallback, unanswered."""
     columns = [[0, 0, 0] for _ in range(MINUTES)]
     for record in records:
         age = now - record.at
@@ -91,7 +91,7 @@ def _bars(minute: int, column: list[int], most: int, now: float) -> str:
                 f'height="{height:.1f}" fill="{colour}"/>'
             )
     when = time.strftime("%H:%M", time.localtime(now - (MINUTES - minute - 0.5) * 60))
-    title = f"{when}: {column[0]} by the LLM server, {column[1]} by the fallback, {column[2]} by nobody"
+    title = f"{when}: {column[0]} by the LLM server, {column[1]} by the fallback, {column[2]} without an answer"
     return f"<g><title>{title}</title>{''.join(parts)}</g>"
 
 
@@ -99,7 +99,7 @@ def _band(one: Outage, now: float) -> str:
     left = _WIDTH * max(0.0, 1 - (now - one.began) / 3600)
     right = _WIDTH * (1.0 if one.ended is None else min(1.0, 1 - (now - one.ended) / 3600))
     when = time.strftime("%H:%M:%S", time.localtime(one.began))
-    title = f"{one.primary} was away from {when}, {duration(one.seconds(now))}: {one.cause}"
+    title = f"{one.primary} was down from {when} for {duration(one.seconds(now))}: {one.cause}"
     return (
         f'<rect x="{left:.1f}" y="2" width="{max(5.0, right - left):.1f}" height="{_FLOOR - 2}" fill="{RED}" '
         f'fill-opacity="0.3"><title>{as_html(title)}</title></rect>'
@@ -111,7 +111,7 @@ def _floor() -> str:
 
 
 def _times(now: float) -> str:
-    """The time at each quarter of an hour."""
+    """Return the times below the picture, one per quarter of an hour."""
     times = [time.strftime("%H:%M", time.localtime(now - quarter * 900)) for quarter in (4, 3, 2, 1, 0)]
     spans = "".join(f"<span>{when}</span>" for when in times)
     return f'<div style="display:flex;justify-content:space-between;font-size:85%;opacity:0.7">{spans}</div>'
