@@ -136,7 +136,7 @@ def test_switched_off_is_said(stage: Stage) -> None:
     stage.is_down()
     told = read(stage.live.html())
     assert told[1] == "\u25cf Ollama (127.0.0.1:5000) has been down for 12 min. Reason: nothing listens."
-    assert not [line for line in told if "Answers now" in line or "If it goes down" in line]
+    assert not [line for line in told if "Answering now" in line or "If it goes down" in line]
 
 
 def test_who_answers_during_an_outage(stage: Stage) -> None:
@@ -154,7 +154,7 @@ def test_nobody_can_answer(stage: Stage) -> None:
     stage.service.automatic = False  # and what is chosen is not here
     assert "If it goes down, nothing can answer: there is no model on this computer yet." in read(stage.live.html())[1]
     stage.is_down()
-    assert "Nobody answers now" in read(stage.live.html())[1]
+    assert "Nothing can answer now" in read(stage.live.html())[1]
 
 
 def test_who_answered_last_and_why(stage: Stage) -> None:
