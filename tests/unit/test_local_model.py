@@ -491,7 +491,7 @@ def test_who_stands_by_for_another_engine_makes_way(make_model: MakeModel) -> No
 def test_a_load_does_not_wait_for_who_is_only_about_to_stand_by(make_model: MakeModel) -> None:
     model = make_model("")
     prepared = in_thread(lambda: model.stand_by(LoadOptions("slow")) or "over")
-    assert wait_until(lambda: model._loader.standby._spare is not None)
+    assert wait_until(lambda: model._loader.standby._prepared is not None)
     assert model.standing_by is None
     model.load(LoadOptions("a"))
     assert prepared() == "over"
@@ -569,7 +569,7 @@ STATES = {
     "standing by": "model.stand_by(LoadOptions('a'))",
     "about to stand by": (
         "threading.Thread(target=model.stand_by, args=(LoadOptions('slow'),), daemon=True).start()\n"
-        "spare = lambda: model._loader.standby._spare\n"
+        "spare = lambda: model._loader.standby._prepared\n"
         "while not spare() or not spare().worker._told_pid: threading.Event().wait(0.01)"
     ),
     "speaking": SPEAKING,

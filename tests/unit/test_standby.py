@@ -198,7 +198,7 @@ def test_a_fault_of_ours_ends_it_with_a_line_in_the_log(stage: Stage, caplog: py
     stage.stand_by._wanted = lambda: 1 / 0  # type: ignore[assignment, return-value]
     stage.run(60)
     assert stage.local.standing_by is None
-    assert "Nothing stands by any more" in caplog.text
+    assert "The standby worker is switched off after an error" in caplog.text
 
 
 def test_where_a_process_s_own_memory_is_not_told_all_of_it_counts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Work that may only have what nobody else wants: inside the worker, while it reads ahead."""
+"""Running work at the lowest priority inside the worker, while it reads a prompt ahead."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ import psutil
 logger = logging.getLogger(__name__)
 
 LOWEST = 19
-"""``nice`` on Linux: a hundredth of the share of a program at 0."""
+"""``nice`` value on Linux: about a hundredth of the processor time of a program at 0."""
 _EACH_THREAD = sys.platform == "linux"
-"""Whether a thread has a priority of its own."""
+"""Whether each thread has its own priority."""
 
 
 class LowPriorityRunner:
-    """Runs one piece of work at a time at the lowest priority, and gives it back when somebody waits.
+    """Runs one piece of work at a time at the lowest priority, and raises it when somebody waits for it.
 
-    On Windows the whole process is lowered and raised again. On Linux nobody may raise what was lowered, but each
-    thread has a priority of its own, which the threads that torch starts for it inherit: so the work runs on a thread
-    kept for this. Elsewhere it runs as it is.
+    On Windows the priority of the whole process is lowered and raised again. On Linux a lowered priority cannot be
+    raised without privileges, but it belongs to a thread and is inherited by the threads that torch starts from it: so
+    the work runs on a thread of its own. On other systems the priority stays as it is.
     """
 
     def __init__(self) -> None:
         self._thread: ThreadPoolExecutor | None = None
 
     def run(self, work: Callable[[], None]) -> None:
-        """Do ``work`` and return when it is done."""
+        """Run ``work`` and return when it is done."""
         if _EACH_THREAD:
-            self._thread = self._thread or ThreadPoolExecutor(1, "idle", initializer=_lower_this_thread)
+            self._thread = self._thread or ThreadPoolExecutor(1, "low-priority", initializer=_lower_this_thread)
             self._thread.submit(work).result()
             return
         _set_class("IDLE_PRIORITY_CLASS")
@@ -44,7 +44,7 @@ class LowPriorityRunner:
             self.hurry()
 
     def hurry(self) -> None:
-        """Somebody waits for what is being done; from any thread."""
+        """Raise the priority again, as somebody waits for the running work. May be called from any thread."""
         _set_class("NORMAL_PRIORITY_CLASS")
 
 
@@ -53,8 +53,8 @@ def _lower_this_thread() -> None:
     if sys.platform != "win32":
         try:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST)
-        except OSError as error:  # it is a courtesy, no need
-            logger.debug("This thread keeps its priority: %s", error)
+        except OSError as error:  # the work is still done, at normal priority
+            logger.debug("The priority of this thread cannot be lowered: %s", error)
 
 
 def _set_class(name: str) -> None:
@@ -65,4 +65,4 @@ def _set_class(name: str) -> None:
     try:
         psutil.Process().nice(value)
     except psutil.Error as error:
-        logger.debug("The priority stays as it is: %s", error)
+        logger.debug("The priority of this process cannot be changed: %s", error)

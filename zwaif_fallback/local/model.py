@@ -210,18 +210,18 @@ class LocalModel:
     # Standing by
 
     def stand_by(self, options: LoadOptions) -> None:
-        """Prepare a process in which the next load is quicker. Blocks and raises as ``StandbyWorker.prepare``."""
+        """Prepare a standby worker for a quicker load. Blocks and raises as ``StandbyWorker.prepare`` does."""
         self._loader.standby.prepare(absolute(options))
         if self._closed:
             self.dismiss()
 
     @property
     def standing_by(self) -> int | None:
-        """The process that has imported what a load needs and waits for one; None if there is none."""
+        """The process of the standby worker, once it is ready; else None."""
         return self._loader.standby.pid
 
     def dismiss(self) -> None:
-        """End the process that stands by, ready or not."""
+        """End the standby worker, ready or not."""
         self._loader.standby.end()
 
     # Generating

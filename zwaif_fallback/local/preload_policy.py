@@ -1,8 +1,8 @@
-"""Keeping the local model warm while the primary is well: whether it may be loaded, and where.
+"""Whether the local model may be loaded before an outage, and on which device.
 
-Memory comes first. A machine that swaps is slower for everybody, the primary included, and a primary that is idle now
-may need all of its card for its next long prompt. So beside a primary on this machine the model stays off the card,
-unless the user named the card, and its memory is given back when that gets short.
+Memory comes first. A machine that swaps is slow for every program, the primary included, and a primary that is idle now
+may need its whole card for the next long prompt. So next to a primary on this machine the model stays off the card,
+unless the user chose the card, and it is unloaded when memory gets short.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from zwaif_fallback.local.memory_needed import bytes_needed
 GIB = 1024**3
 SPARE_BYTES = 2 * GIB
 SPARE_SHARE = 0.15
-"""Of all memory. The larger of the two stays free for everybody else."""
+"""Share of all memory. The larger of the two stays free for other programs."""
 SPARE_ON_CARD = 1.2
-"""How much of what a model needs must be free on a card that somebody else may want as well."""
+"""Free memory that a card must have, as a multiple of what the model needs: other programs may want the card too."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where to load for the time being, or why not to."""
+    """The device to load on, or the reason not to load."""
 
     device: str = ""
-    """As in ``API_FALLBACK_DEVICE``; empty when there is no room."""
+    """As in ``API_FALLBACK_DEVICE``; empty if there is no room."""
     why_not: str = ""
 
 
 def spare(memory: Memory) -> int:
-    """Bytes of RAM that stay free."""
+    """Return the bytes of RAM that must stay free."""
     return max(SPARE_BYTES, int(memory.ram_total * SPARE_SHARE))
 
 
@@ -42,10 +42,10 @@ def place_for(
     memory: Memory,
     needed: Callable[[LoadOptions, bool], int | None] | None = None,
 ) -> Place:
-    """Where the model of ``options`` may be loaded while the primary is well.
+    """Decide where the model may be loaded while the primary works.
 
     Args:
-        needed: bytes it takes, given whether on a card; None when nobody can tell, and then it is not loaded.
+        needed: returns the bytes that the model takes, given whether on a card. None means unknown: it is not loaded.
     """
     needed = needed or bytes_needed
     named_card = options.device.startswith("cuda")
@@ -65,7 +65,7 @@ def place_for(
 
 
 def is_short_of_memory() -> bool:
-    """Whether less than half of what should stay free is free."""
+    """Whether less than half of the memory that must stay free is free."""
     import psutil  # late, as in hardware
 
     ram = psutil.virtual_memory()
@@ -73,14 +73,14 @@ def is_short_of_memory() -> bool:
 
 
 def processors_are_idle() -> bool:
-    """Whether half of them are, for a tenth of a second: a server that computes on them is not to be held up."""
+    """Whether the processors are less than half busy, over 0.1 s; otherwise a server may be computing on them."""
     import psutil  # late, as in hardware
 
     return float(psutil.cpu_percent(interval=0.1)) < 50
 
 
 def has_room_for(size: int) -> bool:
-    """Whether so many bytes can be taken, and as much stays free as should."""
+    """Whether ``size`` bytes can be taken while enough stays free."""
     import psutil  # late, as in hardware
 
     ram = psutil.virtual_memory()
@@ -88,6 +88,6 @@ def has_room_for(size: int) -> bool:
 
 
 def placed(options: LoadOptions, primary_is_here: bool) -> tuple[LoadOptions | None, str]:
-    """``options`` with the place found now, or None and why not."""
+    """Return ``options`` for the device chosen now, or None and the reason not to load."""
     place = place_for(options, primary_is_here, memory_now())
     return (replace(options, device=place.device) if place.device else None), place.why_not

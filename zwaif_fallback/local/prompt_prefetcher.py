@@ -1,4 +1,4 @@
-"""After each reply, in a thread of its own: what the next prompt will begin with is read already."""
+"""After each reply, in the background: the worker reads what the next prompt will begin with."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Job = Callable[[], object]
 
 
 class PromptPrefetcher:
-    """Does what there is to do after a turn, one job after the other; one that is no longer the newest is left out."""
+    """Runs jobs on one background thread. Only the newest waiting job is run; older ones are outdated and dropped."""
 
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
@@ -26,14 +26,14 @@ class PromptPrefetcher:
         self._idle.set()
 
     def defer(self, job: Job) -> None:
-        """Returns at once; the job is done in this object's thread and may be slow."""
+        """Schedule a job, which may be slow, and return at once."""
         self._idle.clear()
         self._jobs.put(job)
         if self._thread is None:
             self._start()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Until everything is read; False when it took longer than ``timeout`` seconds."""
+        """Wait until no job is left. False if that took longer than ``timeout`` seconds."""
         return self._idle.wait(timeout)
 
     def _start(self) -> None:
@@ -47,7 +47,7 @@ class PromptPrefetcher:
             job = self._newest()
             try:
                 job()
-            except Exception:  # nobody waits for this: the next reply takes longer, that is all
+            except Exception:  # nobody waits for it; the next reply just takes longer
                 logger.debug("Reading ahead failed", exc_info=True)
             del job
             if self._jobs.empty():

@@ -1,4 +1,4 @@
-"""Work that several may wait for and that none of them does: it goes on when they leave."""
+"""Work that runs once for all who wait for it, and continues when they stop waiting."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class SingleFlight(Generic[T]):
-    """``work`` is done in a thread of ours whenever somebody asks for its result and it is not under way."""
+    """Starts ``work`` in the background when its result is asked for, unless it is running already."""
 
     def __init__(self, work: Callable[[], T]) -> None:
         self._work = work
@@ -25,10 +25,10 @@ class SingleFlight(Generic[T]):
         self._going: Future[T] | None = None
 
     def result(self, scope: CancelScope) -> T:
-        """What the work returns.
+        """Wait for the work and return its result.
 
         Raises:
-            EngineError: the reply that waits for it was given up.
+            EngineError: ``scope`` was cancelled; the work continues.
             BaseException: whatever the work raises.
         """
         with self._lock:

@@ -1,7 +1,7 @@
-"""A process stands by: it has imported what a load needs, so that a takeover with nothing loaded comes sooner.
+"""When the standby worker is started and ended.
 
-Out of everybody's way: it begins when Z-Waif's own start is over and no reply is under way, imports at the lowest
-priority, and is given back when memory gets short.
+It has imported what loading a model needs, which shortens a takeover with no model loaded. To disturb nothing, it
+starts after Z-Waif's own start-up and while no reply is running, and ends when memory gets short.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from zwaif_fallback.prompt import formats
 logger = logging.getLogger(__name__)
 
 MOST_BYTES = 400 * 1000 * 1000
-"""What a process may take that only stands by (measured: 40 MB for GGUF, 340 MB with PyTorch for a processor)."""
+"""Memory that a standby worker may take (measured: 40 MB for GGUF, 340 MB with PyTorch without CUDA)."""
 CALM = 0.25
-"""Of one processor: what Z-Waif takes once its start is over, the microphone's detector included, is less."""
+"""Share of one processor. After its start-up Z-Waif uses less, including its voice detection."""
 LONGEST_START = 90.0
-"""Seconds after which it is begun all the same: some Z-Waif is never calm."""
+"""Seconds after which the worker is started anyway: some installations are never calm."""
 LOOK_SECONDS = 3.0
 AGAIN_SECONDS = 300.0
-"""After it was given back, or ended by itself, until another one may be started."""
+"""Seconds until another worker may be started after one ended."""
 
 
 class Local(Protocol):
-    """The part of ``supervisor.LocalModel`` that is used."""
+    """The part of ``LocalModel`` that is used."""
 
     @property
     def standing_by(self) -> int | None: ...
@@ -42,11 +42,11 @@ class Local(Protocol):
 
 
 class Machine:
-    """What is asked of the computer; tests have another one."""
+    """Measurements of this computer; tests pass their own."""
 
     now = staticmethod(time.monotonic)
     worked = staticmethod(time.process_time)
-    """Seconds of processor time that Z-Waif's process took so far."""
+    """Seconds of processor time that Z-Waif's process has used."""
 
     def has_room(self) -> bool:
         return preload_policy.has_room_for(MOST_BYTES)
@@ -55,27 +55,27 @@ class Machine:
         return preload_policy.is_short_of_memory()
 
     def taken_by(self, pid: int) -> int:
-        """Bytes that would be free without this process."""
+        """Return the bytes that ending this process would free."""
         import psutil  # late, as in hardware
 
         try:
             process = psutil.Process(pid)
             try:
                 return int(process.memory_full_info().uss)
-            except (psutil.AccessDenied, OSError):  # not every Windows tells what is a process's own
+            except (psutil.AccessDenied, OSError):  # not available on every Windows
                 return int(process.memory_info().rss)
         except psutil.Error:  # it has just ended
             return 0
 
 
 class StandbyPolicy:
-    """Keeps a process standing by while it is ``wanted``.
+    """Keeps a standby worker running while one is ``wanted``.
 
     Args:
-        local: starts it, and takes it for a load.
-        wanted: what it is to be ready for; None while nothing is to stand by: it is switched off, or a model is loaded.
-        busy: whether a reply or a load is under way.
-        wait: waits so many seconds; True once all is over.
+        local: starts it, and uses it for a load.
+        wanted: what it should be ready to load; None if it is switched off or a model is loaded.
+        busy: whether a reply or a load is running.
+        wait: waits for that many seconds; True means that everything is shutting down.
     """
 
     def __init__(
@@ -91,29 +91,29 @@ class StandbyPolicy:
         self._thread: threading.Thread | None = None
         self._ready_for: LoadOptions | None = None
         self._not_before = 0.0
-        """For the same model; one that was chosen since then has its own chance."""
+        """For the same model; one that was chosen since then may be prepared at once."""
         self.bytes = 0
-        """What the process that stands by takes."""
+        """Memory of the standby worker."""
 
     def begin(self) -> None:
-        """At Z-Waif's start, once. Returns at once."""
+        """Start watching in the background; called once, when Z-Waif starts."""
         if self._thread is None:
             self._thread = threading.Thread(target=self.run, name="zwaif-fallback-standby", daemon=True)
             self._thread.start()
 
     def run(self) -> None:
-        """Until ``wait`` says that all is over."""
+        """Watch until ``wait`` reports the shutdown."""
         over = self._wait_for_calm()
         while not over:
             try:
                 self.look()
-            except Exception:  # this thread has no caller, and without it only a takeover is slower
-                logger.warning("Nothing stands by any more", exc_info=True)
+            except Exception:  # nobody calls this thread, and without a standby worker a takeover is only slower
+                logger.warning("The standby worker is switched off after an error", exc_info=True)
                 return self._local.dismiss()
             over = self._wait(LOOK_SECONDS)
 
     def look(self) -> None:
-        """One look: start it, leave it, or end it."""
+        """Check once: start the worker, leave it as it is, or end it."""
         stands = self._local.standing_by is not None
         if stands and self._machine.is_short():
             self._not_before = self._machine.now() + AGAIN_SECONDS
@@ -133,11 +133,11 @@ class StandbyPolicy:
         try:
             self._local.stand_by(options)
         except FallbackError as error:
-            logger.warning("Nothing stands by for %s: %s", options.model, error)
+            logger.warning("No standby worker for %s: %s", options.model, error)
         if (pid := self._local.standing_by) is None:
             return
         self.bytes = self._machine.taken_by(pid)
-        logger.debug("Process %d stands by for %s with %.0f MB", pid, options.model, self.bytes / 1e6)
+        logger.debug("Standby worker %d is ready for %s with %.0f MB", pid, options.model, self.bytes / 1e6)
         if self.bytes > MOST_BYTES:
             self._not_before = float("inf")
             self._end(f"it took {self.bytes / 1e6:.0f} MB")
@@ -145,10 +145,10 @@ class StandbyPolicy:
     def _end(self, why: str) -> None:
         self._local.dismiss()
         formats.close()
-        logger.info("Nothing stands by any more: %s", why)
+        logger.info("The standby worker was ended: %s", why)
 
     def _wait_for_calm(self) -> bool:
-        """Until Z-Waif's start is over; True where it ended before."""
+        """Wait until Z-Waif's start-up is over. True if it shut down before that."""
         until, calm = self._machine.now() + LONGEST_START, 0
         before = self._machine.worked()
         while calm < 2 and self._machine.now() < until:

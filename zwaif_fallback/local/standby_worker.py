@@ -1,4 +1,4 @@
-"""The process that stands by: a worker that holds no model yet, but has imported what a load of one needs."""
+"""The standby worker: a process that holds no model yet, but has imported what loading one needs."""
 
 from __future__ import annotations
 
@@ -22,74 +22,75 @@ class _Prepared:
     done: threading.Event = field(default_factory=threading.Event)
 
     def can_load(self, options: LoadOptions) -> bool:
-        """Whether it is ready for this model. One that still imports does so when nobody else wants the processor."""
+        """Whether it is ready for this model. A load does not wait for imports, as they run at the lowest priority."""
         return self.done.is_set() and self.worker.alive and self.for_llama_cpp == _is_for_llama_cpp(options)
 
 
 class StandbyWorker:
-    """At most one such process. Every method may be called from any thread.
+    """Holds at most one such process. Every method may be called from any thread.
 
     Args:
-        start: starts a worker; raises FallbackError where that is impossible.
+        start: starts a worker; raises FallbackError if that fails.
     """
 
     def __init__(self, start: Callable[[], WorkerProcess]) -> None:
         self._start = start
         self._lock = threading.Lock()
-        self._spare: _Prepared | None = None
+        self._prepared: _Prepared | None = None
 
     def prepare(self, options: LoadOptions) -> None:
-        """Have a new one import what a load of this model needs, at the lowest priority; it replaces the one before.
+        """Start a process and have it import, at the lowest priority, what loading this model needs.
 
-        Blocks until that is done, or nobody waits for it any more.
+        It replaces the previous one. Blocks until the imports are done or the process was ended.
 
         Raises:
-            FallbackError: it cannot be started, or the imports failed.
+            FallbackError: the process cannot be started, or the imports failed.
         """
-        spare = _Prepared(self._start(), _is_for_llama_cpp(options))
-        if (before := self._exchange(spare)) is not None:
-            before.worker.kill()
+        new = _Prepared(self._start(), _is_for_llama_cpp(options))
+        if (old := self._replace(new)) is not None:
+            old.worker.kill()
         try:
-            spare.worker.ask("prepare", options=pack(options), idle=True).next_event()
-            spare.done.set()
-        except WorkerDied as error:  # most often a load took another one, as this was not ready
-            logger.debug("Nothing stands by: %s", error)
+            new.worker.ask("prepare", options=pack(options), idle=True).next_event()
+            new.done.set()
+        except WorkerDied as error:  # usually a load started another worker, as this one was not ready
+            logger.debug("The standby worker ended: %s", error)
         except FallbackError:
-            spare.worker.kill()
+            new.worker.kill()
             raise
 
     @property
     def pid(self) -> int | None:
-        """Of the one that is ready; None where there is none."""
-        spare = self._spare
-        return spare.worker.pid if spare is not None and spare.done.is_set() and spare.worker.alive else None
+        """The process, once it is ready; else None."""
+        prepared = self._prepared
+        is_ready = prepared is not None and prepared.done.is_set() and prepared.worker.alive
+        return prepared.worker.pid if prepared is not None and is_ready else None
 
     def take(self, options: LoadOptions) -> WorkerProcess | None:
-        """It, for a load of this model; one that is not ready for it is ended."""
-        if (spare := self._exchange(None)) is None:
+        """Hand the process over to a load of this model. One that is not ready for it is ended; then return None."""
+        if (prepared := self._replace(None)) is None:
             return None
-        if spare.can_load(options):
-            return spare.worker
-        spare.worker.kill()
+        if prepared.can_load(options):
+            return prepared.worker
+        prepared.worker.kill()
         return None
 
     def end(self) -> None:
-        """Ready or not."""
-        if (spare := self._exchange(None)) is not None:
-            spare.worker.kill()
+        """End the process, ready or not."""
+        if (prepared := self._replace(None)) is not None:
+            prepared.worker.kill()
 
-    def _exchange(self, spare: _Prepared | None) -> _Prepared | None:
-        """Put it in the place of the one before, which is returned."""
+    def _replace(self, new: _Prepared | None) -> _Prepared | None:
+        """Return the previous one."""
         with self._lock:
-            before, self._spare = self._spare, spare
-        return before
+            old, self._prepared = self._prepared, new
+        return old
 
 
 def _is_for_llama_cpp(options: LoadOptions) -> bool:
-    # Late: Z-Waif's start waits for this module.
+    # Late: Z-Waif's start-up waits for this module.
     from zwaif_fallback.engines.factory import is_for_llama_cpp
 
     try:
         return is_for_llama_cpp(options)
-    except ModelError:  # which of several is meant; the load itself tells the user
+    except ModelError:  # several models match; the load itself tells the user
         return True

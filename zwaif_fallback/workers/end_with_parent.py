@@ -1,9 +1,9 @@
-"""What a worker process hangs on: when its parent ends, however that happens, the system ends the worker.
+"""Makes the operating system end a worker process when its parent ends, however that happens.
 
-The end of the worker's pipe is not enough for that. A library that loads a model may hold Python's interpreter for
-minutes, and as long no thread of ours notices anything. On Windows the worker is in a job that is closed with its last
-handle, together with the process that a virtual environment's ``python.exe`` starts. Elsewhere it holds one end of a
-second pipe, on which nothing is ever written: the kernel signals its end.
+Noticing the closed request pipe is not enough: a library that loads a model may hold Python's interpreter for minutes,
+and until then no Python thread runs. On Windows the worker is in a job object that is closed with its last handle, as
+is the process that the ``python.exe`` of a virtual environment starts. Elsewhere the worker holds one end of a second
+pipe, to which nothing is ever written: the kernel sends a signal when the other end is closed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 logger = logging.getLogger(__name__)
 
 VARIABLE = "ZWAIF_LIFELINE"
-"""Names the worker's end of the pipe: descriptor and inode, as a wrapper script may have used the number for a file."""
+"""The worker's end of the pipe, as descriptor and inode: a wrapper script may have reused the number for a file."""
 
 if sys.platform == "win32":
     from ctypes import wintypes
@@ -50,33 +50,33 @@ if sys.platform == "win32":
         )
 
     class ParentTie:
-        """The parent's end, for one worker."""
+        """The parent's side, for one worker."""
 
         def __init__(self) -> None:
             self.popen: dict[str, Any] = {}
             """Arguments for ``subprocess.Popen``."""
             self.environment: dict[str, str] = {}
-            """Variables for the worker."""
+            """Environment variables for the worker."""
             limits = _Limits(flags=_KILL_ON_JOB_CLOSE)
             self._job = _checked(_kernel32.CreateJobObjectW(None, None))
             self.cut = weakref.finalize(self, _kernel32.CloseHandle, self._job)
-            """End the worker. May be called again."""
+            """End the worker. May be called more than once."""
             size = ctypes.sizeof(limits)
             _checked(_kernel32.SetInformationJobObject(self._job, _EXTENDED_LIMITS, ctypes.byref(limits), size))
 
         def hold(self, process: subprocess.Popen[bytes]) -> None:
-            """Tie ``process``, just started. What it starts itself is tied to it by the redirector or by this job."""
+            """Put the newly started ``process`` into the job. Processes that it starts belong to it too."""
             try:
                 handle = _checked(_kernel32.OpenProcess(_SET_QUOTA_AND_TERMINATE, False, process.pid))
                 try:
                     _checked(_kernel32.AssignProcessToJobObject(self._job, handle))
                 finally:
                     _kernel32.CloseHandle(handle)
-            except OSError as error:  # it has ended already, or nothing may be put into a job here
-                logger.warning("The worker ends with its pipe only: %s", error)
+            except OSError as error:  # it has already exited, or jobs are not allowed here
+                logger.warning("The worker only ends when its pipe is closed: %s", error)
 
     def end_with_parent() -> None:
-        """Nothing to do on the worker's side: its parent holds it."""
+        """Nothing to do in the worker: it is in the parent's job."""
 
     def _checked(result: Any) -> Any:
         if not result:
@@ -90,36 +90,36 @@ else:
     import stat
 
     class ParentTie:
-        """The parent's end, for one worker."""
+        """The parent's side, for one worker."""
 
         def __init__(self) -> None:
             far, near = os.pipe()
             self.popen: dict[str, Any] = {"pass_fds": (far,)}
             """Arguments for ``subprocess.Popen``."""
             self.environment = {VARIABLE: f"{far}:{os.fstat(far).st_ino}"}
-            """Variables for the worker."""
+            """Environment variables for the worker."""
             self._close_far = weakref.finalize(self, os.close, far)
             self.cut = weakref.finalize(self, os.close, near)
-            """End the worker. May be called again."""
+            """End the worker. May be called more than once."""
 
         def hold(self, process: subprocess.Popen[bytes]) -> None:
-            """``process`` has its end now."""
+            """Close our copy of the end that ``process`` has inherited."""
             self._close_far()
 
     def end_with_parent() -> None:
-        """The worker's side: end as soon as nobody holds the other end. Does nothing without a lifeline."""
+        """End this process as soon as the parent's end is closed. Does nothing if there is no such pipe."""
         pipe = _lifeline()
         if pipe is None:
             return
-        # Straight to the C library's _exit: a handler of Python's would wait for the interpreter. The default action
-        # of this signal ends a process on Linux, but not on macOS.
+        # The handler is C's _exit: a Python handler would wait for the interpreter. The signal's default action ends
+        # the process on Linux, but not on macOS.
         libc = ctypes.CDLL(None)
         libc.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
         libc.signal(signal.SIGIO, ctypes.cast(libc._exit, ctypes.c_void_p))
         fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | fcntl.FASYNC)
         if select.select([pipe], [], [], 0)[0]:
-            os._exit(0)  # it was cut before the signal was asked for
+            os._exit(0)  # it was closed before the signal was set up
 
     def _lifeline() -> int | None:
         number, _, inode = os.environ.pop(VARIABLE, "").partition(":")

@@ -1,4 +1,4 @@
-"""Whether a process gets on, seen from outside: who waits for it waits as long as that, however slow the computer."""
+"""Whether a process is working, seen from outside: waiting for one should not depend on how fast the computer is."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 
 class ProcessActivity:
-    """Whether a process, or one that it started, is doing anything: its CPU time or its memory moves.
+    """Watches the CPU time and memory of a process and its children.
 
-    A file mapped from a slow disk comes in without CPU time, and llama.cpp lets no thread of Python's speak meanwhile.
+    Memory counts too: a file mapped from a slow disk is read without CPU time, and while llama.cpp does that, no Python
+    thread can report progress.
 
     Args:
-        pid: asked each time, as a worker tells its own once it runs.
-        least: the share of a processor that counts as work; a process that polls needs some, too.
+        pid: called at each check, as a worker's process is known only once it runs.
+        least: the share of one processor that counts as work; a process that only polls uses some, too.
     """
 
     def __init__(self, pid: Callable[[], int], least: float = 0.002) -> None:
@@ -24,11 +25,11 @@ class ProcessActivity:
 
     @property
     def work(self) -> float:
-        """Seconds of CPU time since this object was made, up to the last look."""
+        """Seconds of CPU time from the creation of this object to the last check."""
         return self._seen - self._begun
 
     def idle_for(self, step: float) -> float:
-        """Call every ``step`` seconds; returns the seconds without work so far."""
+        """Check, and return for how many seconds there has been no work. Call it every ``step`` seconds."""
         now, memory = self._now()
         works = now > self._seen + self._least * step or memory != self._memory
         self._idle = 0.0 if works else self._idle + step
@@ -36,11 +37,11 @@ class ProcessActivity:
         return self._idle
 
     def stirred(self) -> None:
-        """It gave a sign of life by itself."""
+        """The process reported progress itself."""
         self._idle = 0.0
 
     def _now(self) -> tuple[float, int]:
-        """Seconds of CPU time, bytes of memory, of all of them together."""
+        """Return CPU seconds and bytes of memory, summed over all processes."""
         import psutil  # late, as in hardware
 
         seconds, memory = 0.0, 0
@@ -55,5 +56,5 @@ class ProcessActivity:
                 seconds += times.user + times.system
                 memory += member.memory_info().rss
             except psutil.Error:
-                continue  # it has just ended
+                continue  # it has just exited
         return seconds, memory

@@ -1,12 +1,13 @@
 """The lines that parent and worker exchange over two pipes: one JSON object each, ASCII only.
 
 Parent to worker: ``op`` is one of ``OPS``. Worker to parent: ``event`` is one of ``EVENTS``; the first is ``hello``
-with the worker's own ``pid``. Every line carries the ``id`` of the request it belongs to (0 for ``hello``). A
-``generate`` or ``prepare`` with ``idle`` set runs at the lowest priority. A line that is none of these is skipped, with
-a line in the log. The worker ends when its pipe does.
+with the worker's own ``pid``. Every line carries the ``id`` of its request (0 for ``hello``). A ``generate`` or
+``prepare`` with ``idle`` set runs at the lowest priority. Any other line is skipped and noted in the log. The worker
+ends when its pipe is closed.
 
-The pipes are started as the worker's stdin and stdout, and moved away first thing (``worker.take_pipes``): Windows lets
-nobody ask what kind of handle stdin is while a thread reads from it, and each C runtime that comes with a library asks.
+The pipes start as the worker's stdin and stdout, and the worker moves them away first (``pipe_server.take_pipes``).
+While a thread reads from stdin, Windows blocks every call that asks what kind of handle it is, and the C runtime of
+each library asks that when the library is loaded.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ OPS: Mapping[str, _Fields] = {
     "generate": {"generation": dict, "ahead": int},
     "ack": {"pieces": int},
     "cancel": {},
-    # Of the process that looks at pictures:
+    # Of the worker that describes pictures:
     "open": {"folder": str, "model": str},
     "describe": {"picture": str},
-    # Of the process that renders chat templates:
+    # Of the worker that renders chat templates:
     "render": {"template": str, "variables": dict},
 }
-"""What the parent asks, with the fields that must be there."""
+"""The parent's operations, with their required fields."""
 EVENTS: Mapping[str, _Fields] = {
     "hello": {"pid": int},
     "progress": {"line": str},
@@ -56,23 +57,23 @@ EVENTS: Mapping[str, _Fields] = {
     "described": {"text": str},
     "rendered": {"text": str},
 }
-"""What the worker tells, with the fields that must be there."""
+"""The worker's events, with their required fields."""
 FINAL_EVENTS = frozenset({"hello", "prepared", "loaded", "counts", "done", "error", "opened", "described", "rendered"})
-"""The last line that belongs to a request."""
+"""Events that end a request."""
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
-    """One line. Escaped to ASCII, so that no console code page and no lone surrogate can damage it."""
+    """Return the message as one line; escaped to ASCII, which no code page and no lone surrogate can damage."""
     return json.dumps(message, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n"
 
 
 def decode_request(line: bytes) -> dict[str, Any]:
-    """Raises ValueError for a line that is not one of ours."""
+    """Raise ValueError for an invalid line."""
     return _decode(line, "op", OPS)
 
 
 def decode_event(line: bytes) -> dict[str, Any]:
-    """Raises ValueError for a line that is not one of ours."""
+    """Raise ValueError for an invalid line."""
     return _decode(line, "event", EVENTS)
 
 
@@ -110,7 +111,7 @@ def unpack_loaded(fields: Mapping[str, Any]) -> LoadedModel:
 
 
 def pack_error(error: BaseException) -> dict[str, Any]:
-    """Ours keep their class; any other exception becomes an EngineError, and its traceback goes to the log file."""
+    """Keep the class of a FallbackError; turn any other exception into EngineError and log its traceback."""
     if isinstance(error, errors.FallbackError):
         return {"kind": type(error).__name__, "message": str(error)}
     remedy = remedy_for(str(error), "If it happens again, choose another model.")
@@ -126,4 +127,4 @@ def unpack_error(fields: Mapping[str, Any]) -> errors.FallbackError:
 
 
 pack = asdict
-"""A request's or event's dataclass as JSON can carry it."""
+"""Turn a dataclass into fields that JSON can carry."""

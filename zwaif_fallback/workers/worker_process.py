@@ -1,4 +1,4 @@
-"""One worker process as the parent sees it: starting, talking, noticing its death, ending it."""
+"""One worker process as its parent sees it: starting it, sending requests, noticing that it died, ending it."""
 
 from __future__ import annotations
 
@@ -30,11 +30,10 @@ logger = logging.getLogger(__name__)
 stderr_logger = logging.getLogger("zwaif_fallback.workers.stderr")
 
 PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""Torch's threads sleep while they wait for each other instead of spinning. As fast on an idle machine; with a second
-busy program on two cores a 110M model made 36 tokens a second this way, under 4 spinning, and Z-Waif listens and speaks
-meanwhile."""
+"""Make torch's threads sleep instead of spin while they wait for each other. On an idle machine this is as fast. Next
+to a busy program on two cores a 110M model generated 36 tokens per second this way, and under 4 when spinning."""
 END_SECONDS = 5.0
-"""How long a worker may take to end by itself before it is killed."""
+"""Seconds a worker may take to exit before it is killed."""
 _STDERR_LINES = 20
 _DIED: dict[str, Any] = {"event": "died"}
 _CANCELLED: dict[str, Any] = {"event": "done", "stats": {"finish_reason": "cancelled"}}
@@ -43,7 +42,7 @@ _live: weakref.WeakSet[WorkerProcess] = weakref.WeakSet()
 
 
 class PendingRequest:
-    """One request and the answers that belong to it."""
+    """A request that was sent, and the answers to it."""
 
     def __init__(self, worker: WorkerProcess, request_id: int) -> None:
         self.id = request_id
@@ -54,12 +53,12 @@ class PendingRequest:
         self._mailbox.put(message)
 
     def next_event(self, timeout: float | None = None) -> dict[str, Any]:
-        """The next answer.
+        """Wait for the next answer and return it.
 
         Raises:
-            queue.Empty: none within ``timeout`` seconds.
+            queue.Empty: there was none within ``timeout`` seconds.
             WorkerDied: the worker ended.
-            FallbackError: what the worker reports.
+            FallbackError: the error that the worker reports.
         """
         message = self._mailbox.get(timeout=timeout)
         if message["event"] == "died":
@@ -69,7 +68,7 @@ class PendingRequest:
         return message
 
     def cancel(self) -> None:
-        """End a generation, from any thread. Whoever waits for it hears so at once; the worker may need a moment."""
+        """Cancel a generation, from any thread. Its reader is woken at once; the worker may take a moment longer."""
         self._worker.tell("cancel", self.id)
         self.deliver(_CANCELLED)
 
@@ -83,7 +82,7 @@ class WorkerProcess:
         environment: Mapping[str, str] | None = None,
         whose: str = "The local model",
     ) -> None:
-        """``whose`` process it is, for the line that tells of its end."""
+        """``whose`` process it is, for the message when it ends."""
         self._whose = whose
         self._lifeline = ParentTie()
         self._process = subprocess.Popen(
@@ -98,12 +97,12 @@ class WorkerProcess:
         )
         self._lifeline.hold(self._process)
         self._told_pid = 0
-        self._requests = itertools.count(1)
+        self._ids = itertools.count(1)
         self._hello = PendingRequest(self, 0)
-        self._exchanges: dict[int, PendingRequest] = {0: self._hello}
-        self._exchanges_lock = threading.Lock()
+        self._pending: dict[int, PendingRequest] = {0: self._hello}
+        self._pending_lock = threading.Lock()
         self._ended = False
-        # Sending goes through a queue: a finalizer may send amid another send, and a full pipe must not block.
+        # Lines are sent from a queue: a finalizer may send during another send, and a full pipe must not block.
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
         self._threads = [self._thread(target) for target in (self._drain_stderr, self._write, self._read)]
@@ -111,8 +110,8 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        """The process that computes, once it has told; before that the one that was started, which on Windows, in a
-        virtual environment, is only a redirector."""
+        """The worker's process. Until it has said hello this is the process that was started, which in a virtual
+        environment on Windows is only a redirector."""
         return self._told_pid or self._process.pid
 
     @property
@@ -129,21 +128,21 @@ class WorkerProcess:
         self._hello.deliver(self._hello.next_event(timeout))  # for the next one who asks
 
     def ask(self, op: str, **fields: Any) -> PendingRequest:
-        """Send a request; its answers arrive in the exchange that is returned."""
-        exchange = PendingRequest(self, next(self._requests))
-        with self._exchanges_lock:
-            self._exchanges[exchange.id] = exchange
+        """Send a request and return it; its answers arrive there."""
+        request = PendingRequest(self, next(self._ids))
+        with self._pending_lock:
+            self._pending[request.id] = request
             if self._ended:
-                exchange.deliver(_DIED)
-        self.tell(op, exchange.id, **fields)
-        return exchange
+                request.deliver(_DIED)
+        self.tell(op, request.id, **fields)
+        return request
 
-    def tell(self, op: str, request: int, **fields: Any) -> None:
-        """Send a line that has no answer of its own. Never blocks."""
-        self._outbox.put(encode({"op": op, "id": request, **fields}))
+    def tell(self, op: str, request_id: int, **fields: Any) -> None:
+        """Send a line about an earlier request. Never blocks."""
+        self._outbox.put(encode({"op": op, "id": request_id, **fields}))
 
     def end(self) -> None:
-        """Close the pipe, which ends the worker at once; kill it if it does not."""
+        """Close the pipe, which makes the worker exit; kill it if it does not."""
         self._outbox.put(None)
         try:
             self._process.wait(END_SECONDS)
@@ -152,12 +151,12 @@ class WorkerProcess:
 
     def kill(self) -> None:
         self._process.kill()
-        self._lifeline.cut()  # a redirector's child, too
+        self._lifeline.cut()  # the child of a redirector, too
         self._process.wait()
         remove_leftovers()
 
     def cause_of_death(self) -> str:
-        """One line for the user: how the worker ended, with the last thing it said."""
+        """One line for the user: how the worker ended, and the last line it printed."""
         code = self._process.wait()
         said = next((line for line in reversed(self._stderr) if line.strip()), "")
         return f"{self._whose}'s process ended: {describe_exit(code)}" + (f" ({said.strip()[:200]})." if said else ".")
@@ -175,7 +174,7 @@ class WorkerProcess:
                 pipe.write(line)
                 pipe.flush()
             pipe.close()
-        except OSError as error:  # the worker is gone; the reading thread tells everybody who waits
+        except OSError as error:  # the worker is gone; the reading thread tells all who wait
             logger.debug("The worker's pipe is closed: %s", error)
 
     def _read(self) -> None:
@@ -192,29 +191,29 @@ class WorkerProcess:
             try:
                 yield decode_event(line)
             except ValueError as error:
-                logger.debug("The worker sent a line that is not ours (%s): %.200r", error, line)
+                logger.debug("Skipped an invalid line from the worker (%s): %.200r", error, line)
 
     def _deliver(self, message: dict[str, Any]) -> None:
         if message["event"] == "hello":
             self._told_pid = message["pid"]
-        with self._exchanges_lock:
-            exchange = self._exchanges.get(message["id"])
+        with self._pending_lock:
+            request = self._pending.get(message["id"])
             if message["event"] in FINAL_EVENTS:
-                self._exchanges.pop(message["id"], None)
-        if exchange is None:
-            logger.info("The worker answers a request that nobody waits for: %.200r", message)
+                self._pending.pop(message["id"], None)
+        if request is None:
+            logger.info("The worker answered a request that nobody waits for: %.200r", message)
         else:
-            exchange.deliver(message)
+            request.deliver(message)
 
     def _announce_end(self) -> None:
         self._process.wait()
         self._lifeline.cut()
-        self._threads[0].join(1.0)  # stderr's last words belong into the cause
-        with self._exchanges_lock:
+        self._threads[0].join(1.0)  # its last output belongs to the cause
+        with self._pending_lock:
             self._ended = True
-            waiting = list(self._exchanges.values())
-        for exchange in waiting:
-            exchange.deliver(_DIED)
+            waiting = list(self._pending.values())
+        for request in waiting:
+            request.deliver(_DIED)
         self._outbox.put(None)
 
     def _drain_stderr(self) -> None:
@@ -235,13 +234,14 @@ _NEEDED = re.compile(
     r"|(?:HF_|HUGGINGFACE_HUB_CACHE|GGML|LLAMA|XLLAMACPP|ZWAIF_).*",
     re.IGNORECASE,
 )
-"""Names of what Python, the file systems, graphics drivers and the libraries of a model look up."""
+"""Variables that Python, the system, graphics drivers and the model libraries read."""
 _SECRET = re.compile(r"KEY|TOKEN(?!IZERS)|SECRET|PASS|CREDENTIAL|AUTH", re.IGNORECASE)
 
 
 def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a worker needs of the parent's environment, with our packages importable and Z-Waif's plugins off. A worker
-    reads files of strangers, so nothing that opens a door is handed to it."""
+    """Return the variables a worker needs, with our packages importable and Z-Waif's plugins switched off.
+
+    A worker reads files from strangers, so it gets no keys, tokens or passwords."""
     environment = {
         name: value for name, value in environment.items() if _NEEDED.fullmatch(name) and not _SECRET.search(name)
     }
@@ -255,12 +255,12 @@ def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def neutral_folder() -> str:
-    """Where the worker runs: not in Z-Waif's tree, whose ``utils`` would shadow others', nor where strangers write."""
+    """A folder to run in: not Z-Waif's, whose ``utils`` would shadow other modules, nor one others can write to."""
     return sys.prefix if Path(sys.prefix).is_dir() else tempfile.gettempdir()
 
 
 def describe_exit(code: int) -> str:
-    """An exit status in words; negative is a signal, as subprocess reports it."""
+    """Return an exit status in words; as in subprocess, a negative one is a signal."""
     if code == -9:
         return "it was killed, most often because memory ran out"
     if code < 0:
@@ -275,7 +275,7 @@ def describe_exit(code: int) -> str:
 
 @atexit.register
 def _end_all() -> None:
-    """No worker may outlive Z-Waif, even one that hangs."""
+    """Kill workers that still run when Z-Waif exits."""
     for worker in list(_live):
         if worker.alive:
             worker.kill()
