@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from zwaif_hooks import specs
-from zwaif_hooks.background.thread_cache import Courier, begun, in_time
+from zwaif_hooks.background.thread_cache import JobQueue, in_background, run_with_timeout
 from zwaif_hooks.log import in_words
 from zwaif_hooks.messages import Answer, ChatRequest, Message, ModelInfo, PrimaryFailure
 
@@ -81,7 +81,7 @@ class PluginManager:
             if entry_point.value.startswith(OURS):
                 self._join(entry_point.name, entry_point.load, guarded=False)
                 continue
-            loading = begun(entry_point.load)
+            loading = in_background(entry_point.load)
             try:
                 loading.exception(START_SECONDS)
             except Exception:  # a timeout of the wait; an error of the import is reported by _join
@@ -115,11 +115,11 @@ class PluginManager:
             return False
         for caller in self._pm.get_hookcallers(plugin) or ():
             self._check_spelling(caller, plugin, name)
-        courier = Courier(lambda: self._report(f"Plugin {name!r} is too slow and misses some calls", None))
+        jobs = JobQueue(lambda: self._report(f"Plugin {name!r} is too slow and misses some calls", None))
         for hook, impl in self._implementations(plugin):
             impl.function = self._guarded(impl.function, name, hook)
             if guarded:
-                impl.function = self._in_its_own_time(impl.function, name, hook, courier)
+                impl.function = self._in_its_own_time(impl.function, name, hook, jobs)
         return True
 
     def _join(self, name: str, load: Callable[[], object], guarded: bool = True) -> bool:
@@ -170,7 +170,9 @@ class PluginManager:
     def line_while_waiting(self, request: ChatRequest, failure: PrimaryFailure) -> str:
         """Return a short line to say while no answer has begun; empty if no plugin has one ready."""
         try:
-            line = in_time(lambda: self._pm.hook.say_while_waiting(request=request, failure=failure), LINE_SECONDS)
+            line = run_with_timeout(
+                lambda: self._pm.hook.say_while_waiting(request=request, failure=failure), LINE_SECONDS
+            )
         except TimeoutError:
             return ""
         return line.strip() if isinstance(line, str) else ""
@@ -193,14 +195,14 @@ class PluginManager:
         return found
 
     def _in_its_own_time(
-        self, function: Callable[..., Any], name: str, hook: str, courier: Courier
+        self, function: Callable[..., Any], name: str, hook: str, jobs: JobQueue
     ) -> Callable[..., Any]:
         def told(*args: Any) -> None:
-            courier.send(partial(function, *args))
+            jobs.send(partial(function, *args))
 
         def awaited(*args: Any) -> Any:
             try:
-                return in_time(partial(function, *args), AWAITED[hook])
+                return run_with_timeout(partial(function, *args), AWAITED[hook])
             except TimeoutError:
                 seconds = f"{AWAITED[hook]:g} s"
                 self._report(f"Plugin {name!r} did not finish {hook} within {seconds} and is not waited for", None)
@@ -257,7 +259,7 @@ def _built_in_time(build: Callable[[], None]) -> Callable[[], None]:
 
     def built() -> None:
         try:
-            in_time(partial(copy_context().run, build), START_SECONDS)
+            run_with_timeout(partial(copy_context().run, build), START_SECONDS)
         except Exception:
             raise
         except BaseException as error:  # not the user's Ctrl+C, which would be raised in this thread

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from zwaif_hooks.background import thread_cache
 from zwaif_hooks.failover import failure_messages
 from zwaif_hooks.failover.breaker import Primary
 from zwaif_hooks.failover.diagnosis import ASK_AGAIN_SECONDS, UNEXPLAINED, diagnose
@@ -28,7 +29,7 @@ class Told(SimpleNamespace):
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
     monkeypatch.setattr("zwaif_hooks.failover.probe.listens", lambda name: True)
-    monkeypatch.setattr("zwaif_hooks.failover.diagnosis.readers", SimpleNamespace(run=lambda job: job()))
+    monkeypatch.setattr("zwaif_hooks.failover.diagnosis.threads", SimpleNamespace(run=lambda job: job()))
     outages: list[PrimaryFailure | None] = []
     clock: Any = SimpleNamespace(time=1000.0)
     clock.now = lambda: clock.time
@@ -89,9 +90,7 @@ def test_a_fault_of_ours_is_reported_and_the_question_asked_all_the_same(told: T
 
 
 def test_nobody_waits_for_it(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    from zwaif_hooks.background.thread_cache import readers
-
-    monkeypatch.setattr("zwaif_hooks.failover.diagnosis.readers", readers)
+    monkeypatch.setattr("zwaif_hooks.failover.diagnosis.threads", thread_cache.threads)
     asked, release = threading.Event(), threading.Event()
 
     def why() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from zwaif_fallback.errors import EngineError
-from zwaif_hooks.background.thread_cache import begun
+from zwaif_hooks.background.thread_cache import in_background
 from zwaif_hooks.stream import CancelScope
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class SingleFlight(Generic[T]):
         """
         with self._lock:
             if self._going is None or self._going.done():
-                self._going = begun(self._work)
+                self._going = in_background(self._work)
             going = self._going
         over = threading.Event()
         going.add_done_callback(lambda _: over.set())

@@ -69,11 +69,11 @@ class ThreadCache:
             return True
 
 
-readers = ThreadCache("zwaif-primary")
+threads = ThreadCache("zwaif-primary")
 """The threads in which replies are read and plugins are called."""
 
 
-def begun(work: Callable[[], T]) -> Future[T]:
+def in_background(work: Callable[[], T]) -> Future[T]:
     """Start ``work`` in a background thread."""
     from concurrent.futures import Future  # late, because Z-Waif's start waits and only other plugins need it
 
@@ -85,18 +85,18 @@ def begun(work: Callable[[], T]) -> Future[T]:
         except BaseException as error:
             future.set_exception(error)
 
-    readers.run(run)
+    threads.run(run)
     return future
 
 
-def in_time(work: Callable[[], T], seconds: float) -> T:
+def run_with_timeout(work: Callable[[], T], seconds: float) -> T:
     """Run ``work`` in a background thread and return its result. A thread that takes longer is left to itself.
 
     Raises:
         TimeoutError: it took longer than ``seconds``.
         BaseException: whatever ``work`` raises.
     """
-    future = begun(work)
+    future = in_background(work)
     try:
         return future.result(seconds)
     except Exception:
@@ -105,7 +105,7 @@ def in_time(work: Callable[[], T], seconds: float) -> T:
         raise TimeoutError(f"not done within {seconds:g} s") from None
 
 
-class Courier:
+class JobQueue:
     """Runs small jobs for one plugin in order, in a thread of their own, because the plugin may be slow or hang.
 
     ``late`` is called once when more than ``most`` jobs wait; new ones are then dropped until there is room.
@@ -128,7 +128,7 @@ class Courier:
                 self._waiting.append(job)
             start, self._running = not self._running, True
         if start:
-            readers.run(self._run)
+            threads.run(self._run)
         if complain:
             self._late()
 

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 
 from zwaif_hooks.background.clock import Clock
-from zwaif_hooks.background.thread_cache import readers
+from zwaif_hooks.background.thread_cache import threads
 from zwaif_hooks.failover.silence import FOREVER, Late, Limits, Silence
 from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError, Source, close_quietly
 
@@ -30,7 +30,7 @@ class BackgroundReader:
         self._scope = CancelScope()
 
     def start(self) -> None:
-        readers.run(self._run)
+        threads.run(self._run)
 
     def take(self, limits: Limits, late: Late | None = None) -> Chunk | None:
         """As ``ReplyReader.take``, except that silence also counts while the consumer is away."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from zwaif_hooks.background.thread_cache import readers
+from zwaif_hooks.background.thread_cache import threads
 from zwaif_hooks.failover import failure_messages
 from zwaif_hooks.failover.breaker import Primary
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
@@ -41,7 +41,7 @@ def diagnose(runtime: Runtime, primary: Primary, failure: PrimaryFailure, why: W
         if reason is not None and not primary.is_open:
             runtime.say(f"{primary.name} {failure_messages.what(reason)}. {failure_messages.remedy(reason)}")
 
-    readers.run(work)
+    threads.run(work)
 
 
 def _is_worth_asking(runtime: Runtime, primary: Primary, failure: PrimaryFailure) -> bool:

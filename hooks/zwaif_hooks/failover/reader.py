@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from zwaif_hooks.background.clock import Clock
 from zwaif_hooks.background.deferred import deferred
-from zwaif_hooks.background.thread_cache import readers
+from zwaif_hooks.background.thread_cache import threads
 from zwaif_hooks.failover.silence import SLICE_SECONDS, Late, Limits, Silence
 from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError, Source, close_quietly
 
@@ -44,7 +44,7 @@ class ReplyReader:
 
     def _begin_ahead(self) -> None:
         if self._begun.acquire(blocking=False):
-            readers.run(self._read_ahead)
+            threads.run(self._read_ahead)
 
     def take(self, limits: Limits, late: Late | None = None) -> Chunk | None:
         """Return the next chunk, or None at the regular end. After a finish reason, silence is an end as well.
