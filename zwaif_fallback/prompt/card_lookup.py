@@ -1,7 +1,6 @@
-"""What of a character's card the newest words ask about.
+"""Finds the sentences of a character card that the user's message asks about.
 
-A small model forgets a card that stands far above, and finds what stands beside the question. So the sentences of the
-card that share words with it are told once more there.
+A small model forgets a card far above and finds what is next to the question, so these sentences are repeated there.
 """
 
 from __future__ import annotations
@@ -14,17 +13,17 @@ from functools import lru_cache
 from zwaif_fallback.languages import LANGUAGES, Language, language_of
 
 MOST = 2
-"""Sentences told again."""
+"""Maximum sentences repeated."""
 MOST_WORDS = 40
-"""Of a sentence: a longer one is no reminder."""
+"""Maximum words of a sentence that is repeated."""
 LEAST = 0.35
-"""Of the weight of a word that stands in one sentence only: what is asked about is rare there, or it is chance."""
+"""Minimum score of a sentence, as a share of the weight of a word that occurs in one sentence only."""
 SHORT = 7
-"""Words of a question that asks who she is, or nearly that; longer ones are about something else."""
+"""Words. A question this short that matches no sentence probably asks who the companion is."""
 LOOKED_AT = 300
-"""Characters of the user's words, the last ones: a question stands at the end."""
+"""Characters at the end of the user's message that are looked at: questions come last."""
 _OF_KIN = 0.5
-"""What a word counts that means the same, beside one that is the same."""
+"""The weight of a synonym, relative to the word itself."""
 _WORD = re.compile(r"[^\W_]+")
 _CUT = re.compile(r"(?<=[.!?…。！？])[\"”»*)]*\s+|\n+|(?<=\))\s*(?=\w+\()|(?<=[。！？])")
 _OF_THE_USER = re.compile(r"\s*(?:\{\{user\}\}|<USER>)\s*:", re.IGNORECASE)
@@ -37,11 +36,11 @@ _TRAIT = re.compile(r"(\w[\w ]*)\(\s*\"(.*)\"\s*\)")
 _PLUS = re.compile(r"\"\s*\+\s*\"")
 _NOT_LIKED = re.compile(r"\b(?:do|does) not like\b|\b(?:do|does)n['’]t like\b")
 _A_NUMBER = "#"
-"""Stands for every small number: an age is told as one."""
+"""Replaces every small number: ages are written as numbers."""
 
 
 def asked_about(card: str, words: str) -> list[str]:
-    """The sentences of ``card`` that ``words`` ask about, in its order; for another short question, who she is."""
+    """Return the sentences that ``words`` ask about, in the card's order; for other short questions, the first one."""
     told = _told_of(card, words)
     if not told and is_question(words) and len(_WORD.findall(words)) <= SHORT:
         return _read(card)[0][:1]
@@ -49,9 +48,10 @@ def asked_about(card: str, words: str) -> list[str]:
 
 
 def answers_to(card: str, words: str, names: str = "") -> tuple[str, ...]:
-    """Words of which the answer to ``words`` will hold one; empty where the card has none, or a yes would be one.
+    """Return words, one of which the answer will contain; empty if the card has none or "yes" would be an answer.
 
-    ``names`` as for :func:`answering`."""
+    ``names``: see :func:`answering`.
+    """
     return answering(_told_of(card, words), words, names) if _asks_for_a_word(words) else ()
 
 
@@ -75,7 +75,7 @@ def _told_of(card: str, words: str) -> list[str]:
 
 
 def is_question(words: str) -> bool:
-    """By its mark, or by how it begins: who chats leaves the mark out."""
+    """Whether it has a question mark or begins like a question; in chats the mark is often left out."""
     return words.rstrip().endswith(("?", "？")) or any(one.begins.match(words) for one in _languages(words))
 
 
@@ -84,14 +84,13 @@ def _asks_for_a_word(words: str) -> bool:
 
 
 def _languages(words: str) -> Iterable[Language]:
-    """The one that ``words`` are in; all, where nobody can tell: what asks in one is a common word in another."""
+    """Return the language of ``words``, or all if it is unknown."""
     known = LANGUAGES.get(language_of(words))
     return LANGUAGES.values() if known is None else [known]
 
 
 def answering(sentences: Sequence[str], words: str, names: str = "") -> tuple[str, ...]:
-    """The words of ``sentences`` that would answer: neither small ones nor those of the question, nor the ``names`` of
-    those who talk."""
+    """Return words of ``sentences`` that would answer: no function words, none of the question's, no ``names``."""
     known = {word.casefold() for word in _WORD.findall(f"{words} {names} char user")} | _SMALL
     found = (word for sentence in sentences for word in _WORD.findall(sentence) if word.casefold() not in known)
     return tuple(dict.fromkeys(found))
@@ -99,8 +98,10 @@ def answering(sentences: Sequence[str], words: str, names: str = "") -> tuple[st
 
 @lru_cache(maxsize=8)
 def _read(card: str) -> tuple[list[str], list[frozenset[str]]]:
-    """The card's sentences, and the words by which each is found: its own, and those of the question that it answers in
-    an example dialogue."""
+    """Return the card's sentences, and the words by which each is found.
+
+    These are its own words, and those of the question that it answers in an example dialogue.
+    """
     sentences: list[str] = []
     found_by: list[frozenset[str]] = []
     question: set[str] = set()
@@ -118,7 +119,7 @@ def _read(card: str) -> tuple[list[str], list[frozenset[str]]]:
 
 
 def _bare(part: str) -> str:
-    """Without labels and marks, a trait of W++ in words: ``Eyes("Amber" + "Large")`` as ``Eyes: Amber, Large.``"""
+    """Remove labels and markup; write a W++ trait such as ``Eyes("Amber" + "Large")`` as ``Eyes: Amber, Large.``"""
     text = _LABEL.sub("", part).strip()
     trait = _TRAIT.fullmatch(text)
     return f"{trait[1]}: {_PLUS.sub(', ', trait[2])}." if trait else text
@@ -130,7 +131,7 @@ def _content(text: str) -> set[str]:
 
 
 def _stem(word: str) -> str:
-    """English plurals and verbs come together; other languages by how words begin (:func:`_alike`)."""
+    """Cut off English plural and verb endings. Other languages are matched by how words begin (:func:`_alike`)."""
     for ending in ("ing", "ies", "es", "ed", "s"):
         if word.endswith(ending) and len(word) - len(ending) >= 3:
             return word[: -len(ending)]
@@ -143,7 +144,7 @@ def _kin(words: str) -> set[str]:
 
 
 def _alike(one: str, other: str) -> bool:
-    """The same word, or forms of one: they begin alike and differ by a short end."""
+    """Whether two words are equal or forms of one word: same beginning, short difference at the end."""
     if one == other:
         return True
     shorter, longer = sorted((one, other), key=len)

@@ -1,9 +1,9 @@
-"""Character cards as people write them, put into plain sentences for a small model.
+"""Rewrites character cards in plain sentences, for small models.
 
-Large models read any notation. Small ones lose a fact that stands in brackets or between plus signs, and take a line
-that begins with ``<START>`` for something to be said. So names are filled in, lists of W++ and of ``Key: value``
-become sentences, and example dialogues get the speakers' names. They stay in the card: as earlier turns they hold fewer
-facts (SmolLM2-135M, a card of dialogues alone: 14 of 36 facts as turns, 29 of 48 as part of the card).
+Large models read any notation. Small ones lose facts in brackets or between plus signs, and repeat a line that begins
+with ``<START>``. So names are filled in, lists in W++ and of ``Key: value`` become sentences, and example dialogues get
+the speakers' names. Dialogues stay in the card, where a model remembers more of them than as earlier turns
+(SmolLM2-135M, a card of dialogues: 14 of 36 facts as turns, 29 of 48 as part of the card).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from zwaif_fallback.reply_quality.usual_length import words_in
 from zwaif_hooks.host import card_file
 
 _MOST_JSON = 200_000
-"""Characters; the reader of files has its own limit."""
+"""Characters. Reading of files has a limit of its own."""
 _LONGEST_FACT = 300
 """Characters of a line."""
 _LEAST_LIST = 3
-"""Lines in a row that make a list of facts; fewer may be prose that has a colon in it."""
+"""Minimum lines of a list of facts; fewer may be prose with a colon in it."""
 _PLACEHOLDERS = (
     (re.compile(r"\{\{\s*(?:char(?:acter)?|bot)\s*\}\}|<(?:char|bot)>", re.IGNORECASE), 0),
     (re.compile(r"\{\{\s*user\s*\}\}|<user>", re.IGNORECASE), 1),
@@ -36,17 +36,17 @@ _EXAMPLES = re.compile(
     r"[\s#*\[(]*(?:example|sample)s?(?: of)? ?(?:dialogues?|messages?|chats?|conversations?)[\s*\])]*:?[\s*]*",
     re.IGNORECASE,
 )
-"""A line that is nothing but a heading of examples."""
+"""A heading of example dialogues."""
 _FIELD = re.compile(
     r"(?P<key>[^\W\d_][\w '/&-]{0,40}?)\s*\(\s*(?P<values>\"[^\"\n]*\"(?:\s*[+,]\s*\"[^\"\n]*\")*)\s*\)"
 )
-"""Of W++: ``Likes("tea" + "rain")``."""
+"""A W++ field: ``Likes("tea" + "rain")``."""
 _BREAKS = re.compile(r"\n{3,}")
 _SIGNS = re.compile(r"[\s\[\]{}+]*")
 _LINE = re.compile(
     r"[\s*+•-]*(?P<key>[^\W\d_][^\W\d_'/&-]*(?:[ _][^\W\d_]+){0,2})[\s*]*[:=][\s*]*(?P<value>[^\s*].*?)[\s*]*"
 )
-"""Of a list of facts: ``Likes: tea and rain``."""
+"""A line of a list of facts: ``Likes: tea and rain``."""
 _SAYINGS = {
     "is": "{name} is {value}.",
     "has": "{name} has {value} {key}.",
@@ -78,7 +78,7 @@ _QUALIFIED = re.compile(r"(?:favou?rite|best|greatest|biggest|eye|hair|skin|full
 
 
 def named(text: str, name: str, user: str) -> str:
-    """``text`` with the placeholders of all programs filled in; one whose name nobody knows stays."""
+    """Fill in the placeholders of all chat programs, except those whose name is unknown."""
     for pattern, whose in _PLACEHOLDERS:
         if filled := (name, user)[whose]:
             text = pattern.sub(filled.replace("\\", r"\\"), text)
@@ -87,7 +87,7 @@ def named(text: str, name: str, user: str) -> str:
 
 @lru_cache(maxsize=16)
 def told(card: str, name: str, user: str) -> str:
-    """``card`` in plain sentences. It is the same for the same card, turn after turn."""
+    """Return ``card`` in plain sentences; always the same for the same card."""
     text = named(_MACRO.sub("", _out_of_json(card)), name, user)
     lines = _with_speakers(text.split("\n"), name, user)
     changed = "\n".join(_in_sentences(lines, name, user))
@@ -95,7 +95,7 @@ def told(card: str, name: str, user: str) -> str:
 
 
 def _out_of_json(card: str) -> str:
-    """A card in JSON that was pasted where text belongs, and what follows it."""
+    """Read a card in JSON that was pasted as text; keep what follows it."""
     begun = card.lstrip()
     if not begun.startswith("{") or len(card) > _MOST_JSON:
         return card
@@ -110,7 +110,7 @@ def _out_of_json(card: str) -> str:
 
 
 def _with_speakers(lines: Sequence[str], name: str, user: str) -> list[str]:
-    """Each line of a dialogue behind its speaker's name, and no marks of where one begins."""
+    """Put the speaker's name before each line of a dialogue, and remove ``<START>``."""
     hers, theirs = _label(name, ""), _label(user, "you|user")
     is_dialogue = any(map(hers.match, lines))
     told: list[str] = []
@@ -159,7 +159,7 @@ def _values(field: re.Match[str]) -> str:
 
 
 def _fact(key: str, value: str, name: str) -> str:
-    """One fact as a sentence; as it stands where nobody knows how to say it. Her name is told elsewhere."""
+    """Return one fact as a sentence, or as ``key: value`` if there is no pattern for it. Empty for the name itself."""
     key = key.strip().replace("_", " ")
     plain = key.casefold()
     if not value or (name and value.casefold() == name.casefold()):
@@ -187,16 +187,16 @@ _IS_A_FACT = re.compile(
     re.IGNORECASE,
 )
 _MOST_LOOKED_AT = 40_000
-"""Characters of a card that is to be shortened: as much as the longest in use have."""
+"""Characters of a paragraph that are considered when a card is shortened."""
 _SHORT = 25
-"""Words; longer sentences are mostly prose."""
+"""Words. Longer sentences are mostly prose."""
 
 
 def shortened(text: str, fits: Callable[[str], bool]) -> str:
-    """``text`` with what matters least left out until it ``fits``; empty where nothing does.
+    """Leave out the least important sentences until ``text`` fits; empty if nothing does.
 
-    Who she is and what stands first matters most, then short facts, then the rest; the last paragraph, which says who
-    talks with whom, stays to the end. What stays keeps its order.
+    The last paragraph, which says who talks with whom, matters most, then what comes first, then short facts, then the
+    rest. The order stays the same.
     """
     if fits(text):
         return text
@@ -221,7 +221,7 @@ def shortened(text: str, fits: Callable[[str], bool]) -> str:
 
 
 def _with_breaks(paragraph: str) -> list[tuple[str, str]]:
-    """The sentences of a paragraph, each with what stands behind it."""
+    """Return the sentences of a paragraph, each with the break after it."""
     cutter = Sentences()
     found = [*filter(None, map(cutter.take, paragraph)), cutter.rest]
     return [(sentence, "\n\n" if place == len(found) - 1 else "") for place, sentence in enumerate(found)]

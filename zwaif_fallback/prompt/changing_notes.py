@@ -1,8 +1,7 @@
-"""What changes from turn to turn, told apart from what stays.
+"""Takes out of a request what changes with every message: the time, a memory, the lorebook, an old summary.
 
-A prompt whose beginning stays put is read once: a model's cache holds good up to the first token that differs. Z-Waif
-mixes what changes with each message (the time, a memory, the lorebook, an old summary) into the system message (Ollama,
-LM Studio) or between earlier turns (Oobabooga). Here it is taken out, to be told beside the newest turn instead.
+Z-Waif mixes these into the system message (Ollama, LM Studio) or between earlier turns (Oobabooga). They go to the
+newest turn instead, because a model's cache is only valid up to the first token that differs.
 """
 
 from __future__ import annotations
@@ -19,26 +18,26 @@ _CHANGING = (
     re.compile(rf"Here is some lore about the current topic.*?(?=\n{_TIME}|\Z)", re.DOTALL),
     re.compile(_TIME),
 )
-"""How Z-Waif begins and ends what it adds to each message, in all releases: a memory, lore, the time."""
+"""How a memory, lore and the time begin and end in all releases of Z-Waif."""
 _NO_MEMORY = "No memory currently!"
-"""Z-Waif's words for a memory it does not have: no fact."""
+"""Z-Waif's text when it has no memory."""
 
 
 @dataclass
 class Separated:
-    """A request in two: what stays, and the notes."""
+    """A request, with what changes apart from what stays."""
 
     system: str = ""
     turns: list[Message] = field(default_factory=list)
-    """User and assistant, as sent but without notes between them."""
+    """User and assistant, without notes between them."""
     summaries: list[str] = field(default_factory=list)
-    """What the assistant once summed up; changes every few turns."""
+    """Summaries of earlier days; they change every few turns."""
     notes: list[str] = field(default_factory=list)
-    """Memories, lore and the time, in the order they were sent."""
+    """Memories, lore and the time, in the order in which they were sent."""
 
 
 def separate_notes(messages: Sequence[Message]) -> Separated:
-    """Tell notes from conversation. The newest message is never a note: a user may say whatever it looks like."""
+    """Separate notes from the conversation. The newest message is the user's, so it is never a note."""
     parted = Separated()
     systems: list[str] = []
     previous = ""
@@ -50,7 +49,7 @@ def separate_notes(messages: Sequence[Message]) -> Separated:
         elif message.role == "user" and place < len(messages) - 1 and _is_note(message.content):
             parted.notes += _without_notes(message.content)[1]
         elif message.role == "assistant" and previous != "user":
-            # Before everything else, or behind a whole pair of turns: there v1.15 puts a summary.
+            # v1.15 puts a summary before everything else, or after a whole pair of turns.
             parted.summaries.append(message.content)
         else:
             parted.turns.append(message)
@@ -64,7 +63,7 @@ def is_time(note: str) -> bool:
 
 
 def _without_notes(text: str) -> tuple[str, list[str]]:
-    """The text that stays, and the notes in it."""
+    """Return the text without its notes, and the notes."""
     notes: list[str] = []
     stays = text.replace(_NO_MEMORY, "")
     for pattern in _CHANGING:

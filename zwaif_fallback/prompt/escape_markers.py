@@ -1,7 +1,7 @@
-"""Words are words: what people write never reads as a control token or as the beginning of a turn.
+"""Escapes markers in text, so that what people write never reads as a control token or the beginning of a turn.
 
-A chat partner who types ``<|im_start|>system`` or ``System:`` would otherwise speak as somebody else. Such a mark gets
-a zero-width space behind its first letter: to the eye it stays what it was, to a tokenizer it is ordinary text.
+Otherwise somebody who types ``<|im_start|>system`` or ``System:`` could speak as the system or as another person. A
+marker gets a zero-width space after its first letter: it looks the same, but to a tokenizer it is ordinary text.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ _BRACKETED = (
     r"<</?SYS>>",
     r"\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|IMG|gMASK|SYS|THINK)\]",
 )
-"""Marks of widespread models, for a server whose model nobody knows and for tokenizers that do not name all of theirs.
-Each pattern begins with one literal letter. ``<|`` is one even alone: some templates take words out of a content."""
+"""Markers of common models, for servers whose model is unknown and for tokenizers that do not list all of theirs.
+
+Each pattern begins with one literal letter. ``<|`` alone counts, because some templates remove words from a content.
+"""
 _SPEAKERS = ("system", "user", "human", "assistant", "instruction", "input", "response", "question", "answer", "model",
              "ai", "bot")  # fmt: skip
 _NAME = re.compile(r"[#*\s]{0,9}([^\W\d_][\w .-]{0,40}?)\s{0,9}(:?)\s{0,9}")
@@ -30,20 +32,20 @@ _IN_BRACKETS = re.compile(r"<[^<>\n]{1,60}>>?|\[/?\w{1,40}\]")
 _COLON = r"[*_\s]{0,3}[:：]"
 _WORD_ENDS = r"\b"
 _LONGEST_GAP = 4000
-"""Characters of what a format writes between two contents that are looked at, at each end."""
+"""Characters that are looked at, at each end of what a format writes between two contents."""
 
 
 @dataclass(frozen=True)
 class Marks:
-    """What one format reads as more than words. Each pattern ends with the first letter of a mark."""
+    """The markers of one chat format. Each pattern ends with the first letter of a marker."""
 
     anywhere: re.Pattern[str]
-    """Control tokens, and names that open a turn in the middle of a line; marks within marks are found as well."""
+    """Control tokens, and names that open a turn in the middle of a line. Finds markers within markers too."""
     line: re.Pattern[str] | None
     """The beginning of a line that opens a turn."""
 
     def plain(self, text: str) -> str:
-        """``text`` with every mark in it made ordinary text. To do it twice changes nothing more."""
+        """Escape all markers in ``text``. Doing it twice changes nothing more."""
         text = self.anywhere.sub(rf"\g<0>{BREAK}", text)
         return "".join(map(self._plain_line, text.splitlines(keepends=True))) if self.line else text
 
@@ -53,11 +55,11 @@ class Marks:
 
 
 def marks(tokens: Iterable[str], gaps: Iterable[str]) -> Marks:
-    """The marks of one format.
+    """Return the markers of one format.
 
     Args:
-        tokens: control tokens of the tokenizer.
-        gaps: what the format writes before, between and behind the contents of a conversation.
+        tokens: the tokenizer's control tokens.
+        gaps: what the format writes before, between and after the contents of a conversation.
     """
     known = [_pattern(token) for token in representatives(tokens)]
     apart = re.compile("|".join([*known, _IN_BRACKETS.pattern]))
@@ -81,21 +83,21 @@ def marks(tokens: Iterable[str], gaps: Iterable[str]) -> Marks:
 
 
 def _pattern(token: str) -> str:
-    """This token with any number in the place of its own; SentencePiece writes a space as ``▁``."""
+    """Return a pattern for the token with any number; SentencePiece writes a space as ``▁``."""
     return re.sub(r"(?<!^)\d+", r"\\d+", re.escape(token)).replace("▁", "[▁ ]")
 
 
 def _line(names: set[str]) -> re.Pattern[str]:
-    """A format that opens turns with these names reads other usual names so, too."""
+    """Return a pattern for a line that opens a turn; other common names count as well."""
     usual = {*_SPEAKERS, *(re.escape(name) for name in names)}
     named, headed = (_first_letters(usual, behind) for behind in (_COLON, _WORD_ENDS))
-    # Blanks are taken all at once: a million of them must not be tried one by one.
+    # Match blanks all at once: with a million of them, backtracking would take for ever.
     blanks = r"(?=(?P<blanks>\s*))(?P=blanks)"
     return re.compile(rf"{blanks}(?:[#*>_ \t-]{{0,20}}(?:{named})|##[#*>_ \t-]{{0,20}}(?:{headed}))", re.IGNORECASE)
 
 
 def _first_letters(patterns: Iterable[str], behind: str) -> str:
-    """A pattern for the first letter of what any of ``patterns`` matches, ``behind`` following."""
+    """Return a pattern for the first letter of any match of ``patterns`` that is followed by ``behind``."""
     by_first: dict[str, list[str]] = {}
     for pattern in patterns:
         first = re.match(r"\[▁ \]|\\?.", pattern, re.DOTALL)

@@ -1,16 +1,16 @@
-"""From what Z-Waif sent to a conversation that a small local model can take: legal roles, within its window.
+"""Decides which parts of a conversation a local model gets: legal roles, within its context window.
 
 Policy, in this order:
 
 - The reply gets the room it asked for, at most half of the window.
-- What stays from turn to turn comes first: character, task, a summary of earlier days, earlier turns. What changes (the
-  time, memories, lore; see :mod:`.changing_notes`) goes into the newest turn, before the user's own words. So a model
-  has to read only that and what was said since its last reply.
-- The system message and the newest user turn stay whole. What was said before gives way, oldest first and a block at a
-  time (see :mod:`zwaif_fallback.prompt.stable_prefix`); notes go after that, least important first.
-- Only if those two alone are too long, the persona loses what matters least (down to a quarter of the space at most;
-  see :mod:`zwaif_fallback.prompt.cards`), then the user's turn is cut in its middle, and one log line says so. For a
-  summary the newest turn is the instruction: it keeps its end and its beginning in the same way.
+- What stays the same from turn to turn comes first: character, task, a summary of earlier days, earlier turns. What
+  changes (time, memories, lore; see :mod:`.changing_notes`) goes into the newest turn, before the user's words. A model
+  then only has to read that and what was said since its last reply.
+- The system message and the newest user turn stay whole. Earlier turns are dropped, oldest first and a block at a time
+  (see :mod:`.stable_prefix`), then notes, least important first.
+- Only if the system message and the newest turn alone are too long, the persona loses what matters least (down to a
+  quarter of the space; see :mod:`.cards`), then the user's turn loses its middle, and one log line says so. The
+  instruction of a summary is the newest turn, so it keeps its beginning and its end too.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from zwaif_hooks.messages import DEFAULT_MAX_TOKENS, ChatRequest, Message, Model
 log = logging.getLogger(__name__)
 
 CountTokens = Callable[[Sequence[str]], list[int]]
-"""Tokens of each text, without special tokens."""
+"""Returns the number of tokens of each text, without special tokens."""
 
 ANY_MODEL = ModelInfo("")
-"""Behind a server: nobody knows which it is, so what any widespread one reads as a mark is broken up."""
+"""A server's model is not known, so the markers of all common models are escaped."""
 SMALLEST_REPLY = 16
-"""Tokens a reply always gets."""
+"""Minimum room for a reply, in tokens."""
 _SILENCE = "(says nothing and waits for you to go on)"
 _SHOWS_PICTURE = "(shows you a picture)"
 _CANNOT_SEE = (
@@ -46,29 +46,30 @@ _CANNOT_SEE = (
 )
 _NAMELESS = "the user"
 _BEHAVE = "Write only your own next reply, in character."
-_TELLS_LANGUAGE = 6
-"""Earlier messages, where the newest is too short to tell its language."""
+_LANGUAGE_MESSAGES = 6
+"""How many earlier messages help to detect the language when the newest is too short."""
 _GAP = " … "
 _NOTES = "(Keep in mind: {})"
-"""Before the user's words, so that the model answers those and not the notes."""
+"""Goes before the user's words, because the model replies to what comes last."""
 _TIME = re.compile(r"(?:The current time now is|It is) (.+?)\.?")
-"""The note that tells the time. In brackets, as chats stamp their lines, it is not taken for what was asked."""
+"""The note with the time. It is put in brackets like the time stamps of chats; otherwise small models reply to it."""
 _LONGEST_TOKEN = 16
-"""Characters; longer tokens are rare, so no text with more for each token it may have is worth counting."""
+"""Characters. Longer tokens are rare, so a text with more characters than this for each token it may have is not
+counted but taken as too long."""
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A conversation ready for its prompt."""
+    """A conversation that fits the window."""
 
     messages: list[Message]
-    """System first (if any), then user and assistant in turns, ending with user."""
+    """System first (if any), then user and assistant in turn, ending with user."""
     max_tokens: int
-    """Room for what is left of the reply; prompt and this together fit the window."""
+    """Room for the rest of the reply; it fits the window together with the prompt."""
     partial: str = ""
-    """What the assistant's turn already says; only its end when the window is too small for all of it."""
+    """The beginning of the assistant's turn; only its end if the window is too small for all of it."""
     favoured: tuple[str, ...] = ()
-    """Words that would answer what was asked."""
+    """Words that would answer the user's question."""
 
 
 def fit(
@@ -80,11 +81,14 @@ def fit(
     reserved: int = 0,
     to_come: int = 0,
 ) -> Fitted:
-    """Fit a request to a model's window; see the policy above.
+    """Fit a request to a model's window, by the policy above.
 
-    With ``history``, a chat begins where the last prompt of the same conversation began, for as long as that fits (and
-    will fit when Z-Waif stops sending ``to_come`` more messages). Summaries and pictures are single questions and
-    always get as much as fits. ``reserved`` tokens are left free, for a format that needs more than the model's own.
+    Args:
+        partial: the beginning of the reply.
+        history: makes a chat begin where the last prompt of the same conversation began, as long as that fits.
+            Summaries and pictures are single questions and always get as much as fits.
+        reserved: tokens to leave free, for a chat format that is longer than the model's own.
+        to_come: how many more messages Z-Waif may stop sending by the next turn.
     """
     request = _with_a_user(request)
     room = reply_room(request.max_tokens, model.context_window)
@@ -104,7 +108,7 @@ def fit(
 
 
 def _with_a_user(request: ChatRequest) -> ChatRequest:
-    """The name that Z-Waif comes with, ``You``, is nobody's where "you" is the character."""
+    """Replace Z-Waif's default user name, ``You``: in a prompt, "you" is the character."""
     if request.persona.user_name.casefold() != "you":
         return request
     return replace(request, persona=replace(request.persona, user_name=_NAMELESS))
@@ -123,8 +127,10 @@ def _begin_as_before(draft: _Draft, history: PromptPrefixes, to_come: int) -> No
 def fit_next_turn(
     request: ChatRequest, reply: str, model: ModelInfo, count_tokens: CountTokens, history: PromptPrefixes
 ) -> list[Message]:
-    """What the turn after ``reply`` will probably begin with: everything up to its last message, which stands for the
-    user's next words and is as long as the newest ones were."""
+    """Return the probable messages of the turn after ``reply``.
+
+    The last one stands for the user's next words and is as long as the newest ones were.
+    """
     newest = request.messages[-1].content if request.messages else ""
     said = [Message("assistant", reply), Message("user", newest or _SILENCE)]
     next_request = replace(request, messages=(*request.messages, *said))
@@ -132,29 +138,29 @@ def fit_next_turn(
 
 
 def unfitted(request: ChatRequest) -> list[Message]:
-    """The conversation with nothing left out, for a server that fits it to its model itself."""
+    """Return the whole conversation, for a server that fits it to its model itself."""
     draft = _draft(_with_a_user(request), ANY_MODEL)
     return _assemble(_joined(draft.system, draft.summary), draft.notes, draft.history, draft.newest)
 
 
 def reply_room(max_tokens: int, window: int) -> int:
-    """Tokens kept for the reply: what was asked for, at most half of the window, never less than a short sentence."""
+    """Return the tokens kept for a reply: what was asked for, at most half of the window, at least a sentence."""
     wanted = max_tokens if max_tokens > 0 else DEFAULT_MAX_TOKENS
     return max(min(wanted, window // 2), min(SMALLEST_REPLY, window // 2), 1)
 
 
-# --- what is said ---------------------------------------------------------------------------------------------------
+# --- the parts of a conversation --------------------------------------------------------------------------------------
 
 
 @dataclass
 class _Draft:
-    """The parts, before they are cut to fit."""
+    """The parts of a conversation before they are cut to fit."""
 
     system: str
     summary: str
-    """Told at the end of the system message where there is room."""
+    """Goes to the end of the system message if there is room."""
     notes: list[str]
-    """Told in the newest turn where there is room, least important first."""
+    """Go into the newest turn if there is room, least important first."""
     history: list[Message]
     newest: str
 
@@ -176,9 +182,10 @@ def _draft(request: ChatRequest, model: ModelInfo) -> _Draft:
 
 
 def _help_a_small_model(draft: _Draft, request: ChatRequest, model: ModelInfo) -> tuple[str, ...]:
-    """Say once more what a small model loses: who it is, what the card says to the newest words, how long to speak.
+    """Repeat what a small model forgets: who it is, what the card says about the newest message, how long to reply.
 
-    Returns the words that would answer a question."""
+    Return the words that would answer a question.
+    """
     persona = request.persona
     card = cards.told(persona.character_card or separate_notes(request.messages).system, "{{char}}", "{{user}}")
     if request.persona_in_messages and draft.system:
@@ -186,7 +193,7 @@ def _help_a_small_model(draft: _Draft, request: ChatRequest, model: ModelInfo) -
     words, line = draft.newest, ""
     told = [formats.plain(_named(sentence, persona), model) for sentence in asked_about(card, words)]
     if draft.system:
-        earlier = " ".join(turn.content for turn in draft.history[-_TELLS_LANGUAGE:])
+        earlier = " ".join(turn.content for turn in draft.history[-_LANGUAGE_MESSAGES:])
         line = closing_line([words, earlier, card], usual_words(request))
     stamps = [found for found in map(_TIME.fullmatch, draft.notes) if found]
     draft.notes = [note for note in draft.notes if not _TIME.fullmatch(note)]
@@ -197,7 +204,7 @@ def _help_a_small_model(draft: _Draft, request: ChatRequest, model: ModelInfo) -
 
 
 def _circumstances(request: ChatRequest, timed: bool) -> list[str]:
-    """What is so for this message and may be otherwise for the next; ``timed`` when Z-Waif has told the time."""
+    """Return notes that are true for this message only. ``timed``: Z-Waif has added the time already."""
     persona, own = request.persona, not request.persona_in_messages
     platform = _platform_in(request.messages[-1].content) if request.messages else ""
     platform = (persona.platform if own else "") or platform
@@ -209,7 +216,7 @@ def _circumstances(request: ChatRequest, timed: bool) -> list[str]:
 
 
 def describe_persona(persona: Persona, purpose: Purpose = Purpose.CHAT) -> str:
-    """The system message for a server that knew the character itself: what does not change from turn to turn."""
+    """Return the system message for a request whose server added the character itself."""
     parts = [cards.told(persona.character_card, persona.char_name, persona.user_name), persona.task]
     known = any(part.strip() for part in parts)
     parts.append(_who_talks(persona, "" if purpose is Purpose.SUMMARY else _BEHAVE, known))
@@ -217,7 +224,7 @@ def describe_persona(persona: Persona, purpose: Purpose = Purpose.CHAT) -> str:
 
 
 def _who_talks(persona: Persona, behave: str, known: bool) -> str:
-    """Who she is and with whom she talks; ``behave`` where there is somebody to be (``known``, or told here)."""
+    """Say who the companion is and who the user is; add ``behave`` if there is a character to play."""
     facts = [
         f"You are {persona.char_name}." if persona.char_name else "",
         f"You are talking with {persona.user_name}." if persona.user_name else "",
@@ -233,7 +240,7 @@ _ADDRESSED = {
     "close_friend": "{user} is your close friend, one of your favorites: be open, warm and lively.",
     "vip": "{user} is very special to you: show how glad you are to talk with them.",
 }
-"""How she talks with whom, by the levels of v1.14-R4."""
+"""How the companion talks with a user, by the relationship levels of v1.14-R4."""
 
 
 def _address(persona: Persona) -> str:
@@ -245,7 +252,7 @@ def _address(persona: Persona) -> str:
 
 
 def _about(local_time: str) -> str:
-    """``2026-11-23 14:07`` as ``2026-11-23, about 14:00``: as exact as people are."""
+    """Return ``2026-11-23 14:07`` as ``2026-11-23, about 14:00``: as precise as people are."""
     day, _, clock = local_time.strip().partition(" ")
     return f"{day}, about {clock[:4]}0" if re.fullmatch(r"\d\d:\d\d.*", clock) else local_time
 
@@ -259,10 +266,10 @@ def _named(text: str, persona: Persona) -> str:
 _IMAGE_TAG = re.compile(r"<img\b[^<>]*\bdata:[^<>]*>?", re.IGNORECASE)
 _DATA_URI = re.compile(r"data:[a-z]+/[\w.+-]+(?:;[\w=.+-]+)*;base64,[A-Za-z0-9+/=_-]*", re.IGNORECASE)
 _THOUGHTS = re.compile(r"\s*<think>.*?</think>\s*", re.DOTALL)
-"""What a reasoning model wrote before its reply; templates of such models leave it out of earlier turns."""
+"""Thoughts of a reasoning model before its reply; the templates of such models drop them from earlier turns."""
 _PLATFORM = re.compile(r"\[Platform: ([^\]\n]{1,80})\][ \t]*")
 _HEADER = re.compile(r"\[System [A-Z]\];?[ \t]*")
-"""Z-Waif's notes to itself, for example ``[System C]`` before a picture; the text after one is for the model."""
+"""Z-Waif's internal markers, such as ``[System C]`` before a picture; the text after one is for the model."""
 
 
 def _clean(message: Message, model: ModelInfo) -> Message:
@@ -271,13 +278,13 @@ def _clean(message: Message, model: ModelInfo) -> Message:
 
 
 def _cleaned(text: str, model: ModelInfo) -> str:
-    """Without pictures and Z-Waif's markers, and with nothing in it that a model reads as more than words."""
+    """Remove pictures and Z-Waif's markers, and escape the markers of the model."""
     text = _DATA_URI.sub("", _IMAGE_TAG.sub("", text))
     return formats.plain(_HEADER.sub("", _PLATFORM.sub("", text)).strip(), model)
 
 
 def _platform_in(text: str) -> str:
-    """``Voice Chat`` of ``[Platform: Voice Chat - Personal Conversation]``."""
+    """Return ``Voice Chat`` for ``[Platform: Voice Chat - Personal Conversation]``."""
     found = _PLATFORM.search(text)
     return found.group(1).partition(" - ")[0].strip() if found else ""
 
@@ -293,7 +300,7 @@ def _joined(*parts: str) -> str:
 
 
 def _merge(messages: Sequence[Message]) -> list[Message]:
-    """Alternating turns that start with the user."""
+    """Merge messages into alternating turns that start with the user."""
     merged: list[Message] = []
     for message in messages:
         if merged and merged[-1].role == message.role:
@@ -312,12 +319,12 @@ class _Fitter:
     count: CountTokens
     partial: str
     space: int
-    """Tokens for the whole prompt, ``partial`` included."""
+    """Tokens for the whole prompt, including ``partial``."""
     keep: float = 1.0
-    """Of the room for earlier turns, how much is filled when not all of them fit."""
+    """The share of the room for earlier turns that is filled if not all of them fit."""
 
     def fit(self, draft: _Draft) -> tuple[list[Message], int]:
-        """The messages, and how many of the earlier turns were left out."""
+        """Return the messages, and how many of the earlier turns were dropped."""
         last = len(draft.history)
         for begin in self._beginnings(draft):
             messages = _assemble(_joined(draft.system, draft.summary), draft.notes, draft.history[begin:], draft.newest)
@@ -330,9 +337,9 @@ class _Fitter:
         return self._cut(draft), last
 
     def _beginnings(self, draft: _Draft) -> Iterator[int]:
-        """Where to begin, the best first: with everything, else with so much that more will fit next time.
+        """Yield the turns to begin with, best first: all of them, or so many that there is room for turns to come.
 
-        Found by the sum of tokens, which leaves out only the format's own.
+        They are found by the sum of tokens, which leaves out only the tokens of the chat format.
         """
         fixed = [draft.system, draft.summary, *draft.notes, draft.newest, self.partial]
         counts = self.count([*fixed, *(m.content for m in draft.history)])
@@ -342,7 +349,7 @@ class _Fitter:
         yield from range(_first_that_fits(turns, int(room * self.keep)), len(turns) + 1)
 
     def _cut(self, draft: _Draft) -> list[Message]:
-        """Persona and newest turn alone are too long: cut the one, then the other, until the prompt fits."""
+        """Shorten the persona, then the newest turn, until they fit: the two alone are too long."""
         spare = self.space - self._size([Message("user", "")])
         system_tokens, newest_tokens = self.count([draft.system, draft.newest])
         log.warning(
@@ -370,7 +377,7 @@ class _Fitter:
 
 
 def _first_that_fits(counts: Sequence[int], room: int) -> int:
-    """The place from which on the counts together are at most ``room``."""
+    """Return the first place from which the counts add up to at most ``room``."""
     for place in reversed(range(len(counts))):
         room -= counts[place]
         if room < 0:
@@ -379,13 +386,13 @@ def _first_that_fits(counts: Sequence[int], room: int) -> int:
 
 
 def _end_of(text: str, tokens: int, count: CountTokens) -> str:
-    """As much of the end as fits."""
+    """Return as much of the end of ``text`` as fits."""
     kept = _longest(len(text), lambda n: text[len(text) - n :], tokens, count)
     return text[len(text) - kept :]
 
 
 def _ends_of(text: str, tokens: int, count: CountTokens) -> str:
-    """Both ends, the middle cut out: questions and instructions stand at the beginning or at the end."""
+    """Cut out the middle: questions and instructions are at the beginning or the end."""
 
     def both(length: int) -> str:
         if length >= len(text):
@@ -398,9 +405,9 @@ def _ends_of(text: str, tokens: int, count: CountTokens) -> str:
 
 
 def _longest(length: int, piece: Callable[[int], str], tokens: int, count: CountTokens) -> int:
-    """The largest n up to ``length`` for which ``piece(n)`` has at most ``tokens`` tokens; 0 when none has.
+    """Return the largest n up to ``length`` for which ``piece(n)`` has at most ``tokens`` tokens; 0 if there is none.
 
-    Counting means asking another process, so each question carries eight candidates.
+    Tokens are counted by another process, so each question carries eight candidates.
     """
     if tokens <= 0 or not length:
         return 0

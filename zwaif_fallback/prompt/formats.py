@@ -1,7 +1,7 @@
-"""Chat formats: from messages to the one string a local model reads.
+"""Chat formats: turn messages into the prompt of a local model.
 
-The tokenizer's own chat template comes first; without one, the format of the model's family, which is data in
-:data:`FORMATS`. Special tokens are spelt out in the result, so it must be tokenized without adding any.
+A model's own chat template is used if it has one, otherwise the format of its family (:data:`FORMATS`). Special tokens
+are spelt out in the prompt, so it must be tokenized without adding any.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from zwaif_hooks import log
 from zwaif_hooks.messages import Message, ModelInfo, Role
 
 _MARK = "\u2063zwaif\u2063"
-"""Stands for the point where the model goes on; invisible separators keep it apart from anything a user types."""
+"""A placeholder for content. Invisible separators keep it apart from anything a user types."""
 
 
 _A_TALK: tuple[Role, ...] = ("system", "user", "assistant", "user")
@@ -26,15 +26,15 @@ _A_TALK: tuple[Role, ...] = ("system", "user", "assistant", "user")
 
 @dataclass(frozen=True)
 class Format:
-    """How a family writes a turn. ``{}`` is the content, ``{eos}`` and ``{bos}`` the tokenizer's tokens."""
+    """How a model family writes turns. ``{}`` is the content, ``{eos}`` and ``{bos}`` are the tokenizer's tokens."""
 
     system: str
     user: str
     assistant: str
     start: str
-    """Opens the assistant's turn that the model writes. Every ``assistant`` begins with it."""
+    """Opens the turn that the model writes; ``assistant`` begins with it."""
     stops: tuple[str, ...]
-    """What the model writes when it goes on to speak for the user."""
+    """What the model writes when it goes on with the user's turn."""
     begin: str = ""
     has_system: bool = True
 
@@ -106,33 +106,33 @@ FORMATS: dict[str, Format] = {
     "": _GENERIC,
 }
 _FAMILY_OF_TOKEN = {"<|im_start|>": "chatml", "<|start_header_id|>": "llama-3", "<start_of_turn>": "gemma"}
-"""A model that has such a token was trained on turns that begin with it, whatever it is called."""
+"""A model with such a token was trained on that format, whatever its name is."""
 
-# Tokens that open or close a turn in widespread templates; one that a template uses must never be read aloud.
+# Tokens that open or close a turn in common templates; generation stops at those that the model's template uses.
 _TURN_MARKS = ("<|im_start|>", "<|im_end|>", "<|eot_id|>", "<|start_header_id|>", "<start_of_turn>", "<end_of_turn>",
                "<|turn>", "<turn|>", "<|user|>", "<|end|>", "[INST]")  # fmt: skip
 
 
 _UNTHINKING = {"enable_thinking": False, "thinking": False, "reasoning_effort": "low"}
-"""What templates of reasoning models ask for: Qwen 3 and SmolLM 3, DeepSeek 3.1 and Granite, gpt-oss."""
+"""Template variables that turn thinking off: Qwen 3 and SmolLM 3, DeepSeek 3.1 and Granite, gpt-oss."""
 NO_THOUGHTS = "<think>\n\n</think>\n\n"
-"""How the turn of a reasoning model begins that does not think."""
+"""The beginning of a reasoning model's turn without thoughts."""
 _THOUGHTLESS = {
     "<think>": NO_THOUGHTS.removeprefix("<think>"),
     "[THINK]": "[/THINK]",
     "<|start|>assistant": "<|channel|>final<|message|>",
 }
-"""How a template opens thoughts that it was not asked for, and what ends them."""
+"""How templates open thoughts in spite of that, and what closes them."""
 
 
 def render(messages: Sequence[Message], model: ModelInfo, partial: str = "") -> str:
-    """The prompt, ending with ``partial``: the part of the assistant's turn that is written already.
+    """Return the prompt, ending with ``partial``: the beginning of the assistant's turn.
 
-    A model without a system role (Mistral's ``[INST]`` format and its published template know only user and
-    assistant) gets the persona at the top of the first user turn, a blank line before what the user said.
+    A model without a system role (Mistral's ``[INST]`` format, for example) gets the system message at the top of the
+    first user turn.
 
     Raises:
-        ModelError: the tokenizer's template cannot be used and says why.
+        ModelError: the model's template cannot be used; the text says why.
     """
     turns = list(messages) if has_system_role(model) else fold_system(messages)
     if not model.chat_template:
@@ -141,7 +141,7 @@ def render(messages: Sequence[Message], model: ModelInfo, partial: str = "") -> 
 
 
 def write(messages: Sequence[Message], model: ModelInfo, partial: str = "") -> str:
-    """As :func:`render`, in the format of the model's family if its template cannot be used, which is said once."""
+    """Like :func:`render`, but use the family's format if the model's template cannot be used, and say so once."""
     try:
         return render(messages, model, partial)
     except ModelError as error:
@@ -150,51 +150,53 @@ def write(messages: Sequence[Message], model: ModelInfo, partial: str = "") -> s
 
 
 def get_ready() -> None:
-    """Start what renders templates, so that the first reply need not wait for it."""
+    """Start the process that renders templates; the first reply need not wait for it then."""
     SHARED.start()
 
 
 def close() -> None:
-    """End what renders templates; it starts again when it is needed."""
+    """End the process that renders templates; it starts again when it is needed."""
     SHARED.close()
 
 
 def try_again() -> None:
-    """Give templates that took too long another chance."""
+    """Use templates again that took too long."""
     SHARED.forgive()
     has_system_role.cache_clear()
     _marks_of.cache_clear()
 
 
 def up_to_newest(messages: Sequence[Message], write: Callable[[Sequence[Message]], str]) -> str:
-    """The prompt as far as it will be the same whatever the user says next: ``messages`` end with a user's turn, and
-    it ends where that one's words begin. Empty when ``write`` does not show them."""
+    """Return the part of the prompt that does not depend on the user's next words.
+
+    ``messages`` end with a user's turn; the result ends where its words begin. Empty if ``write`` does not show them.
+    """
     prompt = write([*messages[:-1], Message("user", _MARK)])
     return prompt[: max(0, prompt.find(_MARK))]
 
 
 def stop_strings(model: ModelInfo) -> tuple[str, ...]:
-    """Strings at which a reply is over, besides the end token: a small model likes to write the user's turn too."""
+    """Return strings that end a reply, besides the end token: small models tend to write the user's turn as well."""
     stops = format_of(model).stops if not model.chat_template or model.family else ()
     marks = [mark for mark in _TURN_MARKS if mark in model.chat_template]
     return tuple(dict.fromkeys(stop for stop in [*stops, *marks, model.eos_token] if stop))
 
 
 def format_of(model: ModelInfo) -> Format:
-    """The format that the model's own tokens tell, else the family's, else the generic one."""
+    """Return the format that the model's tokens belong to, else its family's, else the generic one."""
     told = next((name for token, name in _FAMILY_OF_TOKEN.items() if token in model.control_tokens), model.family)
     return FORMATS.get(told, _GENERIC)
 
 
 def by_family(messages: Sequence[Message], model: ModelInfo, partial: str = "") -> str:
-    """As :func:`render`, in the format of the model's family: for when its template cannot be used."""
+    """Like :func:`render`, in the format of the model's family instead of its template."""
     bare = replace(model, chat_template="")
-    # The contents were made plain for the template, and the family has other marks.
+    # The contents were escaped for the template; the family's format has other markers.
     return render([Message(m.role, plain(m.content, bare)) for m in messages], bare, partial)
 
 
 def fold_system(messages: Sequence[Message]) -> list[Message]:
-    """The same conversation without system messages: their text opens the first user turn."""
+    """Move the text of system messages to the top of the first user turn."""
     system = "\n\n".join(m.content for m in messages if m.role == "system" and m.content)
     turns = [m for m in messages if m.role != "system"]
     if not system:
@@ -208,7 +210,7 @@ def fold_system(messages: Sequence[Message]) -> list[Message]:
 
 @lru_cache(maxsize=32)
 def has_system_role(model: ModelInfo) -> bool:
-    """Whether the model's format shows a system message; found by trying, as templates raise or drop it silently."""
+    """Whether the model's format shows a system message. Tried out, because templates raise or drop it silently."""
     if not model.chat_template:
         return format_of(model).has_system
     probe = [Message("system", _MARK), Message("user", "?")]
@@ -219,7 +221,7 @@ def has_system_role(model: ModelInfo) -> bool:
 
 
 def plain(text: str, model: ModelInfo) -> str:
-    """``text`` as words: nothing in it reads as a control token of the model's, or as the beginning of a turn."""
+    """Escape ``text``: nothing in it reads as one of the model's control tokens or as the beginning of a turn."""
     return _marks_of(model).plain(text)
 
 
@@ -245,12 +247,12 @@ def _by_family(turns: Sequence[Message], model: ModelInfo) -> str:
 
 
 def _write(pattern: str, content: str, model: ModelInfo) -> str:
-    """Tokens first, content last, so that braces in a content stay what they are."""
+    """Insert tokens first and the content last, so braces in the content stay as they are."""
     return pattern.replace("{eos}", model.eos_token).replace("{bos}", model.bos_token).replace("{}", content)
 
 
 def _seam(model: ModelInfo, partial: str) -> str:
-    """``partial`` as the family's format places it after the start of the assistant's turn."""
+    """Return ``partial`` as the family's format writes it after the start of the assistant's turn."""
     shape = format_of(model)
     lead = shape.assistant.partition("{}")[0].removeprefix(shape.start)
     return lead + partial if partial and not partial[0].isspace() else partial
@@ -269,13 +271,15 @@ def _by_template(turns: Sequence[Message], model: ModelInfo, partial: str) -> st
     begun = whole[: whole.rindex(_MARK)] if _MARK in whole else ""
     if begun.endswith(partial):
         return begun
-    # The template changes what an assistant said (trims it, drops a part): write it down after the generation prompt.
+    # The template changes an assistant's words (trims them, drops a part), so add them after the generation prompt.
     return _opened(turns, model) + partial
 
 
 def _opened(turns: Sequence[Message], model: ModelInfo) -> str:
-    """The prompt up to where the reply begins. Thoughts that the template opens are closed again: nobody hears them,
-    and they would take the reply's tokens."""
+    """Return the prompt up to where the reply begins.
+
+    Thoughts that the template opens are closed: they are not spoken, and would use up the reply's tokens.
+    """
     prompt = _fill(turns, model, generation=True)
     for begun, closed in _THOUGHTLESS.items():
         if prompt.rstrip().endswith(begun):
@@ -292,7 +296,7 @@ def _fill(turns: Sequence[Message], model: ModelInfo, *, generation: bool) -> st
 
 @lru_cache(maxsize=8)
 def _rendered(turns: tuple[Message, ...], template: str, bos: str, eos: str, generation: bool) -> str:
-    """Remembered for a moment: what a reply is made from has just been measured."""
+    """Cached, because the prompt of a reply was measured just before."""
     return SHARED.render(
         template,
         {

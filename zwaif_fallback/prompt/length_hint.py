@@ -1,4 +1,4 @@
-"""The last line of a prompt: how long to speak, in the user's language, where small models look."""
+"""The last line of a prompt, where small models look: how long to reply, in the user's language."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from zwaif_fallback.languages import LANGUAGES, language_of
 
 UP_TO = (9, 16, 30, 60)
-"""Words of a usual reply, up to which each length is asked for; beyond them, the last."""
+"""Upper limits, in words of a usual reply, of the lengths that are asked for; above them, the last length."""
 UNKNOWN = 20
-"""Words taken for usual where she has said nothing yet."""
+"""Words of a usual reply if there is none yet."""
 
 
 def closing_line(texts: Sequence[str], usual_words: int) -> str:
-    """What is asked for behind the user's words; empty in a language that is not known here.
+    """Return the line that goes after the user's words; empty for a language without one.
 
     Args:
-        texts: the first of them that tells its language decides it.
-        usual_words: how much she usually says; 0 where nobody knows.
+        texts: the first one whose language is recognised decides.
+        usual_words: words of a usual reply; 0 if unknown.
     """
     language = LANGUAGES.get(next(filter(None, map(language_of, texts)), ""))
     if language is None:

@@ -1,9 +1,9 @@
-"""Where the conversation in a prompt begins, and that it goes on beginning there.
+"""Keeps the beginning of a conversation's prompt the same, so the model's cache can be reused.
 
-Z-Waif sends its last pairs of turns, so once its limit is reached the first one changes with every message, and a
-window that is kept full loses a pair with every message too. Either makes a model read everything anew. So the
-beginning of each conversation's last prompt is remembered, found again in the next request by its content, and kept:
-turns that Z-Waif has just stopped sending stay in the prompt until a whole block of them can go at once.
+Z-Waif sends its last pairs of turns, so once its limit is reached the first one changes with every message. A window
+that is kept full loses a pair with every message too. Both would make a model read everything again. So the beginning
+of each conversation's last prompt is remembered and recognised in the next request by its content: turns that Z-Waif
+no longer sends stay in the prompt until a whole block of them is dropped at once.
 """
 
 from __future__ import annotations
@@ -15,40 +15,40 @@ from dataclasses import dataclass
 from zwaif_hooks.messages import Message
 
 CONVERSATIONS = 4
-"""How many are remembered: the microphone, the web page, Discord and one more."""
+"""How many conversations are remembered: microphone, web page, Discord and one more."""
 KEEP = 2 / 3
-"""Of the room for earlier turns, how much is filled again when a block has to go: the rest is for turns to come."""
+"""The share of the room for earlier turns that stays filled when a block is dropped; the rest is for later turns."""
 _LEAST_EXTRA = 16
-"""Messages that may stay beyond what Z-Waif sends: v1.14-R4 sends ten, and half of that is gone in two turns."""
+"""Messages that may always stay besides those Z-Waif sends: v1.14-R4 sends ten, and half of that is two turns."""
 A_TURN = 4
-"""Messages Z-Waif may stop sending after a turn: a pair, or two in v1.14-R4, which logs web chats twice."""
+"""Messages that Z-Waif may stop sending after a turn: a pair, or two in v1.14-R4, which logs web chats twice."""
 _SURE = 4
-"""Messages in a row that must agree before two histories count as one conversation."""
+"""Messages in a row that must be equal for two histories to count as one conversation."""
 
 
 @dataclass(frozen=True)
 class Beginning:
-    """What a prompt began with, behind the character."""
+    """What a prompt began with, after the character."""
 
     turns: list[Message]
     summary: str = ""
-    """Of earlier days, as it was when this beginning was first read; a newer one is told as a note until then."""
+    """The summary of earlier days when this beginning was first read. A newer one is added as a note."""
 
 
 class PromptPrefixes:
-    """The beginnings of the last prompts. Any number of threads may use one."""
+    """The beginnings of the last prompts. Thread-safe."""
 
     def __init__(self, conversations: int = CONVERSATIONS) -> None:
         self._conversations = conversations
         self._known: list[Beginning] = []
-        """Of each conversation's last prompt; the one used last stands last."""
+        """One for each conversation; the one used last is last."""
         self._lock = threading.Lock()
 
     def extended(self, turns: Sequence[Message], to_come: int = 0) -> Beginning | None:
-        """``turns`` beginning where the last prompt of this conversation began; None where that is not known.
+        """Return ``turns`` from where the last prompt of this conversation began; None if it is not known.
 
-        At most half as many messages as Z-Waif sends (but sixteen at least) are kept beyond what it sends, ``to_come``
-        of which it may stop sending next.
+        In addition to what Z-Waif sends, up to half as many messages are kept, or sixteen if that is more. ``to_come``
+        is how many more it may stop sending by the next turn.
         """
         with self._lock:
             found = self._find(turns)
@@ -62,7 +62,7 @@ class PromptPrefixes:
         return Beginning([*known.turns[:-shift], *turns], known.summary)
 
     def begin_with(self, beginning: Beginning) -> None:
-        """Remember how the prompt that is written now begins."""
+        """Remember the beginning of the current prompt."""
         with self._lock:
             found = self._find(beginning.turns)
             if found is not None:
@@ -71,9 +71,9 @@ class PromptPrefixes:
                 self._known = [*self._known, beginning][-self._conversations :]
 
     def _find(self, turns: Sequence[Message]) -> tuple[Beginning, int] | None:
-        """The remembered conversation that agrees with ``turns`` longest, and where its first message is in them.
+        """Return the remembered conversation with the longest match, and where its first message is in ``turns``.
 
-        A negative place means that it begins that many messages before them.
+        A negative place means that it begins that many messages before ``turns``.
         """
         best, found = 0, None
         for known in self._known:
@@ -85,7 +85,7 @@ class PromptPrefixes:
 
 
 def _agreement(one: Sequence[Message], other: Sequence[Message]) -> int:
-    """How many messages are alike from the first on."""
+    """Return how many messages are equal from the start."""
     for place, (left, right) in enumerate(zip(one, other, strict=False)):
         if left != right:
             return place

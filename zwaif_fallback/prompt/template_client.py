@@ -1,4 +1,4 @@
-"""Chat templates, rendered in a process of their own, which holds no key and no model and can be ended at any time."""
+"""Renders chat templates in a separate process, which holds no key and no model and can be killed at any time."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ logger = logging.getLogger(__name__)
 
 COMMAND = (sys.executable, "-m", "zwaif_fallback.prompt.template_worker")
 MOST_WORK = 0.5
-"""Seconds of processor time for one text; templates in use need a few milliseconds, on any machine."""
+"""Maximum processor time for one prompt, in seconds; real templates need a few milliseconds."""
 MOST_WAIT = 10.0
-"""Seconds until a text is there, the start of the process on a busy machine included."""
+"""Maximum seconds for one prompt, including the start of the process on a busy machine."""
 MOST_MEMORY = 400 * 1024 * 1024
-"""Bytes that the process may hold; it begins with about 30 million."""
+"""Maximum memory of the process, in bytes; it starts with about 30 million."""
 _LOOK = 0.05
-"""Seconds between two looks at what the process takes while a text is awaited."""
+"""Seconds between checks of the process while it renders."""
 
 
 class TemplateClient:
-    """Renders templates; thread-safe. One that takes too long is not tried again before :meth:`forgive`.
+    """Renders templates. Thread-safe. A template that takes too long is refused until :meth:`forgive`.
 
     Args:
         command: starts the worker.
@@ -40,18 +40,18 @@ class TemplateClient:
         self._lock = threading.Lock()
         self._worker: WorkerProcess | None = None
         self._refused: dict[str, str] = {}
-        """Templates that took too long, and what they did."""
+        """Templates that took too much, and why they are refused."""
 
     def start(self) -> None:
-        """Begin to start the process, where it is not there yet, so that nobody need wait for it."""
+        """Start the process if it is not running; does not wait for it."""
         with self._lock:
             self._living_worker()
 
     def render(self, template: str, variables: Mapping[str, Any]) -> str:
-        """The text that ``template`` makes of ``variables``.
+        """Return the text that ``template`` makes of ``variables``.
 
         Raises:
-            ModelError: the template refuses them, is wrong, or takes too long or too much; the text says which.
+            ModelError: the template is wrong, refuses the variables, or takes too much time or memory.
         """
         with self._lock:
             if cause := self._refused.get(template):
@@ -68,7 +68,7 @@ class TemplateClient:
         raise AssertionError("the second try returns or raises")
 
     def forgive(self) -> None:
-        """Try every template again."""
+        """Accept all templates again."""
         with self._lock:
             self._refused.clear()
 
@@ -106,7 +106,7 @@ class TemplateClient:
 
 
 class _Watch:
-    """What a process takes from the first look on."""
+    """Checks what a process uses, from the first check on."""
 
     def __init__(self, worker: WorkerProcess) -> None:
         self._worker = worker
@@ -114,7 +114,7 @@ class _Watch:
         """Seconds of processor time."""
 
     def excess(self) -> str:
-        """What it takes too much of; empty while it behaves, or is gone."""
+        """Return what the process uses too much of; empty if nothing, or if the process has ended."""
         import psutil  # late, as in hardware
 
         try:
@@ -130,4 +130,4 @@ class _Watch:
 
 
 SHARED = TemplateClient()
-"""The one of this process."""
+"""The client of this process."""

@@ -1,9 +1,8 @@
-"""The sandbox that chat templates are rendered in. A template comes with a model from anywhere and is a program.
+"""The sandbox in which chat templates are rendered. A template is a program that comes with a model from anywhere.
 
-Jinja's own sandbox lists what is forbidden, and had to be mended for what it forgot (CVE-2024-56326, CVE-2025-27516).
-This one lists what is allowed: methods of texts, lists and dictionaries that real templates call, a few functions and
-filters, nothing else. No Python function can be reached that has a way to its module. Endless work is the business of
-the process around it (:mod:`zwaif_fallback.prompt.template_client`).
+Jinja's own sandbox lists what is forbidden, and had gaps (CVE-2024-56326, CVE-2025-27516). This one lists what is
+allowed: the methods of strings, lists and dictionaries that real templates call, a few functions and filters. No Python
+function can be reached that leads to its module. Endless work is stopped from outside (:mod:`.template_client`).
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 from jinja2.utils import Namespace
 
 LONGEST_PROMPT = 4_000_000
-"""Characters of one rendered prompt."""
+"""Maximum characters of a rendered prompt."""
 _TEXT_METHODS = """
     capitalize count endswith find index isdigit isspace join lower lstrip partition removeprefix removesuffix replace
     rfind rpartition rsplit rstrip split splitlines startswith strip title upper
@@ -44,11 +43,11 @@ _FILTERS = """
 
 
 def render(template: str, variables: Mapping[str, Any]) -> str:
-    """The text that ``template`` makes of ``variables``, which are plain data.
+    """Return the text that ``template`` makes of ``variables``, which are plain data.
 
     Raises:
-        jinja2.TemplateError: the template is wrong, refuses these variables or reaches for what is not allowed.
-        Exception: any other; it is a stranger's program.
+        jinja2.TemplateError: the template is wrong, refuses the variables, or uses something that is not allowed.
+        Exception: anything else; the template is untrusted code.
     """
     pieces, length = [], 0
     for piece in _compiled(template).generate(**variables):
@@ -65,11 +64,11 @@ def _compiled(template: str) -> jinja2.Template:
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    """Whitespace rules, functions and filters as in transformers; what may be reached is listed above."""
+    """Whitespace rules, functions and filters as in transformers; access is limited to the lists above."""
 
     def __init__(self) -> None:
         super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols])
-        # Refused when it is used, not when it is read: many templates have a part for tools that never runs here.
+        # Refused when used, not when parsed: many templates have a part for tools, which never runs here.
         allowed = _FILTERS.split()
         self.filters = {name: it if name in allowed else _refused(name) for name, it in self.filters.items()}
         self.filters["tojson"] = _tojson
@@ -83,7 +82,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         self._functions = frozenset(map(id, self.globals.values()))
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """``obj.attribute``: an allowed attribute, else an entry of a dictionary."""
+        """Return ``obj.attribute``: an allowed attribute, else an entry of a dictionary."""
         if isinstance(obj, Undefined):
             obj._fail_with_undefined_error()
         if self._may_read(obj, attribute):
@@ -93,7 +92,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         return self.undefined(obj=obj, name=attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        """``obj[argument]``: an entry, else an allowed attribute."""
+        """Return ``obj[argument]``: an entry, else an allowed attribute."""
         if isinstance(obj, Undefined):
             obj._fail_with_undefined_error()
         if isinstance(obj, dict | list | tuple | str):
@@ -104,11 +103,11 @@ class _Environment(ImmutableSandboxedEnvironment):
         return self.getattr(obj, argument) if isinstance(argument, str) else self.undefined(obj=obj, name=argument)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        """For Jinja's own filters, should one ask."""
+        """Called by some of Jinja's own filters."""
         return self._may_read(obj, attr)
 
     def is_safe_callable(self, obj: Any) -> bool:
-        """The functions above, macros, recursive loops, and allowed methods of plain values."""
+        """Allow the functions above, macros, recursive loops, and allowed methods of plain values."""
         if isinstance(obj, Macro | LoopContext) or id(obj) in self._functions:
             return True
         return isinstance(obj, BuiltinMethodType | MethodType) and self._may_read(obj.__self__, obj.__name__)
@@ -120,7 +119,7 @@ class _Environment(ImmutableSandboxedEnvironment):
 
 
 class _Generation(jinja2.ext.Extension):
-    """``{% generation %}`` marks training data in some templates; here its body simply counts."""
+    """``{% generation %}`` marks training data in some templates; its body is rendered as it is."""
 
     tags = {"generation"}  # noqa: RUF012 - declared like this by jinja2
 
@@ -138,7 +137,7 @@ def _strftime_now(pattern: str) -> str:
 
 
 def _date(pattern: str, when: datetime) -> str:
-    """``strftime``, the same on every system: Windows knows no ``%-d`` (the number without a zero before it)."""
+    """Like ``strftime``, but the same on every system: Windows has no ``%-d`` (no leading zero)."""
 
     def one(directive: re.Match[str]) -> str:
         text = when.strftime(f"%{directive[2]}")
@@ -154,7 +153,7 @@ def _tojson(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """Plain JSON with transformers' own options and no others; Jinja's filter escapes for HTML."""
+    """Return JSON with the options that transformers allows; Jinja's own filter escapes for HTML."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
