@@ -1,8 +1,8 @@
-"""How the local model picks its words: Z-Waif says in which mood, the model with which numbers.
+"""Decides the local model's temperature and its other sampling parameters.
 
-Z-Waif's presets are made for the model behind its server, mostly of 12B and more. A small model that picks so freely
-talks nonsense; with a careful choice it holds its character. So of Z-Waif's numbers only the mood is taken. The numbers
-are those of the model's makers, where they state any, and never warmer than its size can bear.
+Z-Waif's presets are made for the model of its server, mostly 12B and larger. With the same parameters a small model
+talks nonsense; with lower ones it stays in character. So only the mood of Z-Waif's preset is used. The parameters are
+those that the model's authors recommend, if any, limited by what its size allows.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from zwaif_hooks.messages import Sampling
 
 
 class Mood(Enum):
-    """How lively Z-Waif wants the reply; the value is what the temperature is multiplied with."""
+    """How lively Z-Waif wants the reply. The value multiplies the temperature."""
 
     CALM = 0.7
     STANDARD = 1.0
@@ -26,8 +26,8 @@ class Mood(Enum):
 
 
 CALM_BELOW, HOT_FROM = 0.6, 1.25
-"""Temperatures Z-Waif asks for. Its ordinary presets say 0.7 to 1.22 (by server and release), its hottest ones, which
-it takes now and then and after a bad reply, 1.27 to 1.67; calmer ones are the user's own."""
+"""Limits of the temperature that Z-Waif asks for. Its ordinary presets have 0.7 to 1.22, depending on server and
+release; its hottest ones, used now and then and after a bad reply, 1.27 to 1.67. Lower ones are the user's own."""
 _BY_SIZE = (
     (0.25e9, 0.3, 0.15),
     (0.75e9, 0.4, 0.12),
@@ -36,20 +36,20 @@ _BY_SIZE = (
     (9e9, 0.8, 0.06),
     (math.inf, 1.0, 0.05),
 )
-"""Up to so many parameters: the warmest temperature, and ``min_p``, which cuts what is less likely than so much of the
-best word. Measured with 135M (docs/benchmarks.md); the larger, the nearer to what their makers publish."""
+"""For models up to so many parameters: the highest temperature, and ``min_p`` (tokens less likely than this share of
+the best one are cut). Measured with 135M (docs/benchmarks.md); for larger models closer to what authors publish."""
 _USUAL_SIZE = 1.1e9
-"""Where nobody says: as the default model."""
+"""Parameters if unknown: those of the default model."""
 REPETITION_PENALTY = 1.05
 REPETITION_RANGE = 32
-"""Tokens: a sentence. A longer memory punishes the card's own words, none at all ends in loops."""
+"""Tokens, about a sentence. A longer range penalises words of the card; none leads to loops."""
 SMALL = 1.75e9
-"""Parameters."""
+"""Parameters. Up to here a model is helped to find the answer in its card."""
 _HOTTER = 0.3
 
 
 def sampling_for(model: LoadedModel, wish: Sampling, temperature: float = 0.0) -> Sampling:
-    """How ``model`` picks words where Z-Waif asked for ``wish``; ``temperature``, the user's, counts if not 0."""
+    """Return the parameters for ``model`` where Z-Waif asked for ``wish``; the user's ``temperature`` wins unless 0."""
     advice = published(model)
     warmest, min_p = _bearable(model.parameters)
     own = min(advice.temperature or warmest, warmest) * mood_of(wish).value
@@ -65,25 +65,25 @@ def sampling_for(model: LoadedModel, wish: Sampling, temperature: float = 0.0) -
 
 
 def is_small(model: LoadedModel) -> bool:
-    """Whether it needs to be helped to the words that answer; larger ones find them by themselves."""
+    """Whether the model needs help to find an answer in its card; larger ones find it by themselves."""
     return (model.parameters or _USUAL_SIZE) < SMALL
 
 
 def mood_of(wish: Sampling) -> Mood:
-    """What Z-Waif's temperature means, whichever server's it is."""
+    """Return the mood of Z-Waif's temperature, for any server."""
     if wish.temperature is None or CALM_BELOW <= wish.temperature < HOT_FROM:
         return Mood.STANDARD
     return Mood.HOT if wish.temperature >= HOT_FROM else Mood.CALM
 
 
 def published(model: LoadedModel) -> Sampling:
-    """What the model's makers recommend: what the catalogue knows of it, else what its own files say."""
+    """Return what the model's authors recommend: from the catalogue, else from the model's own files."""
     in_catalogue = catalogue.published_sampling(model.info.name, model.title)
     return advice_of(in_catalogue) if in_catalogue else model.advice
 
 
 def hotter(sampling: Sampling, attempt: int) -> Sampling:
-    """For another try at a reply that came out as before."""
+    """Return parameters for another attempt after a repeated reply."""
     seed = None if sampling.seed is None else sampling.seed + 1 + attempt
     return replace(sampling, temperature=(sampling.temperature or 0.0) + _HOTTER * (attempt + 1), seed=seed)
 

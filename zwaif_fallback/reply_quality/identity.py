@@ -1,6 +1,6 @@
-"""What the companion may not say of herself: another name, another's words, that she is a language model.
+"""Keeps the companion in character: no other name, no words of others, no "as a language model".
 
-Each test is a guess from a list of phrasings, so it is made for words of a small local model only.
+Each check is a heuristic from a list of phrases, so it is applied to a local model's words only.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _BEING = (
     r"i(?:'m|’m| am)(?: called| named)? ", r"je suis ", r"(?:yo )?soy ", r"(?:io )?sono ", r"(?:eu )?sou (?:[ao] )?",
     r"ik ben ", r"jestem ", r"ich bin(?:'s,| die| der)? ", r"я(?: —| -)? ",
 )  # fmt: skip
-"""What the user's name may follow, and much else."""
+"""Phrases that a name may follow, but many other words too; they count only before the user's name."""
 _AM = r"I(?:'m|’m| am)(?: called| named)? |[Jj]e suis |[Ss]oy |[Ss]ono |[Ss]ou [ao] |[Ii]k ben |[Jj]estem "
-"""What a word with a capital follows that is a name, mostly. German gives each noun one."""
+"""Phrases after which a capitalised word is usually a name. Not for German, which capitalises all nouns."""
 _BEING_CASED = re.compile(rf"(?<!\w)(?:{_AM}){_X}")
 _NAMED_CASED = re.compile(rf"(?<!\w)(?i:{'|'.join(_NAMED)}){_X}")
 _DENSE = re.compile(
@@ -43,7 +43,7 @@ _DENSE = re.compile(
     r"|(?<!\w)(?P<called>[ァ-ヶー一-龯]{2,12})(?=と(?:申し|言い|いい)ます)"
     r"|(?:اسمي|मेरा नाम|ฉันชื่อ|หนูชื่อ|ผมชื่อ) ?(?P<other>[^\W\d_][\w\u0900-\u097f\u0e00-\u0e7f]{0,20})"
 )
-"""Scripts without capitals, where a name ends with what follows it."""
+"""Scripts without capitals, where what follows shows the end of a name."""
 _BEING_USER = re.compile(rf"(?<!\w)(?i:{'|'.join(_BEING)}){_X}")
 _WHOSE = re.compile(r"['’]s?\Z")
 _NO_NAME = frozenset({
@@ -53,7 +53,7 @@ _NO_NAME = frozenset({
     "lord", "lol",
 })  # fmt: skip
 _A_KIND = re.compile(r"(?:an|ish|ese|ic|ist|ch|ek|ai|er|d)\Z")
-"""How words for a people, a faith or a trade end that are written with a capital."""
+"""Endings of capitalised words for a people, a faith or a trade."""
 _ALIAS = re.compile(
     r"(?:nickname[sd]?|nick|alias(?:es)?|a\.?k\.?a\.?|known as|goes by|calls? (?:her|him|them|me)|name *[:=]|Spitzname|"
     r"surnom|apodo)\W{1,6}(?P<names>[^\n.;)\]}]{1,60})",
@@ -67,7 +67,7 @@ _GREETING = (
 _LABELS = ("user", "human", "system", "instruction", "input", "question", "answer", "assistant", "ai", "narrator")
 _SHORT_LABELS = ("q", "a", "you")
 LABEL = re.compile(r"[\s*_]{0,4}[A-Z]\w{1,20}(?: [A-Z]\w{1,20})?[*_]{0,2}:[*_]{0,2}\s+(?=\w)")
-"""In front of a reply: as somebody else's line begins in a play."""
+"""A label in front of a reply, as in a play."""
 _HEADING = re.compile(r"\W{0,4}(?:###|\[INST\]|<\|)\s*\w", re.IGNORECASE)
 
 _KIND_OF = r"(?:(?!of |in |about |with |for |by |on |to )[\w-]+ ){0,3}?"
@@ -101,7 +101,7 @@ _MACHINES = (
     (r"(?:jako|jestem(?: tylko)?) ", r"AI|SI|sztuczn\w+ inteligencj\w+|model\w* językow\w+"),
     (r"(?:как|я(?: всего лишь| просто)?(?: —| -)?) ", r"ИИ|искусственн\w+ интеллект\w*|языков\w+ модел\w+"),
 )
-"""How it begins that somebody says to be a machine, and the words for one."""
+"""Phrases that introduce a statement about oneself, and words for a machine."""
 _DENSE_MACHINES = (
     r"(?:AI|人工知能|言語モデル)(?:として|です|なので|だから)|私は(?:AI|人工知能|言語モデル)",
     r"(?:作为|作為|我(?:只)?是)(?:一个|一個|一名)?(?:AI|人工智能|人工智慧|语言模型|語言模型)",
@@ -115,7 +115,7 @@ _ASSISTANT = re.compile(
     r"\b(?:en qué|cómo) puedo ayudar",
     re.IGNORECASE,
 )
-"""How assistants talk, and hardly anybody to a friend."""
+"""Phrases of assistants that hardly anybody says to a friend."""
 _AN_AI = re.compile(
     "|".join([*(rf"(?<!\w)(?:{begin})(?:{what})(?!\w)" for begin, what in _MACHINES), *_DENSE_MACHINES]),
     re.IGNORECASE,
@@ -144,12 +144,12 @@ def names_of(name: str, card: str) -> frozenset[str]:
 
 
 def says_she_is_an_ai(card: str) -> bool:
-    """Whether the card itself makes her a machine; rules against it ("Never mention being an AI") do not."""
+    """Whether the card makes the companion a machine; rules such as "Never mention being an AI" do not count."""
     return any(_IS_AI.search(part) and not _IS_DENIED.search(part) for part in re.split(r"[.!?\n。！？]", card))
 
 
 def is_an_ai(sentence: str) -> bool:
-    """Whether somebody in ``sentence`` says to be a language model."""
+    """Whether the speaker of ``sentence`` claims to be a language model."""
     found = _AN_AI.search(sentence)
     if found is None:
         return False
@@ -158,12 +158,12 @@ def is_an_ai(sentence: str) -> bool:
 
 
 def sounds_like_an_assistant(sentence: str) -> bool:
-    """Whether ``sentence`` is how an assistant talks; a maid or a receptionist may, too."""
+    """Whether ``sentence`` sounds like an assistant; a maid or a receptionist may sound so too."""
     return _ASSISTANT.search(sentence) is not None
 
 
 def is_a_turn_of_others(start: str, user: str, new_line: bool) -> bool:
-    """Whether the sentence or line ``start`` begins somebody else's turn; a short label counts in a new line only."""
+    """Whether ``start`` begins somebody else's turn; a short label counts only at the start of a line."""
     if _HEADING.match(start):
         return True
     label, colon, _ = start.lstrip(' \t\n*_#[(<>-"').partition(":")
@@ -177,7 +177,7 @@ def is_a_turn_of_others(start: str, user: str, new_line: bool) -> bool:
 
 
 def wrong_name(text: str, hers: frozenset[str], user: str, card: str) -> re.Match[str] | None:
-    """Where somebody in ``text`` takes another name than hers; the groups hold that name."""
+    """Find where the speaker takes a name that is not the companion's; the groups hold that name."""
     theirs = {word for word in user.casefold().split() if len(word) > 1} - hers
     for found in _found(text):
         name = _name(found)
@@ -197,7 +197,7 @@ def wrong_name(text: str, hers: frozenset[str], user: str, card: str) -> re.Matc
 
 
 def without_address(sentence: str, hers: frozenset[str]) -> str:
-    """``sentence`` without a part that calls her by her name, as only others do: ``Dear Mira, …``, ``…, Mira.``"""
+    """Remove a part that addresses the companion by name, as only others do: ``Dear Mira, …``, ``…, Mira.``"""
     if not hers:
         return sentence.strip()
     name = "|".join(map(re.escape, sorted(hers, key=len, reverse=True)))
@@ -207,7 +207,7 @@ def without_address(sentence: str, hers: frozenset[str]) -> str:
 
 
 def renamed(text: str, found: re.Match[str], name: str) -> str:
-    """``text`` with her own name where it was ``found`` to have another."""
+    """Replace the name that was ``found`` in ``text`` by the companion's."""
     group = next(group for group in found.groupdict() if found[group])
     return text[: found.start(group)] + name + text[found.end(group) :]
 
@@ -224,7 +224,7 @@ def _name(found: re.Match[str]) -> str:
 
 
 def _is_a_name(word: str, card: str) -> bool:
-    """Whether a word with a capital behind ``I'm`` is a name, and not what the card says she is."""
+    """Whether a capitalised word after ``I'm`` is a name, and not something that the card says the companion is."""
     if not word[0].isupper() or (word.isupper() and len(word) < 4):
         return False
     return _A_KIND.search(word) is None or re.search(rf"(?<!\w){re.escape(word)}(?!\w)", card, re.IGNORECASE) is None

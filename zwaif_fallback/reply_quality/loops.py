@@ -1,4 +1,4 @@
-"""Loops: a small model that has lost its thread says the same over and over."""
+"""Detects loops: a small model may say the same thing over and over."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections import Counter
 from collections.abc import Sequence
 
 LOOKED_AT = 360
-"""Characters at the end of a text that a loop is looked for in."""
+"""Characters at the end of a text that are searched for a loop."""
 _LONGEST_TURN = 120
 _LEAST_AGAIN = 3
-"""Characters: in a loop at least so many at its end were said one turn before."""
+"""Characters that must repeat at the end for a loop."""
 _WORD = re.compile(r"\w+")
 _FEW_WORDS = 2
-"""``No! No! No!`` and ``Yes. Yes.`` are said on purpose ..."""
+"""Sentences up to this many words, such as ``No! No! No!``, may be repeated on purpose ..."""
 _MOST_OF_FEW = 3
-"""... so often."""
+"""... this many times."""
 _A_RUN = 4
 """Words."""
 
 
 def first_turn(text: str) -> str | None:
-    """``text`` up to the end of the first turn of the loop that it ends with; None where it ends with none."""
+    """Return ``text`` up to the end of the first round of the loop at its end; None without a loop."""
     tail = text.casefold()[-LOOKED_AT:]
     end = tail[-_LEAST_AGAIN:]
     place = tail.rfind(end, 0, -1) if end else -1
@@ -40,7 +40,7 @@ def first_turn(text: str) -> str | None:
 
 
 def _turns_of_a_loop(period: int, turn: str) -> int:
-    """Laughing, shouting and refrains repeat as well, the shorter the more often."""
+    """Return how many rounds make a loop. Laughter, shouts and refrains repeat too, the shorter the more often."""
     if not any(map(str.isalnum, turn)):
         return 60
     if period == 1:
@@ -53,7 +53,7 @@ def _turns_of_a_loop(period: int, turn: str) -> int:
 
 
 def is_said_again(sentence: str, said: Sequence[str]) -> bool:
-    """Whether ``sentence`` was among the sentences ``said`` before it in the same reply (as :func:`as_words`)."""
+    """Whether ``sentence`` was ``said`` before in the same reply (sentences as from :func:`as_words`)."""
     words = as_words(sentence)
     length = len(words.split())
     if not length:
@@ -64,12 +64,12 @@ def is_said_again(sentence: str, said: Sequence[str]) -> bool:
 
 
 def is_a_pattern(sentence: str, said: Sequence[str]) -> bool:
-    """Whether the same few words come for the third time with ``sentence``: I like to sing, I like to sleep, ..."""
+    """Whether the same few words occur for the third time: I like to sing, I like to sleep, ..."""
     words = " ".join([*said, as_words(sentence)]).split()
     runs = Counter(tuple(words[place : place + _A_RUN]) for place in range(len(words) - _A_RUN + 1))
     return max(runs.values(), default=0) > 2
 
 
 def as_words(sentence: str) -> str:
-    """What is compared: a sentence without its marks."""
+    """Return a sentence in lower case and without punctuation, for comparison."""
     return " ".join(_WORD.findall(sentence.casefold()))

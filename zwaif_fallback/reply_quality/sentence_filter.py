@@ -1,8 +1,7 @@
-"""What of a small model's reply is passed on: whole sentences, as many as she usually says, each one hers.
+"""Checks a small model's reply sentence by sentence, before it is spoken, and ends it at the usual length.
 
-The reply runs through a :class:`SentenceFilter`, sentence by sentence. A loop, another name for herself, words put
-into the user's mouth and the like are noticed before they are passed on; whoever runs the model may then try again.
-All of it is guesswork, so it is done to the words of the local model only.
+A :class:`SentenceFilter` finds loops, a wrong name, words of the user and the like; the caller may then try again. The
+checks are heuristics, so they apply to the local model's words only, never to a server's.
 """
 
 from __future__ import annotations
@@ -21,24 +20,25 @@ from zwaif_hooks.messages import ChatRequest, Purpose, Sampling
 from zwaif_hooks.reply.continuation import unspaced
 
 LEAST_WORDS = 5
-"""A companion of few words may say so many all the same."""
+"""Words that a reply may always have, however short the usual ones are."""
 FIRST_WORDS = 25
-"""As long as there is one earlier reply, which may be a greeting."""
+"""Words of a reply while there is only one earlier reply, which may be a greeting."""
 UNKNOWN_WORDS = 40
+"""Words of a reply while there is no earlier one."""
 LONG_WORDS = 160
-"""Where the user asks for something long."""
+"""Words of a reply if the user asks for something long."""
 A_FEW = 4
-"""Words: with less said, a reply that was ended for a fault is gone on with."""
+"""Words. A reply that was ended for a fault after fewer is continued by another attempt."""
 LONGEST_SENTENCE = 70
 """Words."""
 EARLIER_REPLIES = 4
-"""Of hers, whose sentences she does not say again."""
+"""Earlier replies whose sentences must not be repeated."""
 _LONG_WORD = 40
-"""Characters: more in one word are a loop, if anything."""
+"""Characters. A longer word is probably a loop."""
 _LONG_SENTENCE = 6
-"""Words: shorter ones (``Yes, of course I do.``) are nobody's in particular."""
+"""Words. Shorter sentences (``Yes, of course I do.``) may be repeated."""
 CALM = 0.4
-"""Nonsense comes from heat above this temperature. Below it nearly the same would be said, only cooler."""
+"""Temperature. Above it, another attempt is cooler; below, a cooler one would say nearly the same."""
 _LONG_WANTED = re.compile(
     r"stor(?:y|ies)|poem|song|lyrics|\blist\b|explain|describe|in detail|recipe|essay|\bcode\b|step by step|"
     r"tell me (?:more|everything|all)|at length|"
@@ -48,50 +48,50 @@ _LONG_WANTED = re.compile(
     r"物語|お話|詩|説明|詳しく|故事|诗|解释|解釋|詳細|详细|이야기|시를|설명",
     re.IGNORECASE,
 )
-LOOP = "it says the same again"
-ENDLESS = "a sentence has no end"
-SAID_BEFORE = "it was said in an earlier reply"
+LOOP = "it repeats itself"
+ENDLESS = "a sentence does not end"
+SAID_BEFORE = "it repeats an earlier reply"
 OTHERS = "somebody else speaks"
-MACHINE = "a language model speaks"
-NAME = "she takes another name"
-PROMPT = "it reads out what it was told"
-TO_HERSELF = "she speaks to herself"
-NO_ANSWER = "it does not say what was asked"
-ASSISTANT = "it talks as assistants do"
-ECHO = "it says what the user said"
+MACHINE = "it claims to be a language model"
+NAME = "it takes another name"
+PROMPT = "it recites its prompt"
+TO_HERSELF = "it talks to the companion"
+NO_ANSWER = "it does not answer the question"
+ASSISTANT = "it sounds like an assistant"
+ECHO = "it repeats the user"
 _HARMLESS = frozenset({SAID_BEFORE, TO_HERSELF, NO_ANSWER, ASSISTANT, ECHO})
 _NO_BRACKETS = str.maketrans("", "", "()")
-"""Notes are told in brackets, longer ones than an action is."""
+"""A prompt's notes are in brackets, and longer than an action."""
 _NOTE = re.compile(r"\s*\(\s*(?:[\w ]{1,20}:|the|it is|keep in mind|answer|note|reply)\b", re.IGNORECASE)
 _THE_TIME = re.compile(r"\W*the current time now\b", re.IGNORECASE)
-"""Z-Waif's words for it, which nobody else uses."""
+"""Z-Waif's own phrase, which a reply would not use."""
 _FENCE = "```"
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What is known of a reply before it is made."""
+    """What is known about a reply before it is generated."""
 
     name: str = ""
     user: str = ""
     card: str = ""
-    """Whatever the model was told about her."""
+    """Everything the model was told about the companion."""
     earlier: frozenset[str] = frozenset()
-    """Sentences of her last replies (:func:`loops.as_words`)."""
+    """Sentences of the companion's last replies (:func:`loops.as_words`)."""
     asked: frozenset[str] = frozenset()
-    """Sentences of the user's newest words, in the same way."""
+    """Sentences of the user's message, in the same form."""
     brackets: bool = False
-    """She puts words in brackets herself."""
+    """The companion's own replies contain brackets."""
     is_forgetful: bool = False
-    """The model is so small that it loses its card."""
+    """The model is so small that it forgets its card."""
     answers: frozenset[str] = frozenset()
-    """Words of which the answer to a question holds one; empty where nobody knows."""
+    """Words, one of which the answer to the question contains; empty if unknown."""
     words: int = 0
-    """After so many the reply ends behind a sentence; 0: it is no talk, and has the length it has."""
+    """The reply ends after a sentence once it has this many; 0 for a summary, which may have any length."""
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """What she may call herself."""
+        """Names the companion may call herself."""
         return identity.names_of(self.name, self.card)
 
     @cached_property
@@ -100,10 +100,10 @@ class Expected:
 
 
 def expected(request: ChatRequest, knows_its_card: bool = True) -> Expected:
-    """What ``request`` lets expect. A summary is about both of them and as long as it gets.
+    """Return what to expect of a reply to ``request``.
 
     Args:
-        knows_its_card: whether the model finds what its card says to a question; one that does not is tried again.
+        knows_its_card: whether the model remembers what its card says; if not, wrong answers are tried again.
     """
     if request.purpose is Purpose.SUMMARY:
         return Expected()
@@ -143,49 +143,50 @@ def _long_sentences(text: str, least: int = _LONG_SENTENCE) -> list[str]:
 
 
 class SentenceFilter:
-    """One try at a reply, however its text is cut into pieces.
+    """Filters one attempt at a reply, whatever pieces its text comes in.
 
     Args:
-        begun: what was said of the reply before, by anybody.
-        tries_left: with none, sentences that are not hers are mended or left out instead of ending the reply.
+        begun: what has been said of the reply so far.
+        tries_left: attempts after this one; without any, faulty sentences are repaired or left out instead of ending
+            the reply.
     """
 
     def __init__(self, wanted: Expected, begun: str = "", tries_left: int = 0) -> None:
         self.ended = False
-        """Nothing more is wanted of the model."""
+        """The reply is over; stop the model."""
         self.fault = ""
-        """Why the reply ended before its text did; empty where that is as it should be."""
+        """Why the reply was ended; empty if nothing was wrong."""
         self.spare = ""
-        """A sentence that was refused and would harm nobody, for when no try is better."""
+        """A refused but harmless sentence, in case no attempt is better."""
         self.thrown_away = ""
-        """What was not passed on, for the log."""
+        """Text that was not passed on, for the log."""
         self._wanted = wanted
         self._tries_left = tries_left
         self._cutter = Sentences(cased=any(map(str.isupper, begun)))
         before = Sentences()
         self._said = [loops.as_words(s) for s in filter(None, map(before.take, begun))]
-        """The sentences so far, as they are compared."""
+        """The sentences so far, normalised."""
         self._open = before.rest if not is_ended(before.rest) else ""
-        """The beginning of the sentence that the text goes on with."""
+        """The beginning of the current sentence, if it was passed on already."""
         if before.rest and not self._open:
             self._said.append(loops.as_words(before.rest))
         self._text = begun
         self._words = words_in(begun)
         self._in_code = begun.count(_FENCE) % 2 == 1
         self._in_word = 0
-        """Characters of the word that is being written."""
+        """Characters of the current word."""
         self._new_line = not begun.strip() or begun.endswith("\n")
         self._out: list[str] = []
         self._spaces = ""
-        """Behind what was passed on: a reply does not end with them."""
+        """Blanks after what was passed on; a reply does not end with them."""
 
     @property
     def has_said_enough(self) -> bool:
-        """A reply that was ended here is one."""
+        """Whether the reply is long enough to end here."""
         return self._words >= max(A_FEW, self._wanted.words // 3) and not self._open
 
     def feed(self, piece: str) -> str:
-        """Sentences that can be passed on now."""
+        """Take in text; return the sentences that can be passed on now."""
         for c in piece:
             if self.ended:
                 self.thrown_away += c
@@ -198,7 +199,7 @@ class SentenceFilter:
         return self._taken()
 
     def finish(self, out_of_tokens: bool = False) -> str:
-        """What was held back when the text ended."""
+        """The text has ended; return what was held back."""
         rest, self._cutter = self._cutter.rest, Sentences()
         if self.ended or not rest:
             return self._taken()
@@ -216,7 +217,7 @@ class SentenceFilter:
         return self._taken()
 
     def hurry(self) -> str:
-        """The words of a sentence that takes long, where nothing is wrong with them; its rest is judged with them."""
+        """Return the words of an unfinished sentence that takes long, unless something is wrong with them."""
         rest = self._cutter.rest
         text = rest[: len(rest.rstrip()) - len(rest.split()[-1])] if rest.strip() else ""
         if self.ended or self._in_code or not any(map(str.isalnum, text)) or self._fault_of(self._open + text, text)[0]:
@@ -227,7 +228,7 @@ class SentenceFilter:
         return self._taken()
 
     def broken_off(self) -> str:
-        """What was held back, where somebody else will go on with it."""
+        """Return what was held back, for the next tier to continue."""
         rest, self._cutter = self._cutter.rest, Sentences()
         return self._taken() + self._spaces + rest
 
@@ -240,7 +241,7 @@ class SentenceFilter:
         return lead + cut_short(rest)
 
     def _sentence(self, text: str) -> None:
-        """One whole sentence or line; a line of code is passed on as it is."""
+        """Handle one whole sentence or line; code is passed on as it is."""
         if text.lstrip().startswith(_FENCE):
             self._in_code = not self._in_code
             self._pass_on(text)
@@ -267,7 +268,7 @@ class SentenceFilter:
             self.ended = True
 
     def _fault_of(self, whole: str, text: str) -> tuple[str, str]:
-        """What is wrong with this sentence, and what could be said instead."""
+        """Return what is wrong with this sentence, and what could be said instead."""
         wanted, words = self._wanted, loops.as_words(whole)
         if loops.is_said_again(whole, self._said) and not self._is_verse(text):
             return LOOP, ""
@@ -305,7 +306,7 @@ class SentenceFilter:
         return "", ""
 
     def _fault_of_the_first(self, text: str) -> tuple[str, str]:
-        """What a model does that has lost its card, which shows in the first sentence; on the last try it may."""
+        """Return a fault of the first sentence that shows a forgotten card. Most are allowed on the last attempt."""
         wanted, addressed = self._wanted, identity.without_address(text, self._wanted.names)
         if len(addressed) < len(text.strip()):
             return TO_HERSELF, addressed[:1].upper() + addressed[1:]
@@ -320,15 +321,15 @@ class SentenceFilter:
         return "", ""
 
     def _is_verse(self, text: str) -> bool:
-        """Refrains are no loops before they come for the third time in a row."""
+        """Whether this is a refrain: a line becomes a loop only the third time in a row."""
         return text.endswith("\n") and not is_ended(text) and self._said[-2:] != [loops.as_words(text)] * 2
 
     def _is_prose(self, rest: str) -> bool:
-        """Whether the writer ends sentences with marks; no line of a song or a list has any."""
+        """Whether the text is prose with full stops, not a song or a list."""
         return bool(self._wanted.words) and "\n" not in self._text + rest and (self._text + rest).lstrip()[:1].isupper()
 
     def _look_at_the_rest(self) -> None:
-        """A sentence that will be none is ended while it is being written."""
+        """End a sentence while it is being written if it loops or gets too long."""
         rest = self._cutter.rest
         turn = loops.first_turn((self._text + rest)[-loops.LOOKED_AT :]) if len(rest) > 1 else None
         if turn is not None:
@@ -342,12 +343,12 @@ class SentenceFilter:
                 self._refuse(ENDLESS, rest, self._cut(rest))
 
     def _is_beyond(self, words: int) -> bool:
-        """Whether ``words`` more are too many, and enough was said without them."""
+        """Whether ``words`` more would be too many, and enough has been said without them."""
         most = 2 * self._wanted.words
         return bool(self._wanted.words) and self._words >= most // 4 and self._words + words > most and not self._open
 
     def _refuse(self, fault: str, text: str, remedy: str) -> None:
-        """End before ``text``. With no other try, and too little said so far, the remedy is said in its place."""
+        """End before ``text``. Without another attempt and with too little said, say ``remedy`` instead."""
         if self._tries_left or self.has_said_enough:
             self.spare = text.strip() if fault in _HARMLESS else ""
             self._end(fault, text)
@@ -375,13 +376,13 @@ class SentenceFilter:
 
 @lru_cache(maxsize=1)
 def _instructions() -> frozenset[str]:
-    """What stands last in a prompt, as :func:`loops.as_words`."""
+    """Return the possible last lines of a prompt (:func:`loops.as_words`)."""
     lines = (language.ask.format(length) for language in LANGUAGES.values() for length in language.lengths)
     return frozenset(map(loops.as_words, lines))
 
 
 def another_try(sampling: Sampling, attempt: int, fault: str) -> Sampling:
-    """With other dice, and cooler; where it is calm already, or says the same again, so that it says something else."""
+    """Return other parameters for another attempt: usually cooler, but hotter against low heat or repetition."""
     temperature = sampling.temperature or 0.0
     seed = None if sampling.seed is None else sampling.seed + 1 + attempt
     if fault != SAID_BEFORE and temperature > CALM:

@@ -1,7 +1,6 @@
-"""Where a sentence ends, in a text that is still being written, in any script.
+"""Finds the ends of sentences in a text that is still being written, in any script.
 
-Every character is looked at once and alone decides with what stands before it, so it does not matter in which pieces
-a text comes.
+Each character is looked at once, together with what precedes it, so the size of the pieces makes no difference.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from zwaif_hooks.reply.continuation import unspaced
 
 _STOPS = ".!?…‼⁇⁈⁉؟۔।॥።။~〜"
 _DENSE_STOPS = "。！？｡．"
-"""Behind these no space follows."""
+"""No space follows these."""
 _CLOSERS = "\"'”’»)]}*_`」』）】》"
 _OPENERS = "\"'“‘«„¿¡([{*_`#-–—•「『（【《"
 _EMOTICON = r"[:;=8xX][-o^']?[DPpO3)(\]/|*]+|<3+|\^[_.]?\^|[^\w\s\"'“‘«„¿¡(\[{*`#–—•-]+"
@@ -33,33 +32,33 @@ _NEVER_LAST = frozenset({
     "a", "an", "the", "and", "or", "but", "of", "my", "your", "und", "oder", "aber", "et", "ou", "mais", "le", "la",
     "les", "un", "une", "y", "pero", "il", "e", "ma",
 })  # fmt: skip
-"""Words that no sentence ends with, in any language that has them."""
+"""Words that no sentence ends with in any language."""
 _SELDOM_LAST = _NEVER_LAST | frozenset({
     "so", "to", "in", "on", "at", "for", "with", "from", "by", "as", "is", "are", "was", "his", "her", "their",
     "our", "that", "which", "who", "because", "if", "when", "der", "die", "das", "ein", "eine", "zu", "mit", "von",
     "de", "el", "los", "las", "o", "en", "het", "een", "van",
 })  # fmt: skip
-"""Words that a text cut short does not end with."""
+"""Words that a shortened text must not end with."""
 _NEEDS_A_STOP = 4
 """Words."""
 MOST = 600
-"""Characters that are waited for; what goes on without an end is passed on in parts."""
+"""Characters. A longer sentence is passed on in parts."""
 _THAI = 20
-"""Characters of a phrase in a script that marks no sentences but puts spaces between phrases."""
+"""Minimum characters of a phrase, in scripts without full stops but with spaces between phrases."""
 _THAI_SCRIPTS = re.compile(r"[\u0e01-\u0edf\u1000-\u109f\u1780-\u17ff]\s+\Z")
 
 
 class Sentences:
-    """Cuts a text behind each sentence and each line."""
+    """Cuts a text after each sentence and each line."""
 
     def __init__(self, cased: bool = False) -> None:
         self.rest = ""
-        """What was not ended yet."""
+        """The unfinished sentence."""
         self._cased = cased
-        """There were capital letters: a small one behind a full stop goes on with the sentence."""
+        """There were capitals, so a small letter after a full stop continues the sentence."""
 
     def take(self, c: str) -> str:
-        """One character more. The sentence that ended before it, with the spaces behind; empty while it goes on."""
+        """Add a character; return the sentence that ended before it, with trailing spaces, or an empty string."""
         done = ""
         if self.rest and not c.isspace() and (self._ends_before(c) or len(self.rest) >= MOST):
             done, self.rest = self._split() if len(self.rest) >= MOST else (self.rest, "")
@@ -102,7 +101,7 @@ def ends_dense(text: str) -> bool:
 
 
 def is_abbreviated(before: str) -> bool:
-    """Whether a full stop behind ``before`` belongs to its last word or number."""
+    """Whether a full stop after ``before`` belongs to its last word or number."""
     found = _BEFORE_STOP.search(before)
     if found is None:
         return False
@@ -115,7 +114,7 @@ def is_abbreviated(before: str) -> bool:
 
 
 def is_ended(text: str) -> bool:
-    """Whether a reply may end behind ``text``: with a sentence, an action, a quotation or a picture."""
+    """Whether a reply may end after ``text``: with a sentence, an action, a quotation or an emoji."""
     text = text.strip()
     if not text:
         return True
@@ -127,7 +126,7 @@ def is_ended(text: str) -> bool:
 
 
 def hangs(text: str) -> bool:
-    """Whether ``text`` plainly ends before its sentence does, though its writer said no more."""
+    """Whether ``text`` clearly ends in the middle of a sentence."""
     text = text.rstrip()
     if not text or is_ended(text):
         return False
@@ -136,7 +135,7 @@ def hangs(text: str) -> bool:
 
 
 def with_a_stop(text: str) -> str:
-    """A sentence whose writer forgot the full stop; a word or two need none, and Thai has none."""
+    """Add a missing full stop. One or two words need none, and Thai has none."""
     kept = text.rstrip()
     if not kept or not kept[-1].isalnum() or words_in(kept) < _NEEDS_A_STOP or unspaced(kept[-1]):
         return text
@@ -144,7 +143,7 @@ def with_a_stop(text: str) -> str:
 
 
 def cut_short(text: str) -> str:
-    """The beginning of an unfinished sentence, up to its last clause that has a few words, with an ellipsis."""
+    """Shorten an unfinished sentence to its last whole clause of a few words, and add an ellipsis."""
     text = text.strip()
     places = [found.start() for found in _CLAUSE.finditer(text) if words_in(text[: found.start()]) >= 3]
     kept = text[: places[-1]] if places and places[-1] >= len(text) // 3 else text.rpartition(" ")[0] or text
@@ -156,5 +155,5 @@ def cut_short(text: str) -> str:
 
 
 def _is_decoration(c: str) -> bool:
-    """Emoji and their parts, hearts, notes."""
+    """Whether ``c`` is part of an emoji or a similar symbol."""
     return unicodedata.category(c) in ("So", "Sk", "Mn", "Cf") and not c.isalnum()
