@@ -58,13 +58,13 @@ answering       hooks/background hooks/failover hooks/log hooks/messages hooks/n
 answering       hooks/storage hooks/stream
 local           engine_types engines errors hardware models prompt reply_stream workers
 local           hooks/background hooks/messages hooks/stream
-reply_quality   languages prompt
+reply_quality   languages prompt text
 reply_quality   hooks/messages hooks/reply
 demo            errors standin workers
 pictures        engines errors hardware install_hints models workers
 pictures        hooks/messages hooks/storage
-prompt          errors languages models reply_quality workers
-prompt          hooks/host hooks/log hooks/messages
+prompt          errors languages models text workers
+prompt          hooks/host hooks/log hooks/messages hooks/reply
 downloads       choosing errors models
 downloads       hooks/storage
 workers         engine_types engines errors hardware install_hints
@@ -86,11 +86,10 @@ languages
 reply_stream    hooks/stream
 settings        hooks/host hooks/settings
 standin
+text            hooks/reply
 """
 
-UPWARDS = {
-    ("zwaif_fallback", "prompt", "reply_quality"),
-}
+UPWARDS: set[tuple[str, str, str]] = set()
 """Arrows that go back up and should not be there."""
 
 CIRCLES: set[tuple[str, ...]] = set()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from zwaif_fallback.reply_quality.sentences import MOST, Sentences, cut_short, hangs, is_ended
+from zwaif_fallback.text.sentences import MOST, Sentences, cut_short, hangs, is_ended
 
 
 def cut(text: str) -> list[str]:

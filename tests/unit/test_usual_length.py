@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from zwaif_fallback.reply_quality.usual_length import RECENT, usual_words, words_in
+from zwaif_fallback.prompt.usual_length import RECENT, usual_words
+from zwaif_fallback.text.word_count import words_in
 from zwaif_hooks.messages import ChatRequest, Message
 
 

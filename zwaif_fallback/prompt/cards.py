@@ -13,8 +13,8 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
-from zwaif_fallback.reply_quality.sentences import Sentences
-from zwaif_fallback.reply_quality.usual_length import words_in
+from zwaif_fallback.text.sentences import Sentences
+from zwaif_fallback.text.word_count import words_in
 from zwaif_hooks.host import card_file
 
 _MOST_JSON = 200_000

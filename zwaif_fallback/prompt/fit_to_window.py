@@ -26,7 +26,7 @@ from zwaif_fallback.prompt.card_lookup import answering, asked_about, is_questio
 from zwaif_fallback.prompt.changing_notes import is_time, separate_notes
 from zwaif_fallback.prompt.length_hint import closing_line
 from zwaif_fallback.prompt.stable_prefix import A_TURN, KEEP, Beginning, PromptPrefixes
-from zwaif_fallback.reply_quality.usual_length import usual_words
+from zwaif_fallback.prompt.usual_length import usual_words
 from zwaif_hooks.messages import DEFAULT_MAX_TOKENS, ChatRequest, Message, ModelInfo, Persona, Purpose
 
 log = logging.getLogger(__name__)

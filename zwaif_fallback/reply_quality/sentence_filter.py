@@ -13,9 +13,10 @@ from functools import cached_property, lru_cache
 from zwaif_fallback.languages import LANGUAGES
 from zwaif_fallback.prompt.card_lookup import answers_to
 from zwaif_fallback.prompt.changing_notes import separate_notes
+from zwaif_fallback.prompt.usual_length import usual_words
 from zwaif_fallback.reply_quality import identity, loops
-from zwaif_fallback.reply_quality.sentences import Sentences, cut_short, hangs, is_ended, with_a_stop
-from zwaif_fallback.reply_quality.usual_length import usual_words, words_in
+from zwaif_fallback.text.sentences import Sentences, cut_short, hangs, is_ended, with_a_stop
+from zwaif_fallback.text.word_count import words_in
 from zwaif_hooks.messages import ChatRequest, Purpose, Sampling
 from zwaif_hooks.reply.continuation import unspaced
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from zwaif_fallback.reply_quality.usual_length import words_in
+from zwaif_fallback.text.word_count import words_in
 from zwaif_hooks.reply.continuation import unspaced
 
 _STOPS = ".!?…‼⁇⁈⁉؟۔।॥።။~〜"
