@@ -32,7 +32,7 @@ PROMPT_SECONDS = 2.0
 """How long a plugin may take to format a prompt."""
 START_SECONDS = 5.0
 """How long a plugin may take to be imported, to start, or to build its section. Z-Waif's start waits for that."""
-TOLD = frozenset({"primary_late", "primary_answered", "fallback_answered", "primary_failed", "primary_recovered"})
+INFORMED = frozenset({"primary_late", "primary_answered", "fallback_answered", "primary_failed", "primary_recovered"})
 """Hooks that only inform: called in order in a thread of the plugin's own."""
 AWAITED = {"zwaif_started": START_SECONDS, "format_prompt": PROMPT_SECONDS}
 """Hooks that are waited for, and how long. ``on_primary_failure`` has the deadlines of a reply (``takeover``)."""
@@ -89,7 +89,7 @@ class PluginManager:
                     f"Plugin {entry_point.name!r} was not imported within {START_SECONDS:g} s and is not waited for",
                     None,
                 )
-                loading.add_done_callback(partial(self._come_late, entry_point.name))
+                loading.add_done_callback(partial(self._join_late, entry_point.name))
                 continue
             self._join(entry_point.name, loading.result)
 
@@ -132,7 +132,7 @@ class PluginManager:
             return False
         return self.register(plugin, name, guarded)
 
-    def _come_late(self, name: str, loading: Future[object]) -> None:
+    def _join_late(self, name: str, loading: Future[object]) -> None:
         if not self._join(name, loading.result):
             return
         self._report(f"Plugin {name!r} is imported now and active", None)
@@ -208,7 +208,7 @@ class PluginManager:
                 self._report(f"Plugin {name!r} did not finish {hook} within {seconds} and is not waited for", None)
                 return None
 
-        timed = told if hook in TOLD else awaited if hook in AWAITED else partial(function)
+        timed = told if hook in INFORMED else awaited if hook in AWAITED else partial(function)
         timed.raw, timed.timed = _raw(function), True  # type: ignore[union-attr]
         return timed
 

@@ -123,7 +123,10 @@ def server() -> Iterator[FaultServer]:
 @pytest.fixture
 def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guarded]:
     lines: list[str] = []
-    for name in ("SHORTEST", "SHORTEST_PAUSE"):  # for the machine's own hiccups, which the quick clock does not shorten
+    for name in (
+        "SHORTEST_WAIT",
+        "SHORTEST_PAUSE",
+    ):  # for the machine's own hiccups, which the quick clock does not shorten
         monkeypatch.setattr(deadlines, name, getattr(deadlines, name) * QuickClock().speed)
     for name in ("CHECK_SECONDS", "END_MARK_SECONDS"):
         monkeypatch.setattr(probe, name, getattr(probe, name) * QuickClock().speed)

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.healthy.corpus import ENDS, Script, run
 from benchmarks.healthy.ways import WAYS, pieces, replies
-from zwaif_hooks.reply.false_replies import says_nothing
+from zwaif_hooks.reply.false_replies import is_blank
 
 REPLIES = 100
 """Each of the twenty ways with each of the five ends."""
@@ -28,7 +28,7 @@ def test_the_corpus_has_what_it_says() -> None:
     made = list(replies(2000))
     assert {way for way, _ in made} == set(WAYS)
     assert len({reply for _, reply in made}) > 1500
-    assert not any(says_nothing(reply) for _, reply in made)
+    assert not any(is_blank(reply) for _, reply in made)
     assert all("".join(pieces(reply, number)) == reply for number, (_, reply) in enumerate(made))
     script = Script(REPLIES)
     assert {(number % 20, script.of(number)[1]) for number in range(REPLIES)} == {

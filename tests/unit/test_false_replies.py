@@ -9,23 +9,23 @@ from zwaif_hooks.reply.false_replies import (
     could_be_an_apology,
     ends_a_sentence,
     is_an_apology,
-    is_cut_to_nothing,
-    says_nothing,
+    is_blank,
+    is_cut_short,
 )
 
 
 def test_a_word_where_hundreds_were_asked_for_is_no_reply() -> None:
-    assert is_cut_to_nothing("The", 300)
-    assert is_cut_to_nothing("Oh, I", 16)
-    assert is_cut_to_nothing("「こんに", 300)
-    assert not is_cut_to_nothing("The", 1)
-    assert not is_cut_to_nothing("The", 0), "nobody said how many"
-    assert not is_cut_to_nothing("The first three words", 300)
+    assert is_cut_short("The", 300)
+    assert is_cut_short("Oh, I", 16)
+    assert is_cut_short("「こんに", 300)
+    assert not is_cut_short("The", 1)
+    assert not is_cut_short("The", 0), "nobody said how many"
+    assert not is_cut_short("The first three words", 300)
 
 
 def test_the_servers_own_count_decides() -> None:
-    assert not is_cut_to_nothing("The", 300, counted=300)
-    assert is_cut_to_nothing("The", 300, counted=1)
+    assert not is_cut_short("The", 300, counted=300)
+    assert is_cut_short("The", 300, counted=1)
 
 
 NOTHING = [
@@ -62,13 +62,13 @@ SOMETHING = [
 
 @pytest.mark.parametrize("reply", NOTHING)
 def test_a_reply_with_nothing_to_say_is_empty(reply: str) -> None:
-    assert says_nothing(reply)
-    assert all(says_nothing(reply[:size], is_whole=False) for size in range(len(reply)))
+    assert is_blank(reply)
+    assert all(is_blank(reply[:size], is_whole=False) for size in range(len(reply)))
 
 
 @pytest.mark.parametrize("reply", SOMETHING)
 def test_whatever_can_be_seen_is_something(reply: str) -> None:
-    assert not says_nothing(reply)
+    assert not is_blank(reply)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_whatever_can_be_seen_is_something(reply: str) -> None:
     ],
 )
 def test_a_language_without_spaces_is_not_one_word(reply: str) -> None:
-    assert not is_cut_to_nothing(reply, 300)
+    assert not is_cut_short(reply, 300)
 
 
 @pytest.mark.parametrize("apology", APOLOGIES)

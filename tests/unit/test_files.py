@@ -46,14 +46,14 @@ def failing(times: int, error: Callable[[], OSError] = held) -> Callable[[], str
 
 def test_a_file_that_is_held_for_a_moment_is_waited_for() -> None:
     waited: list[float] = []
-    assert files.patiently(failing(3), waited.append) == "done"
+    assert files.retry_while_open(failing(3), waited.append) == "done"
     assert waited == [0.02, 0.05, 0.1]
 
 
 def test_a_file_that_is_held_for_ever_is_given_up_in_under_a_second() -> None:
     waited: list[float] = []
     with pytest.raises(PermissionError):
-        files.patiently(failing(99), waited.append)
+        files.retry_while_open(failing(99), waited.append)
     assert sum(waited) < 1
 
 
@@ -61,7 +61,7 @@ def test_a_file_that_is_held_for_ever_is_given_up_in_under_a_second() -> None:
 def test_what_will_not_pass_is_not_waited_for(error: Callable[[], OSError]) -> None:
     waited: list[float] = []
     with pytest.raises(PermissionError):
-        files.patiently(failing(1, error), waited.append)
+        files.retry_while_open(failing(1, error), waited.append)
     assert waited == []
 
 
@@ -85,14 +85,14 @@ def test_a_failed_write_leaves_the_old_content_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "deep" / "file"
-    files.write_whole(path, b"old")
+    files.write_atomically(path, b"old")
 
     def refuse(*_: object) -> None:
         raise held()
 
     monkeypatch.setattr(Path, "replace", refuse)
     with pytest.raises(PermissionError):
-        files.write_whole(path, b"new", wait=lambda _: None)
+        files.write_atomically(path, b"new", wait=lambda _: None)
     assert [(entry.name, entry.read_bytes()) for entry in path.parent.iterdir()] == [("file", b"old")]
 
 
@@ -128,8 +128,8 @@ def test_the_size_is_bounded_also_while_somebody_looks(tmp_path: Path) -> None:
 def test_a_lock_that_is_never_let_go_costs_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "LOCK_SECONDS", 0.01)
     path = tmp_path / "x.log"
-    with files.alone(path):
-        with pytest.raises(files.Busy), files.alone(path):
+    with files.locked(path):
+        with pytest.raises(files.Busy), files.locked(path):
             pass
         files.append(path, b"line", 1, [tmp_path / "x.old"])
     assert path.read_bytes() == b"line"

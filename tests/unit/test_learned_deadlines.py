@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from zwaif_hooks.background.clock import SystemClock
 from zwaif_hooks.failover.deadlines import (
     COLD_AFTER,
-    ENOUGH,
+    ENOUGH_REPLIES,
     FEWEST_PIECES,
-    SHORTEST,
     SHORTEST_PAUSE,
+    SHORTEST_WAIT,
     FirstTokenHistory,
     PauseHistory,
 )
@@ -74,7 +74,7 @@ def test_no_server_is_late_before_four_times_its_slowest(seen: list[float], miss
 
 def test_a_server_that_has_become_slower_is_given_longer_each_time_until_it_is_heard() -> None:
     """Its user has loaded a larger model, and the local answer is quick: the first word never comes in time."""
-    made, _ = history(*[(1000, 0.2)] * ENOUGH)
+    made, _ = history(*[(1000, 0.2)] * ENOUGH_REPLIES)
     deadlines = []
     while made.deadline(1000, SETTING) < 10.0:
         deadlines.append(made.deadline(1000, SETTING))
@@ -85,31 +85,31 @@ def test_a_server_that_has_become_slower_is_given_longer_each_time_until_it_is_h
 
 
 def test_a_server_that_only_hung_is_given_no_longer_afterwards() -> None:
-    made, _ = history(*[(1000, 0.2)] * ENOUGH)
+    made, _ = history(*[(1000, 0.2)] * ENOUGH_REPLIES)
     made.missed()
     made.observe(1000, 0.2)
-    assert made.deadline(1000, SETTING) == SHORTEST
+    assert made.deadline(1000, SETTING) == SHORTEST_WAIT
 
 
 def test_a_quick_server_is_given_less() -> None:
-    made, _ = history(*[(1000, 0.1)] * ENOUGH)
-    assert made.deadline(1000, SETTING) == SHORTEST
+    made, _ = history(*[(1000, 0.1)] * ENOUGH_REPLIES)
+    assert made.deadline(1000, SETTING) == SHORTEST_WAIT
 
 
 def test_a_longer_prompt_is_given_longer() -> None:
-    made, _ = history(*[(1000, 1.0)] * ENOUGH)
+    made, _ = history(*[(1000, 1.0)] * ENOUGH_REPLIES)
     assert made.deadline(1000, SETTING) == 4.0
     assert made.deadline(2000, SETTING) == 8.0
     assert made.deadline(500, SETTING) == 4.0
 
 
 def test_never_more_than_the_setting() -> None:
-    made, _ = history(*[(1000, 30.0)] * ENOUGH)
+    made, _ = history(*[(1000, 30.0)] * ENOUGH_REPLIES)
     assert made.deadline(1000, SETTING) == SETTING
 
 
 def test_after_a_long_pause_the_model_may_have_to_be_loaded_again() -> None:
-    made, clock = history(*[(1000, 0.1)] * ENOUGH)
+    made, clock = history(*[(1000, 0.1)] * ENOUGH_REPLIES)
     clock.time += COLD_AFTER + 1
     assert made.deadline(1000, SETTING) == SETTING
 
@@ -145,12 +145,12 @@ def test_the_setting_counts_until_pauses_were_seen() -> None:
 
 
 def test_a_fluent_server_is_given_less_but_never_less_than_a_few_seconds() -> None:
-    assert pauses(*[0.1] * ENOUGH).deadline(SETTING) == SHORTEST_PAUSE
+    assert pauses(*[0.1] * ENOUGH_REPLIES).deadline(SETTING) == SHORTEST_PAUSE
 
 
 def test_a_slow_server_is_given_what_it_needs_up_to_the_setting() -> None:
-    assert pauses(*[0.1] * ENOUGH, 1.0).deadline(SETTING) == 8.0
-    assert pauses(*[0.1] * ENOUGH, 5.0).deadline(SETTING) == SETTING
+    assert pauses(*[0.1] * ENOUGH_REPLIES, 1.0).deadline(SETTING) == 8.0
+    assert pauses(*[0.1] * ENOUGH_REPLIES, 5.0).deadline(SETTING) == SETTING
 
 
 def test_a_reply_in_few_pieces_teaches_nothing_about_pauses() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from zwaif_hooks.failover.prompt_truncation import estimated_tokens, unread
+from zwaif_hooks.failover.prompt_truncation import estimated_tokens, truncation_note
 from zwaif_hooks.messages import ChatRequest, Message
 from zwaif_hooks.network.token_counts import usage_of
 from zwaif_hooks.stream import Usage
@@ -36,7 +36,7 @@ def test_an_estimate_is_rather_low() -> None:
 
 def noted(text: str, read: int | None) -> str:
     request = ChatRequest("ollama", (Message("user", text),))
-    return unread(Usage(read, 9), len(text), lambda: request)
+    return truncation_note(Usage(read, 9), len(text), lambda: request)
 
 
 @pytest.mark.parametrize(("chars", "read"), [(40_000, 2048), (25_000, 2048), (100_000, 4096), (20_000, 1100)])
@@ -57,4 +57,4 @@ def test_the_request_is_read_only_where_its_length_is_suspicious() -> None:
     def never() -> ChatRequest:
         raise AssertionError("read for nothing")
 
-    assert unread(Usage(2048, 9), 8_000, never) == unread(None, 90_000, never) == ""
+    assert truncation_note(Usage(2048, 9), 8_000, never) == truncation_note(None, 90_000, never) == ""

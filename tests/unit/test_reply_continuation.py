@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.unit.seams import EMOJI, ENGLISH, TEXTS, Seam, seams, unclear
 from zwaif_fallback import standin
-from zwaif_hooks.reply.continuation import Joiner, LastWordJoiner, SurrogateGate, by_sentence, split_at_last_word
+from zwaif_hooks.reply.continuation import Joiner, LastWordJoiner, SurrogateJoiner, split_at_last_word, split_sentences
 
 TEXT = st.text(alphabet=st.sampled_from("abc .!\n?é\U0001f600"), max_size=40)
 UNCLEAR = {
@@ -168,7 +168,7 @@ def test_every_sentence_is_spoken_once() -> None:
             continue
         joiner = Joiner(seam.delivered, seam.exact)
         said = [joiner.feed(piece) for piece in in_pieces(seam.continuation, dice)] + [joiner.finish()]
-        pieces = [*seam.delivered, *(part for piece in said for part in by_sentence(piece))]
+        pieces = [*seam.delivered, *(part for piece in said for part in split_sentences(piece))]
         assert spoken(pieces, split) == split(seam.text), seam
         number += len(split(seam.text)) > 1
     assert number > 3_000
@@ -178,8 +178,8 @@ def test_two_sentences_in_one_piece_would_lose_one() -> None:
     split: Splitter = runpy.run_path(str(SPLITTER))["split_into_sentences"]
     text = "One. Two! Three? Four."
     assert spoken([text], split) != split(text)
-    assert spoken(by_sentence(text), split) == split(text)
-    assert by_sentence("") == [] and "".join(by_sentence(text)) == text
+    assert spoken(split_sentences(text), split) == split(text)
+    assert split_sentences("") == [] and "".join(split_sentences(text)) == text
 
 
 # --- any text at all ------------------------------------------------------------------------------------------------
@@ -313,7 +313,7 @@ def halves(text: str) -> str:
 
 @given(text=st.text(alphabet=st.sampled_from("ab \U0001f600\U0001f9d1\u200d\U0001f680é"), max_size=20), places=PLACES)
 def test_characters_cut_in_two_are_whole_again(text: str, places: list[int]) -> None:
-    gate = SurrogateGate()
+    gate = SurrogateJoiner()
     out = [gate.feed(piece) for piece in cut(halves(text), places)]
     assert "".join(out) == text
     for piece in out:
@@ -324,7 +324,7 @@ def test_characters_cut_in_two_are_whole_again(text: str, places: list[int]) -> 
     "pieces", [["\ud83d"], ["\ude00"], ["a\ude00b"], ["\ud83d", "b"], ["\ud83d", "", "\ud83d", "x"]]
 )
 def test_a_half_that_never_meets_its_other_half_is_left_out(pieces: list[str]) -> None:
-    gate = SurrogateGate()
+    gate = SurrogateJoiner()
     text = "".join(gate.feed(piece) for piece in pieces)
     text.encode("utf-8")
     assert json.loads(json.dumps(text)) == text

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from zwaif_hooks.background.clock import SystemClock
 from zwaif_hooks.guards import r4_pictures
-from zwaif_hooks.guards.request import completed, newest_picture, plain_messages, purpose_of_caller
+from zwaif_hooks.guards.request import newest_picture, plain_messages, purpose_of_caller, with_context
 from zwaif_hooks.messages import ChatRequest, Message, Picture, Purpose
 from zwaif_hooks.runtime import Runtime
 
@@ -150,7 +150,7 @@ def test_the_purpose_is_completed(
 ) -> None:
     request = ChatRequest("ollama", (Message("user", text),), has_image=pictured)
     runtime = cast(Runtime, SimpleNamespace(tree=tmp_path))
-    assert completed(request, runtime, purpose).purpose is expected
+    assert with_context(request, runtime, purpose).purpose is expected
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_the_purpose_is_completed(
 )
 def test_whether_the_request_says_who_she_is(tmp_path: Path, messages: tuple[Message, ...], there: bool) -> None:
     runtime = cast(Runtime, SimpleNamespace(tree=tmp_path))
-    assert completed(ChatRequest("oobabooga", messages), runtime, None).persona_in_messages is there
+    assert with_context(ChatRequest("oobabooga", messages), runtime, None).persona_in_messages is there
 
 
 def test_the_picture_that_r4_cannot_send_is_kept_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

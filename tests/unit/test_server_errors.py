@@ -13,8 +13,8 @@ from zwaif_hooks.network.server_errors import (
     decoded,
     kind_of_error,
     kind_of_status,
+    message_in,
     pause_asked_for,
-    words_in,
 )
 
 NOON = 1_767_265_200.0
@@ -84,7 +84,7 @@ def test_the_other_answers(status: int, said: str, kind: FailureKind) -> None:
     ],
 )
 def test_the_servers_own_words(body: Any, words: str) -> None:
-    assert words_in(body) == words
+    assert message_in(body) == words
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from zwaif_hooks.reply.spoken_text import SpokenTextFilter, ThinkingHabit, behind_thoughts, spoken
+from zwaif_hooks.reply.spoken_text import SpokenTextFilter, ThinkingHabit, split_thoughts, spoken
 
 NAME = "Waifu"
 HELLO = "Hello you! I missed you."
@@ -226,4 +226,4 @@ def test_whoever_is_listened_to_is_closed() -> None:
     ],
 )
 def test_a_thought_that_was_cut_is_ended(delivered: str, reply: str, lead: str) -> None:
-    assert behind_thoughts(delivered) == (reply, lead)
+    assert split_thoughts(delivered) == (reply, lead)

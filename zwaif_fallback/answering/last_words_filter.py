@@ -46,9 +46,9 @@ class LastWordsFilter:
             path = self._path()
             self._texts = _newest([*self._known(), text])
             try:
-                with files.alone(path):
+                with files.locked(path):
                     self._texts = _newest([*_read(path), *self._texts])  # another process may have added some
-                    files.write_whole(path, json.dumps(list(self._texts), indent=1).encode("ascii"))
+                    files.write_atomically(path, json.dumps(list(self._texts), indent=1).encode("ascii"))
             except OSError as error:
                 _logger.debug("the last words could not be kept in %s: %s", path, error)
 

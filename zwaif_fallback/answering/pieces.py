@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from zwaif_fallback.engine_types import GenerationStats
 from zwaif_fallback.engines.stop_filter import StopFilter
 from zwaif_hooks.messages import ChatRequest, Purpose
-from zwaif_hooks.reply.false_replies import says_nothing
+from zwaif_hooks.reply.false_replies import is_blank
 
 
 class Counted:
@@ -55,10 +55,10 @@ def from_first_word(pieces: Iterable[str], begun: bool) -> Generator[str, None, 
     with contextlib.closing(closable(pieces)) as source:
         for piece in source:
             held += piece
-            if held and (said or not says_nothing(held, is_whole=False)):
+            if held and (said or not is_blank(held, is_whole=False)):
                 yield held if said or begun else held.lstrip()
                 held, said = "", True
-    if not says_nothing(held):
+    if not is_blank(held):
         yield held if begun else held.lstrip()
 
 

@@ -30,8 +30,8 @@ from zwaif_hooks.messages import DEFAULT_MAX_TOKENS, FailureKind, Message, Sampl
 from zwaif_hooks.network.addresses import Place, looked_up, place
 from zwaif_hooks.network.openai_client import read_reply, read_whole
 from zwaif_hooks.network.requests_adapter import watched_session
-from zwaif_hooks.reply.continuation import SurrogateGate
-from zwaif_hooks.reply.endless import is_to_end, longest
+from zwaif_hooks.reply.continuation import SurrogateJoiner
+from zwaif_hooks.reply.endless import length_limit, should_end
 from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError, UnmarkedEnd
 
 logger = logging.getLogger(__name__)
@@ -174,9 +174,9 @@ class RemoteChat:
 
     def _pieces(self, body: dict[str, Any], scope: CancelScope) -> Iterator[str]:
         """Yield text within the deadlines, in the thread that reads it."""
-        limits, limit = self._deadlines, longest(int(body["max_tokens"]))
+        limits, limit = self._deadlines, length_limit(int(body["max_tokens"]))
         patience = FixedLimits(limits.connect + limits.first_token, limits.stall)
-        whole, said = SurrogateGate(), ""
+        whole, said = SurrogateJoiner(), ""
         pump = BackgroundReader(partial(self._reply, body), self._clock, capacity=PIECES_BUFFERED)
         pump.start()
         scope.on_cancel(pump.abandon)
@@ -185,7 +185,7 @@ class RemoteChat:
                 if text := whole.feed(chunk.text):
                     said += text
                     yield text
-                    if is_to_end(len(said), text, limit):
+                    if should_end(len(said), text, limit):
                         logger.debug("%r did not end its reply, which was ended after %d characters.", self, len(said))
                         return
         except UnmarkedEnd as end:

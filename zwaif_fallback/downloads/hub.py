@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zwaif_fallback.downloads.transfer import DownloadFailed, Meter, RemoteFile, Report, Stop, has_hash, transfer
-from zwaif_hooks.storage.files import is_plain_path, remove, replace, write_whole
+from zwaif_hooks.storage.files import is_plain_path, remove, replace, write_atomically
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -132,5 +132,5 @@ def _keep(part: Path, blob: Path, base: Path, commit: str, name: str) -> Path:
     if not pointer.is_file():
         remove(pointer)
         replace(blob, pointer)
-    write_whole(base / "refs" / "main", commit.encode("ascii"))
+    write_atomically(base / "refs" / "main", commit.encode("ascii"))
     return snapshot

@@ -69,13 +69,13 @@ def remember(one: Measurement, place: Path | None = None) -> Path:
         OSError: it cannot be written.
     """
     target = place or path()
-    with files.alone(target):
+    with files.locked(target):
         known = read(target)
         if not known and target.exists() and target.read_bytes().strip() not in (b"", b"[]"):
             files.replace(target, target.with_name(target.name + ".damaged"))
         known.pop(one.model, None)
         entries = [asdict(entry) for entry in (*known.values(), one)]
-        files.write_whole(target, json.dumps(entries, indent=1).encode("ascii"))
+        files.write_atomically(target, json.dumps(entries, indent=1).encode("ascii"))
     return target
 
 

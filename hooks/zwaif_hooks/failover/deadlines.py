@@ -14,11 +14,11 @@ from zwaif_hooks.network.addresses import is_this_machine
 
 LOOPBACK_CONNECT_SECONDS = 0.5
 """A server on this machine accepts in microseconds, unless its queue is full."""
-ENOUGH = 5
+ENOUGH_REPLIES = 5
 """Replies after which the history counts in full. After fewer the deadline is longer: five times after the first."""
-PATIENCE = 4.0
+FIRST_TOKEN_FACTOR = 4.0
 """A silence is too long when it lasts this many times the slowest recent reply, scaled to the prompt's length."""
-SHORTEST = 3.0
+SHORTEST_WAIT = 3.0
 """Seconds. A busy machine can always be this slow, so no deadline is shorter."""
 COLD_AFTER = 240.0
 """Seconds without a reply after which the server may have unloaded its model (Ollama's default is 300)."""
@@ -49,7 +49,10 @@ class FirstTokenHistory:
         slowest = self.usual(prompt_chars)
         if slowest == math.inf:
             return longest
-        return min(longest, max(SHORTEST, PATIENCE * slowest) * _caution(len(self._seconds)) * 2.0**self._missed)
+        return min(
+            longest,
+            max(SHORTEST_WAIT, FIRST_TOKEN_FACTOR * slowest) * _caution(len(self._seconds)) * 2.0**self._missed,
+        )
 
     def usual(self, prompt_chars: int) -> float:
         """Return the seconds that the slowest recent reply would have needed for a prompt of this length.
@@ -61,7 +64,7 @@ class FirstTokenHistory:
         return max(*self._seconds.copy(), prompt_chars * max(self._seconds_a_char.copy()))
 
 
-PAUSE_PATIENCE = 8.0
+PAUSE_FACTOR = 8.0
 """A pause is too long when it lasts this many times the longest pause of the recent replies."""
 SHORTEST_PAUSE = 5.0
 """Seconds. Other programs on the server's machine (speech, a game, a screen recorder) may hold it up for so long."""
@@ -83,7 +86,7 @@ class PauseHistory:
     def deadline(self, longest: float) -> float:
         """Return the seconds to wait in the middle of a reply; never more than ``longest`` (the setting)."""
         seen = len(self._longest)
-        return min(longest, max(SHORTEST_PAUSE, PAUSE_PATIENCE * self.usual()) * _caution(seen)) if seen else longest
+        return min(longest, max(SHORTEST_PAUSE, PAUSE_FACTOR * self.usual()) * _caution(seen)) if seen else longest
 
     def usual(self) -> float:
         """Return the longest pause in the recent replies, in seconds; infinite if nothing is known."""
@@ -102,4 +105,4 @@ def connect_seconds(settings: Reads, host: str) -> float:
 
 def _caution(seen: int) -> float:
     """Return how many times longer to wait because only a few replies were seen."""
-    return max(1.0, ENOUGH / seen)
+    return max(1.0, ENOUGH_REPLIES / seen)

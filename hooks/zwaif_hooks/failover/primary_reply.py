@@ -10,13 +10,13 @@ from zwaif_hooks.failover.background_reader import BackgroundReader
 from zwaif_hooks.failover.breaker import Primary
 from zwaif_hooks.failover.call import Call
 from zwaif_hooks.failover.probe import marks_its_ends
-from zwaif_hooks.failover.prompt_truncation import unread
+from zwaif_hooks.failover.prompt_truncation import truncation_note
 from zwaif_hooks.failover.reader import ReplyReader
 from zwaif_hooks.failover.silence import Late
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
-from zwaif_hooks.reply.continuation import SurrogateGate, by_sentence
-from zwaif_hooks.reply.endless import is_to_end, longest
-from zwaif_hooks.reply.false_replies import could_be_an_apology, is_an_apology, is_cut_to_nothing, says_nothing
+from zwaif_hooks.reply.continuation import SurrogateJoiner, split_sentences
+from zwaif_hooks.reply.endless import length_limit, should_end
+from zwaif_hooks.reply.false_replies import could_be_an_apology, is_an_apology, is_blank, is_cut_short
 from zwaif_hooks.stream import Chunk, PrimaryError, UnmarkedEnd, Usage
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ class PrimaryReply:
         # Set here and not in start(): a thread that reads ahead for a dropped reply must not keep this object alive.
         reader.silence.on_unusual = self._tell_that_it_is_late
         reader.silence.unusual_after = self._unusual
-        limit = longest(self._call.max_tokens)
-        whole = SurrogateGate()
+        limit = length_limit(self._call.max_tokens)
+        whole = SurrogateJoiner()
         held = ""
         why = ""
         while (chunk := self._next(reader, held, late)) is not None:
@@ -92,31 +92,31 @@ class PrimaryReply:
             if not chunk.text and chunk.native is None:
                 continue
             held += whole.feed(chunk.text)
-            if not self.delivered and (says_nothing(held, is_whole=False) or could_be_an_apology(held)):
+            if not self.delivered and (is_blank(held, is_whole=False) or could_be_an_apology(held)):
                 continue
             self.pieces += 1
             self.delivered += held
             if chunk.native is not None and held == chunk.text:
                 yield chunk
             else:
-                yield from map(Chunk, by_sentence(held))
+                yield from map(Chunk, split_sentences(held))
             held = ""
-            if len(self.delivered) >= limit and is_to_end(len(self.delivered), chunk.text, limit):
+            if len(self.delivered) >= limit and should_end(len(self.delivered), chunk.text, limit):
                 self._end_endless()
                 return
         self.is_whole = True
         self._refuse_false_reply(held)
         if held:
             self.delivered += held
-            yield from map(Chunk, by_sentence(held))
+            yield from map(Chunk, split_sentences(held))
         counted = self.usage.reply_tokens if self.usage is not None else None
-        if why == "length" and is_cut_to_nothing(self.delivered, self._call.max_tokens, counted):
+        if why == "length" and is_cut_short(self.delivered, self._call.max_tokens, counted):
             cause = "the server had no room for more than a word of the reply"
             raise PrimaryError(FailureKind.CUT, cause, as_it_came="")
         self._primary.succeeded()
         self._primary.ends.observe(why)
         self._primary.pauses.observe(reader.silence.longest_pause, self.pieces)
-        self.note = self._unread_part()
+        self.note = self._truncation_note()
 
     @cached_property
     def first(self) -> float:
@@ -169,7 +169,7 @@ class PrimaryReply:
         if is_an_apology(held):
             cause = f"the reply was only an apology: {held.strip()[:80]}"
             raise PrimaryError(FailureKind.ERROR_BODY, cause, as_it_came=held)
-        if not self.delivered and says_nothing(held):
+        if not self.delivered and is_blank(held):
             raise PrimaryError(FailureKind.EMPTY, "the reply was blank", as_it_came=held)
 
     def _end_endless(self) -> None:
@@ -179,10 +179,10 @@ class PrimaryReply:
             ("endless", name), f"{name}: {self.note}. Another model, or its own chat template, may help"
         )
 
-    def _unread_part(self) -> str:
+    def _truncation_note(self) -> str:
         """Return what the server left out of the prompt, and tell the user once."""
         try:
-            note = unread(self.usage, self._prompt_chars, self._call.describe)
+            note = truncation_note(self.usage, self._prompt_chars, self._call.describe)
         except Exception as error:
             self._runtime.report("The length of the prompt could not be checked", error)
             return ""

@@ -38,7 +38,7 @@ def was_shortened(read: int, estimated: int) -> bool:
     return SMALLEST_WINDOW <= read < READ_SHARE * estimated and estimated - read >= FEWEST_MISSING
 
 
-def unread(usage: Usage | None, prompt_chars: int, describe: Callable[[], ChatRequest]) -> str:
+def truncation_note(usage: Usage | None, prompt_chars: int, describe: Callable[[], ChatRequest]) -> str:
     """Say in one line what the server left out of the prompt; empty if it seems to have read everything.
 
     Ollama drops the oldest messages when its context window is full, and only its token count shows it. ``describe`` is

@@ -16,9 +16,9 @@ from zwaif_hooks.failover.background_reader import BackgroundReader
 from zwaif_hooks.failover.breaker import SILENT
 from zwaif_hooks.failover.silence import FOREVER, FixedLimits
 from zwaif_hooks.messages import AnswerRecord, ChatRequest, PrimaryFailure
-from zwaif_hooks.reply.endless import is_to_end, longest
+from zwaif_hooks.reply.endless import length_limit, should_end
 from zwaif_hooks.reply.plugin_answer import PluginAnswer
-from zwaif_hooks.reply.spoken_text import behind_thoughts
+from zwaif_hooks.reply.spoken_text import split_thoughts
 from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Takeover:
         self._runtime = runtime
         self._request = request
         # For Z-Waif thoughts are part of the reply; for the plugin that continues, the reply begins after them.
-        reply, self._lead = behind_thoughts(failure.delivered)
+        reply, self._lead = split_thoughts(failure.delivered)
         self._failure = failure if reply == failure.delivered else replace(failure, delivered=reply)
         self._clock = runtime.clock
         self._began = self._quiet_since = self._clock.now()
@@ -101,7 +101,7 @@ class Takeover:
         Raises:
             PrimaryError: it failed, or did not answer in time.
         """
-        limit, length = longest(self._request.max_tokens), 0
+        limit, length = length_limit(self._request.max_tokens), 0
         silence = answer.pump.silence
         while not self._stopped:
             silence.limits = answer.limits()
@@ -121,7 +121,7 @@ class Takeover:
             yield chunk.text if length or not self._meanwhile else chunk.text.lstrip()
             self._quiet_since = self._clock.now()
             length += len(chunk.text)
-            if is_to_end(length, chunk.text, limit):
+            if should_end(length, chunk.text, limit):
                 self._runtime.say(f"Plugin {answer.name!r} did not end its reply: ended after {length} characters")
                 return
 

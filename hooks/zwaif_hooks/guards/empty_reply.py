@@ -15,7 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
 from zwaif_hooks.network.openai_client import answer_to, read_whole
-from zwaif_hooks.network.server_errors import EXPLANATION_BYTES, WORDS
+from zwaif_hooks.network.server_errors import ERROR_BODY_BYTES, WORDS
 from zwaif_hooks.stream import CancelScope, PrimaryError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def _has_no_model(send: Send, url: str, address: str) -> bool:
     info = urlunsplit((parts.scheme, parts.netloc, MODEL_INFO, "", ""))
     ask = partial(send, "GET", info, timeout=SECONDS, stream=True)
     try:
-        told = json.loads(read_whole(ask, address, _in_time(), EXPLANATION_BYTES))
+        told = json.loads(read_whole(ask, address, _in_time(), ERROR_BODY_BYTES))
     except (ValueError, RecursionError):
         return False
     except PrimaryError as error:

@@ -17,7 +17,7 @@ from zwaif_hooks.failover.call import Call, InternalError, NobodyAnswered, must_
 from zwaif_hooks.failover.deadlines import connect_seconds
 from zwaif_hooks.failover.turn import Turn
 from zwaif_hooks.guards import empty_reply
-from zwaif_hooks.guards.request import completed, newest_picture, plain_messages, prompt_chars, purpose_of_caller
+from zwaif_hooks.guards.request import newest_picture, plain_messages, prompt_chars, purpose_of_caller, with_context
 from zwaif_hooks.guards.swap import swap
 from zwaif_hooks.host.sampling import sampling_from
 from zwaif_hooks.messages import DEFAULT_MAX_TOKENS, ChatRequest, PrimaryFailure, Purpose
@@ -211,7 +211,7 @@ class _Exchange:
             model=str(self._body.get("model") or ""),
             primary=self._address,
         )
-        return completed(request, self._runtime, self._purpose)
+        return with_context(request, self._runtime, self._purpose)
 
 
 class _EventBody:

@@ -22,7 +22,7 @@ from zwaif_hooks.failover.silence import FixedLimits
 from zwaif_hooks.failover.turn import Turn
 from zwaif_hooks.guards import lmstudio_greeting
 from zwaif_hooks.guards.lmstudio_client import DefaultClient, is_out_of_reach
-from zwaif_hooks.guards.request import completed, plain_messages, prompt_chars, purpose_of_caller
+from zwaif_hooks.guards.request import plain_messages, prompt_chars, purpose_of_caller, with_context
 from zwaif_hooks.guards.swap import swap
 from zwaif_hooks.host.sampling import sampling_from
 from zwaif_hooks.messages import DEFAULT_MAX_TOKENS, ChatRequest, FailureKind, Picture, Purpose
@@ -66,7 +66,7 @@ def install(module: ModuleType, runtime: Runtime) -> None:
 
     swap(module, "llm", make_llm, {"model_key"})
     swap(module, "prepare_image", make_prepare, {"src", "name"})
-    lmstudio_greeting.bound(module, runtime)
+    lmstudio_greeting.install(module, runtime)
 
 
 class GuardedModel:
@@ -87,7 +87,7 @@ class GuardedModel:
             if not must_repeat_unguarded(error, self._runtime):
                 raise
             return self._connect().respond(history, config=config)
-        _mend_hard_summary(str(reply))
+        _fix_hard_summary(str(reply))
         return reply
 
     def respond_stream(self, history: Any, *, config: Any = None, **kwargs: Any) -> Any:
@@ -288,7 +288,7 @@ class _Exchange:
             model=self._key,
             primary=self._address,
         )
-        return completed(request, self._runtime, self._purpose)
+        return with_context(request, self._runtime, self._purpose)
 
 
 def _asked_again(ask: Callable[[], Iterator[Chunk]], library: DefaultClient, scope: CancelScope) -> Iterator[Chunk]:
@@ -380,7 +380,7 @@ def _picture_in(turns: Sequence[Mapping[str, Any]], tree: Path) -> Picture | Non
     return Picture(path=str(tree / names[-1])) if names and isinstance(names[-1], str) else None
 
 
-def _mend_hard_summary(text: str) -> None:
+def _fix_hard_summary(text: str) -> None:
     """Fix v1.15's summaries by LM Studio: it stores the text in a local name, uses the stale global and never ends."""
     frame: FrameType | None = sys._getframe(1)
     for _ in range(6):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from zwaif_hooks.guards.swap import swap
 from zwaif_hooks.network.patient_sockets import register_sockets
-from zwaif_hooks.network.server_errors import explanation
+from zwaif_hooks.network.server_errors import error_body
 from zwaif_hooks.runtime import Runtime
 from zwaif_hooks.stream import CancelScope
 
@@ -24,7 +24,7 @@ SECONDS = 1.0
 """The library's own limit, but for everything before the text of the greeting."""
 
 
-def bound(module: ModuleType, runtime: Runtime) -> None:
+def install(module: ModuleType, runtime: Runtime) -> None:
     """Bound the request; ``module`` is ``lmstudio``. A library without it needs nothing."""
     client: Any = getattr(module, "Client", None)
     if not hasattr(client, QUESTION):
@@ -54,7 +54,7 @@ def ask(url: str) -> httpx.Response:
             with client.stream("GET", url) as answer:
                 good = answer.status_code == httpx.codes.OK
                 broken = (httpx.HTTPError, httpx.StreamError, OSError)
-                said = explanation(answer.iter_bytes(), scope, broken) if good else b""
+                said = error_body(answer.iter_bytes(), scope, broken) if good else b""
                 return httpx.Response(answer.status_code, content=said)
         except TimeoutError as error:
             raise httpx.ReadTimeout(f"no answer within {SECONDS:g} s") from error

@@ -21,7 +21,7 @@ from zwaif_hooks.failover.call import Call, InternalError, NobodyAnswered, must_
 from zwaif_hooks.failover.deadlines import Reads, connect_seconds
 from zwaif_hooks.failover.probe import NOT_LOADED
 from zwaif_hooks.failover.turn import Turn
-from zwaif_hooks.guards.request import completed, newest_picture, plain_messages, prompt_chars, purpose_of_caller
+from zwaif_hooks.guards.request import newest_picture, plain_messages, prompt_chars, purpose_of_caller, with_context
 from zwaif_hooks.guards.swap import MARK, swap
 from zwaif_hooks.host.sampling import sampling_from
 from zwaif_hooks.messages import DEFAULT_MAX_TOKENS, ChatRequest, FailureKind, Purpose
@@ -30,13 +30,13 @@ from zwaif_hooks.network.decompress import ASKED_FOR, unpacked
 from zwaif_hooks.network.patient_sockets import current_scope, register_sockets
 from zwaif_hooks.network.server_errors import (
     broken_off,
-    codes_in,
     decoded,
-    explanation,
+    describe_codes,
+    error_body,
     kind_of_error,
     kind_of_status,
+    message_in,
     pause_asked_for,
-    words_in,
 )
 from zwaif_hooks.network.sse import lines, text_in
 from zwaif_hooks.runtime import Runtime
@@ -214,7 +214,7 @@ class _Exchange:
             model=self._model or "",
             primary=self._server.address,
         )
-        return completed(request, self._runtime, self._purpose)
+        return with_context(request, self._runtime, self._purpose)
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +269,7 @@ def _look_at(response: httpx.Response) -> None:
     import httpx
     from ollama import ResponseError
 
-    said = explanation(response.iter_bytes(), scope, (httpx.HTTPError, httpx.StreamError, OSError))
+    said = error_body(response.iter_bytes(), scope, (httpx.HTTPError, httpx.StreamError, OSError))
     error = ResponseError(decoded(said, response.headers.get("Content-Type", "")), response.status_code)
     raise _answered(error, _place(str(response.url)), response.headers)
 
@@ -282,10 +282,10 @@ def _lines_of(response: httpx.Response) -> Iterator[str]:
     """Yield the lines of a reply. httpx would also split at characters of the text itself (U+0085, U+2028)."""
     for line in lines(response.iter_bytes()):
         if text := line.decode("utf-8", "replace").strip("\ufeff\0 \t"):
-            yield text if _AS_USUAL(text) else _mended(text)
+            yield text if _AS_USUAL(text) else _repaired(text)
 
 
-def _mended(line: str) -> str:
+def _repaired(line: str) -> str:
     """Return a line with what the library and Z-Waif need: a ``message`` with ``role`` and ``content``.
 
     Raises:
@@ -298,7 +298,7 @@ def _mended(line: str) -> str:
     if not isinstance(event, dict):
         raise PrimaryError(FailureKind.UNREADABLE, "the answer is not a chat reply")
     if error := event.get("error"):
-        return json.dumps({"error": error if isinstance(error, str) else words_in(error) or codes_in(error)})
+        return json.dumps({"error": error if isinstance(error, str) else message_in(error) or describe_codes(error)})
     message = event.get("message") or {}
     if not isinstance(message, dict):
         return line
@@ -354,10 +354,12 @@ def _answered(error: Any, address: str, headers: Mapping[str, str]) -> PrimaryEr
     status = error.status_code if error.status_code and error.status_code > 0 else None
     cause = f"{address} answered{f' {status}' if status else ''}: {_line(error)}"
     if status is None:
-        return PrimaryError(kind_of_error(cause), cause, original=error, said=words_in(error.error))
+        return PrimaryError(kind_of_error(cause), cause, original=error, said=message_in(error.error))
     kind = kind_of_status(status, str(error))
     retry_after = pause_asked_for(headers) if kind is FailureKind.RATE_LIMITED else None
-    return PrimaryError(kind, cause, status=status, retry_after=retry_after, original=error, said=words_in(error.error))
+    return PrimaryError(
+        kind, cause, status=status, retry_after=retry_after, original=error, said=message_in(error.error)
+    )
 
 
 def _place(url: str) -> str:

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from zwaif_hooks.failover.takeover import Takeover
-from zwaif_hooks.guards.request import completed, plain_messages
+from zwaif_hooks.guards.request import plain_messages, with_context
 from zwaif_hooks.guards.swap import swap
 from zwaif_hooks.messages import (
     DEFAULT_MAX_TOKENS,
@@ -62,4 +62,4 @@ def _described(messages: Any, image_path: str, kwargs: dict[str, Any], runtime: 
         has_image=True,
         picture=Picture(path=str(image_path)) if image_path else None,
     )
-    return completed(request, runtime, Purpose.IMAGE)
+    return with_context(request, runtime, Purpose.IMAGE)

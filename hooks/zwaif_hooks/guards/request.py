@@ -110,7 +110,7 @@ def prompt_chars(messages: Iterable[Any]) -> int:
     return total
 
 
-def completed(request: ChatRequest, runtime: Runtime, purpose: Purpose | None) -> ChatRequest:
+def with_context(request: ChatRequest, runtime: Runtime, purpose: Purpose | None) -> ChatRequest:
     """Add what the request does not say: its purpose, the persona, and which replies would be repeats."""
     newest = request.messages[-1].content if request.messages else ""
     if purpose is None:

@@ -85,7 +85,7 @@ def write(path: Path, key: str, value: str) -> None:
     """
     target = Path(os.path.realpath(path))
     try:
-        with _write_lock, files.alone(target):
+        with _write_lock, files.locked(target):
             for _ in range(_MOST_TRIES):
                 if _write_once(target, key, value):
                     return
@@ -110,7 +110,7 @@ def _write_once(path: Path, key: str, value: str) -> bool:
 def _load(path: Path) -> tuple[bytes, str]:
     """Return the byte order mark, if any, and the text; bytes that are not UTF-8 become surrogates."""
     try:
-        data = files.patiently(path.read_bytes)
+        data = files.retry_while_open(path.read_bytes)
     except FileNotFoundError:
         return b"", ""
     except OSError as error:

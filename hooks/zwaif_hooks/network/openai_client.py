@@ -15,7 +15,7 @@ from zwaif_hooks.messages import FailureKind
 from zwaif_hooks.network import sse
 from zwaif_hooks.network.decompress import unpacked
 from zwaif_hooks.network.patient_sockets import register_sockets
-from zwaif_hooks.network.server_errors import decoded, explanation, kind_of_status, pause_asked_for, words_in
+from zwaif_hooks.network.server_errors import decoded, error_body, kind_of_status, message_in, pause_asked_for
 from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError, UnmarkedEnd
 
 if TYPE_CHECKING:
@@ -93,13 +93,13 @@ def _raise_for_status(response: requests.Response, address: str, scope: CancelSc
     if status < 300:
         return
     # Z-Waif gets this response with this body if nobody else answers.
-    body = response._content = explanation(parts_of(response), scope, network_errors())
+    body = response._content = error_body(parts_of(response), scope, network_errors())
     told = decoded(body, response.headers.get("Content-Type", ""))
     said = " ".join(told[:200].split())
     kind = kind_of_status(status, said)
     retry_after = pause_asked_for(response.headers) if kind is FailureKind.RATE_LIMITED else None
     cause = f"{address} answered {status} {response.reason or ''}".rstrip() + (f": {said}" if said else "")
-    raise PrimaryError(kind, cause, status=status, retry_after=retry_after, response=response, said=words_in(told))
+    raise PrimaryError(kind, cause, status=status, retry_after=retry_after, response=response, said=message_in(told))
 
 
 def parts_of(response: requests.Response) -> Iterator[bytes]:

@@ -15,9 +15,9 @@ from typing import Any
 from zwaif_hooks.messages import FailureKind
 from zwaif_hooks.stream import CancelScope, PrimaryError
 
-EXPLANATION_SECONDS = 0.5
+ERROR_BODY_SECONDS = 0.5
 """How long to wait for the body of an error."""
-EXPLANATION_BYTES = 65536
+ERROR_BODY_BYTES = 65536
 """How much of the body is read."""
 WORDS = 300
 """Characters of a server's own words that are shown."""
@@ -40,20 +40,20 @@ _CHARSET = re.compile(r"charset=[\"']?([\w.-]{1,40})", re.IGNORECASE)
 _NO_MODEL = re.compile(r"\bno (?:llm |llms )?models? (?:is |are )?(?:currently )?loaded\b", re.IGNORECASE)
 
 
-def explanation(parts: Iterable[bytes], scope: CancelScope, broken: tuple[type[BaseException], ...]) -> bytes:
+def error_body(parts: Iterable[bytes], scope: CancelScope, broken: tuple[type[BaseException], ...]) -> bytes:
     """Return the body of an error, as far as it comes in time; the status alone is enough to go on.
 
     Args:
         broken: what a broken or expired connection may raise.
     """
-    scope.expire_in(EXPLANATION_SECONDS)
+    scope.expire_in(ERROR_BODY_SECONDS)
     said = b""
     with contextlib.suppress(*broken, PrimaryError):
         for part in parts:
             said += part
-            if len(said) >= EXPLANATION_BYTES:
+            if len(said) >= ERROR_BODY_BYTES:
                 break
-    return said[:EXPLANATION_BYTES]
+    return said[:ERROR_BODY_BYTES]
 
 
 def decoded(body: bytes, content_type: str = "") -> str:
@@ -67,13 +67,13 @@ def decoded(body: bytes, content_type: str = "") -> str:
     return body.decode("latin-1")
 
 
-def words_in(told: Any) -> str:
+def message_in(told: Any) -> str:
     """Return the message in the body of an error, or in the object in it, however it is wrapped.
 
     Empty for a web page and for an object without a message.
     """
     if isinstance(told, bytes):
-        told = decoded(told[:EXPLANATION_BYTES])
+        told = decoded(told[:ERROR_BODY_BYTES])
     if isinstance(told, str):
         with contextlib.suppress(ValueError, RecursionError):
             told = json.loads(told)
@@ -84,7 +84,7 @@ def words_in(told: Any) -> str:
     return "" if text.lstrip().startswith("<") else " ".join(text.split())[:WORDS]
 
 
-def codes_in(told: Any) -> str:
+def describe_codes(told: Any) -> str:
     """Describe an error object without a message by its codes and types."""
     if isinstance(told, (bytes, str)):
         with contextlib.suppress(ValueError, RecursionError):

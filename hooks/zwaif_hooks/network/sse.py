@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from zwaif_hooks.messages import FailureKind
-from zwaif_hooks.network.server_errors import broken_off, codes_in, is_no_reason, kind_of_error, words_in
+from zwaif_hooks.network.server_errors import broken_off, describe_codes, is_no_reason, kind_of_error, message_in
 from zwaif_hooks.network.token_counts import usage_of
 from zwaif_hooks.stream import Chunk, PrimaryError, UnmarkedEnd
 
@@ -108,7 +108,7 @@ def read_events(parts: Iterable[bytes]) -> Iterator[Chunk]:
         event = _loads(payload)
         if event is None or begun:
             lost = begun
-            event, payload, begun = _mended(event, payload, begun)
+            event, payload, begun = _repaired(event, payload, begun)
             if event is None:
                 continue
             if lost and not payload.startswith(lost):
@@ -140,7 +140,7 @@ def read_events(parts: Iterable[bytes]) -> Iterator[Chunk]:
     raise UnmarkedEnd(knows_marks="finish_reason" in _first_choice(spoken))
 
 
-def _mended(event: Any, payload: bytes, begun: bytes) -> tuple[Any, bytes, bytes]:
+def _repaired(event: Any, payload: bytes, begun: bytes) -> tuple[Any, bytes, bytes]:
     """Repair a ``data:`` line that is not an event by itself, or that follows an incomplete one (``begun``).
 
     An event may span several such lines. Bytes that are not UTF-8 are replaced, and a doubled ``data:`` is removed.
@@ -221,7 +221,7 @@ def raise_for_error(reply: Any) -> None:
 
 def _reported(payload: Any) -> PrimaryError:
     """Return the error that a payload describes, in whatever form."""
-    said = words_in(payload) or codes_in(payload)
+    said = message_in(payload) or describe_codes(payload)
     return PrimaryError(kind_of_error(said), f"the server reported: {said[:200]}", said=said)
 
 

@@ -107,7 +107,7 @@ class LastWordJoiner:
         return begun[len(self._word) :] if self._met else ""
 
 
-def by_sentence(text: str) -> list[str]:
+def split_sentences(text: str) -> list[str]:
     """Split ``text`` into pieces of at most one sentence each.
 
     Z-Waif speaks one sentence for each piece it gets, and loses count if a piece ends two.
@@ -118,7 +118,7 @@ def by_sentence(text: str) -> list[str]:
     return pieces
 
 
-class SurrogateGate:
+class SurrogateJoiner:
     """Rejoins characters that a server split into two JSON escapes (half an emoji each)."""
 
     def __init__(self) -> None:

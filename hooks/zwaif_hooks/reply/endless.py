@@ -12,12 +12,12 @@ MORE_CHARS = 1_000
 SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？", "\n")
 
 
-def longest(max_tokens: int) -> int:
+def length_limit(max_tokens: int) -> int:
     """Return the characters after which a reply is endless; ``max_tokens`` is 0 or less if there is no limit."""
     return max(LEAST_CHARS, max_tokens * MOST_CHARS_PER_TOKEN) if max_tokens > 0 else UNKNOWN_CHARS
 
 
-def is_to_end(length: int, piece: str, limit: int) -> bool:
+def should_end(length: int, piece: str, limit: int) -> bool:
     """Return whether to end a reply of this ``length`` after this ``piece``: at the end of a sentence if possible."""
     if length < limit:
         return False

@@ -48,7 +48,7 @@ _GO_ON = frozenset(",;:、，；：،؛¿¡&@#%/\\'’+=|<>")
 """Marks after which a sentence goes on, and the apostrophe, which is part of words."""
 
 
-def says_nothing(text: str, is_whole: bool = True) -> bool:
+def is_blank(text: str, is_whole: bool = True) -> bool:
     """Return whether a reply has nothing to speak or read: no letter, digit, mark or emoji.
 
     If it is not whole, the beginning of a control token counts as nothing.
@@ -76,7 +76,7 @@ def ends_a_sentence(reply: str) -> bool:
     return unicodedata.category(last) in _CLOSING
 
 
-def is_cut_to_nothing(reply: str, asked: int, counted: int | None = None) -> bool:
+def is_cut_short(reply: str, asked: int, counted: int | None = None) -> bool:
     """Return whether a server stopped for length after a word or two although many tokens were asked for.
 
     That is what a server with a full context window does. If it ``counted`` all the tokens that were asked for, the

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from zwaif_hooks.background.clock import Clock
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, PrimaryFailure
-from zwaif_hooks.reply.continuation import Joiner, by_sentence
-from zwaif_hooks.reply.false_replies import says_nothing
+from zwaif_hooks.reply.continuation import Joiner, split_sentences
+from zwaif_hooks.reply.false_replies import is_blank
 from zwaif_hooks.reply.spoken_text import ThinkingHabit, spoken
 
 SHORTEST_REPLY = 3
@@ -68,7 +68,7 @@ class PluginAnswer:
                 text, held = held + text, ""
                 if not self._failure.delivered:
                     text = text.lstrip()
-                if says_nothing(text):
+                if is_blank(text):
                     held = text
                     continue
             self.said += text
@@ -100,8 +100,8 @@ class PluginAnswer:
 
     def _joined(self) -> Iterator[str]:
         for piece in spoken(self._texts(), self._request.persona.char_name, self._failure.delivered, self._habit):
-            yield from by_sentence(self._joiner.feed(piece))
-        yield from by_sentence(self._joiner.finish())
+            yield from split_sentences(self._joiner.feed(piece))
+        yield from split_sentences(self._joiner.finish())
 
     def _texts(self) -> Iterator[str]:
         for piece in self.pieces:

@@ -238,7 +238,7 @@ class SpokenTextFilter:
         self._held = self._held[length:]
 
 
-def behind_thoughts(text: str) -> tuple[str, str]:
+def split_thoughts(text: str) -> tuple[str, str]:
     """Return the reply after the thoughts in a text, and what must be added before a reply that is still to come.
 
     If a thought broke off inside a sentence, the sentence is ended, too: Z-Waif speaks whole sentences.
@@ -249,7 +249,7 @@ def behind_thoughts(text: str) -> tuple[str, str]:
     over = _OVER.search(text, begun.end())
     if over is not None:
         rest = text[over.end() :]
-        return behind_thoughts(rest) if rest.strip() else ("", "" if rest else "\n\n")
+        return split_thoughts(rest) if rest.strip() else ("", "" if rest else "\n\n")
     mark = _end_of(begun)
     there = next(length for length in range(len(mark) - 1, -1, -1) if text.endswith(mark[:length]))
     if there and not mark[0].isalpha():

@@ -26,7 +26,7 @@ def open_plain(path: Path, buffering: int = -1) -> BinaryIO:
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "It is no plain file", str(path))
-    return files.patiently(lambda: path.open("rb", buffering=buffering))
+    return files.retry_while_open(lambda: path.open("rb", buffering=buffering))
 
 
 def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:

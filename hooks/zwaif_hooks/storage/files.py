@@ -39,7 +39,7 @@ class Busy(OSError):
     """Another process of this package keeps holding the lock of a file."""
 
 
-def patiently(act: Callable[[], _T], wait: Wait = time.sleep) -> _T:
+def retry_while_open(act: Callable[[], _T], wait: Wait = time.sleep) -> _T:
     """Call ``act``; on Windows, retry while another program has the file open.
 
     Raises:
@@ -66,7 +66,7 @@ def replace(source: Path, target: Path, wait: Wait = time.sleep) -> None:
     Raises:
         OSError: impossible, or another program kept one of them open.
     """
-    patiently(lambda: source.replace(target), wait)
+    retry_while_open(lambda: source.replace(target), wait)
 
 
 def remove(path: Path, wait: Wait = time.sleep) -> None:
@@ -75,10 +75,10 @@ def remove(path: Path, wait: Wait = time.sleep) -> None:
     Raises:
         OSError: impossible, or another program kept it open.
     """
-    patiently(lambda: path.unlink(missing_ok=True), wait)
+    retry_while_open(lambda: path.unlink(missing_ok=True), wait)
 
 
-def write_whole(path: Path, data: bytes, wait: Wait = time.sleep) -> None:
+def write_atomically(path: Path, data: bytes, wait: Wait = time.sleep) -> None:
     """Write a file, and its folder if needed; a kill leaves the old or the new content.
 
     Raises:
@@ -107,7 +107,7 @@ def append(path: Path, data: bytes, largest: int, older: Sequence[Path]) -> None
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as held:
         try:
-            held.enter_context(alone(path))
+            held.enter_context(locked(path))
             if path.exists() and path.stat().st_size + len(data) > largest:
                 _move_on(path, older)
         except Busy as error:
@@ -130,7 +130,7 @@ def _move_on(path: Path, older: Sequence[Path]) -> None:
 
 
 @contextlib.contextmanager
-def alone(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Lock the file against other processes of this package. The lock ends with its holder, even if that is killed.
 
     If the lock cannot be created, continue without it.

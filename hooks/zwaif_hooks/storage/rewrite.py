@@ -131,7 +131,7 @@ def _write_over(path: Path, data: bytes, temporary: Path) -> None:
     copy = path.with_name(path.name + UNFINISHED)
     if temporary != copy:
         files.replace(temporary, copy)
-    with files.patiently(lambda: path.open("r+b", buffering=0)) as file:
+    with files.retry_while_open(lambda: path.open("r+b", buffering=0)) as file:
         try:
             _write_all(file.fileno(), data.ljust(len(before), b"\n"))
         except OSError:  # mostly a full disk: the old content fits
