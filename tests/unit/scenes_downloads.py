@@ -130,10 +130,4 @@ def _(scene: Scene) -> object:
 says("… needs … GB, and … has … GB free.")(
     lambda scene: fetch(scene, Hub(config_json=1, model_safetensors=2 * 10**9), free=10**9)
 )
-means(
-    "… is gated: accept its licence on huggingface.co first, then run: huggingface-cli login",
-    "Cannot access gated repo for url",
-)
-means("There is no model … on Hugging Face", "404 Client Error: Repository Not Found for url")
-means("… could not be downloaded: huggingface.co cannot be reached", "Max retries exceeded with url")
 means("The disk is full: … could not be stored.", "[Errno 28] No space left on device")

@@ -39,7 +39,6 @@ def test_the_search_for_error_texts_finds_them() -> None:
     for part in (
         "is read-only",
         "There is no setting",
-        "is gated",
         "not downloaded: offline mode",
         "is not a model name",
     ):

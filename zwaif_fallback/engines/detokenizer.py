@@ -1,4 +1,4 @@
-"""Tokens to text while they arrive: whole characters only, with the spaces they would have in the whole text."""
+"""Turn tokens into text as they arrive: whole characters only, with the spaces of the complete text."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 _BROKEN = "\ufffd"
-"""What decoders put in place of an incomplete UTF-8 sequence."""
+"""What decoders return for an incomplete UTF-8 sequence."""
 _CONTEXT_TOKENS = 4
 _LONGEST_CHARACTER = 24
-"""Tokens to search back for the beginning of a character; more than any emoji sequence takes."""
+"""Tokens to search back for the start of a character; more than any emoji sequence takes."""
 
 
 class Detokenizer:
-    """Decodes one token at a time.
+    """Decode one token at a time.
 
     A token's text depends on its neighbours (leading spaces, multi-byte characters), so each step decodes a short
-    window that begins where a character begins, and returns what the new token added to it.
+    window that starts at a character boundary, and returns what the new token added to it.
     """
 
     def __init__(self, decode: Callable[[list[int]], str], prompt: Sequence[int] = ()) -> None:
@@ -25,7 +25,7 @@ class Detokenizer:
         self._pending: list[int] = []
 
     def push(self, token: int) -> str:
-        """Text this token completes; empty while a character is still missing bytes."""
+        """Return the text this token completes; empty while a character is incomplete."""
         self._pending.append(token)
         text = self._new_text()
         if text.endswith(_BROKEN):
@@ -34,7 +34,7 @@ class Detokenizer:
         return text
 
     def flush(self) -> str:
-        """Text still held back, without an unfinished character at its end."""
+        """Return the text still held back, without an incomplete character at its end."""
         text = self._new_text().rstrip(_BROKEN) if self._pending else ""
         self._pending = []
         return text
@@ -51,7 +51,7 @@ class Detokenizer:
 
 
 def _tail(decode: Callable[[list[int]], str], prompt: Sequence[int]) -> list[int]:
-    """The last tokens of the prompt, beginning at a character's first byte."""
+    """Return the last tokens of the prompt, starting at a character boundary."""
     for length in range(min(_CONTEXT_TOKENS, len(prompt)), min(_LONGEST_CHARACTER, len(prompt)) + 1):
         tail = list(prompt[len(prompt) - length :])
         if not decode(tail).startswith(_BROKEN):

@@ -1,4 +1,4 @@
-"""What a library's error means for the user, and what to do next: one place for transformers, the hub and torch."""
+"""What a library's error means for the user and what to do next, for errors of transformers and torch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from zwaif_fallback.engine_types import LoadOptions
-from zwaif_fallback.errors import FallbackError, ModelError, ModelNotFound, ModelTooBig
+from zwaif_fallback.errors import FallbackError, ModelError, ModelTooBig
 from zwaif_fallback.install_hints import NO_VC_RUNTIME, VC_RUNTIME
 from zwaif_fallback.models.hints import CHECK_SETTING, SMALLER
 
@@ -15,14 +15,14 @@ _TOO_BIG = "{model} does not fit into the free memory ({cause}). " + SMALLER
 
 @dataclass(frozen=True)
 class _Meaning:
-    """What to say when ``pattern`` is found in ``TypeName: message``."""
+    """What to say if ``pattern`` is found in ``TypeName: message``."""
 
     pattern: str
     kind: type[ModelError]
     text: str
 
 
-# First match wins.
+# The first match wins.
 _MEANINGS = (
     _Meaning(
         r"out of memory|OutOfMemoryError|not enough memory|can't allocate memory|MemoryError",
@@ -34,16 +34,6 @@ _MEANINGS = (
         r"ModuleNotFoundError",
         ModelError,
         "{model} cannot be loaded ({cause}). To see what is missing, run: zwaif-fallback doctor",
-    ),
-    _Meaning(
-        r"GatedRepoError|gated repo",
-        ModelError,
-        "{model} is gated: accept its licence on huggingface.co first, then run: huggingface-cli login",
-    ),
-    _Meaning(
-        r"RepositoryNotFoundError|Repository Not Found",
-        ModelNotFound,
-        "There is no model {model} on Hugging Face. " + CHECK_SETTING,
     ),
     _Meaning(
         r"trust_remote_code|custom code",
@@ -89,12 +79,6 @@ _MEANINGS = (
         "The disk is full: {model} could not be stored. Free some space and try again.",
     ),
     _Meaning(
-        r"ConnectionError|ConnectTimeout|LocalEntryNotFoundError|Max retries|OfflineModeIsEnabled",
-        ModelNotFound,
-        "{model} could not be downloaded: huggingface.co cannot be reached. Check the internet connection and "
-        "try again.",
-    ),
-    _Meaning(
         r"BadSafetensors|SafetensorError|HeaderTooLarge|MetadataIncompleteBuffer|no safetensors file",
         ModelError,
         "The weights of {model} are damaged ({cause}). Download the model again.",
@@ -113,7 +97,7 @@ _MEANINGS = (
 
 
 def explain(error: BaseException, options: LoadOptions) -> FallbackError:
-    """The same error as one of ours, with the next step in its text."""
+    """Return the error as one of this package's, with the next step in its text."""
     if isinstance(error, FallbackError):
         return error
     described = f"{type(error).__name__}: {error}"
@@ -125,11 +109,11 @@ def explain(error: BaseException, options: LoadOptions) -> FallbackError:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """True for torch's, Python's and CUDA's ways of saying that memory ran out."""
+    """Return whether this is torch's, Python's or CUDA's way of saying that memory ran out."""
     return bool(re.search(_MEANINGS[0].pattern, f"{type(error).__name__}: {error}"))
 
 
 def first_line(error: BaseException, limit: int = 160) -> str:
-    """The first line of an error's text, cut at ``limit`` characters."""
+    """Return the first line of an error's text, cut at ``limit`` characters."""
     line = next(iter(str(error).strip().splitlines()), type(error).__name__)
     return line if len(line) <= limit else line[: limit - 1] + "…"

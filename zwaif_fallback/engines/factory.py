@@ -1,4 +1,4 @@
-"""From a model's name to the engine that can run it. A new engine is one more branch here."""
+"""Choose the engine for a model. A new engine is one more branch here."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from zwaif_fallback.models.model_files import gguf_in
 
 
 def is_for_llama_cpp(options: LoadOptions) -> bool:
-    """Whether llama.cpp runs this model; transformers everything else.
+    """Return whether llama.cpp runs this model; transformers runs all others.
 
     Raises:
-        ModelError: a folder with several GGUF models, of which none was named.
+        ModelError: a folder with several GGUF models, none of which was named.
     """
     return options.model.lower().endswith(".gguf") or gguf_in(Path(options.model)) is not None
 
 
 def make_engine(options: LoadOptions) -> Engine:
-    """The engine for this model, not loaded yet.
+    """Return the engine for this model, not loaded yet.
 
     Raises:
         ModelError: as :func:`is_for_llama_cpp`.

@@ -1,6 +1,6 @@
-"""A model's small files as the installed transformers can read them: some come from newer versions, or from editors.
+"""Repair a model's small files for the installed transformers: some come from newer versions, some from editors.
 
-What is mended is a copy. The user's own files stay as they are, and the weights are read where they lie.
+Only copies are changed. The user's own files stay as they are, and the weights are read in place.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from zwaif_hooks.storage import bounded
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MOST_SMALL = 64 * 1024 * 1024
-"""Bytes of a file that is copied; ``tokenizer.json`` is the largest."""
+"""Most bytes of a copied file; ``tokenizer.json`` is the largest."""
 _COPIED = ("*.json", "*.model", "*.txt", "*.jinja")
 _DTYPES = ("torch_dtype", "dtype")
 
 
 @contextlib.contextmanager
 def readable(folder: Path) -> Iterator[Path]:
-    """The folder itself, or one with mended copies of all but its weights, for as long as the context lasts.
+    """Yield the folder itself, or a temporary one with repaired copies of all files but the weights.
 
     Raises:
         ValueError: a file is damaged.
-        OSError: one cannot be read or copied.
+        OSError: a file cannot be read or copied.
     """
     mended = dict(_mended(folder))
     if not mended:
@@ -47,7 +47,7 @@ def readable(folder: Path) -> Iterator[Path]:
 
 
 def _mended(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and content of each file that transformers could not read."""
+    """Yield name and repaired content of each file that transformers could not read."""
     for file in (*folder.glob("*.json"), *folder.glob("*.jinja")):
         begins_with_mark = _start_of(file) == BYTE_ORDER_MARK
         mend = _MENDS.get(file.name)
@@ -66,7 +66,7 @@ def _start_of(file: Path) -> bytes:
 
 
 def _config(found: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Without a type of numbers that torch does not have ("auto"), the rotation where version 4 looks for it."""
+    """Remove number types that torch does not have ("auto"), and put rotary settings where version 4 expects them."""
     import torch
 
     mended = _with_known_class(found, folder)
@@ -84,7 +84,7 @@ def _config(found: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _tokenizer_config(found: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """With lists in their place of version 4, and with a class that there is."""
+    """Put lists where version 4 expects them, and use a class that exists."""
     mended = _with_known_class(found, folder)
     if isinstance(mended.get("extra_special_tokens"), list):
         mended.setdefault("additional_special_tokens", mended.pop("extra_special_tokens"))
@@ -92,14 +92,14 @@ def _tokenizer_config(found: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _with_known_class(found: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """A tokenizer of a class that came later is made from its ``tokenizer.json``, which says all that counts."""
+    """Replace a newer tokenizer class by one that is built from ``tokenizer.json``, which has everything needed."""
     if (folder / TOKENIZER).is_file() and is_new_class(found.get("tokenizer_class")):
         return {**found, "tokenizer_class": "PreTrainedTokenizerFast"}
     return dict(found)
 
 
 def is_new_class(name: Any) -> bool:
-    """Whether this names a tokenizer that the installed transformers has never heard of."""
+    """Return whether this names a tokenizer class that the installed transformers does not have."""
     import transformers
     from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 

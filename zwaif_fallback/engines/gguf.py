@@ -1,7 +1,7 @@
-"""The engine for GGUF files: llama.cpp in the worker, the quickest way on a CPU.
+"""The engine for GGUF models: llama.cpp in the worker, the fastest way on a CPU.
 
-llama.cpp gets a finished prompt in tokens and keeps what it has read of the last ones. A reply is written in a thread
-of llama.cpp's own; a thread of ours takes its pieces, and the one that asked for the reply reads them from a queue.
+llama.cpp gets a finished prompt as tokens and caches what it has read. It writes a reply in a thread of its own; our
+thread takes the pieces, and the thread that asked for the reply reads them from a queue.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ logger = logging.getLogger(__name__)
 
 _FAMILY_OF_ARCHITECTURE = {"phi2": "phi"}
 _PART = 256
-"""Tokens that are read ahead between two rests."""
-_WAYSTATIONS = (1024, 256)
-"""Tokens before a prompt's end where a model that cannot go back keeps its state: before the newest turn and what
-Z-Waif tells in it, which the next prompt has no longer."""
-_COPIES = (READ_AT_ONCE, 4)
-"""Tokens before a prompt's end where llama.cpp copies the state of such a model."""
+"""Prompt tokens per step when reading ahead."""
+_CHECKPOINTS_BEFORE_END = (1024, 256)
+"""Distances from a prompt's end at which a model that cannot rewind keeps its state: before the newest turn and the
+notes in it, which the next prompt will not contain."""
+_COPIES_BEFORE_END = (READ_AT_ONCE, 4)
+"""Distances from a prompt's end at which llama.cpp copies the state of such a model."""
 
 
 def _quiet(line: str) -> None:
-    """Nobody listens to the progress of this load."""
+    """Ignore progress."""
 
 
 class GgufEngine:
@@ -54,12 +54,12 @@ class GgufEngine:
         self._info = ModelInfo("")
         self._window = 0
         self._begin_token = ""
-        """Text of the token that llama.cpp itself puts before each prompt; empty where it puts none."""
+        """Text of the token that llama.cpp puts before each prompt; empty if there is none."""
         self._known: list[int] = []
-        """The last prompt's tokens: at least so much of it llama.cpp need not read again."""
+        """Tokens of the last prompt, which llama.cpp need not read again."""
         self._rests = self._forward_only = False
         self._kept: list[int] = []
-        """Places in the last prompt where llama.cpp has kept a copy of the state."""
+        """Positions in the last prompt of which llama.cpp has kept a copy of the state."""
         self._cancelled = threading.Event()
 
     def prepare(self, options: LoadOptions) -> None:
@@ -94,7 +94,7 @@ class GgufEngine:
         return [len(tokens) for tokens in self._loaded().tokens([clean(text) for text in texts])]
 
     def generate(self, generation: Generation, stats: GenerationStats | None = None) -> Iterator[str]:
-        # A fresh event per generation: a late cancel of the last one must not touch this one.
+        # A fresh event for each generation, so that a late cancel of the last one does not stop this one.
         self._cancelled = threading.Event()
         return self._speak(generation, stats or GenerationStats(), self._cancelled)
 
@@ -130,7 +130,7 @@ class GgufEngine:
         return self._server
 
     def prompt_tokens(self, prompt: str) -> list[int]:
-        """The prompt as llama.cpp's own chat reads it: a begin token where the model wants one, never two."""
+        """Return the prompt's tokens as llama.cpp's own chat would: with one begin token if the model wants it."""
         text = clean(prompt)
         if self._begin_token:
             text = text.removeprefix(self._begin_token)
@@ -151,7 +151,7 @@ class GgufEngine:
     def _say(
         self, generation: Generation, torn: str, stats: GenerationStats, cancelled: threading.Event
     ) -> Iterator[str]:
-        """The reply, without ``torn``, the end of the prompt that the model writes once more."""
+        """Yield the reply without ``torn``, the end of the prompt that the model regenerates."""
         prompt = clean(generation.prompt)
         tokens = self.prompt_tokens(prompt[: len(prompt) - len(torn)])
         if torn and (not tokens or len(tokens) + len(torn) >= self._window):
@@ -184,14 +184,14 @@ class GgufEngine:
             stats.reused_tokens = min(stats.reused_tokens, reused)
 
     def _read_ahead(self, generation: Generation, stats: GenerationStats, cancelled: threading.Event) -> None:
-        """Read the prompt, say nothing.
+        """Read the prompt and generate nothing.
 
-        llama.cpp computes on threads of its own, whose priority cannot be lowered and raised again. So on the CPU it
-        gets the prompt in parts and rests after each as long as that took.
+        llama.cpp computes in threads whose priority cannot be lowered and raised again. So on the CPU it gets the
+        prompt in parts, with a pause after each that lasts as long as the part took.
         """
         tokens = self.prompt_tokens(generation.prompt)
         stats.prompt_tokens, reused = len(tokens), 0
-        # A part that is shorter than what is known would have llama.cpp forget the rest.
+        # With a part shorter than the known prefix, llama.cpp would drop the rest of its cache.
         start = _common_prefix(self._known, tokens) if self._rests else len(tokens)
         for end in [*range(start + _PART, len(tokens), _PART), len(tokens)]:
             began = time.monotonic()
@@ -207,18 +207,18 @@ class GgufEngine:
     def _stop_on_the_way(
         self, generation: Generation, tokens: list[int], stats: GenerationStats, cancelled: threading.Event
     ) -> int:
-        """Read most of a long prompt by itself where the model cannot go back: llama.cpp keeps a copy of the state
-        wherever a prompt ends, and without one the next prompt would be read from its first token on.
+        """Read most of a long prompt on its own if the model cannot rewind. llama.cpp copies the state wherever a
+        prompt ends; without a copy, the next prompt would be read from its first token.
 
         Returns:
-            How many tokens were known before, at most.
+            The number of tokens known before, at most.
         """
         reused = len(tokens)
         if not self._forward_only:
             return reused
         common = _common_prefix(self._known, tokens)
         kept = max((place for place in self._kept if place <= common), default=0)
-        for before_end in _WAYSTATIONS:
+        for before_end in _CHECKPOINTS_BEFORE_END:
             end = len(tokens) - before_end
             if end > kept + _PART and not cancelled.is_set():
                 stats.prompt_tokens = kept = end
@@ -240,7 +240,9 @@ class GgufEngine:
         if not tokens:
             raise EngineError("The prompt is empty: there is nothing to go on from.")
         common = _common_prefix(self._known, tokens)
-        self._kept = [place for place in self._kept if place <= common] + [len(tokens) - back for back in _COPIES]
+        self._kept = [place for place in self._kept if place <= common] + [
+            len(tokens) - back for back in _COPIES_BEFORE_END
+        ]
         self._known = tokens
         room = self._window - len(tokens)
         if room <= 0:
@@ -248,7 +250,7 @@ class GgufEngine:
                 f"The prompt has {len(tokens)} tokens and the model's window is {self._window}: shorten the prompt."
             )
         request = sampling_of(generation.sampling, self._window)
-        # A token is at least one byte, so so many are enough for what is written again.
+        # A token has at least one byte, so this many are enough for the regenerated text.
         again = len(torn.encode("utf-8"))
         request |= {"prompt": tokens, "n_predict": min(room, max(1, generation.max_tokens) + again)}
         request |= {"stream": True, "return_progress": True, "timings_per_token": True, "cache_prompt": True}
@@ -264,7 +266,7 @@ class GgufEngine:
 
 
 def _settle(stats: GenerationStats, generation: Generation, stops: StopFilter) -> None:
-    """Why it ended, where llama.cpp was not the one to end it."""
+    """Set the finish reason if llama.cpp did not end the reply itself."""
     if stops.stopped:
         stats.finish_reason = "stop"
     elif not stats.finish_reason:
@@ -272,7 +274,7 @@ def _settle(stats: GenerationStats, generation: Generation, stops: StopFilter) -
 
 
 def _start(plan: GgufPlan, options: LoadOptions, progress: Callable[[str], None]) -> tuple[LlamaServer, GgufPlan]:
-    """Where the card has less room than it said, the CPU does it."""
+    """Start the server; if the card has less room than it reported, start it on the CPU."""
     try:
         return LlamaServer(plan, options), plan
     except ModelTooBig as error:

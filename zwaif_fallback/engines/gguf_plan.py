@@ -1,4 +1,4 @@
-"""What a GGUF file is loaded as: checked before anything is allocated, its window and its layers by what fits."""
+"""Plan how to load a GGUF file: check it before anything is allocated, and choose window and layers by what fits."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from zwaif_fallback.models.memory import GGUF_PROGRAM, gguf_cache, planned_windo
 from zwaif_fallback.models.model_files import gguf_in, read_facts
 
 LEAST_WINDOW = 512
-"""Tokens below which there is no room for a persona and a reply."""
+"""Tokens; less leaves no room for a persona and a reply."""
 ALL_LAYERS = 999
 CARD_RESERVE = 512 * 1024 * 1024
-"""Bytes of a card that stay free: its own context and what llama.cpp computes in."""
+"""Bytes of a card left free for its own context and llama.cpp's buffers."""
 _STEP = 256
-"""llama.cpp makes windows in steps of so many tokens."""
+"""llama.cpp rounds windows to multiples of this many tokens."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """A graphics device that the installed llama.cpp can compute on."""
+    """A graphics device that the installed llama.cpp can use."""
 
     name: str
     free: int
@@ -40,18 +40,18 @@ class GgufPlan:
     window: int
     """Tokens, prompt and reply together."""
     gpu_layers: int
-    """0: all on the CPU; :data:`ALL_LAYERS`: the whole model on the card."""
+    """0: everything on the CPU; :data:`ALL_LAYERS`: everything on the card."""
     memory_bytes: int
-    """Weights and KV cache."""
+    """Bytes of weights and KV cache."""
     notes: tuple[str, ...] = ()
 
 
 def make_plan(options: LoadOptions, cards: Sequence[Card], ram_free: int) -> GgufPlan:
-    """Layers and window by what is free now, each step down with a line in the notes.
+    """Choose layers and window by the memory that is free; each fallback step adds a line to the notes.
 
     Args:
-        cards: what the installed llama.cpp can compute on, besides the CPU.
-        ram_free: bytes that programs can get.
+        cards: graphics devices that the installed llama.cpp can use.
+        ram_free: bytes available to programs.
 
     Raises:
         ModelTooBig: not even the smallest window fits.
@@ -71,7 +71,7 @@ def make_plan(options: LoadOptions, cards: Sequence[Card], ram_free: int) -> Ggu
 
 
 def gguf_fits(options: LoadOptions, ram_free: int) -> bool:
-    """Whether this model fits into so many bytes; a file that cannot be used does, as its own error says more."""
+    """Return whether a model fits into ``ram_free`` bytes; True for an unusable file, whose own error says more."""
     try:
         place = gguf_in(Path(options.model))
         make_plan(replace(options, model=str(place or options.model), device="cpu"), [], ram_free)
@@ -98,7 +98,7 @@ def _layers_on_cards(
     if facts.weights + gguf_cache(facts.shape, window) <= room:
         return ALL_LAYERS
     blocks = facts.shape.layers or 1
-    # The table of words stays with the processor; the output layer is taken for one more.
+    # The embedding table stays on the processor; the output layer counts as one more.
     each = (facts.weights + gguf_cache(facts.shape, window)) / (blocks + 1)
     layers = min(blocks, int(room / each))
     names = " and ".join(card.name for card in cards)
@@ -113,7 +113,7 @@ def _layers_on_cards(
 def _window_in_ram(
     options: LoadOptions, facts: ModelFacts, wish: int, ram_free: int, share: float, notes: list[str]
 ) -> int:
-    """The largest window up to ``wish`` whose cache fits beside ``share`` of the model."""
+    """Return the largest window up to ``wish`` whose cache fits beside ``share`` of the model."""
     longest, shorter = (gguf_cache(facts.shape, tokens) * share for tokens in (wish, wish // 2))
     room = ram_free - GGUF_PROGRAM - facts.weights * share
     if room >= longest:

@@ -1,4 +1,4 @@
-"""One reply of llama.cpp's, from the thread that takes its chunks to the one that reads it."""
+"""One reply of llama.cpp, passed from the thread that takes its chunks to the thread that reads it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from zwaif_fallback.errors import EngineError
 
 
 class CannotHeal(Exception):
-    """The torn word cannot be written again by this model."""
+    """The model cannot regenerate the cut word."""
 
 
 class PrefixRemover:
-    """Takes what the model wrote again off the beginning of its text."""
+    """Remove the regenerated word from the start of the model's text."""
 
     def __init__(self, torn: str) -> None:
         self._left = torn
@@ -35,7 +35,7 @@ class PrefixRemover:
 
 
 class LlamaReply:
-    """One reply of llama.cpp's, from the thread that takes its chunks to the one that reads."""
+    """One reply of llama.cpp, passed from the thread that takes its chunks to the thread that reads it."""
 
     def __init__(
         self, server: LlamaServer, request: dict[str, Any], stats: GenerationStats, cancelled: threading.Event
@@ -47,11 +47,11 @@ class LlamaReply:
         self._thread = threading.Thread(target=self._take_all, args=(server, request), name="zwaif-llama", daemon=True)
         self._heals = "grammar" in request
         self.made = 0
-        """Tokens so far, those of a torn word included."""
+        """Tokens generated so far, including those of a regenerated word."""
         self._thread.start()
 
     def pieces(self) -> Iterator[str]:
-        """Text as it comes; sets the statistics. May be empty."""
+        """Yield text as it arrives and update the statistics. May yield nothing."""
         while (chunk := self._chunks.get()) is not None:
             if isinstance(chunk, BaseException):
                 raise EngineError(f"The local model failed while writing ({chunk}).") from chunk
@@ -62,7 +62,7 @@ class LlamaReply:
                 yield text
 
     def stop(self) -> None:
-        """End it, wherever it is, and wait until llama.cpp has: at most until the part of a prompt that it reads."""
+        """End the reply and wait until llama.cpp has stopped, at the latest after the current part of a prompt."""
         self._unwanted.set()
         self._thread.join()
 
@@ -70,7 +70,7 @@ class LlamaReply:
         try:
             if not self._is_over():
                 server.complete(request, self._take)
-        except Exception as error:  # it belongs to whoever reads, in the other thread
+        except Exception as error:  # raised again in the thread that reads
             self._chunks.put(error)
         finally:
             self._chunks.put(None)

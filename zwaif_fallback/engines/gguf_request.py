@@ -1,4 +1,4 @@
-"""Our wishes in llama.cpp's words."""
+"""Translate our generation parameters into llama.cpp's request fields."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from zwaif_fallback.engines.sampling import advice_of, decide
 from zwaif_hooks.messages import Sampling
 
 _ORDER = ["penalties", "top_k", "top_p", "min_p", "temperature"]
-"""As the transformers engine does it, so that both mean the same by the same numbers."""
+"""The same order as in the transformers engine, so that equal numbers mean the same."""
 _ADVICE = {
     "general.sampling.temp": "temperature",
     "general.sampling.top_p": "top_p",
     "general.sampling.top_k": "top_k",
     "general.sampling.min_p": "min_p",
 }
-"""Keys of a GGUF file → names of ours."""
+"""Keys in a GGUF file and our names for them."""
 _RANDOM_SEED = -1
 _SEEDS = 2**32 - 1
-"""llama.cpp takes the largest 32-bit number for "any"."""
+"""llama.cpp treats the largest 32-bit number as "random"."""
 
 
 def sampling_of(sampling: Sampling, window: int) -> dict[str, Any]:
-    """Our sampling in llama.cpp's words.
+    """Return llama.cpp's fields for our sampling.
 
-    Two things differ from the transformers engine: one range serves all penalties, and the frequency and presence
-    penalties count the prompt's words too.
+    Two things differ from the transformers engine: one range applies to all penalties, and the frequency and presence
+    penalties count the prompt's tokens too.
     """
     choice = decide(sampling)
     return {
@@ -44,17 +44,17 @@ def sampling_of(sampling: Sampling, window: int) -> dict[str, Any]:
 
 
 def advice_in(metadata: Mapping[str, object]) -> Sampling:
-    """How the model's makers would pick words, where its file says so."""
+    """Return the sampling that a GGUF file recommends, if it does."""
     return advice_of({ours: metadata.get(key) for key, ours in _ADVICE.items()})
 
 
 def grammar_for(torn: str) -> str:
-    """A grammar of texts that begin with ``torn``; behind a whole sentence and its space, the end fits too."""
+    """Return a grammar for texts that begin with ``torn``; a space after a sentence may also be all that follows."""
     spelt = "".join(rf"\U{ord(letter):08X}" for letter in torn)
     begin = f'"{spelt}" .*'
     return f"root ::= ({begin})?" if torn.isspace() else f"root ::= {begin}"
 
 
 def clean(text: str) -> str:
-    """A lone surrogate (half of an emoji, cut by some program) cannot be encoded; the rest of the text can."""
+    """Replace lone surrogates (half an emoji, cut by some program), which cannot be encoded."""
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,8 +1,8 @@
-"""llama.cpp inside this process, through xllamacpp: started, asked, ended; and its door, shut to everybody else.
+"""llama.cpp's server inside this process, through xllamacpp, with an endpoint that only this process can use.
 
-xllamacpp is llama.cpp's own HTTP server as a library. Generations go through function calls, but it always listens
-for HTTP too, and that is the only way to its tokenizer. So it listens on a Unix socket in a folder that only this user
-may enter (on Windows on a loopback port), and answers nobody who lacks a key made for this load.
+xllamacpp is llama.cpp's own HTTP server as a library. Generations are function calls, but it always listens for HTTP
+too, which is the only way to its tokenizer. So it listens on a Unix socket in a folder that only this user may enter
+(on Windows on a loopback port), and refuses requests without a key made for this load.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from zwaif_fallback.models.memory import copies_of_state
 logger = logging.getLogger(__name__)
 
 READ_AT_ONCE = 64
-"""Prompt tokens between two looks at whether the reply is still wanted (CPU); one token (1) would abort llama.cpp."""
+"""Prompt tokens between two checks for cancellation on a CPU; llama.cpp aborts with a batch of one token."""
 READ_AT_ONCE_ON_CARD = 512
 OTHER_PROMPTS_MIB = 256
-"""RAM for the KV caches of other prompts, a summary's beside the chat's. llama.cpp's own default is 8 GiB."""
+"""RAM for the KV caches of other prompts, such as a summary's beside the chat's. llama.cpp's default is 8 GiB."""
 _PATIENCE = 60.0
-"""Seconds for an answer of the tokenizer, which needs milliseconds."""
+"""Seconds to wait for the tokenizer, which needs milliseconds."""
 _LOG_SECONDS = 2.0
 _CAUSE = re.compile(r"error loading model: (.+)|\b(?:failed|unable) to (?:allocate|create|load) (.+)")
 _NO_MEMORY = re.compile(r"out of memory|unable to allocate|failed to allocate|failed to create context|bad_alloc", re.I)
@@ -48,7 +48,7 @@ Chunk = Mapping[str, Any]
 
 
 def library() -> Any:
-    """The module xllamacpp.
+    """Return the module xllamacpp.
 
     Raises:
         ModelError: it is not installed, or cannot be loaded here.
@@ -57,14 +57,14 @@ def library() -> Any:
         import xllamacpp
     except ModuleNotFoundError as error:
         raise ModelError(f"GGUF models need one more package. Run: {GGUF_ENGINE}") from error
-    except ImportError as error:  # a library of the system is missing, or the wheel is for another one
+    except ImportError as error:  # a system library is missing, or the wheel is for another system
         remedy = remedy_for(str(error), f"Run: pip uninstall -y xllamacpp. Then: {GGUF_ENGINE}")
         raise ModelError(f"xllamacpp, which runs GGUF models, cannot be loaded ({error}). {remedy}") from error
     return xllamacpp
 
 
 def cards() -> list[Card]:
-    """What the installed llama.cpp can compute on, besides the CPU."""
+    """Return the graphics devices that the installed llama.cpp can use."""
     return [
         Card(str(device.get("description") or device["name"]), int(device["memory_free"]))
         for device in library().get_device_info()
@@ -73,7 +73,7 @@ def cards() -> list[Card]:
 
 
 class PrivateEndpoint:
-    """Where llama.cpp listens, and the key it asks for."""
+    """The address where llama.cpp listens, and the key it requires."""
 
     def __init__(self) -> None:
         self.key = secrets.token_urlsafe(32)
@@ -82,7 +82,7 @@ class PrivateEndpoint:
         before_leaving(self.close)
 
     def configure(self, params: Any) -> None:
-        """Have the server of these parameters listen here and nowhere else."""
+        """Make a server with these parameters listen here and nowhere else."""
         params.api_keys = [self.key]
         params.endpoint_slots = params.endpoint_metrics = params.endpoint_props = False
         params.n_threads_http = 2
@@ -92,7 +92,7 @@ class PrivateEndpoint:
             params.hostname = self.address
 
     def ask(self, connection: http.client.HTTPConnection, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """One question to the server, its answer out of JSON."""
+        """Send one request to the server; return its JSON response."""
         headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
         data = None if body is None else json.dumps(body).encode("ascii")
         try:
@@ -107,7 +107,7 @@ class PrivateEndpoint:
 
     @contextlib.contextmanager
     def open(self, listening_at: str) -> Iterator[http.client.HTTPConnection]:
-        """A connection for a few questions in a row."""
+        """Open a connection for a few requests."""
         port = re.search(r":(\d+)/?$", listening_at)
         connection = (
             _UnixConnection(self.address)
@@ -132,7 +132,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class LlamaServer:
-    """One model in llama.cpp.
+    """One model loaded in llama.cpp.
 
     Raises:
         ModelError: llama.cpp refuses the file; the text has its reason.
@@ -144,7 +144,7 @@ class LlamaServer:
         self._endpoint.configure(params)
         said: list[str] = []
         try:
-            with _overheard(said):
+            with _captured_stderr(said):
                 # Holds the GIL until the model is loaded: nothing else runs in this process meanwhile.
                 self._server: Any = library().Server(params)
         except RuntimeError as error:
@@ -153,24 +153,24 @@ class LlamaServer:
         self._listening_at = str(self._server.listening_address)
 
     def properties(self) -> Any:
-        """What the server says about the model: template, special tokens, settings."""
+        """Return what the server says about the model: template, special tokens, settings."""
         return self._ask_each("/props", [None])[0]
 
     def tokens(self, texts: list[str], *, special: bool = False) -> list[list[int]]:
-        """Each text in tokens, tokens spelt out in it included. Answers also while a reply is written.
+        """Return the tokens of each text, special tokens in it included. Works while a reply is generated.
 
         Args:
-            special: add what the model wants at the beginning of each prompt.
+            special: add the tokens that the model wants at the start of each prompt.
         """
         bodies = [{"content": text, "add_special": special, "parse_special": True} for text in texts]
         return [list(answer["tokens"]) for answer in self._ask_each("/tokenize", bodies)]
 
     def complete(self, body: Mapping[str, Any], take: Callable[[Chunk], bool]) -> None:
-        """Write a reply; ``take`` gets each chunk of it and returns True to stop. Returns when it is over."""
+        """Generate a reply; ``take`` gets each chunk and returns True to stop. Returns when the reply is over."""
         self._server.handle_completions(dict(body), take)
 
     def close(self) -> None:
-        """End the server and give its memory back."""
+        """Stop the server and release its memory."""
         self._server = None
         self._endpoint.close()
 
@@ -180,7 +180,7 @@ class LlamaServer:
 
 
 def error_text(answer: Any) -> str:
-    """The text of llama.cpp's ``{"error": …}``."""
+    """Return the text of llama.cpp's ``{"error": …}``."""
     error = answer.get("error", answer) if isinstance(answer, dict) else answer
     return str(error.get("message", error) if isinstance(error, dict) else error)
 
@@ -193,7 +193,7 @@ def _parameters(plan: GgufPlan, options: LoadOptions) -> Any:
     params.n_gpu_layers = plan.gpu_layers
     params.fit_params = False
     params.warmup = False
-    # Prompts are ours: llama.cpp would read, and try out, the model's own template while it loads.
+    # Our prompts are finished, but llama.cpp would still read and test the model's own template while loading.
     params.use_jinja, params.chat_template = False, "chatml"
     params.verbosity = 1
     params.n_batch = params.n_ubatch = READ_AT_ONCE_ON_CARD if plan.gpu_layers else READ_AT_ONCE
@@ -223,8 +223,8 @@ def _explained(options: LoadOptions, said: str) -> ModelError:
 
 
 @contextlib.contextmanager
-def _overheard(said: list[str]) -> Iterator[None]:
-    """What native code writes to stderr goes into ``said``: it is the only place where llama.cpp gives its reasons."""
+def _captured_stderr(said: list[str]) -> Iterator[None]:
+    """Capture what native code writes to stderr: only there does llama.cpp give its reasons."""
     sys.stderr.flush()
     real = os.dup(2)
     with tempfile.TemporaryDirectory(prefix="zwaif-log-", ignore_cleanup_errors=True) as folder:
@@ -234,7 +234,7 @@ def _overheard(said: list[str]) -> Iterator[None]:
         try:
             yield
         except RuntimeError:
-            _wait_for_last_words(log)
+            _wait_for_final_log(log)
             raise
         finally:
             os.dup2(real, 2)
@@ -243,8 +243,8 @@ def _overheard(said: list[str]) -> Iterator[None]:
             logger.info("llama.cpp: %s", said[-1].strip())
 
 
-def _wait_for_last_words(log: Path) -> None:
-    """llama.cpp's log is written by a thread that may come after the error."""
+def _wait_for_final_log(log: Path) -> None:
+    """Wait for llama.cpp's log, which a thread may write after the error was raised."""
     until = time.monotonic() + _LOG_SECONDS
     while b"exiting due to" not in log.read_bytes() and time.monotonic() < until:
         time.sleep(0.01)

@@ -1,5 +1,5 @@
-"""What a model's files may say before transformers reads them. A model is data from anywhere, and some values make a
-library work for ever, or take a way through it that is not needed here and is known to be weak."""
+"""Refuse hostile model files before transformers reads them. A model may come from anywhere, and some values keep a
+library busy for ever, or use code paths that are not needed here and known to be weak."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from zwaif_fallback.models.safetensors_header import BadSafetensors, StoredTenso
 from zwaif_hooks.storage.bounded import read_json
 
 MOST_JSON = 64 * 1024 * 1024
-"""Bytes of ``tokenizer.json``; the largest vocabularies in use make 35 MB."""
+"""Bytes of ``tokenizer.json``; the largest vocabularies in use take 35 MB."""
 MOST_POSITIONS = 1 << 24
-"""Tokens; the longest window that any model claims has ten million."""
+"""Tokens; the longest window of any known model is ten million."""
 MOST_SQUARED = 1 << 15
-"""Tokens of window for the older kinds, which lay out a table of its square while they are made."""
+"""Largest window of older models, which allocate a table of its square while they are built."""
 _SQUARED = ("gpt2", "gptj", "gpt_neo", "codegen", "imagegpt", "decision_transformer", "gpt_bigcode")
 _POSITIONS = re.compile(r"max_position_embeddings|n_positions|n_ctx|max_seq_len|seq_length|max_sequence_length")
 _COUNTS = re.compile(r"num_\w+|n_(?:layers?|heads?|embd|inner|head_kv)|\w+_layers?|depth|vocab_size|head_dim|d_model"
                      r"|ffn_dim|d_ff|(?:hidden|intermediate|embedding|inner|state|model)_(?:size|dim)")  # fmt: skip
-"""Fields that say how often or how large something is that lies in the weights."""
+"""Fields for the number or size of something that is in the weights."""
 _WIDTHS = ("hidden_size", "n_embd", "d_model")
 _FEW = 256
-"""Nothing that is no more than this takes long, whatever the weights are."""
+"""Values up to this are harmless, whatever the weights are."""
 _SLACK = 16
-"""How much larger than the largest side of any tensor a field may be: weights may be packed, or split by heads."""
+"""How much larger than the largest dimension of any tensor a field may be: weights may be packed, or split by heads."""
 _VERSIONED = re.compile(r"(?:config|tokenizer)\.\d[\d.]{0,15}\.json")
-"""A file for some versions of the library. The pattern with which transformers looks for them can be made to take
+"""File for certain versions of the library. The pattern with which transformers searches them can be made to run for
 hours (CVE-2025-3263)."""
 _SLOW_TOKENIZERS = ("GPTSw3Tokenizer",)
-"""Those that exist only in Python and that models to chat with have."""
+"""Tokenizers that exist only in Python and are used by chat models."""
 
 
 def check_files(folder: Path) -> None:
     """Refuse a model whose files would keep transformers busy for ever.
 
     Raises:
-        ModelError: with the file and what is wrong with it.
+        ModelError: names the file and what is wrong with it.
         BadSafetensors: the weights are damaged.
     """
     name = ""
@@ -97,9 +97,9 @@ def _check_config(config: Mapping[str, Any], tensors: list[StoredTensor]) -> Non
 
 
 def _check_tokenizer(tokenizer: Mapping[str, Any], config: Mapping[str, Any], has_json: bool) -> None:
-    """A tokenizer that is only there in Python works through expressions that some texts hold up (CVE-2025-1194,
-    CVE-2025-6638 and others), or reads a pickle (Transformer-XL); no model to chat with needs one. A class that came
-    later is replaced where there is a ``tokenizer.json``."""
+    """Refuse tokenizers that exist only in Python. Some texts stall their regular expressions (CVE-2025-1194,
+    CVE-2025-6638 and others), and one reads a pickle (Transformer-XL); no chat model needs them. A newer class is
+    replaced if there is a ``tokenizer.json``."""
     from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 
     _check_versions(tokenizer, "fast_tokenizer_files")
@@ -119,7 +119,7 @@ def _check_versions(config: Mapping[str, Any], key: str) -> None:
 
 
 def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, float]]:
-    """Every number, also in parts for text, vision and the like, with the name of its field."""
+    """Yield every number with the name of its field, also in nested parts for text, vision and so on."""
     if isinstance(value, dict):
         for name, inner in value.items():
             yield from _numbers(inner, str(name))

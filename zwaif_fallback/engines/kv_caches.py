@@ -1,4 +1,4 @@
-"""What a model has read, kept for the next prompt: one key-value cache for each of the last two conversations."""
+"""Key-value caches of what a model has read, one for each of the last two conversations."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import psutil
 logger = logging.getLogger(__name__)
 
 MOST = 2
-"""The microphone and Discord, or a chat and the summary made between two of its turns."""
+"""The microphone and Discord, or a chat and a summary made between two of its turns."""
 SAME = 0.5
 """A prompt that shares less than this of a cache belongs to another conversation with the same character."""
 SHARE_OF_FREE = 0.25
-"""Of the memory that is free, how much a second cache may take."""
+"""Share of the free memory that a second cache may take."""
 
 
 @dataclass
 class KvCache:
-    """One cache (transformers' ``DynamicCache``) and the tokens in it."""
+    """One cache (transformers' ``DynamicCache``) and its tokens."""
 
     cache: Any
     tokens: list[int] = field(default_factory=list)
@@ -38,7 +38,7 @@ class KvCaches:
         self._kept = []
 
     def best_for(self, tokens: Sequence[int]) -> KvCache:
-        """The cache that shares most with ``tokens``, cut to what it shares; at least one token is left to read."""
+        """Return the cache that shares most with ``tokens``, cut to the shared prefix; one token is left to read."""
         wanted = list(tokens[:-1])
         kept, common = self._nearest(wanted)
         if kept is None or not common:
@@ -52,7 +52,7 @@ class KvCaches:
         return kept
 
     def _nearest(self, wanted: list[int]) -> tuple[KvCache | None, int]:
-        """The one used last where it goes on there, as while a reply is made; else the one that shares most."""
+        """Return the last used cache if ``wanted`` continues it, as during a reply; else the one that shares most."""
         best: KvCache | None = None
         most = 0
         for kept in reversed(self._kept):
@@ -83,7 +83,7 @@ def _empty() -> Any:
 
 
 def _beginning_of(cache: Any, length: int) -> Any:
-    """A copy of the first ``length`` tokens, so that a character's card is not read again for each conversation."""
+    """Copy the first ``length`` tokens, so that a character card is not read again for each conversation."""
     import torch
 
     copied = _empty()

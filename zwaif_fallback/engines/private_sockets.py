@@ -1,4 +1,4 @@
-"""Folders for sockets that only this user may enter, and their removal."""
+"""Create and remove folders for sockets that only this user may enter."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import tempfile
 from pathlib import Path
 
 NAME = "llama.sock"
-"""Of the socket in its folder; llama.cpp knows a Unix socket by the ending."""
+"""Name of the socket in its folder; llama.cpp recognizes a Unix socket by the extension."""
 _PREFIX = "zwaif-llama-"
 _LONGEST = 100
-"""Bytes of a socket's path; macOS takes 103."""
+"""Most bytes of a socket's path; macOS allows 103."""
 
 
 def available() -> bool:
-    """Python on Windows has none."""
+    """Return whether Python has Unix sockets here; on Windows it has none."""
     return sys.platform != "win32"
 
 
 def new_folder() -> Path | None:
-    """An empty folder, entered by this user only; None where sockets have no path here or it would be too long."""
+    """Return a new folder for this user only; None without Unix sockets, or if the path would be too long."""
     if not available():
         return None
     remove_leftovers()
@@ -35,19 +35,19 @@ def new_folder() -> Path | None:
 
 
 def remove_leftovers() -> None:
-    """Take away folders of workers that were killed: nobody listens on their sockets any more."""
+    """Remove the folders of workers that were killed: nobody listens on their sockets any more."""
     if sys.platform != "win32":
         for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-            with contextlib.suppress(OSError):  # another user's, or gone by now
+            with contextlib.suppress(OSError):  # another user's, or already gone
                 if folder.stat().st_uid == os.getuid() and not _somebody_listens(folder / NAME):
                     shutil.rmtree(folder, ignore_errors=True)
 
 
 def connect(path: str, timeout: float) -> socket.socket:
-    """A socket connected to the one at ``path``; ``timeout`` is in seconds, for this and for what follows.
+    """Return a socket connected to ``path``, with ``timeout`` in seconds for this and all later calls.
 
     Raises:
-        OSError: nobody listens there, or there are no such sockets.
+        OSError: nobody listens there, or there are no Unix sockets.
     """
     if sys.platform != "win32":
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -63,7 +63,7 @@ def connect(path: str, timeout: float) -> socket.socket:
 
 
 def _somebody_listens(path: Path) -> bool:
-    """Also True while a server is only about to listen there."""
+    """Return whether a server listens, or is about to."""
     try:
         connect(str(path), timeout=1.0).close()
     except ConnectionRefusedError:

@@ -1,8 +1,7 @@
-"""Smaller weights for a processor: 8 or 4 bits each, the arithmetic in bfloat16.
+"""Quantize weights for a processor: 8 or 4 bits each, with arithmetic in bfloat16.
 
-Making one token reads every weight once, so fewer bytes are less time. Only weights are rounded, never what flows
-between layers: torch's own dynamic quantization rounds that too and is on its way out of torch. Figures of what was
-tried: docs/performance.md.
+Each token reads every weight once, so fewer bytes take less time. Only weights are rounded, never activations: torch's
+own dynamic quantization rounds those too, and is being removed from torch. Measurements: docs/performance.md.
 """
 
 from __future__ import annotations
@@ -16,22 +15,22 @@ from typing import Any
 logger = logging.getLogger(__name__)
 
 GROUP = 32
-"""Weights that share one scale and one offset in 4 bits; sizes of a matrix must be multiples of it."""
+"""4-bit weights that share one scale and one offset; matrix sizes must be multiples of it."""
 FEW = 8
-"""Up to so many tokens at once the packed kernels are the quickest; above, 8 bits are widened and multiplied."""
+"""Up to this many tokens at once the packed kernels are fastest; above, 8-bit weights are widened and multiplied."""
 _ROWS = 128
 """Rows rounded at once: few enough to stay in the processor's cache."""
 WORTH_IT = 1.2
-"""How many times quicker than the plain matrix a packed one must be."""
+"""How many times faster than the plain matrix a packed one must be."""
 
 
 def pack_model(model: Any, bits: int) -> int:
-    """Replace the model's linear layers, one after the other, so that never two copies of all weights exist.
+    """Replace the model's linear layers one by one, so that there are never two copies of all weights.
 
-    The output head keeps 8 bits also where the rest gets 4: it decides between words.
+    The output head keeps 8 bits even if the rest gets 4, because it decides between tokens.
 
     Returns:
-        how many were replaced; layers of odd sizes are left as they are.
+        The number of replaced layers; layers of other sizes stay as they are.
     """
     import torch
 
@@ -42,14 +41,14 @@ def pack_model(model: Any, bits: int) -> int:
             if type(layer) is torch.nn.Linear and all(size % GROUP == 0 for size in layer.weight.shape):
                 setattr(parent, name, _packed_linear(layer, 8 if layer is head else bits))
                 packed += 1
-    with torch.inference_mode():  # a model that wants more of its layers than their result says so now
+    with torch.inference_mode():  # a model that needs more of its layers than their output fails here, not later
         model(input_ids=torch.zeros(1, 1, dtype=torch.long), use_cache=False)
     return packed
 
 
 @functools.cache
 def pays(bits: int, dtype: str) -> bool:
-    """Whether this torch makes a token sooner from packed weights on this processor: measured, in milliseconds."""
+    """Return whether this torch generates a token faster from packed weights here; measured within milliseconds."""
     import torch
 
     plain = torch.nn.Linear(2048, 2048, bias=False, dtype=getattr(torch, dtype))
@@ -57,7 +56,7 @@ def pays(bits: int, dtype: str) -> bool:
     try:
         with torch.inference_mode():
             ways = [plain, _packed_linear(plain, bits)]
-            # In turn and the best of each: what else the machine does slows both.
+            # Taking turns and the best of each, as other load on the machine slows both.
             rounds = [[_seconds(way, one) for way in ways] for _ in range(15)]
     except (AttributeError, RuntimeError, NotImplementedError) as error:
         logger.debug("This torch cannot compute with %d-bit weights here: %s", bits, error)
@@ -74,7 +73,7 @@ def _seconds(way: Callable[[Any], Any], one: Any) -> float:
 
 
 def _packed_linear(layer: Any, bits: int) -> Any:
-    """A module with the weights of ``layer``, in 8 bits a row or in 4 bits a group."""
+    """Return a module with the weights of ``layer``, in 8 bits per row or 4 bits per group."""
     import torch
 
     class PackedLinear(torch.nn.Module):
@@ -127,7 +126,7 @@ def _in_4_bits(module: Any, weight: Any) -> Callable[[Any], Any]:
         groups = weight[part].detach().float().view(-1, columns // GROUP, GROUP)
         least, most = groups.amin(-1), groups.amax(-1)
         scales[part] = ((most - least) / 15).clamp(min=1e-12)
-        zeros[part] = least + 8 * scales[part].float()  # what the number 8 stands for
+        zeros[part] = least + 8 * scales[part].float()  # the value that the number 8 stands for
         far = groups.sub_(zeros[part].float()[..., None]).div_(scales[part].float()[..., None])
         steps[part] = far.add_(8).round_().clamp_(0, 15).view(-1, columns)
     module.register_buffer("packed", torch.ops.aten._convert_weight_to_int4pack_for_cpu(steps, 1))

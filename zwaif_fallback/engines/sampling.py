@@ -1,4 +1,4 @@
-"""Picks the next token from the model's scores. Imports torch only when used."""
+"""Pick the next token from the model's scores. Imports torch only when used."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from zwaif_hooks.messages import Sampling
 
-# Used where neither Z-Waif nor the model's own generation settings say anything.
+# Used if neither Z-Waif nor the model's own generation settings say anything.
 DEFAULT_TEMPERATURE = 0.7
 DEFAULT_TOP_P = 0.95
 DEFAULT_TOP_K = 40
@@ -31,7 +31,7 @@ class Choice:
 
 
 def decide(sampling: Sampling, generation_config: Any = None) -> Choice:
-    """Z-Waif's wish first, then the model's own generation settings, then this file's defaults."""
+    """Combine Z-Waif's values, then the model's own generation settings, then this module's defaults."""
     samples = bool(getattr(generation_config, "do_sample", False))
 
     def own(name: str, default: float) -> float:
@@ -56,7 +56,7 @@ def decide(sampling: Sampling, generation_config: Any = None) -> Choice:
 
 
 def advice_of(stated: Mapping[str, object]) -> Sampling:
-    """What of ``stated`` a sampler can take; the rest is left out, as if nobody had said it."""
+    """Return the values in ``stated`` that a sampler can use; all others are dropped."""
 
     def number(name: str, least: float, most: float) -> float | None:
         value = stated.get(name)
@@ -73,7 +73,7 @@ def advice_of(stated: Mapping[str, object]) -> Sampling:
 
 
 class Sampler:
-    """One generation's way of picking tokens; holds its own random state."""
+    """Pick the tokens of one generation, with a random state of its own."""
 
     def __init__(self, choice: Choice, device: Any, favoured: Sequence[int] = (), favour: float = 0.0) -> None:
         """``favour`` is added to the scores of the ``favoured`` tokens."""
@@ -91,7 +91,7 @@ class Sampler:
             self._random.manual_seed(choice.seed)
 
     def pick(self, scores: Any, seen: Sequence[int], made: Sequence[int]) -> int:
-        """The next token id.
+        """Return the next token id.
 
         Args:
             scores: logits of the last position, shape (1, vocabulary), float32.
@@ -122,7 +122,7 @@ class Sampler:
 
 
 def _warpers(choice: Choice) -> list[Callable[[Any, Any], Any]]:
-    """transformers' own filters; the temperature last: before ``min_p`` it would let through what that is to cut."""
+    """Return transformers' own filters. Temperature comes last; before ``min_p`` it would change what that cuts."""
     from transformers.generation.logits_process import (
         MinPLogitsWarper,
         TemperatureLogitsWarper,
@@ -143,7 +143,7 @@ def _warpers(choice: Choice) -> list[Callable[[Any, Any], Any]]:
 
 
 def _repetition(scores: Any, tokens: Sequence[int], penalty: float) -> Any:
-    """Tokens already there become less likely: positive scores are divided, negative ones multiplied."""
+    """Make tokens that already occurred less likely: positive scores are divided, negative ones multiplied."""
     import torch
 
     ids = torch.tensor(sorted(set(tokens)), device=scores.device)
@@ -152,7 +152,7 @@ def _repetition(scores: Any, tokens: Sequence[int], penalty: float) -> Any:
 
 
 def _frequency(scores: Any, made: Sequence[int], frequency: float, presence: float) -> Any:
-    """OpenAI's definition: minus frequency times count, minus presence once."""
+    """Apply OpenAI's definition: minus frequency times count, minus presence once."""
     import torch
 
     counts = Counter(made)

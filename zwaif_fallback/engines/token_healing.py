@@ -1,8 +1,8 @@
-"""Token healing: going on from text that was cut inside a word.
+"""Token healing: continue from a text that was cut inside a word.
 
-Half a word is tokenized differently from the whole one, so a model that reads ``deep bl`` sees tokens it never saw
-there in training and garbles what follows. Healing takes the last word back out of the prompt and lets the model
-write it again, allowed only such tokens as spell the same characters; what it writes beyond them is new text.
+Half a word is tokenized differently from the whole one, so a model that reads ``deep bl`` gets tokens it never saw
+there in training, and garbles what follows. Healing removes the last word from the prompt and lets the model
+regenerate it, allowing only tokens that spell the same characters; what it writes beyond them is new text.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from typing import Any
 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 _LAST = re.compile(rf" ?(?:[{_CJK}]{{1,2}}|[^\W\d_{_CJK}]+|\d+|_+|[^\w\s]+)\Z| \Z")
-"""Where tokenizers split before they merge: letters, digits and signs apart, each with the space before it."""
+"""Where tokenizers split before they merge: letters, digits and symbols apart, each with the space before it."""
 _LONGEST = 24
-"""Characters. Longer runs are no words but addresses or code, and writing them again would cost time."""
+"""Characters. Longer runs are not words but URLs or code, and regenerating them would take time."""
 _ANCHOR = "a"
 _BROKEN = "\ufffd"
 _HIGHEST = "\U0010ffff"
 
 
 def torn_end(prompt: str, reply: int) -> str:
-    """The end of the prompt that may be half a token, at most what belongs to the reply; empty for none.
+    """Return the end of the prompt that may be half a token, within the reply's part; empty if there is none.
 
     Args:
-        reply: how many characters at the end of the prompt are the reply's. One space before them, which the prompt
-            format put there, counts with the first word, as it does in most vocabularies.
+        reply: number of characters at the end of the prompt that belong to the reply. One space before them, which the
+            prompt format added, belongs to the first word, as in most vocabularies.
     """
     if reply <= 0:
         return ""
@@ -35,12 +35,12 @@ def torn_end(prompt: str, reply: int) -> str:
     if prompt[first - 1 : first] == " ":
         first -= 1
     found = _LAST.search(prompt, max(0, len(prompt) - _LONGEST - 2))
-    # A word that began before the reply, or before where it may be gone back to, stays as it is.
+    # A word that started before the reply, or too far back, stays as it is.
     return found.group() if found and found.start() >= first and len(found.group()) <= _LONGEST else ""
 
 
 class Vocabulary:
-    """The tokens of a model by their text, where they stand inside a sentence."""
+    """The tokens of a model by their text inside a sentence."""
 
     def __init__(self, tokens: Iterable[tuple[str, int]]) -> None:
         pairs = sorted((text, token) for text, token in tokens if text and _BROKEN not in text)
@@ -48,7 +48,7 @@ class Vocabulary:
         self._ids = [token for _, token in pairs]
 
     def fitting(self, wanted: str) -> list[int]:
-        """Tokens that begin with ``wanted``, or that ``wanted`` begins with."""
+        """Return the tokens that start with ``wanted``, or that ``wanted`` starts with."""
         longer = self._ids[bisect_left(self._texts, wanted) : bisect_left(self._texts, wanted + _HIGHEST)]
         shorter = [token for size in range(1, len(wanted)) for token in self._exactly(wanted[:size])]
         return longer + shorter
@@ -58,21 +58,21 @@ class Vocabulary:
 
 
 def vocabulary_of(tokenizer: Any, decode: Callable[[list[list[int]]], list[str]]) -> Vocabulary:
-    """Every ordinary token of a transformers tokenizer; costs about a microsecond each with a fast one.
+    """Return all ordinary tokens of a transformers tokenizer; takes about a microsecond each with a fast one.
 
     Args:
-        decode: many lists of token ids to their texts, at once.
+        decode: turns many lists of token ids into texts at once.
     """
     anchor = list(tokenizer(_ANCHOR, add_special_tokens=False).input_ids)
     special: Collection[int] = {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}
     ids = [token for token in range(len(tokenizer)) if token not in special]
-    # A token's leading space only shows behind another token.
+    # A token's leading space only shows after another token.
     before, *texts = decode([anchor, *([*anchor, token] for token in ids)])
     return Vocabulary((text[len(before) :], token) for text, token in zip(texts, ids, strict=True))
 
 
 def only(scores: Any, allowed: list[int]) -> Any:
-    """``scores`` with every token ruled out that is not ``allowed``."""
+    """Return ``scores`` with every token ruled out that is not in ``allowed``."""
     import torch
 
     ids = torch.tensor(allowed, device=scores.device)

@@ -1,7 +1,7 @@
-"""The engine on Hugging Face transformers: every model with safetensors weights and a causal language model class.
+"""The engine on Hugging Face transformers, for models with safetensors weights and a causal language model class.
 
-The token loop is our own instead of ``model.generate``: it can be cancelled within one token, keeps the key-value
-cache from one reply to the next, and reads a long prompt in parts so that progress can be seen from outside.
+It has its own token loop instead of ``model.generate``: that can be cancelled within one token, keeps the key-value
+cache between replies, and reads a long prompt in parts, so that progress is visible from outside.
 """
 
 from __future__ import annotations
@@ -37,25 +37,25 @@ from zwaif_hooks.storage import bounded
 logger = logging.getLogger(__name__)
 
 _NO_LIMIT = 1_000_000
-"""Tokenizers without a limit say 10**30; anything this large means "did not say"."""
+"""Tokenizers without a limit state 10**30; anything this large means "no limit given"."""
 _SIGN = re.compile(r"[^\w\s]")
 _TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>")
-"""Tokens that end a chat turn, missing from the end tokens of some published models."""
+"""Tokens that end a chat turn but are missing from the end tokens of some published models."""
 
 
 def _quiet(line: str) -> None:
-    """Nobody listens to the progress of this load."""
+    """Ignore progress."""
 
 
 @dataclass
 class _StartedReply:
-    """A prompt in tokens, and what of the reply came out while its last word was written again."""
+    """A prompt in tokens, and the part of the reply that came out while its last word was regenerated."""
 
     tokens: list[int]
     text: Detokenizer
     said: str = ""
     ended: bool = False
-    """The model had nothing to add."""
+    """Whether the model had nothing to add."""
 
 
 class TransformersEngine:
@@ -70,7 +70,7 @@ class TransformersEngine:
         self._vocabulary = Vocabulary(())
         self._window = 0
         self._drops_breaks = False
-        """Whether the tokenizer reads over what keeps words from being control tokens."""
+        """Whether the tokenizer drops the character that keeps words from being control tokens."""
         self._cancelled = threading.Event()
 
     def prepare(self, options: LoadOptions) -> None:
@@ -86,7 +86,7 @@ class TransformersEngine:
             transformers_without_compiler()
             check_files(folder)
             tokenizer, config = _open(folder, options)
-        except Exception as error:  # whatever is wrong with the files is explained to the user
+        except Exception as error:  # anything wrong with the files is explained to the user
             raise explain(error, options) from error
         loaded = load_weights(folder, config, options, progress)
         self._take(loaded.model, tokenizer)
@@ -105,7 +105,7 @@ class TransformersEngine:
         return [len(self._encode(text)) for text in texts]
 
     def generate(self, generation: Generation, stats: GenerationStats | None = None) -> Iterator[str]:
-        # A fresh event per generation: a late cancel of the last one must not touch this one.
+        # A fresh event for each generation, so that a late cancel of the last one does not stop this one.
         self._cancelled = threading.Event()
         return self._speak(generation, stats or GenerationStats(), self._cancelled)
 
@@ -155,7 +155,7 @@ class TransformersEngine:
     def _healed(
         self, generation: Generation, torn: str, stats: GenerationStats, cancelled: threading.Event
     ) -> _StartedReply | None:
-        """The prompt with its end ``torn`` written again by the model; None where no token fits."""
+        """Regenerate the prompt's end ``torn``; None if no token fits."""
         tokens = self._encode(generation.prompt[: -len(torn)])
         if not tokens or len(tokens) + len(torn) >= self._window:
             return None
@@ -163,7 +163,7 @@ class TransformersEngine:
         begun = _StartedReply(tokens, Detokenizer(self._decode, tokens))
         sampler = self._sampler(generation)
         while not begun.said.startswith(torn):
-            # Behind a whole sentence and its space, the end of the reply fits too.
+            # After a whole sentence and its space, the reply may also end here.
             ends = list(self._end_tokens) if torn.isspace() else []
             fitting = self._vocabulary.fitting(torn[len(begun.said) :])
             goes_on = fitting and not cancelled.is_set()
@@ -192,7 +192,7 @@ class TransformersEngine:
     def _tokens(
         self, prompt: list[int], generation: Generation, stats: GenerationStats, cancelled: threading.Event
     ) -> Iterator[int]:
-        """Token ids as they are picked; sets ``stats.finish_reason``."""
+        """Yield token ids as they are picked; sets ``stats.finish_reason``."""
         reader = self._loaded_reader()
         room = self._room(prompt, generation)
         sampler = self._sampler(generation)
@@ -219,7 +219,7 @@ class TransformersEngine:
         return self._reader
 
     def _room(self, prompt: list[int], generation: Generation) -> int:
-        """How many tokens may be made."""
+        """Return how many tokens may be generated."""
         if not prompt:
             raise EngineError("The prompt is empty: there is nothing to go on from.")
         room = self._window - len(prompt)
@@ -232,7 +232,7 @@ class TransformersEngine:
     def _encode(self, text: str) -> list[int]:
         if self._tokenizer is None:
             raise EngineError("No model is loaded.")
-        # A lone surrogate (half of an emoji, cut by some program) cannot be encoded; the rest of the text can.
+        # A lone surrogate (half an emoji, cut by some program) cannot be encoded; the rest of the text can.
         clean = text.encode("utf-8", "replace").decode("utf-8")
         if self._drops_breaks:
             clean = clean.replace(BREAK, " ")
@@ -245,7 +245,7 @@ class TransformersEngine:
         return str(text)
 
     def _decode_many(self, lists: list[list[int]]) -> list[str]:
-        """For the whole vocabulary: a fast tokenizer's own way takes a twentieth of the time."""
+        """Decode the whole vocabulary; a fast tokenizer's own method takes a twentieth of the time."""
         fast = getattr(self._tokenizer, "backend_tokenizer", None)
         if fast is not None:
             return list(fast.decode_batch(lists, skip_special_tokens=True))
@@ -253,7 +253,7 @@ class TransformersEngine:
 
 
 class _CachedModel:
-    """Feeds tokens to the model and keeps the key-value caches of what it has read."""
+    """Feed tokens to the model and keep the key-value caches of what it has read."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
@@ -266,12 +266,12 @@ class _CachedModel:
         self._kept = KvCaches(model.device)
 
     def forget(self) -> None:
-        """Drop the caches and give their memory back."""
+        """Drop the caches and release their memory."""
         self._kept.forget()
         free_memory()
 
     def read(self, tokens: list[int], stats: GenerationStats, cancelled: threading.Event) -> Any:
-        """Scores for the token after ``tokens``, float32, shape (1, vocabulary); None when cancelled on the way."""
+        """Return the scores for the next token, float32, shape (1, vocabulary); None if cancelled while reading."""
         if not self._caches:
             return self._forward(tokens, None)
         kept = self._kept.best_for(tokens)
@@ -305,7 +305,7 @@ class _CachedModel:
 
 
 def model_info(options: LoadOptions, config: Any, tokenizer: Any, folder: Path) -> ModelInfo:
-    """What prompts are written by."""
+    """Return what prompts are formatted by."""
     return ModelInfo(
         name=options.model,
         family=guess_family(options.model, config),
@@ -318,15 +318,15 @@ def model_info(options: LoadOptions, config: Any, tokenizer: Any, folder: Path) 
 
 
 def control_tokens(tokenizer: Any) -> tuple[str, ...]:
-    """Texts that the tokenizer looks for before it reads words: its special tokens and other added ones. Added tokens
-    that are plain words (some fine-tuned models have names and emotes there) mean no more than what they say."""
+    """Return the texts that the tokenizer matches before words: special tokens and other added ones. Added tokens that
+    are plain words (names and emotes in some fine-tuned models) are left out."""
     added = [token for token in tokenizer.added_tokens_decoder.values() if token.special or _SIGN.search(token.content)]
     return representatives([*tokenizer.all_special_tokens, *(token.content for token in added)])
 
 
 def chat_template(tokenizer: Any, folder: Path) -> str:
-    """The tokenizer's own template, else the one in a file of its own, where only newer versions look or processors of
-    pictures; of several named ones, the default."""
+    """Return the tokenizer's own template, else the one in a separate file, where only newer versions and image
+    processors look. Of several named templates, the default."""
     template = getattr(tokenizer, "chat_template", None) or template_in(folder)
     if isinstance(template, dict):
         template = template.get("default") or next(iter(template.values()), "")
@@ -334,7 +334,7 @@ def chat_template(tokenizer: Any, folder: Path) -> str:
 
 
 def template_in(folder: Path) -> Any:
-    """What ``chat_template.jinja`` or ``chat_template.json`` holds: one, several by name, or None."""
+    """Return what ``chat_template.jinja`` or ``chat_template.json`` holds: one template, several by name, or None."""
     with contextlib.suppress(OSError, ValueError):
         return bounded.read_text(folder / "chat_template.jinja")
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
@@ -344,7 +344,7 @@ def template_in(folder: Path) -> Any:
 
 
 def guess_family(model: str, config: Any) -> str:
-    """The prompt family, from the names first: Neural-Chat and TinyLlama share their model type with others."""
+    """Return the prompt family, by name first: Neural-Chat and TinyLlama share their model type with others."""
     names = f"{model} {getattr(config, '_name_or_path', '')}".lower()
     if "tinyllama" in names:
         return "tinyllama"
@@ -355,7 +355,7 @@ def guess_family(model: str, config: Any) -> str:
 
 
 def context_window(options: LoadOptions, config: Any, tokenizer: Any) -> int:
-    """Tokens: the smallest limit that anyone names."""
+    """Return the smallest limit, in tokens, of settings, configuration and tokenizer."""
     config = getattr(config, "text_config", config)
     limits = [getattr(config, name, 0) or 0 for name in ("max_position_embeddings", "n_positions", "max_seq_len")]
     limits += [int(getattr(tokenizer, "model_max_length", 0) or 0), options.context_window]
@@ -363,12 +363,12 @@ def context_window(options: LoadOptions, config: Any, tokenizer: Any) -> int:
 
 
 def advice_in(config: Any) -> Sampling:
-    """How the model's makers would pick words: their generation settings, where those sample."""
+    """Return the sampling in the model's generation settings, if they sample at all."""
     return advice_of(config.to_diff_dict()) if getattr(config, "do_sample", False) else Sampling()
 
 
 def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Every token that ends a reply, by generation settings, configuration or tokenizer."""
+    """Return every token that ends a reply, from generation settings, configuration and tokenizer."""
     found: set[int] = set()
     for value in (model.generation_config.eos_token_id, model.config.eos_token_id, tokenizer.eos_token_id):
         found.update([value] if isinstance(value, int) else value or [])
@@ -408,7 +408,7 @@ def _describe(loaded: Loaded, info: ModelInfo, seconds: float) -> LoadedModel:
 
 @contextlib.contextmanager
 def _explained(reader: _CachedModel) -> Iterator[None]:
-    """What goes wrong inside the model as an EngineError, its cache given back."""
+    """Turn an error inside the model into an EngineError, and release the caches."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:

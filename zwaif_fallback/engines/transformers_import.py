@@ -1,4 +1,4 @@
-"""Importing transformers: only what is used of it. Where nothing stands by, somebody waits for this."""
+"""Import only what is needed of transformers. Without a worker on standby, the user waits for this."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from zwaif_fallback.engines.file_repairs import readable
 
 @functools.cache
 def transformers_without_compiler() -> None:
-    """Import transformers so that torch's compiler stays out, which nothing here uses: a fifth of the seconds and 35 MB
-    (transformers 4.50). It comes in where a function is marked as none to be compiled."""
+    """Import transformers without torch's compiler, which is not used here: saves a fifth of the time and 35 MB
+    (transformers 4.50). It would be imported wherever a function is marked as not to be compiled."""
     import torch
 
     compiler: Any = torch.compiler
@@ -28,7 +28,7 @@ def transformers_without_compiler() -> None:
 
 
 def classes_for(folder: Path) -> Any:
-    """Import the classes of the model in ``folder``, which was checked; its configuration."""
+    """Import the classes of the model in ``folder``, which was checked before; return its configuration."""
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
     from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING
@@ -43,8 +43,8 @@ def classes_for(folder: Path) -> Any:
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
-    """Without looking for garbage: modules are none, and to look through them takes a fifth of the time, and later a
-    tenth of a second each time. What is there in the end is never looked through again."""
+    """Turn off garbage collection. Modules are never garbage, yet scanning them takes a fifth of the import time, and a
+    tenth of a second each time later. What is there at the end is frozen, so it is never scanned again."""
     gc.disable()
     try:
         yield
@@ -54,5 +54,5 @@ def uncollected() -> Iterator[None]:
 
 
 def _unmarked(function: Callable[..., Any] | None = None, recursive: bool = True, **_: Any) -> Any:
-    """In place of ``torch.compiler.disable``: there is no compiler to keep off."""
+    """Stand in for ``torch.compiler.disable``: without a compiler there is nothing to disable."""
     return function if function is not None else lambda later: later

@@ -1,4 +1,4 @@
-"""Loading a transformers model the best way this machine allows, each step down said in one line."""
+"""Load a transformers model in the best way this machine allows, with one line for the user per fallback step."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ BITSANDBYTES_REMEDY = "run: pip install bitsandbytes"
 
 @dataclass(frozen=True)
 class TransformersPlan:
-    """One way to load."""
+    """One way to load a model."""
 
     device: str
     dtype: str
     four_bit: bool = False
     bits: int = 0
-    """Bits of a weight on a processor, 8 or 4; 0 leaves them as they are computed with."""
+    """Bits per weight on a processor, 8 or 4; 0 keeps the computing type."""
     spread: bool = False
-    """Let accelerate place the layers over all cards and, where they are full, the RAM."""
+    """Let accelerate place the layers on all cards and, once those are full, in RAM."""
 
     def __str__(self) -> str:
         return f"{'4-bit' if self.four_bit else self.quantization or self.dtype} on {self.device}"
 
     @property
     def quantization(self) -> str:
-        """In words; empty when no weight is rounded."""
+        """The quantization in words; empty if no weight is rounded."""
         if self.four_bit:
             return "4-bit NF4"
         return f"{self.bits}-bit" if self.bits else ""
@@ -52,7 +52,7 @@ class TransformersPlan:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model in memory and how it came there."""
+    """A loaded model, and how it was loaded."""
 
     model: Any
     plan: TransformersPlan
@@ -71,7 +71,7 @@ def load_weights(folder: Path, config: Any, options: LoadOptions, progress: Call
         progress(f"Loading {options.model} ({plan}) …")
         try:
             return Loaded(_load(folder, plan, options), plan, tuple(notes))
-        except Exception as error:  # each backend has errors of its own; the last one is explained
+        except Exception as error:  # each backend has errors of its own; only the last one is explained
             if next_plan is None:
                 raise explain(error, options) from error
             logger.info("Loading %s as %s failed", options.model, plan, exc_info=True)
@@ -81,8 +81,8 @@ def load_weights(folder: Path, config: Any, options: LoadOptions, progress: Call
 
 
 def get_ready_to_load(options: LoadOptions, config: Any) -> None:
-    """Measure now what a load on the processor would measure. A graphics card is left alone: to ask torch about one
-    takes some of its memory."""
+    """Measure in advance what a load on the processor would measure. Graphics cards are left alone, because asking
+    torch about one takes some of its memory."""
     import torch
 
     if options.device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available()):
@@ -90,7 +90,7 @@ def get_ready_to_load(options: LoadOptions, config: Any) -> None:
 
 
 def make_plans(options: LoadOptions, config: Any, notes: list[str]) -> list[TransformersPlan]:
-    """Ways to load, best first. Whatever is not possible here is left out, with a line in ``notes``."""
+    """Return the ways to load, best first. Each one that is not possible here is left out with a line in ``notes``."""
     device = pick_device(options.device, notes)
     plans: list[TransformersPlan] = []
     if options.quantization != "none" and _four_bit_allowed(device, config, options, notes):
@@ -108,14 +108,14 @@ def make_plans(options: LoadOptions, config: Any, notes: list[str]) -> list[Tran
 
 
 def _processor_plans(options: LoadOptions, config: Any, notes: list[str]) -> list[TransformersPlan]:
-    """8-bit weights where they are quicker, 4-bit ones where those do not fit or were asked for."""
+    """Return 8-bit weights if they are faster, and 4-bit ones if those do not fit or 4 bits were requested."""
     dtype = pick_dtype("cpu", options.dtype, notes)
     plain = TransformersPlan("cpu", dtype)
     chosen = options.quantization == "4bit" or options.dtype == "auto"
     if options.quantization == "none" or not chosen or getattr(config, "quantization_config", None):
         return [plain]
     wanted = [4, 8] if options.quantization == "4bit" else [8, 4]
-    # Only the first is measured: what comes after it is for a processor or a memory that cannot take it.
+    # Only the first is measured; the later ones are for a processor or a memory that cannot take it.
     while wanted and not pays(wanted[0], dtype):
         del wanted[0]
     packed = [TransformersPlan("cpu", dtype, bits=bits) for bits in wanted]
@@ -125,7 +125,7 @@ def _processor_plans(options: LoadOptions, config: Any, notes: list[str]) -> lis
 
 
 def pick_device(wish: str, notes: list[str]) -> str:
-    """The device to use: what was asked for where it exists, otherwise the best there is."""
+    """Return the requested device if it exists, else the best there is."""
     import torch
 
     has_mps = torch.backends.mps.is_available()
@@ -141,14 +141,14 @@ def pick_device(wish: str, notes: list[str]) -> str:
 
 
 def half_dtype(device: str) -> str:
-    """The 16-bit type of a graphics device."""
+    """Return the 16-bit type of a graphics device."""
     import torch
 
     return "bfloat16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "float16"
 
 
 def pick_dtype(device: str, wish: str, notes: list[str]) -> str:
-    """16 bits where the device computes in them; float32 on older CPUs. float16 is unusably slow on a CPU."""
+    """Return a 16-bit type if the device supports it, float32 on older CPUs. float16 is unusably slow on a CPU."""
     if device == "cpu":
         if wish == "float16":
             notes.append("float16 is too slow on a CPU; using the CPU's best type instead.")
@@ -162,12 +162,12 @@ def pick_dtype(device: str, wish: str, notes: list[str]) -> str:
 
 
 def cpu_computes_bfloat16() -> bool:
-    """What torch itself asks before it uses oneDNN's bfloat16 kernels."""
+    """Ask what torch itself asks before it uses oneDNN's bfloat16 kernels."""
     import torch
 
     try:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    except (AttributeError, RuntimeError) as error:  # builds without oneDNN have no such operator
+    except (AttributeError, RuntimeError) as error:  # builds without oneDNN lack this operator
         logger.debug("torch cannot say whether this CPU computes bfloat16: %s", error)
         return False
 
@@ -177,7 +177,7 @@ def accelerate_works() -> bool:
 
 
 def version_of(distribution: str) -> tuple[int, ...]:
-    """The installed version's first two numbers; ``(0,)`` when it is not installed."""
+    """Return the first two numbers of the installed version; ``(0,)`` if it is not installed."""
     try:
         parts = importlib.metadata.version(distribution).split(".")[:2]
     except importlib.metadata.PackageNotFoundError:
@@ -228,7 +228,7 @@ def _load(folder: Path, plan: TransformersPlan, options: LoadOptions) -> Any:
 
 
 def _place(device: str) -> str | int:
-    """accelerate wants a card's number where a device has no number of its own."""
+    """Return what accelerate expects: a card's number if the device has none."""
     return 0 if device == "cuda" else device
 
 
@@ -245,7 +245,7 @@ def _four_bit(plan: TransformersPlan) -> Any:
 
 
 def _check_room(folder: Path, plan: TransformersPlan, options: LoadOptions) -> None:
-    """Say so before loading, where the weights alone exceed the free RAM: the system would kill the worker."""
+    """Raise before loading if the weights alone exceed the free RAM, as the system would kill the worker."""
     if plan.device != "cpu":
         return
     quantization = f"int{plan.bits}" if plan.bits else ""
@@ -260,7 +260,7 @@ def _check_room(folder: Path, plan: TransformersPlan, options: LoadOptions) -> N
 
 
 def free_memory() -> None:
-    """Give back what a failed attempt took, before the next one needs it."""
+    """Release what a failed attempt took before the next one needs it."""
     import torch
 
     gc.collect()
