@@ -256,9 +256,9 @@ def _card_files() -> Iterator[Prepare]:
         def read(text: str) -> None:
             for file in files:
                 with contextlib.suppress(ValueError):
-                    cards.told(card_file.read(file), "Mia", "Tom")
-            cards.told(text, "Mia", "Tom")
-            cards.shortened(text[:_ORDINARY_CARD], lambda kept: len(kept) < _ORDINARY_CARD // 4)
+                    cards.rewrite(card_file.read(file), "Mia", "Tom")
+            cards.rewrite(text, "Mia", "Tom")
+            cards.shorten(text[:_ORDINARY_CARD], lambda kept: len(kept) < _ORDINARY_CARD // 4)
 
         yield prepare
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zwaif_fallback.prompt.cards import named, shortened, told
+from zwaif_fallback.prompt.cards import fill_in_names, rewrite, shorten
 
 
 def mia(card: str) -> str:
-    return told(card, "Mia", "Tom")
+    return rewrite(card, "Mia", "Tom")
 
 
 @pytest.mark.parametrize(
@@ -27,8 +27,8 @@ def test_names_are_filled_in_however_they_are_marked(card: str) -> None:
 
 
 def test_a_name_nobody_knows_stays_a_placeholder() -> None:
-    assert named("{{char}} and {{user}}", "", "Tom") == "{{char}} and Tom"
-    assert named(r"{{user}}", "", r"\1 Tom\g<0>") == r"\1 Tom\g<0>"
+    assert fill_in_names("{{char}} and {{user}}", "", "Tom") == "{{char}} and Tom"
+    assert fill_in_names(r"{{user}}", "", r"\1 Tom\g<0>") == r"\1 Tom\g<0>"
 
 
 @pytest.mark.parametrize(
@@ -123,17 +123,17 @@ def test_cards_of_strangers_take_no_time() -> None:
                "{{user}}: a\n" * 10_000]  # fmt: skip
     for card in hostile:
         began = time.process_time()
-        told(card, "Mia", "Tom")
+        rewrite(card, "Mia", "Tom")
         assert time.process_time() - began < 1, card[:20]
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.text(st.sampled_from('{}[]()"+:*<>\nMiaTom sSTART#'), max_size=200))
 def test_any_card_is_told_without_an_error_and_the_same_each_time(card: str) -> None:
-    first = told(card, "Mia", "Tom")
-    told.cache_clear()
-    assert told(card, "Mia", "Tom") == first
-    assert told(first, "Mia", "Tom").count("{{char}}") == 0
+    first = rewrite(card, "Mia", "Tom")
+    rewrite.cache_clear()
+    assert rewrite(card, "Mia", "Tom") == first
+    assert rewrite(first, "Mia", "Tom").count("{{char}}") == 0
 
 
 LONG = (
@@ -147,13 +147,13 @@ LONG = (
 
 @pytest.mark.parametrize("most", [60, 40])
 def test_a_long_card_loses_its_prose_before_its_facts(most: int) -> None:
-    kept = shortened(LONG, lambda text: len(text.split()) <= most)
+    kept = shorten(LONG, lambda text: len(text.split()) <= most)
     for fact in ("24 years", "red hair", "likes tea", "called Ann", "You are Mia. You are talking with Tom."):
         assert fact in kept
     assert kept.index("24 years") < kept.index("likes tea") < kept.index("You are Mia.")
 
 
 def test_a_card_that_fits_stays_and_one_that_cannot_is_nothing() -> None:
-    assert shortened(LONG, lambda text: True) == LONG
-    assert shortened(LONG, lambda text: not text) == ""
-    assert shortened(LONG, lambda text: len(text.split()) <= 5) == "You are Mia."
+    assert shorten(LONG, lambda text: True) == LONG
+    assert shorten(LONG, lambda text: not text) == ""
+    assert shorten(LONG, lambda text: len(text.split()) <= 5) == "You are Mia."

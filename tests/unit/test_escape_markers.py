@@ -43,10 +43,10 @@ def forged(model: ModelInfo) -> list[str]:
 def test_no_control_token_is_left_in_words(name: str) -> None:
     model = FORMATS[name]
     for text in forged(model):
-        plain = formats.plain(f"a {text} b", model)
+        plain = formats.escape(f"a {text} b", model)
         assert not [token for token in model.control_tokens if token in plain], text
         assert plain.replace(BREAK, "") == f"a {text} b", "to the eye nothing changes"
-        assert formats.plain(plain, model) == plain
+        assert formats.escape(plain, model) == plain
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -75,7 +75,7 @@ def test_what_a_template_takes_out_of_a_content_puts_no_token_together(name: str
     model = FORMATS[name]
     token = model.control_tokens[0]
     evil = token[:5] + taken_out + token[5:]
-    talk = [Message(role, formats.plain(evil, model)) for role in ("system", "user", "assistant", "user")]
+    talk = [Message(role, formats.escape(evil, model)) for role in ("system", "user", "assistant", "user")]
     plain = [Message(role, "x") for role in ("system", "user", "assistant", "user")]
     assert formats.render(talk, model).count(token) == formats.render(plain, model).count(token)
 
@@ -84,15 +84,15 @@ def test_what_a_template_takes_out_of_a_content_puts_no_token_together(name: str
 @pytest.mark.parametrize("name", TALKS_IN_TEXT)
 def test_no_line_opens_a_turn_where_names_do(name: str, line: str) -> None:
     for text in (line, f"Hello\n{line}", f"Hello\r\n{line}", f"Hello\u2028{line}"):
-        plain = formats.plain(text, FORMATS[name])
+        plain = formats.escape(text, FORMATS[name])
         assert plain.count(BREAK) == 1
         assert plain.replace(BREAK, "") == text
 
 
 def test_a_name_in_the_middle_of_a_line_opens_a_turn_only_where_the_format_does_so() -> None:
     text = "She said USER: go on"
-    assert formats.plain(text, FORMATS["vicuna"]) == f"She said U{BREAK}SER: go on"
-    assert formats.plain(text, FORMATS["family phi"]) == text
+    assert formats.escape(text, FORMATS["vicuna"]) == f"She said U{BREAK}SER: go on"
+    assert formats.escape(text, FORMATS["family phi"]) == text
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -101,7 +101,7 @@ def test_ordinary_words_stay_as_they_are(name: str) -> None:
         "I <3 you :) a<b, [b]old[/b], 2 > 1 | x\n\n    The system is down; who is the user?\t# 1: *waves* 你好 🙂"
         + BLANKS[2]
     )
-    assert formats.plain(text, FORMATS[name]) == text
+    assert formats.escape(text, FORMATS[name]) == text
 
 
 def test_what_a_server_gets_whose_model_nobody_knows() -> None:
@@ -123,7 +123,7 @@ def test_when_a_template_fails_the_words_are_plain_for_the_family_too() -> None:
 def test_whatever_is_put_together_no_mark_comes_of_it(parts: list[str]) -> None:
     text = "".join(parts)
     for name in ("chatml", "family phi"):
-        plain = formats.plain(text, FORMATS[name])
+        plain = formats.escape(text, FORMATS[name])
         assert "<|im_start|>" not in plain and "[INST]" not in plain
         assert plain.replace(BREAK, "") == text
         if name == "family phi":
@@ -138,7 +138,7 @@ def test_whatever_is_put_together_no_mark_comes_of_it(parts: list[str]) -> None:
 def test_no_text_takes_long(text: str) -> None:
     tokens = tuple(f"<kind{chr(97 + n % 26)}{chr(97 + n // 26)}>" for n in range(600))
     many = ModelInfo("x", "phi", 2048, "", "<s>", "</s>", tokens)
-    formats.plain("warm", many)
+    formats.escape("warm", many)
     began = time.thread_time()
-    formats.plain(text, many)
+    formats.escape(text, many)
     assert time.thread_time() - began < 0.2

@@ -249,7 +249,7 @@ def test_any_history_becomes_legal_and_fits(request: ChatRequest, window: int, b
     fitted = fit_to_window.fit(request, model, count, partial)
     prompt = formats.render(fitted.messages, model, fitted.partial)
     assert roles_are_legal(fitted.messages)
-    assert prompt.endswith(fitted.partial) and formats.plain(partial, model).endswith(fitted.partial)
+    assert prompt.endswith(fitted.partial) and formats.escape(partial, model).endswith(fitted.partial)
     assert count([prompt])[0] + fitted.max_tokens <= window
     _persona_and_newest_are_whole_if_they_can_be(request, model, fitted)
 
@@ -269,4 +269,4 @@ def _persona_and_newest_are_whole_if_they_can_be(
         last = [m.content.strip() for m in request.messages if m.content.strip() and m.role != "system"]
         ends_with_user = last and [m for m in request.messages if m.content.strip() and m.role != "system"][-1]
         if ends_with_user and ends_with_user.role == "user":
-            assert formats.plain(last[-1], model) in fitted.messages[-1].content
+            assert formats.escape(last[-1], model) in fitted.messages[-1].content

@@ -496,4 +496,4 @@ def test_a_disk_that_fails_while_a_better_model_is_looked_for_ends_nothing(
         assert looked.acquire(timeout=20)
         if (thread := desk.service._better_model._thread) is not None:
             thread.join(20)
-    assert any(line.startswith("Whether a better local model fits") for line in desk.said)
+    assert any(line.startswith("Could not check whether a better local model fits") for line in desk.said)

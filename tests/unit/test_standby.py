@@ -97,8 +97,8 @@ class Stage:
 
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
-    monkeypatch.setattr(formats, "get_ready", lambda: None)
-    monkeypatch.setattr(formats, "close", lambda: None)
+    monkeypatch.setattr(formats, "start_renderer", lambda: None)
+    monkeypatch.setattr(formats, "stop_renderer", lambda: None)
     return Stage()
 
 
@@ -228,4 +228,4 @@ def test_a_real_process_stands_by_and_is_given_back(monkeypatch: pytest.MonkeyPa
         assert local.standing_by is None
     finally:
         local.close()
-        formats.close()
+        formats.stop_renderer()

@@ -60,7 +60,7 @@ class ModelControls:
             ModelNotFound: the name means nothing.
         """
         model = self._choice.resolve(name)
-        formats.try_again()
+        formats.retry_templates()
         self._local.try_again()
         self._loader.forget_failures()
         self._loader.begin(model, allow_download)

@@ -159,7 +159,7 @@ class ModelLoader:
                 if not resolve_name.is_on_this_machine(options.model):
                     raise self._choice.not_here(options.model)
                 self._say(f"Loading {self._choice.title(options.model)} …")
-                formats.get_ready()
+                formats.start_renderer()
                 loaded = self._local.load(place or options, self._set_progress)
                 loaded = self._choice.titled(loaded) or loaded
             except FallbackError as error:

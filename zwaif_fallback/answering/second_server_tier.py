@@ -53,7 +53,7 @@ class SecondServerTier:
             sampling=request.sampling,
             stop=word_stops(request),
             max_tokens=request.max_tokens or DEFAULT_MAX_TOKENS,
-            partial=formats.plain(begun, fit_to_window.ANY_MODEL),
+            partial=formats.escape(begun, fit_to_window.ANY_MODEL),
         )
         scope.on_cancel(getattr(pieces, "close", bool))
         # Thoughts are removed before anything is joined: a server may repeat the beginning after them.

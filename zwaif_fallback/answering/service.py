@@ -115,7 +115,7 @@ class FallbackService:
         """End the worker processes."""
         self._closed.set()
         self._parts.local.close()
-        formats.close()
+        formats.stop_renderer()
         if self._parts.captioner is not None:
             self._parts.captioner.close()
 

@@ -129,7 +129,7 @@ class StandbyPolicy:
 
     def _start(self, options: LoadOptions) -> None:
         self._ready_for, self._not_before = options, self._machine.now() + AGAIN_SECONDS
-        formats.get_ready()
+        formats.start_renderer()
         try:
             self._local.stand_by(options)
         except FallbackError as error:
@@ -144,7 +144,7 @@ class StandbyPolicy:
 
     def _end(self, why: str) -> None:
         self._local.dismiss()
-        formats.close()
+        formats.stop_renderer()
         logger.info("The standby worker was ended: %s", why)
 
     def _wait_for_calm(self) -> bool:

@@ -77,7 +77,7 @@ _SAYING_OF = {key: _SAYINGS[kind] for kind, keys in _KEYS.items() for key in key
 _QUALIFIED = re.compile(r"(?:favou?rite|best|greatest|biggest|eye|hair|skin|full|zodiac) ", re.IGNORECASE)
 
 
-def named(text: str, name: str, user: str) -> str:
+def fill_in_names(text: str, name: str, user: str) -> str:
     """Fill in the placeholders of all chat programs, except those whose name is unknown."""
     for pattern, whose in _PLACEHOLDERS:
         if filled := (name, user)[whose]:
@@ -86,9 +86,9 @@ def named(text: str, name: str, user: str) -> str:
 
 
 @lru_cache(maxsize=16)
-def told(card: str, name: str, user: str) -> str:
+def rewrite(card: str, name: str, user: str) -> str:
     """Return ``card`` in plain sentences; always the same for the same card."""
-    text = named(_MACRO.sub("", _out_of_json(card)), name, user)
+    text = fill_in_names(_MACRO.sub("", _out_of_json(card)), name, user)
     lines = _with_speakers(text.split("\n"), name, user)
     changed = "\n".join(_in_sentences(lines, name, user))
     return text if changed == text else _BREAKS.sub("\n\n", changed).strip()
@@ -192,7 +192,7 @@ _SHORT = 25
 """Words. Longer sentences are mostly prose."""
 
 
-def shortened(text: str, fits: Callable[[str], bool]) -> str:
+def shorten(text: str, fits: Callable[[str], bool]) -> str:
     """Leave out the least important sentences until ``text`` fits; empty if nothing does.
 
     The last paragraph, which says who talks with whom, matters most, then what comes first, then short facts, then the

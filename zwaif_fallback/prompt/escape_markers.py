@@ -36,7 +36,7 @@ _LONGEST_GAP = 4000
 
 
 @dataclass(frozen=True)
-class Marks:
+class Markers:
     """The markers of one chat format. Each pattern ends with the first letter of a marker."""
 
     anywhere: re.Pattern[str]
@@ -44,17 +44,17 @@ class Marks:
     line: re.Pattern[str] | None
     """The beginning of a line that opens a turn."""
 
-    def plain(self, text: str) -> str:
+    def escape(self, text: str) -> str:
         """Escape all markers in ``text``. Doing it twice changes nothing more."""
         text = self.anywhere.sub(rf"\g<0>{BREAK}", text)
-        return "".join(map(self._plain_line, text.splitlines(keepends=True))) if self.line else text
+        return "".join(map(self._escape_line, text.splitlines(keepends=True))) if self.line else text
 
-    def _plain_line(self, line: str) -> str:
+    def _escape_line(self, line: str) -> str:
         found = self.line.match(line) if self.line else None
         return line if found is None else f"{line[: found.end()]}{BREAK}{line[found.end() :]}"
 
 
-def marks(tokens: Iterable[str], gaps: Iterable[str]) -> Marks:
+def markers_of(tokens: Iterable[str], gaps: Iterable[str]) -> Markers:
     """Return the markers of one format.
 
     Args:
@@ -79,7 +79,7 @@ def marks(tokens: Iterable[str], gaps: Iterable[str]) -> Marks:
     anywhere = [_first_letters({*_BRACKETED, *known, *found}, "")]
     if within:
         anywhere.append(rf"(?<!\w)(?:{_first_letters(map(re.escape, within), _COLON)})")
-    return Marks(re.compile("|".join(anywhere)), _line(names) if names else None)
+    return Markers(re.compile("|".join(anywhere)), _line(names) if names else None)
 
 
 def _pattern(token: str) -> str:

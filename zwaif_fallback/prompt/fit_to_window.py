@@ -92,7 +92,7 @@ def fit(
     """
     request = _with_a_user(request)
     room = reply_room(request.max_tokens, model.context_window)
-    partial = _end_of(formats.plain(partial, model), max(1, model.context_window // 4), count_tokens)
+    partial = _end_of(formats.escape(partial, model), max(1, model.context_window // 4), count_tokens)
     spoken = count_tokens([partial])[0] if partial else 0
     left = max(room - spoken, min(room, SMALLEST_REPLY))
     space = max(1, model.context_window - left - reserved)
@@ -171,13 +171,13 @@ def _draft(request: ChatRequest, model: ModelInfo) -> _Draft:
     ends_with_user = bool(turns) and turns[-1].role == "user"
     newest = turns.pop().content if ends_with_user else _SHOWS_PICTURE if request.has_image else _SILENCE
     own = "" if request.persona_in_messages else describe_persona(persona, request.purpose)
-    sent = cards.told(parted.system, persona.char_name, persona.user_name)
-    system = _joined(formats.plain(own, model), _cleaned(sent, model))
+    sent = cards.rewrite(parted.system, persona.char_name, persona.user_name)
+    system = _joined(formats.escape(own, model), _cleaned(sent, model))
     told = [_cleaned(text, model) for text in parted.summaries]
     summary = "\n\n".join(f"What you said earlier: {text}" for text in told if text)
     notes = [text for text in (_cleaned(note, model) for note in parted.notes) if text]
     timed = any(is_time(text) for text in notes)
-    now = [formats.plain(text, model) for text in _circumstances(request, timed)]
+    now = [formats.escape(text, model) for text in _circumstances(request, timed)]
     return _Draft(system, summary, [*notes, *now], turns, newest)
 
 
@@ -187,11 +187,11 @@ def _help_a_small_model(draft: _Draft, request: ChatRequest, model: ModelInfo) -
     Return the words that would answer a question.
     """
     persona = request.persona
-    card = cards.told(persona.character_card or separate_notes(request.messages).system, "{{char}}", "{{user}}")
+    card = cards.rewrite(persona.character_card or separate_notes(request.messages).system, "{{char}}", "{{user}}")
     if request.persona_in_messages and draft.system:
-        draft.system = _joined(draft.system, formats.plain(_who_talks(persona, _BEHAVE, True), model))
+        draft.system = _joined(draft.system, formats.escape(_who_talks(persona, _BEHAVE, True), model))
     words, line = draft.newest, ""
-    told = [formats.plain(_named(sentence, persona), model) for sentence in asked_about(card, words)]
+    told = [formats.escape(_named(sentence, persona), model) for sentence in asked_about(card, words)]
     if draft.system:
         earlier = " ".join(turn.content for turn in draft.history[-_LANGUAGE_MESSAGES:])
         line = closing_line([words, earlier, card], usual_words(request))
@@ -217,7 +217,7 @@ def _circumstances(request: ChatRequest, timed: bool) -> list[str]:
 
 def describe_persona(persona: Persona, purpose: Purpose = Purpose.CHAT) -> str:
     """Return the system message for a request whose server added the character itself."""
-    parts = [cards.told(persona.character_card, persona.char_name, persona.user_name), persona.task]
+    parts = [cards.rewrite(persona.character_card, persona.char_name, persona.user_name), persona.task]
     known = any(part.strip() for part in parts)
     parts.append(_who_talks(persona, "" if purpose is Purpose.SUMMARY else _BEHAVE, known))
     return "\n\n".join(_named(part.strip(), persona) for part in parts if part.strip())
@@ -258,7 +258,7 @@ def _about(local_time: str) -> str:
 
 
 def _named(text: str, persona: Persona) -> str:
-    return cards.named(text, persona.char_name, persona.user_name)
+    return cards.fill_in_names(text, persona.char_name, persona.user_name)
 
 
 # --- cleaning -------------------------------------------------------------------------------------------------------
@@ -280,7 +280,7 @@ def _clean(message: Message, model: ModelInfo) -> Message:
 def _cleaned(text: str, model: ModelInfo) -> str:
     """Remove pictures and Z-Waif's markers, and escape the markers of the model."""
     text = _DATA_URI.sub("", _IMAGE_TAG.sub("", text))
-    return formats.plain(_HEADER.sub("", _PLATFORM.sub("", text)).strip(), model)
+    return formats.escape(_HEADER.sub("", _PLATFORM.sub("", text)).strip(), model)
 
 
 def _platform_in(text: str) -> str:
@@ -359,7 +359,7 @@ class _Fitter:
         for share in (1.0, 0.9, 0.75, 0.5, 0.25, 0.0):
             budget = int(spare * share)
             system_budget = max(budget - newest_tokens, min(system_tokens, budget // 4))
-            system = cards.shortened(draft.system, partial(self._has_at_most, system_budget))
+            system = cards.shorten(draft.system, partial(self._has_at_most, system_budget))
             newest = _ends_of(draft.newest, budget - system_budget, self.count)
             messages = _assemble(system, [], [], newest)
             if self._fits(messages):

@@ -149,21 +149,21 @@ def write(messages: Sequence[Message], model: ModelInfo, partial: str = "") -> s
         return by_family(messages, model, partial)
 
 
-def get_ready() -> None:
+def start_renderer() -> None:
     """Start the process that renders templates; the first reply need not wait for it then."""
     SHARED.start()
 
 
-def close() -> None:
+def stop_renderer() -> None:
     """End the process that renders templates; it starts again when it is needed."""
     SHARED.close()
 
 
-def try_again() -> None:
+def retry_templates() -> None:
     """Use templates again that took too long."""
     SHARED.forgive()
     has_system_role.cache_clear()
-    _marks_of.cache_clear()
+    _markers_of.cache_clear()
 
 
 def up_to_newest(messages: Sequence[Message], write: Callable[[Sequence[Message]], str]) -> str:
@@ -192,7 +192,7 @@ def by_family(messages: Sequence[Message], model: ModelInfo, partial: str = "") 
     """Like :func:`render`, in the format of the model's family instead of its template."""
     bare = replace(model, chat_template="")
     # The contents were escaped for the template; the family's format has other markers.
-    return render([Message(m.role, plain(m.content, bare)) for m in messages], bare, partial)
+    return render([Message(m.role, escape(m.content, bare)) for m in messages], bare, partial)
 
 
 def fold_system(messages: Sequence[Message]) -> list[Message]:
@@ -220,20 +220,20 @@ def has_system_role(model: ModelInfo) -> bool:
         return False
 
 
-def plain(text: str, model: ModelInfo) -> str:
+def escape(text: str, model: ModelInfo) -> str:
     """Escape ``text``: nothing in it reads as one of the model's control tokens or as the beginning of a turn."""
-    return _marks_of(model).plain(text)
+    return _markers_of(model).escape(text)
 
 
 @lru_cache(maxsize=32)
-def _marks_of(model: ModelInfo) -> escape_markers.Marks:
+def _markers_of(model: ModelInfo) -> escape_markers.Markers:
     talk = [Message(role, f"{_MARK}{number}") for number, role in enumerate(_A_TALK)]
     try:
         prompt = render(talk, model)
     except ModelError:
         prompt = render(talk, replace(model, chat_template=""))
     tokens = [model.bos_token, model.eos_token, *model.control_tokens]
-    return escape_markers.marks(tokens, re.split(rf"{_MARK}\d", prompt))
+    return escape_markers.markers_of(tokens, re.split(rf"{_MARK}\d", prompt))
 
 
 # --- families -------------------------------------------------------------------------------------------------------
