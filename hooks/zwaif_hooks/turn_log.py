@@ -49,7 +49,7 @@ class TurnRecord:
     detected_after: float = 0.0
     """Seconds from the request to the detection of the failure."""
     taken_over_after: float = 0.0
-    """Seconds from the detection to the first text of whoever took over."""
+    """Seconds from the detection to the first text of the fallback."""
     seconds: float = 0.0
     """Seconds from the request to the end of the reply."""
     primary_chars: int = 0

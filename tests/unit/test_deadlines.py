@@ -22,13 +22,13 @@ def test_the_settings_are_read_each_time() -> None:
     assert connect_seconds(store, "192.168.1.5") == 33.0
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "localhost", "::1"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "localhost", "::1", "[::1]", "2130706433"])
 def test_the_machine_itself_accepts_at_once_or_not_at_all(host: str) -> None:
     assert connecting_to(host, 5.0) == LOOPBACK_CONNECT_SECONDS
     assert connecting_to(host, 0.2) == 0.2
 
 
-@pytest.mark.parametrize("host", ["192.168.1.5", "localhost.example", "example.org", "", "12.7.0.0"])
+@pytest.mark.parametrize("host", ["192.168.1.5", "localhost.example", "127.example.org", "example.org", "", "12.7.0.0"])
 def test_another_machine_gets_the_time_it_was_given(host: str) -> None:
     assert not is_this_machine(host)
     assert connecting_to(host, 5.0) == 5.0

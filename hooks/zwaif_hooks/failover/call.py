@@ -1,4 +1,4 @@
-"""One call of Z-Waif's client library, in the terms of every guard, and the two ways in which it is given back."""
+"""One call of Z-Waif's client library as every guard describes it, and the two errors that end it without a reply."""
 
 from __future__ import annotations
 

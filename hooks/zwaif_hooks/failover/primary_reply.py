@@ -1,4 +1,4 @@
-"""The primary's reply to one call: reads it, holds back what may be no reply at all, and ends one that has no end."""
+"""Reads the primary's reply: holds back what may not be a reply at all, and ends a reply that never stops."""
 
 from __future__ import annotations
 

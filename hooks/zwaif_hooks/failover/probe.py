@@ -31,7 +31,7 @@ again."""
 
 
 class Probe:
-    """Probes one server, and remembers what that needs to be read right."""
+    """Probes one server, and keeps the state that its next probe depends on."""
 
     def __init__(self, name: str, clock: Clock) -> None:
         self.source: Source | None = None

@@ -16,7 +16,7 @@ FOR_THE_USER = frozenset({FailureKind.MISCONFIGURED, FailureKind.NO_MODEL})
 STEADY = FOR_THE_USER | {FailureKind.RATE_LIMITED}
 """Failures of a server that is up and answers on purpose: no sign that it comes and goes."""
 GONE = frozenset({FailureKind.REFUSED, FailureKind.CONNECT_TIMEOUT})
-"""Failures that mean that no server is there."""
+"""Failures that mean that the server is down."""
 PROBE_SECONDS = 0.8
 """Between two probes of a server that may be back at any moment: people want their own model back at once."""
 CONFIRM_SECONDS = 0.5
@@ -122,7 +122,7 @@ class Recovery:
             return self._probe.succeeds()
         except PrimaryError as error:
             silent = error.kind is FailureKind.FIRST_TOKEN_TIMEOUT
-            if not (silent and self._kind in FOR_THE_USER):  # silence does not mean that the model is there now
+            if not (silent and self._kind in FOR_THE_USER):  # silence does not prove that the model is there now
                 self._kind = error.kind
                 self._failed(PrimaryFailure(error.kind, error.cause, status=error.status, said=error.said))
             self.wait_for(error.retry_after or 0.0)

@@ -49,7 +49,7 @@ class Turn:
         return self
 
     def chunks(self) -> Iterator[Chunk]:
-        """Yield the reply, whoever gives it.
+        """Yield the reply, from the primary or from a plugin.
 
         Raises:
             NobodyAnswered: before the first chunk or in the middle.
@@ -77,7 +77,7 @@ class Turn:
             self._runtime.plugins.hook.fallback_answered(record=record)
 
     def abandon(self) -> None:
-        """Nobody will read the rest: stop whoever is answering."""
+        """Stop: nobody will read the rest."""
         self._abandoned = True
         self._runtime.records.under_way.discard(self)
         race, takeover = self._race, self._takeover
@@ -93,7 +93,7 @@ class Turn:
             self.abandon()
 
     def _leave_previous_turn(self) -> None:
-        """Z-Waif never closes an iterator: a Reroll leaves the old one behind in the same thread and asks again."""
+        """Abandon this thread's previous turn: Z-Waif never closes an iterator, and a Reroll leaves the old one."""
         previous = getattr(_this_thread, "turn", None)
         if previous is not None and previous is not self and not previous._over:
             previous.abandon()
@@ -117,7 +117,7 @@ class Turn:
         deferred.defer(self._runtime.settings.reload)
 
     def _answer(self) -> AnswerRecord | None:
-        """Return the complete reply of whoever took over; None if the primary was heard."""
+        """Return the complete reply of the plugin that took over; None if the primary was heard."""
         return self._takeover.record if self._failure is not None and self._takeover is not None else None
 
     def _from_whoever_answers(self) -> Iterator[Chunk]:
@@ -129,7 +129,7 @@ class Turn:
             yield from self._reply.chunks(self._begin_race)
             return
         except PrimaryError as caught:
-            # Its traceback holds the frames of whoever reads this reply, and with them the reply itself.
+            # Its traceback would keep the frames of the reader alive, and with them the reply.
             error = caught.with_traceback(None)
         except Exception as caught:
             error = PrimaryError(FailureKind.UNKNOWN, repr(caught), original=caught)

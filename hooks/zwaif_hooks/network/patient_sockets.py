@@ -51,7 +51,7 @@ def current_scope() -> CancelScope | None:
 
 
 def hang_up(sock: Any) -> None:
-    """End a connection from another thread, which wakes whoever reads from it."""
+    """End a connection from another thread, and wake the thread that reads from it."""
     with contextlib.suppress(OSError):
         if os.name != "nt":
             # A reset: otherwise a server that waits for room to send would keep waiting for seconds.

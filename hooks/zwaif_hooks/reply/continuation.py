@@ -52,7 +52,7 @@ class Joiner:
         return self._decide()
 
     def finish(self) -> str:
-        """What was still held back when the continuation ended."""
+        """Return what was still held back when the continuation ended."""
         return "" if self._decided else self._decide()
 
     def _may_still_repeat(self) -> bool:
@@ -90,7 +90,7 @@ class LastWordJoiner:
         return self._checked(self._joiner.feed(piece), ended=False)
 
     def finish(self) -> str:
-        """What was still held back when the continuation ended."""
+        """Return what was still held back when the continuation ended."""
         return self._checked(self._joiner.finish(), ended=True)
 
     def _checked(self, text: str, ended: bool) -> str:
