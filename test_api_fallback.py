@@ -1,11 +1,11 @@
-"""Does my fallback work?
+"""Check that the fallback works.
 
-    python test_api_fallback.py                   on a stand-in for Z-Waif; on the real one when run in its folder
+    python test_api_fallback.py                   on a stand-in for Z-Waif, or the real one if run in its folder
     python test_api_fallback.py --zwaif FOLDER    on a copy of that Z-Waif
     pytest test_api_fallback.py                   each check as a test
 
-One line for each check: ``ok``, ``skipped``, or ``FAIL`` with the next step. Exit status 1 if one failed. Your Z-Waif,
-its ``.env`` included, is read and copied, never changed. Run it with the Python of Z-Waif's own environment.
+Prints one line for each check: ``ok``, ``skipped``, or ``FAIL`` with the next step. The exit status is 1 if a check
+failed. Your Z-Waif is copied and never changed, including its ``.env``. Run this with Z-Waif's own Python.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ from zwaif_fallback.zwaif_tree import zwaif_folder  # noqa: E402
 
 
 def test_settings_are_sound_and_survive_in_env(tmp_path: Path) -> None:
-    """No value in ``.env`` is unusable; a change is written to a copy of it, read back, and hurts no other line."""
+    """Every value in ``.env`` is valid. A change is written to a copy of it, read back, and affects no other line."""
     _check(selftest.check_settings, tmp_path)
 
 
 def test_the_engine_loads_a_real_model_and_speaks(tmp_path: Path) -> None:
-    """The embedded model, in a process of its own."""
+    """The embedded model is loaded in its own process and generates a reply."""
     _check(selftest.check_engine, tmp_path)
 
 
 def test_the_model_that_would_answer_is_loaded_and_speaks(tmp_path: Path) -> None:
-    """The one of the settings, or the best on this computer; skipped where there is none."""
+    """The model in the settings, or the best on this computer; skipped if there is none."""
     _check(selftest.check_own_model, tmp_path)
 
 
 def test_z_waif_answers_while_its_server_is_dead(tmp_path: Path) -> None:
-    """A real host process, its server's address dead: the reply comes from the fallback and is remembered."""
+    """In a real host process whose server does not exist, the fallback replies, and the host remembers the reply."""
     _check(selftest.check_controller, tmp_path)
 
 
 def test_models_are_switched_while_one_is_speaking(tmp_path: Path) -> None:
-    """A running reply ends on its own model; a switch that fails leaves the old model serving."""
+    """A running reply finishes on its own model, and a failed switch keeps the old one."""
     _check(selftest.check_switching, tmp_path)
 
 
 def test_the_settings_tab_has_the_section_and_its_test_button_generates(tmp_path: Path) -> None:
-    """Built into a Gradio page; the switch acts, and the test is a real reply."""
+    """In a real Gradio page the switch works, and the test generates a reply."""
     _check(selftest.check_web_ui, tmp_path)
 
 
@@ -57,7 +57,7 @@ def _check(check: Callable[[selftest.Place], str], scratch: Path) -> None:
     try:
         print(check(selftest.Place(scratch, zwaif_folder(None))))
     except selftest.CannotCheck as reason:
-        raise unittest.SkipTest(str(reason)) from reason  # pytest's own way would need pytest for a plain run too
+        raise unittest.SkipTest(str(reason)) from reason  # pytest.skip would need pytest for a plain run too
 
 
 if __name__ == "__main__":

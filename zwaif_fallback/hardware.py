@@ -12,12 +12,12 @@ logger = logging.getLogger(__name__)
 _QUERY = ["--query-gpu=name,memory.total,memory.free", "--format=csv,noheader,nounits"]
 _MIB = 1024 * 1024
 NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)
-"""For Popen on Windows, where a console program would otherwise open a black window; nothing elsewhere."""
+"""Creation flag for Popen: keeps console programs from opening a window on Windows; 0 elsewhere."""
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One NVIDIA graphics card; bytes."""
+    """One NVIDIA graphics card; memory in bytes."""
 
     name: str
     total: int
@@ -26,7 +26,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Memory:
-    """Memory of this machine at one moment, in bytes. ``ram_free`` is what programs can get without swapping."""
+    """Memory of this machine at one moment, in bytes. ``ram_free`` is available without swapping."""
 
     ram_total: int
     ram_free: int
@@ -38,22 +38,22 @@ class Memory:
 
 
 def memory_now() -> Memory:
-    """RAM and VRAM, asked now."""
-    import psutil  # late: Z-Waif's start waits for this module, and for psutil it would as long again
+    """Measure RAM and VRAM now."""
+    import psutil  # late: Z-Waif's start-up waits for this module, and importing psutil would double that time
 
     ram = psutil.virtual_memory()
     return Memory(ram_total=ram.total, ram_free=ram.available, gpus=gpus_now())
 
 
 def cpu_cores() -> int:
-    """Physical cores, at least one: more threads than that slow a model down."""
+    """Return the number of physical cores, at least one: more threads than that slow a model down."""
     import psutil  # late, as above
 
     return psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
 
 
 def gpus_now() -> tuple[Gpu, ...]:
-    """NVIDIA cards with their memory; empty without a card or without its driver's ``nvidia-smi``."""
+    """Return the NVIDIA cards; empty without a card or without the driver's ``nvidia-smi``."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return ()
@@ -68,13 +68,13 @@ def gpus_now() -> tuple[Gpu, ...]:
             creationflags=NO_WINDOW,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        logger.debug("nvidia-smi gave no answer: %s", error)
+        logger.debug("nvidia-smi failed: %s", error)
         return ()
     return parse_gpus(answer.stdout)
 
 
 def parse_gpus(table: str) -> tuple[Gpu, ...]:
-    """Rows of ``name, total MiB, free MiB``; a row without numbers (``[N/A]``) is left out."""
+    """Parse rows of ``name, total MiB, free MiB``; skip rows without numbers (``[N/A]``)."""
     gpus = []
     for row in table.splitlines():
         cells = [cell.strip() for cell in row.rsplit(",", 2)]

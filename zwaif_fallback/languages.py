@@ -1,7 +1,7 @@
-"""Languages a companion is spoken to in: how each is told, its small words, and how it asks for a short reply.
+"""The languages a companion may be spoken to in: how to recognise each, its function words, its line for the length.
 
-All of it is data in ``languages.json``; a language more is an entry more. One whose letters another shares comes later
-(Chinese after Japanese).
+All of it is data in ``languages.json``; a new language is a new entry. A language whose letters another one also uses
+comes after that one (Chinese after Japanese).
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ class Language:
     """One entry of ``languages.json``."""
 
     ask: str
-    """The line that asks for a reply of some length; ``{}`` stands for the length."""
+    """The line that asks for a reply of a certain length; ``{}`` is the length."""
     lengths: tuple[str, ...]
-    """From a few words to a few sentences."""
+    """Lengths, from a few words to a few sentences."""
     letters: str = ""
-    """Those of no other language, as in a regular expression's brackets."""
+    """Letters that identify the language, as in the brackets of a regular expression."""
     common: frozenset[str] = frozenset()
-    """Words that tell it from its neighbours."""
+    """Frequent words that distinguish it from similar languages."""
     small: frozenset[str] = frozenset()
-    """Words that say nothing about what is asked."""
+    """Function words, which say nothing about the topic of a question."""
     kin: tuple[tuple[str, ...], ...] = ()
-    """Words that ask for the same thing; ``#`` stands for a small number."""
+    """Groups of words with the same meaning; ``#`` is a small number."""
     asks: re.Pattern[str] = _NEVER
-    """What asks for more than a yes or a no, anywhere in a question."""
+    """Question words: anywhere in a question they ask for more than yes or no."""
     begins: re.Pattern[str] = _NEVER
-    """How a question begins, for those who leave its mark out."""
+    """How a question begins, as some users leave out the question mark."""
 
 
 def _load() -> dict[str, Language]:
@@ -57,7 +57,7 @@ def _load() -> dict[str, Language]:
 
 
 def _questions(asks: Sequence[str], asks_yes_or_no: Sequence[str]) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    if not asks_yes_or_no:  # no spaces between words, and the mark is never left out
+    if not asks_yes_or_no:  # no spaces between words, and users always write the question mark
         return re.compile("|".join(asks)), _NEVER
     words, begins = "|".join(asks), "|".join([*asks, *asks_yes_or_no])
     return (
@@ -71,7 +71,7 @@ _LETTERS = [(name, re.compile(f"[{one.letters}]")) for name, one in LANGUAGES.it
 
 
 def language_of(text: str) -> str:
-    """A key of :data:`LANGUAGES`; empty where it is another one, or too short to tell."""
+    """Return a key of :data:`LANGUAGES`; empty if the text is in another language or too short to tell."""
     for name, letters in _LETTERS:
         if letters.search(text):
             return name

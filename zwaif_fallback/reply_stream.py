@@ -1,4 +1,4 @@
-"""A reply in pieces that can be ended while somebody waits for the next one."""
+"""A reply in pieces that can be closed while another thread waits for the next one."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from zwaif_hooks.stream import CancelScope
 
 
 class ReplyStream:
-    """What ``make`` generates. ``close`` may be called from any thread.
+    """Iterates over the generator that ``make`` returns. ``close`` may be called from any thread.
 
     A generator that is waiting for its next piece cannot be closed by another thread. So ``make`` gets a
-    ``CancelScope``, on which it registers what wakes it; once that is ``cancelled``, it must end without a word.
+    ``CancelScope``, on which it registers what wakes it; once that is cancelled, it must end without another piece.
     """
 
     def __init__(self, make: Callable[[CancelScope], Generator[str, None, None]]) -> None:
@@ -25,8 +25,8 @@ class ReplyStream:
         return next(self._pieces)
 
     def close(self) -> None:
-        """End it, and whatever is being done for it. May be called twice."""
+        """Stop the reply and the work for it. May be called more than once."""
         try:
             self._pieces.close()
-        except ValueError:  # it is being read in another thread
+        except ValueError:  # another thread is reading from it
             self._scope.cancel()

@@ -72,7 +72,7 @@ def test_the_picture_becomes_a_line_of_the_conversation(sight: eyes.PictureCapti
         "oobabooga", (Message("user", "What is this?"),), has_image=True, purpose=Purpose.IMAGE,
         picture=in_base64(square("red")),
     )  # fmt: skip
-    shown = sight.seen(asked, str(captioner))
+    shown = sight.describe_in(asked, str(captioner))
     assert shown.messages[-1].content == "What is this?\n[The picture shows: a red square on white]"
     assert not shown.has_image
 
@@ -82,10 +82,10 @@ def test_a_broken_picture_costs_a_line_and_not_the_process(
 ) -> None:
     asked = ChatRequest("oobabooga", (Message("user", "Look"),), has_image=True, picture=in_base64(b"no picture"))
     told.clear()
-    assert sight.seen(asked, str(captioner)) is asked
+    assert sight.describe_in(asked, str(captioner)) is asked
     assert "The picture cannot be read (it is none of PNG, JPEG, WEBP, GIF, BMP)" in told[0]
     cut = in_base64(square("red", side=200)[:-100])
-    assert sight.seen(ChatRequest("ollama", (), has_image=True, picture=cut), str(captioner)).has_image
+    assert sight.describe_in(ChatRequest("ollama", (), has_image=True, picture=cut), str(captioner)).has_image
     assert sight.describe(in_base64(square("blue")), str(captioner)) == "a blue square on white"
 
 

@@ -22,7 +22,7 @@ def looking(scene: Scene, patience: float = 30.0) -> captioner.PictureCaptioner:
 @says("The picture could not be described, and the companion says so: …")
 def _(scene: Scene) -> object:
     request = ChatRequest("ollama", (Message("user", "Look"),), has_image=True, picture=PICTURE)
-    return looking(scene).seen(request, "someone/absent").has_image
+    return looking(scene).describe_in(request, "someone/absent").has_image
 
 
 says("API_FALLBACK_VISION_MODEL is …, which is not on this computer.")(

@@ -83,7 +83,7 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 
 def test_the_description_stands_where_the_picture_was(sight: Sight) -> None:
-    told = sight.eyes().seen(shown(b"a red square\non white"), sight.model())
+    told = sight.eyes().describe_in(shown(b"a red square\non white"), sight.model())
     newest = fit_to_window.fit(told, ModelInfo("tiny", "tinyllama"), count).messages[-1].content  # type: ignore[arg-type]
     assert newest == f"{LOOK.strip()}\n[The picture shows: a red square on white]"
     assert told.picture is None
@@ -92,10 +92,10 @@ def test_the_description_stands_where_the_picture_was(sight: Sight) -> None:
 
 
 def test_a_picture_without_words_or_after_the_companions_own(sight: Sight) -> None:
-    assert eyes.told(shown(b"", ""), "a cat").messages == (Message("user", "[The picture shows: a cat]"),)
+    assert eyes.with_description(shown(b"", ""), "a cat").messages == (Message("user", "[The picture shows: a cat]"),)
     spoke = ChatRequest("ollama", (Message("assistant", "Hi"),), has_image=True)
-    assert eyes.told(spoke, "a cat").messages[1:] == (Message("user", "[The picture shows: a cat]"),)
-    assert len(eyes.told(ChatRequest("ollama", ()), "a cat").messages) == 1
+    assert eyes.with_description(spoke, "a cat").messages[1:] == (Message("user", "[The picture shows: a cat]"),)
+    assert len(eyes.with_description(ChatRequest("ollama", ()), "a cat").messages) == 1
 
 
 def test_a_file_is_read_from_its_place(sight: Sight, tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def fails(sight: Sight, look: PictureCaptioner, data: bytes, model: str) -> str:
     """One line was said, and the request is as it was: the local model is told that it cannot see."""
     sight.told.clear()
     request = shown(data)
-    assert look.seen(request, model) is request
+    assert look.describe_in(request, model) is request
     assert "cannot see pictures" in fit_to_window.fit(request, ModelInfo("x"), count).messages[-1].content  # type: ignore[arg-type]
     assert len(sight.told) == 1 and isinstance(sight.errors[-1], Exception)
     return sight.told[0]
@@ -260,9 +260,9 @@ class Scripted:
         self.asked: list[str] = []
         self.closed = False
 
-    def seen(self, request: ChatRequest, model: str) -> ChatRequest:
+    def describe_in(self, request: ChatRequest, model: str) -> ChatRequest:
         self.asked.append(model)
-        return eyes.told(request, "a red square")
+        return eyes.with_description(request, "a red square")
 
     def close(self) -> None:
         self.closed = True

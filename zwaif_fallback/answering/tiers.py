@@ -72,4 +72,4 @@ class Tiers:
         if self._captioner is None or request.picture is None:
             return request
         model = self._settings.text("API_FALLBACK_VISION_MODEL")
-        return self._captioner.seen(request, model) if model else request
+        return self._captioner.describe_in(request, model) if model else request

@@ -1,7 +1,8 @@
-"""A picture put into words, so that a local model without eyes can answer: the parent's side.
+"""Turns a picture into a sentence, as the local model takes only text: the parent's side.
 
-A small captioning model (``API_FALLBACK_VISION_MODEL``) runs in a process of its own, started with the first picture
-and ended when none came for a while. Whatever goes wrong costs one line; the companion then says that she cannot see.
+A small captioning model (``API_FALLBACK_VISION_MODEL``) runs in its own process, which starts with the first picture
+and ends when none has come for a while. If anything fails, one line says so, and the companion says that it cannot see
+the picture.
 """
 
 from __future__ import annotations
@@ -38,25 +39,25 @@ logger = logging.getLogger(__name__)
 
 COMMAND = (sys.executable, "-m", "zwaif_fallback.pictures.vision_worker")
 PATIENCE_SECONDS = 45.0
-"""How long a reply waits for its picture, loading included."""
+"""Seconds a reply waits for its picture, including loading."""
 IDLE_SECONDS = 90.0
-"""How long the model stays loaded after a picture: in a hangout the next one comes within a minute."""
+"""Seconds the model stays loaded after a picture: in a hangout the next one comes within a minute."""
 TRY_AGAIN_SECONDS = 60.0
-"""After a model could not be loaded, how long pictures do without trying it again: a hangout shows many."""
+"""Seconds before a model that could not be loaded is tried again: a hangout sends many pictures."""
 LARGEST_FILE = 20_000_000
-"""Bytes of a picture's file. Z-Waif's own pictures have about a million."""
+"""Largest picture file, in bytes. Z-Waif's own have about a million."""
 NUMBER_WIDTH = 4
-"""Bytes of a weight: a processor computes these models in 32 bits."""
+"""Bytes per weight: these models are computed in 32 bits on the processor."""
 SUGGESTED = "Salesforce/blip-image-captioning-large"
-"""Published as safetensors, unlike its smaller sister."""
+"""Published as safetensors, unlike the smaller ``base`` model."""
 UNSEEN = "The picture could not be described, and the companion says so"
 
 Report = Callable[[str, "BaseException | None"], None]
-"""Tells the user one line, and puts the traceback into the log."""
+"""Prints one line for the user and logs the traceback."""
 
 
-def told(request: ChatRequest, description: str) -> ChatRequest:
-    """The request with ``description`` in the place of its picture."""
+def with_description(request: ChatRequest, description: str) -> ChatRequest:
+    """Return the request with its picture replaced by ``description``."""
     line = f"[The picture shows: {' '.join(description.split())}]"
     *before, newest = request.messages or (Message("user", ""),)
     if newest.role != "user":
@@ -66,14 +67,14 @@ def told(request: ChatRequest, description: str) -> ChatRequest:
 
 
 class PictureCaptioner:
-    """One describing process. Thread-safe: one picture at a time, and nobody waits longer than twice ``patience``.
+    """Describes one picture at a time. Thread-safe; no caller waits longer than twice ``patience``.
 
     Args:
-        report: tells of a picture that could not be described.
+        report: called when a picture could not be described.
         patience: seconds a caller waits.
-        idle: seconds after the last picture until the process is ended.
-        command: starts the process.
-        places: where a model that is named by a path may be, the likeliest first.
+        idle: seconds after the last picture until the worker is ended.
+        command: starts the worker.
+        places: the folders where a model named by a path may be, the likeliest first.
     """
 
     def __init__(
@@ -93,33 +94,33 @@ class PictureCaptioner:
         self._worker: WorkerProcess | None = None
         self._model = ""
         self._loading: PendingRequest | None = None
-        """The load that is still under way; a caller who lost patience leaves it to the next."""
+        """The running load; it continues for the next caller if one stops waiting."""
         self._timer: threading.Timer | None = None
         self._refused: tuple[str, FallbackError, float] | None = None
         """The model that could not be loaded, why, and when."""
         self._last = ("", b"", "")
-        """Model, digest of the picture and description: the next to answer, or a second try, need not look again."""
+        """Model, digest of the picture, description: a second attempt at the same reply does not describe it again."""
 
     @property
     def pid(self) -> int | None:
-        """The process that holds the model now."""
+        """The process that holds the model; None if there is none."""
         worker = self._worker
         return worker.pid if worker is not None and worker.alive else None
 
-    def seen(self, request: ChatRequest, model: str) -> ChatRequest:
-        """The request with its picture told in words; as it was, and one line said, where that fails. Never raises."""
+    def describe_in(self, request: ChatRequest, model: str) -> ChatRequest:
+        """Return the request with its picture described in words. If that fails, report it and return it unchanged."""
         if request.picture is None:
             return request
         try:
-            return told(request, self.describe(request.picture, model))
+            return with_description(request, self.describe(request.picture, model))
         except FallbackError as error:
             self._report(f"{UNSEEN}: {error}", error)
-        except Exception as error:  # Eyes are a luxury: whatever they die of, the reply must come.
+        except Exception as error:  # whatever goes wrong with the picture, the reply must come
             self._report(f"{UNSEEN}: {error!r}", error)
         return request
 
     def describe(self, picture: Picture, model: str) -> str:
-        """One sentence.
+        """Return one sentence about the picture.
 
         Raises:
             FallbackError: with the remedy.
@@ -132,7 +133,7 @@ class PictureCaptioner:
             self._stop_timer()
             asked = (model, hashlib.sha256(data).digest())
             if self._last[:2] != asked:
-                self._last = (*asked, self._by_whoever_lives(data, model, until))
+                self._last = (*asked, self._describe_with_restart(data, model, until))
             return self._last[2]
         finally:
             self._start_timer()
@@ -143,8 +144,8 @@ class PictureCaptioner:
         self._stop_timer()
         self._end()
 
-    def _by_whoever_lives(self, data: bytes, model: str, until: float) -> str:
-        """A process that died since the last picture is replaced, unnoticed."""
+    def _describe_with_restart(self, data: bytes, model: str, until: float) -> str:
+        """Restart a worker that died since the last picture."""
         before = self._worker
         worker = self._loaded(model, until)
         try:
@@ -214,7 +215,7 @@ class PictureCaptioner:
             self._timer.cancel()
 
     def _end_if_idle(self) -> None:
-        if self._lock.acquire(blocking=False):  # otherwise a picture is being looked at: it sets the timer again
+        if self._lock.acquire(blocking=False):  # otherwise a picture is being described, which restarts the timer
             try:
                 self._end()
             finally:
@@ -222,10 +223,10 @@ class PictureCaptioner:
 
 
 def read(picture: Picture) -> bytes:
-    """The bytes of the picture's file.
+    """Return the bytes of the picture's file.
 
     Raises:
-        EngineError: it is too large, or cannot be read.
+        EngineError: it is too large or cannot be read.
     """
     size = Path(picture.path).stat().st_size if picture.path and Path(picture.path).is_file() else 0
     if max(size, len(picture.base64) * 3 // 4) > LARGEST_FILE:
@@ -237,10 +238,10 @@ def read(picture: Picture) -> bytes:
 
 
 def find(model: str, places: Sequence[Path]) -> Path:
-    """The folder of a captioning model on this computer: one of ``places``, or in the Hugging Face cache.
+    """Find the folder of a captioning model: one of ``places``, or in the Hugging Face cache.
 
     Raises:
-        ModelError: it is not here, not in a form that is loaded, or describes no pictures.
+        ModelError: it is not on this computer, has no safetensors weights, or does not describe pictures.
     """
     folder = next((place.resolve() for place in places if _is_folder(place)), None)
     if folder is None and not is_path(model):
@@ -266,7 +267,7 @@ def find(model: str, places: Sequence[Path]) -> Path:
 def _is_folder(place: Path) -> bool:
     try:
         return place.is_dir()
-    except (OSError, ValueError):  # a name no file system takes is no place
+    except (OSError, ValueError):  # not a valid path
         return False
 
 

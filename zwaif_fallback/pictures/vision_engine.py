@@ -1,7 +1,7 @@
-"""From a picture to one sentence: the captioning models of transformers (BLIP, GIT, an encoder with a decoder).
+"""Describes a picture in one sentence with a captioning model of transformers (BLIP, GIT, encoder-decoder).
 
-They need no prompt, only the picture; so the same few lines run all of them. Everything heavy is imported when it is
-needed, in the process that looks at pictures.
+These models need only the picture and no prompt, so the same few lines run all of them. Heavy libraries are imported
+when needed, in the worker process.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from zwaif_fallback.install_hints import remedy_for
 from zwaif_hooks.storage import bounded
 
 MOST_PIXELS = 50_000_000
-"""Of a picture, by its header: a small file can unpack to any size. A large camera has 24 million."""
+"""Limit for a picture, by its header, as a small file can unpack to any size. A large camera has 24 million."""
 LONGEST_SIDE = 1024
-"""Pixels kept; the models look at 224 to 480."""
+"""Pixels; larger pictures are scaled down. The models use 224 to 480."""
 MOST_TOKENS = 40
-"""A sentence."""
+"""Enough for one sentence."""
 CAPTIONERS = ("blip", "git", "vision-encoder-decoder")
-"""Kinds of models that describe a picture unasked. Others answer a question; without one some make things up."""
+"""Model types that describe a picture without a question. Others need one, and some invent things without it."""
 KINDS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 
 
 class VisionEngine:
-    """One captioning model. On the processor always: the card is the server's, or the local model's."""
+    """One captioning model. Always on the processor: the card belongs to the server or the local model."""
 
     def __init__(self) -> None:
         self._name = ""
@@ -36,7 +36,7 @@ class VisionEngine:
         self._tokenizer: Any = None
 
     def load(self, folder: str, name: str) -> None:
-        """``name`` is the model as the user wrote it.
+        """Load the model in ``folder``; ``name`` is how the user wrote it.
 
         Raises:
             ModelError: transformers cannot run it as a captioning model.
@@ -53,16 +53,16 @@ class VisionEngine:
             model = AutoModelForImageTextToText.from_pretrained(
                 folder, use_safetensors=True, torch_dtype=torch.float32, **local
             )
-        except Exception as error:  # each library has errors of its own
+        except Exception as error:  # each library raises its own errors
             raise _unfit(name, _described(error)) from error
         self._model, self._name = model.eval(), name
 
     def describe(self, data: bytes) -> str:
-        """One sentence about the picture in ``data``, the bytes of its file.
+        """Return one sentence about the picture in ``data``, the bytes of its file.
 
         Raises:
-            EngineError: nothing is loaded, or the picture cannot be read.
-            ModelError: the model does not describe pictures without being asked something.
+            EngineError: no model is loaded, or the picture cannot be read.
+            ModelError: the model cannot describe pictures.
         """
         if self._model is None:
             raise EngineError("No model is loaded.")
@@ -74,12 +74,12 @@ class VisionEngine:
                 pixels = self._processor(images=picture, return_tensors="pt")["pixel_values"]
                 tokens = self._model.generate(pixel_values=pixels, max_new_tokens=MOST_TOKENS, do_sample=False)
             return str(self._tokenizer.decode(tokens[0], skip_special_tokens=True)).strip()
-        except Exception as error:  # a model of another kind fails in its own way
+        except Exception as error:  # a model of another type fails in its own way
             raise _unfit(self._name, _described(error)) from error
 
 
 def check_pillow() -> None:
-    """Raise the remedy where Pillow, which Gradio brings along, is missing."""
+    """Raise EngineError if Pillow, which is installed with Gradio, is missing."""
     try:
         import PIL.Image  # noqa: F401
     except ImportError as error:
@@ -89,10 +89,10 @@ def check_pillow() -> None:
 
 
 def opened(data: bytes) -> Any:
-    """The picture, unpacked, in three colours and small.
+    """Return the picture as RGB, scaled down and upright.
 
     Raises:
-        EngineError: it is no picture, or too large.
+        EngineError: it is not a picture, or too large.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -108,13 +108,13 @@ def opened(data: bytes) -> Any:
         raise EngineError(f"The picture is too large to unpack ({first_line(error)}).") from error
     except UnidentifiedImageError as error:
         raise EngineError(f"The picture cannot be read (it is none of {', '.join(KINDS)}).") from error
-    except Exception as error:  # Pillow's decoders have errors of every kind
+    except Exception as error:  # Pillow's decoders raise errors of every kind
         raise EngineError(f"The picture cannot be read ({first_line(error)}).") from error
     raise EngineError(f"The picture is too large to unpack ({width} by {height}).")
 
 
 def check_kind(folder: Path, name: str) -> None:
-    """Raise unless the model in ``folder`` is of a kind that describes pictures; only its config is read."""
+    """Raise ModelError unless the model in ``folder`` is a captioning model; reads only its config."""
     try:
         kind = bounded.read_json(folder / "config.json")["model_type"]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -124,7 +124,7 @@ def check_kind(folder: Path, name: str) -> None:
 
 
 def _described(error: BaseException) -> str:
-    """In one line; transformers says only in a later one that a library of Windows is missing."""
+    """Return the error as one line: transformers names a missing Windows library only in a later line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 

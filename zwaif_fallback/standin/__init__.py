@@ -1,9 +1,9 @@
-"""A stand-in for Z-Waif: a small host of our own with its module names, files and habits, the fragile ones included.
+"""A stand-in for Z-Waif: a small host with the same module names, files and behaviour, including its weak spots.
 
-The tests, the demo and ``test_api_fallback.py`` start it as a real process, so that they need no Z-Waif checkout.
-How it differs on purpose: speech is written to ``Spoken.jsonl`` instead of being heard; no microphone or games;
-memory (RAG) looks for shared words; the clients ``ollama`` and ``lmstudio`` are imported only when ``API_TYPE`` or
-``API_TYPE_VISUAL`` names them; without Gradio there is simply no page.
+The tests, the demo and the self-test start it as a real process instead of a Z-Waif checkout. It is part of the package
+because ``zwaif-fallback demo`` and ``zwaif-fallback test`` need it. Deliberate differences: speech is written to
+``Spoken.jsonl``; there are no microphone and no games; memory (RAG) looks for shared words; the clients ``ollama`` and
+``lmstudio`` are imported only if ``API_TYPE`` or ``API_TYPE_VISUAL`` names them; without Gradio there is no page.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ DEFAULT_ENV: dict[str, str] = {
     "MODULE_RAG": "OFF",
     "MODULE_VISUAL": "OFF",
 }
-"""The keys of ``.env`` the stand-in reads, with the values a fresh copy gets."""
+"""The ``.env`` keys that the stand-in reads, with their values in a fresh copy."""
 
 
 def copy_tree(destination: Path, env: Mapping[str, str]) -> Path:
-    """Copy the stand-in to ``destination`` (made if missing) and write its ``.env``; returns the folder.
+    """Copy the stand-in to ``destination`` (created if missing), write its ``.env``, and return the folder.
 
-    ``env`` overrides or adds to :data:`DEFAULT_ENV`. Unless it says otherwise, pictures go to the chat's own server.
+    ``env`` overrides or adds to :data:`DEFAULT_ENV`. By default, pictures go to the same server as the chat.
     """
     shutil.copytree(TREE, destination, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     values = {**DEFAULT_ENV, **env}

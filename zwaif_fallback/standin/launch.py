@@ -1,4 +1,4 @@
-"""Starting a host process the way a user's environment would: with the package installed in it."""
+"""The environment for a host process: as on a user's computer, with the package installed."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _METADATA = "Metadata-Version: 2.1\nName: zwaif-fallback\nVersion: 0\n"
 
 
 def environment(scratch: Path) -> dict[str, str]:
-    """Environment variables for a Python process in which the package is active.
+    """Return environment variables for a Python process in which the package is active.
 
-    Where it is installed there is nothing to add. In a source checkout, ``scratch`` gets what an installation would
-    have put beside the packages (the start-up line, the entry point), and ``PYTHONPATH`` makes it found.
+    If it is installed, nothing needs to be added. In a source checkout, the files that an installation adds (start-up
+    line, entry point) are written to ``scratch``, which goes on ``PYTHONPATH``.
     """
     env = {**os.environ, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}
     if _is_installed():
@@ -26,7 +26,7 @@ def environment(scratch: Path) -> dict[str, str]:
     info.mkdir(parents=True, exist_ok=True)
     (info / "METADATA").write_text(_METADATA, encoding="utf-8")
     (info / "entry_points.txt").write_text(_ENTRY_POINTS, encoding="utf-8")
-    # Not a .pth file: those count in site folders only, and this folder is merely on the path.
+    # Not a .pth file: those work only in site folders, not in folders that are merely on the path.
     (scratch / "sitecustomize.py").write_text(_START, encoding="utf-8")
     parts = [str(scratch), str(ROOT), str(ROOT / "hooks"), env.get("PYTHONPATH", "")]
     env["PYTHONPATH"] = os.pathsep.join(part for part in parts if part)
@@ -34,6 +34,6 @@ def environment(scratch: Path) -> dict[str, str]:
 
 
 def _is_installed() -> bool:
-    """Whether this Python runs the start-up line by itself; metadata alone may belong to a mere checkout."""
+    """Whether this Python runs the start-up line by itself; metadata alone may belong to a source checkout."""
     folders = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), site.getusersitepackages()]
     return any((Path(folder) / "zwaif_hooks.pth").is_file() for folder in folders)
