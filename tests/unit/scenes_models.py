@@ -60,7 +60,7 @@ def _(scene: Scene) -> object:
     return suggestions.nothing_here(Wishes())
 
 
-@says("API_FALLBACK_MODEL is auto, but no model on this computer fits the memory that is free.")
+@says("API_FALLBACK_MODEL is auto, but no model on this computer fits into the free memory.")
 def _(scene: Scene) -> object:
     scene.patch.setattr(resolve_name, "choose_here", lambda wishes: None)
     return resolve_name.resolve("auto", scene.folder)

@@ -73,7 +73,7 @@ def _(scene: Scene) -> object:
     return found_instead(scene, API_FALLBACK_MODEL=EXAMPLE_VALUE)
 
 
-@says("On this computer already: …. It needs one more package: pip install …")
+@says("Already on this computer: …. It needs one more package: pip install …")
 def _(scene: Scene) -> object:
     put_in_ollama(scene.folder / "store", "registry.ollama.ai/library/llama3.2/3b")
     scene.patch.setenv("OLLAMA_MODELS", str(scene.folder / "store"))
@@ -81,7 +81,7 @@ def _(scene: Scene) -> object:
     return suggest_found_model(scene.folder)
 
 
-@says("On this computer already: …. To take it: zwaif-fallback settings set API_FALLBACK_MODEL …")
+@says("Already on this computer: …. To use it: zwaif-fallback settings set API_FALLBACK_MODEL …")
 def _(scene: Scene) -> object:
     put_in_ollama(scene.folder / "store", "registry.ollama.ai/library/llama3.2/3b")
     scene.patch.setenv("OLLAMA_MODELS", str(scene.folder / "store"))
@@ -160,7 +160,7 @@ def _(scene: Scene) -> object:
     return next(LocalModel(command=WORKER).generate(Generation("Hello")))
 
 
-@says("The local model was unloaded meanwhile.")
+@says("The local model was unloaded in the meantime.")
 def _(scene: Scene) -> object:
     return LocalModel(command=WORKER)._description()
 

@@ -261,7 +261,7 @@ def test_models_for_programs(home: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert not any(row["here"] or row["chosen"] for row in listed["offered"])
 
 
-HINT = "already: ollama:llama3.2:3b. To take it: zwaif-fallback settings set API_FALLBACK_MODEL ollama:llama3.2:3b"
+HINT = "computer: ollama:llama3.2:3b. To use it: zwaif-fallback settings set API_FALLBACK_MODEL ollama:llama3.2:3b"
 
 
 def test_whoever_chose_what_is_not_here_hears_of_the_model_that_is(
@@ -355,7 +355,7 @@ def test_a_gguf_model_without_its_engine_is_named_with_what_it_needs(
     monkeypatch.setattr(memory_fit, "abilities", lambda: Abilities(gguf=False))
     assert run("status", "--zwaif", zwaif(tmp_path)) == 1
     needs = "ollama:llama3.2:3b. It needs one more package: pip install xllamacpp"
-    assert f"On this computer already: {needs}" in capsys.readouterr().out
+    assert f"Already on this computer: {needs}" in capsys.readouterr().out
 
 
 def test_what_cannot_be_used_is_told_when_asked(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -213,7 +213,7 @@ def test_a_model_that_is_here_is_named_beside_the_one_that_is_not(
     monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / "store"))
     tree = z_waif(tmp_path, API_FALLBACK_MODEL=catalogue.DEFAULT, API_TYPE="Ollama", ZW_OLLAMA_MODEL='"llama3.2:3b"')
     remedy = local_model.check_model_files(situation(tree)).remedy
-    assert "On this computer already: ollama:llama3.2:3b. To take it: zwaif-fallback settings set" in remedy
+    assert "Already on this computer: ollama:llama3.2:3b. To use it: zwaif-fallback settings set" in remedy
     (tree / ".env").write_text("API_FALLBACK_MODEL = ollama:llama3.2:3b\n", encoding="utf-8")
     found = local_model.check_model_files(situation(tree)).found
     assert found.startswith("ollama:llama3.2:3b is on this computer (") and str(blob) not in found

@@ -107,7 +107,7 @@ def test_a_model_that_could_not_be_loaded_is_chosen_no_more(tmp_path: Path) -> N
 
 def test_nothing_fits(tmp_path: Path) -> None:
     choice = Room(on_disk(tmp_path, "70B", 70)).auto()
-    with pytest.raises(ModelNotFound, match="no model on this computer fits the memory that is free"):
+    with pytest.raises(ModelNotFound, match="no model on this computer fits into the free memory"):
         choice.model()
     assert not choice.choose_again()
 

@@ -53,7 +53,7 @@ def test_a_start_without_the_chosen_model_names_one_that_is_here(
             thread.join(20)
     not_ready, hint = desk.said
     assert not_ready.startswith("Fallback not ready: someone/tiny is not on this computer yet")
-    assert hint.startswith("On this computer already: ollama:llama3.2:3b. To take it: zwaif-fallback settings set ")
+    assert hint.startswith("Already on this computer: ollama:llama3.2:3b. To use it: zwaif-fallback settings set ")
 
 
 def test_a_download_in_the_background_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,6 +176,6 @@ def test_auto_without_any_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     desk.models.clear()
     desk.service.prepare()
     assert desk.said == [
-        "Fallback not ready: API_FALLBACK_MODEL is auto, but no model on this computer fits the memory that is free. "
-        "Close other programs, or bring a smaller one: zwaif-fallback models lists some."
+        "Fallback not ready: API_FALLBACK_MODEL is auto, but no model on this computer fits into the free memory. "
+        "Close other programs, or download a smaller one: zwaif-fallback models lists some."
     ]

@@ -228,7 +228,7 @@ def test_a_start_names_a_model_that_needs_one_more_package(
     monkeypatch.setattr("zwaif_fallback.choosing.suggestions.choose_here", lambda wishes: None)
     desk.models.clear()
     desk.opened()
-    assert desk.said[1].startswith("On this computer already: ") and "pip install" in desk.said[1]
+    assert desk.said[1].startswith("Already on this computer: ") and "pip install" in desk.said[1]
 
 
 def test_an_outage_chooses_and_loads_in_the_background(desk: UnchosenDesk) -> None:

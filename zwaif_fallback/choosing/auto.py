@@ -103,8 +103,8 @@ def loadable(model: FoundModel) -> str:
 
 def nothing_fits() -> ModelNotFound:
     return ModelNotFound(
-        "API_FALLBACK_MODEL is auto, but no model on this computer fits the memory that is free. Close other programs, "
-        "or bring a smaller one: zwaif-fallback models lists some."
+        "API_FALLBACK_MODEL is auto, but no model on this computer fits into the free memory. Close other programs, "
+        "or download a smaller one: zwaif-fallback models lists some."
     )
 
 

@@ -50,14 +50,14 @@ def suggest_found_model(tree: Path | None, model_dir: str = "") -> str:
         return without_engine(wishes)
     setting = choice.model.setting
     name = f'"{setting}"' if " " in setting else setting
-    return f"On this computer already: {setting}. To take it: zwaif-fallback settings set API_FALLBACK_MODEL {name}"
+    return f"Already on this computer: {setting}. To use it: zwaif-fallback settings set API_FALLBACK_MODEL {name}"
 
 
 def without_engine(wishes: Wishes) -> str:
     """Return one line with the best GGUF model here if only the package that runs it is missing; else empty."""
     models = find_models(wishes.tree, wishes.model_dir).models
     choice = pick(models, wishes, memory_now(), Abilities(gguf=True))
-    return f"On this computer already: {choice.model.setting}. It {NO_ENGINE}" if choice else ""
+    return f"Already on this computer: {choice.model.setting}. It {NO_ENGINE}" if choice else ""
 
 
 def recommended(

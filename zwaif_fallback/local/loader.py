@@ -142,5 +142,5 @@ class Loader:
                 pass
         except queue.Empty:
             raise WorkerHung(
-                f"{options.model} said no first word within {self._hang_timeout:.0f} s and was ended. {AGAIN}"
+                f"{options.model} wrote no first word within {self._hang_timeout:.0f} s and was ended. {AGAIN}"
             ) from None

@@ -125,7 +125,7 @@ class LocalModel:
 
     def _description(self) -> LoadedModel:
         if self.loaded is None:
-            raise ModelError("The local model was unloaded meanwhile.")
+            raise ModelError("The local model was unloaded in the meantime.")
         return self.loaded
 
     def _switch(self, options: LoadOptions, progress: Progress) -> LoadedModel:
