@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from zwaif_hooks.messages import DEFAULT_MAX_TOKENS, ModelInfo, Sampling
 
@@ -27,6 +27,17 @@ class LoadOptions:
     """Folder of downloaded models; empty for the Hugging Face default."""
     dtype: str = "auto"
     """``auto`` (the best for the device), ``float32``, ``bfloat16``, ``float16``."""
+
+    @classmethod
+    def from_settings(cls, setting: Callable[[str], Any], model: str) -> LoadOptions:
+        """Return how the settings want ``model`` to be loaded; ``setting`` returns a setting's value."""
+        return cls(
+            model=model,
+            device=str(setting("API_FALLBACK_DEVICE")),
+            quantization=str(setting("API_FALLBACK_QUANTIZATION")),
+            context_window=int(setting("API_FALLBACK_CONTEXT_WINDOW")),
+            threads=int(setting("API_FALLBACK_THREADS")),
+        )
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def test_endless_message_is_cut(panel: Panel, service: ScriptedService) -> None:
 
 def test_reply_without_text_is_called_so(panel: Panel, service: ScriptedService) -> None:
     service.pieces = [" ", ""]
-    assert list(panel.test_reply.stream("hi"))[-1].startswith("No text came from Scripted 1B")
+    assert list(panel.test_reply.stream("hi"))[-1].startswith("[Scripted 1B: no text, finished after ")
 
 
 def test_failure_in_the_middle_is_shown(panel: Panel, service: ScriptedService) -> None:

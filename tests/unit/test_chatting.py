@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from zwaif_fallback.answering import who_speaks
 from zwaif_fallback.cli import chat as cli_chat
 from zwaif_fallback.cli import main
 from zwaif_fallback.cli.chat_session import Conversation, Reply, persona_of
@@ -151,7 +152,7 @@ def test_a_conversation_until_the_end_of_the_input(
     assert main.main(["chat", "--zwaif", str(tree)]) == 0
     said = capsys.readouterr()
     assert said.out == "Noa: Hello.\nNoa: Bye.\n"
-    assert said.err.count("[a model: first words after 0.0 s, all after 0.0 s]") == 2
+    assert said.err.count("[a model: first words after 0.0 s, finished after 0.0 s]") == 2
     assert service.closed
 
 
@@ -176,8 +177,8 @@ def test_a_last_word_or_none_is_not_well(service: Service, monkeypatch: pytest.M
 
 
 def test_the_signature() -> None:
-    assert cli_chat.signature(Reply("", "", None, 2.0, True)) == "[no text; stopped after 2.0 s]"
-    assert cli_chat.signature(Reply("Hi", "", 0.5, 2.0)) == "[unknown: first words after 0.5 s, all after 2.0 s]"
+    assert who_speaks.signature("tiny", None, 2.0, stopped=True) == "[tiny: no text, stopped after 2.0 s]"
+    assert who_speaks.signature("", 0.5, 2.0) == "[unknown: first words after 0.5 s, finished after 2.0 s]"
 
 
 CHAT = """

@@ -210,7 +210,7 @@ def test_status_for_programs(tmp_path: Path, dead: str, capsys: pytest.CaptureFi
 def test_lm_studio_has_no_address_in_env(
     found: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("zwaif_fallback.cli.status_facts.find_lmstudio", lambda: found)
+    monkeypatch.setattr("zwaif_fallback.doctor.servers.find_lmstudio", lambda: found)
     run("status", "--zwaif", zwaif(tmp_path, API_TYPE="LMStudio"))
     assert said in capsys.readouterr().out
 

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from tests.unit.doctoring import assert_useful, situation, z_waif
+from zwaif_fallback.answering import who_speaks
 from zwaif_fallback.cli import main
 from zwaif_fallback.cli.doctor import summary
 from zwaif_fallback.cli.selftest import unused_port
@@ -138,7 +139,7 @@ def test_a_server_that_is_its_own_stand_in_is_named_without_its_key(tmp_path: Pa
         tmp_path, HOST_PORT="127.0.0.1:9", API_FALLBACK_HOST="https://ann:sk-login@127.0.0.1:9/v1?key=sk-query"
     )
     found = servers.check_fallback_host(situation(tree)).found
-    assert shareable([found], {}) == ["https://127.0.0.1:9/v1 is Z-Waif's own LLM server"]
+    assert shareable([found], {}) == ["https://127.0.0.1:9/v1 is your main server"]
 
 
 @pytest.mark.parametrize(
@@ -321,7 +322,7 @@ def test_a_primary_that_generates(
         monkeypatch.setattr(servers, "find_lmstudio", lambda: address)
         tree = z_waif(tmp_path, HOST_PORT=address, OLLAMA_HOST=address, **env)
         finding = servers.check_primary(situation(tree))
-    assert finding == ok(f"{env['API_TYPE']} at {address} answers")
+    assert finding == ok(f"{who_speaks.server_program(env)} at {address} answers")
     ((where, body),) = asked
     assert (where, body.get("model")) == (path, model)
 

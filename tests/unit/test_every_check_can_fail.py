@@ -19,6 +19,7 @@ from zwaif_fallback.choosing import load_check, memory_fit
 from zwaif_fallback.choosing.memory_fit import Abilities
 from zwaif_fallback.cli import selftest, status, status_facts
 from zwaif_fallback.cli.selftest import CannotCheck, Place, unused_port
+from zwaif_fallback.doctor import servers
 from zwaif_fallback.doctor.checks import CHECKS
 from zwaif_fallback.doctor.child_process import HookState, Imported
 from zwaif_fallback.errors import FallbackError
@@ -124,7 +125,7 @@ def test_doctor(name: str, tmp_path: Path) -> None:
 def test_doctor_knows_its_own_server_for_a_second_one(tmp_path: Path) -> None:
     look = next(check.look for check in CHECKS if check.name == "fallback_host")
     finding = look(situation(z_waif(tmp_path, HOST_PORT="127.0.0.1:5000", API_FALLBACK_HOST="http://localhost:5000")))
-    assert finding.state == "warning" and "is Z-Waif's own LLM server" in finding.found
+    assert finding.state == "warning" and "is your main server" in finding.found
     assert_useful(finding)
 
 
@@ -238,7 +239,7 @@ STATUS = {
 
 
 def _status(tree: Path, row: Row, patch: pytest.MonkeyPatch) -> tuple[str, bool]:
-    patch.setattr(status_facts, "find_lmstudio", lambda: "")
+    patch.setattr(servers, "find_lmstudio", lambda: "")
     patch.setattr(memory_fit, "abilities", lambda: Abilities(gguf=row.gguf))
     patch.setattr(load_check, "abilities", lambda: Abilities(gguf=row.gguf))
     patch.setattr(load_check, "memory_now", lambda: Memory(16 * GB, row.free))

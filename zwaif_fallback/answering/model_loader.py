@@ -251,14 +251,7 @@ class ModelLoader:
         return self._options_for(self._choice.current())
 
     def _options_for(self, model: str) -> LoadOptions:
-        get = self._settings.get
-        return LoadOptions(
-            model=model,
-            device=str(get("API_FALLBACK_DEVICE")),
-            quantization=str(get("API_FALLBACK_QUANTIZATION")),
-            context_window=int(get("API_FALLBACK_CONTEXT_WINDOW")),
-            threads=int(get("API_FALLBACK_THREADS")),
-        )
+        return LoadOptions.from_settings(self._settings.get, model)
 
 
 def _summary(loaded: LoadedModel) -> str:

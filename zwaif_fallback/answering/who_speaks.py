@@ -32,6 +32,19 @@ def stand_in(answered_by: str, fallback_host: str, shown: Callable[[str], str]) 
     return f"{shown(name)} on this computer"
 
 
+def signature(who: str, first: float | None, whole: float, stopped: bool = False) -> str:
+    """Return who gave a reply and how fast, in brackets, to be shown below it.
+
+    Args:
+        who: Display name; empty if unknown.
+        first: Seconds to the first word; None if there was no text.
+        whole: Seconds to the end.
+        stopped: Whether the user stopped the reply.
+    """
+    words = "no text" if first is None else f"first words after {first:.1f} s"
+    return f"[{who or 'unknown'}: {words}, {'stopped' if stopped else 'finished'} after {whole:.1f} s]"
+
+
 def while_down(answered_by: str, server: str, fallback_host: str, shown: Callable[[str], str]) -> str:
     """Return the line for the chat page.
 

@@ -32,6 +32,7 @@ def _bench(parsed: Arguments) -> int:
     from zwaif_fallback.choosing.resolve_name import is_on_this_machine
     from zwaif_fallback.choosing.suggestions import nothing_here
     from zwaif_fallback.cli import measure_model
+    from zwaif_fallback.engine_types import LoadOptions
     from zwaif_fallback.local.model import LocalModel
     from zwaif_fallback.models import measurements
     from zwaif_fallback.zwaif_tree import env_values, model_setting, settings_store, zwaif_folder
@@ -46,7 +47,7 @@ def _bench(parsed: Arguments) -> int:
     if found.notice:
         _news(found.notice)
     with closing(LocalModel(hang_timeout=float(store.get("API_FALLBACK_ENGINE_TIMEOUT")))) as local:
-        one = measure_model.measure(local, measure_model.load_options(store, found.model), _news)
+        one = measure_model.measure(local, LoadOptions.from_settings(store.get, found.model), _news)
     place = measurements.remember(one)
     if parsed.json:
         console.say_json(asdict(one))

@@ -155,6 +155,8 @@ def _other_model(tree: Path | None, model: str | None) -> str:
 
 
 def _exchange(talk: Conversation, text: str, name: str, as_json: bool) -> Reply:
+    from zwaif_fallback.answering import who_speaks
+
     if as_json:
         reply = talk.say(text, lambda piece: None)
         print(json.dumps({"message": text, **asdict(reply)}), flush=True)
@@ -163,17 +165,9 @@ def _exchange(talk: Conversation, text: str, name: str, as_json: bool) -> Reply:
     reply = talk.say(text, lambda piece: _screen.write((label.pop() if label else "") + piece))
     if reply.text:
         _screen.write("\n")
-    console.say(signature(reply), "dim", sys.stderr)
+    signature = who_speaks.signature(reply.answered_by, reply.first_text_after, reply.finished_after, reply.stopped)
+    console.say(signature, "dim", sys.stderr)
     return reply
-
-
-def signature(reply: Reply) -> str:
-    """Who answered, and in what time."""
-    end = "stopped" if reply.stopped else "all"
-    if reply.first_text_after is None:
-        return f"[no text; {end} after {reply.finished_after:.1f} s]"
-    times = f"first words after {reply.first_text_after:.1f} s, {end} after {reply.finished_after:.1f} s"
-    return f"[{reply.answered_by or 'unknown'}: {times}]"
 
 
 def _typed(user: str) -> Iterator[str]:

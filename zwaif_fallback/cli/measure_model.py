@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import psutil
 
@@ -31,12 +30,6 @@ _LEAST = 8
 """Tokens; a rate from fewer means nothing."""
 
 
-class Settings(Protocol):
-    """The part of ``SettingsStore`` used here."""
-
-    def get(self, name: str) -> object: ...
-
-
 @dataclass(frozen=True)
 class _Reply:
     text: str
@@ -45,17 +38,6 @@ class _Reply:
     rest: float
     """Seconds from the first text to the last."""
     stats: GenerationStats
-
-
-def load_options(settings: Settings, model: str) -> LoadOptions:
-    """As the fallback itself would load this model (already resolved), without the network."""
-    return LoadOptions(
-        model=model,
-        device=str(settings.get("API_FALLBACK_DEVICE")),
-        quantization=str(settings.get("API_FALLBACK_QUANTIZATION")),
-        context_window=int(str(settings.get("API_FALLBACK_CONTEXT_WINDOW"))),
-        threads=int(str(settings.get("API_FALLBACK_THREADS"))),
-    )
 
 
 def measure(

@@ -70,6 +70,8 @@ def _recommended(listed: Row) -> Iterator[str]:
 
 
 def _found_row(row: Row) -> tuple[str, ...]:
+    from zwaif_fallback.downloads.transfer import byte_size
+
     mark = "*" if row["chosen"] else "=" if row["served"] else ""
     now = row["fit"] if row["usable"] else row["problem"]
     kind = f"{row['format']} {row['quantization']}".strip()
@@ -80,19 +82,21 @@ def _found_row(row: Row) -> tuple[str, ...]:
         _billions(row["parameters"]),
         kind if row["chat_template"] else f"{kind}, no chat format",
         f"{row['context_window']:,}" if row["context_window"] else "",
-        _gigabytes(row["size_bytes"]),
+        byte_size(row["size_bytes"]),
         now,
     )
 
 
 def _offered_row(row: Row, listed: Row) -> tuple[str, ...]:
+    from zwaif_fallback.downloads.transfer import byte_size
+
     best = listed["with_gguf"] or listed["recommended"] or {"name": ""}
     mark = "*" if row["chosen"] and listed["chosen"]["named"] else "+" if row["name"] == best["name"] else ""
     return (
         f"{row['number']}{mark}",
         row["short"],
         _billions(row["parameters"]),
-        _gigabytes(row["download_bytes"]),
+        byte_size(row["download_bytes"]),
         f"{row['context_window']:,}",
         row["licence"],
         row["quality"],
@@ -121,7 +125,3 @@ def _billions(parameters: int) -> str:
     if not parameters:
         return ""
     return f"{parameters / 1e9:.1f}B" if parameters >= 95e6 else f"{parameters / 1e6:.1f}M"
-
-
-def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 5e7 else f"{size / 1e6:.1f} MB"

@@ -24,7 +24,6 @@ from zwaif_fallback.answering.contracts import SecondServer
 from zwaif_fallback.answering.service import Collaborators, FallbackService
 from zwaif_fallback.choosing.no_model_chosen import is_chosen
 from zwaif_fallback.cli import console
-from zwaif_fallback.cli.measure_model import load_options
 from zwaif_fallback.cli.status_facts import can_answer, model_facts, status_facts
 from zwaif_fallback.demo import MODEL, host_process, zwaif_copy
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions
@@ -140,7 +139,7 @@ def check_own_model(place: Place) -> str:
         raise CannotCheck(" ".join(line for line in (facts["line"], facts["instead"]) if line))
     _demand(facts["usable"], facts["line"])
     with closing(LocalModel()) as local:
-        loaded = local.load(load_options(store, facts["resolved"]))
+        loaded = local.load(LoadOptions.from_settings(store.get, facts["resolved"]))
         text = "".join(local.generate(_generation(local, max_tokens=20)))
     _demand(bool(text.strip()), f"{facts['title']} was loaded but said nothing. Choose another: zwaif-fallback models")
     line = f"{facts['title']} loads in {loaded.load_seconds:.1f} s and answers"

@@ -19,14 +19,13 @@ from zwaif_fallback.choosing.load_check import why_not
 from zwaif_fallback.choosing.no_model_chosen import MODEL, answering, is_chosen, unresolved_message
 from zwaif_fallback.choosing.suggestions import nothing_here, suggest_found_model
 from zwaif_fallback.cli import options
-from zwaif_fallback.doctor.servers import find_lmstudio
+from zwaif_fallback.doctor.servers import find_primary
 from zwaif_fallback.doctor.situation import Situation
 from zwaif_fallback.doctor.zwaif import check_environment, check_switches
 from zwaif_fallback.errors import EngineError, ModelNotFound
 from zwaif_fallback.models.display_names import readable
 from zwaif_fallback.zwaif_tree import env_values, settings_store, value_source
 from zwaif_hooks import turn_log
-from zwaif_hooks.failover.start_check import configured_primary
 from zwaif_hooks.network.connect import listens
 from zwaif_hooks.turn_log import TurnRecord
 
@@ -106,11 +105,8 @@ def _who_speaks(turns: Sequence[TurnRecord], primary: Facts | None, host: str, e
 
 
 def _primary(tree: Path, environ: Mapping[str, str]) -> Facts:
-    kind, address = configured_primary(env_values(tree, environ))
-    if kind == "LMStudio":
-        found = find_lmstudio()
-        return {"kind": kind, "address": found or None, "reachable": bool(found)}
-    return {"kind": kind, "address": address, "reachable": listens(address)}
+    found = find_primary(env_values(tree, environ))
+    return {"kind": found.kind, "address": found.address or None, "reachable": found.reachable}
 
 
 def _host(host: str, primary: Facts | None, setting: Callable[[str], Any]) -> Facts:

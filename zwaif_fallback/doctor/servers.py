@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import requests
 
 from zwaif_fallback.addresses import same_server
+from zwaif_fallback.answering import who_speaks
 from zwaif_fallback.answering.second_server import PASS_HEADER, Deadlines, second_server
 from zwaif_fallback.doctor.findings import Finding, ok, skipped
 from zwaif_fallback.doctor.situation import Situation
@@ -21,31 +23,62 @@ _GREETING = [{"role": "user", "content": "Hi"}]
 _FROM_FALLBACK = "Replies come from the fallback until it is back."
 
 
+@dataclass(frozen=True)
+class Primary:
+    """Z-Waif's own LLM server."""
+
+    kind: str
+    """As in ``API_TYPE``."""
+    name: str
+    """The program's name for people."""
+    address: str
+    """Empty for an LM Studio that is not running: only its library knows where to look."""
+    reachable: bool
+    """Whether it accepts connections."""
+
+    @property
+    def place(self) -> str:
+        """Name and address for people."""
+        return f"{self.name} at {self.address}" if self.address else self.name
+
+
+def find_primary(env: Mapping[str, str]) -> Primary:
+    """Return Z-Waif's own LLM server. Tries a connection, which takes a second at most."""
+    kind, address = configured_primary(env)
+    if kind == "LMStudio":
+        address = find_lmstudio()
+        reachable = bool(address)  # its library has just spoken to it
+    else:
+        reachable = bool(address) and listens(address)
+    return Primary(kind, who_speaks.server_program(env), address, reachable)
+
+
 def check_primary(here: Situation) -> Finding:
     if here.tree is None:
         return skipped("unknown, as there is no Z-Waif here")
-    kind, address = configured_primary(here.env)
-    if kind == "LMStudio":
-        address = find_lmstudio()
-    if not address or not listens(address):
-        where = f"{kind} at {address}" if address else "LM Studio"
+    primary = find_primary(here.env)
+    if not primary.reachable:
         return Finding(
             "warning",
-            f"{where} is down",
+            f"{primary.place} is down",
             _FROM_FALLBACK,
             f"Start it, or correct its address in {here.tree / '.env'}.",
         )
     seconds = float(here.store.get("API_FALLBACK_FIRST_TOKEN_TIMEOUT"))
-    return _spoken(f"{kind} at {address}", address, kind, here.env, seconds)
+    return _ask_for_a_word(primary, here.env, seconds)
 
 
-def _spoken(name: str, address: str, kind: str, env: Mapping[str, str], seconds: float) -> Finding:
-    path, body = question(kind, env)
+def _ask_for_a_word(primary: Primary, env: Mapping[str, str], seconds: float) -> Finding:
+    name, (path, body) = primary.place, question(primary.kind, env)
     try:
         with requests.Session() as session:
             session.trust_env = False  # a proxy for the internet must not get requests to this machine
             response = session.post(
-                f"http://{address}{path}", json=body, headers=PASS_HEADER, timeout=(2.0, seconds), allow_redirects=False
+                f"http://{primary.address}{path}",
+                json=body,
+                headers=PASS_HEADER,
+                timeout=(2.0, seconds),
+                allow_redirects=False,
             )
             text = response.text
     except requests.Timeout:
@@ -64,7 +97,7 @@ def _spoken(name: str, address: str, kind: str, env: Mapping[str, str], seconds:
         )
     if response.status_code == 200 and (word := reply_in(text)) is not None:
         return ok(f"{name} answers" + ("" if word else ", though its first token was blank"))
-    return _refused(name, response.status_code, text, kind)
+    return _refused(name, response.status_code, text, primary.kind)
 
 
 def question(kind: str, env: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
@@ -113,11 +146,11 @@ def check_fallback_host(here: Situation) -> Finding:
     host = here.text("API_FALLBACK_HOST")
     if not host:
         return skipped("none is set; the local model answers")
-    kind, primary = configured_primary(here.env)
-    if here.tree is not None and kind != "LMStudio" and same_server(host, primary):
+    kind, address = configured_primary(here.env)
+    if here.tree is not None and kind != "LMStudio" and same_server(host, address):
         return Finding(
             "warning",
-            f"{host} is Z-Waif's own LLM server",
+            f"{host} is your main server",
             "It is skipped, and the local model answers.",
             'Set another server, or none: zwaif-fallback settings set API_FALLBACK_HOST ""',
         )

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.downloads.hub import HuggingFace
-from zwaif_fallback.downloads.transfer import DownloadFailed, DownloadStopped, Progress, Report, Stop
+from zwaif_fallback.downloads.transfer import DownloadFailed, DownloadStopped, Progress, Report, Stop, byte_size
 from zwaif_fallback.errors import FallbackError, ModelError
 from zwaif_fallback.models.name_syntax import file_in_repository
 from zwaif_hooks.storage.files import in_use, plain_name
@@ -123,7 +123,7 @@ class _Wanted:
             files = self._choose(self._hub.files(self._repository))
             missing = sum(size for name, size in files.items() if not self._is_here(name))
             _refuse_without_room(self._model, missing, self._place, free_bytes)
-            self._say(f"Downloading {self._model}: {_amount(missing)} into {self._place}")
+            self._say(f"Downloading {self._model}: {byte_size(missing)} into {self._place}")
             folder = self._hub.fetch(self._repository, files, self._folder, report, stop)
         except (DownloadStopped, ModelError):
             raise
@@ -179,13 +179,9 @@ def _gguf_choice(repository: str, files: Mapping[str, int]) -> str:
     if not offered:
         return "It has no GGUF files at all."
     offered.sort(key=lambda name: "q4_k_m" not in name.lower())
-    listed = ", ".join(f"{name} ({_amount(files[name])})" for name in offered[:4])
+    listed = ", ".join(f"{name} ({byte_size(files[name])})" for name in offered[:4])
     more = f" and {len(offered) - 4} more" if len(offered) > 4 else ""
     return f"Name one: {repository}:{offered[0]}. It has {listed}{more}."
-
-
-def _amount(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 5e7 else f"{size / 1e6:.1f} MB"
 
 
 def _cache(cache_dir: str) -> Path:

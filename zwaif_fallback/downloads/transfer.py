@@ -170,6 +170,11 @@ def check(remote: RemoteFile, part: Path) -> None:
     )
 
 
+def byte_size(count: int) -> str:
+    """Return a number of bytes such as ``2.2 GB`` or ``40.5 MB``."""
+    return f"{count / 1e9:.1f} GB" if count >= 5e7 else f"{count / 1e6:.1f} MB"
+
+
 def sizes(done: int, total: int) -> str:
     """Return ``0.42 of 2.02 GB``, in MB for small files."""
     unit, name, digits = (1e9, "GB", 2) if total >= 1e9 else (1e6, "MB", 0)
@@ -181,7 +186,9 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+    if minutes < 90:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" + (f" {minutes % 60} min" if minutes % 60 else "")
 
 
 def _attempt(

@@ -13,6 +13,7 @@ from html import escape
 from zwaif_fallback.answering import who_speaks
 from zwaif_fallback.answering.last_words import LAST_WORDS
 from zwaif_fallback.answering.outages import Outages
+from zwaif_fallback.downloads.transfer import duration
 from zwaif_fallback.ui import timeline
 from zwaif_fallback.ui.components import as_html
 from zwaif_fallback.ui.model_list import ModelList
@@ -134,7 +135,7 @@ def _row(one: PrimaryStatus, program: str, then: str = " It is used again as soo
 def _state(one: PrimaryStatus, who: str, then: str) -> str:
     why = f" Reason: {one.last_failure.cause}." if one.last_failure and one.state != "healthy" else ""
     if one.state == "open":
-        return f"{who} has been down for {timeline.duration(one.since)}.{then}{why}"
+        return f"{who} has been down for {duration(one.since)}.{then}{why}"
     if one.state == "failing":
         return f"{who} failed on the last message. The next message goes to it again.{why}"
     return f"{who} answers."

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.choosing.auto import AUTO, is_auto
+from zwaif_fallback.downloads.transfer import byte_size
 from zwaif_fallback.errors import FallbackError
 from zwaif_fallback.models import catalogue
 from zwaif_fallback.ui import timeline
 from zwaif_fallback.ui.components import Components, paragraph, problem, text_of
 from zwaif_fallback.ui.model_download import ModelDownload
-from zwaif_fallback.ui.model_list import ModelList, gigabytes
+from zwaif_fallback.ui.model_list import ModelList
 from zwaif_fallback.ui.model_permissions import REFUSED, Refused
 from zwaif_fallback.ui.service_protocol import Service
 from zwaif_fallback.ui.setting_edits import LONGEST_INPUT, MODEL, SettingEdits
@@ -67,7 +68,7 @@ class ModelActions:
         if self._service.is_loading():
             parts += [paragraph(line) for line in self._service.local_news()[:1]]
         elif loaded is not None:
-            memory = f", {gigabytes(loaded.memory_bytes)}" if loaded.memory_bytes else ""
+            memory = f", {byte_size(loaded.memory_bytes)}" if loaded.memory_bytes else ""
             where = "the processor" if loaded.device == "cpu" else loaded.device
             parts.append(
                 paragraph(f"Loaded now: {self.model_list.display_name(loaded.info.name)}, on {where}{memory}.")
@@ -211,15 +212,15 @@ def _found_lines(model: FoundModel) -> list[str]:
     template = "" if facts.has_template else " It has no chat format of its own; one is chosen by its name."
     good = f"Quality: {quality(facts.parameters)}, by its size. " if facts.parameters else ""
     return [
-        f"{facts.title or model.name} (from {model.source}, {facts.format}, {gigabytes(facts.size)})",
+        f"{facts.title or model.name} (from {model.source}, {facts.format}, {byte_size(facts.size)})",
         f"{good}Size: {size}, {facts.quantization or 'as published'}. Context window: {window}.{template}",
     ]
 
 
 def _fit_line(fit: Fit, free: int) -> str:
     return (
-        f"Fit: {fit.text}. It needs about {gigabytes(fit.need.total)} with a window of {fit.window:,} tokens; "
-        f"{gigabytes(free)} of memory are free."
+        f"Fit: {fit.text}. It needs about {byte_size(fit.need.total)} with a window of {fit.window:,} tokens; "
+        f"{byte_size(free)} of memory are free."
     )
 
 
@@ -228,5 +229,5 @@ def _measured_line(one: Measurement) -> str:
     speed = f"{one.tokens_per_second:.0f} tokens/s, " if one.tokens_per_second else ""
     return (
         f"Measured here on {when}: loads in {one.load_seconds:.1f} s, first words after {one.first_token_cold:.1f} s "
-        f"({one.first_token_warm:.1f} s in a conversation), {speed}{gigabytes(one.peak_memory)} of memory at most."
+        f"({one.first_token_warm:.1f} s in a conversation), {speed}{byte_size(one.peak_memory)} of memory at most."
     )

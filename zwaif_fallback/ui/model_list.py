@@ -326,8 +326,3 @@ def _abilities() -> Abilities:
     from zwaif_fallback.choosing.memory_fit import abilities
 
     return abilities()
-
-
-def gigabytes(size: int) -> str:
-    """Return a size such as ``2.2 GB`` or ``140 MB``."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.0f} MB"

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from zwaif_fallback.answering import who_speaks
 from zwaif_fallback.errors import FallbackError
 from zwaif_fallback.ui.components import Components, text_of, without_folders
 from zwaif_fallback.ui.service_protocol import Service
@@ -54,7 +55,8 @@ class TestReply:
                     yield text.lstrip()
         finally:
             getattr(pieces, "close", lambda: None)()  # the page was closed: stop the generation
-        yield _signed(text.strip(), self._shown(answer.answered_by), first, time.monotonic() - started)
+        who, whole = self._shown(answer.answered_by), time.monotonic() - started
+        yield f"{text.strip()}\n\n{who_speaks.signature(who, first, whole)}".lstrip()
 
 
 class TestReplyControls:
@@ -72,9 +74,3 @@ class TestReplyControls:
             make.on(
                 event, self._test_reply.stream, [self.message, model], self.reply, shared_limit="zwaif_fallback_test"
             )
-
-
-def _signed(text: str, who: str, first: float | None, whole: float) -> str:
-    if first is None:
-        return f"No text came from {who or 'anyone'} in {whole:.1f} s."
-    return f"{text}\n\n[{who or 'unknown'}: first words after {first:.1f} s, all after {whole:.1f} s]"

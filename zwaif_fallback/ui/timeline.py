@@ -8,6 +8,7 @@ from html import escape
 
 from zwaif_fallback.answering.last_words import LAST_WORDS
 from zwaif_fallback.answering.outages import Outage
+from zwaif_fallback.downloads.transfer import duration
 from zwaif_fallback.ui.components import as_html
 from zwaif_hooks.turn_log import BY_PRIMARY, TurnRecord
 
@@ -57,13 +58,6 @@ def summary(columns: list[list[int]], outages: list[Outage], now: float) -> str:
 def last_hour(records: Iterable[TurnRecord], outages: Iterable[Outage], now: float) -> str:
     """Return that sentence for the records of the last hour."""
     return summary(_columns(records, now), [one for one in outages if one.ended is None or one.ended > now - 3600], now)
-
-
-def duration(seconds: float) -> str:
-    """Return a duration such as ``40 s``, ``12 min`` or ``3 h``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.0f} h"
 
 
 def _columns(records: Iterable[TurnRecord], now: float) -> list[list[int]]:
