@@ -309,7 +309,7 @@ def test_switch_of_advanced(window: Window, host: Any) -> None:
     here = window()
     here.get_by_text("Advanced", exact=True).click()
     here.get_by_label("Download a Missing Model at Start").click()
-    expect(section(here)).to_contain_text("\u2713 Saved. ON lets a model")
+    expect(section(here)).to_contain_text("\u2713 Saved. ON downloads the model")
     assert host.settings.get("API_FALLBACK_DOWNLOAD") is True
 
 
