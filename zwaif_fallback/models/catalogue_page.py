@@ -9,21 +9,21 @@ from zwaif_fallback.models.catalogue import Offer
 
 _HEAD = """# The list of models
 
-Written by `scripts/docs` from `zwaif_fallback/catalogue.json`. Which to take: [models.md](models.md#what-to-choose).
+Written by `scripts/docs` from `zwaif_fallback/models/catalogue.json`. Which to take: [models.md](models.md#what-to-choose).
 
-Sizes are in GB of 10^9 bytes. Memory is with a conversation of 8,192 tokens, or as many as the model takes. Models of
-one quality stand in the order of preference, the best last. The short name does wherever a model is named.
+Sizes are in GB of 10^9 bytes. Memory includes a conversation of 8,192 tokens, or less if the model's window is smaller.
+Models of the same quality are in order of preference, the best last. The short name works wherever a model is named.
 """
-_ASKED = """
-## How each is asked
+_HOW_RUN = """
+## How each is run
 
-Sampling is what the maker recommends for talk without thoughts; "nothing" means that nothing was published. It is where
-the fallback starts from, not what it must use. Thoughts are always turned off: nobody would hear them.
+Sampling is the maker's recommendation for chat without thinking; "nothing" means that none was published. The fallback
+starts from it. Thinking is always turned off: nobody would hear it.
 """
 _SOURCES = """
-## Where it is from
+## Sources
 
-As read in November 2026.
+Read in November 2026.
 """
 
 
@@ -31,14 +31,14 @@ def as_markdown() -> str:
     """Return the text of the page."""
     offers = [offer for offer in catalogue.OFFERS if offer.name != catalogue.CUSTOM]
     facts = ("Model", "Parameters", "Download", "Memory", "Window", "Licence", "Login", "Quality", "Good for")
-    asked = ("Model", "Sampling", "Thinks", "Turned off by", "Languages")
+    how_run = ("Model", "Sampling", "Thinks", "Turned off by", "Languages")
     sources = ("Model", "Sources")
     return "".join(
         (
             _HEAD,
             *_table(facts, map(_facts, offers)),
-            _ASKED,
-            *_table(asked, map(_asked, offers)),
+            _HOW_RUN,
+            *_table(how_run, map(_how_run, offers)),
             _SOURCES,
             *_table(sources, map(_sources, offers)),
         )
@@ -65,7 +65,7 @@ def _facts(offer: Offer) -> tuple[str, ...]:
     )
 
 
-def _asked(offer: Offer) -> tuple[str, ...]:
+def _how_run(offer: Offer) -> tuple[str, ...]:
     sampling = ", ".join(f"{name} {value:g}" for name, value in offer.sampling.items()) or "nothing"
     unthinking = f"`{offer.unthinking}`" if offer.unthinking else ""
     return f"`{offer.short}`", sampling, offer.thinks, unthinking, offer.languages
