@@ -35,7 +35,7 @@ TAKE_SECONDS = (
         "captioner",
         "files",
         "fuzz",
-        "models_hostile",
+        "hostile_headers",
         "one_table",
         "plugin",
     ),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.engines.test_decoding import byte_fallback_tokenizer
+from tests.engines.test_detokenizer import byte_fallback_tokenizer
 from zwaif_fallback import demo
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions
 from zwaif_fallback.engines.token_healing import Vocabulary, torn_end, vocabulary_of

@@ -9,7 +9,7 @@ from zwaif_fallback.models.catalogue import Offer
 
 _HEAD = """# The list of models
 
-Written by `scripts/docs` from `zwaif_fallback/models/catalogue.json`. Which to take: [models.md](models.md#what-to-choose).
+Written by `scripts/docs` from `models/catalogue.json`. Which to choose: [models](models.md#what-to-choose).
 
 Sizes are in GB of 10^9 bytes. Memory includes a conversation of 8,192 tokens, or less if the model's window is smaller.
 Models of the same quality are in order of preference, the best last. The short name works wherever a model is named.

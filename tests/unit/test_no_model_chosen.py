@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.unit.models_made import gguf, put_in_ollama
-from tests.unit.test_models_fit import EVERYTHING, memory, model
-from tests.unit.test_models_service import reconsidered
+from tests.unit.test_memory_fit import EVERYTHING, memory, model
 from tests.unit.test_service import Desk
+from tests.unit.test_service_models import reconsidered
 from zwaif_fallback.answering import better_model
 from zwaif_fallback.choosing import memory_fit, no_model_chosen, resolve_name
 from zwaif_fallback.choosing.auto import AutoModel, Wishes

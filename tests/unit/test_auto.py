@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.models_made import put_in_hub, put_in_ollama, write_gguf
-from tests.unit.test_models_fit import EVERYTHING, GB, memory, model
+from tests.unit.test_memory_fit import EVERYTHING, GB, memory, model
 from zwaif_fallback.choosing import auto, resolve_name
 from zwaif_fallback.choosing.auto import AutoModel, Wishes, is_auto, loadable, with_memory_returned
 from zwaif_fallback.choosing.memory_fit import fit
