@@ -146,7 +146,7 @@ def test_the_process_ends_when_no_picture_comes(captioner: Path) -> None:
 
 def test_a_picture_that_unpacks_to_too_much_is_refused_by_its_header(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vision_engine, "MOST_PIXELS", 1000)
-    with pytest.raises(EngineError, match="too large to be unpacked"):
+    with pytest.raises(EngineError, match="too large to unpack"):
         vision_engine.opened(square("red"))
 
 
