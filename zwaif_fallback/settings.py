@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from zwaif_hooks.host.settings import Setting
-from zwaif_hooks.settings import GUARD_SETTINGS
+from zwaif_hooks.guard_settings import GUARD_SETTINGS
+from zwaif_hooks.host.settings_store import Setting
 
 DEFAULT_MODEL = "TinyLlama/TinyLlama-1.1B-Chat-v1.0"
 

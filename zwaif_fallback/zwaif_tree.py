@@ -8,7 +8,7 @@ from pathlib import Path
 from zwaif_fallback.errors import FallbackError
 from zwaif_fallback.settings import SETTINGS
 from zwaif_hooks.host import env_file
-from zwaif_hooks.host.settings import Setting, SettingsStore
+from zwaif_hooks.host.settings_store import Setting, SettingsStore
 from zwaif_hooks.host.tree import find_tree
 
 

@@ -20,12 +20,12 @@ from zwaif_fallback.answering.chain import Chain
 from zwaif_fallback.answering.second_server import RemoteChat
 from zwaif_fallback.answering.second_server_tier import SecondServerTier
 from zwaif_hooks.failover.registry import PrimaryRegistry
+from zwaif_hooks.guard_settings import GUARD_SETTINGS
 from zwaif_hooks.guards import http, swap
-from zwaif_hooks.host.settings import SettingsStore
+from zwaif_hooks.host.settings_store import SettingsStore
 from zwaif_hooks.messages import Answer, ChatRequest, PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.runtime import Runtime
-from zwaif_hooks.settings import GUARD_SETTINGS
 from zwaif_hooks.specs import hookimpl
 from zwaif_hooks.turn_log import TurnLog
 

@@ -28,12 +28,12 @@ import sseclient
 
 from benchmarks.healthy.ways import pieces, replies
 from zwaif_hooks.failover.registry import PrimaryRegistry
+from zwaif_hooks.guard_settings import GUARD_SETTINGS
 from zwaif_hooks.guards import http, swap
-from zwaif_hooks.host.settings import SettingsStore
+from zwaif_hooks.host.settings_store import SettingsStore
 from zwaif_hooks.messages import PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.runtime import Runtime
-from zwaif_hooks.settings import GUARD_SETTINGS
 from zwaif_hooks.specs import hookimpl
 from zwaif_hooks.turn_log import TurnLog
 

@@ -33,7 +33,7 @@ from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel
 from zwaif_fallback.settings import SETTINGS
 from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.guards import http, swap
-from zwaif_hooks.host.settings import SettingsStore
+from zwaif_hooks.host.settings_store import SettingsStore
 from zwaif_hooks.messages import Answer, ChatRequest, PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.runtime import Runtime

@@ -38,8 +38,8 @@ class Bridge:
     """All parts of this package in one running Z-Waif."""
 
     def __init__(self, tree: Path) -> None:
-        from zwaif_hooks.host.settings import SettingsStore
-        from zwaif_hooks.settings import GUARD_SETTINGS
+        from zwaif_hooks.guard_settings import GUARD_SETTINGS
+        from zwaif_hooks.host.settings_store import SettingsStore
 
         self.settings = SettingsStore(GUARD_SETTINGS, tree / ".env")
         self.plugins = PluginManager(log.report)

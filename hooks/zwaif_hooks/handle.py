@@ -10,7 +10,7 @@ from zwaif_hooks.turn_log import TurnLog
 
 if TYPE_CHECKING:
     from zwaif_hooks.failover.registry import PrimaryRegistry
-    from zwaif_hooks.host.settings import SettingsStore
+    from zwaif_hooks.host.settings_store import SettingsStore
     from zwaif_hooks.plugins import PluginManager
 
 

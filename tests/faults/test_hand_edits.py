@@ -17,10 +17,10 @@ from tests.faults.test_clients import LOCAL, Ask, _free_address, ask, ask_http, 
 from tests.unit.test_reply_reader import Clock
 from zwaif_hooks.failover.call import Call
 from zwaif_hooks.failover.turn import Turn
+from zwaif_hooks.guard_settings import GUARD_SETTINGS
 from zwaif_hooks.host import env_file
-from zwaif_hooks.host.settings import SettingsStore
+from zwaif_hooks.host.settings_store import SettingsStore
 from zwaif_hooks.messages import ChatRequest
-from zwaif_hooks.settings import GUARD_SETTINGS
 from zwaif_hooks.stream import CancelScope, Chunk
 
 __all__ = ["ask", "ask_http", "ask_ollama"]

@@ -16,7 +16,7 @@ from zwaif_fallback.models.search import Findings, FoundModel
 from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.ui.model_list import ModelList
 from zwaif_hooks.failover.registry import PrimaryRegistry
-from zwaif_hooks.host.settings import SettingsStore
+from zwaif_hooks.host.settings_store import SettingsStore
 from zwaif_hooks.turn_log import TurnLog
 
 

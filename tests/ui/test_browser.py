@@ -30,7 +30,7 @@ from zwaif_fallback.ui.model_list import ModelList  # noqa: E402
 from zwaif_fallback.ui.section import build as build_section  # noqa: E402
 from zwaif_fallback.ui.setting_edits import ENABLED, HOST, MODEL  # noqa: E402
 from zwaif_hooks.host import webui  # noqa: E402
-from zwaif_hooks.host.settings import SettingsStore  # noqa: E402
+from zwaif_hooks.host.settings_store import SettingsStore  # noqa: E402
 from zwaif_hooks.messages import FailureKind, PrimaryFailure  # noqa: E402
 from zwaif_hooks.stream import PrimaryError  # noqa: E402
 from zwaif_hooks.turn_log import TurnRecord  # noqa: E402

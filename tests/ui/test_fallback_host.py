@@ -22,7 +22,7 @@ from zwaif_fallback.ui.model_list import ModelList
 from zwaif_fallback.ui.panel import Panel
 from zwaif_fallback.ui.setting_edits import SettingEdits
 from zwaif_hooks.host import env_file as envfile
-from zwaif_hooks.host.settings import SettingsStore
+from zwaif_hooks.host.settings_store import SettingsStore
 
 SECRET = "sk-this-must-stay-here"
 

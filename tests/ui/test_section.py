@@ -33,7 +33,7 @@ from tests.ui.pages import page
 from zwaif_fallback import plugin
 from zwaif_hooks.handle import Host
 from zwaif_hooks.host import webui
-from zwaif_hooks.host.settings import SettingsStore
+from zwaif_hooks.host.settings_store import SettingsStore
 from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.failover.registry import PrimaryRegistry
 

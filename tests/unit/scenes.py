@@ -13,7 +13,7 @@ import pytest
 from zwaif_fallback import demo, settings
 from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.engines import error_messages
-from zwaif_hooks.host.settings import SettingsStore
+from zwaif_hooks.host.settings_store import SettingsStore
 from zwaif_hooks.messages import ChatRequest, FailureKind, Message, PrimaryFailure
 
 WORKER = [sys.executable, str(Path(__file__).with_name("scripted_worker.py"))]

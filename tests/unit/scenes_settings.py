@@ -15,7 +15,7 @@ from zwaif_fallback.demo import play, zwaif_copy
 from zwaif_fallback.standin import copy_tree
 from zwaif_fallback.zwaif_tree import model_setting, require_zwaif_folder, zwaif_folder
 from zwaif_hooks.host import env_file
-from zwaif_hooks.host.settings import SettingsStore
+from zwaif_hooks.host.settings_store import SettingsStore
 
 # --- settings and .env ------------------------------------------------------------------------------------------------
 

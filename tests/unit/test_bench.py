@@ -23,7 +23,7 @@ from zwaif_fallback.local.model import LocalModel
 from zwaif_fallback.models import measurements
 from zwaif_fallback.models.measurements import Measurement
 from zwaif_fallback.settings import SETTINGS
-from zwaif_hooks.host.settings import SettingsStore
+from zwaif_hooks.host.settings_store import SettingsStore
 
 SCRIPTED = [sys.executable, str(Path(__file__).with_name("scripted_worker.py"))]
 ONE = Measurement("owner/model", 1.0, "transformers", "cpu", "bfloat16", 2.0, 400, 0.5, 0.1, 30.0, 10**9)

@@ -16,7 +16,7 @@ import pytest
 
 from zwaif_hooks import log
 from zwaif_hooks.handle import Host
-from zwaif_hooks.host.settings import SettingsStore
+from zwaif_hooks.host.settings_store import SettingsStore
 from zwaif_hooks.messages import ChatRequest, FailureKind, Message, PrimaryFailure, Purpose
 from zwaif_hooks.plugins import PluginManager
 

@@ -16,7 +16,7 @@ from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.standin import copy_tree
 from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.host import env_file
-from zwaif_hooks.host.settings import Setting, SettingsStore, Value
+from zwaif_hooks.host.settings_store import Setting, SettingsStore, Value
 from zwaif_hooks.turn_log import TurnLog
 
 MANUAL = Path(__file__).parents[2] / "docs" / "settings.md"

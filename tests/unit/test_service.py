@@ -20,7 +20,7 @@ from zwaif_fallback.local import preload_policy
 from zwaif_fallback.models import catalogue
 from zwaif_fallback.settings import SETTINGS
 from zwaif_hooks import log
-from zwaif_hooks.host.settings import SettingsStore
+from zwaif_hooks.host.settings_store import SettingsStore
 from zwaif_hooks.messages import ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
 
 HELLO = ChatRequest("oobabooga", (Message("user", "Hello"),), primary="127.0.0.1:5000")

@@ -11,7 +11,7 @@ import pytest
 
 from zwaif_fallback.settings import SETTINGS, as_markdown
 from zwaif_hooks.host import env_file
-from zwaif_hooks.host.settings import BadSetting, NotSaved, Setting, SettingsStore
+from zwaif_hooks.host.settings_store import BadSetting, NotSaved, Setting, SettingsStore
 
 TABLE = (
     Setting("SWITCH", True, "On or off.", live_name="switch_live"),

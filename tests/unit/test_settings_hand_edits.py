@@ -13,7 +13,7 @@ from zwaif_fallback.cli import main
 from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.standin import copy_tree
 from zwaif_hooks.host import env_file
-from zwaif_hooks.host.settings import SettingsStore
+from zwaif_hooks.host.settings_store import SettingsStore
 
 ROOT = Path(__file__).parents[2]
 STALL, FIRST, THREADS = "API_FALLBACK_STALL_TIMEOUT", "API_FALLBACK_FIRST_TOKEN_TIMEOUT", "API_FALLBACK_THREADS"

@@ -28,7 +28,7 @@ from zwaif_fallback.demo import MODEL
 from zwaif_fallback.models import catalogue
 from zwaif_fallback.standin import copy_tree
 from zwaif_hooks import specs
-from zwaif_hooks.host.settings import SettingsStore
+from zwaif_hooks.host.settings_store import SettingsStore
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]

@@ -16,7 +16,7 @@ from zwaif_fallback import settings
 from zwaif_fallback.errors import FallbackError
 from zwaif_hooks import log
 from zwaif_hooks.host import env_file
-from zwaif_hooks.host.settings import SettingProblem
+from zwaif_hooks.host.settings_store import SettingProblem
 
 PAGE = ROOT / "docs" / "troubleshooting.md"
 SAID_BY = (scenes_downloads, scenes_gguf, scenes_models, scenes_pictures, scenes_replies, scenes_settings)

@@ -18,7 +18,7 @@ from zwaif_fallback.cli.options import EXIT_OK, EXIT_PROBLEM, Arguments, command
 if TYPE_CHECKING:
     from zwaif_fallback.answering.service import FallbackService
     from zwaif_fallback.cli.chat_session import Conversation, Reply
-    from zwaif_hooks.host.settings import SettingsStore
+    from zwaif_hooks.host.settings_store import SettingsStore
 
 _LAST_WORDS = "last words"
 

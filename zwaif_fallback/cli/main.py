@@ -72,7 +72,7 @@ def _explained(error: Exception) -> tuple[str, int]:
     from zwaif_fallback.errors import FallbackError
     from zwaif_fallback.zwaif_tree import UsageError
     from zwaif_hooks.host.env_file import EnvFileError
-    from zwaif_hooks.host.settings import SettingProblem
+    from zwaif_hooks.host.settings_store import SettingProblem
 
     if isinstance(error, (FallbackError, SettingProblem, EnvFileError)):
         return str(error), EXIT_USAGE if isinstance(error, UsageError) else EXIT_PROBLEM

@@ -39,7 +39,7 @@ from zwaif_fallback.ui.panel import Panel
 from zwaif_fallback.zwaif_tree import env_values, settings_store
 from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.host import env_file, webui
-from zwaif_hooks.host.settings import SettingProblem, SettingsStore
+from zwaif_hooks.host.settings_store import SettingProblem, SettingsStore
 from zwaif_hooks.messages import Message, Sampling
 from zwaif_hooks.turn_log import TurnLog
 

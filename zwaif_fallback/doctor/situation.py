@@ -21,7 +21,7 @@ from zwaif_fallback.errors import ModelError, ModelNotFound
 from zwaif_fallback.models.model_files import gguf_in
 from zwaif_fallback.zwaif_tree import env_values, settings_store
 from zwaif_hooks.host.env_file import EnvFileError
-from zwaif_hooks.host.settings import SettingsStore
+from zwaif_hooks.host.settings_store import SettingsStore
 
 
 def version_of(name: str) -> str | None:

@@ -9,7 +9,7 @@ from zwaif_fallback.addresses import HOST, TRUSTED
 from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.ui.components import Components, without_folders
 from zwaif_fallback.ui.setting_edits import ENABLED, MODEL, Seen, SettingEdits
-from zwaif_hooks.host.settings import Setting
+from zwaif_hooks.host.settings_store import Setting
 
 FILE_SETTINGS = frozenset({"FALLBACK_MODEL_DIR", "API_FALLBACK_LAST_WORDS", "API_FALLBACK_VISION_MODEL", TRUSTED})
 """Settings that name places on the disk, or who gets the key. They can be changed only in ``.env``, because anybody who

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from zwaif_hooks.host.settings import Setting, SettingsStore
+from zwaif_hooks.host.settings_store import Setting, SettingsStore
 
 Function = Callable[..., Any] | None
 _FOLDERS = re.compile(r"(?<![\w./:\\~-])(?:[A-Za-z]:[\\/]|\\\\|/)(?:[^\s'\"<>|:;,()\\/]+[\\/])+")

@@ -23,7 +23,7 @@ from zwaif_fallback.models.catalogue import CUSTOM, Offer
 from zwaif_fallback.ui.model_permissions import resolve
 from zwaif_fallback.ui.service_protocol import Service
 from zwaif_fallback.ui.setting_edits import MODEL
-from zwaif_hooks.host.settings import SettingsStore
+from zwaif_hooks.host.settings_store import SettingsStore
 
 if TYPE_CHECKING:
     from zwaif_fallback.choosing.memory_fit import Abilities, Fit

@@ -14,7 +14,7 @@ from typing import Any
 from zwaif_fallback.addresses import HOST, NOBODY, TRUSTED
 from zwaif_fallback.ui.components import title
 from zwaif_hooks.host import env_file
-from zwaif_hooks.host.settings import Setting, SettingProblem, SettingsStore
+from zwaif_hooks.host.settings_store import Setting, SettingProblem, SettingsStore
 
 ENABLED = "API_FALLBACK_ENABLED"
 MODEL = "API_FALLBACK_MODEL"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zwaif_hooks.host.settings import Setting
+from zwaif_hooks.host.settings_store import Setting
 
 GUARD_SETTINGS: tuple[Setting, ...] = (
     Setting(
