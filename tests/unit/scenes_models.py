@@ -11,7 +11,7 @@ from typing import Any
 from tests.unit.scenes import Producer, Scene, means, says
 from zwaif_fallback.answering.service import Collaborators, FallbackService
 from zwaif_fallback.choosing import resolve_name, suggestions
-from zwaif_fallback.choosing.auto import Wishes
+from zwaif_fallback.choosing.auto import Constraints
 from zwaif_fallback.cli import measure_model
 from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.engines import gguf_server, transformers_loading
@@ -51,18 +51,18 @@ def _twin(scene: Scene, folder: str) -> FoundModel:
     return FoundModel("twin", folder, str(path), path, ModelFacts("GGUF"))
 
 
-says("No model that can answer is on this computer yet.")(lambda scene: suggestions.nothing_here(Wishes()))
+says("No model that can answer is on this computer yet.")(lambda scene: suggestions.nothing_here(Constraints()))
 
 
 @says("No model that can answer is on this computer, and no model of the list fits its memory.")
 def _(scene: Scene) -> object:
     scene.patch.setattr(suggestions, "memory_now", lambda: Memory(10**9, 10**8))
-    return suggestions.nothing_here(Wishes())
+    return suggestions.nothing_here(Constraints())
 
 
 @says("API_FALLBACK_MODEL is auto, but no model on this computer fits into the free memory.")
 def _(scene: Scene) -> object:
-    scene.patch.setattr(resolve_name, "choose_here", lambda wishes: None)
+    scene.patch.setattr(resolve_name, "choose_here", lambda constraints: None)
     return resolve_name.resolve("auto", scene.folder)
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.models_made import put_in_hub, put_in_ollama, write_gguf
 from tests.unit.test_memory_fit import EVERYTHING, GB, memory, model
 from zwaif_fallback.choosing import auto, resolve_name
-from zwaif_fallback.choosing.auto import AutoModel, Wishes, is_auto, loadable, with_memory_returned
+from zwaif_fallback.choosing.auto import AutoModel, Constraints, is_auto, loadable, with_memory_returned
 from zwaif_fallback.choosing.memory_fit import fit
 from zwaif_fallback.choosing.ranking import Choice, choose
 from zwaif_fallback.engine_types import LoadedModel
@@ -147,7 +147,7 @@ def test_what_the_server_runs_is_known_from_z_waif_s_env(home: Path, tmp_path: P
     write_gguf(home / ".lmstudio/models/a/b/Big.gguf", tensors={"t": ((1 << 24,), 12)})
     blob = put_in_ollama(home / ".ollama/models", "registry.ollama.ai/library/llama3.2/3b")
     (tmp_path / ".env").write_text('API_TYPE = Ollama\nZW_OLLAMA_MODEL = "llama3.2:3b"\n')
-    choice = auto.choose_here(Wishes(tmp_path))
+    choice = auto.choose_here(Constraints(tmp_path))
     assert choice is not None and choice.same_voice and choice.model.path == blob
 
 

@@ -82,7 +82,7 @@ def test_without_a_choice_the_found_model_that_answers_is_measured(
 
     answers = AnsweringModel("somewhere/companion", "companion", "companion answers, which was found on this computer.")
     monkeypatch.setattr(measure_model, "measure", measure)
-    monkeypatch.setattr(no_model_chosen, "answering", lambda setting, chosen, wishes: None if chosen else answers)
+    monkeypatch.setattr(no_model_chosen, "answering", lambda setting, chosen, constraints: None if chosen else answers)
     assert main.main(["bench", "--json"]) == 0
     assert measured_model == ["somewhere/companion"] and answers.notice in capsys.readouterr().err
 

@@ -14,7 +14,7 @@ from tests.unit.test_service import Desk
 from tests.unit.test_service_models import reconsidered
 from zwaif_fallback.answering import better_model
 from zwaif_fallback.choosing import memory_fit, no_model_chosen, resolve_name
-from zwaif_fallback.choosing.auto import AutoModel, Wishes
+from zwaif_fallback.choosing.auto import AutoModel, Constraints
 from zwaif_fallback.choosing.ranking import Choice, choose
 from zwaif_fallback.choosing.suggestions import nothing_here
 from zwaif_fallback.errors import ModelError, ModelNotFound
@@ -124,12 +124,12 @@ def test_the_commands_see_an_example_s_value_as_the_plugin_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not no_model_chosen.is_chosen({"API_FALLBACK_MODEL": no_model_chosen.EXAMPLE_VALUE})
-    monkeypatch.setattr(no_model_chosen, "choose_here", lambda wishes: None)
+    monkeypatch.setattr(no_model_chosen, "choose_here", lambda constraints: None)
     monkeypatch.setattr(resolve_name, "is_on_this_machine", lambda model: False)
     with pytest.raises(ModelNotFound, match="There is no model at "):
-        no_model_chosen.answering(no_model_chosen.EXAMPLE_VALUE, False, Wishes(tmp_path, ""))
+        no_model_chosen.answering(no_model_chosen.EXAMPLE_VALUE, False, Constraints(tmp_path, ""))
     monkeypatch.setattr(resolve_name, "is_on_this_machine", lambda model: model == DEFAULT)
-    assert no_model_chosen.answering(no_model_chosen.EXAMPLE_VALUE, False, Wishes(tmp_path, "")).model == DEFAULT
+    assert no_model_chosen.answering(no_model_chosen.EXAMPLE_VALUE, False, Constraints(tmp_path, "")).model == DEFAULT
 
 
 def test_a_choice_in_the_environment_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +214,7 @@ def test_a_start_without_any_model_says_what_to_do(
     monkeypatch.delenv("OLLAMA_MODELS", raising=False)
     desk.models.clear()
     desk.opened()
-    assert desk.said[0] == f"Fallback not ready: {nothing_here(Wishes())}"
+    assert desk.said[0] == f"Fallback not ready: {nothing_here(Constraints())}"
     assert "Run: zwaif-fallback download (it fetches the best for this computer" in desk.said[0]
 
 
@@ -225,7 +225,7 @@ def test_a_start_names_a_model_that_needs_one_more_package(
     monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
     monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / "store"))
     monkeypatch.setattr(memory_fit, "abilities", lambda: memory_fit.Abilities(gguf=False))
-    monkeypatch.setattr("zwaif_fallback.choosing.suggestions.choose_here", lambda wishes: None)
+    monkeypatch.setattr("zwaif_fallback.choosing.suggestions.choose_here", lambda constraints: None)
     desk.models.clear()
     desk.opened()
     assert desk.said[1].startswith("Already on this computer: ") and "pip install" in desk.said[1]
@@ -271,10 +271,10 @@ def test_who_answers_for_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     found = FoundModel("3B", "Model folder", "3B", tmp_path / "3B", model("3B", 3).facts)
     choice = choose([found], memory(64), can=EVERYTHING)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "no cache"))
-    monkeypatch.setattr(no_model_chosen, "choose_here", lambda wishes: choice)
-    wishes = Wishes(tmp_path)
-    assert no_model_chosen.answering(DEFAULT, True, wishes) == no_model_chosen.AnsweringModel(DEFAULT, "")
-    there = no_model_chosen.answering(DEFAULT, False, wishes)
+    monkeypatch.setattr(no_model_chosen, "choose_here", lambda constraints: choice)
+    constraints = Constraints(tmp_path)
+    assert no_model_chosen.answering(DEFAULT, True, constraints) == no_model_chosen.AnsweringModel(DEFAULT, "")
+    there = no_model_chosen.answering(DEFAULT, False, constraints)
     assert (there.model, there.title) == (str(tmp_path / "3B"), "3B") and there.notice.startswith(NOT_SET.format("3B"))
     choice = None
-    assert no_model_chosen.answering(DEFAULT, False, wishes) == no_model_chosen.AnsweringModel(DEFAULT, "")
+    assert no_model_chosen.answering(DEFAULT, False, constraints) == no_model_chosen.AnsweringModel(DEFAULT, "")

@@ -167,7 +167,7 @@ def test_download_asks_as_the_page_shows(monkeypatch: pytest.MonkeyPatch, capsys
     assert offer is not None
     fit = SimpleNamespace(text="CPU only, about 27 tokens/s")
     best = SimpleNamespace(offer=offer, better=None, fit=fit)
-    monkeypatch.setattr("zwaif_fallback.choosing.suggestions.recommended", lambda wishes: best)
+    monkeypatch.setattr("zwaif_fallback.choosing.suggestions.recommended", lambda constraints: best)
     monkeypatch.setattr(download, "_is_asked", lambda: True)
     asked: list[str] = []
     monkeypatch.setattr(builtins, "input", lambda question: asked.append(question) or "n")

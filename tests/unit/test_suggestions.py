@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from zwaif_fallback.choosing import resolve_name
-from zwaif_fallback.choosing.auto import Wishes
+from zwaif_fallback.choosing.auto import Constraints
 from zwaif_fallback.choosing.memory_fit import NO_ENGINE, PARTLY, Abilities
 from zwaif_fallback.choosing.suggestions import MOST_DOWNLOAD_GB, QUALITIES, Recommendation, recommended
 from zwaif_fallback.hardware import Gpu, Memory
@@ -32,7 +32,7 @@ def recommendation(
 ) -> Recommendation | None:
     cards = (Gpu("A card", int(card * GB), int(card * GB)),) if card else ()
     memory = Memory(int(ram * GB), int((ram / 2 if free is None else free) * GB), cards)
-    return recommended(Wishes(), memory, can, cores)
+    return recommended(Constraints(), memory, can, cores)
 
 
 CARD_6, CARD_12, CARD_24 = "a card with 6 GB free", "a card with 12 GB free", "a card with 24 GB free"
@@ -109,7 +109,9 @@ def test_a_computer_that_is_busy_now_is_not_a_small_one() -> None:
 
 
 def test_nobody_is_led_to_a_login_or_to_hours_of_waiting() -> None:
-    everything = recommended(Wishes(), Memory(512 * GB, 512 * GB, (Gpu("A card", 80 * GB, 80 * GB),)), CARD_FOR_ALL, 64)
+    everything = recommended(
+        Constraints(), Memory(512 * GB, 512 * GB, (Gpu("A card", 80 * GB, 80 * GB),)), CARD_FOR_ALL, 64
+    )
     assert everything is not None
     assert everything.offer.gated == "no" and everything.offer.download_gb <= MOST_DOWNLOAD_GB
 
@@ -124,7 +126,7 @@ def test_who_cannot_run_gguf_files_hears_what_would_be_better() -> None:
 
 def test_the_settings_count() -> None:
     card = Memory(16 * GB, 8 * GB, (Gpu("A card", 8 * GB, 8 * GB),))
-    kept_off = recommended(Wishes(device="cpu"), card, CARD_FOR_ALL, 8)
+    kept_off = recommended(Constraints(device="cpu"), card, CARD_FOR_ALL, 8)
     assert kept_off is not None and kept_off.offer.short == "qwen3-4b-2507"
 
 

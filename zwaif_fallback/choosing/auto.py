@@ -31,7 +31,7 @@ def is_auto(name: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Constraints:
     """The settings that a choice depends on."""
 
     tree: Path | None = None
@@ -40,8 +40,13 @@ class Wishes:
     device: str = "auto"
     quantization: str = "auto"
 
+    @property
+    def load_settings(self) -> dict[str, Any]:
+        """Keyword arguments of :func:`.memory_fit.fit` and :func:`.ranking.choose`."""
+        return {"window": self.window, "device": self.device, "quantization": self.quantization}
+
     @classmethod
-    def of(cls, setting: Callable[[str], Any], tree: Path | None) -> Wishes:
+    def of(cls, setting: Callable[[str], Any], tree: Path | None) -> Constraints:
         """Read them, given a function that returns a setting's value."""
         return cls(
             tree,
@@ -52,7 +57,7 @@ class Wishes:
         )
 
 
-def choose_here(wishes: Wishes, memory: Memory | None = None, without: Collection[str] = ()) -> Choice | None:
+def choose_here(constraints: Constraints, memory: Memory | None = None, without: Collection[str] = ()) -> Choice | None:
     """Return the best model on this computer; None if none fits. Reads the disk for some hundredths of a second.
 
     Args:
@@ -60,11 +65,15 @@ def choose_here(wishes: Wishes, memory: Memory | None = None, without: Collectio
     """
     from zwaif_fallback.models.search import find_models
 
-    models = [model for model in find_models(wishes.tree, wishes.model_dir).models if loadable(model) not in without]
-    return pick(models, wishes, memory or memory_now())
+    models = [
+        model for model in find_models(constraints.tree, constraints.model_dir).models if loadable(model) not in without
+    ]
+    return pick(models, constraints, memory or memory_now())
 
 
-def pick(models: Sequence[FoundModel], wishes: Wishes, memory: Memory, can: Abilities | None = None) -> Choice | None:
+def pick(
+    models: Sequence[FoundModel], constraints: Constraints, memory: Memory, can: Abilities | None = None
+) -> Choice | None:
     """Choose from ``models`` like :func:`choose_here`; ``can`` defaults to what the installed libraries support."""
     from zwaif_fallback.choosing.ranking import choose
     from zwaif_fallback.choosing.server_model import served_model
@@ -72,10 +81,8 @@ def pick(models: Sequence[FoundModel], wishes: Wishes, memory: Memory, can: Abil
     return choose(
         models,
         memory,
-        served=served_model(env_values(wishes.tree), models),
-        window=wishes.window,
-        device=wishes.device,
-        quantization=wishes.quantization,
+        served=served_model(env_values(constraints.tree), models),
+        **constraints.load_settings,
         can=can,
     )
 

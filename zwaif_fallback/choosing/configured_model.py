@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zwaif_fallback.choosing import resolve_name
-from zwaif_fallback.choosing.auto import AutoModel, Wishes, choose_here, env_values, is_auto
+from zwaif_fallback.choosing.auto import AutoModel, Constraints, choose_here, env_values, is_auto
 from zwaif_fallback.choosing.no_model_chosen import EXAMPLE_VALUE, MODEL, default_for_stale_path, is_chosen, notice
 from zwaif_fallback.engine_types import LoadedModel
 from zwaif_fallback.errors import ModelNotFound
@@ -37,12 +37,12 @@ class ConfiguredModel:
         self,
         setting: Callable[[str], Any],
         tree: Callable[[], Path | None],
-        best: Callable[[Wishes, Memory, Collection[str]], Choice | None] = choose_here,
+        best: Callable[[Constraints, Memory, Collection[str]], Choice | None] = choose_here,
         named: Callable[[], bool] | None = None,
         say: Callable[[str], object] = lambda line: None,
     ) -> None:
         self._setting, self._tree = setting, tree
-        self._auto = AutoModel(lambda memory, without: best(Wishes.of(setting, tree()), memory, without))
+        self._auto = AutoModel(lambda memory, without: best(Constraints.of(setting, tree()), memory, without))
         self._named = named or (lambda: is_chosen(env_values(self._tree())))
         self._say = say
         self._titles: dict[str, str] = {}
@@ -102,7 +102,7 @@ class ConfiguredModel:
         if self.is_unchosen():
             from zwaif_fallback.choosing.suggestions import nothing_here  # late: Z-Waif's start waits for this module
 
-            return nothing_here(Wishes.of(self._setting, self._tree()))
+            return nothing_here(Constraints.of(self._setting, self._tree()))
         if Path(model).is_absolute():
             return ModelNotFound(
                 f"There are no complete weights (*.safetensors) in {model}. Download the model again, with all its "

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zwaif_fallback.choosing import resolve_name
-from zwaif_fallback.choosing.auto import Wishes, env_values, is_auto, loadable, pick
+from zwaif_fallback.choosing.auto import Constraints, env_values, is_auto, loadable, pick
 from zwaif_fallback.choosing.memory_fit import Fit, fit
 from zwaif_fallback.choosing.no_model_chosen import MODEL, is_chosen, may_use_found_model, notice, resolve_or_default
 from zwaif_fallback.choosing.ranking import Choice
@@ -25,10 +25,10 @@ Row = dict[str, Any]
 
 def listed_now(setting: Callable[[str], Any], tree: Path | None, values: Mapping[str, str]) -> Row:
     """Return the list for a Z-Waif, given a function for settings and the values of its ``.env`` and environment."""
-    return model_list(str(setting(MODEL)), Wishes.of(setting, tree), named=is_chosen(values))
+    return model_list(str(setting(MODEL)), Constraints.of(setting, tree), named=is_chosen(values))
 
 
-def model_list(chosen: str, wishes: Wishes, memory: Memory | None = None, named: bool = True) -> Row:
+def model_list(chosen: str, constraints: Constraints, memory: Memory | None = None, named: bool = True) -> Row:
     """Return everything that ``zwaif-fallback models`` shows.
 
     Args:
@@ -41,19 +41,19 @@ def model_list(chosen: str, wishes: Wishes, memory: Memory | None = None, named:
         only models that can be used or downloaded have a number.
     """
     memory = memory or memory_now()
-    findings = find_models(wishes.tree, wishes.model_dir)
-    choice = pick(findings.models, wishes, memory)
-    resolved = _resolved(chosen, wishes, choice)
+    findings = find_models(constraints.tree, constraints.model_dir)
+    choice = pick(findings.models, constraints, memory)
+    resolved = _resolved(chosen, constraints, choice)
     instead = choice if choice and may_use_found_model(resolved, named) else None
     resolved = loadable(instead.model) if instead else resolved
-    served = served_model(env_values(wishes.tree), findings.models)
+    served = served_model(env_values(constraints.tree), findings.models)
     usable = findings.usable()
     short = {model.setting: name for model, name in zip(usable, short_names(usable), strict=True)}
     found = [
-        {"short": short.get(model.setting, model.setting), **_found(model, memory, wishes, resolved, served)}
+        {"short": short.get(model.setting, model.setting), **_found(model, memory, constraints, resolved, served)}
         for model in findings.models
     ]
-    offered = [_offered(offer, memory, wishes, resolved) for offer in catalogue.OFFERS if offer.parameters]
+    offered = [_offered(offer, memory, constraints, resolved) for offer in catalogue.OFFERS if offer.parameters]
     found.sort(key=lambda row: (not row["usable"], row["source"], row["name"].casefold()))
     _number([row for row in found if row["usable"]] + [row for row in offered if not row["here"]])
     return {
@@ -78,11 +78,11 @@ def _number(rows: list[Row]) -> None:
         row["number"] = number
 
 
-def _resolved(chosen: str, wishes: Wishes, choice: Choice | None) -> str:
+def _resolved(chosen: str, constraints: Constraints, choice: Choice | None) -> str:
     if is_auto(chosen):
         return loadable(choice.model) if choice else ""
     try:
-        return resolve_or_default(chosen, wishes)
+        return resolve_or_default(chosen, constraints)
     except ModelNotFound:
         return ""
 
@@ -91,7 +91,9 @@ def _is_here(resolved: str) -> bool:
     return bool(resolved) and resolve_name.is_on_this_machine(resolved)
 
 
-def _found(model: FoundModel, memory: Memory, wishes: Wishes, resolved: str, served: FoundModel | None) -> Row:
+def _found(
+    model: FoundModel, memory: Memory, constraints: Constraints, resolved: str, served: FoundModel | None
+) -> Row:
     facts = model.facts
     return {
         "name": model.name,
@@ -109,11 +111,11 @@ def _found(model: FoundModel, memory: Memory, wishes: Wishes, resolved: str, ser
         "problem": facts.problem,
         "chosen": bool(resolved) and resolved in (str(model.path), str(model.path.resolve()), model.setting),
         "served": model is served,
-        **_fit_row(fit(facts, memory, window=wishes.window, device=wishes.device, quantization=wishes.quantization)),
+        **_fit_row(fit(facts, memory, **constraints.load_settings)),
     }
 
 
-def _offered(offer: catalogue.Offer, memory: Memory, wishes: Wishes, resolved: str) -> Row:
+def _offered(offer: catalogue.Offer, memory: Memory, constraints: Constraints, resolved: str) -> Row:
     facts = planned_facts(offer)
     return {
         "name": offer.name,
@@ -132,7 +134,7 @@ def _offered(offer: catalogue.Offer, memory: Memory, wishes: Wishes, resolved: s
         "note": offer.note,
         "here": resolve_name.is_on_this_machine(offer.name),
         "chosen": offer.name == resolved,
-        **_fit_row(fit(facts, memory, window=wishes.window, device=wishes.device, quantization=wishes.quantization)),
+        **_fit_row(fit(facts, memory, **constraints.load_settings)),
     }
 
 

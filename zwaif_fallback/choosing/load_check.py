@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 
 from zwaif_fallback.choosing import resolve_name
-from zwaif_fallback.choosing.auto import Wishes
+from zwaif_fallback.choosing.auto import Constraints
 from zwaif_fallback.choosing.memory_fit import NO_ENGINE, TOO_BIG, abilities, fit
 from zwaif_fallback.errors import FallbackError
 from zwaif_fallback.hardware import memory_now
@@ -18,7 +18,7 @@ from zwaif_fallback.models.safetensors_facts import read_folder
 NO_TORCH = "PyTorch is not installed in this environment. Run this with the Python of Z-Waif's own environment."
 
 
-def why_not(model: str, wishes: Wishes) -> str:
+def why_not(model: str, constraints: Constraints) -> str:
     """Return why a model cannot be loaded and what to do; empty if it can. Nothing is loaded.
 
     Args:
@@ -26,17 +26,17 @@ def why_not(model: str, wishes: Wishes) -> str:
     """
     place = Path(model) if Path(model).is_absolute() else resolve_name.cached_snapshot(model)
     try:
-        return _why_not(place, wishes) if place is not None else str(resolve_name.not_here(model))
+        return _why_not(place, constraints) if place is not None else str(resolve_name.not_here(model))
     except FallbackError as error:
         return str(error)
     except (OSError, ValueError) as error:  # from the header readers
         return f"{place} cannot be read ({error}). Download the model again."
 
 
-def _why_not(place: Path, wishes: Wishes) -> str:
+def _why_not(place: Path, constraints: Constraints) -> str:
     facts = _facts(place)
     memory, can = memory_now(), abilities()
-    how = fit(facts, memory, window=wishes.window, device=wishes.device, quantization=wishes.quantization, can=can)
+    how = fit(facts, memory, **constraints.load_settings, can=can)
     if facts.problem:
         return f"{facts.problem}. Choose another: zwaif-fallback models lists some."
     if facts.format != GGUF and importlib.util.find_spec("torch") is None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from zwaif_fallback.choosing import resolve_name
-from zwaif_fallback.choosing.auto import Wishes, choose_here, is_auto, loadable
+from zwaif_fallback.choosing.auto import Constraints, choose_here, is_auto, loadable
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.models import catalogue
 from zwaif_fallback.models.name_syntax import looks_like_path
@@ -56,14 +56,14 @@ def notice(title: str, setting: str) -> str:
     )
 
 
-def resolve_or_default(setting: str, wishes: Wishes) -> str:
+def resolve_or_default(setting: str, constraints: Constraints) -> str:
     """Return the model that a value means, here or not; the default for an old path to a file that is gone.
 
     Raises:
         ModelNotFound: it means no model.
     """
     try:
-        return resolve_name.resolve(setting, wishes.tree, wishes.model_dir)
+        return resolve_name.resolve(setting, constraints.tree, constraints.model_dir)
     except ModelNotFound as error:
         return default_for_stale_path(setting, error)
 
@@ -84,7 +84,7 @@ def may_use_found_model(resolved: str, chosen: bool) -> bool:
     return not (chosen or (resolved and resolve_name.is_on_this_machine(resolved)))
 
 
-def answering(setting: str, chosen: bool, wishes: Wishes) -> AnsweringModel:
+def answering(setting: str, chosen: bool, constraints: Constraints) -> AnsweringModel:
     """Return what answers for a value of ``API_FALLBACK_MODEL``. Reads the disks for ``auto`` or if nothing was set.
 
     Raises:
@@ -92,10 +92,10 @@ def answering(setting: str, chosen: bool, wishes: Wishes) -> AnsweringModel:
     """
     resolved, wrong = "", None
     try:
-        resolved = resolve_or_default(setting, wishes)
+        resolved = resolve_or_default(setting, constraints)
     except ModelNotFound as error:
         wrong = error
-    if may_use_found_model(resolved, chosen) and (best := choose_here(wishes)) is not None:
+    if may_use_found_model(resolved, chosen) and (best := choose_here(constraints)) is not None:
         return AnsweringModel(loadable(best.model), best.model.setting, notice(best.model.setting, setting))
     if wrong is not None:
         raise wrong

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from zwaif_fallback.choosing.auto import Wishes, choose_here, is_auto, loadable, nothing_fits
+from zwaif_fallback.choosing.auto import Constraints, choose_here, is_auto, loadable, nothing_fits
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.models import catalogue
 from zwaif_fallback.models.hub_cache import find_in_cache
@@ -37,7 +37,7 @@ def resolve(name: str, tree: Path | None = None, model_dir: str = "") -> str:
     if not wanted or wanted.casefold() == catalogue.CUSTOM.casefold():
         raise ModelNotFound(f"No model is named{f' by {wanted}' if wanted else ''}. {_REMEDY}")
     if is_auto(wanted):
-        choice = choose_here(Wishes(tree, model_dir))
+        choice = choose_here(Constraints(tree, model_dir))
         if choice is None:
             raise nothing_fits()
         return loadable(choice.model)

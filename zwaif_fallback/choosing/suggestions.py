@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from zwaif_fallback.choosing.auto import Wishes, choose_here, pick
+from zwaif_fallback.choosing.auto import Constraints, choose_here, pick
 from zwaif_fallback.choosing.memory_fit import NO_ENGINE, ON_GPU, Abilities, Fit, abilities, fit, is_in_time
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.hardware import Memory, cpu_cores, memory_now
@@ -44,24 +44,24 @@ def suggest_found_model(tree: Path | None, model_dir: str = "") -> str:
 
     Reads the disk: some hundredths of a second, up to a second for hundreds of files.
     """
-    wishes = Wishes(tree, model_dir)
-    choice = choose_here(wishes)
+    constraints = Constraints(tree, model_dir)
+    choice = choose_here(constraints)
     if choice is None:
-        return without_engine(wishes)
+        return without_engine(constraints)
     setting = choice.model.setting
     name = f'"{setting}"' if " " in setting else setting
     return f"Already on this computer: {setting}. To use it: zwaif-fallback settings set API_FALLBACK_MODEL {name}"
 
 
-def without_engine(wishes: Wishes) -> str:
+def without_engine(constraints: Constraints) -> str:
     """Return one line with the best GGUF model here if only the package that runs it is missing; else empty."""
-    models = find_models(wishes.tree, wishes.model_dir).models
-    choice = pick(models, wishes, memory_now(), Abilities(gguf=True))
+    models = find_models(constraints.tree, constraints.model_dir).models
+    choice = pick(models, constraints, memory_now(), Abilities(gguf=True))
     return f"Already on this computer: {choice.model.setting}. It {NO_ENGINE}" if choice else ""
 
 
 def recommended(
-    wishes: Wishes | None = None,
+    constraints: Constraints | None = None,
     memory: Memory | None = None,
     can: Abilities | None = None,
     cores: int | None = None,
@@ -76,34 +76,34 @@ def recommended(
     card's memory counts only if it is free, because a server that hangs keeps its own.
 
     Args:
-        wishes: the settings that matter (window, device, quantization).
+        constraints: the settings that matter (window, device, quantization).
         memory: of this computer, by default its current state.
         can: what the installed libraries support, by default detected.
         cores: physical cores, by default this computer's.
     """
-    wishes, can = wishes or Wishes(), can or abilities()
+    constraints, can = constraints or Constraints(), can or abilities()
     memory, cores = _room(memory or memory_now()), cores or cpu_cores()
-    best = _best(wishes, memory, can, cores)
-    return replace(best, better=_with_engine(wishes, memory, can, cores)) if best else None
+    best = _best(constraints, memory, can, cores)
+    return replace(best, better=_with_engine(constraints, memory, can, cores)) if best else None
 
 
-def with_engine(wishes: Wishes, memory: Memory | None = None, can: Abilities | None = None) -> Offer | None:
+def with_engine(constraints: Constraints, memory: Memory | None = None, can: Abilities | None = None) -> Offer | None:
     """Return what would be recommended if GGUF models could run here; None if they can, or if nothing fits."""
-    return _with_engine(wishes, _room(memory or memory_now()), can or abilities(), cpu_cores())
+    return _with_engine(constraints, _room(memory or memory_now()), can or abilities(), cpu_cores())
 
 
 def _room(memory: Memory) -> Memory:
     return replace(memory, ram_free=max(memory.ram_free, memory.ram_total // 2))
 
 
-def _with_engine(wishes: Wishes, memory: Memory, can: Abilities, cores: int) -> Offer | None:
-    best = None if can.gguf else _best(wishes, memory, replace(can, gguf=True), cores)
+def _with_engine(constraints: Constraints, memory: Memory, can: Abilities, cores: int) -> Offer | None:
+    best = None if can.gguf else _best(constraints, memory, replace(can, gguf=True), cores)
     return best.offer if best and best.offer.format == GGUF else None
 
 
-def nothing_here(wishes: Wishes) -> ModelNotFound:
+def nothing_here(constraints: Constraints) -> ModelNotFound:
     """Return the error if no model was set and none here can answer; it suggests the best one for this computer."""
-    found, more = recommended(wishes), with_engine(wishes)
+    found, more = recommended(constraints), with_engine(constraints)
     if more is not None:
         return ModelNotFound(
             f"No model that can answer is on this computer yet. The best for it, {_priced(more)}, {NO_ENGINE}. "
@@ -124,16 +124,14 @@ def _priced(offer: Offer) -> str:
     return f"{offer.title}, {offer.download_gb:.2g} GB"
 
 
-def _best(wishes: Wishes, memory: Memory, can: Abilities, cores: int) -> Recommendation | None:
+def _best(constraints: Constraints, memory: Memory, can: Abilities, cores: int) -> Recommendation | None:
     possible = []
     for offer in catalogue.OFFERS:
         if offer.parameters and offer.gated == "no" and offer.download_gb <= MOST_DOWNLOAD_GB:
             how = fit(
                 planned_facts(offer),
                 memory,
-                window=wishes.window,
-                device=wishes.device,
-                quantization=wishes.quantization,
+                **constraints.load_settings,
                 can=can,
             )
             if how.fits:

@@ -27,7 +27,7 @@ def add(commands: Any) -> None:
 
 
 def _bench(parsed: Arguments) -> int:
-    from zwaif_fallback.choosing.auto import Wishes
+    from zwaif_fallback.choosing.auto import Constraints
     from zwaif_fallback.choosing.no_model_chosen import answering, is_chosen
     from zwaif_fallback.choosing.resolve_name import is_on_this_machine
     from zwaif_fallback.choosing.suggestions import nothing_here
@@ -41,9 +41,9 @@ def _bench(parsed: Arguments) -> int:
     store = settings_store(tree, os.environ)
     name = model_setting(parsed.model, tree, os.environ) if parsed.model else str(store.get("API_FALLBACK_MODEL"))
     named = bool(parsed.model) or is_chosen(env_values(tree, os.environ))
-    found = answering(name, named, Wishes.of(store.get, tree))
+    found = answering(name, named, Constraints.of(store.get, tree))
     if not named and not found.notice and not is_on_this_machine(found.model):
-        raise nothing_here(Wishes.of(store.get, tree))
+        raise nothing_here(Constraints.of(store.get, tree))
     if found.notice:
         _news(found.notice)
     with closing(LocalModel(hang_timeout=float(store.get("API_FALLBACK_ENGINE_TIMEOUT")))) as local:

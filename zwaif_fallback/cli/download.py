@@ -99,17 +99,17 @@ def _wanted(parsed: Arguments, tree: Path | None, say: Callable[[str], None]) ->
     Raises:
         FallbackError: No model fits, or there is nobody to ask.
     """
-    from zwaif_fallback.choosing.auto import Wishes, is_auto
+    from zwaif_fallback.choosing.auto import Constraints, is_auto
     from zwaif_fallback.choosing.suggestions import nothing_here, recommended
     from zwaif_fallback.errors import FallbackError
     from zwaif_fallback.zwaif_tree import model_setting, settings_store
 
     if parsed.model and not is_auto(parsed.model):
         return model_setting(parsed.model, tree, os.environ)
-    wishes = Wishes.of(settings_store(tree, os.environ).get, tree)
-    best = recommended(wishes)
+    constraints = Constraints.of(settings_store(tree, os.environ).get, tree)
+    best = recommended(constraints)
     if best is None:
-        raise nothing_here(wishes)
+        raise nothing_here(constraints)
     offer, better = best.offer, best.better
     if better:
         say(f"The best for this computer: {better.short}, {better.title}. It {_no_engine()}")

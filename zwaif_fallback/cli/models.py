@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
 
 
 def _models(parsed: Arguments) -> int:
-    from zwaif_fallback.choosing.auto import Wishes
+    from zwaif_fallback.choosing.auto import Constraints
     from zwaif_fallback.choosing.listing import listed_now
     from zwaif_fallback.choosing.memory_fit import NO_ENGINE
     from zwaif_fallback.choosing.suggestions import recommended, with_engine
@@ -29,8 +29,8 @@ def _models(parsed: Arguments) -> int:
     tree = zwaif_folder(parsed.zwaif)
     get = settings_store(tree, os.environ).get
     listed = listed_now(get, tree, env_values(tree, os.environ))
-    wishes = Wishes.of(get, tree)
-    best, better = recommended(wishes), with_engine(wishes)
+    constraints = Constraints.of(get, tree)
+    best, better = recommended(constraints), with_engine(constraints)
     listed["recommended"] = {"name": best.offer.name, "short": best.offer.short, "text": best.text} if best else None
     listed["with_gguf"] = {"name": better.name, "short": better.short, "text": NO_ENGINE} if better else None
     if parsed.json:

@@ -14,7 +14,7 @@ from zwaif_fallback.addresses import host_problem
 from zwaif_fallback.answering import who_speaks
 from zwaif_fallback.answering.second_server import second_server
 from zwaif_fallback.choosing import resolve_name
-from zwaif_fallback.choosing.auto import Wishes
+from zwaif_fallback.choosing.auto import Constraints
 from zwaif_fallback.choosing.load_check import why_not
 from zwaif_fallback.choosing.no_model_chosen import MODEL, answering, is_chosen, unresolved_message
 from zwaif_fallback.choosing.suggestions import nothing_here, suggest_found_model
@@ -128,7 +128,7 @@ def model_facts(setting: Callable[[str], Any], tree: Path | None, named: bool) -
         setting: Returns the value of a setting.
         named: Whether the user chose a model. If not, another one may answer; the ``notice`` says so.
     """
-    name, wishes = str(setting(MODEL)), Wishes.of(setting, tree)
+    name, constraints = str(setting(MODEL)), Constraints.of(setting, tree)
     facts = {
         "setting": name,
         "title": name,
@@ -140,18 +140,18 @@ def model_facts(setting: Callable[[str], Any], tree: Path | None, named: bool) -
         "instead": "",
     }
     try:
-        found = answering(name, named, wishes)
+        found = answering(name, named, constraints)
     except ModelNotFound as error:
         return {
             **facts,
             "line": unresolved_message(name, error),
-            "instead": suggest_found_model(tree, wishes.model_dir),
+            "instead": suggest_found_model(tree, constraints.model_dir),
         }
     facts |= {"resolved": found.model, "notice": found.notice}
     if not resolve_name.is_on_this_machine(found.model):
-        line = _missing(found.model) if named else str(nothing_here(wishes))
-        return {**facts, "line": line, "instead": suggest_found_model(tree, wishes.model_dir)}
-    title, problem = found.title or name, why_not(found.model, wishes)
+        line = _missing(found.model) if named else str(nothing_here(constraints))
+        return {**facts, "line": line, "instead": suggest_found_model(tree, constraints.model_dir)}
+    title, problem = found.title or name, why_not(found.model, constraints)
     line = (
         f"{title} is on this computer, but cannot be loaded now. {problem}" if problem else f"{title}: on this computer"
     )

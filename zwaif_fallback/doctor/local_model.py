@@ -46,7 +46,7 @@ def check_model_files(here: Situation) -> Finding:
     facts = None
     try:
         if here.place is None:
-            raise resolve_name.not_here(here.model) if is_chosen(here.env) else nothing_here(here.wishes)
+            raise resolve_name.not_here(here.model) if is_chosen(here.env) else nothing_here(here.constraints)
         if file := gguf_in(here.place):
             facts = read_facts(file)
         else:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from zwaif_fallback import hardware
 from zwaif_fallback.choosing import resolve_name
-from zwaif_fallback.choosing.auto import Wishes
+from zwaif_fallback.choosing.auto import Constraints
 from zwaif_fallback.choosing.memory_fit import Abilities, abilities
 from zwaif_fallback.choosing.no_model_chosen import MODEL, AnsweringModel, answering, is_chosen
 from zwaif_fallback.doctor import child_process
@@ -66,15 +66,15 @@ class Situation:
         return self.memory().gpus
 
     @property
-    def wishes(self) -> Wishes:
+    def constraints(self) -> Constraints:
         """The settings that affect the choice of a model."""
-        return Wishes.of(self.store.get, self.tree)
+        return Constraints.of(self.store.get, self.tree)
 
     @cached_property
     def answering(self) -> AnsweringModel | ModelNotFound:
         """The model that answers, or why there is none. Cached, because it may look at every model."""
         try:
-            return answering(self.text(MODEL), is_chosen(self.env), self.wishes)
+            return answering(self.text(MODEL), is_chosen(self.env), self.constraints)
         except ModelNotFound as error:
             return error
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zwaif_fallback.choosing import resolve_name
-from zwaif_fallback.choosing.auto import AUTO, Wishes, is_auto
+from zwaif_fallback.choosing.auto import AUTO, Constraints, is_auto
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.hardware import Memory, memory_now
 from zwaif_fallback.models import catalogue
@@ -256,19 +256,17 @@ class ModelList:
                     return replace(model, setting=name)
         return model
 
-    def _wishes(self) -> Wishes:
-        return Wishes.of(self._settings.get, self.tree)
+    def _wishes(self) -> Constraints:
+        return Constraints.of(self._settings.get, self.tree)
 
     def _fit_of(self, facts: ModelFacts) -> Fit:
         from zwaif_fallback.choosing.memory_fit import fit
 
-        wishes = self._wishes()
+        constraints = self._wishes()
         return fit(
             facts,
             self.free_memory(),
-            window=wishes.window,
-            device=wishes.device,
-            quantization=wishes.quantization,
+            **constraints.load_settings,
             can=self._abilities(),
         )
 
