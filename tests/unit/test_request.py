@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from zwaif_hooks.background.clock import SystemClock
 from zwaif_hooks.guards import r4_pictures
-from zwaif_hooks.guards.request import newest_picture, plain_messages, purpose_of_caller, with_context
+from zwaif_hooks.guards.request import newest_picture, plain_messages, purpose_of_caller, stop_sequences, with_context
 from zwaif_hooks.messages import ChatRequest, Message, Picture, Purpose
 from zwaif_hooks.runtime import Runtime
 
@@ -179,3 +179,11 @@ def test_the_picture_that_r4_cannot_send_is_kept_by_its_path(tmp_path: Path, mon
     shown = getattr(api, r4_pictures.FUNCTION)([{"role": "user", "content": "Look"}], "LiveImage.png", max_tokens=99)
     assert shown == "R4's own", "as nobody answered"
     assert asked[0].has_image and asked[0].picture == Picture(path="LiveImage.png")
+
+
+@pytest.mark.parametrize(
+    ("stop", "sequences"),
+    [("END", ("END",)), (["A", "", "B", "A", 3], ("A", "B")), (("A",), ("A",)), (None, ()), ({"A": 1}, ()), ([], ())],
+)
+def test_stop_sequences_are_read_in_every_form(stop: Any, sequences: tuple[str, ...]) -> None:
+    assert stop_sequences(stop) == sequences

@@ -17,7 +17,14 @@ from zwaif_hooks.failover.call import Call, InternalError, NobodyAnswered, must_
 from zwaif_hooks.failover.deadlines import connect_seconds
 from zwaif_hooks.failover.turn import Turn
 from zwaif_hooks.guards import empty_reply
-from zwaif_hooks.guards.request import newest_picture, plain_messages, prompt_chars, purpose_of_caller, with_context
+from zwaif_hooks.guards.request import (
+    newest_picture,
+    plain_messages,
+    prompt_chars,
+    purpose_of_caller,
+    stop_sequences,
+    with_context,
+)
 from zwaif_hooks.guards.swap import swap
 from zwaif_hooks.host.sampling import sampling_from
 from zwaif_hooks.messages import DEFAULT_MAX_TOKENS, ChatRequest, PrimaryFailure, Purpose
@@ -203,7 +210,7 @@ class _Exchange:
             backend="oobabooga",
             messages=messages,
             max_tokens=int(self._body.get("max_tokens") or DEFAULT_MAX_TOKENS),
-            stop=_stops(self._body.get("stop")),
+            stop=stop_sequences(self._body.get("stop")),
             sampling=sampling_from("oobabooga", self._body, self._runtime.tree),
             stream=bool(self._body.get("stream")),
             has_image=pictured or self._purpose is Purpose.IMAGE,
@@ -271,12 +278,6 @@ def _events(
         raise raised(nobody) from None
     except InternalError:
         yield from without_us()
-
-
-def _stops(stop: Any) -> tuple[str, ...]:
-    if isinstance(stop, str):
-        return (stop,)
-    return tuple(dict.fromkeys(s for s in stop if isinstance(s, str) and s)) if isinstance(stop, list) else ()
 
 
 def _asked_for(body: dict[str, Any]) -> int:

@@ -22,7 +22,7 @@ from zwaif_hooks.failover.silence import FixedLimits
 from zwaif_hooks.failover.turn import Turn
 from zwaif_hooks.guards import lmstudio_greeting
 from zwaif_hooks.guards.lmstudio_client import DefaultClient, is_out_of_reach
-from zwaif_hooks.guards.request import plain_messages, prompt_chars, purpose_of_caller, with_context
+from zwaif_hooks.guards.request import plain_messages, prompt_chars, purpose_of_caller, stop_sequences, with_context
 from zwaif_hooks.guards.swap import swap
 from zwaif_hooks.host.sampling import sampling_from
 from zwaif_hooks.messages import DEFAULT_MAX_TOKENS, ChatRequest, FailureKind, Picture, Purpose
@@ -280,7 +280,7 @@ class _Exchange:
             backend="lmstudio",
             messages=messages,
             max_tokens=budget if isinstance(budget, int) and budget > 0 else DEFAULT_MAX_TOKENS,
-            stop=tuple(dict.fromkeys(s for s in config.get("stopStrings") or () if s)),
+            stop=stop_sequences(config.get("stopStrings")),
             sampling=sampling_from("lmstudio", config, self._runtime.tree),
             stream=self._stream,
             has_image=pictured or self._purpose is Purpose.IMAGE,

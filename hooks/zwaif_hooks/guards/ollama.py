@@ -21,7 +21,14 @@ from zwaif_hooks.failover.call import Call, InternalError, NobodyAnswered, must_
 from zwaif_hooks.failover.deadlines import Reads, connect_seconds
 from zwaif_hooks.failover.probe import NOT_LOADED
 from zwaif_hooks.failover.turn import Turn
-from zwaif_hooks.guards.request import newest_picture, plain_messages, prompt_chars, purpose_of_caller, with_context
+from zwaif_hooks.guards.request import (
+    newest_picture,
+    plain_messages,
+    prompt_chars,
+    purpose_of_caller,
+    stop_sequences,
+    with_context,
+)
 from zwaif_hooks.guards.swap import MARK, swap
 from zwaif_hooks.host.sampling import sampling_from
 from zwaif_hooks.messages import DEFAULT_MAX_TOKENS, ChatRequest, FailureKind, Purpose
@@ -206,7 +213,7 @@ class _Exchange:
             backend="ollama",
             messages=messages,
             max_tokens=_asked_for(options) or DEFAULT_MAX_TOKENS,
-            stop=tuple(dict.fromkeys(s for s in options.get("stop") or () if s)),
+            stop=stop_sequences(options.get("stop")),
             sampling=sampling_from("ollama", options, self._runtime.tree),
             stream=self._stream,
             has_image=pictured or self._purpose is Purpose.IMAGE,

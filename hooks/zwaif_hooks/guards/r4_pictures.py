@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from zwaif_hooks.failover.takeover import Takeover
-from zwaif_hooks.guards.request import plain_messages, with_context
+from zwaif_hooks.guards.request import plain_messages, stop_sequences, with_context
 from zwaif_hooks.guards.swap import swap
 from zwaif_hooks.messages import (
     DEFAULT_MAX_TOKENS,
@@ -57,7 +57,7 @@ def _described(messages: Any, image_path: str, kwargs: dict[str, Any], runtime: 
         backend="oobabooga",
         messages=plain,
         max_tokens=int(kwargs.get("max_tokens") or DEFAULT_MAX_TOKENS),
-        stop=tuple(dict.fromkeys(s for s in kwargs.get("stop_sequences") or () if s)),
+        stop=stop_sequences(kwargs.get("stop_sequences")),
         sampling=Sampling(temperature=kwargs.get("temperature")),
         has_image=True,
         picture=Picture(path=str(image_path)) if image_path else None,

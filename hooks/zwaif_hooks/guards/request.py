@@ -110,6 +110,13 @@ def prompt_chars(messages: Iterable[Any]) -> int:
     return total
 
 
+def stop_sequences(stop: Any) -> tuple[str, ...]:
+    """Return the stop sequences in a request, which may be one text, several or none."""
+    if isinstance(stop, str):
+        return (stop,)
+    return tuple(dict.fromkeys(s for s in stop if isinstance(s, str) and s)) if isinstance(stop, (list, tuple)) else ()
+
+
 def with_context(request: ChatRequest, runtime: Runtime, purpose: Purpose | None) -> ChatRequest:
     """Add what the request does not say: its purpose, the persona, and which replies would be repeats."""
     newest = request.messages[-1].content if request.messages else ""
