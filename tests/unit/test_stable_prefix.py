@@ -95,6 +95,11 @@ def test_notes_of_older_releases_are_told_apart_too() -> None:
     assert [turn.content for turn in parted.turns] == ["Hi", "Yes?", lore], "the newest words are the user's own"
 
 
+def test_the_newest_words_are_no_note_also_before_a_system_message() -> None:
+    parted = separate_notes([Message("user", "No memory currently!"), Message("system", "Be kind.")])
+    assert ([turn.content for turn in parted.turns], parted.notes) == (["No memory currently!"], [])
+
+
 # --- the same beginning ----------------------------------------------------------------------------------------------
 
 

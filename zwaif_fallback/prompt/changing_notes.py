@@ -40,13 +40,14 @@ def separate_notes(messages: Sequence[Message]) -> Separated:
     """Separate notes from the conversation. The newest message is the user's, so it is never a note."""
     parted = Separated()
     systems: list[str] = []
+    newest = max((place for place, message in enumerate(messages) if message.role != "system"), default=-1)
     previous = ""
     for place, message in enumerate(messages):
         if message.role == "system":
             stable, notes = _without_notes(message.content)
             systems.append(stable)
             parted.notes += notes
-        elif message.role == "user" and place < len(messages) - 1 and _is_note(message.content):
+        elif message.role == "user" and place < newest and _is_note(message.content):
             parted.notes += _without_notes(message.content)[1]
         elif message.role == "assistant" and previous != "user":
             # v1.15 puts a summary before everything else, or after a whole pair of turns.
