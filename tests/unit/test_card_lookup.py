@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from zwaif_fallback.languages import LANGUAGES, language_of
-from zwaif_fallback.prompt import fit_to_window
+from zwaif_fallback.prompt import conversation_parts, fit_to_window
 from zwaif_fallback.prompt.card_lookup import answering, answers_to, asked_about, is_question
 from zwaif_fallback.prompt.length_hint import closing_line
 from zwaif_hooks.messages import ChatRequest, Message, ModelInfo, Persona, Purpose
@@ -121,7 +121,7 @@ def test_the_newest_turn_holds_the_fact_the_words_and_the_length() -> None:
         system, *earlier, newest = fitted(request)
         assert newest.content == told
         assert tuple(earlier) == talk, "what was said before stays as it was said, so that it is read once"
-        assert system.content == f"{CARD}\n\nYou are Rhea. You are talking with Sam. {fit_to_window._BEHAVE}"
+        assert system.content == f"{CARD}\n\nYou are Rhea. You are talking with Sam. {conversation_parts._BEHAVE}"
 
 
 def test_a_card_in_w_plus_plus_and_a_dialogue_are_told_in_sentences() -> None:
