@@ -140,7 +140,7 @@ def _(scene: Scene) -> object:
         local.close()
 
 
-@says("… is not loaded: what its … says cannot be (…). Download it again, or choose another.")
+@says("… is not loaded: its … has impossible values (…). Download it again, or choose another.")
 def _(scene: Scene) -> object:
     (scene.folder / "config.json").write_text('{"configuration_files": ["config.config.x"]}', encoding="utf-8")
     return check_files(scene.folder)

@@ -106,7 +106,7 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
         read_facts(tmp_path / "text.gguf")
     with pytest.raises(ModelError, match=r"is not complete: .* are there\. Download the model again"):
         read_facts(write_gguf(tmp_path / "cut.gguf", cut=200))
-    with pytest.raises(ModelError, match=r"is the eyes of another model .*\. Choose another model"):
+    with pytest.raises(ModelError, match=r"is the vision part of another model .*\. Choose another model"):
         read_facts(write_gguf(tmp_path / "eyes.gguf", {"general.architecture": "clip"}))
 
 

@@ -47,7 +47,7 @@ def test_estimate_counts_weights_and_cache(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"])
 def test_what_is_no_weights_file_says_so(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "model.safetensors").write_bytes(content)
-    with pytest.raises(ValueError, match="no safetensors file"):
+    with pytest.raises(ValueError, match="not a safetensors file"):
         memory.read_weights(tmp_path)
 
 

@@ -114,7 +114,7 @@ def test_many_slow_files_take_two_seconds_together_and_the_next_look_goes_on(
 
     first = search()
     assert len(first.models) == 2
-    assert first.skipped == ["5 more files were not read yet, as the others took long: look again for them"]
+    assert first.skipped == ["5 more files were not read yet, because the others took long: search again"]
     assert [len(search().models) for _ in range(3)] == [4, 6, 7]
 
 

@@ -90,14 +90,14 @@ def test_two_names_for_one_blob_are_two_models(home: Path) -> None:
 @pytest.mark.parametrize(
     ("manifest", "why"),
     [
-        ("{", "is no Ollama manifest"),
-        ("[]", "is no Ollama manifest"),
-        (json.dumps({"layers": []}), "names no model on this computer"),
+        ("{", "is not an Ollama manifest"),
+        ("[]", "is not an Ollama manifest"),
+        (json.dumps({"layers": []}), "has no model on this computer"),
         (
             json.dumps({"layers": [{"mediaType": "application/vnd.ollama.image.model", "digest": "../../../secret"}]}),
-            "is no Ollama manifest",
+            "is not an Ollama manifest",
         ),
-        (" " * (2 << 20), "is no Ollama manifest"),
+        (" " * (2 << 20), "is not an Ollama manifest"),
     ],
 )
 def test_a_bad_manifest_is_one_line(manifest: str, why: str, home: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_model_of_lm_studio_at_its_own_place_and_at_a_chosen_one(home: Path) -
         "lmstudio:pub/Tiny-GGUF/mmproj.gguf",
         "lmstudio:pub/folder",
     }
-    assert "eyes of another model" in models["lmstudio:pub/Tiny-GGUF/mmproj.gguf"].facts.problem
+    assert "vision part of another model" in models["lmstudio:pub/Tiny-GGUF/mmproj.gguf"].facts.problem
 
 
 @pytest.mark.parametrize(
@@ -212,8 +212,8 @@ def test_what_is_found_twice_is_listed_once(home: Path) -> None:
     [
         ({"general.architecture": "bert", "bert.context_length": 512}, TENSORS, "embedding"),
         ({**LLAMA, "llama.pooling_type": 3}, TENSORS, "embedding"),
-        ({**LLAMA, "general.type": "adapter"}, TENSORS, "no model to chat with"),
-        ({"general.architecture": "flux"}, TENSORS, "no language model"),
+        ({**LLAMA, "general.type": "adapter"}, TENSORS, "not a chat model"),
+        ({"general.architecture": "flux"}, TENSORS, "not a language model"),
         ({}, TENSORS, "does not say what it is"),
         (LLAMA, {"v.blk.0.attn.weight": ((32,), 0)}, "only Ollama"),
         (LLAMA, {"t": ((32,), 250)}, "type 250"),
@@ -229,10 +229,10 @@ def test_what_cannot_chat_says_why(metadata: Any, tensors: Any, why: str, home: 
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"architectures": ["BertModel"]}, "no model to chat with"),
+        ({"architectures": ["BertModel"]}, "not a chat model"),
         ({"architectures": ["LlavaForConditionalGeneration"], "vision_config": {}}, "vision model"),
         ({"architectures": ["T5ForConditionalGeneration"]}, "translates"),
-        ({"model_type": "from_the_future"}, "does not know"),
+        ({"model_type": "from_the_future"}, "does not support"),
         ({"model_type": "odd", "auto_map": {"AutoModel": "x.py"}}, "never run"),
         ({"quantization_config": {"quant_method": "exl2"}}, "quantized as exl2"),
         ({"quantization_config": {"quant_method": "fp8"}}, "newer NVIDIA card"),
@@ -450,7 +450,7 @@ def test_a_whole_disk_named_as_a_model_folder(home: Path, monkeypatch: pytest.Mo
         (home / "m" / f"{number:02}").mkdir(parents=True)
     write_gguf(home / "m" / "59" / "Deep.gguf")
     findings = look(home, None, str(home / "m"))
-    assert findings.models == [] and "the rest was not looked at" in findings.skipped[0]
+    assert findings.models == [] and "the rest was not searched" in findings.skipped[0]
 
 
 # --- quick, and read-only ---------------------------------------------------------------------------------------------

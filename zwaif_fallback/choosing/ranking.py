@@ -45,7 +45,7 @@ def choose(
     }
     fitting = [model for model in models if fits[id(model)].fits]
     if served is not None and (own := fits.get(id(served))) and own.fits and is_in_time(own):
-        return Choice(served, own, f"{served.name} is the very model of the server and {own.text}", True)
+        return Choice(served, own, f"{served.name} is the server's own model and {own.text}", True)
     best = max(fitting, key=lambda model: rank(model, fits[id(model)]), default=None)
     if best is None:
         return None

@@ -79,7 +79,7 @@ _MEANINGS = (
         "The disk is full: {model} could not be stored. Free some space and try again.",
     ),
     _Meaning(
-        r"BadSafetensors|SafetensorError|HeaderTooLarge|MetadataIncompleteBuffer|no safetensors file",
+        r"BadSafetensors|SafetensorError|HeaderTooLarge|MetadataIncompleteBuffer|not a safetensors file",
         ModelError,
         "The weights of {model} are damaged ({cause}). Download the model again.",
     ),

@@ -63,7 +63,7 @@ def check_files(folder: Path) -> None:
         raise
     except ValueError as error:
         raise ModelError(
-            f"{folder} is not loaded: what its {name} says cannot be ({error}). Download it again, or choose another."
+            f"{folder} is not loaded: its {name} has impossible values ({error}). Download it again, or choose another."
         ) from error
 
 

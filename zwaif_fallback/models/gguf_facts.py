@@ -63,17 +63,17 @@ def _facts(header: GgufHeader) -> ModelFacts:
 def _problem(header: GgufHeader, architecture: str) -> str:
     kind = header.text("general.type")
     if architecture == "clip" or kind == "mmproj":
-        return "is the eyes of another model (a projector), not a model to chat with"
+        return "is the vision part of another model (a projector), not a chat model"
     if kind not in ("", "model"):
-        return f"is no model to chat with ({kind})"
+        return f"is not a chat model ({kind})"
     if any(part in architecture for part in _EMBEDDING) or header.number(f"{architecture}.pooling_type") > 0:
         return "is an embedding model: it cannot chat"
     if architecture in _ONLY_OLLAMA or _sees(header):
-        return "is in a form that only Ollama itself can run (eyes and words in one file)"
+        return "is in a form that only Ollama itself can run (vision and text in one file)"
     if not header.number(f"{architecture}.context_length") or "tokenizer.ggml.tokens" not in header.metadata:
-        return f"is no language model ({architecture or 'it does not say what it is'})"
+        return f"is not a language model ({architecture or 'it does not say what it is'})"
     unknown = sorted({tensor.ggml_type for tensor in header.tensors} - set(BLOCKS))
-    return f"is quantized in a way that is not known here (type {unknown[0]})" if unknown else ""
+    return f"has an unknown quantization (type {unknown[0]})" if unknown else ""
 
 
 def _sees(header: GgufHeader) -> bool:

@@ -76,7 +76,7 @@ class WorkBudget:
         """Charge this much work; raises BadHeader once the budget is spent."""
         self._left -= units
         if self._left < 0 or self._now() > self._end:
-            raise BadHeader("it would take too long to look through")
+            raise BadHeader("it would take too long to read")
 
 
 @dataclass(frozen=True)
@@ -305,7 +305,7 @@ class _Source:
         """Return a length-prefixed UTF-8 string; invalid bytes are replaced."""
         length = self.unpack("Q", 8)
         if length > longest:
-            raise BadHeader(f"it has a text of {length} bytes where {longest} are the most")
+            raise BadHeader(f"it has a text of {length} bytes instead of {longest} at most")
         self.work.spend(length // _DECODED)
         return self.take(length).decode("utf-8", "replace")
 

@@ -59,10 +59,10 @@ def read_manifest(store: Path, place: Path) -> OllamaModel:
         layers = bounded.read_json(place, _LONGEST_MANIFEST)["layers"]
         found = {_kind(layer): _blob(store, layer) for layer in layers}
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError("is no Ollama manifest") from error
+        raise ValueError("is not an Ollama manifest") from error
     model = found.pop("model", None)
     if model is None:
-        raise ValueError("names no model on this computer (it runs in a cloud, or is in another form)")
+        raise ValueError("has no model on this computer (it runs in the cloud, or is in another format)")
     return OllamaModel(
         name_of(place.relative_to(store / "manifests")), model, {kind: str(at) for kind, at in found.items()}
     )
@@ -96,5 +96,5 @@ def _kind(layer: dict[str, Any]) -> str:
 def _blob(store: Path, layer: dict[str, str]) -> Path:
     match = _DIGEST.fullmatch(layer["digest"])
     if match is None:  # Only a blob's name is allowed: a manifest must not point to files elsewhere.
-        raise ValueError("names a layer that is no blob")
+        raise ValueError("names a layer that is not a blob")
     return store / "blobs" / f"sha256-{match[1]}"

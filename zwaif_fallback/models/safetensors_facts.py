@@ -153,9 +153,9 @@ def _problem(config: Mapping[str, Any], names: list[str]) -> str:
     if "modules.json" in names or "config_sentence_transformers.json" in names:
         return "is an embedding model: it cannot chat"
     if "quantization" in config and not method:
-        return "is in MLX form, which only Apple's library runs"
+        return "is in MLX format, which only Apple's library runs"
     if method and method not in ("bitsandbytes",):
-        needs = "a newer NVIDIA card" if method == "fp8" else "a library that is not part of this"
+        needs = "a newer NVIDIA card" if method == "fp8" else "a library that is not used here"
         return f"is quantized as {method}, which needs {needs}; choose it as a GGUF file"
     return _not_for_chat(config) or _too_new(config)
 
@@ -169,7 +169,7 @@ def _not_for_chat(config: Mapping[str, Any]) -> str:
         return "is a vision model, whose text part is not loaded by itself"
     if any(name.endswith("ForConditionalGeneration") for name in architectures):
         return "translates or transcribes: it cannot chat"
-    return f"is no model to chat with ({architectures[0] if architectures else 'its config.json does not say'})"
+    return f"is not a chat model ({architectures[0] if architectures else 'its config.json does not say'})"
 
 
 def _too_new(config: Mapping[str, Any]) -> str:
@@ -177,8 +177,8 @@ def _too_new(config: Mapping[str, Any]) -> str:
     if not kind or (_KIND.fullmatch(kind) and is_known(kind)):
         return ""
     if "auto_map" in config:
-        return f"brings program code of its own ({kind}), which is never run"
-    return f"is of a kind ({kind}) that the installed transformers does not know; a GGUF file of it may work"
+        return f"needs its own program code ({kind}), which is never run"
+    return f"is of a kind ({kind}) that the installed transformers does not support; a GGUF file of it may work"
 
 
 def is_known(kind: str) -> bool:

@@ -41,7 +41,7 @@ def read_tensors(path: Path) -> list[StoredTensor]:
         start = stream.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else file_size + 1
         if length > file_size - 8:
-            raise BadSafetensors(f"{path.name} is no safetensors file, or it is not complete")
+            raise BadSafetensors(f"{path.name} is not a safetensors file, or is not complete")
         if length > MOST_BYTES:
             raise BadSafetensors(f"{path.name} has a header of {length / 1e6:.0f} MB, far too long")
         raw = stream.read(length)
@@ -61,8 +61,8 @@ def _tensor(name: str, entry: Any) -> StoredTensor:
     start, end = entry["data_offsets"]
     shape = tuple(entry["shape"])
     if len(shape) > _MOST_SIDES or not all(type(number) is int and number >= 0 for number in (start, end, *shape)):
-        raise ValueError("sizes that are none")
+        raise ValueError("invalid sizes")
     elements = math.prod(shape)
     if start > end or elements > _MOST_ELEMENTS:
-        raise ValueError("sizes that cannot be")
+        raise ValueError("impossible sizes")
     return StoredTensor(name, str(entry["dtype"])[:40], shape, elements, end - start)

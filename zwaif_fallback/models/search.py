@@ -90,10 +90,10 @@ class _Search:
                 layouts.get(place.source, self._folder)(place)
             except Exception as error:  # a problem in one program's folder must not hide all other models
                 logger.debug("%s cannot be looked through", place.folder, exc_info=True)
-                self._skip(place.folder, f"it cannot be looked through ({type(error).__name__})")
+                self._skip(place.folder, f"it cannot be searched ({type(error).__name__})")
         if self._postponed:
             self._findings.skipped.append(
-                f"{self._postponed} more files were not read yet, as the others took long: look again for them"
+                f"{self._postponed} more files were not read yet, because the others took long: search again"
             )
         return self._findings
 
@@ -143,7 +143,7 @@ class _Search:
         """``again`` allows a file that was seen already: two Ollama tags of one file are two models."""
         real = real_file(path)
         if real is None:
-            return self._skip(path, "is not there, or is no plain file")
+            return self._skip(path, "is missing, or is not a regular file")
         if real in self._seen and not again:
             return None
         self._seen.add(real)
@@ -169,7 +169,7 @@ class _Search:
 
     def _take(self, model: FoundModel) -> None:
         if printable(model.setting) != model.setting:
-            return self._skip(model.path, "has a name that no setting can hold: rename it")
+            return self._skip(model.path, "has a name that cannot be written as a setting: rename it")
         self._findings.models.append(model)
         return None
 

@@ -32,7 +32,7 @@ def walk(root: Path, depth: int, skip: Skip) -> Iterator[tuple[Path, list[str]]]
         seen += len(listed)
         yield folder, [entry.name for entry in listed if _is_file(entry)]
         if seen > MOST_ENTRIES:
-            skip(root, f"holds more than {MOST_ENTRIES:,} files: the rest was not looked at")
+            skip(root, f"holds more than {MOST_ENTRIES:,} files: the rest was not searched")
             return
         if level < depth:
             waiting += [(Path(entry.path), level + 1) for entry in listed if _is_own_folder(entry)]
