@@ -14,8 +14,8 @@ from tests.engines.vision_models import WORDS, in_base64, make_captioner, make_u
 from tests.unit.loopback_hub import running_hub
 from zwaif_fallback.downloads.download import HuggingFace, download
 from zwaif_fallback.errors import EngineError, ModelError
-from zwaif_fallback.pictures import captioner as eyes
 from zwaif_fallback.pictures import vision_engine
+from zwaif_fallback.pictures.captioner import PictureCaptioner
 from zwaif_hooks.messages import ChatRequest, Message, Picture, Purpose
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -34,15 +34,15 @@ def told() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def sight(told: list[str]) -> Iterator[eyes.PictureCaptioner]:
+def sight(told: list[str]) -> Iterator[PictureCaptioner]:
     """One process for all that may share one."""
-    made = eyes.PictureCaptioner(lambda line, error: told.append(line), PATIENT, idle=PATIENT)
+    made = PictureCaptioner(lambda line, error: told.append(line), PATIENT, idle=PATIENT)
     yield made
     made.close()
 
 
 def test_red_is_told_from_blue_in_a_process_of_its_own(
-    sight: eyes.PictureCaptioner, captioner: Path, tmp_path: Path
+    sight: PictureCaptioner, captioner: Path, tmp_path: Path
 ) -> None:
     assert sight.describe(in_base64(square("red")), str(captioner)) == "a red square on white"
     first = sight.pid
@@ -60,14 +60,14 @@ def test_a_downloaded_one_is_found_by_its_name(
         source = HuggingFace(hub.address, str(cache), wait=lambda seconds: None)
         download(name, told.append, source, cache_dir=str(cache))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
-    look = eyes.PictureCaptioner(lambda line, error: told.append(line), PATIENT, idle=PATIENT)
+    look = PictureCaptioner(lambda line, error: told.append(line), PATIENT, idle=PATIENT)
     try:
         assert look.describe(in_base64(square("red")), name) == "a red square on white"
     finally:
         look.close()
 
 
-def test_the_picture_becomes_a_line_of_the_conversation(sight: eyes.PictureCaptioner, captioner: Path) -> None:
+def test_the_picture_becomes_a_line_of_the_conversation(sight: PictureCaptioner, captioner: Path) -> None:
     asked = ChatRequest(
         "oobabooga", (Message("user", "What is this?"),), has_image=True, purpose=Purpose.IMAGE,
         picture=in_base64(square("red")),
@@ -78,7 +78,7 @@ def test_the_picture_becomes_a_line_of_the_conversation(sight: eyes.PictureCapti
 
 
 def test_a_broken_picture_costs_a_line_and_not_the_process(
-    sight: eyes.PictureCaptioner, captioner: Path, told: list[str]
+    sight: PictureCaptioner, captioner: Path, told: list[str]
 ) -> None:
     asked = ChatRequest("oobabooga", (Message("user", "Look"),), has_image=True, picture=in_base64(b"no picture"))
     told.clear()
@@ -89,7 +89,7 @@ def test_a_broken_picture_costs_a_line_and_not_the_process(
     assert sight.describe(in_base64(square("blue")), str(captioner)) == "a blue square on white"
 
 
-def test_a_killed_process_is_started_again(sight: eyes.PictureCaptioner, captioner: Path) -> None:
+def test_a_killed_process_is_started_again(sight: PictureCaptioner, captioner: Path) -> None:
     sight.describe(in_base64(square("red")), str(captioner))
     assert sight.pid is not None
     process = psutil.Process(sight.pid)
@@ -98,7 +98,7 @@ def test_a_killed_process_is_started_again(sight: eyes.PictureCaptioner, caption
     assert sight.describe(in_base64(square("blue")), str(captioner)) == "a blue square on white"
 
 
-def test_a_model_of_another_kind_is_refused(sight: eyes.PictureCaptioner, captioner: Path, tmp_path: Path) -> None:
+def test_a_model_of_another_kind_is_refused(sight: PictureCaptioner, captioner: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(captioner, other)
     (other / "config.json").write_text('{"model_type": "llama", "architectures": ["LlamaForCausalLM"]}')
@@ -107,7 +107,7 @@ def test_a_model_of_another_kind_is_refused(sight: eyes.PictureCaptioner, captio
     assert sight.pid is None, "a process without a model is ended"
 
 
-def test_code_of_a_model_is_not_run(sight: eyes.PictureCaptioner, captioner: Path, tmp_path: Path) -> None:
+def test_code_of_a_model_is_not_run(sight: PictureCaptioner, captioner: Path, tmp_path: Path) -> None:
     other = tmp_path / "code"
     shutil.copytree(captioner, other)
     (other / "config.json").write_text('{"model_type": "mine", "auto_map": {"AutoConfig": "mine.Mine"}}')
@@ -133,7 +133,7 @@ def test_a_model_that_wants_a_question_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_process_ends_when_no_picture_comes(captioner: Path) -> None:
-    sight = eyes.PictureCaptioner(lambda line, error: None, PATIENT, idle=0.2)
+    sight = PictureCaptioner(lambda line, error: None, PATIENT, idle=0.2)
     try:
         sight.describe(in_base64(square("red")), str(captioner))
         deadline = time.monotonic() + 20

@@ -1,4 +1,4 @@
-"""Pictures in words: what the local model is told, and that every failure leaves it as it was without eyes."""
+"""Pictures described in words; if that fails in any way, the request stays as it was."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from tests.unit.scenes import REFUSED
 from tests.unit.test_service import Desk
-from zwaif_fallback.pictures import captioner as eyes
+from zwaif_fallback.pictures import captioner
 from zwaif_fallback.pictures.captioner import PictureCaptioner
 from zwaif_fallback.prompt import fit_to_window
 from zwaif_hooks.messages import ChatRequest, Message, ModelInfo, Picture, Purpose
@@ -34,8 +34,8 @@ def shown(data: bytes, text: str = LOOK) -> ChatRequest:
     )
 
 
-class Sight:
-    """Eyes, the folders of their models, and what was reported."""
+class Scene:
+    """Captioners, the folders of their models, and the lines that were reported."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.told, self.errors, self.made = folder, list[str](), list[object](), list[PictureCaptioner]()
@@ -48,7 +48,7 @@ class Sight:
         (place / "tokenizer.json").touch()
         return str(place)
 
-    def eyes(self, patience: float = PATIENT, idle: float = PATIENT) -> PictureCaptioner:
+    def captioner(self, patience: float = PATIENT, idle: float = PATIENT) -> PictureCaptioner:
         self.made.append(PictureCaptioner(self.report, patience, idle, COMMAND))
         return self.made[-1]
 
@@ -62,8 +62,8 @@ class Sight:
 
 
 @pytest.fixture
-def sight(tmp_path: Path) -> Iterator[Sight]:
-    made = Sight(tmp_path)
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    made = Scene(tmp_path)
     yield made
     made.close()
 
@@ -82,171 +82,173 @@ def wait_until(true: Callable[[], bool]) -> None:
 # --- what is told -----------------------------------------------------------------------------------------------------
 
 
-def test_the_description_stands_where_the_picture_was(sight: Sight) -> None:
-    told = sight.eyes().describe_in(shown(b"a red square\non white"), sight.model())
+def test_the_description_replaces_the_picture(scene: Scene) -> None:
+    told = scene.captioner().describe_in(shown(b"a red square\non white"), scene.model())
     newest = fit_to_window.fit(told, ModelInfo("tiny", "tinyllama"), count).messages[-1].content  # type: ignore[arg-type]
     assert newest == f"{LOOK.strip()}\n[The picture shows: a red square on white]"
     assert told.picture is None
     assert told.purpose is Purpose.IMAGE
-    assert sight.told == []
+    assert scene.told == []
 
 
-def test_a_picture_without_words_or_after_the_companions_own(sight: Sight) -> None:
-    assert eyes.with_description(shown(b"", ""), "a cat").messages == (Message("user", "[The picture shows: a cat]"),)
+def test_a_picture_without_a_message_or_after_the_companions_own(scene: Scene) -> None:
+    assert captioner.with_description(shown(b"", ""), "a cat").messages == (
+        Message("user", "[The picture shows: a cat]"),
+    )
     spoke = ChatRequest("ollama", (Message("assistant", "Hi"),), has_image=True)
-    assert eyes.with_description(spoke, "a cat").messages[1:] == (Message("user", "[The picture shows: a cat]"),)
-    assert len(eyes.with_description(ChatRequest("ollama", ()), "a cat").messages) == 1
+    assert captioner.with_description(spoke, "a cat").messages[1:] == (Message("user", "[The picture shows: a cat]"),)
+    assert len(captioner.with_description(ChatRequest("ollama", ()), "a cat").messages) == 1
 
 
-def test_a_file_is_read_from_its_place(sight: Sight, tmp_path: Path) -> None:
+def test_a_picture_is_read_from_its_file(scene: Scene, tmp_path: Path) -> None:
     file = tmp_path / "LiveImage.png"
     file.write_bytes(b"a fox")
-    assert sight.eyes().describe(Picture(path=str(file)), sight.model()) == "a fox"
+    assert scene.captioner().describe(Picture(path=str(file)), scene.model()) == "a fox"
 
 
 # --- what fails -------------------------------------------------------------------------------------------------------
 
 
-def fails(sight: Sight, look: PictureCaptioner, data: bytes, model: str) -> str:
+def fails(scene: Scene, look: PictureCaptioner, data: bytes, model: str) -> str:
     """One line was said, and the request is as it was: the local model is told that it cannot see."""
-    sight.told.clear()
+    scene.told.clear()
     request = shown(data)
     assert look.describe_in(request, model) is request
     assert "cannot see pictures" in fit_to_window.fit(request, ModelInfo("x"), count).messages[-1].content  # type: ignore[arg-type]
-    assert len(sight.told) == 1 and isinstance(sight.errors[-1], Exception)
-    return sight.told[0]
+    assert len(scene.told) == 1 and isinstance(scene.errors[-1], Exception)
+    return scene.told[0]
 
 
-def test_a_missing_model_names_the_remedy(sight: Sight) -> None:
-    line = fails(sight, sight.eyes(), b"a cat", "someone/absent")
+def test_a_missing_model_names_the_remedy(scene: Scene) -> None:
+    line = fails(scene, scene.captioner(), b"a cat", "someone/absent")
     assert line.startswith("The picture could not be described, and the companion says so: ")
     assert "zwaif-fallback download Salesforce/blip-image-captioning-large" in line
 
 
-def test_pickled_weights_are_not_loaded(sight: Sight) -> None:
-    model = Path(sight.model())
+def test_pickled_weights_are_not_loaded(scene: Scene) -> None:
+    model = Path(scene.model())
     (model / "model.safetensors").rename(model / "pytorch_model.bin")
-    assert "Pickled weights are never loaded" in fails(sight, sight.eyes(), b"a cat", str(model))
+    assert "Pickled weights are never loaded" in fails(scene, scene.captioner(), b"a cat", str(model))
 
 
-def test_no_room(sight: Sight, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eyes, "memory_now", lambda: SimpleNamespace(ram_free=500_000_000))
-    look = sight.eyes()
-    assert "needs 0.7 GB of memory for pictures, and 0.5 GB are free" in fails(sight, look, b"x", sight.model())
+def test_a_model_that_does_not_fit_into_memory_is_refused(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(captioner, "memory_now", lambda: SimpleNamespace(ram_free=500_000_000))
+    look = scene.captioner()
+    assert "needs 0.7 GB of memory for pictures, and 0.5 GB are free" in fails(scene, look, b"x", scene.model())
     assert look.pid is None
 
 
-def test_a_model_that_cannot_be_loaded_is_ended(sight: Sight) -> None:
-    look = sight.eyes()
-    assert "is broken. Choose another." in fails(sight, look, b"a cat", sight.model("broken"))
+def test_the_process_of_a_model_that_cannot_be_loaded_is_ended(scene: Scene) -> None:
+    look = scene.captioner()
+    assert "is broken. Choose another." in fails(scene, look, b"a cat", scene.model("broken"))
     assert look.pid is None
-    assert look.describe(picture(b"a cat"), sight.model()) == "a cat"
+    assert look.describe(picture(b"a cat"), scene.model()) == "a cat"
 
 
 def test_a_model_that_cannot_be_loaded_is_not_tried_with_every_picture(
-    sight: Sight, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look, model = sight.eyes(), sight.model("broken")
-    fails(sight, look, b"a cat", model)
-    monkeypatch.setattr(eyes, "WorkerProcess", lambda *_, **__: pytest.fail("it was tried again"))
-    assert "is broken. Choose another." in fails(sight, look, b"a cat", model)
+    look, model = scene.captioner(), scene.model("broken")
+    fails(scene, look, b"a cat", model)
+    monkeypatch.setattr(captioner, "WorkerProcess", lambda *_, **__: pytest.fail("it was tried again"))
+    assert "is broken. Choose another." in fails(scene, look, b"a cat", model)
 
 
-def test_a_process_that_dies_is_started_again(sight: Sight, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_dies_is_started_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     started = list[object]()
-    process = eyes.WorkerProcess
-    monkeypatch.setattr(eyes, "WorkerProcess", lambda *a, **k: started.append(a) or process(*a, **k))
-    look, model = sight.eyes(), sight.model()
-    assert "The picture model's process ended: exit code 7" in fails(sight, look, b"crash", model)
+    process = captioner.WorkerProcess
+    monkeypatch.setattr(captioner, "WorkerProcess", lambda *a, **k: started.append(a) or process(*a, **k))
+    look, model = scene.captioner(), scene.model()
+    assert "The picture model's process ended: exit code 7" in fails(scene, look, b"crash", model)
     assert len(started) == 1
     assert look.describe(picture(b"a cat"), model) == "a cat"
-    assert "process ended: exit code 7" in fails(sight, look, b"crash", model)
+    assert "process ended: exit code 7" in fails(scene, look, b"crash", model)
     assert len(started) == 3, "one that may have died before it was asked is replaced once"
 
 
-def test_a_look_that_never_ends_is_ended(sight: Sight) -> None:
-    look, model = sight.eyes(patience=5.0), sight.model()
+def test_a_description_that_never_ends_is_ended(scene: Scene) -> None:
+    look, model = scene.captioner(patience=5.0), scene.model()
     assert look.describe(picture(b"a cat"), model) == "a cat"
     look._patience = 0.3
-    assert "did not finish looking, and was ended" in fails(sight, look, b"hang", model)
+    assert "did not finish looking, and was ended" in fails(scene, look, b"hang", model)
     assert look.pid is None
 
 
-def test_a_slow_load_goes_on_for_the_next_picture(sight: Sight) -> None:
-    look, model = sight.eyes(patience=0.3), sight.model("slow")
-    assert "is still being loaded, for the next picture" in fails(sight, look, b"a cat", model)
+def test_a_slow_load_continues_for_the_next_picture(scene: Scene) -> None:
+    look, model = scene.captioner(patience=0.3), scene.model("slow")
+    assert "is still being loaded, for the next picture" in fails(scene, look, b"a cat", model)
     process = look.pid
     look._patience = PATIENT
     assert look.describe(picture(b"a cat"), model) == "a cat"
     assert look.pid == process is not None
 
 
-def test_a_second_picture_waits_no_longer_than_the_first(sight: Sight) -> None:
-    look = sight.eyes(patience=0.2)
+def test_a_second_picture_waits_no_longer_than_the_first(scene: Scene) -> None:
+    look = scene.captioner(patience=0.2)
     with look._lock:
-        assert "is busy with another picture" in fails(sight, look, b"a cat", sight.model())
+        assert "is busy with another picture" in fails(scene, look, b"a cat", scene.model())
 
 
 @pytest.mark.parametrize("data", [b"nothing"])
-def test_a_model_that_says_nothing(sight: Sight, data: bytes) -> None:
-    assert "said nothing about the picture" in fails(sight, sight.eyes(), data, sight.model())
+def test_an_empty_description_is_an_error(scene: Scene, data: bytes) -> None:
+    assert "said nothing about the picture" in fails(scene, scene.captioner(), data, scene.model())
 
 
-def test_too_large_a_file_is_not_read(sight: Sight, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eyes, "LARGEST_FILE", 10)
+def test_a_file_that_is_too_large_is_not_read(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(captioner, "LARGEST_FILE", 10)
     file = tmp_path / "large.png"
     file.write_bytes(b"x" * 11)
     for large in (Picture(path=str(file)), picture(b"x" * 12)):
-        with pytest.raises(eyes.EngineError, match="too large"):
-            eyes.read(large)
+        with pytest.raises(captioner.EngineError, match="too large"):
+            captioner.read(large)
 
 
 @pytest.mark.parametrize("bad", [Picture(path="/no/such.png"), Picture(base64="A"), Picture(path="a\0b")])
-def test_a_file_that_cannot_be_read(bad: Picture) -> None:
-    with pytest.raises(eyes.EngineError, match="cannot be read"):
-        eyes.read(bad)
+def test_a_file_that_cannot_be_read_is_an_error(bad: Picture) -> None:
+    with pytest.raises(captioner.EngineError, match="cannot be read"):
+        captioner.read(bad)
 
 
-def test_a_path_is_looked_for_where_models_are(sight: Sight) -> None:
-    place = Path(sight.model())
+def test_a_relative_path_is_looked_for_in_the_model_folders(scene: Scene) -> None:
+    place = Path(scene.model())
     look = PictureCaptioner(
-        sight.report, PATIENT, PATIENT, COMMAND, places=lambda model: [place.parent / "no" / model, place]
+        scene.report, PATIENT, PATIENT, COMMAND, places=lambda model: [place.parent / "no" / model, place]
     )
-    sight.made.append(look)
+    scene.made.append(look)
     assert look.describe(picture(b"a cat"), "./fine") == "a cat"
-    assert "not on this computer" in fails(sight, sight.eyes(), b"a cat", "./fine")
+    assert "not on this computer" in fails(scene, scene.captioner(), b"a cat", "./fine")
 
 
-def test_a_picture_is_looked_at_once(sight: Sight) -> None:
-    look = sight.eyes()
-    assert look.describe(picture(b"a cat"), sight.model()) == "a cat"
+def test_a_picture_is_described_once(scene: Scene) -> None:
+    look = scene.captioner()
+    assert look.describe(picture(b"a cat"), scene.model()) == "a cat"
     look.close()
-    assert look.describe(picture(b"a cat"), sight.model()) == "a cat"
+    assert look.describe(picture(b"a cat"), scene.model()) == "a cat"
     assert look.pid is None, "the second one to answer needs no look of its own"
-    assert look.describe(picture(b"a dog"), sight.model()) == "a dog"
-    assert look.describe(picture(b"a dog"), sight.model("other")) == "a dog"
+    assert look.describe(picture(b"a dog"), scene.model()) == "a dog"
+    assert look.describe(picture(b"a dog"), scene.model("other")) == "a dog"
 
 
-def test_even_a_mistake_of_ours_costs_a_line_only(sight: Sight, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eyes, "read", lambda picture: 1 / 0)
-    assert "ZeroDivisionError" in fails(sight, sight.eyes(), b"a cat", sight.model())
+def test_an_unexpected_error_costs_only_a_line(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(captioner, "read", lambda picture: 1 / 0)
+    assert "ZeroDivisionError" in fails(scene, scene.captioner(), b"a cat", scene.model())
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_process_ends_when_no_picture_comes(sight: Sight) -> None:
-    look = sight.eyes(idle=0.2)
-    look.describe(picture(b"a cat"), sight.model())
+def test_the_process_ends_when_no_picture_comes(scene: Scene) -> None:
+    look = scene.captioner(idle=0.2)
+    look.describe(picture(b"a cat"), scene.model())
     wait_until(lambda: look.pid is None)
-    assert look.describe(picture(b"a dog"), sight.model()) == "a dog"
+    assert look.describe(picture(b"a dog"), scene.model()) == "a dog"
 
 
-def test_another_model_takes_the_place_of_the_first(sight: Sight) -> None:
-    look = sight.eyes()
-    look.describe(picture(b"a cat"), sight.model())
+def test_another_model_replaces_the_first(scene: Scene) -> None:
+    look = scene.captioner()
+    look.describe(picture(b"a cat"), scene.model())
     first = look.pid
-    look.describe(picture(b"a dog"), sight.model("other"))
+    look.describe(picture(b"a dog"), scene.model("other"))
     assert look.pid not in (None, first)
 
 
@@ -262,14 +264,16 @@ class Scripted:
 
     def describe_in(self, request: ChatRequest, model: str) -> ChatRequest:
         self.asked.append(model)
-        return eyes.with_description(request, "a red square")
+        return captioner.with_description(request, "a red square")
 
     def close(self) -> None:
         self.closed = True
 
 
 @pytest.mark.parametrize("model", ["", "owner/captions"])
-def test_the_setting_decides_whether_she_sees(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_setting_decides_whether_pictures_are_described(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     look: Any = Scripted()
     desk = Desk(tmp_path, monkeypatch, captioner=look, API_FALLBACK_VISION_MODEL=model)
     prompts = list[str]()
@@ -297,7 +301,7 @@ class Listener:
         return iter(["Oh!"])
 
 
-def test_a_second_server_is_told_what_the_picture_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_server_gets_the_description(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     friend, settings = Listener(), {"API_FALLBACK_HOST": "127.0.0.1:9", "API_FALLBACK_VISION_MODEL": "owner/captions"}
     desk = Desk(tmp_path, monkeypatch, Scripted(), lambda address, model: friend, **settings)
     service = desk.service

@@ -1,4 +1,4 @@
-"""Work that can wait gives way at once to whoever wants to speak."""
+"""Replies in order, and work that can wait gives way to them at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zwaif_fallback.local.low_priority import LOWEST, LowPriorityRunner
 from zwaif_hooks.stream import CancelScope
 
 
-def test_an_idle_turn_ends_when_somebody_wants_to_speak() -> None:
+def test_idle_work_ends_when_a_reply_is_wanted() -> None:
     turns, stopped = FairQueue(), list[str]()
     idle = turns.take_idle()
     assert idle is not None
@@ -26,7 +26,7 @@ def test_an_idle_turn_ends_when_somebody_wants_to_speak() -> None:
     assert turns.take_idle() is not None
 
 
-def test_an_idle_turn_that_was_over_before_it_had_begun_is_told_so() -> None:
+def test_idle_work_that_lost_its_place_before_it_began_is_stopped() -> None:
     turns, stopped = FairQueue(), list[str]()
     idle = turns.take_idle()
     turns.take()
@@ -35,13 +35,13 @@ def test_an_idle_turn_that_was_over_before_it_had_begun_is_told_so() -> None:
     assert stopped == ["stopped"]
 
 
-def test_only_one_works_idly_at_a_time() -> None:
+def test_there_is_one_idle_job_at_a_time() -> None:
     turns = FairQueue()
     assert turns.take_idle() is not None
     assert turns.take_idle() is None
 
 
-def test_who_waits_for_a_turn_that_nobody_wants_any_more_leaves_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancelled_caller_stops_waiting_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zwaif_fallback.local.fair_queue._LOOK_SECONDS", 600.0)
     turns, scope, left = FairQueue(clock=lambda: 0.0), CancelScope(), list[Ticket]()
     holder = turns.take()
@@ -59,7 +59,7 @@ def test_who_waits_for_a_turn_that_nobody_wants_any_more_leaves_at_once(monkeypa
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux only")
-def test_idle_work_runs_at_the_lowest_priority_and_nothing_else_does() -> None:
+def test_idle_work_and_nothing_else_runs_at_the_lowest_priority() -> None:
     seen = list[int]()
 
     def look() -> None:
@@ -77,7 +77,7 @@ def test_idle_work_runs_at_the_lowest_priority_and_nothing_else_does() -> None:
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
 
 
-def test_on_windows_the_process_is_lowered_and_raised_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_windows_the_priority_of_the_process_is_lowered_and_raised_again(monkeypatch: pytest.MonkeyPatch) -> None:
     from zwaif_fallback.local import low_priority as idle
 
     classes = list[object]()

@@ -1,4 +1,4 @@
-"""The local model seen by Z-Waif: real worker processes, scripted models."""
+"""The local model as Z-Waif uses it: real worker processes, scripted models."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pytest
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions
 from zwaif_fallback.errors import EngineError, ModelError, WorkerDied, WorkerHung
 from zwaif_fallback.local import loader, model_files, standby_worker
-from zwaif_fallback.local import model as supervisor
+from zwaif_fallback.local import model as local_model
 from zwaif_fallback.local.model import LocalModel
 from zwaif_fallback.workers.protocol import pack
 from zwaif_fallback.workers.worker_process import WorkerProcess, describe_exit, worker_environment
@@ -92,11 +92,11 @@ def test_pieces_arrive_with_stats(make_model: MakeModel) -> None:
     assert (model.state, model.loaded is not None) == ("ready", True)
 
 
-def test_what_libraries_print_does_not_reach_the_protocol(make_model: MakeModel) -> None:
+def test_output_of_libraries_does_not_reach_the_protocol(make_model: MakeModel) -> None:
     assert "".join(make_model().generate(Generation("print"))) == "printed 😀 \ud83d"
 
 
-def test_the_protocol_is_on_no_standard_handle(make_model: MakeModel) -> None:
+def test_the_protocol_does_not_use_the_standard_handles(make_model: MakeModel) -> None:
     lines: list[str] = []
     model = make_model("")
     model.load(LoadOptions("curious"), lines.append)
@@ -104,7 +104,7 @@ def test_the_protocol_is_on_no_standard_handle(make_model: MakeModel) -> None:
     assert "".join(model.generate(count(2))) == numbers("curious", 2)
 
 
-def test_the_process_that_computes_is_known_behind_a_redirector() -> None:
+def test_pid_is_the_worker_and_not_the_redirector_that_started_it() -> None:
     model = LocalModel(command=(sys.executable, str(REDIRECTOR), str(SCRIPT)))
     model.load(LoadOptions("a"))
     worker = model._worker
@@ -148,7 +148,7 @@ def test_counts_are_remembered(make_model: MakeModel) -> None:
     assert wait_until(lambda: model.pid is None), "a remembered count needs no worker"
 
 
-def test_load_of_what_is_loaded_does_nothing(make_model: MakeModel) -> None:
+def test_loading_the_loaded_model_does_nothing(make_model: MakeModel) -> None:
     model = make_model()
     pid = model.pid
     assert model.load(LoadOptions("a")) is model.loaded
@@ -173,14 +173,14 @@ def test_failed_first_load_says_why_and_generate_repeats_it(make_model: MakeMode
         next(model.generate(count()))
 
 
-def test_a_process_that_cannot_be_started_is_a_failed_load(make_model: MakeModel, tmp_path: Path) -> None:
+def test_a_load_fails_if_the_process_cannot_be_started(make_model: MakeModel, tmp_path: Path) -> None:
     model = LocalModel(command=(str(tmp_path / "no python"),))
     with pytest.raises(EngineError, match="could not be started"):
         model.load(LoadOptions("a"))
     assert model.state == "failed" and "could not be started" in model.state_line
 
 
-def test_without_a_model_the_next_step_is_named(make_model: MakeModel) -> None:
+def test_without_a_model_the_error_names_the_next_step(make_model: MakeModel) -> None:
     with pytest.raises(ModelError, match="Press Load Model"):
         next(make_model("").generate(count()))
 
@@ -188,7 +188,7 @@ def test_without_a_model_the_next_step_is_named(make_model: MakeModel) -> None:
 # Death
 
 
-def test_crash_while_it_speaks_names_the_cause_and_the_next_reply_restarts(make_model: MakeModel) -> None:
+def test_a_crash_during_a_reply_names_the_cause_and_the_next_reply_restarts_the_worker(make_model: MakeModel) -> None:
     model = make_model()
     pieces = model.generate(Generation("crash"))
     assert next(pieces) == "one "
@@ -200,7 +200,7 @@ def test_crash_while_it_speaks_names_the_cause_and_the_next_reply_restarts(make_
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_kill_9_while_it_speaks(make_model: MakeModel) -> None:
+def test_a_worker_killed_during_a_reply_is_restarted_by_the_next(make_model: MakeModel) -> None:
     model = make_model()
     pieces = model.generate(count())
     next(pieces)
@@ -210,13 +210,13 @@ def test_kill_9_while_it_speaks(make_model: MakeModel) -> None:
     assert "".join(model.generate(count(3))) == numbers("a", 3)
 
 
-def test_kill_9_between_replies_is_not_noticed_by_the_next(make_model: MakeModel) -> None:
+def test_a_worker_killed_between_replies_is_restarted_unnoticed(make_model: MakeModel) -> None:
     model = make_model()
     kill(model.pid)
     assert "".join(model.generate(count(3))) == numbers("a", 3)
 
 
-def test_hang_is_ended_and_the_next_reply_restarts(make_model: MakeModel) -> None:
+def test_a_hanging_worker_is_killed_and_the_next_reply_restarts_it(make_model: MakeModel) -> None:
     model = make_model(hang_timeout=3.0)
     pieces = model.generate(Generation("hang"))
     assert next(pieces) == "one "
@@ -227,24 +227,24 @@ def test_hang_is_ended_and_the_next_reply_restarts(make_model: MakeModel) -> Non
     assert "".join(model.generate(count(3))) == numbers("a", 3)
 
 
-def test_hang_while_loading_is_ended(make_model: MakeModel) -> None:
+def test_a_load_that_hangs_is_ended(make_model: MakeModel) -> None:
     model = make_model("", hang_timeout=3.0)
     with pytest.raises(WorkerHung, match="did not finish loading"):
         model.load(LoadOptions("never"))
     assert model.state == "failed"
 
 
-def test_a_load_that_is_busy_for_ever_is_ended_too(make_model: MakeModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_load_that_stays_busy_for_ever_is_ended(make_model: MakeModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loader, "LEAST_TO_START", 1.0)
     model = make_model("", hang_timeout=1.0)
     with pytest.raises(WorkerHung, match="did not finish loading within"):
         model.load(LoadOptions("busy"))
 
 
-def test_a_model_that_hung_while_loading_is_tried_again_only_when_its_files_change_or_the_user_wants_it(
+def test_a_model_that_hung_while_loading_is_refused_until_its_files_change_or_the_user_asks(
     make_model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "absolute", lambda options: options)  # keeps the name that means what to do
+    monkeypatch.setattr(local_model, "absolute", lambda options: options)  # keeps the name that means what to do
     monkeypatch.setattr(model_files, "is_path", lambda name: True)
     monkeypatch.chdir(tmp_path)
     Path("never").write_bytes(b"1")
@@ -265,7 +265,7 @@ def test_a_model_that_hung_while_loading_is_tried_again_only_when_its_files_chan
     assert [load(), load()] == [3, 3]
 
 
-def test_a_model_that_hangs_in_each_reply_is_given_up_after_the_second(make_model: MakeModel) -> None:
+def test_a_model_is_given_up_after_two_replies_that_hang(make_model: MakeModel) -> None:
     model = make_model(hang_timeout=1.0)
     for said in ("starts again with the next reply", "2 times in a row.*when you load it"):
         with pytest.raises(WorkerHung, match=said):
@@ -279,10 +279,10 @@ def test_a_model_that_hangs_in_each_reply_is_given_up_after_the_second(make_mode
         list(model.generate(Generation("hang")))
 
 
-# Turns
+# The queue
 
 
-def test_replies_are_served_one_after_the_other(make_model: MakeModel, caplog: pytest.LogCaptureFixture) -> None:
+def test_replies_are_served_in_order(make_model: MakeModel, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "zwaif_fallback")
     model = make_model()
     first = model.generate(count(20))
@@ -299,7 +299,7 @@ def test_replies_are_served_one_after_the_other(make_model: MakeModel, caplog: p
     assert order == ["second", "third"]
 
 
-def test_closed_iterator_frees_the_worker_at_once(make_model: MakeModel) -> None:
+def test_closing_a_reply_frees_the_worker_at_once(make_model: MakeModel) -> None:
     model = make_model()
     pieces = model.generate(count())
     next(pieces)
@@ -307,7 +307,7 @@ def test_closed_iterator_frees_the_worker_at_once(make_model: MakeModel) -> None
     assert "".join(model.generate(count(2))) == numbers("a", 2)
 
 
-def test_a_reply_that_is_waited_for_can_be_ended_by_another_thread(make_model: MakeModel) -> None:
+def test_another_thread_can_close_a_reply_that_is_being_read(make_model: MakeModel) -> None:
     model, said = make_model(), list[str]()
     pieces, heard = model.generate(Generation("hang")), threading.Event()
 
@@ -324,7 +324,7 @@ def test_a_reply_that_is_waited_for_can_be_ended_by_another_thread(make_model: M
     assert not reader.is_alive() and said == ["one "]
 
 
-def test_forgotten_iterator_frees_the_worker(make_model: MakeModel) -> None:
+def test_dropping_a_reply_frees_the_worker(make_model: MakeModel) -> None:
     model = make_model()
     pieces = model.generate(count())
     next(pieces)
@@ -333,14 +333,14 @@ def test_forgotten_iterator_frees_the_worker(make_model: MakeModel) -> None:
     assert "".join(model.generate(count(2))) == numbers("a", 2)
 
 
-def test_iterator_never_started_takes_no_turn(make_model: MakeModel) -> None:
+def test_a_reply_that_is_never_read_takes_no_place_in_the_queue(make_model: MakeModel) -> None:
     model = make_model()
     unread = model.generate(count())
     assert "".join(model.generate(count(2))) == numbers("a", 2)
     assert next(unread) == "a0 "
 
 
-def test_iterator_left_alone_loses_its_turn_and_goes_on_when_it_is_back(make_model: MakeModel) -> None:
+def test_a_reader_that_stays_away_loses_its_place_and_continues_when_it_is_back(make_model: MakeModel) -> None:
     model = make_model(abandoned_after=0.3)
     stats = GenerationStats()
     left = model.generate(count(300), stats)
@@ -350,7 +350,7 @@ def test_iterator_left_alone_loses_its_turn_and_goes_on_when_it_is_back(make_mod
     assert (stats.generated_tokens, stats.finish_reason) == (300, "length")
 
 
-def test_a_torn_word_stays_torn_when_the_turn_is_lost_inside_it(make_model: MakeModel) -> None:
+def test_a_reply_that_lost_its_place_inside_a_word_continues_that_word(make_model: MakeModel) -> None:
     """All that was said since the prompt's own words may be written again, the beginning of the word included."""
     model, asked = make_model(abandoned_after=0.3), list[Generation]()
     begin = model._replies._begin
@@ -369,7 +369,7 @@ def test_a_torn_word_stays_torn_when_the_turn_is_lost_inside_it(make_model: Make
     assert asked[2].heal == 1 + len(before)
 
 
-def test_worker_is_only_a_little_ahead_of_its_reader(make_model: MakeModel) -> None:
+def test_the_worker_is_only_a_little_ahead_of_its_reader(make_model: MakeModel) -> None:
     model = make_model(abandoned_after=0.3)
     stats = GenerationStats()
     left = model.generate(count(300), stats)
@@ -384,7 +384,7 @@ def test_worker_is_only_a_little_ahead_of_its_reader(make_model: MakeModel) -> N
 # Switching
 
 
-def test_switch_while_a_reply_runs(make_model: MakeModel) -> None:
+def test_a_running_reply_finishes_on_its_own_model(make_model: MakeModel) -> None:
     model = make_model("a")
     running = model.generate(count(200))
     first = next(running)
@@ -398,7 +398,7 @@ def test_switch_while_a_reply_runs(make_model: MakeModel) -> None:
     assert wait_until(lambda: is_gone(old))
 
 
-def test_reader_left_alone_across_a_switch_goes_on_with_the_new_model(make_model: MakeModel) -> None:
+def test_a_reader_that_was_away_during_a_switch_continues_with_the_new_model(make_model: MakeModel) -> None:
     model = make_model("a", abandoned_after=0.3)
     left = model.generate(count(300))
     text = next(left)
@@ -412,7 +412,7 @@ def test_reader_left_alone_across_a_switch_goes_on_with_the_new_model(make_model
     assert text == numbers("a", words) + numbers("b", 300, start=words)
 
 
-def test_failed_switch_leaves_the_old_model_serving(make_model: MakeModel) -> None:
+def test_a_failed_switch_keeps_the_old_model(make_model: MakeModel) -> None:
     model = make_model("a")
     pid = model.pid
     with pytest.raises(ModelError, match="This model is broken"):
@@ -422,7 +422,7 @@ def test_failed_switch_leaves_the_old_model_serving(make_model: MakeModel) -> No
     assert model.state_line.startswith("a serves on. broken could not be loaded: This model is broken")
 
 
-def test_switch_without_room_for_both(make_model: MakeModel) -> None:
+def test_without_room_for_both_the_old_model_is_unloaded_after_its_reply(make_model: MakeModel) -> None:
     model = make_model("a", fits_beside=lambda _: False)
     old = model.pid
     running = model.generate(count(100))
@@ -437,7 +437,7 @@ def test_switch_without_room_for_both(make_model: MakeModel) -> None:
     assert "".join(model.generate(count(2))) == numbers("b", 2)
 
 
-def test_failed_switch_without_room_for_both_loads_the_old_model_again(make_model: MakeModel) -> None:
+def test_without_room_for_both_a_failed_switch_loads_the_old_model_again(make_model: MakeModel) -> None:
     model = make_model("a", fits_beside=lambda _: False)
     with pytest.raises(ModelError, match="This model is broken"):
         model.load(LoadOptions("broken"))
@@ -460,7 +460,7 @@ def test_many_callers_and_switches_at_once(make_model: MakeModel) -> None:
 # Ending
 
 
-def test_unload_gives_the_process_back(make_model: MakeModel) -> None:
+def test_unloading_ends_the_process(make_model: MakeModel) -> None:
     model = make_model()
     pid = model.pid
     model.unload()
@@ -468,7 +468,7 @@ def test_unload_gives_the_process_back(make_model: MakeModel) -> None:
     assert (model.state, model.loaded, model.pid) == ("empty", None, None)
 
 
-def test_who_stands_by_is_no_loaded_model_and_loads_the_next(make_model: MakeModel) -> None:
+def test_a_standby_worker_is_not_a_loaded_model_and_takes_the_next_load(make_model: MakeModel) -> None:
     model = make_model("")
     model.stand_by(LoadOptions("a"))
     standing = model.standing_by
@@ -479,7 +479,7 @@ def test_who_stands_by_is_no_loaded_model_and_loads_the_next(make_model: MakeMod
     assert "".join(model.generate(count(3))) == numbers("b", 3)
 
 
-def test_who_stands_by_for_another_engine_makes_way(make_model: MakeModel) -> None:
+def test_a_standby_worker_for_another_engine_is_ended_by_a_load(make_model: MakeModel) -> None:
     model = make_model("")
     model.stand_by(LoadOptions("a"))
     standing = model.standing_by
@@ -488,7 +488,7 @@ def test_who_stands_by_for_another_engine_makes_way(make_model: MakeModel) -> No
     assert wait_until(lambda: is_gone(standing))
 
 
-def test_a_load_does_not_wait_for_who_is_only_about_to_stand_by(make_model: MakeModel) -> None:
+def test_a_load_does_not_wait_for_a_standby_worker_that_is_not_ready(make_model: MakeModel) -> None:
     model = make_model("")
     prepared = in_thread(lambda: model.stand_by(LoadOptions("slow")) or "over")
     assert wait_until(lambda: model._loader.standby._prepared is not None)
@@ -498,7 +498,7 @@ def test_a_load_does_not_wait_for_who_is_only_about_to_stand_by(make_model: Make
     assert "".join(model.generate(count(2))) == numbers("a", 2)
 
 
-def test_a_new_process_loads_where_the_one_that_stood_by_is_gone(
+def test_a_new_process_loads_if_the_standby_worker_is_gone(
     make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = make_model("")
@@ -510,7 +510,7 @@ def test_a_new_process_loads_where_the_one_that_stood_by_is_gone(
     assert "".join(model.generate(count(2))) == numbers("a", 2)
 
 
-def test_another_that_stands_by_takes_the_place_of_the_first(make_model: MakeModel) -> None:
+def test_a_new_standby_worker_replaces_the_first(make_model: MakeModel) -> None:
     model = make_model("")
     model.stand_by(LoadOptions("a"))
     first = model.standing_by
@@ -519,7 +519,7 @@ def test_another_that_stands_by_takes_the_place_of_the_first(make_model: MakeMod
     assert model.standing_by not in (None, first)
 
 
-def test_imports_that_fail_are_told_and_leave_nothing(make_model: MakeModel) -> None:
+def test_failed_imports_are_reported_and_leave_no_process(make_model: MakeModel) -> None:
     model = make_model("")
     with pytest.raises(ModelError, match="Install it again"):
         model.stand_by(LoadOptions("unready"))
@@ -527,7 +527,7 @@ def test_imports_that_fail_are_told_and_leave_nothing(make_model: MakeModel) -> 
     assert model.load(LoadOptions("a")).info.name == "a"
 
 
-def test_who_stands_by_can_be_dismissed_and_ends_with_the_model(make_model: MakeModel) -> None:
+def test_a_standby_worker_can_be_dismissed_and_ends_with_the_model(make_model: MakeModel) -> None:
     model = make_model("")
     for end in (model.dismiss, model.close):
         model.stand_by(LoadOptions("a"))
@@ -537,7 +537,7 @@ def test_who_stands_by_can_be_dismissed_and_ends_with_the_model(make_model: Make
         assert model.standing_by is None
 
 
-def test_close_ends_a_running_reply_and_everything_after_it(make_model: MakeModel) -> None:
+def test_closing_ends_the_running_reply_and_refuses_everything_after_it(make_model: MakeModel) -> None:
     model = make_model()
     pieces = model.generate(count())
     next(pieces)
@@ -582,7 +582,7 @@ SOON = 2.0
 
 @pytest.mark.parametrize("what", STATES.values(), ids=STATES)
 @pytest.mark.parametrize("command", [(str(SCRIPT),), (str(REDIRECTOR), str(SCRIPT))], ids=["direct", "redirected"])
-def test_all_that_was_started_ends_when_the_parent_is_killed(what: str, command: Sequence[str]) -> None:
+def test_every_process_ends_when_the_parent_is_killed(what: str, command: Sequence[str]) -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT.format(what=what), *command],
         stdout=subprocess.PIPE,
@@ -597,7 +597,7 @@ def test_all_that_was_started_ends_when_the_parent_is_killed(what: str, command:
     assert not psutil.wait_procs(started, timeout=SOON)[1]
 
 
-def test_worker_ends_when_its_parent_leaves_normally() -> None:
+def test_the_worker_ends_when_its_parent_exits_normally() -> None:
     code = PARENT.format(what=SPEAKING).replace("threading.Event().wait()", "print(model.pid)")
     done = subprocess.run(
         [sys.executable, "-c", code, str(SCRIPT)],
@@ -635,7 +635,7 @@ def test_a_worker_says_hello_once_it_runs() -> None:
     assert not worker.alive
 
 
-def test_a_worker_that_ends_at_once_is_not_waited_for() -> None:
+def test_waiting_for_a_worker_ends_when_the_worker_does() -> None:
     worker = WorkerProcess((sys.executable, "-c", "raise SystemExit('no torch here')"))
     with pytest.raises(WorkerDied, match="no torch here"):
         worker.wait_until_started(WAIT)
@@ -691,7 +691,7 @@ def test_every_exit_status_has_words() -> None:
     assert describe_exit(3) == "exit code 3"
 
 
-def test_environment_keeps_what_was_there() -> None:
+def test_the_worker_environment_keeps_existing_values() -> None:
     environment = worker_environment({"HF_HOME": "/models", "PYTHONPATH": "/own"})
     assert environment["HF_HOME"] == "/models"
     assert environment["PYTHONPATH"].split(os.pathsep)[-1] == "/own"

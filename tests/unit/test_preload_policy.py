@@ -1,4 +1,4 @@
-"""Where the local model may be loaded while the primary is well, and when not."""
+"""Whether and where the local model may be loaded while the primary works."""
 
 from __future__ import annotations
 
@@ -44,21 +44,21 @@ def test_place(device: str, primary_is_here: bool, memory: Memory, place: str) -
     assert bool(found.why_not) is not bool(place)
 
 
-def test_too_little_memory_is_said_in_figures() -> None:
+def test_the_reason_names_the_memory_in_figures() -> None:
     found = place_for(AUTO, True, Memory(16 * GIB, 4 * GIB), three_gib)
     assert found == Place(why_not="it takes 3.2 GB and 4.3 GB are free")
 
 
-def test_a_model_whose_size_nobody_knows_is_not_loaded() -> None:
+def test_a_model_of_unknown_size_is_not_loaded() -> None:
     assert place_for(AUTO, True, ROOMY, lambda options, on_card: None).device == ""
 
 
-def test_what_stays_free_is_a_share_of_much_memory_and_two_gib_of_little() -> None:
+def test_a_share_of_the_memory_but_at_least_two_gib_stays_free() -> None:
     assert spare(Memory(8 * GIB, GIB)) == 2 * GIB
     assert spare(Memory(64 * GIB, GIB)) == int(64 * GIB * 0.15)
 
 
-def test_bytes_needed_are_the_files(tmp_path: Path) -> None:
+def test_bytes_needed_follow_from_the_files(tmp_path: Path) -> None:
     file = tmp_path / "model.gguf"
     file.write_bytes(b"x" * 1000)
     assert memory_needed.bytes_needed(LoadOptions(str(file)), False) == RUNTIME_BYTES + 1200

@@ -1,4 +1,4 @@
-"""Who works is waited for: the processor's time or the memory of a process, or of one that it started, moves."""
+"""A process is working while its CPU time or memory, or that of a child, changes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def process(*children: Any) -> Any:
 @pytest.mark.parametrize(
     ("cpu", "memory", "idle"), [(1.0, 10, True), (1.0, 20, False), (2.0, 10, False)], ids=["neither", "memory", "cpu"]
 )
-def test_a_process_works_while_its_time_or_its_memory_moves(
+def test_a_process_is_working_while_its_cpu_time_or_memory_changes(
     whose: str, cpu: float, memory: int, idle: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     child = process()
@@ -36,7 +36,7 @@ def test_a_process_works_while_its_time_or_its_memory_moves(
     assert busy.idle_for(STEP) == (STEP if idle else 0.0)
 
 
-def test_polling_is_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_polling_does_not_count_as_work(monkeypatch: pytest.MonkeyPatch) -> None:
     polls = process()
     monkeypatch.setattr("psutil.Process", lambda pid: polls)
     busy = ProcessActivity(lambda: 1, least=0.02)
@@ -46,7 +46,7 @@ def test_polling_is_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     assert busy.idle_for(STEP) == 0.0
 
 
-def test_progress_starts_the_clock_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reported_progress_resets_the_idle_time(monkeypatch: pytest.MonkeyPatch) -> None:
     still = process()
     monkeypatch.setattr("psutil.Process", lambda pid: still)
     busy = ProcessActivity(lambda: 1)
@@ -55,7 +55,7 @@ def test_progress_starts_the_clock_again(monkeypatch: pytest.MonkeyPatch) -> Non
     assert busy.idle_for(STEP) == STEP
 
 
-def test_a_process_that_is_gone_does_nothing_and_a_child_that_is_gone_counts_no_more(
+def test_a_process_or_child_that_is_gone_counts_as_idle(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def gone(pid: int = 1) -> Any:

@@ -1,4 +1,4 @@
-"""Work between the turns: in a thread of its own, the newest job only, and nobody hears of its troubles."""
+"""Work between turns: on a background thread, only the newest job, and errors are only logged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from zwaif_fallback.local.prompt_prefetcher import PromptPrefetcher
 WAIT = 20.0
 
 
-def test_a_job_is_done_in_another_thread() -> None:
+def test_a_job_runs_in_another_thread() -> None:
     seen = list[bool]()
     ahead = PromptPrefetcher()
     ahead.defer(lambda: seen.append(threading.current_thread() is threading.main_thread()))
@@ -17,7 +17,7 @@ def test_a_job_is_done_in_another_thread() -> None:
     assert seen == [False]
 
 
-def test_a_job_that_is_no_longer_the_newest_is_left_out() -> None:
+def test_only_the_newest_waiting_job_runs() -> None:
     begun, go_on, seen = threading.Event(), threading.Event(), list[str]()
 
     def slow() -> None:
@@ -35,7 +35,7 @@ def test_a_job_that_is_no_longer_the_newest_is_left_out() -> None:
     assert seen == ["one", "three"]
 
 
-def test_what_fails_is_forgotten_and_the_next_job_is_done() -> None:
+def test_a_failed_job_does_not_stop_the_next() -> None:
     seen = list[str]()
 
     def bad() -> None:

@@ -1,4 +1,4 @@
-"""Who waits for what another does may leave; the work goes on, and the next one finds it done."""
+"""A caller may stop waiting; the work continues, and the next caller gets its result."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def waiting(shared: SingleFlight[int]) -> tuple[threading.Thread, CancelScope, l
     return thread, scope, outcome
 
 
-def test_who_is_given_up_leaves_and_the_others_get_what_was_begun() -> None:
+def test_a_cancelled_caller_leaves_and_the_others_get_the_result() -> None:
     work = Work()
     shared = SingleFlight(work)
     given_up, stays = [waiting(shared) for _ in range(5)], waiting(shared)
@@ -59,7 +59,7 @@ def test_who_is_given_up_leaves_and_the_others_get_what_was_begun() -> None:
     assert shared.result(CancelScope()) == 2, "and anew for the next"
 
 
-def test_who_is_given_up_already_does_not_wait() -> None:
+def test_a_caller_that_is_already_cancelled_does_not_wait() -> None:
     scope = CancelScope()
     scope.cancel()
     work = Work()
@@ -68,7 +68,7 @@ def test_who_is_given_up_already_does_not_wait() -> None:
     work.release.set()
 
 
-def test_what_the_work_dies_of_is_told_to_all() -> None:
+def test_an_error_of_the_work_is_raised_for_every_caller() -> None:
     def fails() -> int:
         raise ModelError("too big")
 

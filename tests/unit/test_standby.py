@@ -1,4 +1,4 @@
-"""When a process stands by, and when it is given back: by an injected clock, and once by real processes."""
+"""When the standby worker is started and ended: with an injected clock, and once with real processes."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
     return Stage()
 
 
-def test_it_begins_when_zwaifs_own_start_is_over(stage: Stage) -> None:
+def test_it_starts_after_zwaifs_own_start_up(stage: Stage) -> None:
     stage.machine.load = 1.4
     started: list[float] = []
 
@@ -118,7 +118,7 @@ def test_it_begins_when_zwaifs_own_start_is_over(stage: Stage) -> None:
     assert 30 + LOOK_SECONDS < started[0] <= 30 + 4 * LOOK_SECONDS
 
 
-def test_a_zwaif_that_is_never_calm_is_not_waited_for_for_ever(stage: Stage) -> None:
+def test_it_starts_after_a_while_even_if_zwaif_is_never_calm(stage: Stage) -> None:
     stage.machine.load = 0.9
     stage.run(LONGEST_START - LOOK_SECONDS)
     assert stage.local.starts == []
@@ -126,19 +126,19 @@ def test_a_zwaif_that_is_never_calm_is_not_waited_for_for_ever(stage: Stage) -> 
     assert stage.local.starts == [GGUF]
 
 
-def test_nothing_is_started_after_the_end(stage: Stage) -> None:
+def test_nothing_is_started_after_the_shutdown(stage: Stage) -> None:
     stage.run(LOOK_SECONDS)
     assert stage.local.starts == []
 
 
-def test_not_while_a_reply_is_under_way(stage: Stage) -> None:
+def test_nothing_is_started_during_a_reply(stage: Stage) -> None:
     stage.busy = True
     assert stage.look() is None
     stage.busy = False
     assert stage.look() == 1
 
 
-def test_not_where_there_is_no_room_and_not_where_it_is_not_wanted(stage: Stage) -> None:
+def test_nothing_is_started_without_room_or_if_it_is_not_wanted(stage: Stage) -> None:
     stage.machine.room = False
     assert stage.look() is None
     stage.machine.room, stage.wanted = True, None
@@ -147,7 +147,7 @@ def test_not_where_there_is_no_room_and_not_where_it_is_not_wanted(stage: Stage)
     assert stage.look() == 1
 
 
-def test_it_is_given_back_when_memory_gets_short_also_during_a_reply(stage: Stage) -> None:
+def test_it_is_ended_when_memory_gets_short_even_during_a_reply(stage: Stage) -> None:
     stage.look()
     stage.machine.short = stage.busy = True
     assert stage.look() is None
@@ -156,7 +156,7 @@ def test_it_is_given_back_when_memory_gets_short_also_during_a_reply(stage: Stag
     assert stage.look(AGAIN_SECONDS) == 2
 
 
-def test_it_ends_when_it_is_not_wanted_any_more_but_not_under_a_load(stage: Stage) -> None:
+def test_it_is_ended_when_it_is_no_longer_wanted_but_not_during_a_load(stage: Stage) -> None:
     stage.look()
     stage.wanted, stage.busy = None, True
     assert stage.look() == 1
@@ -164,21 +164,21 @@ def test_it_ends_when_it_is_not_wanted_any_more_but_not_under_a_load(stage: Stag
     assert stage.look() is None
 
 
-def test_one_is_enough_and_another_model_gets_its_own(stage: Stage) -> None:
+def test_there_is_one_at_a_time_and_another_model_gets_a_new_one(stage: Stage) -> None:
     assert [stage.look(), stage.look(AGAIN_SECONDS)] == [1, 1]
     stage.wanted = OTHER
     assert stage.look() == 2
     assert stage.local.starts == [GGUF, OTHER]
 
 
-def test_what_takes_too_much_is_not_kept_and_not_tried_again(stage: Stage) -> None:
+def test_one_that_takes_too_much_memory_is_ended_and_not_tried_again(stage: Stage) -> None:
     stage.machine.size = MOST_BYTES + 1
     assert stage.look() is None
     assert stage.look(100 * AGAIN_SECONDS) is None
     assert stage.local.starts == [GGUF]
 
 
-def test_imports_that_fail_are_tried_again_after_a_while(stage: Stage) -> None:
+def test_failed_imports_are_tried_again_after_a_while(stage: Stage) -> None:
     stage.local.problem = ModelError("This library is broken. Install it again.")
     assert [stage.look(), stage.look()] == [None, None]
     assert stage.local.starts == [GGUF]
@@ -186,14 +186,14 @@ def test_imports_that_fail_are_tried_again_after_a_while(stage: Stage) -> None:
     assert stage.local.starts == [GGUF, GGUF]
 
 
-def test_a_process_that_ended_by_itself_is_replaced_after_a_while(stage: Stage) -> None:
+def test_a_process_that_exited_is_replaced_after_a_while(stage: Stage) -> None:
     stage.look()
     stage.local.dismiss()
     assert stage.look() is None
     assert stage.look(AGAIN_SECONDS) == 2
 
 
-def test_a_fault_of_ours_ends_it_with_a_line_in_the_log(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unexpected_error_ends_it_with_a_line_in_the_log(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     stage.look()
     stage.stand_by._wanted = lambda: 1 / 0  # type: ignore[assignment, return-value]
     stage.run(60)
@@ -201,7 +201,7 @@ def test_a_fault_of_ours_ends_it_with_a_line_in_the_log(stage: Stage, caplog: py
     assert "The standby worker is switched off after an error" in caplog.text
 
 
-def test_where_a_process_s_own_memory_is_not_told_all_of_it_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_memory_counts_if_the_process_own_share_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(process: psutil.Process) -> None:
         raise OSError(22, "Invalid parameter")
 
@@ -211,7 +211,7 @@ def test_where_a_process_s_own_memory_is_not_told_all_of_it_counts(monkeypatch: 
     assert standby_policy.Machine().taken_by(2**22 + 1) == 0
 
 
-def test_a_real_process_stands_by_and_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_process_is_started_and_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     local = LocalModel(command=(sys.executable, str(SCRIPT)))
     short = False
     monkeypatch.setattr(standby_policy.preload_policy, "has_room_for", lambda size: True)

@@ -1,4 +1,4 @@
-"""The process that renders chat templates: a template that never ends ends with it, and nothing else does."""
+"""The worker that renders chat templates: a template that never ends costs only this worker."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def made() -> Iterator[TemplateClient]:
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_bomb_costs_a_moment_once_and_nothing_of_this_process(made: TemplateClient, name: str) -> None:
+def test_a_template_bomb_costs_a_moment_once_and_nothing_in_this_process(made: TemplateClient, name: str) -> None:
     before = psutil.Process().memory_info().rss
     for _ in range(3):
         with pytest.raises(ModelError):
@@ -52,7 +52,7 @@ def test_a_bomb_costs_a_moment_once_and_nothing_of_this_process(made: TemplateCl
     assert made.render("{{ x }}", {"x": "the next template"}) == "the next template"
 
 
-def test_one_that_took_too_long_is_tried_again_when_the_user_says_so(made: TemplateClient) -> None:
+def test_a_refused_template_is_tried_again_when_the_user_asks(made: TemplateClient) -> None:
     with pytest.raises(ModelError, match="too long"):
         made.render(ENDLESS, {})
     pid = made._living_worker().pid
@@ -65,12 +65,12 @@ def test_one_that_took_too_long_is_tried_again_when_the_user_says_so(made: Templ
     assert made._living_worker().pid != pid
 
 
-def test_a_process_that_ended_is_started_again(made: TemplateClient) -> None:
+def test_a_worker_that_ended_is_started_again(made: TemplateClient) -> None:
     psutil.Process(made._living_worker().pid).kill()
     assert made.render("{{ x }}", {"x": 2}) == "2"
 
 
-def test_one_that_never_starts_is_an_error_with_its_reason() -> None:
+def test_a_worker_that_never_starts_is_an_error_with_the_reason() -> None:
     broken = TemplateClient([sys.executable, "-c", "raise SystemExit('no jinja2 here')"])
     with pytest.raises(ModelError, match="no jinja2 here"):
         broken.render("x", {})
@@ -79,7 +79,7 @@ def test_one_that_never_starts_is_an_error_with_its_reason() -> None:
         gone.render("x", {})
 
 
-def test_a_model_whose_template_never_ends_gets_its_familys_format() -> None:
+def test_a_model_whose_template_never_ends_gets_the_format_of_its_family() -> None:
     model = ModelInfo("evil/model", "phi", 2048, ENDLESS)
     with pytest.raises(ModelError, match=r"evil/model.*too long"):
         formats.render([Message("user", "Hello")], model)
@@ -87,7 +87,7 @@ def test_a_model_whose_template_never_ends_gets_its_familys_format() -> None:
     assert formats.by_family([Message("user", "Hello")], model) == "Human: Hello\nAssistant:"
 
 
-def test_the_process_holds_no_key_and_neither_library_nor_model(
+def test_the_worker_holds_no_key_and_neither_library_nor_model(
     made: TemplateClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert made.render("{{ x }}", {"x": 1}) == "1"
@@ -111,13 +111,13 @@ DROPS = ("API_FALLBACK_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OPENAI_A
          "TWITCH_PASS", "SSH_AUTH_SOCK", "GPG_AGENT_INFO", "Api_Key", "KAGGLE_KEY")  # fmt: skip
 
 
-def test_a_worker_gets_what_computing_needs_and_no_key() -> None:
+def test_a_worker_gets_the_variables_it_needs_and_no_key() -> None:
     environment = worker_environment(dict.fromkeys((*KEEPS, *DROPS), "x"))
     assert {name for name in KEEPS if name in environment} == set(KEEPS)
     assert not {name for name in DROPS if name in environment}
 
 
-def test_windows_writes_names_as_it_likes() -> None:
+def test_windows_variable_names_match_in_any_case() -> None:
     assert {"Path", "SystemRoot", "windir"} <= worker_environment(
         {"Path": "a", "SystemRoot": "b", "windir": "c"}
     ).keys()
