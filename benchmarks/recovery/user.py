@@ -7,7 +7,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from benchmarks.soak.talk import SHORTEST_WAIT, ask
+from benchmarks.soak.talk import SHORTEST, ask
 from zwaif_hooks.runtime import Runtime
 from zwaif_hooks.turn_log import BY_PRIMARY
 
@@ -75,7 +75,7 @@ class User:
         began, error = time.monotonic(), ""
         try:
             text = ask(self._url, QUESTION, stream=True, model="user")
-            error = "" if len(text.strip()) >= SHORTEST_WAIT else "blank"
+            error = "" if len(text.strip()) >= SHORTEST else "blank"
         except Exception as caught:  # every one counts against us
             error = repr(caught)
         done = time.monotonic()
