@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zwaif_fallback.languages import LANGUAGES
-from zwaif_fallback.reply_quality import sentence_filter
+from zwaif_fallback.reply_quality import expected_reply, sentence_filter
+from zwaif_fallback.reply_quality.expected_reply import Expected, expected
 from zwaif_fallback.reply_quality.sentence_filter import (
     ASSISTANT,
     ECHO,
@@ -19,10 +20,8 @@ from zwaif_fallback.reply_quality.sentence_filter import (
     PROMPT,
     SAID_BEFORE,
     TO_HERSELF,
-    Expected,
     SentenceFilter,
     another_try,
-    expected,
 )
 from zwaif_hooks.messages import ChatRequest, Message, Persona, Purpose, Sampling
 
@@ -236,13 +235,13 @@ def test_a_summary_is_cut_for_loops_alone() -> None:
 @pytest.mark.parametrize(
     ("replies_before", "question", "words"),
     [
-        ([], "Hi", sentence_filter.UNKNOWN_WORDS),
-        (["Oh, welcome back! *smiles*"], "Hi", sentence_filter.FIRST_WORDS),
-        (["Yes.", "No."], "Hi", sentence_filter.LEAST_WORDS),
+        ([], "Hi", expected_reply.UNKNOWN_WORDS),
+        (["Oh, welcome back! *smiles*"], "Hi", expected_reply.FIRST_WORDS),
+        (["Yes.", "No."], "Hi", expected_reply.LEAST_WORDS),
         (["word " * 30] * 3, "Hi", 30),
-        (["Yes.", "No."], "Tell me a story!", sentence_filter.LONG_WORDS),
-        (["Yes.", "No."], "Erzähl mir eine Geschichte!", sentence_filter.LONG_WORDS),
-        (["Yes.", "No."], "物語を聞かせて", sentence_filter.LONG_WORDS),
+        (["Yes.", "No."], "Tell me a story!", expected_reply.LONG_WORDS),
+        (["Yes.", "No."], "Erzähl mir eine Geschichte!", expected_reply.LONG_WORDS),
+        (["Yes.", "No."], "物語を聞かせて", expected_reply.LONG_WORDS),
     ],
 )
 def test_how_long_a_reply_is_wanted(replies_before: list[str], question: str, words: int) -> None:

@@ -19,6 +19,7 @@ from zwaif_fallback.local.single_flight import SingleFlight
 from zwaif_fallback.prompt import formats
 from zwaif_fallback.prompt.writer import PromptWriter
 from zwaif_fallback.reply_quality import sentence_filter
+from zwaif_fallback.reply_quality.expected_reply import expected
 from zwaif_fallback.reply_quality.sentence_filter import SentenceFilter
 from zwaif_fallback.reply_stream import ReplyStream
 from zwaif_hooks.messages import ChatRequest
@@ -95,7 +96,7 @@ class LocalTier:
         Text is held back only while it could still become a repeat. A model that spent all its tokens thinking is asked
         again as if it had finished thinking; after a faulty sentence the next attempt continues from before it.
         """
-        wanted = sentence_filter.expected(request, knows_its_card=not is_small(loaded))
+        wanted = expected(request, knows_its_card=not is_small(loaded))
         hold = _Hold(self._clock)
         generation, passed, spare = self._generation(request, begun, loaded), "", ""
         for tries_left in reversed(range(ATTEMPTS)):
