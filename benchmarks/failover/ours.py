@@ -17,7 +17,7 @@ import sseclient
 from benchmarks.failover.contender import DEADLINE, Heard, Threaded
 from zwaif_fallback.addresses import same_server
 from zwaif_fallback.answering.chain import Chain
-from zwaif_fallback.answering.second_server import RemoteChat
+from zwaif_fallback.answering.second_server import SecondServerClient
 from zwaif_fallback.answering.second_server_tier import SecondServerTier
 from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.guard_settings import GUARD_SETTINGS
@@ -89,7 +89,7 @@ class SecondServer:
     """The package's own tier for a fallback host, without a local model behind it."""
 
     def __init__(self, address: str) -> None:
-        tier = SecondServerTier(address, lambda: RemoteChat(address, "m"))
+        tier = SecondServerTier(address, lambda: SecondServerClient(address, "m"))
         self._chain = Chain(lambda request: [] if same_server(address, request.primary) else [tier], _unsaid)
 
     @hookimpl

@@ -21,7 +21,7 @@ import requests
 
 from zwaif_fallback.addresses import HOST, TRUSTED
 from zwaif_fallback.answering.chain import Chain
-from zwaif_fallback.answering.second_server import KEY_VARIABLE, Deadlines, RemoteChat, second_server
+from zwaif_fallback.answering.second_server import KEY_VARIABLE, Deadlines, SecondServerClient, second_server
 from zwaif_fallback.answering.second_server_tier import SecondServerTier
 from zwaif_fallback.errors import EngineError
 from zwaif_fallback.prompt import fit_to_window
@@ -44,8 +44,8 @@ class Running:
     """As the server must be asked for it; empty where its list tells."""
     key: str = ""
 
-    def chat(self, **options: str) -> RemoteChat:
-        return RemoteChat(self.address, self.model, deadlines=PATIENT, **options)
+    def chat(self, **options: str) -> SecondServerClient:
+        return SecondServerClient(self.address, self.model, deadlines=PATIENT, **options)
 
 
 @contextlib.contextmanager
@@ -178,7 +178,7 @@ def test_a_key_from_the_environment_opens_and_is_never_logged(
         assert said(chat.stream(HELLO, sampling=GREEDY, max_tokens=4))[0]
         assert chat.models()
         with pytest.raises(EngineError) as closed:
-            list(RemoteChat("127.0.0.1:9", "m").stream(HELLO))
+            list(SecondServerClient("127.0.0.1:9", "m").stream(HELLO))
     output = capfd.readouterr()
     for text in (caplog.text, output.out, output.err, repr(chat), str(closed.value), repr(closed.value.__cause__)):
         assert KEY not in text and KEY[-8:] not in text
@@ -189,7 +189,7 @@ def test_without_the_right_key_the_user_is_told_which_to_check(
 ) -> None:
     wrong = "sk-a-wrong-key"
     with caplog.at_level(logging.DEBUG), pytest.raises(EngineError, match=f"HTTP 401: check {KEY_VARIABLE}") as error:
-        list(RemoteChat(locked.address, "m", deadlines=PATIENT, api_key=wrong, trusted=True).stream(HELLO))
+        list(SecondServerClient(locked.address, "m", deadlines=PATIENT, api_key=wrong, trusted=True).stream(HELLO))
     assert wrong not in caplog.text + str(error.value)
 
 

@@ -17,7 +17,7 @@ from tests.faults.lmstudio_server import LMStudioServer
 from tests.faults.server import FaultServer
 from tests.faults.test_cleanup import our_threads, reading_http, reading_ollama, settle, wait_until
 from tests.faults.test_clients import MESSAGES, Ask, ask_http, ask_ollama
-from zwaif_fallback.answering.second_server import Deadlines, RemoteChat
+from zwaif_fallback.answering.second_server import Deadlines, SecondServerClient
 from zwaif_fallback.errors import EngineError
 from zwaif_hooks.failover.breaker import Primary
 from zwaif_hooks.messages import Message
@@ -228,7 +228,7 @@ def test_the_second_server(server: FaultServer, watch: Watch, row: str, at_a_dea
     deadlines = Deadlines(5.0, FIRST, STALL) if at_a_deadline else Deadlines(5.0, NEVER, NEVER)
 
     def begin() -> Callable[[], object]:
-        pieces = RemoteChat(server.address, "m", deadlines=deadlines, clock=QuickClock()).stream(
+        pieces = SecondServerClient(server.address, "m", deadlines=deadlines, clock=QuickClock()).stream(
             [Message("user", "Hello")]
         )
         in_a_thread(lambda: list(pieces))

@@ -13,7 +13,7 @@ from tests.faults.conftest import Guarded
 from tests.faults.odd_forms import BROKEN, CASUAL, READ, as_webui, moved
 from tests.faults.server import HALF, REPLY, WORDS, FaultServer, Talk
 from tests.faults.test_clients import LOCAL, MESSAGES, Ask, ask, ask_http, ask_ollama
-from zwaif_fallback.answering.second_server import RemoteChat
+from zwaif_fallback.answering.second_server import SecondServerClient
 from zwaif_fallback.errors import EngineError
 from zwaif_hooks.guards import ollama as guard
 from zwaif_hooks.guards import swap
@@ -160,7 +160,7 @@ def test_an_unusual_answer_of_the_second_server(
     monkeypatch.setattr(server, "play", form.play)
     said, error = "", None
     try:
-        for text in RemoteChat(server.address, "m").stream([Message("user", "Hello")]):
+        for text in SecondServerClient(server.address, "m").stream([Message("user", "Hello")]):
             said += text
     except EngineError as caught:
         error = caught
@@ -176,7 +176,7 @@ def test_a_request_that_was_moved_is_followed_by_the_client_and_not_by_the_secon
     assert ask_http(server.address, True) == REPLY
     assert guarded.plugin.asked == []
     with pytest.raises(EngineError):
-        list(RemoteChat(server.address, "m").stream([Message("user", "Hello")]))
+        list(SecondServerClient(server.address, "m").stream([Message("user", "Hello")]))
 
 
 @STREAM

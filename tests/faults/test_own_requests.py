@@ -12,7 +12,7 @@ from tests.faults.conftest import Guarded
 from tests.faults.server import REPLY, FaultServer
 from tests.faults.test_clients import LOCAL, Ask, ask_http
 from zwaif_fallback.answering.chain import Chain
-from zwaif_fallback.answering.second_server import RemoteChat
+from zwaif_fallback.answering.second_server import SecondServerClient
 from zwaif_fallback.answering.second_server_tier import SecondServerTier
 from zwaif_fallback.errors import EngineError
 from zwaif_hooks.guards import http, swap
@@ -24,7 +24,7 @@ HELLO = ChatRequest("oobabooga", (Message("user", "Hello"),))
 
 
 def remote(address: str) -> Iterator[str]:
-    return RemoteChat(address, "m").stream([Message("user", "Hello")], max_tokens=20)
+    return SecondServerClient(address, "m").stream([Message("user", "Hello")], max_tokens=20)
 
 
 def test_a_fallback_host_answers_without_a_turn_of_its_own(guarded: Guarded, ask_http: Ask) -> None:
@@ -61,7 +61,7 @@ def test_a_reader_that_leaves_hangs_up_on_a_fallback_host_that_reads_the_prompt(
     try:
         with FaultServer() as host, FaultServer() as primary:
             primary.fault, host.fault = "http_500", "silence"
-            tier = SecondServerTier(host.address, lambda: RemoteChat(host.address, "m"))
+            tier = SecondServerTier(host.address, lambda: SecondServerClient(host.address, "m"))
             failure = PrimaryFailure(FailureKind.HTTP_ERROR, "broken")
             guarded.plugin.pieces = Chain(lambda _: [tier], guarded.lines.append).answer(HELLO, failure).pieces
             body = {"messages": [{"role": "user", "content": "Hello"}], "stream": True}

@@ -11,7 +11,7 @@ from tests.faults.catalogue import ENTRIES, REQUESTS, Play
 from tests.faults.conftest import QuickClock
 from tests.faults.server import HALF, HEALTHY, REPLY, WORDS, FaultServer, Talk
 from zwaif_fallback.answering.chain import Chain
-from zwaif_fallback.answering.second_server import Deadlines, RemoteChat
+from zwaif_fallback.answering.second_server import Deadlines, SecondServerClient
 from zwaif_fallback.answering.second_server_tier import SecondServerTier
 from zwaif_hooks.messages import ChatRequest, FailureKind, Message, PrimaryFailure, Sampling
 from zwaif_hooks.reply.continuation import Joiner
@@ -46,10 +46,10 @@ class Local:
         return "local", iter([f" {LOCAL}" if begun and not begun[-1].isspace() else LOCAL])
 
 
-def chat(server: FaultServer, kind: FailureKind | None) -> RemoteChat:
+def chat(server: FaultServer, kind: FailureKind | None) -> SecondServerClient:
     first = FIRST_TOKEN if kind is FailureKind.FIRST_TOKEN_TIMEOUT else PATIENT
     stall = STALL if kind is FailureKind.STALLED else PATIENT
-    return RemoteChat(server.address, "m", deadlines=Deadlines(5.0, first, stall), clock=QuickClock())
+    return SecondServerClient(server.address, "m", deadlines=Deadlines(5.0, first, stall), clock=QuickClock())
 
 
 Answer = tuple[str, list[str], list[str]]

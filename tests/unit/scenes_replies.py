@@ -15,7 +15,7 @@ from tests.unit.models_made import put_in_ollama
 from tests.unit.scenes import CHAT, REFUSED, WORKER, Producer, Scene, says
 from zwaif_fallback import plugin
 from zwaif_fallback.answering.chain import Chain
-from zwaif_fallback.answering.second_server import RemoteChat
+from zwaif_fallback.answering.second_server import SecondServerClient
 from zwaif_fallback.answering.service import Collaborators, FallbackService
 from zwaif_fallback.choosing import memory_fit
 from zwaif_fallback.choosing.configured_model import ConfiguredModel
@@ -302,7 +302,7 @@ def _(scene: Scene) -> object:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    return "".join(RemoteChat(address, "any").stream(CHAT.messages))
+    return "".join(SecondServerClient(address, "any").stream(CHAT.messages))
 
 
 @says("The reply was cancelled.")

@@ -8,7 +8,7 @@ from typing import Any
 from tests.unit.scenes import Scene, says
 from zwaif_fallback import settings
 from zwaif_fallback.addresses import host_problem
-from zwaif_fallback.answering.second_server import RemoteChat
+from zwaif_fallback.answering.second_server import SecondServerClient
 from zwaif_fallback.answering.service import Collaborators, FallbackService
 from zwaif_fallback.cli import main
 from zwaif_fallback.demo import play, zwaif_copy
@@ -27,8 +27,8 @@ says("Fallback Host is …, but it must look like 127.0.0.1:8080 or http://127.0
 says("… is your main server. The fallback host must be a different one, used when that is down.")(
     lambda scene: host_problem("localhost:5000", ["127.0.0.1:5000"])
 )
-says("API_FALLBACK_HOST … is not an address.")(lambda scene: RemoteChat("some where"))
-says("The second server … is not asked: …")(lambda scene: RemoteChat("8.8.8.8:80"))
+says("API_FALLBACK_HOST … is not an address.")(lambda scene: SecondServerClient("some where"))
+says("The second server … is not asked: …")(lambda scene: SecondServerClient("8.8.8.8:80"))
 
 
 @says("… is saved as UTF-16, which Z-Waif cannot read. Save it as UTF-8 in your editor.")

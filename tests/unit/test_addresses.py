@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.test_remote import FAST, HELLO, Server, send_json
 from zwaif_fallback.addresses import HOST, TRUSTED, is_this_machine, same_server, trusts
-from zwaif_fallback.answering.second_server import KEY_VARIABLE, Deadlines, RemoteChat, second_server
+from zwaif_fallback.answering.second_server import KEY_VARIABLE, Deadlines, SecondServerClient, second_server
 from zwaif_fallback.errors import EngineError
 from zwaif_hooks.network.addresses import Place, looked_up, place
 
@@ -135,7 +135,7 @@ def internet(server: Server, monkeypatch: pytest.MonkeyPatch) -> Internet:
     return Internet(server, monkeypatch)
 
 
-def second(server: Server, name: str, named: str = "", trusted: str = "none") -> RemoteChat:
+def second(server: Server, name: str, named: str = "", trusted: str = "none") -> SecondServerClient:
     """As the settings have it; ``trusted`` is as the page leaves it."""
     settings = {HOST: named, TRUSTED: trusted}
     return second_server(settings.__getitem__, f"{name}:{server.http.server_port}", "m", FAST)
@@ -232,7 +232,7 @@ def test_a_proxy_gets_a_tunnel_to_the_world_only(
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
         monkeypatch.setattr(socket, "getaddrinfo", _resolver(socket.getaddrinfo, leads_to))
         own = f"https://api.example:{server.http.server_port}"
-        chat = RemoteChat(own, "m", deadlines=Deadlines(1.0, 0.5, 0.5), api_key=KEY, trusted=True)
+        chat = SecondServerClient(own, "m", deadlines=Deadlines(1.0, 0.5, 0.5), api_key=KEY, trusted=True)
         with pytest.raises(EngineError):
             chat.models(0.5)
         if not by_proxy:

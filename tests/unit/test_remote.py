@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from zwaif_fallback.answering.second_server import Deadlines, RemoteChat, base_url
+from zwaif_fallback.answering.second_server import Deadlines, SecondServerClient, base_url
 from zwaif_fallback.errors import EngineError
 from zwaif_hooks.messages import Message, Sampling
 
@@ -98,7 +98,7 @@ def server() -> Iterator[Server]:
 
 
 def ask(server: Server, **more: Any) -> str:
-    chat = RemoteChat(server.host, deadlines=FAST)
+    chat = SecondServerClient(server.host, deadlines=FAST)
     return "".join(chat.stream(HELLO, **more))
 
 
@@ -142,7 +142,7 @@ def test_stop_strings_never_leak_though_the_server_ignores_them(server: Server) 
 
 def test_key_is_sent_and_never_shown(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
-    chat = RemoteChat(server.host, deadlines=FAST, api_key="very-secret", trusted=True)
+    chat = SecondServerClient(server.host, deadlines=FAST, api_key="very-secret", trusted=True)
     server.answer = lambda handler, body: send_json(handler, {"error": {"message": "bad key"}}, 401)
     with pytest.raises(EngineError, match="HTTP 401: check API_FALLBACK_API_KEY") as caught:
         list(chat.stream(HELLO))
@@ -166,7 +166,7 @@ def test_extra_sampling_is_left_out_where_it_is_refused_and_the_next_time_at_onc
         assert len(server.bodies) == asked
         assert server.bodies[-1]["top_p"] == 0.5
     assert ask(server, sampling=Sampling(top_k=5), partial="I said") == "ok" and len(server.bodies) == 5
-    list(RemoteChat(server.host, "another").stream(HELLO))
+    list(SecondServerClient(server.host, "another").stream(HELLO))
     assert len(server.bodies) == 7, "each model is known for itself"
 
 
@@ -185,13 +185,13 @@ def test_a_server_that_breaks_off_at_a_begun_reply_is_told_of_it_instead(server:
         stream(handler, *(deltas("fine", " today.") if plain else []))
 
     server.answer = knows_no_beginnings
-    assert "".join(RemoteChat(server.host).stream(HELLO, partial="I am")) == "fine today."
+    assert "".join(SecondServerClient(server.host).stream(HELLO, partial="I am")) == "fine today."
     assert len(server.bodies) == 2
     assert "already said: I am" in server.bodies[1]["messages"][-1]["content"]
     assert server.bodies[1]["messages"][-1]["content"].startswith("Hi")
     server.answer = lambda handler, body: stream(handler)
     with pytest.raises(EngineError, match="ended before the reply was finished"):
-        list(RemoteChat(server.host).stream(HELLO))
+        list(SecondServerClient(server.host).stream(HELLO))
     assert len(server.bodies) == 3, "a plain request that fails is not asked again"
 
 
@@ -245,7 +245,7 @@ def test_stall_keeps_what_was_said(server: Server) -> None:
         server.release.wait(30)
 
     server.answer = stall
-    pieces = RemoteChat(server.host, deadlines=FAST).stream(HELLO)
+    pieces = SecondServerClient(server.host, deadlines=FAST).stream(HELLO)
     assert next(pieces) == "Hel"
     with pytest.raises(EngineError, match=r"the reply stopped for 0\.5 s"):
         next(pieces)
@@ -297,7 +297,7 @@ def test_a_certificate_nobody_vouches_for_is_refused(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     server.http.socket = context.wrap_socket(server.http.socket, server_side=True)
-    chat = RemoteChat(f"https://{server.host}", "m", api_key="sk-secret", trusted=True)
+    chat = SecondServerClient(f"https://{server.host}", "m", api_key="sk-secret", trusted=True)
     with pytest.raises(EngineError, match="its certificate cannot be trusted"):
         list(chat.stream(HELLO))
     assert server.headers == [], "nothing was sent, least of all the key"
@@ -355,7 +355,7 @@ def test_an_answer_without_end_is_given_up_and_hung_up_on(server: Server, name: 
     server.answer = watched
     # Only what says nothing needs a deadline; a busy machine may need long for a few megabytes.
     wait = 0.5 if "no text within" in message else 300.0
-    chat = RemoteChat(server.host, "m", deadlines=Deadlines(connect=wait, first_token=wait, stall=wait))
+    chat = SecondServerClient(server.host, "m", deadlines=Deadlines(connect=wait, first_token=wait, stall=wait))
     with pytest.raises(EngineError, match=message):
         list(chat.stream(HELLO, max_tokens=20))
     assert gone.wait(20.0), "the server would go on for nobody"
@@ -371,7 +371,7 @@ def test_a_reply_without_end_is_ended_behind_a_sentence(server: Server) -> None:
             gone.set()
 
     server.answer = talk
-    said = "".join(RemoteChat(server.host, "m", deadlines=FAST).stream(HELLO, max_tokens=20))
+    said = "".join(SecondServerClient(server.host, "m", deadlines=FAST).stream(HELLO, max_tokens=20))
     assert len(said) < 2_100 and said.endswith(". ")
     assert gone.wait(5.0)
 
@@ -385,21 +385,21 @@ def test_a_server_that_never_speaks_is_hung_up_on(server: Server) -> None:
 
     server.answer = silent
     with pytest.raises(EngineError, match="no text within 1 s"):
-        list(RemoteChat(server.host, "m", deadlines=Deadlines(connect=0.5, first_token=0.5)).stream(HELLO))
+        list(SecondServerClient(server.host, "m", deadlines=Deadlines(connect=0.5, first_token=0.5)).stream(HELLO))
     assert gone.wait(1.0)
 
 
 def test_an_endless_list_of_models_is_given_up(server: Server) -> None:
     server.models = ["m" * 100_000] * 20
     with pytest.raises(EngineError, match="longer than"):
-        RemoteChat(server.host, deadlines=FAST).models()
+        SecondServerClient(server.host, deadlines=FAST).models()
 
 
 @pytest.mark.parametrize("written", ["[" * 100_000, "{}", "[1]", '{"data": [1]}'])
 def test_an_unreadable_list_of_models_is_one_line(server: Server, written: str) -> None:
     server.list = written.encode()
     with pytest.raises(EngineError, match="list of models is not readable"):
-        RemoteChat(server.host, deadlines=FAST).models()
+        SecondServerClient(server.host, deadlines=FAST).models()
 
 
 @pytest.mark.parametrize(
@@ -445,7 +445,7 @@ def test_a_reader_that_leaves_while_the_server_reads_the_prompt_hangs_up(server:
         gone.set()
 
     server.answer = silent
-    pieces = RemoteChat(server.host, "m", deadlines=Deadlines(first_token=600.0)).stream(HELLO, partial=begun)
+    pieces = SecondServerClient(server.host, "m", deadlines=Deadlines(first_token=600.0)).stream(HELLO, partial=begun)
     said: list[str] = []
     reader = threading.Thread(target=lambda: said.extend(pieces), daemon=True)
     reader.start()

@@ -39,7 +39,7 @@ class TextGenerator(Protocol):
 
 
 class SecondServer(Protocol):
-    """A server with its own model and chat format: ``second_server.RemoteChat``."""
+    """A server with its own model and chat format: ``second_server.SecondServerClient``."""
 
     def stream(
         self, messages: Sequence[Message], *, sampling: Sampling, stop: Sequence[str], max_tokens: int, partial: str

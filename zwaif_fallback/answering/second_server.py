@@ -65,7 +65,7 @@ class Deadlines:
     stall: float = 30.0
 
 
-class RemoteChat:
+class SecondServerClient:
     """One OpenAI-compatible server.
 
     Args:
@@ -104,7 +104,7 @@ class RemoteChat:
         self._refuse = no_farther_than(Place.THIS_MACHINE if self._key and not self._is_safe else limit)
 
     def __repr__(self) -> str:
-        return f"RemoteChat({self.base_url!r}, model={self.model!r})"
+        return f"SecondServerClient({self.base_url!r}, model={self.model!r})"
 
     def models(self, seconds: float | None = None) -> list[str]:
         """Return the names of the server's models, within ``seconds`` (default: the deadline of a reply's first text).
@@ -308,14 +308,14 @@ class RemoteChat:
 
 def second_server(
     setting: Callable[[str], Any], host: str, model: str, deadlines: Deadlines | None = None
-) -> RemoteChat:
+) -> SecondServerClient:
     """Return the server at ``host``, trusted as the settings say, with the key from the environment.
 
     Raises:
         EngineError: ``host`` is not an address, or must not be asked.
     """
     key = os.environ.get(KEY_VARIABLE, "")
-    return RemoteChat(host, model, deadlines=deadlines, api_key=key, trusted=trusts(setting, host))
+    return SecondServerClient(host, model, deadlines=deadlines, api_key=key, trusted=trusts(setting, host))
 
 
 def base_url(host: str) -> str:
