@@ -92,7 +92,7 @@ def host_problem(text: str, main: Iterable[str] = ()) -> str:
     if not good:
         return f"Fallback Host is {text!r}, but it must look like 127.0.0.1:8080 or http://127.0.0.1:8080."
     if any(same_server(text, one) for one in main):
-        return f"{text} is your main server. The fallback host must be a different one, used when that is down."
+        return f"{text} is your main server. The second server must be a different one, used when that is down."
     return ""
 
 

@@ -146,7 +146,7 @@ def test_main_server_is_no_fallback_host(panel: Panel, host: Any, env_file: Path
     host.primaries.get("10.0.0.9:7000")
     shown, said, _ = panel.fallback_host.change(text)
     assert shown == ""
-    assert f"{text} is your main server. The fallback host must be a different one" in said
+    assert f"{text} is your main server. The second server must be a different one" in said
     assert env_file.read_text(encoding="utf-8") == ENV
 
 
@@ -262,7 +262,7 @@ def test_check_lists_the_models_and_the_time(
 
 def test_address_that_is_not_saved_is_not_asked(panel: Panel, server: Server) -> None:
     assert "not saved yet" in panel.fallback_host.check(server.address)
-    assert "no fallback host" in panel.fallback_host.check("")
+    assert "no second server" in panel.fallback_host.check("")
     assert server.asked == []
 
 

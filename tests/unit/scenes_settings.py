@@ -24,7 +24,7 @@ says("There is no setting …")(lambda scene: scene.store().setting("API_FALLBAC
 says("Fallback Host is …, but it must look like 127.0.0.1:8080 or http://127.0.0.1:8080.")(
     lambda scene: host_problem("some where")
 )
-says("… is your main server. The fallback host must be a different one, used when that is down.")(
+says("… is your main server. The second server must be a different one, used when that is down.")(
     lambda scene: host_problem("localhost:5000", ["127.0.0.1:5000"])
 )
 says("API_FALLBACK_HOST … is not an address.")(lambda scene: SecondServerClient("some where"))
@@ -102,7 +102,7 @@ says("The list of models has no number …")(lambda scene: model_setting("99", N
 
 @says("To download it: zwaif-fallback download --yes. To see the others: zwaif-fallback models")
 def _(scene: Scene) -> object:
-    scene.patch.setattr("zwaif_fallback.cli.download._is_asked", lambda: False)
+    scene.patch.setattr("zwaif_fallback.cli.download._can_ask", lambda: False)
     return main.main(["download"])
 
 

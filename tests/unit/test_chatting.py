@@ -265,37 +265,37 @@ def screen_of(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 
 def test_news_are_not_glued_to_a_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = screen_of(monkeypatch)
-    talk = cli_chat._Screen()
+    talk = cli_chat._Terminal()
 
     def typed(prompt: str) -> str:
         print(prompt + "Hel", end="")
-        talk.news("Loading tiny …")
+        talk.notice("Loading tiny …")
         return "Hello"
 
     monkeypatch.setattr("builtins.input", typed)
-    monkeypatch.setattr(cli_chat, "_typed_so_far", lambda: "Hel")
+    monkeypatch.setattr(cli_chat, "_unfinished_input", lambda: "Hel")
     assert talk.ask("You: ") == "Hello"
     assert screen.getvalue() == "You: Hel\n[Loading tiny …]\nYou: Hel"
 
 
 def test_news_are_not_glued_to_a_reply(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = screen_of(monkeypatch)
-    talk = cli_chat._Screen()
+    talk = cli_chat._Terminal()
     talk.write("Mia: Hello the")
-    talk.news("Starting it again.")
-    talk.news("Loading tiny …")
+    talk.notice("Starting it again.")
+    talk.notice("Loading tiny …")
     talk.write("re.")
     talk.write("\n")
-    talk.news("Ready")
+    talk.notice("Ready")
     assert screen.getvalue() == "Mia: Hello the\n[Starting it again.]\n[Loading tiny …]\nre.\n[Ready]\n"
 
 
 def test_nothing_is_added_to_a_reply_that_goes_into_a_pipe(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    talk = cli_chat._Screen()
+    talk = cli_chat._Terminal()
     talk.write("Mia: Hello the")
-    talk.news("Loading tiny …")
+    talk.notice("Loading tiny …")
     talk.write("re.\n")
     said = capsys.readouterr()
     assert (said.out, said.err) == ("Mia: Hello there.\n", "[Loading tiny …]\n")

@@ -56,7 +56,7 @@ def types(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """What the user types at a terminal."""
 
     def typed(text: str) -> None:
-        monkeypatch.setattr(cli_download, "_is_asked", lambda: True)
+        monkeypatch.setattr(cli_download, "_can_ask", lambda: True)
         monkeypatch.setattr(sys, "stdin", io.StringIO(text))
 
     return typed

@@ -168,7 +168,7 @@ def test_download_asks_as_the_page_shows(monkeypatch: pytest.MonkeyPatch, capsys
     fit = SimpleNamespace(text="CPU only, about 27 tokens/s")
     best = SimpleNamespace(offer=offer, better=None, fit=fit)
     monkeypatch.setattr("zwaif_fallback.choosing.suggestions.recommended", lambda constraints: best)
-    monkeypatch.setattr(download, "_is_asked", lambda: True)
+    monkeypatch.setattr(download, "_can_ask", lambda: True)
     asked: list[str] = []
     monkeypatch.setattr(builtins, "input", lambda question: asked.append(question) or "n")
     main.main(["download"])

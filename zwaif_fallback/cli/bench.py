@@ -45,9 +45,9 @@ def _bench(parsed: Arguments) -> int:
     if not named and not found.notice and not is_on_this_machine(found.model):
         raise nothing_here(Constraints.of(store.get, tree))
     if found.notice:
-        _news(found.notice)
+        _progress(found.notice)
     with closing(LocalModel(hang_timeout=float(store.get("API_FALLBACK_ENGINE_TIMEOUT")))) as local:
-        one = measure_model.measure(local, LoadOptions.from_settings(store.get, found.model), _news)
+        one = measure_model.measure(local, LoadOptions.from_settings(store.get, found.model), _progress)
     place = measurements.remember(one)
     if parsed.json:
         console.say_json(asdict(one))
@@ -58,7 +58,7 @@ def _bench(parsed: Arguments) -> int:
     return EXIT_OK
 
 
-def _news(line: str) -> None:
+def _progress(line: str) -> None:
     """Print progress on standard error; a script may be reading the result from standard output."""
     console.say(line, "dim", sys.stderr)
 

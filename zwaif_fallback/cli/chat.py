@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _LAST_WORDS = "last words"
 
 
-class _Screen:
+class _Terminal:
     """The terminal, shared by the chat and by notices from other threads.
 
     A notice may come at any moment. It gets its own line, and an interrupted prompt is printed again below it with
@@ -51,7 +51,7 @@ class _Screen:
             print(text, end="", flush=True)
             self._is_mid_line = not text.endswith("\n")
 
-    def news(self, line: str) -> None:
+    def notice(self, line: str) -> None:
         """Print a notice from the fallback."""
         with self._lock:
             shared = self._is_mid_line and sys.stdout.isatty()
@@ -59,17 +59,17 @@ class _Screen:
                 print(flush=True)
             console.say(f"[{line}]", "dim", sys.stderr)
             if shared and self._prompt:
-                print(self._prompt + _typed_so_far(), end="", flush=True)
+                print(self._prompt + _unfinished_input(), end="", flush=True)
             elif shared:
                 self._is_mid_line = False
 
 
-def _typed_so_far() -> str:
+def _unfinished_input() -> str:
     readline = sys.modules.get("readline")
     return str(readline.get_line_buffer()) if readline else ""
 
 
-_screen = _Screen()
+_terminal = _Terminal()
 
 
 def add(commands: Any) -> None:
@@ -87,7 +87,7 @@ def _chat(parsed: Arguments) -> int:
 
     tree = zwaif_folder(parsed.zwaif)
     persona = persona_of(tree)
-    model = _named(parsed.model, tree) if parsed.model else None
+    model = _model_setting_of(parsed.model, tree) if parsed.model else None
     service = _service(tree, model)
     with contextlib.closing(service):
         talk = Conversation(service, persona)
@@ -96,14 +96,14 @@ def _chat(parsed: Arguments) -> int:
             end = "Ctrl+Z, then Enter," if os.name == "nt" else "Ctrl+D"
             console.say(f"You are talking to {name}. Ctrl+C stops a reply; {end} ends the chat.", "dim")
         reply: Reply | None = None
-        for text in [parsed.message] if parsed.message is not None else _typed(persona.user_name or "You"):
+        for text in [parsed.message] if parsed.message is not None else _typed_lines(persona.user_name or "You"):
             reply = _exchange(talk, text, name, parsed.json)
     if reply is not None and reply.answered_by == _LAST_WORDS and (hint := _other_model(tree, model)):
-        _screen.news(hint)
+        _terminal.notice(hint)
     return EXIT_OK if reply is None or (reply.text.strip() and reply.answered_by != _LAST_WORDS) else EXIT_PROBLEM
 
 
-def _named(name: str, tree: Path | None) -> str:
+def _model_setting_of(name: str, tree: Path | None) -> str:
     """Return a model named on the command line as a value of the setting.
 
     Raises:
@@ -130,8 +130,8 @@ def _service(tree: Path | None, model: str | None) -> FallbackService:
         deadlines = Deadlines(connect=float(store.get("API_FALLBACK_CONNECT_TIMEOUT")))
         return second_server(store.get, address, name, deadlines)
 
-    local = LocalModel(hang_timeout=float(store.get("API_FALLBACK_ENGINE_TIMEOUT")), say=_screen.news)
-    service = FallbackService(Collaborators(store, local, remote, _screen.news, tree=tree, was_model_chosen=named))
+    local = LocalModel(hang_timeout=float(store.get("API_FALLBACK_ENGINE_TIMEOUT")), say=_terminal.notice)
+    service = FallbackService(Collaborators(store, local, remote, _terminal.notice, tree=tree, was_model_chosen=named))
     if not str(store.get("API_FALLBACK_HOST")).strip():
         service.preload()
     return service
@@ -162,15 +162,15 @@ def _exchange(talk: Conversation, text: str, name: str, as_json: bool) -> Reply:
         print(json.dumps({"message": text, **asdict(reply)}), flush=True)
         return reply
     label = [f"{name}: "]
-    reply = talk.say(text, lambda piece: _screen.write((label.pop() if label else "") + piece))
+    reply = talk.say(text, lambda piece: _terminal.write((label.pop() if label else "") + piece))
     if reply.text:
-        _screen.write("\n")
+        _terminal.write("\n")
     signature = who_speaks.signature(reply.answered_by, reply.first_text_after, reply.finished_after, reply.stopped)
     console.say(signature, "dim", sys.stderr)
     return reply
 
 
-def _typed(user: str) -> Iterator[str]:
+def _typed_lines(user: str) -> Iterator[str]:
     """Yield the lines that the user types. The end of the input or Ctrl+C at the prompt ends them."""
     shown = f"{user}: " if sys.stdin.isatty() else ""
     if shown:
@@ -178,7 +178,7 @@ def _typed(user: str) -> Iterator[str]:
             import readline  # noqa: F401  (gives input() arrow keys and history; the Windows console has its own)
     while True:
         try:
-            line = _screen.ask(shown).strip()
+            line = _terminal.ask(shown).strip()
         except (EOFError, KeyboardInterrupt):
             if shown:
                 print(flush=True)

@@ -46,21 +46,21 @@ def add(commands: Any) -> None:
 def _download(parsed: Arguments) -> int:
     from zwaif_fallback.errors import FallbackError
 
-    bring = _bring_for_programs if parsed.json else _bring
+    run = _download_for_scripts if parsed.json else _download_for_people
     try:
-        bring(parsed)
+        run(parsed)
     except KeyboardInterrupt:
-        return _not_brought(parsed, _STOPPED, EXIT_INTERRUPTED)
+        return _report_failure(parsed, _STOPPED, EXIT_INTERRUPTED)
     except FallbackError as error:
         if not parsed.json:
             raise
-        return _not_brought(parsed, str(error), EXIT_PROBLEM)
+        return _report_failure(parsed, str(error), EXIT_PROBLEM)
     return EXIT_OK
 
 
-def _bring(parsed: Arguments) -> None:
+def _download_for_people(parsed: Arguments) -> None:
     tree = _tree(parsed)
-    if model := _wanted(parsed, tree, console.say):
+    if model := _model_to_download(parsed, tree, console.say):
         with _progress() as report:
             place = _fetch(parsed, model, tree, console.say, report)
         console.say(_what_next(model, place, tree))
@@ -68,23 +68,23 @@ def _bring(parsed: Arguments) -> None:
         console.say("Nothing was downloaded.")
 
 
-def _bring_for_programs(parsed: Arguments) -> None:
+def _download_for_scripts(parsed: Arguments) -> None:
     """Print one JSON object at the end; progress goes to standard error."""
-    started, brought = time.monotonic(), [0]
+    started, received = time.monotonic(), [0]
     show = _plain_progress(sys.stderr)
 
     def report(now: Progress) -> None:
-        brought.append(now.done)
+        received.append(now.done)
         show(now)
 
     def say(line: str) -> None:
         console.say(line, stream=sys.stderr)
 
     tree = _tree(parsed)
-    model = _wanted(parsed, tree, say)
+    model = _model_to_download(parsed, tree, say)
     path = _fetch(parsed, model, tree, say, report)
-    seconds = round(time.monotonic() - started, 3) if brought[-1] else 0.0
-    console.say_json({"model": parsed.model or model, "path": str(path), "bytes": brought[-1], "seconds": seconds})
+    seconds = round(time.monotonic() - started, 3) if received[-1] else 0.0
+    console.say_json({"model": parsed.model or model, "path": str(path), "bytes": received[-1], "seconds": seconds})
 
 
 def _tree(parsed: Arguments) -> Path | None:
@@ -93,7 +93,7 @@ def _tree(parsed: Arguments) -> Path | None:
     return zwaif_folder(parsed.zwaif)
 
 
-def _wanted(parsed: Arguments, tree: Path | None, say: Callable[[str], None]) -> str:
+def _model_to_download(parsed: Arguments, tree: Path | None, say: Callable[[str], None]) -> str:
     """Return the model to download: the given one, or the best for this computer. Empty if the user declines.
 
     Raises:
@@ -119,20 +119,20 @@ def _wanted(parsed: Arguments, tree: Path | None, say: Callable[[str], None]) ->
     say(f"{offer.quality}. {offer.use}. {best.fit.text}. Licence: {offer.licence}.{note}")
     if parsed.yes:
         return offer.name
-    if parsed.json or not _is_asked():
+    if parsed.json or not _can_ask():
         raise FallbackError("To download it: zwaif-fallback download --yes. To see the others: zwaif-fallback models")
-    answer = _asked("Press Enter to download it, n to cancel, or type a name or number from zwaif-fallback models: ")
+    answer = _ask("Press Enter to download it, n to cancel, or type a name or number from zwaif-fallback models: ")
     if answer.casefold() in ("n", "no"):
         return ""
     return offer.name if answer.casefold() in ("", "y", "yes") else model_setting(answer, tree, os.environ)
 
 
-def _is_asked() -> bool:
+def _can_ask() -> bool:
     """Whether there is somebody to answer a question."""
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def _asked(question: str) -> str:
+def _ask(question: str) -> str:
     """Ask the user; the end of the input counts as ``n``."""
     try:
         return input(question).strip()
@@ -176,7 +176,7 @@ def _what_next(model: str, place: Path, tree: Path | None) -> str:
     return f"To choose it: zwaif-fallback settings set API_FALLBACK_MODEL {row['short']}"
 
 
-def _not_brought(parsed: Arguments, why: str, status: int) -> int:
+def _report_failure(parsed: Arguments, why: str, status: int) -> int:
     if parsed.json:
         console.say_json({"model": parsed.model or "", "error": why})
     else:

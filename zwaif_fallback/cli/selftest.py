@@ -75,10 +75,12 @@ class Place:
 def check_settings(place: Place) -> str:
     """Check all defaults and values in ``.env``, and that a copy of it takes changes and keeps its other lines."""
     for setting in SETTINGS:
-        _demand(setting.parse(setting.text(setting.default)) == setting.default, f"{setting.name}'s default. {_REPORT}")
+        _require(
+            setting.parse(setting.text(setting.default)) == setting.default, f"{setting.name}'s default. {_REPORT}"
+        )
     path = _copy_of_env(place)
     store = SettingsStore(SETTINGS, path, environ={}, say=lambda line: None)
-    _demand(not store.problems(), " ".join(store.problems()) + " Correct that line in Z-Waif's .env.")
+    _require(not store.problems(), " ".join(store.problems()) + " Correct that line in Z-Waif's .env.")
     before = env_file.read(path)
     changes: dict[str, Any] = {
         "API_FALLBACK_ENABLED": not store.get("API_FALLBACK_ENABLED"),
@@ -90,10 +92,10 @@ def check_settings(place: Place) -> str:
         store.set(name, value)
     fresh = SettingsStore(SETTINGS, path, environ={}, say=lambda line: None)
     lost = [name for name, value in changes.items() if fresh.get(name) != value]
-    _demand(not lost, f"{', '.join(lost)} did not survive being written to .env and read again. {_REPORT}")
+    _require(not lost, f"{', '.join(lost)} did not survive being written to .env and read again. {_REPORT}")
     after = env_file.read(path)
     hurt = [name for name in before if name not in changes and after.get(name) != before[name]]
-    _demand(not hurt, f"writing to .env changed {', '.join(hurt)}. {_REPORT}")
+    _require(not hurt, f"writing to .env changed {', '.join(hurt)}. {_REPORT}")
     return f"all {len(SETTINGS)} can be used; a copy of .env takes changes and keeps its other {len(before)} values"
 
 
@@ -118,8 +120,8 @@ def check_engine(place: Place) -> str:
         started = time.monotonic()
         text = "".join(local.generate(_generation(local), stats))
         seconds = time.monotonic() - started
-        _demand(local.pid not in (None, os.getpid()), f"the model runs inside Z-Waif's own process. {_REPORT}")
-    _demand(bool(text.strip()), f"the model was loaded but said nothing. {_REPORT}")
+        _require(local.pid not in (None, os.getpid()), f"the model runs inside Z-Waif's own process. {_REPORT}")
+    _require(bool(text.strip()), f"the model was loaded but said nothing. {_REPORT}")
     speed = stats.generated_tokens / max(seconds, 1e-6)
     return f"the embedded model loads in {loaded.load_seconds:.1f} s and writes {speed:.0f} tokens a second"
 
@@ -137,11 +139,11 @@ def check_own_model(place: Place) -> str:
     facts = model_facts(store.get, place.zwaif, is_chosen(env_values(place.zwaif, os.environ)))
     if not facts["here"]:
         raise CannotCheck(" ".join(line for line in (facts["line"], facts["instead"]) if line))
-    _demand(facts["usable"], facts["line"])
+    _require(facts["usable"], facts["line"])
     with closing(LocalModel()) as local:
         loaded = local.load(LoadOptions.from_settings(store.get, facts["resolved"]))
         text = "".join(local.generate(_generation(local, max_tokens=20)))
-    _demand(bool(text.strip()), f"{facts['title']} was loaded but said nothing. Choose another: zwaif-fallback models")
+    _require(bool(text.strip()), f"{facts['title']} was loaded but said nothing. Choose another: zwaif-fallback models")
     line = f"{facts['title']} loads in {loaded.load_seconds:.1f} s and answers"
     return f"{line}. {facts['notice']}" if facts["notice"] else line
 
@@ -153,10 +155,10 @@ def check_controller(place: Place) -> str:
     """Run Z-Waif without an LLM server; the fallback must answer, and Z-Waif must remember the reply."""
     with _host(place) as (chat, tree):
         turn = chat.say("Hello, how are you?", lambda piece: None)
-        _demand(not turn.error, f"Z-Waif gave no reply ({turn.error}). {_HOST_PYTHON}")
-        _demand(turn.who == host_process.FALLBACK, f"{turn.who} answered, not the fallback. {_HOST_PYTHON}")
+        _require(not turn.error, f"Z-Waif gave no reply ({turn.error}). {_HOST_PYTHON}")
+        _require(turn.who == host_process.FALLBACK, f"{turn.who} answered, not the fallback. {_HOST_PYTHON}")
         history = (tree / "LiveLog.json").read_text(encoding="utf-8")
-        _demand("Hello, how are you?" in history, f"the turn is not in Z-Waif's history. {_REPORT}")
+        _require("Hello, how are you?" in history, f"the turn is not in Z-Waif's history. {_REPORT}")
     return f"{'a copy of ' + str(place.zwaif) if place.zwaif else 'the stand-in Z-Waif'}: {turn.detail()}"
 
 
@@ -230,12 +232,12 @@ def check_switching(place: Place) -> str:
         running = local.generate(_generation(local))
         begun = next(running)
         local.load(LoadOptions(str(two)))
-        _demand("".join(chain([begun], running)) == undisturbed, f"the switch changed a running reply. {_REPORT}")
+        _require("".join(chain([begun], running)) == undisturbed, f"the switch changed a running reply. {_REPORT}")
         second = local.pid
-        _demand(second != first, f"the old model is still used after a switch. {_REPORT}")
-        _demand(_refuses(local, broken), f"a model without weights was accepted. {_REPORT}")
-        _demand(local.pid == second, f"a failed switch ended the model that was in use. {_REPORT}")
-        _demand(
+        _require(second != first, f"the old model is still used after a switch. {_REPORT}")
+        _require(_refuses(local, broken), f"a model without weights was accepted. {_REPORT}")
+        _require(local.pid == second, f"a failed switch ended the model that was in use. {_REPORT}")
+        _require(
             "".join(local.generate(_generation(local))) == undisturbed,
             f"the second model answers wrongly. {_REPORT}",
         )
@@ -266,10 +268,10 @@ def check_web_ui(place: Place) -> str:
         service = FallbackService(Collaborators(store, local, _no_remote, lambda line: None, tree=place.scratch))
         controls, page = service.controls, _page(gradio)
         added = webui.add_to_settings_tab(page, gradio, [("fallback", lambda: section.build(gradio, host, controls))])
-        _demand(added == ["fallback"], f"the section could not be built with Gradio {gradio.__version__}. {_REPORT}")
+        _require(added == ["fallback"], f"the section could not be built with Gradio {gradio.__version__}. {_REPORT}")
         labels = {getattr(block, "label", None) for block in page.blocks.values()}
         missing = {"Enable API Fallback", "Fallback Model", "Fallback Host", "Test Reply"} - labels
-        _demand(not missing, f"the section lacks {', '.join(sorted(missing))}. {_REPORT}")
+        _require(not missing, f"the section lacks {', '.join(sorted(missing))}. {_REPORT}")
         _try_section(Panel(host, controls), store)
     return f"the section is in the Settings tab (Gradio {gradio.__version__}), and its test button gets a reply"
 
@@ -278,13 +280,13 @@ def _try_section(panel: Panel, store: SettingsStore) -> None:
     """Press the switch and the test button."""
     before = store.get("API_FALLBACK_ENABLED")
     shown, wrong, *_ = panel.toggle()
-    _demand(shown is store.get("API_FALLBACK_ENABLED") is not before, f"the switch does nothing ({wrong}). {_REPORT}")
+    _require(shown is store.get("API_FALLBACK_ENABLED") is not before, f"the switch does nothing ({wrong}). {_REPORT}")
     *_, reply = panel.test_reply.stream("Hello, how are you?")
-    _demand("first words after" in reply, f"the test button got no reply ({reply}). {_REPORT}")
+    _require("first words after" in reply, f"the test button got no reply ({reply}). {_REPORT}")
 
 
 def _no_remote(address: str, model: str) -> SecondServer:
-    raise CheckFailed(f"{address} was asked, although no fallback host is set. {_REPORT}")
+    raise CheckFailed(f"{address} was asked, although no second server is set. {_REPORT}")
 
 
 def _gradio() -> Any:
@@ -373,6 +375,6 @@ def _outcome(check: Callable[[Place], str], place: Place) -> tuple[str, str]:
         return "FAIL", f"{cause}. {remedy_for(cause, _REPORT)}"
 
 
-def _demand(condition: bool, otherwise: str) -> None:
+def _require(condition: bool, otherwise: str) -> None:
     if not condition:
         raise CheckFailed(otherwise)

@@ -43,7 +43,7 @@ def status_lines(facts: Facts) -> list[str]:
         *([f"Environment      {facts['environment']}"] if facts["environment"] else []),
         f"Fallback         {'off: ' + facts['switched_off'] if facts['switched_off'] else 'on'}",
         f"LLM server       {_server(facts['primary'])}",
-        f"Fallback host    {_fallback_host(facts['fallback_host'])}",
+        f"Second server    {_second_server(facts['fallback_host'])}",
         f"Local model      {facts['model']['line']}",
         *(f"{'':17}{more}" for more in (facts["model"]["notice"], facts["model"]["instead"]) if more),
         *([f"{'':17}{_STANDS_BY}"] if facts["model"]["usable"] and _is_to_stand_by(facts["settings"]) else []),
@@ -68,7 +68,8 @@ def _turn_row(turn: Facts) -> str:
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(turn["at"]))
     why = f" ({turn['detail'] or turn['cause']})" if turn["cause"] else ""
     note = f"; {turn['note']}" if turn["note"] else ""
-    return f"  {when}  {turn['answered_by'] or 'nobody'}, {turn['seconds']:.1f} s, {_tokens(turn)}{why}{note}"
+    by = "the LLM server" if turn["answered_by"] == "primary" else turn["answered_by"] or "nobody"
+    return f"  {when}  {by}, {turn['seconds']:.1f} s, {_tokens(turn)}{why}{note}"
 
 
 def _tokens(turn: Facts) -> str:
@@ -92,7 +93,7 @@ def _server(primary: Facts | None) -> str:
     return f"{where} is down: start it" + (", or correct its address in Z-Waif's .env" if primary["address"] else "")
 
 
-def _fallback_host(host: Facts | None) -> str:
+def _second_server(host: Facts | None) -> str:
     if host is None:
         return "none"
     if host["problem"]:

@@ -29,7 +29,7 @@ CHECKS: tuple[Check, ...] = (
     Check("hook", "Start-up line", zwaif.check_hook),
     Check("switches", "Switches", zwaif.check_switches),
     Check("primary", "LLM server", servers.check_primary),
-    Check("fallback_host", "Fallback host", servers.check_fallback_host),
+    Check("fallback_host", "Second server", servers.check_fallback_host),
     Check("model_name", "Model name", local_model.check_model_name),
     Check("model_files", "Model files", local_model.check_model_files),
     Check("found_models", "Found models", local_model.check_found_models),

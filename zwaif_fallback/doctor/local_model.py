@@ -24,7 +24,7 @@ _ROOM = 2 * _GB
 _CHOOSE = "Choose another model: zwaif-fallback models lists some. Then: zwaif-fallback settings set API_FALLBACK_MODEL"
 _LINES = 20
 """Most lines for files that were left out."""
-_NO_VOICE = "Without a model or a fallback host, the companion can only say a short line in an outage."
+_NO_VOICE = "Without a model or a second server, the companion can only say a short line in an outage."
 
 
 def check_model_name(here: Situation) -> Finding:

@@ -1,4 +1,4 @@
-"""Checks of the LLM server and the fallback host: each is asked for one word."""
+"""Checks of the LLM server and the second server: each is asked for one word."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class FallbackHost:
         if text_of(text) != saved:
             return problem("The address in the box is not saved yet: press Change Host, then Check Host.")
         if not saved:
-            return problem("There is no fallback host to check. Only the local model answers.")
+            return problem("There is no second server to check. Only the local model answers.")
         wrong = host_problem(saved, self._main())
         return problem(wrong) or self._checked(saved)
 
