@@ -131,7 +131,7 @@ def test_a_worker_that_cannot_be_started_again_leaves_the_rest_to_the_next_tier(
 ) -> None:
     pieces = table.pieces("exit 16")
     text = next(pieces)
-    monkeypatch.setattr(worker, "_command", (sys.executable, "-c", "raise SystemExit('no memory left')"))
+    monkeypatch.setattr(worker._loader, "_command", (sys.executable, "-c", "raise SystemExit('no memory left')"))
     text += "".join(pieces)
     assert text == reply_to("exit 16")
     (begun,) = table.second.begun
