@@ -222,7 +222,7 @@ def test_last_words_are_nobodys_reply(stage: Stage) -> None:
     stage.records.add(turn(1, "last words", cause="refused"))
     told = stage.live.html()
     assert "1 reply in the last hour, 0 by the fallback, 1 without an answer; 0 outages." in told
-    assert "by nobody (she only said a line of her last words)." in told
+    assert "by no model (last words only)." in told
 
 
 def test_busy_minute_stays_in_the_picture() -> None:

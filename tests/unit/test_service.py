@@ -189,7 +189,7 @@ def test_a_failed_switch_leaves_the_old_model_serving_and_says_so(desk: Desk) ->
     desk.settle()
     assert desk.reply() == "one speaks."
     assert len(desk.local.loads) == 2, "not tried again for every reply"
-    assert "Fallback not loaded: two needs 9 GB, 2 GB are free. one goes on serving." in desk.said
+    assert "Fallback not loaded: two needs 9 GB, 2 GB are free. one stays loaded." in desk.said
     assert any("two needs 9 GB" in line for line in desk.service.controls.local_news())
 
 

@@ -36,7 +36,7 @@ class BetterModel:
                 if why := self._choice.choose_again(self._local.loaded):
                     self._say(f"A better local model fits now: {why}")
                     self._loader.begin(self._choice.current())
-        except Exception as error:  # a disk that fails, say; nobody waits for this thread
+        except Exception as error:  # for example a failing disk; no caller would see it
             self._say(f"Could not check whether a better local model fits now.{details(error)}")
         finally:
             self._thread = None

@@ -17,7 +17,7 @@ from zwaif_hooks.storage import bounded
 from zwaif_hooks.stream import CancelScope
 
 LAST_WORDS = "last words"
-"""Who answered, in records, when nobody could."""
+"""The name of this tier in records."""
 APART = 20
 """The same line is not said again within this many, because Z-Waif compares a reply with its last 20."""
 _ENDING_MARKS = ("…", "—", "...")

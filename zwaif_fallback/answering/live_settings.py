@@ -13,7 +13,7 @@ class Settings(Protocol):
 
 
 class LiveSettings:
-    """Reads each value anew, so that a change acts at once.
+    """Reads each value when it is needed: a change takes effect at once.
 
     Args:
         settings: where values come from.

@@ -19,7 +19,7 @@ TEST_TOKENS = 120
 """The longest reply to a test message."""
 
 
-class ModelControls:
+class LocalModelControls:
     """Implements :class:`zwaif_fallback.ui.service_protocol.Service`. State comes from memory, at once."""
 
     def __init__(

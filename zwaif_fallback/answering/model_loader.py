@@ -220,10 +220,10 @@ class ModelLoader:
                 self._do(model, download)
             except FallbackError as error:
                 loaded = self.loaded()
-                kept = f" {loaded.info.name} goes on serving." if loaded else ""
+                kept = f" {loaded.info.name} stays loaded." if loaded else ""
                 self.note_problem(f"{error}{kept}")
                 self._say(f"Fallback not loaded: {error}{kept}")
-            except Exception as error:  # nobody waits for this thread
+            except Exception as error:  # no caller would see it
                 self.note_problem(f"{model or 'The local model'} could not be loaded.{details(error)}")
                 self._say(f"Fallback not loaded: {self.problem}")
 

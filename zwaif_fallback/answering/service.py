@@ -16,7 +16,7 @@ from zwaif_fallback.answering.early_loader import EarlyLoader
 from zwaif_fallback.answering.last_words import LAST_WORDS, LastWords
 from zwaif_fallback.answering.last_words_filter import LastWordsFilter, said_file
 from zwaif_fallback.answering.live_settings import LiveSettings, Settings
-from zwaif_fallback.answering.model_controls import ModelControls
+from zwaif_fallback.answering.model_controls import LocalModelControls
 from zwaif_fallback.answering.model_loader import ModelLoader
 from zwaif_fallback.answering.standby import Standby
 from zwaif_fallback.answering.startup_report import StartupReport
@@ -91,7 +91,7 @@ class FallbackService:
         self.early = EarlyLoader(settings, local, self.loader, prompts, self._last_words_filter.without, say)
         self._better_model = BetterModel(self._choice, local, self.loader, say, self._closed)
         self._standby = Standby(settings, local, self.loader, self._closed.wait)
-        self.controls = ModelControls(local, self._choice, self.loader, self._standby, tiers)
+        self.controls = LocalModelControls(local, self._choice, self.loader, self._standby, tiers)
 
     def setting(self, name: str) -> Any:
         """Return a setting's current value."""
@@ -136,7 +136,7 @@ class FallbackService:
         self.early.server_answered(describe, reply)
 
     def preload(self) -> None:
-        """An outage began: load the model now, so that the next reply need not wait."""
+        """An outage began: load the model before the next message needs it."""
         self.early.needed()
         if self.setting("API_FALLBACK_PRELOAD") == "never":
             return
@@ -155,7 +155,7 @@ class FallbackService:
         return self._chain.answer(self._last_words_filter.without(request), failure)
 
     def while_waiting(self, request: ChatRequest) -> str | None:
-        """Return a short line for a user who has waited for long; None for a summary, which nobody listens to."""
+        """Return a short line for a user who has waited for long; None for a summary, which is not spoken."""
         if request.purpose is Purpose.SUMMARY:
             return None
         line = self._last_words.meanwhile()

@@ -26,7 +26,7 @@ def stand_in(answered_by: str, fallback_host: str, shown: Callable[[str], str]) 
     """
     name = answered_by.rpartition(", then ")[2]
     if name == LAST_WORDS:
-        return "nobody (she only said a line of her last words)"
+        return "no model (last words only)"
     if fallback_host and name == fallback_host.strip():
         return f"the second server {name}"
     return f"{shown(name)} on this computer"

@@ -119,7 +119,7 @@ class _Environment(ImmutableSandboxedEnvironment):
 
 
 class _Generation(jinja2.ext.Extension):
-    """``{% generation %}`` marks training data in some templates; its body is rendered as it is."""
+    """``{% generation %}`` marks training data in some templates; its body is rendered normally."""
 
     tags = {"generation"}  # noqa: RUF012 - declared like this by jinja2
 

@@ -67,8 +67,8 @@ class PromptWriter:
             more = length - self._counter.count_tokens([own])[0]
         log.say_once(
             f"format_prompt {model.name}",
-            f"A plugin writes prompts (format_prompt) that {model.name} has no room for, however little is told: "
-            "the model's own format is used instead.",
+            f"The prompts that a plugin writes (format_prompt) do not fit into the window of {model.name}. "
+            "The model's own format is used instead",
         )
         fitted = fit_to_window.fit(request, model, self._counter.count_tokens, begun, self._prefixes)
         return fitted, formats.write(fitted.messages, model, fitted.partial)

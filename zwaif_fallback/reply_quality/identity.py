@@ -138,7 +138,7 @@ _IS_DENIED = re.compile(
 
 
 def names_of(name: str, card: str) -> frozenset[str]:
-    """What she may call herself: the parts of her name, and what the card calls her besides."""
+    """Return the names the companion may use: the parts of the name, and nicknames in the card."""
     found = [name, *(match["names"] for match in _ALIAS.finditer(card))] if name else []
     return frozenset(word.casefold() for text in found for word in re.findall(r"\w+", text))
 
@@ -176,18 +176,18 @@ def is_a_turn_of_others(start: str, user: str, new_line: bool) -> bool:
     return label in others or (new_line and label in _SHORT_LABELS)
 
 
-def wrong_name(text: str, hers: frozenset[str], user: str, card: str) -> re.Match[str] | None:
+def wrong_name(text: str, own_names: frozenset[str], user: str, card: str) -> re.Match[str] | None:
     """Find where the speaker takes a name that is not the companion's; the groups hold that name."""
-    theirs = {word for word in user.casefold().split() if len(word) > 1} - hers
+    user_names = {word for word in user.casefold().split() if len(word) > 1} - own_names
     for found in _found(text):
         name = _name(found)
         if found.re in (_BEING_CASED, _BEING_USER) and _WHOSE.search(found["name"]):
             continue
-        if name.casefold() in hers or name.casefold() in _NO_NAME:
+        if name.casefold() in own_names or name.casefold() in _NO_NAME:
             continue
-        if name.casefold() in theirs:
+        if name.casefold() in user_names:
             return found
-        if not hers:
+        if not own_names:
             continue
         if found.re is _BEING_USER or (found.re is _BEING_CASED and not _is_a_name(name, card)):
             continue
@@ -196,11 +196,11 @@ def wrong_name(text: str, hers: frozenset[str], user: str, card: str) -> re.Matc
     return None
 
 
-def without_address(sentence: str, hers: frozenset[str]) -> str:
+def without_address(sentence: str, own_names: frozenset[str]) -> str:
     """Remove a part that addresses the companion by name, as only others do: ``Dear Mira, …``, ``…, Mira.``"""
-    if not hers:
+    if not own_names:
         return sentence.strip()
-    name = "|".join(map(re.escape, sorted(hers, key=len, reverse=True)))
+    name = "|".join(map(re.escape, sorted(own_names, key=len, reverse=True)))
     begin = rf"\A\W*(?:{_GREETING})?(?:{name})(?: (?:{name}))*\s*[,!，、！]"
     end = rf"[,，]\s*(?:(?:my )?dear )?(?:{name})(?: (?:{name}))*\s*[.!?~]*\W*\Z"
     return re.sub(f"{begin}|{end}", "", sentence, flags=re.IGNORECASE).strip()
