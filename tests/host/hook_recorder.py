@@ -1,6 +1,6 @@
 """A plugin with every hook, installed beside the stand-in host: it writes down each call and answers nothing.
 
-What runs side by side has no order of its own. For two messages the recorder makes one: it returns from
+Some hooks are called from different threads, in no fixed order. For two messages the recorder fixes it: it returns from
 ``on_primary_failure`` only after another hook was called.
 """
 
@@ -18,9 +18,9 @@ CALLS = "Hooks.txt"
 """The calls, one a line, in the host's folder."""
 STORY, SLOW = "Tell me a story.", "Take your time."
 HELD_UNTIL = {STORY: "primary_failed", SLOW: "say_while_waiting"}
-"""Words of a message, and the hook that its ``on_primary_failure`` waits for."""
+"""Messages, and the hook that ``on_primary_failure`` waits for."""
 WAIT = 60.0
-"""Seconds; the order shows if the hook did not come."""
+"""Seconds. If the hook is never called, the recorded order shows it."""
 
 
 class Recorder:

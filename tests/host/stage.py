@@ -93,7 +93,7 @@ class Stage:
 
 
 def _install(folder: Path, plugins: Mapping[str, str]) -> None:
-    """What pip leaves behind of a distribution that has these plugins."""
+    """Write the metadata that pip would install for a distribution with these plugins."""
     info = folder / "test_plugins-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: test-plugins\nVersion: 1.0\n", encoding="utf-8")
