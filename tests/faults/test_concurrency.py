@@ -173,7 +173,7 @@ def test_callers_are_served_in_the_order_they_came_and_told_how_long_they_waited
         waiting = []
         for caller in CALLERS[1:]:
             waiting.append(pool.submit(talk, caller))
-            assert wait_until(lambda: local._queue.waiting == len(waiting))
+            assert wait_until(lambda: len(local._queue._tickets) == 1 + len(waiting))
             now[0] += ABANDONED_AFTER / 10
         now[0] += 7.0
         local._queue._tickets[0].resume()

@@ -14,48 +14,48 @@ from zwaif_hooks.stream import CancelScope
 
 
 def test_idle_work_ends_when_a_reply_is_wanted() -> None:
-    turns, stopped = FairQueue(), list[str]()
-    idle = turns.take_idle()
+    queue, stopped = FairQueue(), list[str]()
+    idle = queue.take_idle()
     assert idle is not None
     idle.stop_with(lambda: stopped.append("stopped"))
-    turn = turns.take()
+    ticket = queue.take()
     assert stopped == ["stopped"] and idle.evicted
     idle.give_back()
-    assert turns.take_idle() is None, "the speaker has the turn still"
-    turn.give_back()
-    assert turns.take_idle() is not None
+    assert queue.take_idle() is None, "the speaker has the turn still"
+    ticket.give_back()
+    assert queue.take_idle() is not None
 
 
 def test_idle_work_that_lost_its_place_before_it_began_is_stopped() -> None:
-    turns, stopped = FairQueue(), list[str]()
-    idle = turns.take_idle()
-    turns.take()
+    queue, stopped = FairQueue(), list[str]()
+    idle = queue.take_idle()
+    queue.take()
     assert idle is not None
     idle.stop_with(lambda: stopped.append("stopped"))
     assert stopped == ["stopped"]
 
 
 def test_there_is_one_idle_job_at_a_time() -> None:
-    turns = FairQueue()
-    assert turns.take_idle() is not None
-    assert turns.take_idle() is None
+    queue = FairQueue()
+    assert queue.take_idle() is not None
+    assert queue.take_idle() is None
 
 
 def test_a_cancelled_caller_stops_waiting_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zwaif_fallback.local.fair_queue._LOOK_SECONDS", 600.0)
-    turns, scope, left = FairQueue(clock=lambda: 0.0), CancelScope(), list[Ticket]()
-    holder = turns.take()
-    waiter = threading.Thread(target=lambda: left.append(turns.take(scope)), daemon=True)
+    queue, scope, left = FairQueue(clock=lambda: 0.0), CancelScope(), list[Ticket]()
+    holder = queue.take()
+    waiter = threading.Thread(target=lambda: left.append(queue.take(scope)), daemon=True)
     waiter.start()
-    while not turns.waiting:
+    while len(queue._tickets) < 2:
         waiter.join(0.001)
     scope.cancel()
     waiter.join(10)
     assert not waiter.is_alive()
     left[0].give_back()
-    assert turns.waiting == 0
+    assert list(queue._tickets) == [holder]
     holder.give_back()
-    turns.take().give_back()
+    queue.take().give_back()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux only")

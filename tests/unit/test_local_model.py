@@ -291,7 +291,7 @@ def test_replies_are_served_in_order(make_model: MakeModel, caplog: pytest.LogCa
     waiters = []
     for name in ("second", "third"):
         waiters.append(in_thread(lambda name=name: (list(model.generate(count(2))), order.append(name))))  # type: ignore[misc]
-        assert wait_until(lambda: model._queue.waiting == len(waiters))
+        assert wait_until(lambda: len(model._queue._tickets) == 1 + len(waiters))
     assert order == []
     list(first)
     for wait in waiters:
@@ -429,7 +429,7 @@ def test_without_room_for_both_the_old_model_is_unloaded_after_its_reply(make_mo
     first = next(running)
     lines: list[str] = []
     switching = in_thread(lambda: model.load(LoadOptions("b"), lines.append))
-    assert wait_until(lambda: model._queue.waiting == 1)
+    assert wait_until(lambda: len(model._queue._tickets) == 2)
     assert first + "".join(running) == numbers("a", 100), "the running reply finishes before its model goes"
     switching()
     assert is_gone(old)

@@ -128,11 +128,6 @@ class FairQueue:
                 self._tickets.remove(ticket)
                 self.changed.notify_all()
 
-    @property
-    def waiting(self) -> int:
-        """Callers in the queue, not counting the holder."""
-        return max(0, len(self._tickets) - 1)
-
     def _look_again(self) -> None:
         with self.changed:
             self.changed.notify_all()
