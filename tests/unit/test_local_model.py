@@ -691,6 +691,11 @@ def test_every_exit_status_has_words() -> None:
     assert describe_exit(3) == "exit code 3"
 
 
+def test_a_worker_of_a_source_checkout_finds_both_packages() -> None:
+    root = Path(__file__).parents[2]
+    assert worker_environment({})["PYTHONPATH"].split(os.pathsep) == [str(root), str(root / "hooks")]
+
+
 def test_the_worker_environment_keeps_existing_values() -> None:
     environment = worker_environment({"HF_HOME": "/models", "PYTHONPATH": "/own"})
     assert environment["HF_HOME"] == "/models"

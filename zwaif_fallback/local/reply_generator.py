@@ -15,7 +15,7 @@ from zwaif_fallback.workers.worker_process import PendingRequest, WorkerProcess
 from zwaif_hooks.stream import CancelScope
 
 ACK_EVERY = 8
-"""Pieces read before the worker is told; must stay below ``AHEAD``."""
+"""Pieces read between two acknowledgements; must stay below ``AHEAD``."""
 
 
 class ReplyGenerator:
@@ -86,7 +86,7 @@ class ReplyGenerator:
                 self._completed()
                 fill(stats, event["stats"])
             elif event["event"] == "piece":
-                stats.generated_tokens += 1  # a lower bound; ``done`` brings the exact number, if it comes
+                stats.generated_tokens += 1  # a lower bound; ``done`` has the exact number
                 ticket.pause(lambda: worker.tell("cancel", request.id))
                 yield event["text"]
                 ticket.resume()

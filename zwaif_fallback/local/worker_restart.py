@@ -22,7 +22,7 @@ class WorkerRestart:
         start: starts it again; may be slow, and raises FallbackError.
         hang_timeout: seconds without any answer after which a worker is killed.
         hung: makes the error for a worker that was killed for it.
-        note_end: told that a worker died or hung, and why.
+        note_end: called with a worker that died or hung, and the error.
     """
 
     def __init__(

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import zwaif_fallback
 import zwaif_hooks
 from zwaif_fallback.engines.private_sockets import remove_leftovers
 from zwaif_fallback.errors import WorkerDied
@@ -245,7 +246,7 @@ def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
     environment = {
         name: value for name, value in environment.items() if _NEEDED.fullmatch(name) and not _SECRET.search(name)
     }
-    roots = [str(Path(package).resolve().parents[2]) for package in (__file__, str(zwaif_hooks.__file__))]
+    roots = [str(Path(str(package.__file__)).resolve().parents[1]) for package in (zwaif_fallback, zwaif_hooks)]
     source = [root for root in dict.fromkeys(roots) if Path(root).name not in ("site-packages", "dist-packages")]
     already = [environment["PYTHONPATH"]] if environment.get("PYTHONPATH") else []
     result = {**PATIENT, **environment, "ZWAIF_PLUGINS": "OFF", "PYTHONSAFEPATH": "1", "PYTHONIOENCODING": "utf-8"}
