@@ -37,8 +37,8 @@ class BackgroundReader:
         self.silence.limits, self.silence.late = limits, late
         try:
             while not self._ready():
-                self.silence.look()
-                self.wait(self.silence.left())
+                self.silence.check()
+                self.wait(self.silence.seconds_to_check())
             if self._chunks:
                 return self._taken()
             error = self._error
@@ -82,7 +82,7 @@ class BackgroundReader:
             chunk = self._chunks.popleft()
             if self._capacity:
                 self._changed.notify_all()
-        self.silence.settle()
+        self.silence.end_race()
         return chunk
 
     def _run(self) -> None:
@@ -110,6 +110,6 @@ class BackgroundReader:
             if self._scope.cancelled:
                 return False
             self._chunks.append(chunk)
-            self.silence.heard(chunk)
+            self.silence.on_chunk(chunk)
             self._changed.notify_all()
         return True

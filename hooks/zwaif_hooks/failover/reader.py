@@ -68,7 +68,7 @@ class ReplyReader:
             chunk = self._read.popleft() if self._read else self._next()
             if not self._scope.cancelled:
                 if silence.race is not None:
-                    silence.settle()
+                    silence.end_race()
                 return chunk
         except StopIteration:
             error = None
@@ -88,9 +88,9 @@ class ReplyReader:
         self._stop()
 
     def _next(self) -> Chunk:
-        self.silence.came_back()
+        self.silence.consumer_returned()
         chunk = next(self._chunks)
-        self.silence.heard(chunk)
+        self.silence.on_chunk(chunk)
         return chunk
 
     def _end(self, error: PrimaryError | None) -> None:
@@ -112,7 +112,7 @@ class ReplyReader:
         if not (self._here and self._begun.acquire(blocking=False)):
             self._begin_ahead()
             while not self._is_handed_over():
-                self.silence.look()
+                self.silence.check()
         self._scope.watches = True
 
     def _is_handed_over(self) -> bool:
@@ -122,7 +122,7 @@ class ReplyReader:
     def _read_ahead(self) -> None:
         try:
             for chunk in self._chunks:
-                self.silence.heard(chunk)
+                self.silence.on_chunk(chunk)
                 self._read.append(chunk)
                 if self.silence.had_content or self._scope.cancelled:
                     break
@@ -149,12 +149,12 @@ class _ReaderScope(CancelScope):
         if self.cancelled or self._until is not None:
             super().before_read()
         if self.watches:
-            self._silence.look_beside_bytes()
+            self._silence.check_before_read()
 
     def after_empty_wait(self) -> None:
         super().before_read()
         if self.watches:
-            self._silence.look()
+            self._silence.check()
 
 
 _changed = threading.Condition()

@@ -55,7 +55,7 @@ Late = Callable[[PrimaryError], "Race"]
 class Silence:
     """The silence of one reply.
 
-    The thread that reads calls ``heard``, the thread that waits calls ``look``; they may be two threads. Only
+    The thread that reads calls ``on_chunk``, the thread that waits calls ``check``; they may be two threads. Only
     text counts: comments, empty deltas and role chunks do not reset a deadline.
     """
 
@@ -79,13 +79,13 @@ class Silence:
         self._last = self._back = self._since = self._read_at = clock.now()
         """When the last text came; when the consumer came back; the later of the two; when anything came."""
 
-    def came_back(self) -> None:
+    def consumer_returned(self) -> None:
         """The consumer, which reads by itself, reads now. While it is away nothing is late."""
         now = self._clock.now()
         if now - self._read_at > AWAY_SECONDS:
             self._back = self._since = now
 
-    def heard(self, chunk: Chunk) -> None:
+    def on_chunk(self, chunk: Chunk) -> None:
         self._read_at = now = self._clock.now()
         if chunk.text and not chunk.text.isspace():
             if not self.had_content:
@@ -99,15 +99,15 @@ class Silence:
             self._finished = True
             self._last = self._since = now
 
-    def left(self) -> float:
-        """Return the seconds until the next ``look`` is due."""
+    def seconds_to_check(self) -> float:
+        """Return the seconds until the next ``check`` is due."""
         if self.race is not None:
             return SLICE_SECONDS
         limit, silent = self._limit(), self._clock.now() - self._last
         early = self._early(limit) if self.on_unusual is not None else limit
         return (early if silent < early < limit else limit) - silent
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Check the clock; there is nothing to read.
 
         Raises:
@@ -115,13 +115,13 @@ class Silence:
         """
         self._judge(self._clock.now() - self._last)
 
-    def look_beside_bytes(self) -> None:
-        """As ``look``, if there may be something to read: comments may come for ever, and are not text."""
+    def check_before_read(self) -> None:
+        """As ``check``, if there may be something to read: comments may come for ever, and are not text."""
         silent = self._clock.now() - self._since
         if silent >= SLICE_SECONDS:  # at first there is no silence to look up a limit for
             self._judge(silent)
 
-    def settle(self) -> None:
+    def end_race(self) -> None:
         """End a race once the primary has text."""
         if self.race is not None and self.had_content:
             self.race.won()

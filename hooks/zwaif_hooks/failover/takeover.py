@@ -105,8 +105,8 @@ class Takeover:
         silence = answer.pump.silence
         while not self._stopped:
             silence.limits = answer.limits()
-            while not answer.pump.wait(min(self._quiet_left(), silence.left())):
-                silence.look()
+            while not answer.pump.wait(min(self._quiet_left(), silence.seconds_to_check())):
+                silence.check()
                 if self._quiet_left() > 0:  # a wait may end slightly before a deadline
                     continue
                 yield from self._break_the_silence()
