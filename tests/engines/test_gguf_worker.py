@@ -241,5 +241,5 @@ def test_a_tokenizer_that_is_gone(companion_gguf: Path) -> None:
         closed = f"http://127.0.0.1:{free.getsockname()[1]}"
     endpoint.close()
     endpoint.folder, endpoint.address, engine._loaded()._listening_at = None, "127.0.0.1", closed
-    with pytest.raises(EngineError, match="tokenizer does not answer"):
+    with pytest.raises(EngineError, match="tokenizer does not respond"):
         engine.count_tokens(["a"])
