@@ -490,7 +490,7 @@ def test_a_disk_that_fails_while_a_better_model_is_looked_for_ends_nothing(
 
     monkeypatch.setattr(better_model, "LOOK_SECONDS", (0.0, 0.0))
     monkeypatch.setattr(desk.service._choice, "choose_again", look)
-    monkeypatch.setattr(desk.service._choice, "is_ours_to_choose", lambda: True)
+    monkeypatch.setattr(desk.service._choice, "is_automatic", lambda: True)
     for _ in range(2):  # outages
         desk.service._better_model.look_soon()
         assert looked.acquire(timeout=20)

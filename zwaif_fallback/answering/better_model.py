@@ -24,7 +24,7 @@ class BetterModel:
 
     def look_soon(self) -> None:
         """Start to look, if the choice is ours. Returns at once."""
-        if self._thread is None and self._choice.is_ours_to_choose():
+        if self._thread is None and self._choice.is_automatic():
             self._thread = threading.Thread(target=self._look, name="zwaif-fallback-auto", daemon=True)
             self._thread.start()
 

@@ -41,11 +41,11 @@ class LocalModelControls:
 
     def is_automatic(self) -> bool:
         """Whether the choice is left to us: ``auto``, or none was chosen and the default is not on this computer."""
-        return self._choice.is_ours_to_choose()
+        return self._choice.is_automatic()
 
     def taken(self) -> str:
         """The model we chose; empty before that was necessary."""
-        return self._choice.taken
+        return self._choice.own_choice
 
     def local_news(self) -> list[str]:
         """Progress of a load, what is wrong with the local model, and compromises made when it was loaded."""

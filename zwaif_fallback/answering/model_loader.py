@@ -64,7 +64,7 @@ class ModelLoader:
 
     def loaded(self) -> LoadedModel | None:
         """Return the loaded model under the name its owner knows it by. From memory, at once."""
-        return self._choice.titled(self._local.loaded)
+        return self._choice.with_title(self._local.loaded)
 
     @property
     def loaded_from(self) -> LoadOptions | None:
@@ -161,7 +161,7 @@ class ModelLoader:
                 self._say(f"Loading {self._choice.title(options.model)} …")
                 formats.start_renderer()
                 loaded = self._local.load(place or options, self._set_progress)
-                loaded = self._choice.titled(loaded) or loaded
+                loaded = self._choice.with_title(loaded) or loaded
             except FallbackError as error:
                 with self._state:
                     self._failed[options] = (error, self._now())

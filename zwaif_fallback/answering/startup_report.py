@@ -62,7 +62,7 @@ class StartupReport:
         threading.Thread(target=look, name="zwaif-fallback-instead", daemon=True).start()
 
     def _take_what_is_here(self) -> None:
-        if found := self._models.found_instead():
+        if found := self._models.found_model():
             self._ready(found)
         else:
             self._say(f"Fallback not ready: {self._models.not_here('')}")

@@ -56,7 +56,7 @@ class ConfiguredModel:
         Raises:
             ModelNotFound: the setting means no model.
         """
-        return self.found_instead() or self.wanted()
+        return self.found_model() or self.wanted()
 
     def wanted(self) -> str:
         """Return the model in the setting, here or not; the default if an older release left a path to a missing file.
@@ -70,7 +70,7 @@ class ConfiguredModel:
         except ModelNotFound as error:
             return default_for_stale_path(name, error)
 
-    def found_instead(self) -> str:
+    def found_model(self) -> str:
         """Return the best model here if none was set and the default is missing, else empty. Tells the user once.
 
         The first call reads the disks: some hundredths of a second, up to a second for hundreds of files.
@@ -125,7 +125,7 @@ class ConfiguredModel:
         """Return the name to show: ``ollama:llama3.2:3b`` says more than the file behind it."""
         return self._titles.get(model, model)
 
-    def titled(self, loaded: LoadedModel | None) -> LoadedModel | None:
+    def with_title(self, loaded: LoadedModel | None) -> LoadedModel | None:
         """Return ``loaded`` under the name to show."""
         if loaded is None or loaded.info.name not in self._titles:
             return loaded
@@ -137,17 +137,17 @@ class ConfiguredModel:
 
     def reject(self, model: str) -> bool:
         """Rule out a model that could not be loaded; True if it was our choice and another one is meant now."""
-        return self.is_ours_to_choose() and self._auto.reject(model)
+        return self.is_automatic() and self._auto.reject(model)
 
     @property
-    def taken(self) -> str:
+    def own_choice(self) -> str:
         """Our own choice as a setting; empty before the first."""
         return self._auto.setting
 
-    def is_ours_to_choose(self) -> bool:
+    def is_automatic(self) -> bool:
         """Return whether the choice is ours: ``auto``, or no model was set and the default is missing."""
         return is_auto(str(self._setting(MODEL))) or self.is_unchosen()
 
     def choose_again(self, loaded: LoadedModel | None) -> str:
         """Choose again; return the reason if another model is meant now, else empty."""
-        return self._auto.why if self.is_ours_to_choose() and self._auto.choose_again(loaded) else ""
+        return self._auto.why if self.is_automatic() and self._auto.choose_again(loaded) else ""

@@ -1,6 +1,7 @@
 """What answers if no model was set and the default is not on this computer: the best of the models that are here.
 
-A choice is never overridden: if the user set a model that is missing, the error says so and how to get it.
+A choice is never overridden: if the user set a model that is missing, the error says so and how to get it. Which of the
+models is the best is decided in :mod:`.ranking`; while Z-Waif runs, :class:`.ConfiguredModel` remembers the choice.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """Refuse hostile model files before transformers reads them. A model may come from anywhere, and some values keep a
-library busy for ever, or use code paths that are not needed here and known to be weak."""
+library busy for ever, or use code paths that are not needed here and known to be weak. GGUF files are checked while
+their header is read (:mod:`zwaif_fallback.models.gguf_header`); chat templates run in a process of their own."""
 
 from __future__ import annotations
 
