@@ -27,7 +27,7 @@ TORCH = "torch==2.13.0"
 """Known to work; where it cannot be had (another Python, say), any that the package takes will do."""
 PLATFORMS = ("linux", "darwin", "win32")
 TAKE_SECONDS = (
-    *("addresses", "bench", "benchmarks_alive", "benchmarks_models", "build", "cli", "cli_names", "cli_selfcheck"),
+    *("addresses", "bench", "benchmarks_alive", "benchmarks_models", "build", "cli", "cli_names", "cli_selftest"),
     *(
         "console",
         "corpus",

@@ -220,7 +220,9 @@ def test_gradio_polls_nothing_of_ours(demo: Any) -> None:
     """The browser presses Refresh, and only where somebody sees it."""
     assert not [event for event in own_events(demo) if getattr(event, "every", None)]
     assert not [block for block in demo.blocks.values() if type(block).__name__ == "Timer"]
-    scripts = [event for event in demo.fns.values() if event.js in (section.EVERY_SECOND, chat_line.LOOK_WHILE_SEEN)]
+    scripts = [
+        event for event in demo.fns.values() if event.js in (section.EVERY_SECOND, chat_line.REFRESH_WHILE_VISIBLE)
+    ]
     assert [script.fn for script in scripts] == [None] * 2
     for name, label in ((section.REFRESH_ID, "Refresh"), (chat_line.BUTTON_ID, "Look who answers")):
         (button,) = [block for block in demo.blocks.values() if getattr(block, "elem_id", "") == name]

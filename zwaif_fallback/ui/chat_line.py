@@ -14,7 +14,7 @@ from zwaif_hooks.host import webui
 
 CHAT_LABEL = "Chat"
 LINE_ID, BUTTON_ID = "zwaif-fallback-chat", "zwaif-fallback-chat-refresh"
-LOOK_WHILE_SEEN = f"""() => {{
+REFRESH_WHILE_VISIBLE = f"""() => {{
     if (window.zwaifFallbackChat) return;
     window.zwaifFallbackChat = setInterval(() => {{
         const button = document.getElementById("{BUTTON_ID}");
@@ -38,7 +38,7 @@ class ChatLine:
     def wire(self, make: Components, page: Any) -> None:
         if self.is_there:
             make.on(self.button.click, self.refresh, self.words, self.words, queue=False)
-            make.on(page.load, None, None, None, js=LOOK_WHILE_SEEN)
+            make.on(page.load, None, None, None, js=REFRESH_WHILE_VISIBLE)
 
     def refresh(self, shown: object) -> Any:
         """Update the line if the window shows another one."""
