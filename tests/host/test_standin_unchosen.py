@@ -20,7 +20,7 @@ from zwaif_fallback.standin import copy_tree
 from zwaif_fallback.standin.launch import environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
-NOTICE = f"API_FALLBACK_MODEL is not set and {catalogue.DEFAULT} is not here, so "
+NOTICE = f"API_FALLBACK_MODEL is not set and {catalogue.DEFAULT} is not on this computer, so "
 
 
 @pytest.fixture

@@ -238,7 +238,7 @@ means(
 means("… cannot be loaded (…). Check that API_FALLBACK_MODEL is set correctly", "something unheard of", KeyError)
 
 
-@says("… was loaded but said nothing.")
+@says("… was loaded but wrote nothing.")
 def _(scene: Scene) -> object:
     local: Any = SimpleNamespace(generate=lambda generation, stats: iter([" "]))
     return measure_model._speak(local, ModelInfo("owner/model", "tinyllama"), [Message("user", "Hi")], 8)

@@ -60,14 +60,14 @@ def found_instead(scene: Scene, **settings: str) -> object:
     return ConfiguredModel(store.get, lambda: scene.folder, say=scene.say, named=lambda: False).current()
 
 
-@says("API_FALLBACK_MODEL is not set and … is not here, so … answers, which was found on this computer.")
+@says("API_FALLBACK_MODEL is not set and … is not on this computer, so … answers instead.")
 def _(scene: Scene) -> object:
     return found_instead(scene)
 
 
 @says(
-    "API_FALLBACK_MODEL is …, as in an example file of Z-Waif's, and that is not here, so … answers, which was found "
-    "on this computer."
+    "API_FALLBACK_MODEL is …, as in an example file of Z-Waif's, and that is not on this computer, so … answers "
+    "instead."
 )
 def _(scene: Scene) -> object:
     return found_instead(scene, API_FALLBACK_MODEL=EXAMPLE_VALUE)

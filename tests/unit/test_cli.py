@@ -280,8 +280,8 @@ def test_whoever_chose_what_is_not_here_hears_of_the_model_that_is(
 
 
 NOTICE = (
-    f"API_FALLBACK_MODEL is not set and {catalogue.DEFAULT} is not here, so ollama:llama3.2:3b answers, which was "
-    "found on this computer. Choose another in Z-Waif's Settings tab, or with: zwaif-fallback settings set "
+    f"API_FALLBACK_MODEL is not set and {catalogue.DEFAULT} is not on this computer, so ollama:llama3.2:3b answers "
+    "instead. Choose another in Z-Waif's Settings tab, or with: zwaif-fallback settings set "
     "API_FALLBACK_MODEL NAME"
 )
 

@@ -23,7 +23,7 @@ from zwaif_fallback.models import catalogue
 from zwaif_fallback.models.search import FoundModel
 
 DEFAULT = catalogue.DEFAULT
-NOT_SET = f"API_FALLBACK_MODEL is not set and {DEFAULT} is not here, so {{}} answers, which was found on this computer."
+NOT_SET = f"API_FALLBACK_MODEL is not set and {DEFAULT} is not on this computer, so {{}} answers instead."
 
 
 class UnchosenDesk(Desk):

@@ -48,12 +48,12 @@ def unresolved_message(setting: str, error: ModelNotFound) -> str:
 
 def notice(title: str, setting: str) -> str:
     """Return one line that tells the user which model answers instead, and why."""
-    missing = f"is not set and {catalogue.DEFAULT} is not here"
+    missing = f"is not set and {catalogue.DEFAULT} is not on this computer"
     if setting == EXAMPLE_VALUE:
-        missing = f"is {setting}, as in an example file of Z-Waif's, and that is not here"
+        missing = f"is {setting}, as in an example file of Z-Waif's, and that is not on this computer"
     return (
-        f"{MODEL} {missing}, so {title} answers, which was found on this computer. Choose another in Z-Waif's Settings "
-        f"tab, or with: zwaif-fallback settings set {MODEL} NAME"
+        f"{MODEL} {missing}, so {title} answers instead. Choose another in Z-Waif's Settings tab, "
+        f"or with: zwaif-fallback settings set {MODEL} NAME"
     )
 
 

@@ -89,7 +89,7 @@ def _speak(local: LocalModel, model: ModelInfo, talk: Sequence[Message], tokens:
         first = first or last - started
         text += piece
     if not text.strip():
-        raise EngineError(f"{model.name} was loaded but said nothing. Choose another model: zwaif-fallback models")
+        raise EngineError(f"{model.name} was loaded but wrote nothing. Choose another model: zwaif-fallback models")
     return _Reply(text, first, last - started - first, stats)
 
 

@@ -121,7 +121,7 @@ def check_engine(place: Place) -> str:
         text = "".join(local.generate(_generation(local), stats))
         seconds = time.monotonic() - started
         _require(local.pid not in (None, os.getpid()), f"the model runs inside Z-Waif's own process. {_REPORT}")
-    _require(bool(text.strip()), f"the model was loaded but said nothing. {_REPORT}")
+    _require(bool(text.strip()), f"the model was loaded but wrote nothing. {_REPORT}")
     speed = stats.generated_tokens / max(seconds, 1e-6)
     return f"the embedded model loads in {loaded.load_seconds:.1f} s and writes {speed:.0f} tokens a second"
 
@@ -143,7 +143,9 @@ def check_own_model(place: Place) -> str:
     with closing(LocalModel()) as local:
         loaded = local.load(LoadOptions.from_settings(store.get, facts["resolved"]))
         text = "".join(local.generate(_generation(local, max_tokens=20)))
-    _require(bool(text.strip()), f"{facts['title']} was loaded but said nothing. Choose another: zwaif-fallback models")
+    _require(
+        bool(text.strip()), f"{facts['title']} was loaded but wrote nothing. Choose another: zwaif-fallback models"
+    )
     line = f"{facts['title']} loads in {loaded.load_seconds:.1f} s and answers"
     return f"{line}. {facts['notice']}" if facts["notice"] else line
 
