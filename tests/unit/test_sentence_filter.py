@@ -76,7 +76,7 @@ def test_a_sentence_that_is_far_too_long_is_not_begun() -> None:
 def test_a_first_sentence_without_an_end() -> None:
     text = " ".join(f"word{n}" + "," * (n % 9 == 0) for n in range(500))
     assert through(text, tries_left=1)[1].fault == sentence_filter.ENDLESS
-    assert said(text).endswith("…") and len(said(text).split()) <= sentence_filter.LONGEST_SENTENCE + 1
+    assert said(text).endswith("…") and len(said(text).split()) <= sentence_filter.SENTENCE_WORDS + 1
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from zwaif_fallback.text.sentences import MOST, Sentences, cut_short, hangs, is_ended
+from zwaif_fallback.text.sentences import SENTENCE_CHARS, Sentences, cut_short, hangs, is_ended
 
 
 def cut(text: str) -> list[str]:
@@ -44,7 +44,7 @@ def test_what_never_ends_is_passed_on_in_parts() -> None:
     text = "and then we went on, further and further " * 60
     parts = cut(text)
     assert "".join(parts) == text
-    assert all(len(part) <= MOST for part in parts) and len(parts) >= 3
+    assert all(len(part) <= SENTENCE_CHARS for part in parts) and len(parts) >= 3
     assert all(part.rstrip().endswith((",", "further")) for part in parts)
 
 

@@ -7,8 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-KEPT = 200
-"""Outages."""
+OUTAGES_KEPT = 200
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Outages:
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
-        self._past: deque[Outage] = deque(maxlen=KEPT)
+        self._past: deque[Outage] = deque(maxlen=OUTAGES_KEPT)
         self._running: dict[str, Outage] = {}
 
     def began(self, primary: str, cause: str) -> None:

@@ -12,15 +12,15 @@ from functools import lru_cache
 
 from zwaif_fallback.languages import LANGUAGES, Language, language_of
 
-MOST = 2
+SENTENCES_REPEATED = 2
 """Maximum sentences repeated."""
 MOST_WORDS = 40
 """Maximum words of a sentence that is repeated."""
-LEAST = 0.35
+LEAST_SCORE = 0.35
 """Minimum score of a sentence, as a share of the weight of a word that occurs in one sentence only."""
-SHORT = 7
+SHORT_QUESTION = 7
 """Words. A question this short that matches no sentence probably asks who the companion is."""
-LOOKED_AT = 300
+QUESTION_CHARS = 300
 """Characters at the end of the user's message that are looked at: questions come last."""
 _OF_KIN = 0.5
 """The weight of a synonym, relative to the word itself."""
@@ -42,7 +42,7 @@ _A_NUMBER = "#"
 def asked_about(card: str, words: str) -> list[str]:
     """Return the sentences that ``words`` ask about, in the card's order; for other short questions, the first one."""
     told = _told_of(card, words)
-    if not told and is_question(words) and len(_WORD.findall(words)) <= SHORT:
+    if not told and is_question(words) and len(_WORD.findall(words)) <= SHORT_QUESTION:
         return _read(card)[0][:1]
     return told
 
@@ -57,7 +57,7 @@ def answers_to(card: str, words: str, names: str = "") -> tuple[str, ...]:
 
 def _told_of(card: str, words: str) -> list[str]:
     sentences, found_by = _read(card)
-    newest = words[-LOOKED_AT:]
+    newest = words[-QUESTION_CHARS:]
     asked, kin = _content(newest), _kin(newest)
     rare = math.log(1 + len(sentences))
     known = frozenset[str]().union(*found_by)
@@ -69,8 +69,8 @@ def _told_of(card: str, words: str) -> list[str]:
         + _OF_KIN * max((weights[stem] for stem in kin - asked if not found.isdisjoint(forms[stem])), default=0.0)
         for found in found_by
     ]
-    best = sorted(range(len(scores)), key=lambda place: -scores[place])[:MOST]
-    told = [place for place in best if scores[place] >= max(LEAST * rare, 0.6 * scores[best[0]])]
+    best = sorted(range(len(scores)), key=lambda place: -scores[place])[:SENTENCES_REPEATED]
+    told = [place for place in best if scores[place] >= max(LEAST_SCORE * rare, 0.6 * scores[best[0]])]
     return [sentences[place] for place in sorted(told)]
 
 

@@ -22,7 +22,7 @@ from functools import partial
 
 from zwaif_fallback.prompt import cards, formats
 from zwaif_fallback.prompt.conversation_parts import SILENCE, Parts, assemble, joined, name_the_user, parts_of, remind
-from zwaif_fallback.prompt.stable_prefix import A_TURN, KEEP, Beginning, PromptPrefixes
+from zwaif_fallback.prompt.stable_prefix import FILLED_SHARE, MESSAGES_A_TURN, Beginning, PromptPrefixes
 from zwaif_hooks.messages import DEFAULT_MAX_TOKENS, ChatRequest, Message, ModelInfo, Purpose
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ def fit(
     steady = history if request.purpose is Purpose.CHAT else None
     if steady is not None:
         _begin_as_before(parts, steady, to_come)
-    messages, begin = _Fitter(model, count_tokens, partial, space, KEEP if steady else 1.0).fit(parts)
+    messages, begin = _Fitter(model, count_tokens, partial, space, FILLED_SHARE if steady else 1.0).fit(parts)
     if steady is not None:
         steady.begin_with(Beginning(parts.history[begin:], parts.summary))
     return Fitted(messages, left, partial, favoured)
@@ -109,7 +109,7 @@ def fit_next_turn(
     newest = request.messages[-1].content if request.messages else ""
     said = [Message("assistant", reply), Message("user", newest or SILENCE)]
     next_request = replace(request, messages=(*request.messages, *said))
-    return fit(next_request, model, count_tokens, history=history, to_come=A_TURN).messages
+    return fit(next_request, model, count_tokens, history=history, to_come=MESSAGES_A_TURN).messages
 
 
 def unfitted(request: ChatRequest) -> list[Message]:

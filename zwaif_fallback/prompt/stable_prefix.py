@@ -16,11 +16,11 @@ from zwaif_hooks.messages import Message
 
 CONVERSATIONS = 4
 """How many conversations are remembered: microphone, web page, Discord and one more."""
-KEEP = 2 / 3
+FILLED_SHARE = 2 / 3
 """The share of the room for earlier turns that stays filled when a block is dropped; the rest is for later turns."""
 _LEAST_EXTRA = 16
 """Messages that may always stay besides those Z-Waif sends: v1.14-R4 sends ten, and half of that is two turns."""
-A_TURN = 4
+MESSAGES_A_TURN = 4
 """Messages that Z-Waif may stop sending after a turn: a pair, or two in v1.14-R4, which logs web chats twice."""
 _SURE = 4
 """Messages in a row that must be equal for two histories to count as one conversation."""

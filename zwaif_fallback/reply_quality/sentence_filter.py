@@ -18,8 +18,8 @@ from zwaif_fallback.text.word_count import words_in
 from zwaif_hooks.messages import Sampling
 from zwaif_hooks.reply.continuation import unspaced
 
-LONGEST_SENTENCE = 70
-"""Words."""
+SENTENCE_WORDS = 70
+"""Words. A longer sentence is ended, unless the usual reply is long."""
 _LONG_WORD = 40
 """Characters. A longer word is probably a loop."""
 CALM = 0.4
@@ -241,7 +241,7 @@ class SentenceFilter:
             words = words_in(rest)
             if self._is_beyond(words):
                 self._end("", rest)
-            elif words > max(LONGEST_SENTENCE, 2 * self._wanted.words):
+            elif words > max(SENTENCE_WORDS, 2 * self._wanted.words):
                 self._refuse(ENDLESS, rest, self._cut(rest))
 
     def _is_beyond(self, words: int) -> bool:

@@ -41,7 +41,7 @@ _SELDOM_LAST = _NEVER_LAST | frozenset({
 """Words that a shortened text must not end with."""
 _NEEDS_A_STOP = 4
 """Words."""
-MOST = 600
+SENTENCE_CHARS = 600
 """Characters. A longer sentence is passed on in parts."""
 _THAI = 20
 """Minimum characters of a phrase, in scripts without full stops but with spaces between phrases."""
@@ -60,8 +60,8 @@ class Sentences:
     def take(self, c: str) -> str:
         """Add a character; return the sentence that ended before it, with trailing spaces, or an empty string."""
         done = ""
-        if self.rest and not c.isspace() and (self._ends_before(c) or len(self.rest) >= MOST):
-            done, self.rest = self._split() if len(self.rest) >= MOST else (self.rest, "")
+        if self.rest and not c.isspace() and (self._ends_before(c) or len(self.rest) >= SENTENCE_CHARS):
+            done, self.rest = self._split() if len(self.rest) >= SENTENCE_CHARS else (self.rest, "")
         self.rest += c
         self._cased = self._cased or c.isupper()
         return done
