@@ -86,7 +86,7 @@ def generate_over_http(listens: dict[str, str], prompt: str, tokens: int) -> dic
 
 
 def generate(local: LocalModel, prompt: str, tokens: int, stats: GenerationStats | None = None) -> dict[str, float]:
-    """The same through supervisor, pipe, worker and engine."""
+    """The same through the local model: queue, pipes, worker and engine."""
     stats = stats or GenerationStats()
     at: list[float] = []
     began = time.perf_counter()
