@@ -64,7 +64,7 @@ class LocalModel:
         self._queue = FairQueue(abandoned_after, say=say)
         self._restart = WorkerRestart(
             lambda: self._worker,
-            self._restarted,
+            self._start_again,
             hang_timeout,
             lambda: self._hung.hung_in_a_reply(self._options, hang_timeout),
             self._note_end,
@@ -182,7 +182,7 @@ class LocalModel:
         if worker is not None:
             worker.end()
 
-    def _restarted(self) -> WorkerProcess:
+    def _start_again(self) -> WorkerProcess:
         with self._load_lock:
             worker = self._worker
             if worker is not None and worker.alive:

@@ -183,9 +183,9 @@ class PictureCaptioner:
         return self._worker
 
     def _ask(self, worker: WorkerProcess, data: bytes, model: str, until: float) -> str:
-        exchange = worker.ask("describe", picture=base64.b64encode(data).decode("ascii"))
+        request = worker.ask("describe", picture=base64.b64encode(data).decode("ascii"))
         try:
-            text = str(self._wait(exchange, until)["text"]).strip()
+            text = str(self._wait(request, until)["text"]).strip()
         except queue.Empty:
             self._end()
             raise self._late(f"{model} did not finish looking, and was ended") from None
@@ -193,8 +193,8 @@ class PictureCaptioner:
             raise ModelError(f"{model} said nothing about the picture. Try another, for example {SUGGESTED}.")
         return text
 
-    def _wait(self, exchange: PendingRequest, until: float) -> dict[str, Any]:
-        return exchange.next_event(max(0.0, until - time.monotonic()))
+    def _wait(self, request: PendingRequest, until: float) -> dict[str, Any]:
+        return request.next_event(max(0.0, until - time.monotonic()))
 
     def _late(self, what: str) -> WorkerHung:
         return WorkerHung(f"{what} (a reply waits {self._patience:.0f} s for its picture).")

@@ -90,10 +90,10 @@ class TemplateClient:
     def _asked(self, template: str, variables: Mapping[str, Any]) -> str:
         worker, until = self._living_worker(), self._now() + MOST_WAIT
         worker.wait_until_started(MOST_WAIT)
-        exchange, watch = worker.ask("render", template=template, variables=dict(variables)), _Watch(worker)
+        request, watch = worker.ask("render", template=template, variables=dict(variables)), _Watch(worker)
         while True:
             try:
-                return str(exchange.next_event(_LOOK)["text"])
+                return str(request.next_event(_LOOK)["text"])
             except queue.Empty:
                 cause = watch.excess() or ("it takes too long" if self._now() > until else "")
             if cause:
