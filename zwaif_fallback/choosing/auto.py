@@ -172,7 +172,7 @@ class AutoModel:
             return True
 
     def forget(self) -> None:
-        """Choose afresh next time, as the settings changed."""
+        """Choose again next time, as the settings changed."""
         with self._lock:
             self._choice = None
             self._rejected.clear()

@@ -132,7 +132,7 @@ class ConfiguredModel:
         return replace(loaded, info=replace(loaded.info, name=self._titles[loaded.info.name]))
 
     def forget(self) -> None:
-        """Choose afresh next time, as a setting changed."""
+        """Choose again next time, as a setting changed."""
         self._auto.forget()
 
     def reject(self, model: str) -> bool:

@@ -39,7 +39,7 @@ def remove_leftovers() -> None:
     if sys.platform != "win32":
         for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
             with contextlib.suppress(OSError):  # another user's, or already gone
-                if folder.stat().st_uid == os.getuid() and not _somebody_listens(folder / NAME):
+                if folder.stat().st_uid == os.getuid() and not _is_listening(folder / NAME):
                     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -62,7 +62,7 @@ def connect(path: str, timeout: float) -> socket.socket:
         raise OSError("Python on Windows has no sockets with a path")
 
 
-def _somebody_listens(path: Path) -> bool:
+def _is_listening(path: Path) -> bool:
     """Return whether a server listens, or is about to."""
     try:
         connect(str(path), timeout=1.0).close()

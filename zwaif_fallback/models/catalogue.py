@@ -173,5 +173,5 @@ def _describe_custom(model: str) -> str:
             "file or folder on this computer."
         )
     family = family_of(model)
-    known = f"Prompt format if it brings none of its own: {family}." if family else "It should bring its chat template."
+    known = f"Prompt format if it has none of its own: {family}." if family else "It should come with a chat template."
     return f"{model} (custom)\nSize, memory and licence: see the model's own page.\n{known}"
