@@ -22,8 +22,8 @@ from zwaif_hooks import log
 from zwaif_hooks.failover import failure_messages
 from zwaif_hooks.failover.breaker import HARD
 from zwaif_hooks.failover.takeover import MEANWHILE
-from zwaif_hooks.handle import Host
 from zwaif_hooks.host.settings_store import SettingsStore
+from zwaif_hooks.host_handle import Host
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
 from zwaif_hooks.specs import hookimpl
 

@@ -8,10 +8,10 @@ Names are loaded on first use, because the start-up line runs this file in every
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from zwaif_hooks import log as log
-    from zwaif_hooks.handle import Host as Host
     from zwaif_hooks.host.setting import BadSetting as BadSetting
     from zwaif_hooks.host.setting import NotSaved as NotSaved
     from zwaif_hooks.host.setting import Setting as Setting
+    from zwaif_hooks.host_handle import Host as Host
     from zwaif_hooks.messages import Answer as Answer
     from zwaif_hooks.messages import AnswerRecord as AnswerRecord
     from zwaif_hooks.messages import ChatRequest as ChatRequest
@@ -33,7 +33,7 @@ _MESSAGES = (
 _HOME = {
     **dict.fromkeys(_MESSAGES, "messages"),
     **dict.fromkeys(("BadSetting", "NotSaved", "Setting"), "host.setting"),
-    "Host": "handle",
+    "Host": "host_handle",
     "PluginManager": "plugins",
     "hookimpl": "specs",
 }

@@ -15,9 +15,9 @@ from dotenv import dotenv_values
 from zwaif_hooks import log
 from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.failover.start_check import check_at_start, configured_primary, find_lmstudio
-from zwaif_hooks.guards import http, lmstudio, ollama, r4_pictures, sse_client
-from zwaif_hooks.handle import Host
+from zwaif_hooks.guards import http, lmstudio, ollama, sse_client, v1_14_r4_pictures
 from zwaif_hooks.host import debug_tab
+from zwaif_hooks.host_handle import Host
 from zwaif_hooks.messages import PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.runtime import Runtime
@@ -104,7 +104,7 @@ def _let_streams_be_iterated(bridge: Bridge, module: ModuleType) -> None:
 
 def _guard_r4_pictures(bridge: Bridge, module: ModuleType) -> None:
     if _is_zwaifs(bridge, module):
-        r4_pictures.install(module, bridge.runtime)
+        v1_14_r4_pictures.install(module, bridge.runtime)
 
 
 def _bind_settings(bridge: Bridge, module: ModuleType) -> None:

@@ -19,7 +19,7 @@ from zwaif_hooks.messages import Answer, ChatRequest, Message, ModelInfo, Primar
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from zwaif_hooks.handle import Host
+    from zwaif_hooks.host_handle import Host
 
 ENTRY_POINT_GROUP = "zwaif"
 BLOCK_VARIABLE = "ZWAIF_BLOCK_PLUGINS"

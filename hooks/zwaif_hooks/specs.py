@@ -16,7 +16,7 @@ import pluggy
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, Message, ModelInfo, PrimaryFailure
 
 if TYPE_CHECKING:
-    from zwaif_hooks.handle import Host
+    from zwaif_hooks.host_handle import Host
 
 PROJECT = "zwaif"
 hookspec = pluggy.HookspecMarker(PROJECT)

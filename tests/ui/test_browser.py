@@ -239,7 +239,7 @@ def test_download_is_watched_by_every_window_and_cancelled(
     for here in (one, two):
         expect(section(here)).to_contain_text("Downloading own model: 0.50 of 2.00 GB")
     button(two, "Cancel Download").click()
-    expect(section(one)).to_contain_text("goes on where this one ended")
+    expect(section(one)).to_contain_text("continues from there")
     assert (download.asked, service.loads) == (["owner/own-model"], [])
     download.go_on.set()
     button(one, "Load Model").click()

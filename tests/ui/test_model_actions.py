@@ -421,7 +421,7 @@ def test_cancelled_download_changes_nothing(
     assert download.told.wait(10)
     assert "What has been downloaded is kept" in panel.models.cancel()[0]
     assert panel.model_download.wait(10)
-    assert "goes on where this one ended" in panel.models.state()
+    assert "continues from there" in panel.models.state()
     assert (service.loads, model_list.chosen) == ([], DEFAULT_MODEL)
 
 

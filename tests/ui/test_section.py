@@ -31,7 +31,7 @@ import gradio
 from pathlib import Path
 from tests.ui.pages import page
 from zwaif_fallback import plugin
-from zwaif_hooks.handle import Host
+from zwaif_hooks.host_handle import Host
 from zwaif_hooks.host import webui
 from zwaif_hooks.host.settings_store import SettingsStore
 from zwaif_hooks.plugins import PluginManager

@@ -33,7 +33,7 @@ def resolve(name: str) -> Producer:
     return lambda scene: resolve_name.resolve(name, scene.folder)
 
 
-says("There is no model called …, here or in the list.")(resolve("two words"))
+says("There is no model called … on this computer or in the list.")(resolve("two words"))
 says("No model is named")(resolve("  "))
 says("There is no model at …")(resolve("C:\\models\\old.gguf"))
 says("… is not on this computer. …, or choose one of those that zwaif-fallback models lists.")(

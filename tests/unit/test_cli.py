@@ -464,7 +464,11 @@ def test_a_setting_is_changed_and_nothing_else(tmp_path: Path, capsys: pytest.Ca
     [
         ("API_FALLBACK_STALL_TIMEOUT", "soon", "must be a number from 1 to 600"),
         ("API_FALLBACK_ENABLD", "ON", "Did you mean API_FALLBACK_ENABLED?"),
-        ("API_FALLBACK_MODEL", "hello world", "There is no model called 'hello world', here or in the list."),
+        (
+            "API_FALLBACK_MODEL",
+            "hello world",
+            "There is no model called 'hello world' on this computer",
+        ),
         ("API_FALLBACK_HOST", "some where", "must look like 127.0.0.1:8080"),
     ],
 )

@@ -20,8 +20,8 @@ from zwaif_fallback.cli import main
 from zwaif_fallback.models import catalogue, catalogue_page
 from zwaif_hooks import specs
 from zwaif_hooks.failover.breaker import HARD
-from zwaif_hooks.handle import Host
 from zwaif_hooks.host.settings_store import SettingsStore
+from zwaif_hooks.host_handle import Host
 from zwaif_hooks.messages import AnswerRecord, ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
 

@@ -436,7 +436,7 @@ def test_a_stopped_download_keeps_what_came(shelf: LoopbackHub, tmp_path: Path, 
         asked.append(1)
         return len(asked) > 10
 
-    with pytest.raises(DownloadStopped, match="goes on where this one ended"):
+    with pytest.raises(DownloadStopped, match="continues from there"):
         download(f"{GGUF_NAME}:Q4_K_M", said.append, real(shelf, tmp_path), cache_dir=str(tmp_path), stop=stop)
     place = download(f"{GGUF_NAME}:Q4_K_M", said.append, real(shelf, tmp_path), cache_dir=str(tmp_path))
     assert place.read_bytes() == BIG and shelf.begun_at == [0, 1_000_000]

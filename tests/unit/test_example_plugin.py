@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from zwaif_hooks import log
-from zwaif_hooks.handle import Host
 from zwaif_hooks.host.settings_store import SettingsStore
+from zwaif_hooks.host_handle import Host
 from zwaif_hooks.messages import ChatRequest, FailureKind, Message, PrimaryFailure, Purpose
 from zwaif_hooks.plugins import PluginManager
 

@@ -20,8 +20,8 @@ from zwaif_hooks import log
 from zwaif_hooks.failover import failure_messages
 from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.failover.takeover import MEANWHILE
-from zwaif_hooks.handle import Host
 from zwaif_hooks.host.settings_store import SettingsStore
+from zwaif_hooks.host_handle import Host
 from zwaif_hooks.messages import AnswerRecord, ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.specs import hookimpl

@@ -10,7 +10,7 @@ import pytest
 
 import zwaif_hooks
 from zwaif_hooks import host, log, messages, specs
-from zwaif_hooks.handle import Host
+from zwaif_hooks.host_handle import Host
 
 
 @pytest.mark.parametrize("name", zwaif_hooks.__all__)

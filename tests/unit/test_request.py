@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from zwaif_hooks.background.clock import SystemClock
-from zwaif_hooks.guards import r4_pictures
+from zwaif_hooks.guards import v1_14_r4_pictures as pictures
 from zwaif_hooks.guards.request import newest_picture, plain_messages, purpose_of_caller, stop_sequences, with_context
 from zwaif_hooks.messages import ChatRequest, Message, Picture, Purpose
 from zwaif_hooks.runtime import Runtime
@@ -174,9 +174,9 @@ def test_the_picture_that_r4_cannot_send_is_kept_by_its_path(tmp_path: Path, mon
     told = {"tree": tmp_path, "enabled": True, "plugins": plugins, "settings": settings, "clock": SystemClock()}
     runtime = cast(Runtime, SimpleNamespace(**told))
     api = ModuleType("API.fallback_api")
-    monkeypatch.setattr(api, r4_pictures.FUNCTION, lambda messages, image_path, **kwargs: "R4's own", raising=False)
-    r4_pictures.install(api, runtime)
-    shown = getattr(api, r4_pictures.FUNCTION)([{"role": "user", "content": "Look"}], "LiveImage.png", max_tokens=99)
+    monkeypatch.setattr(api, pictures.FUNCTION, lambda messages, image_path, **kwargs: "R4's own", raising=False)
+    pictures.install(api, runtime)
+    shown = getattr(api, pictures.FUNCTION)([{"role": "user", "content": "Look"}], "LiveImage.png", max_tokens=99)
     assert shown == "R4's own", "as nobody answered"
     assert asked[0].has_image and asked[0].picture == Picture(path="LiveImage.png")
 

@@ -127,7 +127,7 @@ def test_several_model_folders(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["???", "hello world"])
 def test_what_is_no_name_at_all_is_told_so(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ModelNotFound, match=r"There is no model called .*, here or in the list\."):
+    with pytest.raises(ModelNotFound, match=r"There is no model called .* on this computer or in the list\."):
         resolve_name.resolve(name, tmp_path)
 
 

@@ -20,12 +20,12 @@ FOLDERS = {"zwaif_hooks": ROOT / "hooks" / "zwaif_hooks", "zwaif_fallback": ROOT
 
 HOOKS = """
 startup         bridge host log
-bridge          failover guard_settings guards handle host log messages plugins runtime turn_log
+bridge          failover guard_settings guards host host_handle log messages plugins runtime turn_log
 guards          failover host messages network runtime stream
 runtime         background failover plugins reply turn_log
 failover        background log messages network reply stream turn_log
 guard_settings  host
-handle          turn_log
+host_handle     turn_log
 host            log messages storage
 network         messages stream
 plugins         background log messages specs
@@ -45,12 +45,12 @@ cli             addresses answering choosing demo doctor downloads engine_types 
 cli             local models prompt settings standin ui zwaif_tree
 cli             hooks/failover hooks/host hooks/messages hooks/network hooks/turn_log
 plugin          answering choosing local pictures prompt settings ui
-plugin          hooks/failover hooks/handle hooks/host hooks/log hooks/messages hooks/specs
+plugin          hooks/failover hooks/host hooks/host_handle hooks/log hooks/messages hooks/specs
 doctor          addresses answering choosing errors hardware install_hints local models pictures settings
 doctor          workers zwaif_tree
 doctor          hooks/failover hooks/host hooks/log hooks/messages hooks/network
 ui              addresses answering choosing downloads engine_types errors hardware models settings
-ui              hooks/failover hooks/handle hooks/host hooks/log hooks/messages hooks/network hooks/stream
+ui              hooks/failover hooks/host hooks/host_handle hooks/log hooks/messages hooks/network hooks/stream
 ui              hooks/turn_log
 answering       addresses choosing downloads engine_types engines errors local prompt reply_quality
 answering       reply_stream

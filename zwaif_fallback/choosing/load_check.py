@@ -10,8 +10,8 @@ from zwaif_fallback.choosing.auto import Constraints
 from zwaif_fallback.choosing.memory_fit import NO_ENGINE, TOO_BIG, abilities, fit
 from zwaif_fallback.errors import FallbackError
 from zwaif_fallback.hardware import memory_now
+from zwaif_fallback.models.error_hints import SMALLER
 from zwaif_fallback.models.facts import GGUF, ModelFacts
-from zwaif_fallback.models.hints import SMALLER
 from zwaif_fallback.models.model_files import check_folder, gguf_in, read_facts
 from zwaif_fallback.models.safetensors_facts import read_folder
 

@@ -154,7 +154,7 @@ def _called(wanted: str, tree: Path | None, model_dir: str) -> str:
     known = [*(offer.short for offer in catalogue.OFFERS if offer.short), *short_names(models)]
     near = difflib.get_close_matches(wanted.casefold(), known, n=1)
     meant = f"Did you mean {near[0]}? " if near else ""
-    raise ModelNotFound(f"There is no model called {wanted!r}, here or in the list. {meant}{_REMEDY}")
+    raise ModelNotFound(f"There is no model called {wanted!r} on this computer or in the list. {meant}{_REMEDY}")
 
 
 def _has_weights(folder: Path) -> bool:

@@ -36,7 +36,7 @@ class DownloadStopped(DownloadFailed):
     """The user stopped it; what was downloaded is kept."""
 
     def __init__(self) -> None:
-        super().__init__("Stopped. What came so far is kept; the same download goes on where this one ended.")
+        super().__init__("Stopped. What was downloaded is kept; the same download continues from there.")
 
 
 @dataclass(frozen=True)

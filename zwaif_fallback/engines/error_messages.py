@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.errors import FallbackError, ModelError, ModelTooBig
 from zwaif_fallback.install_hints import NO_VC_RUNTIME, VC_RUNTIME
-from zwaif_fallback.models.hints import CHECK_SETTING, SMALLER
+from zwaif_fallback.models.error_hints import CHECK_SETTING, SMALLER
 
 _TOO_BIG = "{model} does not fit into the free memory ({cause}). " + SMALLER
 

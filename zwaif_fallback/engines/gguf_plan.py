@@ -8,8 +8,8 @@ from pathlib import Path
 
 from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.errors import ModelError, ModelTooBig
+from zwaif_fallback.models.error_hints import SMALLER
 from zwaif_fallback.models.facts import ModelFacts
-from zwaif_fallback.models.hints import SMALLER
 from zwaif_fallback.models.memory import GGUF_PROGRAM, gguf_cache, planned_window
 from zwaif_fallback.models.model_files import gguf_in, read_facts
 

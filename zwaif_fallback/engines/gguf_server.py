@@ -28,7 +28,7 @@ from zwaif_fallback.engines.gguf_plan import Card, GgufPlan
 from zwaif_fallback.engines.hard_exit import before_leaving
 from zwaif_fallback.errors import EngineError, ModelError, ModelTooBig
 from zwaif_fallback.install_hints import GGUF_ENGINE, remedy_for
-from zwaif_fallback.models.hints import SMALLER
+from zwaif_fallback.models.error_hints import SMALLER
 from zwaif_fallback.models.memory import copies_of_state
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from zwaif_fallback.engines.file_repairs import readable
 from zwaif_fallback.engines.quantize import pack_model, pays
 from zwaif_fallback.errors import ModelTooBig
 from zwaif_fallback.hardware import memory_now
-from zwaif_fallback.models.hints import SMALLER
+from zwaif_fallback.models.error_hints import SMALLER
 from zwaif_fallback.models.memory import estimate_memory
 
 logger = logging.getLogger(__name__)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from zwaif_fallback.errors import ModelError, ModelNotFound
+from zwaif_fallback.models.error_hints import CHECK_SETTING
 from zwaif_fallback.models.facts import ModelFacts
 from zwaif_fallback.models.facts_cache import gguf_facts_of
 from zwaif_fallback.models.gguf_header import is_gguf
 from zwaif_fallback.models.gguf_names import is_later_part
-from zwaif_fallback.models.hints import CHECK_SETTING
 from zwaif_fallback.models.hub_cache import find_in_cache
 from zwaif_fallback.models.name_syntax import is_path
 from zwaif_fallback.models.safetensors_facts import INDEX, PICKLES, WEIGHT_FILES, shards_in_index, tokenizer_problem

@@ -23,7 +23,7 @@ from zwaif_fallback.ui.setting_edits import ENABLED, MODEL, Seen, SettingEdits
 from zwaif_fallback.ui.test_reply import TestReply
 from zwaif_hooks import turn_log
 from zwaif_hooks.failover.start_check import configured_primary
-from zwaif_hooks.handle import Host
+from zwaif_hooks.host_handle import Host
 
 
 class Panel:

@@ -19,7 +19,7 @@ from zwaif_fallback.ui.panel import Panel
 from zwaif_fallback.ui.service_protocol import Service
 from zwaif_fallback.ui.setting_edits import ENABLED, MODEL
 from zwaif_fallback.ui.test_reply import TestReplyControls
-from zwaif_hooks.handle import Host
+from zwaif_hooks.host_handle import Host
 
 REFRESH_ID = "zwaif-fallback-refresh"
 EVERY_SECOND = f"""() => {{

@@ -122,7 +122,7 @@ class Takeover:
             self._quiet_since = self._clock.now()
             length += len(chunk.text)
             if should_end(length, chunk.text, limit):
-                self._runtime.say(f"Plugin {answer.name!r} did not end its reply: ended after {length} characters")
+                self._runtime.say(f"Plugin {answer.name!r} did not end its reply; it was cut after {length} characters")
                 return
 
     def _quiet_left(self) -> float:

@@ -348,7 +348,7 @@ def _prepared(library: DefaultClient, prepare: Callable[[], Any], src: Any, runt
     try:
         chunk = pump.take(FixedLimits(limit, limit))
     except PrimaryError as error:
-        runtime.say(f"LM Studio did not take the picture: it {failure_messages.what(error)}")
+        runtime.say(f"LM Studio did not accept the picture: it {failure_messages.what(error)}")
         return unsent
     return unsent if chunk is None else chunk.native
 
