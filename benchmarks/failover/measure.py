@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.failover.contender import LOOP, Async, Contender, Heard, Make
 from benchmarks.failover.servers import BURST_CHUNKS, Servers
-from tests.faults.server import REPLY
+from tests.helpers.fault_server import REPLY
 
 QUICK_FAULTS = ("refused", "reset_at_once", "http_503")
 DEADLINE_FAULTS = ("silence", "pings", "role_then_silence")

@@ -18,7 +18,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)] if str(ROOT) not in sys.path else []
 
-from tests.faults.server import REPLY, ROWS, FaultServer, Talk  # noqa: E402
+from tests.helpers.fault_server import REPLY, ROWS, FaultServer, Talk  # noqa: E402
 
 PACED_CHUNKS, PACE_SECONDS = 150, 0.002
 BURST_CHUNKS = 1000

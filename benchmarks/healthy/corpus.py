@@ -232,7 +232,7 @@ def studio(script: Script) -> Iterator[None]:
     """LM Studio's side of its websocket."""
     import lmstudio.sync_api as library
 
-    from tests.faults.lmstudio_server import LMStudioServer
+    from tests.helpers.lmstudio_server import LMStudioServer
 
     def play(talk: Any, loading: bool) -> None:
         talk.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.engines.gguf_models import convert_companion, make_parrot
+from tests.helpers.gguf_models import convert_companion, make_parrot
 
 CORPUS = [
     "Hello there, how are you today? I am fine, thank you very much.",

@@ -13,7 +13,7 @@ import pytest
 from benchmarks import obedience
 from tests.chat_templates import BLANKS, CONTROL, TEMPLATES
 from tests.engines.conftest import make_tokenizer
-from tests.engines.gguf_models import make_parrot
+from tests.helpers.gguf_models import make_parrot
 from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.engines.gguf import GgufEngine
 from zwaif_fallback.engines.transformers import TransformersEngine, control_tokens

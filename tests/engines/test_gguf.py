@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from tests.engines import gguf_models
-from tests.engines.gguf_models import SENTENCE
 from tests.engines.test_continuation import ASK, GREEDY, TALK, cuts
-from tests.unit.models_made import LLAMA, write_gguf
+from tests.helpers import gguf_models
+from tests.helpers.gguf_models import SENTENCE
+from tests.helpers.made_models import LLAMA, write_gguf
 from zwaif_fallback import demo
 from zwaif_fallback.engine_types import Engine, Generation, GenerationStats, LoadOptions
 from zwaif_fallback.engines import gguf_server

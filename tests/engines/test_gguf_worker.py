@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from tests.engines.test_continuation import ASK, GREEDY, TALK
-from tests.links import link
+from tests.helpers.links import link
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions
 from zwaif_fallback.engines import private_sockets
 from zwaif_fallback.engines.gguf import GgufEngine

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.helpers import HELPERS
 from zwaif_fallback.addresses import HOST, TRUSTED
 from zwaif_fallback.answering.chain import Chain
 from zwaif_fallback.answering.second_server import KEY_VARIABLE, Deadlines, SecondServerClient, second_server
@@ -69,7 +70,7 @@ def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextlib.contextmanager
 def llama_server(model: Path, key: str = "") -> Iterator[Running]:
-    script = Path(__file__).with_name("llama_http_server.py")
+    script = HELPERS / "llama_http_server.py"
     with child([sys.executable, str(script), str(model), *([key] if key else [])]) as process:
         assert process.stdout is not None
         address = process.stdout.readline().strip()

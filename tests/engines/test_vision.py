@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.engines.vision_models import WORDS, in_base64, make_captioner, make_untrained, square
-from tests.unit.loopback_hub import running_hub
+from tests.helpers.loopback_hub import running_hub
+from tests.helpers.vision_models import WORDS, in_base64, make_captioner, make_untrained, square
 from zwaif_fallback.downloads.download import HuggingFace, download
 from zwaif_fallback.errors import EngineError, ModelError
 from zwaif_fallback.pictures import vision_engine

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.faults.speaking_worker import PIECE, reply_to
+from tests.helpers import HELPERS
+from tests.helpers.speaking_worker import PIECE, reply_to
 from zwaif_fallback.answering.chain import Chain
 from zwaif_fallback.answering.last_words import LastWords, LastWordsTier
 from zwaif_fallback.answering.local_tier import LocalTier
@@ -20,7 +20,7 @@ from zwaif_fallback.prompt.writer import PromptWriter
 from zwaif_hooks.messages import ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
 from zwaif_hooks.stream import CancelScope
 
-COMMAND = (sys.executable, str(Path(__file__).parents[1] / "faults" / "speaking_worker.py"))
+COMMAND = (sys.executable, str(HELPERS / "speaking_worker.py"))
 HANG_TIMEOUT = 3.0
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.faults.server import FaultServer
-from tests.faults.talk import Silence
+from tests.helpers.fault_server import FaultServer
+from tests.helpers.fault_talk import Silence
 from zwaif_hooks.failover import deadlines, probe
 from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, PrimaryFailure

@@ -15,8 +15,8 @@ import pytest
 import requests
 
 from tests.faults.conftest import Guarded, begin_outage
-from tests.faults.server import HALF, REPLY, WORDS, FaultServer, Talk
-from tests.faults.test_clients import LOCAL, Ask, ask, ask_http, ask_ollama
+from tests.helpers.clients import LOCAL, Ask, ask, ask_http, ask_ollama
+from tests.helpers.fault_server import HALF, REPLY, WORDS, FaultServer, Talk
 from zwaif_hooks.guards import empty_reply
 from zwaif_hooks.messages import FailureKind
 from zwaif_hooks.network import httpx_backend, patient_sockets, requests_adapter, sse
@@ -225,7 +225,7 @@ def test_a_server_that_takes_no_more_of_the_question_meets_the_deadline(
 ) -> None:
     """It is stopped; what fits between the two is taken all the same, but a picture does not fit."""
     guarded.settings["API_FALLBACK_FIRST_TOKEN_TIMEOUT"] = 15.0
-    monkeypatch.setattr("tests.faults.test_clients.MESSAGES", [{"role": "user", "content": "x" * 20_000_000}])
+    monkeypatch.setattr("tests.helpers.clients.MESSAGES", [{"role": "user", "content": "x" * 20_000_000}])
     with socket.create_server(("127.0.0.1", 0)) as door:
         assert ask(f"127.0.0.1:{door.getsockname()[1]}", stream) == LOCAL
     assert guarded.plugin.asked[0][1].kind is FailureKind.FIRST_TOKEN_TIMEOUT
@@ -236,7 +236,7 @@ def test_a_long_question_is_taken_by_a_server_that_reads(
     guarded: Guarded, server: FaultServer, ask: Ask, stream: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     long = "x" * 20_000_000
-    monkeypatch.setattr("tests.faults.test_clients.MESSAGES", [{"role": "user", "content": long}])
+    monkeypatch.setattr("tests.helpers.clients.MESSAGES", [{"role": "user", "content": long}])
     assert ask(server.address, stream) == REPLY
     assert server.asked[0]["messages"][0]["content"] == long
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.faults import catalogue, lmstudio_rows
-from tests.faults import server as http_server
-from tests.faults.catalogue import ENTRIES, LMSTUDIO, OLLAMA, REQUESTS, Play
 from tests.faults.conftest import IMPATIENT, Guarded, be_patient, hurry, outage_begun
-from tests.faults.lmstudio_client import ask_lmstudio, installed, studio
-from tests.faults.server import REPLY, RETRY_AFTER, FaultServer
-from tests.faults.test_clients import LOCAL, MESSAGES, Ask, ask, ask_http, ask_ollama
+from tests.helpers import fault_catalogue, lmstudio_rows
+from tests.helpers import fault_server as http_server
+from tests.helpers.clients import LOCAL, MESSAGES, Ask, ask, ask_http, ask_ollama
+from tests.helpers.fault_catalogue import ENTRIES, LMSTUDIO, OLLAMA, REQUESTS, Play
+from tests.helpers.fault_server import REPLY, RETRY_AFTER, FaultServer
+from tests.helpers.lmstudio_client import ask_lmstudio, installed, studio
 from zwaif_hooks.failover.recovery import FOR_THE_USER
 from zwaif_hooks.messages import FailureKind
 
@@ -110,8 +110,8 @@ def test_every_row_that_only_the_catalogue_has_is_played() -> None:
 
 def test_the_manual_has_the_table_of_the_catalogue() -> None:
     page = (ROOT / "docs" / "failures.md").read_text(encoding="utf-8")
-    assert catalogue.as_markdown() in page
-    assert catalogue.not_in_lmstudio() in page
+    assert fault_catalogue.as_markdown() in page
+    assert fault_catalogue.not_in_lmstudio() in page
 
 
 # --- what one reply does not show ------------------------------------------------------------------------------------

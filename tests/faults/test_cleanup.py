@@ -14,10 +14,10 @@ import pytest
 import requests
 import sseclient
 
-from tests.faults import server as rows
 from tests.faults.conftest import Guarded, hurry
-from tests.faults.server import REPLY, FaultServer, Talk
-from tests.faults.test_clients import LOCAL, MESSAGES, NO_IDLE_CONNECTIONS, Ask, _ask_http, ask, ask_http, ask_ollama
+from tests.helpers import fault_server as rows
+from tests.helpers.clients import LOCAL, MESSAGES, NO_IDLE_CONNECTIONS, Ask, ask, ask_http, ask_ollama, send_http
+from tests.helpers.fault_server import REPLY, FaultServer, Talk
 from zwaif_hooks.failover.background_reader import BackgroundReader
 from zwaif_hooks.failover.reader import ReplyReader
 from zwaif_hooks.failover.takeover import MOST_PIECES_AHEAD
@@ -144,7 +144,7 @@ class Clients:
         self._ollama = ollama.Client(host=f"http://{address}", limits=NO_IDLE_CONNECTIONS)
 
     def ask(self, number: int) -> str:
-        return self._by_ollama(number % 3 != 0) if number % 2 else _ask_http(self._address, number % 3 != 0)
+        return self._by_ollama(number % 3 != 0) if number % 2 else send_http(self._address, number % 3 != 0)
 
     def _by_ollama(self, stream: bool) -> str:
         answer = self._ollama.chat(model="m", messages=MESSAGES, stream=stream)

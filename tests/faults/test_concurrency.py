@@ -7,27 +7,27 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 import sseclient
 
-from tests.faults import server as rows
 from tests.faults.conftest import Guarded
-from tests.faults.server import FaultServer, Talk
-from tests.faults.speaking_worker import reply_to
-from tests.faults.test_clients import (
+from tests.helpers import HELPERS
+from tests.helpers import fault_server as rows
+from tests.helpers.clients import (
     LOCAL,
     NO_IDLE_CONNECTIONS,
     Ask,
-    _ask_http,
-    _free_address,
     ask,
     ask_http,
     ask_ollama,
+    free_address,
+    send_http,
 )
+from tests.helpers.fault_server import FaultServer, Talk
+from tests.helpers.speaking_worker import reply_to
 from zwaif_fallback.answering.chain import Chain
 from zwaif_fallback.answering.local_tier import LocalTier
 from zwaif_fallback.engine_types import LoadedModel, LoadOptions
@@ -40,7 +40,7 @@ __all__ = ["ask", "ask_http", "ask_ollama"]
 
 ollama = pytest.importorskip("ollama")
 
-COMMAND = (sys.executable, str(Path(__file__).with_name("speaking_worker.py")))
+COMMAND = (sys.executable, str(HELPERS / "speaking_worker.py"))
 WAIT = 30.0
 CALLERS = ("gradio", "microphone", "discord", "minecraft")
 TURNS = 5
@@ -136,7 +136,7 @@ def test_four_callers_at_once_each_get_their_own_whole_reply(
 ) -> None:
     monkeypatch.setitem(rows.ROWS, "polite_end_in_the_middle", begins_the_right_reply)
     server.fault = "polite_end_in_the_middle"
-    address = _free_address() if row == "refused" else server.address
+    address = free_address() if row == "refused" else server.address
 
     def talk(number: int) -> list[str]:
         by = (by_requests, by_ollama)[number % 2]
@@ -157,7 +157,7 @@ def begins_the_right_reply(talk: Talk) -> None:
 def test_callers_are_served_in_the_order_they_came_and_told_how_long_they_waited(
     guarded: Guarded, local: LocalModel, ask_http: Ask
 ) -> None:
-    address, served = _free_address(), list[str]()
+    address, served = free_address(), list[str]()
     now = [0.0]
     local._queue.clock = lambda: now[0]
     first = events_of(address, CALLERS[0])
@@ -187,7 +187,7 @@ def test_callers_are_served_in_the_order_they_came_and_told_how_long_they_waited
 
 @pytest.mark.parametrize("kept", [True, False], ids=["kept", "dropped"])
 def test_an_abandoned_iterator_blocks_nobody(local: LocalModel, ask_http: Ask, kept: bool) -> None:
-    address = _free_address()
+    address = free_address()
     left = [events_of(address, "gradio")]
     next(left[0])
     if not kept:
@@ -210,7 +210,7 @@ def server() -> Iterator[FaultServer]:
 
 
 def in_a_crowd(address: str) -> list[str]:
-    return at_once([lambda: _ask_http(address, True)] * CROWD)
+    return at_once([lambda: send_http(address, True)] * CROWD)
 
 
 def of_users(server: FaultServer) -> list[dict[str, Any]]:
@@ -234,7 +234,7 @@ def test_fifty_at_the_beginning_of_an_outage_and_none_while_it_lasts(
 def test_one_probe_at_a_time_however_many_ask(guarded: Guarded, server: FaultServer, ask_http: Ask) -> None:
     server.fault = "http_500"
     for _ in range(2):
-        _ask_http(server.address, True)
+        send_http(server.address, True)
     server.asked.clear()
     assert in_a_crowd(server.address) == [LOCAL] * CROWD
     assert wait_until(lambda: len(server.asked) >= 3), "it goes on probing"

@@ -11,10 +11,10 @@ import pytest
 import requests
 import sseclient
 
-from tests.faults import server as rows
 from tests.faults.conftest import PATIENT, Guarded
-from tests.faults.server import REPLY, WORDS, FaultServer, Talk
-from tests.faults.test_clients import MESSAGES, NO_IDLE_CONNECTIONS, Ask, ask, ask_http, ask_ollama
+from tests.helpers import fault_server as rows
+from tests.helpers.clients import MESSAGES, NO_IDLE_CONNECTIONS, Ask, ask, ask_http, ask_ollama
+from tests.helpers.fault_server import REPLY, WORDS, FaultServer, Talk
 
 __all__ = ["ask", "ask_http", "ask_ollama"]
 

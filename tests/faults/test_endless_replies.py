@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults import server as rows
 from tests.faults.conftest import Guarded
-from tests.faults.server import FaultServer, Talk
-from tests.faults.test_clients import Ask, ask, ask_http, ask_ollama
+from tests.helpers import fault_server as rows
+from tests.helpers.clients import Ask, ask, ask_http, ask_ollama
+from tests.helpers.fault_server import FaultServer, Talk
 from zwaif_hooks.reply.endless import LEAST_CHARS, MORE_CHARS
 
 __all__ = ["ask", "ask_http", "ask_ollama"]

@@ -12,9 +12,9 @@ import requests
 import sseclient
 
 from tests.faults.conftest import Guarded
-from tests.faults.rows_whole import PROMPT_TOKENS, REPLY_TOKENS
-from tests.faults.server import HALF, REPLY, FaultServer
-from tests.faults.test_clients import LOCAL, MESSAGES, Ask, ask, ask_http, ask_ollama
+from tests.helpers.clients import LOCAL, MESSAGES, Ask, ask, ask_http, ask_ollama
+from tests.helpers.fault_rows_whole import PROMPT_TOKENS, REPLY_TOKENS
+from tests.helpers.fault_server import HALF, REPLY, FaultServer
 from zwaif_hooks.guards.empty_reply import MODEL_INFO
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
 

@@ -12,8 +12,8 @@ import pytest
 import requests
 
 from tests.faults.conftest import Guarded
-from tests.faults.server import HEALTHY, FaultServer
-from tests.faults.test_clients import LOCAL, Ask, _free_address, ask, ask_http, ask_ollama
+from tests.helpers.clients import LOCAL, Ask, ask, ask_http, ask_ollama, free_address
+from tests.helpers.fault_server import HEALTHY, FaultServer
 from tests.unit.test_reply_reader import Clock
 from zwaif_hooks.failover.call import Call
 from zwaif_hooks.failover.turn import Turn
@@ -48,13 +48,13 @@ def test_switched_off_when_all_was_well(
     assert ask(server.address, stream) == HEALTHY["healthy"]
     switch(env, "OFF")
     with pytest.raises(AS_WITHOUT_US):
-        ask(_free_address(), stream)
+        ask(free_address(), stream)
     assert guarded.plugin.asked == []
 
 
 @STREAM
 def test_switched_off_while_the_server_is_known_to_be_away(guarded: Guarded, ask: Ask, env: Path, stream: bool) -> None:
-    address = _free_address()
+    address = free_address()
     assert ask(address, stream) == LOCAL
     switch(env, "OFF")
     with pytest.raises(AS_WITHOUT_US):
@@ -63,7 +63,7 @@ def test_switched_off_while_the_server_is_known_to_be_away(guarded: Guarded, ask
 
 @STREAM
 def test_switched_on(guarded: Guarded, ask: Ask, env: Path, stream: bool) -> None:
-    address = _free_address()
+    address = free_address()
     switch(env, "OFF")
     guarded.runtime.settings.reload()
     with pytest.raises(AS_WITHOUT_US):
@@ -125,5 +125,5 @@ def test_ollama_refuses_as_the_library_does(
 ) -> None:
     switch(env, "OFF")
     with pytest.raises(error):
-        ask_ollama(_free_address(), stream)
+        ask_ollama(free_address(), stream)
     assert guarded.plugin.asked == []

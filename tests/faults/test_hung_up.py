@@ -12,11 +12,11 @@ import pytest
 import requests
 
 from tests.faults.conftest import Guarded, QuickClock
-from tests.faults.lmstudio_client import CONFIG, HISTORY, ask_lmstudio, installed, lms, studio
-from tests.faults.lmstudio_server import LMStudioServer
-from tests.faults.server import FaultServer
 from tests.faults.test_cleanup import our_threads, reading_http, reading_ollama, settle, wait_until
-from tests.faults.test_clients import MESSAGES, Ask, ask_http, ask_ollama
+from tests.helpers.clients import MESSAGES, Ask, ask_http, ask_ollama
+from tests.helpers.fault_server import FaultServer
+from tests.helpers.lmstudio_client import CONFIG, HISTORY, ask_lmstudio, installed, lms, studio
+from tests.helpers.lmstudio_server import LMStudioServer
 from zwaif_fallback.answering.second_server import Deadlines, SecondServerClient
 from zwaif_fallback.errors import EngineError
 from zwaif_hooks.failover.breaker import Primary

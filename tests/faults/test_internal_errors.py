@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import requests
 
-from tests.faults import server as rows
 from tests.faults.conftest import Guarded, begin_outage
-from tests.faults.lmstudio_client import ask_lmstudio, installed, studio
-from tests.faults.lmstudio_server import LMStudioServer
-from tests.faults.server import REPLY, FaultServer, Talk
 from tests.faults.test_cleanup import wait_until
-from tests.faults.test_clients import LOCAL, MESSAGES, Ask, _ask_http, ask_http, ask_ollama
+from tests.helpers import fault_server as rows
+from tests.helpers.clients import LOCAL, MESSAGES, Ask, ask_http, ask_ollama, send_http
+from tests.helpers.fault_server import REPLY, FaultServer, Talk
+from tests.helpers.lmstudio_client import ask_lmstudio, installed, studio
+from tests.helpers.lmstudio_server import LMStudioServer
 from zwaif_hooks import log
 from zwaif_hooks.failover import primary_reply, turn, turn_report
 from zwaif_hooks.failover.internal_errors import is_internal_error
@@ -32,7 +32,7 @@ Server = FaultServer | LMStudioServer
 def ask_plainly(address: str, stream: bool) -> str:
     """As a client that takes events without text: those reach Z-Waif where we do not leave them out."""
     if not stream:
-        return _ask_http(address, False)
+        return send_http(address, False)
     body = {"messages": MESSAGES, "stream": True}
     response = requests.post(f"http://{address}/v1/chat/completions", json=body, stream=True)
     events = [json.loads(line[6:]) for line in response.iter_lines() if line.startswith(b"data: {")]

@@ -10,9 +10,9 @@ import requests
 import sseclient
 
 from tests.faults.conftest import Guarded, be_patient, hurry
-from tests.faults.server import REPLY, FaultServer
 from tests.faults.test_cleanup import wait_until
-from tests.faults.test_clients import LOCAL, MESSAGES, Ask, ask, ask_http, ask_ollama
+from tests.helpers.clients import LOCAL, MESSAGES, Ask, ask, ask_http, ask_ollama
+from tests.helpers.fault_server import REPLY, FaultServer
 from zwaif_hooks.failover import primary_reply
 from zwaif_hooks.failover.call import Call
 from zwaif_hooks.failover.turn import Turn

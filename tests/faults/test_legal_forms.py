@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.faults.conftest import Guarded
-from tests.faults.odd_forms import BROKEN, CASUAL, READ, as_webui, moved
-from tests.faults.server import HALF, REPLY, WORDS, FaultServer, Talk
-from tests.faults.test_clients import LOCAL, MESSAGES, Ask, ask, ask_http, ask_ollama
+from tests.helpers.clients import LOCAL, MESSAGES, Ask, ask, ask_http, ask_ollama
+from tests.helpers.fault_server import HALF, REPLY, WORDS, FaultServer, Talk
+from tests.helpers.odd_forms import BROKEN, CASUAL, READ, as_webui, moved
 from zwaif_fallback.answering.second_server import SecondServerClient
 from zwaif_fallback.errors import EngineError
 from zwaif_hooks.guards import ollama as guard

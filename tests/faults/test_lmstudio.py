@@ -18,10 +18,10 @@ pytest.importorskip("wsproto")
 
 import lmstudio.sync_api as library  # noqa: E402
 
-from tests.faults.lmstudio_client import CONFIG, HISTORY, ask, installed, studio  # noqa: E402
-from tests.faults.lmstudio_rows import BEFORE_TEXT, IN_THE_MIDDLE  # noqa: E402
-from tests.faults.lmstudio_server import REPLY_TOKENS, WITHOUT_END, LMStudioServer, Talk  # noqa: E402
-from tests.faults.server import HALF, REPLY  # noqa: E402
+from tests.helpers.fault_server import HALF, REPLY  # noqa: E402
+from tests.helpers.lmstudio_client import CONFIG, HISTORY, ask, installed, studio  # noqa: E402
+from tests.helpers.lmstudio_rows import BEFORE_TEXT, IN_THE_MIDDLE  # noqa: E402
+from tests.helpers.lmstudio_server import REPLY_TOKENS, WITHOUT_END, LMStudioServer, Talk  # noqa: E402
 
 __all__ = ["installed", "studio"]
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.faults.conftest import Guarded
-from tests.faults.server import REPLY, WORDS, FaultServer, Talk
-from tests.faults.test_clients import LOCAL, Ask, ask, ask_http, ask_ollama
+from tests.helpers.clients import LOCAL, Ask, ask, ask_http, ask_ollama
+from tests.helpers.fault_server import REPLY, WORDS, FaultServer, Talk
 from zwaif_hooks.messages import FailureKind
 
 __all__ = ["ask", "ask_http", "ask_ollama"]
@@ -95,7 +95,7 @@ def test_a_stream_that_is_called_json_is_a_stream(
 def test_a_prompt_whose_length_cannot_be_told_is_sent_all_the_same(
     guarded: Guarded, server: FaultServer, ask_http: Ask, stream: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.faults.test_clients.MESSAGES", [{"role": "user", "content": [{"text": 5}]}])
+    monkeypatch.setattr("tests.helpers.clients.MESSAGES", [{"role": "user", "content": [{"text": 5}]}])
     assert ask_http(server.address, stream) == REPLY
     assert guarded.lines and all(
         line.startswith("The length of the prompt could not be measured") for line in guarded.lines

@@ -9,8 +9,8 @@ import pytest
 import requests
 
 from tests.faults.conftest import Guarded
-from tests.faults.server import REPLY, FaultServer
-from tests.faults.test_clients import LOCAL, Ask, ask_http
+from tests.helpers.clients import LOCAL, Ask, ask_http
+from tests.helpers.fault_server import REPLY, FaultServer
 from zwaif_fallback.answering.chain import Chain
 from zwaif_fallback.answering.second_server import SecondServerClient
 from zwaif_fallback.answering.second_server_tier import SecondServerTier

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.faults.conftest import Guarded
-from tests.faults.server import REPLY, FaultServer
-from tests.faults.test_clients import LOCAL, MESSAGES, Ask, ask, ask_http, ask_ollama
+from tests.helpers.clients import LOCAL, MESSAGES, Ask, ask, ask_http, ask_ollama
+from tests.helpers.fault_server import REPLY, FaultServer
 from zwaif_hooks.messages import ChatRequest
 from zwaif_hooks.specs import hookimpl
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.faults.conftest import Guarded, hurry, outage_begun
-from tests.faults.server import HALF, REPLY, FaultServer
-from tests.faults.test_clients import LOCAL, Ask, ask, ask_http, ask_ollama
+from tests.helpers.clients import LOCAL, Ask, ask, ask_http, ask_ollama
+from tests.helpers.fault_server import HALF, REPLY, FaultServer
 from zwaif_hooks.messages import FailureKind
 
 __all__ = ["ask", "ask_http", "ask_ollama"]

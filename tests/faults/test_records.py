@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.faults.conftest import Guarded
-from tests.faults.server import HALF, REPLY, FaultServer
-from tests.faults.test_clients import LOCAL, Ask, ask, ask_http, ask_ollama, guarded
+from tests.helpers.clients import LOCAL, Ask, ask, ask_http, ask_ollama, guarded
+from tests.helpers.fault_server import HALF, REPLY, FaultServer
 from zwaif_hooks.messages import FailureKind, PrimaryFailure
 from zwaif_hooks.turn_log import BY_PRIMARY
 

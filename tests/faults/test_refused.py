@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.conftest import Guarded
-from tests.faults.test_clients import LOCAL, Ask, ask, ask_http, ask_ollama
+from tests.helpers.clients import LOCAL, Ask, ask, ask_http, ask_ollama
 from zwaif_hooks.failover.deadlines import LOOPBACK_CONNECT_SECONDS
 from zwaif_hooks.messages import FailureKind
 from zwaif_hooks.network import loopback

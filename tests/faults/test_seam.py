@@ -9,11 +9,11 @@ from itertools import islice
 
 import pytest
 
-from tests.faults import server as rows
 from tests.faults.conftest import Guarded, ScriptedPlugin
-from tests.faults.server import FaultServer, Talk
-from tests.faults.test_clients import LOCAL, Ask, ask, ask_http, ask_ollama
-from tests.unit.seams import ENGLISH, TEXTS, Seam, seams, unclear
+from tests.helpers import fault_server as rows
+from tests.helpers.clients import LOCAL, Ask, ask, ask_http, ask_ollama
+from tests.helpers.fault_server import FaultServer, Talk
+from tests.helpers.seams import ENGLISH, TEXTS, Seam, seams, unclear
 from zwaif_hooks.messages import Answer
 from zwaif_hooks.reply.false_replies import could_be_an_apology
 

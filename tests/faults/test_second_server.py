@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.catalogue import ENTRIES, REQUESTS, Play
 from tests.faults.conftest import QuickClock
-from tests.faults.server import HALF, HEALTHY, REPLY, WORDS, FaultServer, Talk
+from tests.helpers.fault_catalogue import ENTRIES, REQUESTS, Play
+from tests.helpers.fault_server import HALF, HEALTHY, REPLY, WORDS, FaultServer, Talk
 from zwaif_fallback.answering.chain import Chain
 from zwaif_fallback.answering.second_server import Deadlines, SecondServerClient
 from zwaif_fallback.answering.second_server_tier import SecondServerTier

@@ -12,8 +12,8 @@ import pytest
 import requests
 
 from tests.faults.conftest import Guarded, ScriptedPlugin
-from tests.faults.server import IN_THE_MIDDLE, FaultServer
-from tests.faults.test_clients import MESSAGES, Ask, ask_http, ask_ollama
+from tests.helpers.clients import MESSAGES, Ask, ask_http, ask_ollama
+from tests.helpers.fault_server import IN_THE_MIDDLE, FaultServer
 from zwaif_hooks.failover.takeover import MEANWHILE
 from zwaif_hooks.messages import Answer
 from zwaif_hooks.specs import hookimpl

@@ -8,8 +8,8 @@ import pytest
 import requests
 
 from tests.faults.conftest import Guarded, hurry
-from tests.faults.server import HALF, REPLY, FaultServer
-from tests.faults.test_clients import LOCAL, Ask, ask_http
+from tests.helpers.clients import LOCAL, Ask, ask_http
+from tests.helpers.fault_server import HALF, REPLY, FaultServer
 from zwaif_hooks.messages import FailureKind
 from zwaif_hooks.network import requests_adapter
 from zwaif_hooks.stream import PrimaryError

@@ -19,7 +19,7 @@ from typing import Any
 
 from tests.fuzz import inputs
 from tests.fuzz.inputs import Chance, Shape
-from tests.unit.models_made import CONFIG, LLAMA, gguf
+from tests.helpers.made_models import CONFIG, LLAMA, gguf
 from zwaif_fallback.answering.last_words_filter import LastWordsFilter
 from zwaif_fallback.choosing.memory_fit import fit
 from zwaif_fallback.errors import FallbackError

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.server import HALF
-from tests.faults.talk import WORDS, Talk
-from tests.host.hook_recorder import CALLS, SLOW, STORY
-from tests.host.stage import WATCH, Stage
+from tests.helpers.fault_server import HALF
+from tests.helpers.fault_talk import WORDS, Talk
+from tests.helpers.hook_recorder import CALLS, SLOW, STORY
+from tests.helpers.stage import WATCH, Stage
 from zwaif_hooks import specs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

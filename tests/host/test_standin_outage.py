@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.faults.server import HALF, REPLY
-from tests.host.stage import Stage
+from tests.helpers.fault_server import HALF, REPLY
+from tests.helpers.stage import Stage
 from zwaif_fallback.standin import TREE
 from zwaif_fallback.standin.tree.utils.voice_splitter import split_into_sentences
 

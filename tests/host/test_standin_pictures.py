@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines.vision_models import make_captioner, square
+from tests.helpers.vision_models import make_captioner, square
 from tests.host.test_standin_outage import BOTH_WAYS, Stage, nothing_left_behind
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]

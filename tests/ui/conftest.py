@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.ui.scripted import ENV, ScriptedDownload, ScriptedService, found
+from tests.helpers.scripted_service import ENV, ScriptedDownload, ScriptedService, found
 from zwaif_fallback.answering.outages import Outages
 from zwaif_fallback.choosing.memory_fit import Abilities
 from zwaif_fallback.hardware import Memory

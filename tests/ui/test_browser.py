@@ -21,8 +21,8 @@ gr: Any = pytest.importorskip("gradio", reason="gradio is not installed here")
 sync_api: Any = pytest.importorskip("playwright.sync_api", reason="playwright is not installed here")
 CHROMIUM = os.environ.get("ZWAIF_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
-from tests.ui.pages import page  # noqa: E402  (after the skips)
-from tests.ui.scripted import ENV, ScriptedDownload, ScriptedService, loaded  # noqa: E402
+from tests.helpers.pages import page  # noqa: E402  (after the skips)
+from tests.helpers.scripted_service import ENV, ScriptedDownload, ScriptedService, loaded  # noqa: E402
 from zwaif_fallback.answering.outages import Outages  # noqa: E402
 from zwaif_fallback.models.search import FoundModel  # noqa: E402
 from zwaif_fallback.settings import SETTINGS  # noqa: E402

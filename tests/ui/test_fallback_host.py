@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.ui.scripted import ENV, ScriptedDownload, ScriptedService
+from tests.helpers.scripted_service import ENV, ScriptedDownload, ScriptedService
 from zwaif_fallback.addresses import HOST, TRUSTED, trusts
 from zwaif_fallback.answering.second_server import KEY_VARIABLE
 from zwaif_fallback.cli import settings as cli_settings

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.ui.scripted import ScriptedService, loaded
+from tests.helpers.scripted_service import ScriptedService, loaded
 from zwaif_fallback.answering.outages import Outages
 from zwaif_fallback.ui import timeline
 from zwaif_fallback.ui.live_status import LiveStatus

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.links import link
-from tests.ui.scripted import ScriptedDownload, ScriptedService, loaded
+from tests.helpers.links import link
+from tests.helpers.scripted_service import ScriptedDownload, ScriptedService, loaded
 from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.choosing.memory_fit import Abilities
 from zwaif_fallback.errors import FallbackError, ModelNotFound

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.ui.scripted import ScriptedDownload, ScriptedService
+from tests.helpers.scripted_service import ScriptedDownload, ScriptedService
 from zwaif_fallback.errors import EngineError, ModelNotFound
 from zwaif_fallback.ui.components import without_folders
 from zwaif_fallback.ui.model_list import ModelList

@@ -17,8 +17,8 @@ import requests
 
 gr: Any = pytest.importorskip("gradio", reason="gradio is not installed here")
 
-from tests.ui.pages import page  # noqa: E402  (after the skip)
-from tests.ui.scripted import ENV, ScriptedDownload, ScriptedService  # noqa: E402
+from tests.helpers.pages import page  # noqa: E402  (after the skip)
+from tests.helpers.scripted_service import ENV, ScriptedDownload, ScriptedService  # noqa: E402
 from zwaif_fallback.choosing import resolve_name  # noqa: E402
 from zwaif_fallback.settings import DEFAULT_MODEL, SETTINGS  # noqa: E402
 from zwaif_fallback.ui import section  # noqa: E402

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.ui.scripted import ENV, ScriptedDownload, ScriptedService, loaded
+from tests.helpers.scripted_service import ENV, ScriptedDownload, ScriptedService, loaded
 from zwaif_fallback.settings import DEFAULT_MODEL, SETTINGS
 from zwaif_fallback.ui.components import title
 from zwaif_fallback.ui.model_list import ModelList

@@ -13,8 +13,8 @@ import pytest
 
 gr: Any = pytest.importorskip("gradio", reason="gradio is not installed here")
 
-from tests.ui.pages import labels_in, page, tab  # noqa: E402  (after the skip)
-from tests.ui.scripted import ScriptedDownload, ScriptedService  # noqa: E402
+from tests.helpers.pages import labels_in, page, tab  # noqa: E402  (after the skip)
+from tests.helpers.scripted_service import ScriptedDownload, ScriptedService  # noqa: E402
 from zwaif_fallback.settings import SETTINGS  # noqa: E402
 from zwaif_fallback.ui import advanced, chat_line, section  # noqa: E402
 from zwaif_fallback.ui.components import title  # noqa: E402
@@ -29,7 +29,7 @@ BUILD_ALONE = """
 import sys
 import gradio
 from pathlib import Path
-from tests.ui.pages import page
+from tests.helpers.pages import page
 from zwaif_fallback import plugin
 from zwaif_hooks.host_handle import Host
 from zwaif_hooks.host import webui

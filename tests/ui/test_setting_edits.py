@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.ui.scripted import ENV
+from tests.helpers.scripted_service import ENV
 from zwaif_fallback.settings import DEFAULT_MODEL
 from zwaif_fallback.ui.advanced import FILE_SETTINGS
 from zwaif_fallback.ui.setting_edits import ENABLED, HOST, MODEL, SettingEdits

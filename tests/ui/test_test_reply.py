@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.ui.scripted import ScriptedDownload, ScriptedService
+from tests.helpers.scripted_service import ScriptedDownload, ScriptedService
 from zwaif_fallback.errors import WorkerDied
 from zwaif_fallback.ui import test_reply
 from zwaif_fallback.ui.model_list import ModelList

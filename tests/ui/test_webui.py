@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient  # noqa: E402  (after the skip)
 from gradio import routes  # noqa: E402
 from gradio.context import Context  # noqa: E402
 
-from tests.ui.pages import labels_in, page, tab  # noqa: E402
+from tests.helpers.pages import labels_in, page, tab  # noqa: E402
 from zwaif_hooks import log  # noqa: E402
 from zwaif_hooks.host import webui  # noqa: E402
 

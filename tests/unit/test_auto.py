@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.models_made import put_in_hub, put_in_ollama, write_gguf
+from tests.helpers.made_models import put_in_hub, put_in_ollama, write_gguf
 from tests.unit.test_memory_fit import EVERYTHING, GB, memory, model
 from zwaif_fallback.choosing import auto, resolve_name
 from zwaif_fallback.choosing.auto import AutoModel, Constraints, is_auto, loadable, with_memory_returned

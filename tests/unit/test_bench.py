@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import HELPERS
 from zwaif_fallback import demo
 from zwaif_fallback.choosing import no_model_chosen
 from zwaif_fallback.choosing.no_model_chosen import AnsweringModel
@@ -25,7 +26,7 @@ from zwaif_fallback.models.measurements import Measurement
 from zwaif_fallback.settings import SETTINGS
 from zwaif_hooks.host.settings_store import SettingsStore
 
-SCRIPTED = [sys.executable, str(Path(__file__).with_name("scripted_worker.py"))]
+SCRIPTED = [sys.executable, str(HELPERS / "scripted_worker.py")]
 ONE = Measurement("owner/model", 1.0, "transformers", "cpu", "bfloat16", 2.0, 400, 0.5, 0.1, 30.0, 10**9)
 
 

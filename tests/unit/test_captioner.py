@@ -12,14 +12,15 @@ from typing import Any
 
 import pytest
 
-from tests.unit.scenes import REFUSED
+from tests.helpers import HELPERS
+from tests.helpers.scenes import REFUSED
 from tests.unit.test_service import Desk
 from zwaif_fallback.pictures import captioner
 from zwaif_fallback.pictures.captioner import PictureCaptioner
 from zwaif_fallback.prompt import fit_to_window
 from zwaif_hooks.messages import ChatRequest, Message, ModelInfo, Picture, Purpose
 
-COMMAND = (sys.executable, str(Path(__file__).with_name("scripted_vision_worker.py")))
+COMMAND = (sys.executable, str(HELPERS / "scripted_vision_worker.py"))
 PATIENT = 30.0
 LOOK = "Mia, please look at this image and say what is in it: \n"
 

@@ -11,7 +11,7 @@ from functools import partial
 
 import pytest
 
-from tests.scripted_engine import ScriptedEngine
+from tests.helpers.scripted_engine import ScriptedEngine
 from tests.unit.test_spoken_text import NOT_FOR_EARS
 from zwaif_fallback.answering import local_tier
 from zwaif_fallback.answering.chain import Chain

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import pytest
 
-from tests.unit.models_made import put_in_ollama, write_gguf
+from tests.helpers.made_models import put_in_ollama, write_gguf
 from zwaif_fallback import demo
 from zwaif_fallback.choosing import memory_fit
 from zwaif_fallback.choosing.memory_fit import Abilities

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.models_made import put_in_hub, put_in_ollama, write_gguf
+from tests.helpers.made_models import put_in_hub, put_in_ollama, write_gguf
 from tests.unit.test_cli import brings, plain_console, run, zwaif
 from zwaif_fallback.choosing import memory_fit, suggestions
 from zwaif_fallback.choosing.memory_fit import Abilities

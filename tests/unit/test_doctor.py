@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.doctoring import assert_useful, situation, z_waif
+from tests.helpers.doctor_scene import assert_useful, situation, z_waif
 from zwaif_fallback.answering import who_speaks
 from zwaif_fallback.cli import main
 from zwaif_fallback.cli.doctor import summary

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.doctoring import GB, assert_useful, situation, z_waif
-from tests.unit.models_made import put_in_ollama, write_gguf
+from tests.helpers.doctor_scene import GB, assert_useful, situation, z_waif
+from tests.helpers.made_models import put_in_ollama, write_gguf
 from zwaif_fallback import demo
 from zwaif_fallback.choosing import memory_fit
 from zwaif_fallback.doctor import libraries, local_model

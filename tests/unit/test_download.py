@@ -12,7 +12,7 @@ import pytest
 import requests
 from huggingface_hub import errors, hf_hub_download, scan_cache_dir
 
-from tests.unit.loopback_hub import COMMIT, LoopbackHub, running_hub
+from tests.helpers.loopback_hub import COMMIT, LoopbackHub, running_hub
 from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.cli import main, options
 from zwaif_fallback.demo import MODEL as TINY

@@ -14,7 +14,7 @@ from dotenv import dotenv_values
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.links import link
+from tests.helpers.links import link
 from zwaif_hooks.host import env_file
 
 KEY = "API_FALLBACK_MODEL"

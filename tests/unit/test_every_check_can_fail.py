@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.doctoring import GB, assert_useful, situation, z_waif
-from tests.unit.models_made import put_in_ollama, write_gguf
+from tests.helpers.doctor_scene import GB, assert_useful, situation, z_waif
+from tests.helpers.made_models import put_in_ollama, write_gguf
 from tests.unit.test_cli import plain_console
 from zwaif_fallback import demo
 from zwaif_fallback.choosing import load_check, memory_fit

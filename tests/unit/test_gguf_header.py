@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.models_made import LLAMA, STRING, TENSORS, gguf, text, value, write_gguf
+from tests.helpers.made_models import LLAMA, STRING, TENSORS, gguf, text, value, write_gguf
 from zwaif_fallback.models import gguf_header, gguf_types
 from zwaif_fallback.models.gguf_header import BadHeader, SkippedArray, read_header, read_stream
 

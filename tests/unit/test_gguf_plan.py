@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.models_made import LLAMA, write_gguf
+from tests.helpers.made_models import LLAMA, write_gguf
 from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.engines.gguf_plan import ALL_LAYERS, CARD_RESERVE, Card, gguf_fits, make_plan
 from zwaif_fallback.errors import ModelError, ModelNotFound, ModelTooBig

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.doctoring import situation, z_waif
-from tests.unit.hostile_models import folders, gguf_bombs, gguf_files
-from tests.unit.models_made import write_gguf, write_safetensors
+from tests.helpers.doctor_scene import situation, z_waif
+from tests.helpers.hostile_models import folders, gguf_bombs, gguf_files
+from tests.helpers.made_models import write_gguf, write_safetensors
 from zwaif_fallback.choosing.memory_fit import fit
 from zwaif_fallback.doctor import local_model as doctor_model
 from zwaif_fallback.hardware import Memory

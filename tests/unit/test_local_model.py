@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.helpers import HELPERS
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions
 from zwaif_fallback.errors import EngineError, ModelError, WorkerDied, WorkerHung
 from zwaif_fallback.local import loader, model_files, standby_worker
@@ -25,8 +26,8 @@ from zwaif_fallback.workers.protocol import pack
 from zwaif_fallback.workers.worker_process import WorkerProcess, describe_exit, worker_environment
 from zwaif_hooks.stream import CancelScope
 
-SCRIPT = Path(__file__).with_name("scripted_worker.py")
-REDIRECTOR = Path(__file__).with_name("redirector.py")
+SCRIPT = HELPERS / "scripted_worker.py"
+REDIRECTOR = HELPERS / "redirector.py"
 COMMAND = (sys.executable, str(SCRIPT))
 WAIT = 30.0
 """Seconds after which a test has failed; nothing takes this long."""

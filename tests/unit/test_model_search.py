@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.links import link
-from tests.unit.models_made import (
+from tests.helpers.links import link
+from tests.helpers.made_models import (
     CONFIG,
     LLAMA,
     TENSORS,

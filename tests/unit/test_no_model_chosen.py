@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.models_made import gguf, put_in_ollama
+from tests.helpers.made_models import gguf, put_in_ollama
 from tests.unit.test_memory_fit import EVERYTHING, memory, model
 from tests.unit.test_service import Desk
 from tests.unit.test_service_models import reconsidered

@@ -94,7 +94,7 @@ def test_the_manual() -> None:
 def test_the_settings_tab(tree: Path) -> None:
     """Built with the real Gradio; every component that carries a setting's name carries its value and its limits."""
     gradio: Any = pytest.importorskip("gradio", reason="gradio is not installed here")
-    from tests.ui.scripted import ScriptedService
+    from tests.helpers.scripted_service import ScriptedService
     from zwaif_fallback.ui import section
     from zwaif_fallback.ui.components import title
     from zwaif_fallback.ui.setting_edits import MODEL

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.unit.seams import EMOJI, ENGLISH, TEXTS, Seam, seams, unclear
+from tests.helpers.seams import EMOJI, ENGLISH, TEXTS, Seam, seams, unclear
 from zwaif_fallback import standin
 from zwaif_hooks.reply.continuation import Joiner, LastWordJoiner, SurrogateJoiner, split_at_last_word, split_sentences
 

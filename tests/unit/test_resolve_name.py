@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.models_made import put_in_hub, put_in_ollama, write_gguf
+from tests.helpers.made_models import put_in_hub, put_in_ollama, write_gguf
 from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.models import catalogue

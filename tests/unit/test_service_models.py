@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.models_made import put_in_ollama
+from tests.helpers.made_models import put_in_ollama
 from tests.unit.test_memory_fit import EVERYTHING, memory, model
 from tests.unit.test_service import Desk
 from zwaif_fallback.answering import better_model

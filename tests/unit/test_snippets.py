@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.unit.loopback_hub import running_hub
+from tests.helpers.loopback_hub import running_hub
 from zwaif_fallback import settings
 from zwaif_fallback.cli import download, main
 from zwaif_fallback.demo import MODEL

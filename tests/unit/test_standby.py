@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.helpers import HELPERS
 from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.errors import ModelError
 from zwaif_fallback.local import standby_policy
@@ -18,7 +18,7 @@ from zwaif_fallback.local.standby_policy import AGAIN_SECONDS, LONGEST_START, LO
 from zwaif_fallback.prompt import formats
 
 GGUF, OTHER = LoadOptions("a.gguf"), LoadOptions("folder")
-SCRIPT = Path(__file__).with_name("scripted_worker.py")
+SCRIPT = HELPERS / "scripted_worker.py"
 
 
 class Machine:

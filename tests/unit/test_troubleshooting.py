@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit import scenes_downloads, scenes_gguf, scenes_models, scenes_pictures, scenes_replies, scenes_settings
-from tests.unit.error_texts import ROOT, error_texts, fits, manual_texts
-from tests.unit.scenes import PRODUCERS, Scene
+from tests.helpers import scenes_downloads, scenes_gguf, scenes_models, scenes_pictures, scenes_replies, scenes_settings
+from tests.helpers.error_texts import ROOT, error_texts, fits, manual_texts
+from tests.helpers.scenes import PRODUCERS, Scene
 from zwaif_fallback import settings
 from zwaif_fallback.errors import FallbackError
 from zwaif_hooks import log

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.unit.loopback_hub import LoopbackHub, running_hub
-from tests.unit.scenes import Scene, means, says
+from tests.helpers.loopback_hub import LoopbackHub, running_hub
+from tests.helpers.scenes import Scene, means, says
 from tests.unit.test_files import held
 from zwaif_fallback.downloads import download, transfer
 from zwaif_fallback.downloads.hub import HuggingFace

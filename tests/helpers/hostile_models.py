@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from tests.unit.models_made import CONFIG, LLAMA, gguf, text
+from tests.helpers.made_models import CONFIG, LLAMA, gguf, text
 
 NAN, INFINITY = float("nan"), float("inf")
 ESCAPES = "\x1b]0;owned\x07\x1b[2J<img src=x onerror=alert(1)>"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from tests.unit.scenes import Scene, says
+from tests.helpers.scenes import Scene, says
 from zwaif_fallback import settings
 from zwaif_fallback.addresses import host_problem
 from zwaif_fallback.answering.second_server import SecondServerClient

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
-from tests.scripted_engine import ScriptedEngine
+from tests.helpers.scripted_engine import ScriptedEngine
 from zwaif_fallback.engine_types import Generation
 from zwaif_fallback.local.model_worker import main
 

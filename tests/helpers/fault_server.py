@@ -14,9 +14,9 @@ from collections.abc import Callable
 from http.server import ThreadingHTTPServer
 from typing import Any
 
-from tests.faults import rows_before, rows_middle, rows_whole
-from tests.faults.rows_before import RETRY_AFTER
-from tests.faults.talk import HALF, REPLY, UNFINISHED, WORDS, Silence, Talk
+from tests.helpers import fault_rows_before, fault_rows_middle, fault_rows_whole
+from tests.helpers.fault_rows_before import RETRY_AFTER
+from tests.helpers.fault_talk import HALF, REPLY, UNFINISHED, WORDS, Silence, Talk
 
 __all__ = ["HALF", "REPLY", "RETRY_AFTER", "ROWS", "UNFINISHED", "WORDS", "FaultServer", "Talk"]
 
@@ -90,7 +90,7 @@ OTHERS = (
 
 ROWS: dict[str, Callable[[Talk], None]] = {
     name: row
-    for family in (rows_whole, rows_before, rows_middle)
+    for family in (fault_rows_whole, fault_rows_before, fault_rows_middle)
     for name, row in vars(family).items()
     if inspect.isfunction(row)
 }

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from tests.scripted_engine import ScriptedEngine
+from tests.helpers.scripted_engine import ScriptedEngine
 from zwaif_fallback.engine_types import Generation, LoadedModel, LoadOptions
 from zwaif_fallback.errors import ModelError
 from zwaif_fallback.local.model_worker import main

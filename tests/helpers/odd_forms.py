@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tests.faults.talk import HALF, REPLY, WORDS, Talk
+from tests.helpers.fault_talk import HALF, REPLY, WORDS, Talk
 from zwaif_hooks.messages import FailureKind
 
 DONE = b"data: [DONE]\n\n"

@@ -16,7 +16,7 @@ pytest.importorskip("wsproto")
 
 import lmstudio.sync_api as library  # noqa: E402
 
-from tests.faults.lmstudio_server import LMStudioServer  # noqa: E402
+from tests.helpers.lmstudio_server import LMStudioServer  # noqa: E402
 from zwaif_hooks.guards import lmstudio as guard  # noqa: E402
 from zwaif_hooks.guards import swap  # noqa: E402
 from zwaif_hooks.guards.lmstudio_greeting import QUESTION  # noqa: E402

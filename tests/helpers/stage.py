@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.faults.server import FaultServer
+from tests.helpers.fault_server import FaultServer
 from zwaif_fallback.demo import MODEL
 from zwaif_fallback.standin import copy_tree
 from zwaif_fallback.standin.launch import environment

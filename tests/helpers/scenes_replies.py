@@ -11,8 +11,8 @@ from typing import Any
 from unittest.mock import MagicMock
 
 from tests.faults.conftest import QuickClock, ScriptedPlugin
-from tests.unit.models_made import put_in_ollama
-from tests.unit.scenes import CHAT, REFUSED, WORKER, Producer, Scene, says
+from tests.helpers.made_models import put_in_ollama
+from tests.helpers.scenes import CHAT, REFUSED, WORKER, Producer, Scene, says
 from zwaif_fallback import plugin
 from zwaif_fallback.answering.chain import Chain
 from zwaif_fallback.answering.second_server import SecondServerClient

@@ -6,10 +6,10 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tests.faults.talk import MOST_PINGS, PING_SECONDS, WORDS
+from tests.helpers.fault_talk import MOST_PINGS, PING_SECONDS, WORDS
 
 if TYPE_CHECKING:
-    from tests.faults.lmstudio_server import Talk
+    from tests.helpers.lmstudio_server import Talk
 
 MOST_WORDS = 20_000
 NO_SUCH_MODEL = {"rootTitle": "No model found", "displayData": {"code": "generic.noModelMatchingQuery", "query": {}}}

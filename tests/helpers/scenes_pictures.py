@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from tests.unit.scenes import Scene, says
+from tests.helpers.scenes import Scene, says
 from zwaif_fallback.pictures import captioner, vision_engine
 from zwaif_hooks.messages import ChatRequest, Message, Picture
 
@@ -80,7 +80,7 @@ says("The picture cannot be read (…)")(lambda scene: vision_engine.opened(b"no
 
 @says("The picture is too large to unpack (…)")
 def _(scene: Scene) -> object:
-    from tests.engines.vision_models import square
+    from tests.helpers.vision_models import square
 
     scene.patch.setattr(vision_engine, "MOST_PIXELS", 1)
     return vision_engine.opened(square("red"))

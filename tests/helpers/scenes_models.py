@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from tests.unit.scenes import Producer, Scene, means, says
+from tests.helpers.scenes import Producer, Scene, means, says
 from zwaif_fallback.answering.service import Collaborators, FallbackService
 from zwaif_fallback.choosing import resolve_name, suggestions
 from zwaif_fallback.choosing.auto import Constraints

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults.talk import WORDS, Talk
+from tests.helpers.fault_talk import WORDS, Talk
 
 
 def reset_in_the_middle(talk: Talk) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from email.utils import formatdate
 
-from tests.faults.rows_whole import healthy
-from tests.faults.talk import MOST_PINGS, PING_SECONDS, Talk
+from tests.helpers.fault_rows_whole import healthy
+from tests.helpers.fault_talk import MOST_PINGS, PING_SECONDS, Talk
 
 RETRY_AFTER = 30
 """Seconds the row ``http_429`` asks to be left alone."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.links import link_or_copy
+from tests.helpers.links import link_or_copy
 
 DIGEST = "a" * 64
 UINT32, FLOAT32, STRING, ARRAY = 4, 6, 8, 9

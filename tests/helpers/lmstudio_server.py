@@ -17,7 +17,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Message, Ping, Pong, Request, TextMessage
 from wsproto.utilities import RemoteProtocolError
 
-from tests.faults.lmstudio_rows import LOADING, ROWS, healthy
+from tests.helpers.lmstudio_rows import LOADING, ROWS, healthy
 
 MODEL = {
     "type": "llm",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from tests.unit.models_made import LLAMA, write_gguf
-from tests.unit.scenes import Producer, Scene, says
+from tests.helpers.made_models import LLAMA, write_gguf
+from tests.helpers.scenes import Producer, Scene, says
 from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.engines import gguf
 from zwaif_fallback.engines.gguf_plan import CARD_RESERVE, Card, make_plan

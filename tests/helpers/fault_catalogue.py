@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.faults.server import HALF, REPLY, UNFINISHED
+from tests.helpers.fault_server import HALF, REPLY, UNFINISHED
 from zwaif_hooks.messages import FailureKind
 
 REQUESTS, OLLAMA, LMSTUDIO = "requests", "ollama", "lmstudio"

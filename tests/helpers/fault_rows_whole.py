@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.faults.talk import REPLY, WORDS, Talk
+from tests.helpers.fault_talk import REPLY, WORDS, Talk
 
 MOST_WORDS = 200_000
 PROMPT_TOKENS, REPLY_TOKENS = 2048, 9
