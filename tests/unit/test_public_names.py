@@ -46,6 +46,26 @@ def test_names_import_from_their_old_place_with_a_deprecation(name: str, value: 
     )
 
 
+OLD_IMPORTS = """
+from zwaif_hooks.host import Host, log
+from zwaif_hooks.host.settings import BadSetting, NotSaved, Setting, SettingProblem, SettingsStore, Value
+from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
+from zwaif_hooks.messages import Persona, Picture, Purpose, Sampling
+from zwaif_hooks.plugins import PluginManager
+from zwaif_hooks.specs import hookimpl
+"""
+"""What the manual of version 0.1.0 had in its examples."""
+
+
+def test_every_import_of_the_first_manual_still_works() -> None:
+    names: dict[str, object] = {}
+    with pytest.deprecated_call():
+        exec(OLD_IMPORTS, names)
+    assert names["Setting"] is zwaif_hooks.Setting
+    with pytest.raises(ImportError, match="cannot import name 'Other'"):
+        exec("from zwaif_hooks.host.settings import Other", {})
+
+
 def test_importing_the_package_imports_nothing_else() -> None:
     code = "import sys; before = set(sys.modules); import zwaif_hooks; print(*sorted(set(sys.modules) - before))"
     environment = {"ZWAIF_PLUGINS": "OFF", "PYTHONPATH": "hooks"}
