@@ -27,19 +27,9 @@ TORCH = "torch==2.13.0"
 """Known to work; where it cannot be had (another Python, say), any that the package takes will do."""
 PLATFORMS = ("linux", "darwin", "win32")
 TAKE_SECONDS = (
-    *("addresses", "bench", "benchmarks_alive", "benchmarks_models", "build", "cli", "cli_names", "cli_selftest"),
-    *(
-        "console",
-        "corpus",
-        "every_check_can_fail",
-        "captioner",
-        "files",
-        "fuzz",
-        "hostile_headers",
-        "one_table",
-        "plugin",
-    ),
-    *("remote", "settings_hand_edits", "local_model", "template_client", "troubleshooting"),
+    *("addresses", "bench", "benchmarks_alive", "benchmarks_models", "build", "captioner", "cli", "cli_names"),
+    *("cli_selftest", "console", "corpus", "every_check_can_fail", "files", "fuzz", "hostile_headers"),
+    *("local_model", "one_table", "plugin", "remote", "settings_hand_edits", "template_client", "troubleshooting"),
 )
 """Modules of unit tests that start programs, read ten thousand replies or build Z-Waif's page."""
 QUICK = ("tests/unit", "-m", "not slow", *(f"--ignore=tests/unit/test_{name}.py" for name in TAKE_SECONDS))
