@@ -122,15 +122,11 @@ def change_host(opened: Any, text: str) -> None:
 
 
 def choose_model(opened: Any, name: str) -> None:
-    """As a person does it: the list closes when the models that are there now arrive, and is then opened again."""
-    option = opened.get_by_role("option", name=name)
-    for _ in range(4):
-        opened.get_by_label("Fallback Model").click()
-        try:
-            return option.click(timeout=5000)
-        except sync_api.TimeoutError:
-            opened.get_by_label("Fallback Model").blur()
-    pytest.fail(f"The list never stayed open long enough to choose {name}")
+    """Pick a row of the list once the page has filled it."""
+    models = opened.get_by_label("Fallback Model")
+    expect(models).not_to_have_value("")
+    models.click()
+    opened.get_by_role("option", name=name).click()
 
 
 def restarted(env_file: Path) -> SettingsStore:
@@ -202,6 +198,29 @@ def test_who_has_nothing_is_offered_the_best_first(
     button(here, "Load Model").click()
     expect(section(here)).to_contain_text(f"Downloading {best.title}")
     assert download.asked == [best.name]
+
+
+def test_open_list_keeps_its_rows_when_the_tab_has_been_refreshed(
+    window: Window, model_list: ModelList, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, digest = window(), model_list.digest
+    expect(here.get_by_label("Fallback Model")).not_to_have_value("")
+    outer_tab(here, "Chat").click()
+    answered: list[float] = []
+
+    def slow(service: Any) -> str:
+        time.sleep(0.5)  # a search of the disks takes that long
+        answered.append(time.monotonic())
+        return digest(service)
+
+    monkeypatch.setattr(model_list, "digest", slow)
+    outer_tab(here, "Settings").click()
+    here.get_by_label("Fallback Model").click()
+    rows = here.get_by_role("option").count()
+    assert rows > 3
+    _wait_until(here, lambda: bool(answered))
+    here.wait_for_timeout(500)
+    expect(here.get_by_role("option")).to_have_count(rows)
 
 
 def test_model_that_is_none_is_refused_at_the_list(window: Window, service: ScriptedService) -> None:

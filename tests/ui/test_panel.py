@@ -47,7 +47,7 @@ def test_toggle_acts_at_once_and_survives_a_restart(panel: Panel, host: Any, env
 
 def test_window_that_opens_is_told_what_the_page_was_not_built_with(panel: Panel, host: Any) -> None:
     host.settings.set(HOST, "10.0.0.7:5000")
-    *values, seen, live, state, info = panel.page_loaded()
+    *values, seen, live, state, info, _ = panel.page_loaded()
     assert len(values) == len(panel.edits.names)
     assert json.loads(seen) == panel.edits.values()
     told = dict(zip(panel.edits.names, values, strict=True))
@@ -60,7 +60,7 @@ def test_window_that_opens_is_told_what_the_page_was_not_built_with(panel: Panel
 
 
 def test_window_gets_what_another_changed_and_keeps_what_is_being_typed(panel: Panel) -> None:
-    seen = panel.page_loaded()[-4]
+    seen = panel.page_loaded()[-5]
     panel.fallback_host.change("10.0.0.7:5000")
     *values, now, _, _ = panel.refresh(seen)
     told = dict(zip(panel.edits.names, values, strict=True))
@@ -81,7 +81,7 @@ def test_window_that_is_still_being_opened_is_left_alone(panel: Panel, seen: Any
 
 def test_own_change_is_not_told_again(panel: Panel) -> None:
     """It would overwrite what is being typed next into the same box."""
-    seen = panel.page_loaded()[-4]
+    seen = panel.page_loaded()[-5]
     *_, seen = panel.fallback_host.change("10.0.0.7:5000", seen)
     *_, seen = panel.advanced.change(WAIT, 42.0, seen)
     _, _, seen, _ = panel.toggle(seen)
@@ -92,7 +92,7 @@ def test_own_change_is_not_told_again(panel: Panel) -> None:
 def test_window_learns_that_another_model_answers(panel: Panel, service: ScriptedService) -> None:
     """Nobody changed a setting: automatic means another one now."""
     service.automatic = True
-    seen = panel.page_loaded()[-4]
+    seen = panel.page_loaded()[-5]
     assert panel.refresh(seen)[1] == "unchanged"
     service.speaks = loaded("ollama:other:2b")
     row = panel.refresh(seen)[1]
@@ -100,16 +100,24 @@ def test_window_learns_that_another_model_answers(panel: Panel, service: Scripte
 
 
 def test_opening_the_tab_keeps_what_this_window_picked(panel: Panel) -> None:
-    assert panel.tab_opened("microsoft/phi-2") == "unchanged", "it is still being opened"
-    told = panel.tab_opened("Other: Phi-2, Good, about 2 tokens/s, 5.6 GB to download", panel.edits.seen_now())
-    assert told["value"] == "microsoft/phi-2"
-    assert panel.tab_opened("owner/typed", panel.edits.seen_now())["value"] == "owner/typed"
-    row = "Automatic: companion:1b (Ollama)"
-    assert (
-        panel.tab_opened(row, panel.edits.seen_now())["value"]
-        == panel.tab_opened("auto", panel.edits.seen_now())["value"]
-        == row
+    assert panel.tab_opened("microsoft/phi-2") == ["unchanged"] * 2, "it is still being opened"
+    seen = panel.edits.seen_now()
+    assert panel.tab_opened("Other: Phi-2, Good, about 2 tokens/s, 5.6 GB to download", seen)[0]["value"] == (
+        "microsoft/phi-2"
     )
+    assert panel.tab_opened("owner/typed", seen)[0]["value"] == "owner/typed"
+    row = "Automatic: companion:1b (Ollama)"
+    assert panel.tab_opened(row, seen)[0]["value"] == panel.tab_opened("auto", seen)[0]["value"] == row
+
+
+def test_opening_the_tab_leaves_a_list_alone_that_is_the_same(panel: Panel, service: ScriptedService) -> None:
+    """An update would shrink the list of somebody who has just opened it."""
+    *_, seen, _, _, _, listed = panel.page_loaded()
+    assert panel.tab_opened("auto", seen, listed) == ["unchanged"] * 2
+    service.automatic, service.speaks = True, loaded("ollama:other:2b")
+    update, now = panel.tab_opened("auto", seen, listed)
+    assert update["choices"][0][0] == "Automatic: other:2b"
+    assert panel.tab_opened("auto", seen, now) == ["unchanged"] * 2
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs a folder this user cannot write")
@@ -176,7 +184,7 @@ def test_titles_look_like_the_rest_of_the_page(host: Any) -> None:
 
 def test_asking_for_news_does_not_parse_env_again(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every window asks once a second, and to parse the file takes milliseconds of Z-Waif's process."""
-    seen, parsed = panel.page_loaded()[-4], list[Path]()
+    seen, parsed = panel.page_loaded()[-5], list[Path]()
     read = envfile.read
     monkeypatch.setattr(envfile, "read", lambda path: parsed.append(path) or read(path))
     for _ in range(5):

@@ -5,6 +5,8 @@ Modules that look for models are imported on first use: Z-Waif waits at its star
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 import time
 from collections import Counter
@@ -126,6 +128,10 @@ class ModelList:
         with self._lock:
             self._labels.update(choices[1:])
         return choices
+
+    def digest(self, service: Service) -> str:
+        """Return a short text that changes with the rows of the list."""
+        return hashlib.sha256(json.dumps(self.choices(service)).encode()).hexdigest()[:16]
 
     def automatic_label(self, service: Service) -> str:
         """Return the label of the row for an automatic choice, with the model it stands for now."""

@@ -86,14 +86,16 @@ class Panel:
         """Fill a page that was just loaded.
 
         Return the values that differ from those it was built with, what the window has seen, the live status, the
-        state of the model, and the information on the selected one. The other values stay: somebody may be typing.
+        state of the model, the information on the selected one, and the digest of the list of models. The other values
+        stay: somebody may be typing.
         """
         values = [
             self._unchanged() if self.edits.get(name) == before and name != MODEL else self._shown_of(name)
             for name, before in self._built.items()
         ]
         picked = self.model_list.selected(self._service)[1]
-        return [*values, self.edits.seen_now(), self.live.html(), self.models.state(), self.models.info(picked)]
+        state, info = self.models.state(), self.models.info(picked)
+        return [*values, self.edits.seen_now(), self.live.html(), state, info, self.model_list.digest(self._service)]
 
     def refresh(self, seen: Seen) -> list[Any]:
         """Return the values that were changed elsewhere since this window saw them; the others stay.
@@ -108,15 +110,18 @@ class Panel:
         news = told if told != seen else self._unchanged()
         return [*updates, news, self.live.html(), self.models.state()]
 
-    def tab_opened(self, model: object, seen: Seen = "") -> Any:
+    def tab_opened(self, model: object, seen: Seen = "", listed: str = "") -> list[Any]:
         """Update the list of models when the tab is opened, and keep the row that this window has selected.
 
-        A window that has seen nothing yet is filled by :meth:`page_loaded`.
+        Return the list and its digest. Both stay if the window shows the same list already: an update would close the
+        list, or shrink it to one row, under the hand of somebody who has just opened it. A window that has seen nothing
+        yet is filled by :meth:`page_loaded`.
         """
-        if not seen:
-            return self._unchanged()
+        digest = self.model_list.digest(self._service)
+        if not seen or digest == listed:
+            return [self._unchanged(), self._unchanged()]
         choices, picked = self.model_list.choices(self._service), self.model_list.setting_for(text_of(model))
-        return self._update(choices=choices, value=choices[0][1] if is_auto(picked) else picked)
+        return [self._update(choices=choices, value=choices[0][1] if is_auto(picked) else picked), digest]
 
     def _shown(self) -> list[Any]:
         return [self._shown_of(name) for name in self.edits.names]

@@ -85,6 +85,7 @@ class _Section:
             self.reset = make.button("Reset to Defaults")
         self.said = make.words()
         self.seen = make.gradio.Textbox(value="", visible=False, interactive=True)
+        self.listed = make.gradio.Textbox(value="", visible=False, interactive=True)
         self.chat = ChatLine(make, panel.live.chat_line)
 
     def wire(self) -> None:
@@ -106,13 +107,14 @@ class _Section:
         page, tab = context.root_block, context.block
         for twin in self._older_switches(page):
             make.on(twin.change, bool, twin, self.enabled)
-        make.on(page.load, panel.page_loaded, None, [*told, self.models.info])
+        make.on(page.load, panel.page_loaded, None, [*told, self.models.info, self.listed])
         make.on(page.load, None, None, None, js=EVERY_SECOND)
         self.chat.wire(make, page)
         while tab is not None and not hasattr(tab, "select"):
             tab = tab.parent
         if tab is not None:
-            make.on(tab.select, panel.tab_opened, [self.models.list, self.seen], self.models.list)
+            shown = [self.models.list, self.seen, self.listed]
+            make.on(tab.select, panel.tab_opened, shown, [self.models.list, self.listed])
 
     def _older_switches(self, page: Any) -> list[Any]:
         """Return v1.14-R4's own switches for the same setting; ours follows them.
