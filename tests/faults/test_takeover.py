@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import ollama
@@ -147,6 +149,21 @@ def test_what_is_not_ready_in_time_ends_the_turn_with_the_line(
     assert 24 <= guarded.clock.now() - began < 60
     assert [record.answered_by for record in guarded.plugin.records] == [MEANWHILE]
     assert guarded.plugin.asked == [], "nobody else begins a reply that is over"
+
+
+def test_a_line_that_is_the_whole_reply_is_not_a_repeat(
+    guarded: Guarded, server: FaultServer, never: threading.Event, ask_http: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Z-Waif would ask again, and the user would wait for the same line once more."""
+    controller = ModuleType("API.api_controller")
+    controller.ooga_history = [["Hi", "One moment … "]]  # type: ignore[attr-defined]
+    controller.send_via_oogabooga = print  # type: ignore[attr-defined]
+    controller.stored_received_message = "One moment … "  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "API.api_controller", controller)
+    add(guarded, Waits(), loading(guarded, never, 6_000, "Too late."))
+    said = ask_http(server.address, True)
+    assert said.startswith("One moment … ") and said != "One moment … "
+    assert [record.text for record in guarded.plugin.records] == [said]
 
 
 def test_nobody_waits_longer_because_several_plugins_are_slow(

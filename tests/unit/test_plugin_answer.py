@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+
 import pytest
 
 from tests.unit.test_spoken_text import NOT_FOR_EARS
@@ -13,18 +15,20 @@ REQUEST = ChatRequest("ollama", (Message("user", "Hi"),), persona=Persona("Waifu
 SAME = "Take your time, I am listening."
 
 
-def said(recent: tuple[str, ...]) -> str:
+def said(recent: tuple[str, ...], words: str = SAME) -> str:
     request = ChatRequest("ollama", (Message("user", "Hi"),), recent_replies=recent)
     failure = PrimaryFailure(FailureKind.REFUSED, "refused")
-    return "".join(PluginAnswer("stubborn", Answer([SAME]), request, failure, SystemClock(), 0.0).speak())
+    return "".join(PluginAnswer("stubborn", Answer([words]), request, failure, SystemClock(), 0.0).speak())
 
 
-def test_a_plugin_that_always_says_the_same_is_never_a_repeat() -> None:
+@pytest.mark.parametrize("words", [SAME, "Ok", "&amp;", "7"])
+def test_a_plugin_that_always_says_the_same_is_never_a_repeat(words: str) -> None:
+    """Nor blank: Z-Waif unescapes a reply and asks again if fewer than three characters are left."""
     recent: tuple[str, ...] = ()
     for _ in range(60):
-        reply = said(recent)
-        assert reply.startswith(SAME)
-        assert reply not in recent
+        reply = html.unescape(said(recent, words))
+        assert reply.startswith(html.unescape(words))
+        assert reply not in recent and len(reply) >= 3
         recent = (*recent, reply)
 
 

@@ -17,7 +17,7 @@ from zwaif_hooks.failover.breaker import SILENT
 from zwaif_hooks.failover.silence import FOREVER, FixedLimits
 from zwaif_hooks.messages import AnswerRecord, ChatRequest, PrimaryFailure
 from zwaif_hooks.reply.endless import length_limit, should_end
-from zwaif_hooks.reply.plugin_answer import PluginAnswer
+from zwaif_hooks.reply.plugin_answer import PluginAnswer, ending_for
 from zwaif_hooks.reply.spoken_text import split_thoughts
 from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError
 
@@ -86,7 +86,10 @@ class Takeover:
                 self.record = answer.speaker.record()
                 return
         if self._meanwhile:
-            self.record = self._only_a_line()
+            ending = ending_for(self._failure.delivered + self._meanwhile, self._request.recent_replies)
+            if ending:
+                yield ending
+            self.record = self._only_a_line(ending)
 
     def stop(self) -> None:
         """Stop answering: nobody reads any more."""
@@ -140,9 +143,9 @@ class Takeover:
         line = self._runtime.plugins.line_while_waiting(self._request, self._failure)
         if line:
             delivered = self._failure.delivered
-            self._meanwhile = line
             lead = "" if not delivered else "… " if delivered[-1].isspace() else " … "
-            yield f"{lead}{line} "
+            self._meanwhile = f"{lead}{line} "
+            yield self._meanwhile
             self._quiet_since = self._clock.now()
         else:
             self._nothing_to_say = True
@@ -157,14 +160,14 @@ class Takeover:
         if said:
             self._failure = replace(self._failure, delivered=self._failure.delivered + said)
 
-    def _only_a_line(self) -> AnswerRecord:
+    def _only_a_line(self, ending: str) -> AnswerRecord:
         waited = self._clock.now() - self._began
         return AnswerRecord(
             request=self._request,
             failure=self._failure,
             plugin=MEANWHILE,
             answered_by=MEANWHILE,
-            text=self._meanwhile,
+            text=(self._meanwhile + ending).strip(),
             first_text_after=waited,
             finished_after=waited,
         )

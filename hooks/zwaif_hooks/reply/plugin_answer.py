@@ -15,6 +15,8 @@ from zwaif_hooks.reply.spoken_text import ThinkingHabit, spoken
 
 SHORTEST_REPLY = 3
 """Characters. Z-Waif treats a shorter reply as blank and asks again."""
+DOTS = "..."
+"""Appended to a shorter reply."""
 REPEAT_ENDINGS = (
     " I know I keep saying that.",
     " Yes, I said so before.",
@@ -24,7 +26,8 @@ REPEAT_ENDINGS = (
     " And I still mean it.",
     " Some things I like to say twice.",
 )
-"""Appended if a plugin repeats an earlier reply word for word, which Z-Waif would reject. Used endings count, too."""
+"""Appended (after the dots, if any) if a reply repeats an earlier one, which Z-Waif would reject. Used endings count,
+too."""
 
 _logger = logging.getLogger("zwaif")
 
@@ -110,23 +113,20 @@ class PluginAnswer:
             yield piece
 
     def _ending(self) -> Iterator[str]:
-        whole = self._failure.delivered + self.said
-        extra = ""
-        if len(whole) < SHORTEST_REPLY:
-            extra = "..."
-        elif is_repeat(whole, self._request.recent_replies):
-            extra = ending_for(whole, self._request.recent_replies)
+        extra = ending_for(self._failure.delivered + self.said, self._request.recent_replies)
         if extra:
             self.said += extra
             yield extra
 
 
 def ending_for(whole: str, recent_replies: tuple[str, ...]) -> str:
-    """Return what makes ``whole`` a new reply: one ending, or several if each was used."""
-    for count in range(1, len(REPEAT_ENDINGS) + 1):
+    """Return what to append so that Z-Waif keeps ``whole``: nothing if it is long enough and new."""
+    dots = "" if len(html.unescape(whole)) >= SHORTEST_REPLY else DOTS
+    for count in range(len(REPEAT_ENDINGS) + 1):
         for endings in itertools.permutations(REPEAT_ENDINGS, count):
-            if not is_repeat(whole + "".join(endings), recent_replies):
-                return "".join(endings)
+            extra = dots + "".join(endings)
+            if not is_repeat(whole + extra, recent_replies):
+                return extra
     raise AssertionError("there are more endings than replies that are remembered")
 
 
