@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from zwaif_hooks.messages import ModelInfo as ModelInfo
     from zwaif_hooks.messages import Persona as Persona
     from zwaif_hooks.messages import Picture as Picture
+    from zwaif_hooks.messages import PluginProblem as PluginProblem
     from zwaif_hooks.messages import PrimaryFailure as PrimaryFailure
     from zwaif_hooks.messages import Purpose as Purpose
     from zwaif_hooks.messages import Sampling as Sampling
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 _MESSAGES = (
     *("Answer", "AnswerRecord", "ChatRequest", "FailureKind", "Message", "ModelInfo", "Persona", "Picture"),
-    *("PrimaryFailure", "Purpose", "Sampling"),
+    *("PluginProblem", "PrimaryFailure", "Purpose", "Sampling"),
 )
 _HOME = {
     **dict.fromkeys(_MESSAGES, "messages"),

@@ -211,3 +211,16 @@ class AnswerRecord:
     """Seconds from the detection of the failure to the end."""
     tokens: int | None = None
     """Number of tokens generated; None if the plugin does not count."""
+
+
+class PluginProblem(Exception):
+    """Raised by a hook that cannot do its work now, for a reason of which the user should hear.
+
+    The console shows ``problem`` with the plugin's name, in one line and without a traceback, and the hook is not
+    called for ``retry_after`` seconds.
+    """
+
+    def __init__(self, problem: str, retry_after: float | None = None) -> None:
+        """``problem``: one plain sentence. ``retry_after``: seconds; None: as after any other failure."""
+        super().__init__(problem)
+        self.retry_after = retry_after

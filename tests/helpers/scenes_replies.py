@@ -327,5 +327,4 @@ def _(scene: Scene) -> object:
 @says("Plugin … is left out: …")
 def _(scene: Scene) -> object:
     manager = PluginManager(lambda line, error: scene.say(line))
-    manager.register(SimpleNamespace(), "one")
     return manager.register(SimpleNamespace(), "one")

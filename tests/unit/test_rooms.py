@@ -25,10 +25,10 @@ guards          failover host messages network runtime stream
 runtime         background failover plugins reply turn_log
 failover        background log messages network reply stream turn_log
 guard_settings  host
-host_handle     turn_log
 host            log messages storage
 network         messages stream
-plugins         background log messages specs
+plugins         background host_handle log messages specs
+host_handle     turn_log
 turn_log        background log messages storage
 log             storage
 reply           background messages

@@ -6,7 +6,10 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
+
+from zwaif_hooks.background.deferred import deferred
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -127,8 +130,8 @@ class JobQueue:
                 complain = False
                 self._waiting.append(job)
             start, self._running = not self._running, True
-        if start:
-            threads.run(self._run)
+        if start:  # a moment later: waking a thread now would cost the turn more than all else that is done here
+            deferred.defer(partial(threads.run, self._run))
         if complain:
             self._late()
 

@@ -83,7 +83,7 @@ class Takeover:
             if self._given_up:
                 break
             if answer.speaker is not None and answer.speaker.said:
-                self.record = answer.speaker.record()
+                self._heard_to_its_end(answer, answer.speaker)
                 return
         if self._meanwhile:
             ending = ending_for(self._failure.delivered + self._meanwhile, self._request.recent_replies)
@@ -151,14 +151,20 @@ class Takeover:
             self._nothing_to_say = True
 
     def _passed_over(self, answer: _Answer, error: PrimaryError) -> None:
-        original = error.original or error
+        guard = self._runtime.plugins.guard_of(answer.name)
         said = answer.speaker.said if answer.speaker is not None else ""
-        if error.kind in SILENT:
-            self._runtime.report(f"Plugin {answer.name!r} is skipped: {error.cause}", None)
-        else:
-            self._runtime.report(f"Plugin {answer.name!r} failed in the middle of its answer", original)
+        if guard is not None and error.kind in SILENT:
+            guard.late(error.cause)
+        elif guard is not None:
+            guard.failed(error.original or error, "failed in the middle of its answer" if said else "")
         if said:
             self._failure = replace(self._failure, delivered=self._failure.delivered + said)
+
+    def _heard_to_its_end(self, answer: _Answer, speaker: PluginAnswer) -> None:
+        self.record = speaker.record()
+        guard = self._runtime.plugins.guard_of(answer.name)
+        if guard is not None:
+            guard.succeeded()
 
     def _only_a_line(self, ending: str) -> AnswerRecord:
         waited = self._clock.now() - self._began

@@ -1,0 +1,157 @@
+"""One hook of one plugin, called so that its mistakes and delays stay its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from typing import Any
+
+from zwaif_hooks.background.clock import Clock
+from zwaif_hooks.background.thread_cache import JobQueue, in_background
+from zwaif_hooks.log import in_words
+from zwaif_hooks.messages import PluginProblem
+from zwaif_hooks.plugins.complaints import Complaints
+from zwaif_hooks.plugins.hook_table import FIRST_PAUSE, LONGEST_PAUSE, HookRule, Kind
+
+
+class GuardedHook:
+    """A function of a plugin. Calling it never raises; a failed or late call counts as None.
+
+    After a failure it is not called for a while, as a server that failed is not asked. The hooks of the built-in plugin
+    (``trusted``) have neither threads nor pauses.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        plugin: str,
+        hook: str,
+        rule: HookRule,
+        jobs: JobQueue | None,
+        complaints: Complaints,
+        clock: Clock,
+    ) -> None:
+        """Guard ``function``. ``jobs``: the plugin's own thread; None: the plugin is trusted."""
+        self.raw = function
+        self.plugin = plugin
+        self.hook = hook
+        self.rule = rule
+        self.why = ""
+        """The last failure in one line; empty after a success."""
+        self._jobs = jobs
+        self._complaints = complaints
+        self._clock = clock
+        self._failures = 0
+        self._until = -1e9
+        self._hangs: Future[Any] | None = None
+        self._call = self._way(rule.kind)
+
+    @property
+    def trusted(self) -> bool:
+        return self._jobs is None
+
+    def __call__(self, *args: Any) -> Any:
+        return self._call(*args)
+
+    def pause_left(self) -> float:
+        """Return for how many more seconds it is not called; 0 if it is."""
+        return max(0.0, self._until - self._clock.now())
+
+    def succeeded(self) -> None:
+        self._failures, self.why = 0, ""
+
+    def failed(self, error: BaseException, happened: str = "") -> None:
+        """Report a failure by name, and pause the hook. ``happened`` replaces "failed in" and the hook's name."""
+        words, rest = in_words(error), self._pause(error)
+        happened = happened or f"failed in {self.hook}"
+        if isinstance(error, PluginProblem):
+            self.why, line = words, f"Plugin {self.plugin!r} is skipped{rest}: {words}"
+        else:
+            self.why, line = f"{happened}: {words}", f"Plugin {self.plugin!r} {happened} and is skipped{rest}: {words}"
+        self._complaints.tell((self.plugin, happened), line, None if isinstance(error, PluginProblem) else error)
+
+    def late(self, why: str) -> None:
+        """Report a delay by name, and pause the hook."""
+        self.why, rest = why, self._pause(None)
+        self._complaints.tell((self.plugin, why), f"Plugin {self.plugin!r} is skipped{rest}: {why}")
+
+    def _way(self, kind: Kind) -> Callable[..., Any]:
+        if self.trusted or kind is Kind.ANSWERS:
+            return self._in_this_thread
+        return {Kind.INFORMED: self._send, Kind.AWAITED: self._in_time, Kind.INLINE: self._measured}.get(
+            kind, self._in_this_thread
+        )
+
+    def _in_this_thread(self, *args: Any) -> Any:
+        if self.pause_left():
+            return None
+        try:
+            result = self.raw(*args)
+            result = self.rule.check(result, self.plugin) if self.rule.check and result is not None else result
+        except BaseException as error:
+            if is_ctrl_c(error):
+                raise
+            self.failed(error)
+            return None
+        if self.rule.kind is not Kind.ANSWERS:  # an answer is a success when it was heard
+            self.succeeded()
+        return result
+
+    def _measured(self, *args: Any) -> Any:
+        began = self._clock.now()
+        result = self._in_this_thread(*args)
+        if self._clock.now() - began > self.rule.seconds:
+            self.late(self._unfinished())
+        return result
+
+    def _in_time(self, *args: Any) -> Any:
+        if self.pause_left() or (self._hangs is not None and not self._hangs.done()):
+            return None
+        running = in_background(partial(self._in_this_thread, *args))
+        if ended(running, self.rule.seconds):
+            return running.result()
+        self._hangs = running
+        self.late(self._unfinished())
+        return None
+
+    def _send(self, *args: Any) -> None:
+        assert self._jobs is not None
+        if not self.pause_left():
+            self._jobs.send(partial(self._told, *args))
+
+    def _told(self, *args: Any) -> None:
+        """Runs in the plugin's own thread. The next call waits until this one ends, so the order is kept."""
+        running = in_background(partial(self._in_this_thread, *args))
+        if not ended(running, self.rule.seconds):
+            line = f"Plugin {self.plugin!r} is slow: {self._unfinished()}, and its other calls wait for that"
+            self._complaints.tell((self.plugin, self.hook), line)
+            ended(running, None)
+
+    def _unfinished(self) -> str:
+        return f"it did not finish {self.hook} within {self.rule.seconds:g} s"
+
+    def _pause(self, error: BaseException | None) -> str:
+        """Begin a pause. Return its length as the end of a phrase; empty if there is none."""
+        asked = error.retry_after if isinstance(error, PluginProblem) else None
+        if self.trusted or (asked is None and self.rule.kind is Kind.INFORMED):
+            return ""
+        pause = min(FIRST_PAUSE * 2.0 ** min(self._failures, 10), LONGEST_PAUSE) if asked is None else asked
+        self._failures += 1
+        self._until = self._clock.now() + pause
+        return f" for {pause:g} s"
+
+
+def ended(running: Future[Any], seconds: float | None) -> bool:
+    """Wait up to ``seconds`` (None: without end). Return whether the work is done, well or not."""
+    try:
+        running.exception(seconds)
+    except Exception:  # of Python 3.10 the timeout is not the built-in one
+        return running.done()
+    return True
+
+
+def is_ctrl_c(error: BaseException) -> bool:
+    """Return whether this is the user's Ctrl+C, which Python raises in the main thread only."""
+    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()

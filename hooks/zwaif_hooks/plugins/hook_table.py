@@ -1,0 +1,84 @@
+"""How each hook is called: who waits for it, and how long. A new hook needs one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from enum import Enum
+from typing import Any, NamedTuple
+
+from zwaif_hooks.messages import Answer
+
+START_SECONDS = 5.0
+"""How long a plugin may take to be imported, to start, or to build its section. Z-Waif's start waits for that."""
+FIRST_PAUSE = 30.0
+"""Seconds for which a hook that failed is not called; twice as long after each further failure."""
+LONGEST_PAUSE = 300.0
+
+
+class Kind(Enum):
+    """Who waits for a hook."""
+
+    INFORMED = "informed"
+    """Nobody: the calls of one plugin run in order, a moment later, in a thread of its own. A failure brings no
+    pause."""
+    AWAITED = "awaited"
+    """The caller, until the deadline. The call runs in another thread, which costs some 50 µs."""
+    INLINE = "inline"
+    """The caller, to the end, in its own thread, for hooks that must cost next to nothing. One that was late is
+    paused."""
+    ANSWERS = "answers"
+    """The user. ``failover.takeover`` calls it with the deadlines of a reply, and reports how it went."""
+    BUILDS = "builds"
+    """Z-Waif's start. ``PluginManager.builders`` calls it, because the open page is a context variable."""
+
+
+class HookRule(NamedTuple):
+    """How one hook is called."""
+
+    kind: Kind
+    seconds: float
+    """After this time it is late, which is reported."""
+    check: Callable[[Any, str], Any] | None = None
+    """Returns the usable form of a result (never called with None); ``name`` is the plugin's. Raises what is wrong."""
+
+
+def text(result: Any, name: str) -> str:
+    """Return ``result`` if it is text.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if isinstance(result, str):
+        return result
+    raise TypeError(f"expected text or None, got {type(result).__name__}")
+
+
+def answer(result: Any, name: str) -> Answer:
+    """Return ``result`` as an ``Answer``.
+
+    Raises:
+        TypeError: it is neither text nor an iterable of text.
+        ValueError: it is an empty text.
+    """
+    pieces = result.pieces if isinstance(result, Answer) else result
+    if isinstance(pieces, (bytes, bytearray, dict)) or not isinstance(pieces, Iterable):
+        expected = "Answer.pieces to be text or pieces of text" if pieces is not result else "text, pieces of text"
+        raise TypeError(f"expected {expected}, Answer or None, got {type(pieces).__name__}")
+    if isinstance(pieces, str) and not pieces.strip():
+        raise ValueError("an empty reply; return None to pass")
+    return result if isinstance(result, Answer) else Answer([result] if isinstance(result, str) else result, name)
+
+
+HOOKS: dict[str, HookRule] = {
+    "zwaif_started": HookRule(Kind.AWAITED, START_SECONDS),
+    "register_settings_ui": HookRule(Kind.BUILDS, START_SECONDS),
+    "on_primary_failure": HookRule(Kind.ANSWERS, 0.0, answer),
+    "say_while_waiting": HookRule(Kind.AWAITED, 1.0, text),
+    "format_prompt": HookRule(Kind.AWAITED, 2.0, text),
+    "fallback_answered": HookRule(Kind.INFORMED, 30.0),
+    "primary_late": HookRule(Kind.INFORMED, 30.0),
+    "primary_answered": HookRule(Kind.INFORMED, 30.0),
+    "primary_failed": HookRule(Kind.INFORMED, 30.0),
+    "primary_recovered": HookRule(Kind.INFORMED, 30.0),
+}
+"""Each hook of ``specs``, in the order in which the manual describes them."""

@@ -1,0 +1,316 @@
+"""The plugin manager: registers plugins, calls their hooks, and knows how each plugin is."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import copy_context
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from zwaif_hooks import specs
+from zwaif_hooks.background.clock import Clock, SystemClock
+from zwaif_hooks.background.thread_cache import JobQueue, in_background, run_with_timeout
+from zwaif_hooks.log import in_words
+from zwaif_hooks.messages import Answer, ChatRequest, Message, ModelInfo, PrimaryFailure
+from zwaif_hooks.plugins import checks
+from zwaif_hooks.plugins.complaints import Complaints, Report
+from zwaif_hooks.plugins.discovery import BLOCK_VARIABLE, ORDER_VARIABLE, TRACE_VARIABLE, Installed, Names, installed
+from zwaif_hooks.plugins.guarded_hook import GuardedHook, ended, is_ctrl_c
+from zwaif_hooks.plugins.hook_table import HOOKS, START_SECONDS
+from zwaif_hooks.plugins.state import PluginState, State
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from zwaif_hooks.host_handle import Host
+
+ANSWERING = "on_primary_failure"
+BUILDING = "register_settings_ui"
+
+
+def from_environment(name: str) -> str:
+    """Return a variable of the environment; empty if it is not set."""
+    return os.environ.get(name, "")
+
+
+class PluginManager:
+    """The plugins of one Z-Waif process.
+
+    A plugin that cannot be loaded, registers a hook that does not exist, raises, is late, or returns something unusable
+    is reported by name in one line; the others continue as if it had returned ``None``.
+    """
+
+    def __init__(
+        self, report: Report, option: Callable[[str], str] = from_environment, clock: Clock | None = None
+    ) -> None:
+        """Make a manager without plugins.
+
+        Args:
+            report: tells the user one line.
+            option: returns the text of ``ZWAIF_BLOCK_PLUGINS`` and the like; empty if it is not set.
+        """
+        self._report = report
+        self._option = option
+        self._clock = clock or SystemClock()
+        self._complaints = Complaints(report, self._clock)
+        self._host: Host | None = None
+        self._pm = _Registry(specs.PROJECT)
+        self._pm.add_hookspecs(specs)
+        self._registering = threading.RLock()
+        self._order = Names(ORDER_VARIABLE, option(ORDER_VARIABLE))
+        self._found: dict[str, Installed] = {}
+        self._without: dict[str, PluginState] = {}
+        """Plugins that are not registered."""
+        self._left_out: dict[str, tuple[str, ...]] = {}
+        self._trace: Callable[..., object] = _untraced
+        if option(TRACE_VARIABLE):
+            self._pm.trace.root.setwriter(lambda text: report("[trace] " + text.rstrip(), None))
+            self._pm.enable_tracing()
+            self._trace = self._pm.trace.root.get("hook")
+
+    # --- finding and registering --------------------------------------------------------------------------------------
+
+    def discover(self) -> None:
+        """Register every plugin with an entry point in the group ``zwaif``.
+
+        Plugins listed in ``ZWAIF_BLOCK_PLUGINS`` (comma-separated) are not imported; those in ``ZWAIF_PLUGIN_ORDER``
+        are called before the others, in that order. A plugin whose import takes longer than ``START_SECONDS`` joins
+        when it is ready.
+        """
+        blocked = Names(BLOCK_VARIABLE, self._option(BLOCK_VARIABLE))
+        found = installed()
+        for names in (blocked, self._order):
+            for line in names.unknown([one.name for one in found]):
+                self._complaints.tell(line, line)
+        for one in sorted(found, key=self._turn):
+            if one.name in blocked:
+                self._without[one.name] = _state(one, one.name, State.BLOCKED)
+            elif self._is_new(one):
+                self._found[one.name] = one
+                self._import(one)
+
+    def register(self, plugin: object, name: str, guarded: bool = False) -> bool:
+        """Add one plugin. Return False, and report it, if that is impossible. A hook that cannot be called is left out.
+
+        ``guarded``: it may be slow, hang or go on failing, so its hooks get threads, deadlines and pauses.
+        """
+        try:
+            with self._registering:
+                self._add(plugin, name, guarded)
+        except Exception as error:
+            self._lose(name, f"is left out: {in_words(error)}", error)
+            return False
+        self._without.pop(name, None)
+        return True
+
+    def unregister(self, name: str) -> None:
+        if self._pm.has_plugin(name):
+            self._pm.unregister(name=name)
+
+    def start(self, host: Host) -> None:
+        """Tell every plugin that Z-Waif is up, also those that join later."""
+        self._host = host
+        self._pm.hook.zwaif_started(host=host)
+
+    # --- calling hooks ------------------------------------------------------------------------------------------------
+
+    @property
+    def hook(self) -> Any:
+        """Pluggy's own caller, for hooks whose implementations all run, or whose first result counts."""
+        return self._pm.hook
+
+    def answerers(self) -> list[str]:
+        """Return the names of the plugins that may answer a request now, in the order in which they are asked."""
+        return [impl.plugin_name for impl in self._implementations(ANSWERING) if not impl.function.pause_left()]
+
+    def ask(self, name: str, request: ChatRequest, failure: PrimaryFailure) -> Answer | None:
+        """Return the answer of one plugin; None if it does not want to answer, or is gone."""
+        arguments = {"request": request, "failure": failure}
+        for impl in self._implementations(ANSWERING, name):
+            self._trace(ANSWERING, {"plugin": name, **arguments})
+            answer: Answer | None = impl.function(*(arguments[name] for name in impl.argnames))
+            self._trace("finish", ANSWERING, "-->", answer)
+            return answer
+        return None
+
+    def answer(
+        self, request: ChatRequest, failure: PrimaryFailure, skip: Sequence[str] = ()
+    ) -> tuple[str, Answer] | None:
+        """Ask all plugins except those in ``skip``, in this thread; None if nobody wants to answer."""
+        for name in self.answerers():
+            if name not in skip and (answer := self.ask(name, request, failure)) is not None:
+                return name, answer
+        return None
+
+    def guard_of(self, name: str, hook: str = ANSWERING) -> GuardedHook | None:
+        """Return what guards one hook of one plugin; None if it is gone. ``failover`` tells it how an answer went."""
+        return next((impl.function for impl in self._implementations(hook, name)), None)
+
+    def line_while_waiting(self, request: ChatRequest, failure: PrimaryFailure) -> str:
+        """Return a short line to say while no answer has begun; empty if no plugin has one ready."""
+        line = self._pm.hook.say_while_waiting(request=request, failure=failure)
+        return line.strip() if isinstance(line, str) else ""
+
+    def format_prompt(
+        self, messages: Sequence[Message], model: ModelInfo, partial: str, without: object = None
+    ) -> str | None:
+        """Return the first prompt that a plugin other than ``without`` writes."""
+        hook = self._pm.subset_hook_caller("format_prompt", [without])
+        written: str | None = hook(messages=messages, model=model, partial=partial)
+        return written
+
+    def builders(self, gradio: Any, host: Any) -> list[tuple[str, Callable[[], None]]]:
+        """Return one function for each plugin with a section in the Settings tab, so that each can be undone alone."""
+        arguments = {"gradio": gradio, "host": host}
+        found: list[tuple[str, Callable[[], None]]] = []
+        for impl in self._implementations(BUILDING)[::-1]:
+            build = partial(impl.function.raw, *(arguments[name] for name in impl.argnames))
+            found.append((impl.plugin_name, build if impl.function.trusted else partial(_built_in_time, build)))
+        return found
+
+    # --- telling about plugins ----------------------------------------------------------------------------------------
+
+    def names(self) -> list[str]:
+        """Return the names of all registered plugins."""
+        return [name for name, plugin in self._pm.list_name_plugin() if plugin is not None]
+
+    def order(self, hook: str) -> list[str]:
+        """Return the names of the plugins that implement a hook, in the order in which they are called."""
+        return [impl.plugin_name for impl in self._implementations(hook)]
+
+    def states(self) -> list[PluginState]:
+        """Return how each plugin is: the registered ones in the order in which they usually are called, then others."""
+        return [self._state_of(name) for name in self.names()[::-1]] + list(self._without.values())
+
+    def _state_of(self, name: str) -> PluginState:
+        guards = {hook: guard for hook in HOOKS if (guard := self.guard_of(name, hook)) is not None}
+        paused = {hook: guard for hook, guard in guards.items() if guard.pause_left()}
+        left_out = self._left_out.get(name, ())
+        return _state(
+            self._found.get(name),
+            name,
+            State.PAUSED if paused else State.BROKEN if left_out and not guards else State.ACTIVE,
+            "; ".join([guard.why for guard in paused.values()] or left_out),
+            hooks=tuple(guards),
+            left_out=left_out,
+            paused=tuple((hook, guard.pause_left()) for hook, guard in paused.items()),
+        )
+
+    # --- the parts ----------------------------------------------------------------------------------------------------
+
+    def _turn(self, found: Installed) -> int:
+        """Sort the plugins for registration: the last one registered is the first one called."""
+        return 1 - self._order.position(found.name) + len(self._order) if found.name in self._order else 0
+
+    def _is_new(self, found: Installed) -> bool:
+        """Return False for a plugin that is registered already; report one that only has the same name."""
+        known = self._found.get(found.name)
+        if known is not None and known[:-1] != found[:-1]:
+            both = " and ".join(f"{one.package} {one.version}" for one in (known, found))
+            line = f"Plugin {found.name!r} is left out a second time: {both} both have a plugin of that name"
+            self._complaints.tell(line, line)
+        return known is None and not self._pm.has_plugin(found.name)
+
+    def _import(self, found: Installed) -> None:
+        if found.is_ours:
+            self._join(found, found.load)
+            return
+        loading = in_background(found.load)
+        if ended(loading, START_SECONDS):
+            self._join(found, loading.result)
+            return
+        why = f"was not imported within {START_SECONDS:g} s and is not waited for"
+        self._without[found.name] = _state(found, found.name, State.LOADING, why)
+        self._report(f"Plugin {found.name!r} {why}", None)
+        loading.add_done_callback(partial(self._join_late, found))
+
+    def _join(self, found: Installed, load: Callable[[], object]) -> bool:
+        try:
+            plugin = load()
+        except BaseException as error:
+            if is_ctrl_c(error):
+                raise
+            self._lose(found.name, f"could not be loaded and is left out: {in_words(error)}", error)
+            return False
+        return self.register(plugin, found.name, guarded=not found.is_ours)
+
+    def _join_late(self, found: Installed, loading: Future[object]) -> None:
+        if not self._join(found, loading.result):
+            return
+        self._report(f"Plugin {found.name!r} is imported now and active", None)
+        for impl in self._implementations("zwaif_started", found.name):
+            if self._host is not None:
+                impl.function(*[self._host for _ in impl.argnames])
+
+    def _add(self, plugin: object, name: str, guarded: bool) -> None:
+        """Register the usable hooks of a plugin, and report the others.
+
+        Raises:
+            Exception: the plugin cannot be registered.
+        """
+        if self._pm.has_plugin(name) or self._pm.is_registered(plugin):
+            raise ValueError("it is registered already")
+        marked = checks.marked(plugin)
+        faults = dict(checks.faults(plugin, marked))
+        first = {"tryfirst": True, "trylast": False} if name in self._order else {}
+        self._pm.accepted = {hook: {**options, **first} for hook, options in marked.items() if hook not in faults}
+        self._pm.register(plugin, name)
+        jobs = JobQueue(lambda: self._report(f"Plugin {name!r} is too slow and misses some calls", None))
+        for hook, impl in self._of(plugin):
+            impl.function = GuardedHook(
+                impl.function, name, hook, HOOKS[hook], jobs if guarded else None, self._complaints, self._clock
+            )
+        self._left_out[name] = tuple(faults.values())
+        for fault in faults.values():
+            self._report(f"Plugin {name!r} has a hook that is not called: {fault}", None)
+        if guarded:
+            for hook, options in self._pm.accepted.items():
+                for doubt in checks.doubtful(plugin, hook, options):
+                    self._report(f"Plugin {name!r} may misunderstand a hook: {doubt}", None)
+
+    def _lose(self, name: str, why: str, error: BaseException) -> None:
+        if not self._pm.has_plugin(name):
+            self._without[name] = _state(self._found.get(name), name, State.BROKEN, why)
+        self._report(f"Plugin {name!r} {why}", error)
+
+    def _implementations(self, hook: str, name: str | None = None) -> list[Any]:
+        """Return the implementations of a hook in the order of calls: of all plugins, or of one."""
+        implementations = getattr(self._pm.hook, hook).get_hookimpls()[::-1]
+        return [impl for impl in implementations if name in (None, impl.plugin_name)]
+
+    def _of(self, plugin: object) -> Iterator[tuple[str, Any]]:
+        for caller in self._pm.get_hookcallers(plugin) or ():
+            if caller.has_spec():
+                yield from ((caller.name, impl) for impl in caller.get_hookimpls() if impl.plugin is plugin)
+
+
+class _Registry(pluggy.PluginManager):
+    """Registers only the functions that were found usable, with the options that were decided for them."""
+
+    accepted: dict[str, Any] = {}  # noqa: RUF012 - replaced, never changed
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:
+        return self.accepted.get(name)
+
+
+def _untraced(*what: object) -> None:
+    """Stand for pluggy's trace while it is off."""
+
+
+def _state(found: Installed | None, name: str, state: State, why: str = "", **more: Any) -> PluginState:
+    package, version, module = (found.package, found.version, found.module) if found is not None else ("", "", "")
+    return PluginState(name, package, version, module, state=state, why=why, **more)
+
+
+def _built_in_time(build: Callable[[], None]) -> None:
+    """Run ``build`` in a thread with this context: Gradio keeps what is being built in context variables."""
+    try:
+        run_with_timeout(partial(copy_context().run, build), START_SECONDS)
+    except Exception:
+        raise
+    except BaseException as error:  # not the user's Ctrl+C, which would be raised in this thread
+        raise RuntimeError(f"{error!r}") from error
