@@ -28,6 +28,8 @@ from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions
 from zwaif_fallback.errors import FallbackError  # noqa: E402
 from zwaif_fallback.hardware import gpus_now  # noqa: E402
 from zwaif_fallback.local.model import LocalModel  # noqa: E402
+from zwaif_fallback.models.memory import Plan, need, planned_window  # noqa: E402
+from zwaif_fallback.models.safetensors_facts import read_folder  # noqa: E402
 from zwaif_hooks.messages import Sampling  # noqa: E402
 
 GREEDY = Sampling(temperature=0, repetition_penalty=1.0)
@@ -42,7 +44,7 @@ HEAD = (
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a published model; ``planned`` is the memory in GB that it is announced with in 4-bit."""
+    """Sizes of a published model."""
 
     kind: str
     hidden: int
@@ -52,15 +54,14 @@ class Shape:
     inner: int
     vocabulary: int
     window: int
-    planned: float
 
 
 SHAPES = {
-    "TinyLlama-1.1B": Shape("llama", 2048, 22, 32, 4, 5632, 32_000, 2048, 1.1),
-    "Phi-2": Shape("phi", 2560, 32, 32, 32, 10_240, 51_200, 2048, 2.7),
-    "Mistral-7B": Shape("mistral", 4096, 32, 32, 8, 14_336, 32_000, 8192, 5),
-    "Neural-Chat-7B": Shape("mistral", 4096, 32, 32, 8, 14_336, 32_000, 8192, 5),
-    "tiny": Shape("llama", 64, 2, 4, 2, 128, 1024, 2048, 0),
+    "TinyLlama-1.1B": Shape("llama", 2048, 22, 32, 4, 5632, 32_000, 2048),
+    "Phi-2": Shape("phi", 2560, 32, 32, 32, 10_240, 51_200, 2048),
+    "Mistral-7B": Shape("mistral", 4096, 32, 32, 8, 14_336, 32_000, 8192),
+    "Neural-Chat-7B": Shape("mistral", 4096, 32, 32, 8, 14_336, 32_000, 8192),
+    "tiny": Shape("llama", 64, 2, 4, 2, 128, 1024, 2048),
 }
 
 
@@ -148,7 +149,9 @@ def measure(name: str, folder: Path, way: str, device: str, tokens: int) -> str:
         local.close()
     left = used() - before
     theirs = bare(folder, way, device, tokens)
-    cells = (load, peak / 1e9, SHAPES[name].planned, rate)
+    facts = read_folder(folder)
+    planned = need(facts, Plan("cuda", bits=4 if way == "4-bit" else 0), planned_window(facts)).total
+    cells = (load, peak / 1e9, planned / 1e9, rate)
     return (
         f"| {name} | {loaded.quantization or loaded.dtype} | {' | '.join(f'{cell:.1f}' for cell in cells)} "
         f"| {rate / theirs:.2f}× | {first:.2f} | {left / 1e9:.2f} |"

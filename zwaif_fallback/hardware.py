@@ -6,6 +6,8 @@ import logging
 import shutil
 import subprocess
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +52,24 @@ def cpu_cores() -> int:
     import psutil  # late, as above
 
     return psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+
+
+@cache
+def cpu_has_bfloat16() -> bool:
+    """Return whether torch would compute in 16 bits on this processor, which it does with AVX-512 or AMX (Linux only).
+
+    Other systems do not tell without importing torch; then the larger need is assumed.
+    """
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    return "avx512bw" in flags or "amx_bf16" in flags
+
+
+def cpu_dtype() -> str:
+    """Return the type that transformers computes in on this processor."""
+    return "bfloat16" if cpu_has_bfloat16() else "float32"
 
 
 def gpus_now() -> tuple[Gpu, ...]:

@@ -59,11 +59,13 @@ def test_8_bits_give_the_embedded_model_s_answers(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("bits", BITS)
 def test_memory_is_what_was_estimated(monkeypatch: pytest.MonkeyPatch, tiny_model: Any, bits: int) -> None:
-    from zwaif_fallback.models.memory import estimate_memory
+    from zwaif_fallback.models.memory import Plan, need
+    from zwaif_fallback.models.safetensors_facts import read_folder
 
     _, description = loaded(monkeypatch, EMBEDDED, lambda width, dtype: width == bits)
-    estimated = estimate_memory(EMBEDDED, dtype=description.dtype, quantization=f"int{bits}").weights
-    plain = estimate_memory(EMBEDDED, dtype=description.dtype).weights
+    facts = read_folder(EMBEDDED)
+    estimated = need(facts, Plan("cpu", description.dtype, bits), 0).weights
+    plain = need(facts, Plan("cpu", description.dtype), 0).weights
     assert description.memory_bytes < plain
     assert description.memory_bytes == pytest.approx(estimated, rel=0.25)
 

@@ -14,8 +14,11 @@ import pytest
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions
 from zwaif_fallback.engines.transformers import TransformersEngine
 from zwaif_fallback.errors import ModelNotFound
+from zwaif_fallback.hardware import Memory
+from zwaif_fallback.local import memory_needed
 from zwaif_fallback.local.memory_needed import fits_now
 from zwaif_fallback.local.model import LocalModel
+from zwaif_fallback.models.memory import LEFT_FREE, TORCH_PROGRAM
 from zwaif_hooks.messages import Sampling
 
 pytestmark = pytest.mark.slow
@@ -88,6 +91,8 @@ def test_switches_give_the_memory_of_the_old_model_back(model: LocalModel, tiny_
     assert until(lambda: memory_of_children() - before < sizes[0] * 0.05)
 
 
-def test_a_tiny_model_fits_beside_any_other(tiny_model: Callable[..., Path]) -> None:
-    assert fits_now(LoadOptions(str(tiny_model())))
-    assert not fits_now(LoadOptions(str(tiny_model()), context_window=10**12))
+def test_a_tiny_model_fits_beside_any_other(tiny_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    options = LoadOptions(str(tiny_model()), device="cpu")
+    assert fits_now(options)
+    monkeypatch.setattr(memory_needed, "memory_now", lambda: Memory(1 << 40, LEFT_FREE + TORCH_PROGRAM))
+    assert not fits_now(options)

@@ -18,8 +18,7 @@ from zwaif_fallback.engines import gguf_server, transformers_loading
 from zwaif_fallback.engines.error_messages import explain
 from zwaif_fallback.hardware import Memory
 from zwaif_fallback.models import catalogue, model_files, short_names
-from zwaif_fallback.models.facts import ModelFacts
-from zwaif_fallback.models.memory import Estimate
+from zwaif_fallback.models.facts import SAFETENSORS, ModelFacts
 from zwaif_fallback.models.search import Findings, FoundModel
 from zwaif_fallback.ui import model_permissions
 from zwaif_fallback.ui.model_actions import ModelActions
@@ -262,7 +261,7 @@ means(
 @says("… GB of memory, … GB are free")
 def _(scene: Scene) -> object:
     scene.patch.setattr(transformers_loading, "memory_now", lambda: Memory(10**9, 10**8))
-    scene.patch.setattr(transformers_loading, "estimate_memory", lambda *_, **__: Estimate(2 * 10**9, 0))
+    scene.patch.setattr(transformers_loading, "read_folder", lambda _: ModelFacts(SAFETENSORS, parameters=5 * 10**8))
     return transformers_loading._check_room(
         scene.folder, transformers_loading.TransformersPlan("cpu", "float32"), LoadOptions("owner/model")
     )

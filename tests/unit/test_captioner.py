@@ -133,9 +133,9 @@ def test_pickled_weights_are_not_loaded(scene: Scene) -> None:
 
 
 def test_a_model_that_does_not_fit_into_memory_is_refused(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(captioner, "memory_now", lambda: SimpleNamespace(ram_free=500_000_000))
+    monkeypatch.setattr(captioner, "memory_now", lambda: SimpleNamespace(ram_free=300_000_000))
     look = scene.captioner()
-    assert "needs 0.7 GB of memory for pictures, and 0.5 GB are free" in fails(scene, look, b"x", scene.model())
+    assert "needs 0.4 GB of memory for pictures, and 0.3 GB are free" in fails(scene, look, b"x", scene.model())
     assert look.pid is None
 
 

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.made_models import write_gguf
 from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.hardware import Gpu, Memory
 from zwaif_fallback.local import memory_needed
 from zwaif_fallback.local.preload_policy import GIB, Place, place_for, spare
-from zwaif_fallback.models.memory import RUNTIME_BYTES
+from zwaif_fallback.models.memory import GGUF_ON_CARD, GGUF_PROGRAM, Plan, need, planned_window
+from zwaif_fallback.models.model_files import read_facts
 
 AUTO = LoadOptions("model")
 ROOMY = Memory(32 * GIB, 20 * GIB)
@@ -59,8 +61,11 @@ def test_a_share_of_the_memory_but_at_least_two_gib_stays_free() -> None:
 
 
 def test_bytes_needed_follow_from_the_files(tmp_path: Path) -> None:
-    file = tmp_path / "model.gguf"
-    file.write_bytes(b"x" * 1000)
-    assert memory_needed.bytes_needed(LoadOptions(str(file)), False) == RUNTIME_BYTES + 1200
-    assert memory_needed.bytes_needed(LoadOptions(str(tmp_path)), False) is None, "a folder without a model"
+    file = write_gguf(tmp_path / "model.gguf")
+    facts = read_facts(file)
+    on_cpu = memory_needed.bytes_needed(LoadOptions(str(file)), False)
+    assert on_cpu == need(facts, Plan("cpu"), planned_window(facts)).total
+    assert memory_needed.bytes_needed(LoadOptions(str(file)), True) == on_cpu - GGUF_PROGRAM + GGUF_ON_CARD
+    (tmp_path / "empty").mkdir()
+    assert memory_needed.bytes_needed(LoadOptions(str(tmp_path / "empty")), False) is None, "a folder without a model"
     assert memory_needed.bytes_needed(LoadOptions("owner/not-here", cache_dir=str(tmp_path)), False) is None

@@ -8,19 +8,15 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from zwaif_fallback.hardware import Memory
+from zwaif_fallback.hardware import Memory, cpu_dtype
 from zwaif_fallback.install_hints import GGUF_ENGINE
 from zwaif_fallback.models.facts import GGUF, ModelFacts
 from zwaif_fallback.models.measurements import Measurement
-from zwaif_fallback.models.memory import Need, Plan, need, planned_window
+from zwaif_fallback.models.memory import LEFT_FREE, Need, Plan, need, planned_window, usable
 
 ON_GPU, PARTLY, ON_CPU, TOO_BIG, UNUSABLE = "fits on GPU", "fits partly on GPU", "CPU only", "too big", "cannot be used"
 NO_ENGINE = f"needs one more package: {GGUF_ENGINE}"
 
-LEFT_FREE = 700_000_000
-"""RAM in bytes left free for Z-Waif's own speech recognition and the system."""
-GPU_SHARE = 0.95
-"""Usable share of a card's free memory; the rest is lost to fragmentation."""
 WORTH_SPLITTING = 0.3
 """Least share of a model on the card for a split to be faster than the processor alone."""
 GGUF_BANDWIDTH, TORCH_BANDWIDTH = 20e9, 13e9
@@ -96,16 +92,16 @@ def fit(
     """Return how a model fits into ``memory``; ``window``, ``device`` and ``quantization`` are as in the settings."""
     can = can or abilities()
     tokens = planned_window(facts, window)
-    on_cpu = _cpu_plan(facts)
+    on_cpu = Plan("cpu", cpu_dtype())
     cpu = need(facts, on_cpu, tokens)
     if not facts.usable:
         return Fit(UNUSABLE, cpu, on_cpu, tokens)
     if facts.format == GGUF and not can.gguf:
         return Fit(NO_ENGINE, cpu, on_cpu, tokens)
     gpu = memory.best_gpu if device == "auto" or device.startswith("cuda") else None
-    room = int(gpu.free * GPU_SHARE) if gpu and (can.gguf_cuda if facts.format == GGUF else can.torch_cuda) else 0
+    room = usable(gpu.free) if gpu and (can.gguf_cuda if facts.format == GGUF else can.torch_cuda) else 0
     if room:
-        plan = Plan("cuda", "bfloat16", _four_bit(facts, quantization, can))
+        plan = Plan("cuda", bits=4 if _four_bit(facts, quantization, can) else 0)
         card = need(facts, plan, tokens)
         if card.total <= room:
             return Fit(ON_GPU, card, plan, tokens, on_card=1.0)
@@ -141,25 +137,8 @@ def pace(how: Fit, measurement: Measurement | None) -> str:
     return _SHOWN.get(how.verdict, how.verdict)
 
 
-def _cpu_plan(facts: ModelFacts) -> Plan:
-    return Plan("cpu", "bfloat16" if facts.format == GGUF or cpu_has_bfloat16() else "float32")
-
-
 def _four_bit(facts: ModelFacts, quantization: str, can: Abilities) -> bool:
     return facts.format != GGUF and quantization != "none" and can.four_bit
-
-
-@cache
-def cpu_has_bfloat16() -> bool:
-    """Return whether torch would compute in 16 bits on this processor, which it does with AVX-512 or AMX (Linux only).
-
-    Other systems do not tell without importing torch; then the larger need is assumed.
-    """
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return False
-    return "avx512bw" in flags or "amx_bf16" in flags
 
 
 def _torch_has_cuda() -> bool:

@@ -17,7 +17,8 @@ from zwaif_fallback.engines.quantize import pack_model, pays
 from zwaif_fallback.errors import ModelTooBig
 from zwaif_fallback.hardware import memory_now
 from zwaif_fallback.models.error_hints import SMALLER
-from zwaif_fallback.models.memory import estimate_memory
+from zwaif_fallback.models.memory import Plan, need
+from zwaif_fallback.models.safetensors_facts import read_folder
 
 logger = logging.getLogger(__name__)
 
@@ -248,11 +249,8 @@ def _check_room(folder: Path, plan: TransformersPlan, options: LoadOptions) -> N
     """Raise before loading if the weights alone exceed the free RAM, as the system would kill the worker."""
     if plan.device != "cpu":
         return
-    quantization = f"int{plan.bits}" if plan.bits else ""
-    needed, free = (
-        estimate_memory(folder, dtype=plan.dtype, quantization=quantization).weights,
-        memory_now().ram_free,
-    )
+    needed = need(read_folder(folder), Plan("cpu", plan.dtype, plan.bits), 0).weights
+    free = memory_now().ram_free
     if needed > free:
         raise ModelTooBig(
             f"{options.model} needs {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free. {SMALLER}"

@@ -1,9 +1,9 @@
 """The models we recommend. The data and its sources are in ``catalogue.json``; nothing here loads a model.
 
-``memory_gb`` is the planning figure in 10^9 bytes: weights, the cache of a conversation (8,192 tokens at most) and the
-library's overhead. ``weights_gb`` is by quantization: ``none`` is as published and as downloaded; ``4bit``
-(bitsandbytes NF4, 0.53 bytes per parameter including scaling factors) is calculated, and only linear layers shrink. A
-GGUF file has its quantization in its name.
+``memory_gb`` is planned with :mod:`.memory`, not measured, in 10^9 bytes: weights, the cache of a conversation (8,192
+tokens at most) and the program; in 4-bit on a card, CUDA's context included. ``weights_gb`` is by quantization:
+``none`` is as published and as downloaded; ``4bit`` (bitsandbytes NF4, 0.52 bytes per parameter including scaling
+factors) is calculated, and only linear layers shrink. A GGUF file has its quantization in its name.
 
 Models of the same quality are listed in order of preference, the best last. Quality comes from what their makers and
 others published (see ``sources``).

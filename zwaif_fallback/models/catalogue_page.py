@@ -11,7 +11,8 @@ _HEAD = """# The list of models
 
 Written by `scripts/docs` from `models/catalogue.json`. Which to choose: [models](models.md#what-to-choose).
 
-Sizes are in GB of 10^9 bytes. Memory includes a conversation of 8,192 tokens, or less if the model's window is smaller.
+Sizes are in GB of 10^9 bytes. Memory is planned, not measured, with 8,192 tokens of conversation, or less if the
+model's window is smaller; [how near that is](models.md#predicted-and-measured-memory).
 Models of the same quality are in order of preference, the best last. The short name works wherever a model is named.
 """
 _HOW_RUN = """

@@ -225,11 +225,6 @@ def is_shrunk(tensor: StoredTensor) -> bool:
     return len(tensor.shape) == 2 and not any(part in tensor.name for part in _NOT_SHRUNK)
 
 
-def cached_numbers(config: Mapping[str, Any]) -> int:
-    """Return the KV cache's numbers per token from ``config.json``: two vectors per layer and key-value head."""
-    return _shape(_text_config(config), []).cached_numbers
-
-
 def _text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
     inner = config.get("text_config")
     return inner if isinstance(inner, dict) else config

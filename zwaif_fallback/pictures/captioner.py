@@ -273,10 +273,11 @@ def _is_folder(place: Path) -> bool:
 
 def check_room(folder: Path, model: str) -> None:
     """Raise where the model does not fit into the free memory."""
-    from zwaif_fallback.models.memory import RUNTIME_BYTES, read_weights  # late, as above
+    from zwaif_fallback.models.memory import TORCH_PROGRAM  # late, as above
+    from zwaif_fallback.models.safetensors_facts import read_folder
 
     try:
-        needed = read_weights(folder).parameters * NUMBER_WIDTH + RUNTIME_BYTES
+        needed = read_folder(folder).parameters * NUMBER_WIDTH + TORCH_PROGRAM
     except (OSError, ValueError, KeyError) as error:
         logger.debug("The size of %s is unknown: %s", folder, error)
         return
