@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from zwaif_hooks.guard_settings import GUARD_SETTINGS
 from zwaif_hooks.host.settings_store import Setting
 
@@ -168,16 +170,24 @@ means the default. If a value is invalid, the console says so in one line and th
 sent to the trusted host only, over https or to this machine.
 `ZWAIF_PLUGINS=OFF` in the environment turns off every plugin, including this one.
 
-| Setting | Default | Allowed values | Meaning |
+"""
+_HEADING = """| Setting | Default | Allowed values | Meaning |
 |---|---|---|---|
 """
 
 
 def as_markdown() -> str:
     """Return the text of ``docs/settings.md``."""
-    return _INTRO + "".join(_row(setting) for setting in SETTINGS)
+    return _INTRO + table_as_markdown(SETTINGS)
+
+
+def table_as_markdown(settings: Iterable[Setting]) -> str:
+    """Return a table of settings for a manual."""
+    return _HEADING + "".join(_row(setting) for setting in settings)
 
 
 def _row(setting: Setting) -> str:
     default = setting.text(setting.default)
-    return f"| `{setting.name}` | {f'`{default}`' if default else 'empty'} | {setting.expected()} | {setting.help} |\n"
+    allowed = f"{setting.expected()}; secret" if setting.secret else setting.expected()
+    cells = (f"`{setting.name}`", f"`{default}`" if default else "empty", allowed, setting.help)
+    return f"| {' | '.join(' '.join(cell.split()).replace('|', chr(92) + '|') for cell in cells)} |\n"

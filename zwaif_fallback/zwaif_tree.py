@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from zwaif_fallback.errors import FallbackError
@@ -10,6 +12,9 @@ from zwaif_fallback.settings import SETTINGS
 from zwaif_hooks.host import env_file
 from zwaif_hooks.host.settings_store import Setting, SettingsStore
 from zwaif_hooks.host.tree import find_tree
+from zwaif_hooks.plugins import PluginManager
+from zwaif_hooks.plugins.discovery import BLOCK_VARIABLE, ORDER_VARIABLE
+from zwaif_hooks.startup import switched_off
 
 
 class UsageError(FallbackError):
@@ -50,6 +55,24 @@ def settings_store(tree: Path | None, environ: Mapping[str, str]) -> SettingsSto
     ``environ`` is copied, so a value that a command tries out does not leak into its own process.
     """
     return SettingsStore(SETTINGS, tree / ".env" if tree else None, dict(environ), say=lambda line: None)
+
+
+def add_plugin_settings(store: SettingsStore, environ: Mapping[str, str]) -> list[str]:
+    """Import all installed plugins and add their settings. Return one line for each problem with a plugin.
+
+    What plugins print goes to standard error, for all threads of this process: call it before others print.
+    """
+    if switched_off(environ):
+        return []
+    lines: list[str] = []
+    options = (BLOCK_VARIABLE, ORDER_VARIABLE)
+    manager = PluginManager(
+        lambda line, error: lines.append(line), lambda name: environ.get(name, "") * (name in options)
+    )
+    with redirect_stdout(sys.stderr):
+        manager.discover()
+        manager.register_settings(store)
+    return lines
 
 
 def env_values(tree: Path | None, environ: Mapping[str, str]) -> dict[str, str]:

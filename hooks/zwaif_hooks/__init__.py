@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from zwaif_hooks import log as log
     from zwaif_hooks.host.setting import BadSetting as BadSetting
     from zwaif_hooks.host.setting import NotSaved as NotSaved
+    from zwaif_hooks.host.setting import SecretSetting as SecretSetting
     from zwaif_hooks.host.setting import Setting as Setting
     from zwaif_hooks.host_handle import Host as Host
     from zwaif_hooks.messages import Answer as Answer
@@ -33,7 +34,7 @@ _MESSAGES = (
 )
 _HOME = {
     **dict.fromkeys(_MESSAGES, "messages"),
-    **dict.fromkeys(("BadSetting", "NotSaved", "Setting"), "host.setting"),
+    **dict.fromkeys(("BadSetting", "NotSaved", "SecretSetting", "Setting"), "host.setting"),
     "Host": "host_handle",
     "PluginManager": "plugins",
     "hookimpl": "specs",

@@ -61,6 +61,8 @@ class Bridge:
     def _start(self) -> None:
         self.settings.reload()
         self.plugins.start(self.host)
+        for line in self.settings.mistyped():
+            log.say(f"{line} (in Z-Waif's .env)")
         if not self.runtime.enabled:
             log.say("Fallback is switched off (API_FALLBACK_ENABLED = OFF): Z-Waif runs as if it were not installed")
             return
@@ -81,6 +83,7 @@ def open_bridge(tree: str, watcher: ImportWatcher) -> Bridge:
     log.also_tell(debug_tab.add_line)
     bridge = Bridge(Path(tree))
     bridge.plugins.discover()
+    bridge.plugins.register_settings(bridge.settings)
     for target in TARGETS:
         watcher.after_import(target.module, lambda module, attach=target.attach: attach(bridge, module))  # type: ignore[misc]
     return bridge

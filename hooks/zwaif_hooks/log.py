@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from zwaif_hooks.masking import masked
 from zwaif_hooks.storage import files
 
 PREFIX = "[API] "
@@ -28,8 +29,20 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _entry = logging.Formatter("%(asctime)s %(threadName)s %(message)s")
 
 
+def _mask_record(record: logging.LogRecord) -> bool:
+    """Mask the message and the traceback of a record, for whatever handlers Z-Waif has."""
+    record.msg, record.args = masked(record.getMessage()), ()
+    if record.exc_info:
+        record.exc_text = masked(_entry.formatException(record.exc_info))
+    return True
+
+
+_logger.addFilter(_mask_record)
+
+
 def say(line: str) -> None:
     """Tell the user one line. Never raises; thread-safe."""
+    line = masked(line)
     with _lock:
         watch_console()
         _print(("\n" if _within_line else "") + PREFIX + line)
@@ -101,6 +114,7 @@ def note(line: str, exception: BaseException | None = None) -> Path | None:
     details = (type(exception), exception, exception.__traceback__) if exception is not None else None
     _logger.debug("%s", line, exc_info=details)
     entry = _entry.format(_logger.makeRecord("zwaif", logging.ERROR, "", 0, line, (), details)) + "\n"
+    entry = masked(entry)
     path = log_path()
     older = [path.with_name(f"{path.name}.{number}") for number in (1, 2)]
     try:

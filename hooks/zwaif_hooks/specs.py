@@ -16,6 +16,7 @@ import pluggy
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, Message, ModelInfo, PrimaryFailure
 
 if TYPE_CHECKING:
+    from zwaif_hooks.host.setting import Setting
     from zwaif_hooks.host_handle import Host
 
 PROJECT = "zwaif"
@@ -65,6 +66,15 @@ def format_prompt(messages: Sequence[Message], model: ModelInfo, partial: str) -
     of it if the result is too long. The result is given to the model unchanged, without added special tokens, and must
     end with ``partial``: the beginning of the assistant's turn, often empty. ``None`` means "not mine"; the first
     string wins. The built-in implementation runs last: the tokenizer's own chat template, or the family's format.
+    """
+
+
+@hookspec
+def register_settings() -> Iterable[Setting] | None:
+    """Return the plugin's settings.
+
+    Runs when the plugin is loaded, before every other hook, and also in commands, where no Z-Waif runs: so it gets no
+    ``host``. All implementations run. A setting that is not allowed is left out and reported with the plugin's name.
     """
 
 

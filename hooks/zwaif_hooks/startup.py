@@ -11,7 +11,7 @@ from _thread import get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
     from typing import Any
@@ -143,10 +143,15 @@ class WatchedLoader:
         return getattr(self._real, name)
 
 
+def switched_off(environ: "Mapping[str, str]") -> bool:
+    """Return whether the environment turns off every plugin."""
+    return environ.get(SWITCH, "").strip().upper() in ("OFF", "0", "FALSE", "NO")
+
+
 def activate() -> None:
     """Install the watcher, once. Never raises."""
     try:
-        if os.environ.get(SWITCH, "").strip().upper() in ("OFF", "0", "FALSE", "NO"):
+        if switched_off(os.environ):
             return
         if not any(type(finder).__name__ == "ImportWatcher" for finder in sys.meta_path):
             sys.meta_path.insert(0, ImportWatcher())

@@ -35,6 +35,10 @@ class Recorder:
             self._came[hook].set()
 
     @hookimpl
+    def register_settings(self) -> None:
+        self._note("register_settings")
+
+    @hookimpl
     def zwaif_started(self, host: Any) -> None:
         self._note("zwaif_started")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,7 @@ from zwaif_fallback.demo import play, zwaif_copy
 from zwaif_fallback.standin import copy_tree
 from zwaif_fallback.zwaif_tree import model_setting, require_zwaif_folder, zwaif_folder
 from zwaif_hooks.host import env_file
-from zwaif_hooks.host.settings_store import SettingsStore
+from zwaif_hooks.host.settings_store import Setting, SettingsStore
 
 # --- settings and .env ------------------------------------------------------------------------------------------------
 
@@ -70,6 +71,32 @@ def _(scene: Scene) -> object:
     scene.patch.setattr(env_file, "_replace", lambda path, data, seen: False)
     return env_file.write(scene.env_file(), "A", "2")
 
+
+# --- settings of plugins ----------------------------------------------------------------------------------------------
+
+_KEY = Setting("WEATHER_KEY", "", "A key.", secret=True)
+says("Plugin …: its setting … is left out: …")(
+    lambda scene: scene.store().register("weather", [Setting("CHAR_NAME", "", "A name.")])
+)
+says("The setting … is left out: it is a key of Z-Waif's own")(
+    lambda scene: scene.store().extend([Setting("CHAR_NAME", "", "A name.")])
+)
+
+
+def _with_weather(scene: Scene) -> SettingsStore:
+    store = SettingsStore(settings.SETTINGS, scene.env_file(b"WEATHER_KYE = 1\n"), {}, say=scene.say)
+    store.register("weather", [_KEY])
+    return store
+
+
+says("… is not a setting of plugin …")(lambda scene: _with_weather(scene).mistyped())
+says("… is a secret: read it with settings.secret(SETTING), which needs its Setting")(
+    lambda scene: _with_weather(scene).get("WEATHER_KEY")
+)
+says("… can only be read with the Setting object that its plugin registered")(
+    lambda scene: _with_weather(scene).secret(replace(_KEY))
+)
+says("No plugin called … has settings.")(lambda scene: main.main(["settings", "docs", "nobody"]))
 
 # --- the command line -------------------------------------------------------------------------------------------------
 

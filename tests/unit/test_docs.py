@@ -20,7 +20,7 @@ from zwaif_fallback.cli import main
 from zwaif_fallback.models import catalogue, catalogue_page
 from zwaif_hooks import specs
 from zwaif_hooks.failover.breaker import HARD
-from zwaif_hooks.host.settings_store import SettingsStore
+from zwaif_hooks.host.settings_store import Setting, SettingsStore
 from zwaif_hooks.host_handle import Host
 from zwaif_hooks.messages import AnswerRecord, ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
@@ -90,6 +90,7 @@ def host_of(tree: Path, manager: PluginManager) -> Host:
 
 
 def call_every_hook(manager: PluginManager, host: Host) -> None:
+    manager.register_settings(host.settings)
     manager.hook.zwaif_started(host=host)
     manager.answer(REQUEST, FAILURE)
     manager.format_prompt(REQUEST.messages, ModelInfo("my-own-model"), "Well")
@@ -110,12 +111,13 @@ def test_an_example_registers_and_runs_without_a_complaint(
     monkeypatch.setenv("ZWAIF_BLOCK_PLUGINS", "fallback")
     monkeypatch.syspath_prepend(str(PARROT))
     complaints: list[str] = []
-    manager = PluginManager(lambda line, error: complaints.append(line))
-    module = module_of(name, code)
+    manager, module = PluginManager(lambda line, error: complaints.append(line)), module_of(name, code)
+    settings = [value for value in vars(module).values() if isinstance(value, Setting)]
     if "@hookimpl" in code:  # the other examples are programs
-        assert manager.register(module, name)
-    call_every_hook(manager, host_of(tmp_path, manager))
-    assert complaints == []
+        assert manager.register(module, settings[0].name.partition("_")[0].lower() if settings else name)
+    host = host_of(tmp_path, manager)
+    call_every_hook(manager, host)
+    assert [*complaints, *host.settings.left_out()] == []
 
 
 def test_a_misspelt_hook_in_an_example_would_be_noticed() -> None:

@@ -98,6 +98,7 @@ def test_the_parrot_listens_to_the_name_in_the_settings(
     monkeypatch.setattr(log, "say", said.append)
     (tmp_path / ".env").write_text("PARROT_NAME = Coco\n", encoding="utf-8")
     settings = SettingsStore((), tmp_path / ".env")
+    manager.register_settings(settings)
     parts: dict[str, Any] = {field.name: None for field in fields(Host)}
     manager.hook.zwaif_started(host=Host(**{**parts, "tree": tmp_path, "settings": settings, "plugins": manager}))
     assert said == ["Coco the parrot is awake"]

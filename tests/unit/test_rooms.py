@@ -25,16 +25,17 @@ guards          failover host messages network runtime stream
 runtime         background failover plugins reply turn_log
 failover        background log messages network reply stream turn_log
 guard_settings  host
-host            log messages storage
+plugins         background host host_handle log messages specs
+host            log masking messages storage
 network         messages stream
-plugins         background host_handle log messages specs
 host_handle     turn_log
 turn_log        background log messages storage
-log             storage
+log             masking storage
 reply           background messages
 specs           messages
 stream          background messages
 background
+masking
 messages
 storage
 """
@@ -43,12 +44,12 @@ FALLBACK = """
 __main__        cli
 cli             addresses answering choosing demo doctor downloads engine_types errors hardware install_hints
 cli             local models prompt settings standin ui zwaif_tree
-cli             hooks/failover hooks/host hooks/messages hooks/network hooks/turn_log
+cli             hooks/failover hooks/host hooks/masking hooks/messages hooks/network hooks/turn_log
 plugin          answering choosing local pictures prompt settings ui
 plugin          hooks/failover hooks/host hooks/host_handle hooks/log hooks/messages hooks/specs
 doctor          addresses answering choosing errors hardware install_hints local models pictures settings
 doctor          workers zwaif_tree
-doctor          hooks/failover hooks/host hooks/log hooks/messages hooks/network
+doctor          hooks/failover hooks/host hooks/log hooks/messages hooks/network hooks/startup
 ui              addresses answering choosing downloads engine_types errors hardware models settings
 ui              hooks/failover hooks/host hooks/host_handle hooks/log hooks/messages hooks/network hooks/stream
 ui              hooks/turn_log
@@ -70,7 +71,7 @@ downloads       hooks/storage
 workers         engine_types engines errors hardware install_hints
 workers         hooks/log hooks/messages
 zwaif_tree      choosing errors models settings
-zwaif_tree      hooks/host
+zwaif_tree      hooks/host hooks/plugins hooks/startup
 choosing        engine_types errors hardware install_hints models
 choosing        hooks/host
 engines         engine_types errors hardware install_hints models

@@ -14,6 +14,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
+from zwaif_hooks.masking import masked
+
 _DRAWN = "─│…•"
 """Characters that rich draws tables and lists with. An encoding without them gets plain text."""
 
@@ -41,7 +43,7 @@ def is_plain(stream: TextIO, environ: Mapping[str, str] | None = None) -> bool:
 
 def say(line: str = "", style: str = "", stream: TextIO | None = None) -> None:
     """Print one line. ``style`` is a rich style (``bold``, ``red``, ``dim`` …), ignored on a plain console."""
-    out = stream or sys.stdout
+    out, line = stream or sys.stdout, masked(line)
     if not style or is_plain(out):
         print(f"{line}\n", end="", file=out, flush=True)  # in one write: other threads may print at the same time
     else:
@@ -54,7 +56,7 @@ def error(line: str) -> None:
 
 
 def say_json(data: Any) -> None:
-    print(json.dumps(data, indent=2, ensure_ascii=True), flush=True)
+    print(masked(json.dumps(data, indent=2, ensure_ascii=True)), flush=True)
 
 
 def table(heading: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str] = (), names: int = 1) -> None:

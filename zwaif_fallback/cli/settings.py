@@ -1,15 +1,19 @@
-"""``settings show``, ``settings set``, ``enable`` and ``disable``."""
+"""``settings show``, ``settings set``, ``settings docs``, ``enable`` and ``disable``."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zwaif_fallback.addresses import HOST, TRUSTED, host_problem
 from zwaif_fallback.cli import console
 from zwaif_fallback.cli.options import EXIT_OK, EXIT_PROBLEM, ZWAIF_CHANGED, Arguments, command, with_json, with_zwaif
+
+if TYPE_CHECKING:
+    from zwaif_hooks.host.settings_store import SettingsStore
 
 ENABLED = "API_FALLBACK_ENABLED"
 _NEXT = "It takes effect with the next message, even while Z-Waif is running."
@@ -26,31 +30,47 @@ def add(commands: Any) -> None:
     with_json(with_zwaif(command(parts, "show", _show, "list all settings, their values, and where each comes from")))
     change = command(parts, "set", _set, "change a setting in Z-Waif's .env")
     change.add_argument("key", metavar="KEY", help="name of the setting, for example API_FALLBACK_MODEL")
-    change.add_argument("value", metavar="VALUE", help='new value; "" restores the default')
+    change.add_argument(
+        "value",
+        metavar="VALUE",
+        nargs="?",
+        help='new value; "" restores the default; if left out, you are asked for it',
+    )
     with_json(with_zwaif(change, ZWAIF_CHANGED))
+    docs = command(parts, "docs", _docs, "print the documentation of all settings, or of a plugin's, as Markdown")
+    docs.add_argument("plugin", metavar="PLUGIN", nargs="?", help="name of a plugin")
 
 
 def _show(parsed: Arguments) -> int:
     from zwaif_fallback.choosing.no_model_chosen import is_chosen
     from zwaif_fallback.cli import status_facts
-    from zwaif_fallback.zwaif_tree import env_values, settings_store, zwaif_folder
+    from zwaif_fallback.zwaif_tree import add_plugin_settings, env_values, settings_store, zwaif_folder
 
     tree = zwaif_folder(parsed.zwaif)
     store = settings_store(tree, os.environ)
+    plugins = add_plugin_settings(store, os.environ)
     model = status_facts.model_facts(store.get, tree, is_chosen(env_values(tree, os.environ)))
-    rows = status_facts.settings_facts(tree, os.environ, model["notice"])
+    rows = status_facts.settings_facts(store, tree, os.environ, model["notice"])
     if parsed.json:
         console.say_json(rows)
     else:
-        cells = [_row(row, store.setting(row["name"])) for row in rows]
-        console.table(("Setting", "Value", "From", "Default"), cells, ("bold", "", "dim", "dim"))
+        _show_table(store, [row for row in rows if not row["plugin"]])
         if model["notice"]:
             console.say()
             console.say(model["notice"])
-    problems = store.problems()
-    for problem in problems:
-        console.error(problem)
+        for plugin in dict.fromkeys(row["plugin"] for row in rows if row["plugin"]):
+            console.say()
+            console.say(f"Plugin {plugin}")
+            _show_table(store, [row for row in rows if row["plugin"] == plugin])
+    problems = [*store.problems(), *store.left_out(), *plugins]
+    for line in (*problems, *store.mistyped()):
+        console.error(line)
     return EXIT_PROBLEM if problems else EXIT_OK
+
+
+def _show_table(store: SettingsStore, rows: list[dict[str, Any]]) -> None:
+    cells = [_row(row, store.setting(row["name"])) for row in rows]
+    console.table(("Setting", "Value", "From", "Default"), cells, ("bold", "", "dim", "dim"))
 
 
 def _row(row: dict[str, Any], setting: Any) -> tuple[str, ...]:
@@ -58,7 +78,33 @@ def _row(row: dict[str, Any], setting: Any) -> tuple[str, ...]:
 
 
 def _set(parsed: Arguments) -> int:
-    return _changed(parsed, parsed.key, parsed.value)
+    return _changed(parsed, parsed.key, _typed(parsed.key) if parsed.value is None else parsed.value)
+
+
+def _typed(name: str) -> str:
+    """Return a value that the user types without showing it, or the first line of a pipe."""
+    from getpass import getpass
+
+    return getpass(f"{name.upper()}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+
+
+def _docs(parsed: Arguments) -> int:
+    from zwaif_fallback.settings import SETTINGS, as_markdown, table_as_markdown
+    from zwaif_fallback.zwaif_tree import UsageError, add_plugin_settings
+    from zwaif_hooks.host.settings_store import SettingsStore
+
+    store = SettingsStore(SETTINGS, None, {}, say=lambda line: None)
+    problems = add_plugin_settings(store, os.environ)
+    by_plugin = {one.plugin: [other for other in store.table if other.plugin == one.plugin] for one in store.table}
+    wanted = by_plugin if parsed.plugin is None else [parsed.plugin]
+    for line in (*store.left_out(), *problems):
+        console.error(line)
+    for plugin in wanted:
+        if plugin not in by_plugin:
+            raise UsageError(f"No plugin called {plugin} has settings.")
+        page = as_markdown() if not plugin else f"## Settings of {plugin}\n\n{table_as_markdown(by_plugin[plugin])}"
+        console.say(page)
+    return EXIT_OK
 
 
 def _enable(parsed: Arguments) -> int:
@@ -90,10 +136,14 @@ def change(tree: Path, name: str, raw: str) -> dict[str, Any]:
         SettingProblem, FallbackError, EnvFileError: Nothing was changed; the message says what to do.
     """
     from zwaif_fallback.choosing.no_model_chosen import MODEL
-    from zwaif_fallback.zwaif_tree import env_values, model_setting, settings_store
+    from zwaif_fallback.settings import SETTINGS
+    from zwaif_fallback.zwaif_tree import add_plugin_settings, env_values, model_setting, settings_store
     from zwaif_hooks.host import env_file
 
     store = settings_store(tree, {})
+    if name.upper() not in {setting.name for setting in SETTINGS}:
+        for line in add_plugin_settings(store, os.environ):
+            console.error(line)
     setting = store.setting(name.upper())
     if setting.name == MODEL and raw.strip():
         raw = model_setting(raw, tree, os.environ)
@@ -106,10 +156,10 @@ def change(tree: Path, name: str, raw: str) -> dict[str, Any]:
         env_file.write(tree / ".env", TRUSTED, "")
     return {
         "name": setting.name,
-        "value": value,
-        "text": setting.text(value),
-        "written": written,
-        "before": before,
+        "value": setting.shown(value) if setting.secret else value,
+        "text": setting.shown(value),
+        "written": setting.shown(written) if setting.secret else written,
+        "before": setting.shown(before) if setting.secret and before else before,
         "file": str(tree / ".env"),
         "overruled": setting.name in os.environ,
     }

@@ -24,8 +24,9 @@ from zwaif_fallback.doctor.situation import Situation
 from zwaif_fallback.doctor.zwaif import check_environment, check_switches
 from zwaif_fallback.errors import EngineError, ModelNotFound
 from zwaif_fallback.models.display_names import readable
-from zwaif_fallback.zwaif_tree import env_values, settings_store, value_source
+from zwaif_fallback.zwaif_tree import add_plugin_settings, env_values, settings_store, value_source
 from zwaif_hooks import turn_log
+from zwaif_hooks.host.settings_store import SettingsStore
 from zwaif_hooks.network.connect import listens
 from zwaif_hooks.turn_log import TurnRecord
 
@@ -35,18 +36,20 @@ _LOOKED_AT = 64 * 1024
 """How much of the end of the console's file is read, in bytes."""
 
 
-def settings_facts(tree: Path | None, environ: Mapping[str, str], notice: str = "") -> list[Facts]:
-    """Return every setting with its effective value and where that comes from.
+def settings_facts(
+    store: SettingsStore, tree: Path | None, environ: Mapping[str, str], notice: str = ""
+) -> list[Facts]:
+    """Return every setting with its effective value (a secret is masked) and where that comes from.
 
     Args:
         notice: Why another model answers than the one in the setting; empty if it does not.
     """
-    store = settings_store(tree, environ)
     return [
         {
             "name": setting.name,
-            "value": store.get(setting.name),
-            "text": setting.text(store.get(setting.name)),
+            "plugin": setting.plugin,
+            "value": store.shown(setting.name) if setting.secret else store.get(setting.name),
+            "text": store.shown(setting.name),
             "default": setting.default,
             "source": value_source(setting, tree, environ),
             "note": notice if setting.name == MODEL else "",
@@ -58,6 +61,7 @@ def settings_facts(tree: Path | None, environ: Mapping[str, str], notice: str = 
 def status_facts(tree: Path | None, environ: Mapping[str, str]) -> Facts:
     """Return everything that ``status`` reports. Tries a connection to each server, which takes a second at most."""
     store = settings_store(tree, environ)
+    plugins = add_plugin_settings(store, environ)
     host = str(store.get("API_FALLBACK_HOST")).strip()
     model = model_facts(store.get, tree, is_chosen(env_values(tree, environ)))
     primary = _primary(tree, environ) if tree else None
@@ -75,8 +79,8 @@ def status_facts(tree: Path | None, environ: Mapping[str, str]) -> Facts:
         "model": model,
         "speaks": _who_speaks(turns, primary, host, env_values(tree, environ)),
         "turns": [asdict(record) for record in turns],
-        "settings": settings_facts(tree, environ, model["notice"]),
-        "problems": store.problems(),
+        "settings": settings_facts(store, tree, environ, model["notice"]),
+        "problems": [*store.problems(), *store.left_out(), *plugins],
         "console": _console(tree),
     }
 

@@ -56,6 +56,7 @@ def examine(here: Situation, checks: Sequence[Check] = CHECKS) -> Iterator[tuple
 
     They run in parallel: most of the time they wait for a server, or for a library that is imported in a child process.
     """
+    _ = here.store  # imports the plugins, which must be done in one thread
     with ThreadPoolExecutor(max_workers=4, thread_name_prefix="zwaif-doctor") as pool:
         running = [pool.submit(_look, check, here) for check in checks]
         try:

@@ -7,7 +7,6 @@ from collections import Counter
 
 from zwaif_fallback.doctor.findings import Finding, ok, skipped
 from zwaif_fallback.doctor.situation import Situation
-from zwaif_fallback.settings import SETTINGS
 from zwaif_hooks.host import env_file
 
 NO_SETTING = frozenset({"API_FALLBACK_API_KEY"})
@@ -17,15 +16,18 @@ _OURS = "API_FALLBACK_"
 
 def check_env_values(here: Situation) -> Finding:
     """Check that ``.env`` is readable and each of our values is usable."""
-    problems = here.store.problems()
+    problems, left_out = here.store.problems(), here.store.left_out()
+    if not problems and left_out:
+        meaning = "The plugin works without this setting, or not at all."
+        return Finding("warning", left_out[0], meaning, "Tell the author of the plugin.", tuple(left_out[1:]))
     if not problems:
-        return ok(f"all {len(SETTINGS)} settings are usable")
+        return ok(f"all {len(here.store.table)} settings are usable")
     return Finding(
         "problem",
         problems[0],
         "The default is used instead.",
         "Correct the line in Z-Waif's .env, or: zwaif-fallback settings set NAME VALUE",
-        tuple(problems[1:]),
+        (*problems[1:], *left_out),
     )
 
 
@@ -38,8 +40,9 @@ def check_env_names(here: Situation) -> Finding:
         names = env_file.names(path)
     except env_file.EnvFileError as error:
         return skipped(str(error))
-    known = {setting.name for setting in SETTINGS} | NO_SETTING
+    known = {setting.name for setting in here.store.table} | NO_SETTING
     lines = [_unknown(name, known) for name in dict.fromkeys(names) if name.startswith(_OURS) and name not in known]
+    lines += here.store.mistyped()
     twice = [name for name, count in Counter(names).items() if count > 1 and name in known]
     lines += [f"{name} appears more than once; the last line counts" for name in twice]
     lines += [f"{name} is also set as an environment variable, which takes precedence" for name in _hidden(here, known)]

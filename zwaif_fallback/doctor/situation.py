@@ -19,7 +19,7 @@ from zwaif_fallback.doctor import child_process
 from zwaif_fallback.doctor.child_process import HookState, Imported
 from zwaif_fallback.errors import ModelError, ModelNotFound
 from zwaif_fallback.models.model_files import gguf_in
-from zwaif_fallback.zwaif_tree import env_values, settings_store
+from zwaif_fallback.zwaif_tree import add_plugin_settings, env_values, settings_store
 from zwaif_hooks.host.env_file import EnvFileError
 from zwaif_hooks.host.settings_store import SettingsStore
 
@@ -50,7 +50,10 @@ class Situation:
 
     @cached_property
     def store(self) -> SettingsStore:
-        return settings_store(self.tree, self.environ)
+        """The settings of all plugins. Made before the checks run, because it imports the plugins."""
+        store = settings_store(self.tree, self.environ)
+        add_plugin_settings(store, self.environ)
+        return store
 
     @cached_property
     def env(self) -> dict[str, str]:

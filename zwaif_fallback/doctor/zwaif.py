@@ -8,8 +8,8 @@ from pathlib import Path
 from zwaif_fallback.doctor.findings import Finding, ok, skipped
 from zwaif_fallback.doctor.situation import Situation
 from zwaif_fallback.install_hints import this_package
+from zwaif_hooks.startup import switched_off
 
-_OFF = ("OFF", "0", "FALSE", "NO")
 _RELEASE = re.compile(r"^\s*v(\d+(?:\.\d+)*(?:-R\d+)?)\s*$", re.IGNORECASE | re.MULTILINE)
 # fmt: off
 TRIED = (
@@ -99,7 +99,7 @@ def check_hook(here: Situation) -> Finding:
 
 def check_switches(here: Situation) -> Finding:
     """Check that nothing was switched off by hand, in the environment or in ``.env``."""
-    if here.environ.get("ZWAIF_PLUGINS", "").strip().upper() in _OFF:
+    if switched_off(here.environ):
         return Finding(
             "problem",
             f"ZWAIF_PLUGINS is {here.environ['ZWAIF_PLUGINS']} in this environment",

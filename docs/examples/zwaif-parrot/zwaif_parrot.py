@@ -16,7 +16,6 @@ class Parrot:
         self._host: Host | None = None
 
     def meet(self, host: Host) -> None:
-        host.settings.extend((NAME,))
         self._host = host
 
     @property
@@ -25,6 +24,11 @@ class Parrot:
 
 
 parrot = Parrot()
+
+
+@hookimpl
+def register_settings() -> Setting:
+    return NAME
 
 
 @hookimpl

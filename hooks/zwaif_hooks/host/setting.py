@@ -6,6 +6,8 @@ import math
 import re
 from dataclasses import dataclass
 
+from zwaif_hooks.masking import MASK
+
 Value = bool | int | float | str
 
 _ON = frozenset({"on", "true", "1", "yes"})
@@ -22,6 +24,10 @@ class BadSetting(SettingProblem, ValueError):
 
 class NotSaved(SettingProblem, OSError):
     """The value applies only until Z-Waif ends: ``.env`` could not be written."""
+
+
+class SecretSetting(SettingProblem, LookupError):
+    """A secret was read by its name, or by another plugin."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,24 @@ class Setting:
     """Few people need it: hidden under "advanced" in the Settings tab."""
     live_name: str = ""
     """A second, lower-case name in ``utils.settings`` that Z-Waif or its page may change while it runs."""
+    secret: bool = False
+    """A key or password: masked in everything that is shown, printed or logged, and read with
+    :meth:`~zwaif_hooks.host.settings_store.SettingsStore.secret` only."""
+    editable: bool | None = None
+    """Whether Z-Waif's page may show and change it. Anybody who can open the page can change it there, so a path, a
+    command or an address should not be. None: yes, unless it is free text (no ``choices``, no ``pattern``) or secret.
+    """
+    plugin: str = ""
+    """Name of the plugin that registered it, which the registration fills in; empty for this package's own."""
+
+    @property
+    def on_page(self) -> bool:
+        """Whether Z-Waif's page may show and change it."""
+        if self.secret:
+            return False
+        if self.editable is not None:
+            return self.editable
+        return not isinstance(self.default, str) or bool(self.choices or self.pattern)
 
     def parse(self, raw: object) -> Value:
         """Convert ``raw`` (text from a file or a page, or a typed value) to the setting's type.
@@ -59,8 +83,14 @@ class Setting:
             return self.default
         value = self._convert(text)
         if value is None:
-            raise BadSetting(f"{self.name} is {text!r}, but it must be {self.expected()}.")
+            whose = f"Plugin {self.plugin!r}: " if self.plugin else ""
+            found = MASK if self.secret else repr(text)
+            raise BadSetting(f"{whose}{self.name} is {found}, but it must be {self.expected()}.")
         return value
+
+    def shown(self, value: object) -> str:
+        """Return ``value`` as users may see it: as :meth:`text`, but masked if it is a secret."""
+        return MASK if self.secret and value else self.text(value)
 
     def text(self, value: object) -> str:
         """Return ``value`` as it is written in ``.env``."""

@@ -11,15 +11,16 @@ import difflib
 import os
 import threading
 from collections.abc import Callable, Iterable, MutableMapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from zwaif_hooks import log
-from zwaif_hooks.host import env_file
-from zwaif_hooks.host.setting import BadSetting, NotSaved, Setting, SettingProblem, Value
+from zwaif_hooks import log, masking
+from zwaif_hooks.host import env_file, setting_names
+from zwaif_hooks.host.setting import BadSetting, NotSaved, SecretSetting, Setting, SettingProblem, Value
 
-__all__ = ["BadSetting", "NotSaved", "Setting", "SettingProblem", "SettingsStore", "Value"]
+__all__ = ["BadSetting", "NotSaved", "SecretSetting", "Setting", "SettingProblem", "SettingsStore", "Value"]
 
 Subscriber = Callable[[str, Value], None]
 
@@ -44,6 +45,9 @@ class SettingsStore:
         self._lock = threading.RLock()
         self._table: dict[str, Setting] = {}
         self._values: dict[str, Value] = {}
+        self._secrets: dict[str, Value] = {}
+        self._originals: dict[str, Setting] = {}
+        self._left_out: list[str] = []
         self._problems: dict[str, str] = {}
         self._said: set[str] = set()
         self._subscribers: list[Subscriber] = []
@@ -72,12 +76,38 @@ class SettingsStore:
         raise BadSetting(f"There is no setting {name}." + (f" Did you mean {near[0]}?" if near else ""))
 
     def get(self, name: str) -> Any:
-        """Return the current value, of the type of the setting's default. Raises ``KeyError`` for an unknown name."""
+        """Return the current value, of the type of the setting's default.
+
+        Raises:
+            KeyError: there is no setting of that name.
+            SecretSetting: it is a secret, which only :meth:`secret` returns.
+        """
         for attribute, seen in self._seen.get(name, ()):
             if self._namespace.get(attribute, seen) is not seen:
                 self._follow(name)
                 break
-        return self._values[name]
+        try:
+            return self._values[name]
+        except KeyError:
+            if name not in self._secrets:
+                raise
+        raise SecretSetting(f"{name} is a secret: read it with settings.secret(SETTING), which needs its Setting")
+
+    def secret(self, setting: Setting) -> str:
+        """Return the value of a secret; empty if it is not set.
+
+        ``setting`` must be the very object that was registered: a plugin that knows the name only cannot read it.
+
+        Raises:
+            SecretSetting: it is another object.
+        """
+        if self._originals.get(setting.name) is not setting:
+            raise SecretSetting(f"{setting.name} can only be read with the Setting object that its plugin registered")
+        return str(self._secrets[setting.name])
+
+    def shown(self, name: str) -> str:
+        """Return the current value as users may see it: a secret is masked."""
+        return self._table[name].shown(self._held(name)[name])
 
     def set(self, name: str, value: object) -> None:
         """Set a value now and for the next start: in ``.env``, ``os.environ``, ``utils.settings`` and for subscribers.
@@ -101,19 +131,52 @@ class SettingsStore:
                 self._notify(edited, edit)
         self._notify(name, typed)
         if failure:
-            raise NotSaved(f"{name} is now {setting.text(typed) or 'empty'}, but only until Z-Waif ends. {failure}")
+            raise NotSaved(f"{name} is now {setting.shown(typed) or 'empty'}, but only until Z-Waif ends. {failure}")
 
     def extend(self, table: Iterable[Setting]) -> None:
-        """Add settings, for example another plugin's. If a name exists already, the first one stays."""
+        """Add settings that nothing shows. A plugin returns its own from ``register_settings`` instead.
+
+        If a name exists already, the first one stays. A key of Z-Waif's own is left out, and the console says so.
+        """
         with self._lock:
             for setting in table:
-                if setting.name not in self._table:
-                    self._table[setting.name] = setting
-                    self._values[setting.name] = self._read(setting)
-                    self._publish(setting)
+                if setting.name in setting_names.ZWAIF_KEYS:
+                    self._leave_out(f"The setting {setting.name} is left out: it is a key of Z-Waif's own")
+                elif setting.name not in self._table:
+                    self._add(setting, setting)
+
+    def register(self, plugin: str, table: Iterable[Setting]) -> None:
+        """Add the settings that a plugin returned from ``register_settings``.
+
+        One that is not allowed (``setting_names``), or that another plugin has already, is left out, and the console
+        says so with the plugin's name.
+        """
+        with self._lock:
+            for setting in table:
+                other = self._table.get(setting.name)
+                if other is not None and other.plugin == plugin:
+                    continue
+                why = setting_names.why_not_allowed(setting, plugin)
+                if other is not None and not why:
+                    why = f"plugin {other.plugin!r} has one of that name" if other.plugin else "the name is taken"
+                if why:
+                    self._leave_out(f"Plugin {plugin!r}: its setting {setting.name} is left out: {why}")
+                else:
+                    self._add(replace(setting, plugin=plugin), setting)
+
+    def left_out(self) -> list[str]:
+        """Return one line for each declared setting that is not allowed."""
+        return list(self._left_out)
+
+    def mistyped(self) -> list[str]:
+        """Return one line for each key in ``.env`` that looks like a mistyped setting of a plugin."""
+        return list(setting_names.mistyped(self._file, self._table.values()))
 
     def subscribe(self, callback: Subscriber) -> None:
-        """Call ``callback(name, value)`` after each change, in the thread that made or noticed it."""
+        """Call ``callback(name, value)`` after each change, in the thread that made or noticed it.
+
+        The value of a secret is masked: read it with :meth:`secret`.
+        """
         self._subscribers.append(callback)
 
     def bind(self, module: ModuleType) -> None:
@@ -139,11 +202,29 @@ class SettingsStore:
         """Return one plain line for each invalid value (its default applies instead) and for an unreadable file."""
         return list(self._problems.values())
 
+    def _add(self, setting: Setting, original: Setting) -> None:
+        self._table[setting.name] = setting
+        if setting.secret:
+            self._originals[setting.name] = original
+        self._held(setting.name)[setting.name] = self._read(setting)
+        self._publish(setting)
+
+    def _leave_out(self, line: str) -> None:
+        if line not in self._left_out:
+            self._left_out.append(line)
+            self._say(line)
+
+    def _held(self, name: str) -> dict[str, Value]:
+        """Return the dictionary with a setting's value. Secrets have one of their own, which :meth:`get` cannot see."""
+        return self._secrets if self._table[name].secret else self._values
+
     def _read(self, setting: Setting) -> Value:
         """Return the value of one setting from the environment, the file or the default; report a problem once."""
         raw = self._environ.get(setting.name)
         if raw is None:
             raw = self._file.get(setting.name, "")
+        if setting.secret:
+            masking.hide(raw.strip())
         try:
             value = setting.parse(raw)
         except BadSetting as problem:
@@ -175,7 +256,7 @@ class SettingsStore:
         self._environ.pop(name, None)
         if name in self._file:
             self._environ[name] = self._file[name]
-        old, new = self._values[name], self._read(self._table[name])
+        old, new = self._held(name)[name], self._read(self._table[name])
         if new == old:
             return None
         self._store(name, new)
@@ -210,13 +291,15 @@ class SettingsStore:
 
     def _store(self, name: str, value: Value) -> None:
         """Set ``value`` for :meth:`get` and in ``utils.settings``."""
-        self._values[name] = value
+        if self._table[name].secret:
+            masking.hide(str(value))
+        self._held(name)[name] = value
         for attribute, _ in self._seen.get(name, ()):
             self._namespace[attribute] = value
         self._watch(name)
 
     def _publish(self, setting: Setting) -> None:
-        if not self._namespace:
+        if not self._namespace or setting.secret:
             return
         value = self._values[setting.name]
         self._namespace.setdefault(setting.name, value)
@@ -226,7 +309,7 @@ class SettingsStore:
 
     def _watch(self, name: str) -> None:
         """Remember the values of the published names, so that :meth:`get` notices when someone else changes one."""
-        if self._namespace:
+        if self._namespace and not self._table[name].secret:
             names = (name, self._table[name].live_name)
             self._seen[name] = tuple((n, self._namespace[n]) for n in names if n)
 
@@ -248,8 +331,9 @@ class SettingsStore:
             self._notify(name, value)
 
     def _notify(self, name: str, value: Value) -> None:
+        told = self._table[name].shown(value) if self._table[name].secret else value
         for subscriber in tuple(self._subscribers):
             try:
-                subscriber(name, value)
+                subscriber(name, told)
             except Exception as error:  # a plugin's error must not undo a setting or stop the other subscribers
                 log.report(f"A plugin could not follow the change of {name}: {error}", error)

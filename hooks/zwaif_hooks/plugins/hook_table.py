@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any, NamedTuple
 
+from zwaif_hooks.host.setting import Setting
 from zwaif_hooks.messages import Answer
 
 START_SECONDS = 5.0
@@ -69,8 +70,26 @@ def answer(result: Any, name: str) -> Answer:
     return result if isinstance(result, Answer) else Answer([result] if isinstance(result, str) else result, name)
 
 
+def settings(result: Any, name: str) -> tuple[Setting, ...]:
+    """Return ``result`` as a tuple of settings. A generator runs here, where it is guarded.
+
+    Raises:
+        TypeError: it is neither a setting nor an iterable of settings.
+    """
+    if isinstance(result, Setting):
+        return (result,)
+    if isinstance(result, (str, bytes)) or not isinstance(result, Iterable):
+        raise TypeError(f"expected settings or None, got {type(result).__name__}")
+    found = tuple(result)
+    for one in found:
+        if not isinstance(one, Setting):
+            raise TypeError(f"expected a Setting, got {type(one).__name__}")
+    return found
+
+
 HOOKS: dict[str, HookRule] = {
     "zwaif_started": HookRule(Kind.AWAITED, START_SECONDS),
+    "register_settings": HookRule(Kind.AWAITED, START_SECONDS, settings),
     "register_settings_ui": HookRule(Kind.BUILDS, START_SECONDS),
     "on_primary_failure": HookRule(Kind.ANSWERS, 0.0, answer),
     "say_while_waiting": HookRule(Kind.AWAITED, 1.0, text),

@@ -26,6 +26,7 @@ from zwaif_hooks.plugins.state import PluginState, State
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from zwaif_hooks.host.settings_store import SettingsStore
     from zwaif_hooks.host_handle import Host
 
 ANSWERING = "on_primary_failure"
@@ -58,6 +59,7 @@ class PluginManager:
         self._clock = clock or SystemClock()
         self._complaints = Complaints(report, self._clock)
         self._host: Host | None = None
+        self._settings: SettingsStore | None = None
         self._pm = _Registry(specs.PROJECT)
         self._pm.add_hookspecs(specs)
         self._registering = threading.RLock()
@@ -110,6 +112,12 @@ class PluginManager:
     def unregister(self, name: str) -> None:
         if self._pm.has_plugin(name):
             self._pm.unregister(name=name)
+
+    def register_settings(self, settings: SettingsStore, only: str | None = None) -> None:
+        """Add the settings of every plugin, also of those that join later; or of the one named ``only``."""
+        self._settings = settings
+        for impl in self._implementations("register_settings", only)[::-1]:
+            settings.register(impl.plugin_name, impl.function() or ())
 
     def start(self, host: Host) -> None:
         """Tell every plugin that Z-Waif is up, also those that join later."""
@@ -242,6 +250,8 @@ class PluginManager:
         if not self._join(found, loading.result):
             return
         self._report(f"Plugin {found.name!r} is imported now and active", None)
+        if self._settings is not None:
+            self.register_settings(self._settings, found.name)
         for impl in self._implementations("zwaif_started", found.name):
             if self._host is not None:
                 impl.function(*[self._host for _ in impl.argnames])
