@@ -8,11 +8,14 @@ and an error inside leaves half a section behind.
 from __future__ import annotations
 
 import copy
+import html
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from threading import get_ident
 from typing import Any
+
+from zwaif_hooks.messages import PluginProblem
 
 Builder = tuple[str, Callable[[], None]]
 """A plugin's name, and a function that creates its components in the open tab."""
@@ -27,15 +30,15 @@ _DONE = "_zwaif_hooks_sections"
 def add_to_settings_tab(demo: Any, gradio: Any, builders: Sequence[Builder]) -> list[str]:
     """Run each builder inside the Settings tab. Return the names of those whose section was added now.
 
-    The section of a builder that raises is removed completely and reported by name; the others still run. A name that
-    is on the page already is skipped, so calling this twice adds nothing.
+    A builder that raises leaves one paragraph with its name and the error, and is reported; the others still run. A
+    name that is on the page already is skipped, so calling this twice adds nothing.
     """
     done: set[str] = vars(demo).setdefault(_DONE, set())
     added = []
     for name, build in builders:
         if name not in done and _add_section(demo, gradio, name, build):
-            done.add(name)
             added.append(name)
+        done.add(name)
     return added
 
 
@@ -72,20 +75,35 @@ def _tab(demo: Any, gradio: Any, label: str) -> Any | None:
 
 
 def _add_section(demo: Any, gradio: Any, name: str, build: Callable[[], None]) -> bool:
+    from zwaif_hooks import log
+
+    try:
+        _build(demo, gradio, build)
+    except (Exception, SystemExit) as error:
+        words = log.in_words(error)
+        known = isinstance(error, PluginProblem)
+        log.report(f"Plugin {name!r}: its part of the Settings tab is left out: {words}", None if known else error)
+        try:
+            _build(demo, gradio, lambda: gradio.HTML(_paragraph(name, words)))
+        except Exception as second:
+            log.note(f"The page could not show the error of plugin {name!r}", second)
+        return False
+    return True
+
+
+def _build(demo: Any, gradio: Any, build: Callable[[], object]) -> None:
+    """Create components in the Settings tab: all of them or, if ``build`` raises, none."""
     restore = _snapshot(demo)
     try:
         with _reopened(demo, gradio), _settings_tab(demo, gradio):
             build()
-    except (Exception, SystemExit) as exc:
-        from zwaif_hooks import log
-
-        restore()
-        log.report(f"Plugin {name}: its part of the Settings tab was left out ({type(exc).__name__}: {exc})", exc)
-        return False
     except BaseException:
         restore()
         raise
-    return True
+
+
+def _paragraph(name: str, words: str) -> str:
+    return f"<p>Plugin <b>{html.escape(name)}</b>: this section is left out: {html.escape(words)}</p>"
 
 
 @contextmanager
