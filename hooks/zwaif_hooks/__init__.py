@@ -1,12 +1,16 @@
-"""A plugin system for Z-Waif. Import everything a plugin needs from here::
+"""A plugin system for Z-Waif. A plugin needs one import::
 
-    from zwaif_hooks import Answer, ChatRequest, PrimaryFailure, hookimpl
+    import zwaif_hooks as zw
+
+    @zw.hookimpl
+    def on_primary_failure(request: zw.ChatRequest) -> str | None: ...
 
 Names are loaded on first use, because the start-up line runs this file in every Python process of the environment.
 """
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from zwaif_hooks import hooks as hooks
     from zwaif_hooks import log as log
     from zwaif_hooks.host.setting import BadSetting as BadSetting
     from zwaif_hooks.host.setting import NotSaved as NotSaved
@@ -28,6 +32,10 @@ if TYPE_CHECKING:
     from zwaif_hooks.plugins import PluginManager as PluginManager
     from zwaif_hooks.specs import hookimpl as hookimpl
 
+API_VERSION = (1, 1)
+"""Version of what plugins use: the first number is raised when something is removed or changes its meaning, the second
+when something is added. Compare it: ``if zw.API_VERSION >= (1, 2)``."""
+
 _MESSAGES = (
     *("Answer", "AnswerRecord", "ChatRequest", "FailureKind", "Message", "ModelInfo", "Persona", "Picture"),
     *("PluginProblem", "PrimaryFailure", "Purpose", "Sampling"),
@@ -41,14 +49,16 @@ _HOME = {
 }
 """Each public name and the module that defines it."""
 
-__all__ = (*_HOME, "log")
+_MODULES = ("hooks", "log")
+
+__all__ = (*_HOME, *_MODULES, "API_VERSION")
 
 
 def __getattr__(name: str) -> object:
     from importlib import import_module
 
-    if name == "log":
-        return import_module("zwaif_hooks.log")
+    if name in _MODULES:
+        return import_module(f"zwaif_hooks.{name}")
     if name in _HOME:
         return getattr(import_module(f"zwaif_hooks.{_HOME[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -20,6 +20,7 @@ FOLDERS = {"zwaif_hooks": ROOT / "hooks" / "zwaif_hooks", "zwaif_fallback": ROOT
 
 HOOKS = """
 startup         bridge host log
+hooks           specs
 bridge          failover guard_settings guards host host_handle log messages plugins runtime turn_log
 guards          failover host messages network runtime stream
 runtime         background failover plugins reply turn_log

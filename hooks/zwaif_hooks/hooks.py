@@ -1,0 +1,52 @@
+"""One decorator for each hook, for authors who check their plugin with mypy or pyright::
+
+    import zwaif_hooks as zw
+
+    @zw.hooks.on_primary_failure
+    def answer(request: zw.ChatRequest, failure: zw.PrimaryFailure) -> str | None: ...
+
+A function with another argument, another type or another result is an error of the type checker, and so is the name of
+a hook that does not exist. The function must take all arguments of the hook, in their order, and may have any name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+from zwaif_hooks import specs
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Hook(Generic[P, R]):
+    """The decorator of one hook: ``@hookimpl`` with the hook's name and types."""
+
+    def __init__(self, spec: Callable[P, R]) -> None:
+        self.name = spec.__name__
+
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Callable[P, R]: ...
+
+    @overload
+    def __call__(
+        self, *, tryfirst: bool = False, trylast: bool = False
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+
+    def __call__(self, *function: Any, **options: Any) -> Any:
+        """Mark a function as an implementation of this hook. ``tryfirst``, ``trylast``: as of ``hookimpl``."""
+        mark = specs.hookimpl(specname=self.name, **options)
+        return mark(*function) if function else mark
+
+
+zwaif_started = Hook(specs.zwaif_started)
+register_settings_ui = Hook(specs.register_settings_ui)
+on_primary_failure = Hook(specs.on_primary_failure)
+say_while_waiting = Hook(specs.say_while_waiting)
+format_prompt = Hook(specs.format_prompt)
+fallback_answered = Hook(specs.fallback_answered)
+primary_late = Hook(specs.primary_late)
+primary_answered = Hook(specs.primary_answered)
+primary_failed = Hook(specs.primary_failed)
+primary_recovered = Hook(specs.primary_recovered)
