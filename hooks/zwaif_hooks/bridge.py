@@ -42,7 +42,7 @@ class Bridge:
         from zwaif_hooks.host.settings_store import SettingsStore
 
         self.settings = SettingsStore(GUARD_SETTINGS, tree / ".env")
-        self.plugins = PluginManager(log.report)
+        self.plugins = PluginManager(log.report, self.settings.text_of)
         self.primaries = PrimaryRegistry(self._primary_changed)
         self.records = TurnLog(path_for(tree))
         self.host = Host(tree, self.settings, self.primaries, self.plugins, self.records)

@@ -109,6 +109,27 @@ def test_whatever_a_plugin_raises_is_told_with_its_name_and_ends_nothing(
     assert any("Plugin 'first' failed" in line for line in guarded.lines)
 
 
+def test_a_plugin_that_was_silent_costs_the_next_message_nothing(
+    guarded: Guarded, server: FaultServer, never: threading.Event, ask_http: Ask
+) -> None:
+    asked = []
+
+    def silent_pieces() -> Iterator[str]:
+        asked.append(None)
+        return hang(never)
+
+    first = First()
+    first.pieces = silent_pieces
+    assert guarded.runtime.plugins.register(first, "first", guarded=True)
+    for _ in range(2):
+        assert ask_http(server.address, True) == "Local text goes on."
+    assert len(asked) == 1
+    assert any("'first' is skipped for 30 s: no text within 15 s" in line for line in guarded.lines)
+    silent, at_once = guarded.plugin.records
+    assert silent.first_text_after >= 15.0, "the time counts from the failure, whoever was asked first"
+    assert at_once.first_text_after < 15.0
+
+
 def test_endless_text_is_ended_as_the_primarys_is(guarded: Guarded, server: FaultServer, ask_http: Ask) -> None:
     def endless() -> Iterator[str]:
         while True:

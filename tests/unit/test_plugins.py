@@ -15,9 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zwaif_hooks import specs
+from zwaif_hooks.bridge import Bridge
 from zwaif_hooks.messages import Answer, ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
-from zwaif_hooks.plugins import PluginManager, hook_table
+from zwaif_hooks.plugins import PluginManager, State, hook_table
 from zwaif_hooks.plugins import manager as manager_module
+from zwaif_hooks.plugins.manager import from_environment
 from zwaif_hooks.specs import hookimpl
 
 REQUEST = ChatRequest("oobabooga", (Message("user", "Hi"),))
@@ -56,9 +58,13 @@ def managed(monkeypatch: pytest.MonkeyPatch) -> Managed:
     return make()
 
 
-def make() -> Managed:
+def make(option: Callable[[str], Any] = from_environment) -> Managed:
     lines: list[str] = []
-    return Managed(manager=PluginManager(lambda line, error: lines.append(line)), lines=lines)
+    return Managed(manager=PluginManager(lambda line, error: lines.append(line), option), lines=lines)
+
+
+def options(**chosen: str) -> Callable[[str], str]:
+    return lambda name: chosen.get(name, "")
 
 
 def answered(manager: PluginManager, skip: tuple[str, ...] = ()) -> tuple[str, str] | None:
@@ -352,6 +358,86 @@ def test_one_that_cannot_be_imported_is_named_and_the_others_load(install: Any, 
     assert managed.manager.names() == ["found"]
     (line,) = managed.lines
     assert "'broken'" in line
+
+
+@pytest.mark.parametrize("written", ["parrot", "Parrot", " PARROT , other-plugin"])
+def test_a_blocked_plugin_is_not_imported_however_its_name_is_written(install: Any, written: str) -> None:
+    install("parrot", "raise SystemExit('imported')\n")
+    install("other-plugin".replace("-", "_"), GOOD)
+    managed = make(options(ZWAIF_BLOCK_PLUGINS=f"fallback,{written}"))
+    managed.manager.discover()
+    assert "parrot" not in managed.manager.names()
+    states = {one.name: one for one in managed.manager.states()}
+    assert states["parrot"].state is State.BLOCKED
+    assert (states["parrot"].package, states["parrot"].version) == ("zwaif-test-parrot", "1.0")
+
+
+@pytest.mark.parametrize(("exported", "blocked"), [(None, ["parrot"]), ("other", ["other"])])
+def test_z_waifs_env_file_has_a_say_unless_a_variable_is_exported(
+    install: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exported: str | None, blocked: list[str]
+) -> None:
+    monkeypatch.delenv("ZWAIF_BLOCK_PLUGINS")
+    if exported:
+        monkeypatch.setenv("ZWAIF_BLOCK_PLUGINS", f"{exported}, fallback")
+    install("parrot", GOOD)
+    install("other", GOOD)
+    (tmp_path / ".env").write_text("ZWAIF_BLOCK_PLUGINS = parrot, fallback\n", encoding="utf-8")
+    plugins = Bridge(tmp_path).plugins
+    plugins.discover()
+    assert [one.name for one in plugins.states() if one.state is State.BLOCKED and one.name != "fallback"] == blocked
+
+
+@pytest.mark.parametrize("variable", ["ZWAIF_BLOCK_PLUGINS", "ZWAIF_PLUGIN_ORDER"])
+@pytest.mark.parametrize(("name", "hint"), [("parot", "did you mean 'parrot'?"), ("xyz", "installed are ")])
+def test_a_name_that_no_plugin_has_is_told(install: Any, variable: str, name: str, hint: str) -> None:
+    install("parrot", GOOD)
+    managed = make(options(**{variable: name}))
+    managed.manager.discover()
+    managed.manager.discover()
+    (line,) = [line for line in managed.lines if variable in line]
+    assert line.startswith(f"{variable} names {name!r}, but there is no plugin of that name; {hint}")
+
+
+LISTENS = """
+from zwaif_hooks import hookimpl
+@hookimpl(%s)
+def on_primary_failure():
+    return __name__
+"""
+
+
+def test_the_user_decides_the_order(install: Any) -> None:
+    for name, mark in (("one", ""), ("two", "tryfirst=True"), ("three", "trylast=True"), ("four", "")):
+        install(name, LISTENS % mark)
+    chosen = options(ZWAIF_BLOCK_PLUGINS="fallback", ZWAIF_PLUGIN_ORDER="Three, one")
+    managed = make(chosen)
+    managed.manager.discover()
+    assert managed.lines == []
+    assert managed.manager.order("on_primary_failure") == ["three", "one", "two", "four"]
+    assert [one.name for one in managed.manager.states()[:2]] == ["three", "one"]
+    assert managed.manager.answerers()[0] == "three"
+    assert answered(managed.manager) == ("three", "zwaif_test_three")
+
+
+def test_a_plugin_that_cannot_be_imported_is_listed_with_the_reason(install: Any) -> None:
+    install("broken", "import no_such_module_anywhere\n")
+    managed = make()
+    managed.manager.discover()
+    state = next(one for one in managed.manager.states() if one.name == "broken")
+    assert (state.state, state.version, state.module) == (State.BROKEN, "1.0", "zwaif_test_broken")
+    assert "No module named 'no_such_module_anywhere'" in state.why
+
+
+def test_two_packages_with_a_plugin_of_one_name_are_told(install: Any, tmp_path: Path) -> None:
+    install("same", GOOD)
+    other = tmp_path / "zwaif_other-2.0.dist-info"
+    other.mkdir()
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: zwaif-other\nVersion: 2.0\n")
+    (other / "entry_points.txt").write_text("[zwaif]\nsame = zwaif_other\n")
+    managed = make()
+    managed.manager.discover()
+    (line,) = managed.lines
+    assert "'same'" in line and "zwaif-test-same 1.0" in line and "zwaif-other 2.0" in line
 
 
 HOOKS = """

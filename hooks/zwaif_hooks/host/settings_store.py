@@ -109,6 +109,10 @@ class SettingsStore:
         """Return the current value as users may see it: a secret is masked."""
         return self._table[name].shown(self._held(name)[name])
 
+    def text_of(self, name: str) -> str:
+        """Return the text of any key in the environment or ``.env``, a setting or not; empty if neither has it."""
+        return self._environ.get(name) or self._file.get(name, "")
+
     def set(self, name: str, value: object) -> None:
         """Set a value now and for the next start: in ``.env``, ``os.environ``, ``utils.settings`` and for subscribers.
 

@@ -88,8 +88,8 @@ def doubtful(plugin: object, name: str, options: Mapping[str, Any]) -> Iterator[
         return
     given, expected = _types(getattr(plugin, name)), _types(spec)
     for argument, annotated in given.items():
-        passed = expected.get(argument)
-        if isinstance(annotated, type) and isinstance(passed, type) and not issubclass(passed, annotated):
+        passed = expected.get(argument, Any)
+        if _is_class(annotated) and _is_class(passed) and not issubclass(passed, annotated):
             yield f"its {name} takes {argument} as {annotated.__name__}, but gets {passed.__name__}"
 
 
@@ -127,6 +127,11 @@ def _arguments(function: Callable[..., Any]) -> list[inspect.Parameter]:
     rest = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = inspect.signature(function).parameters.values()
     return [one for one in parameters if one.kind not in rest and one.default is inspect.Parameter.empty]
+
+
+def _is_class(annotated: Any) -> bool:
+    """Return whether an annotation is a class that ``issubclass`` can decide; a protocol is none, and Any may be."""
+    return isinstance(annotated, type) and annotated is not Any and not getattr(annotated, "_is_protocol", False)
 
 
 def _listed(names: Iterable[str]) -> str:
