@@ -70,7 +70,7 @@ def format_prompt(messages: Sequence[Message], model: ModelInfo, partial: str) -
 
 
 @hookspec
-def register_settings() -> Iterable[Setting] | None:
+def register_settings() -> Setting | Iterable[Setting] | None:
     """Return the plugin's settings.
 
     Runs when the plugin is loaded, before every other hook, and also in commands, where no Z-Waif runs: so it gets no

@@ -26,9 +26,13 @@ import zwaif_hooks as zw
 def fallback_answered(record: zw.AnswerRecord) -> None:
     zw.log.say(record.text)
 
+@zw.hooks.register_settings
+def settings() -> zw.Setting:
+    return zw.Setting("PARROT_NAME", "Polly", "Its name.")
+
 @zw.hooks.zwaif_started
 def started(host: zw.Host) -> None:
-    host.settings.extend((zw.Setting("PARROT_NAME", "Polly", "Its name."),))
+    zw.log.say(str(host.settings.get("PARROT_NAME")))
 
 @zw.hooks.on_primary_failure
 def on_primary_failure(request: zw.ChatRequest, failure: zw.PrimaryFailure) -> Iterator[str] | None:
