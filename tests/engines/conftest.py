@@ -46,13 +46,19 @@ def make_tokenizer() -> Any:
 
 
 def make_config(kind: str, vocabulary: int) -> Any:
-    from transformers import GPT2Config, LlamaConfig, MistralConfig, PhiConfig
+    from transformers import GemmaConfig, GPT2Config, LlamaConfig, MistralConfig, PhiConfig, Qwen2Config
 
     if kind == "gpt2":
         return GPT2Config(
             vocab_size=vocabulary, n_embd=32, n_layer=2, n_head=4, n_positions=WINDOW, bos_token_id=1, eos_token_id=2
         )
-    config = {"llama": LlamaConfig, "mistral": MistralConfig, "phi": PhiConfig}[kind]
+    config = {
+        "llama": LlamaConfig,
+        "mistral": MistralConfig,
+        "phi": PhiConfig,
+        "qwen2": Qwen2Config,
+        "gemma": GemmaConfig,
+    }[kind]
     return config(
         vocab_size=vocabulary,
         hidden_size=32,
@@ -64,6 +70,7 @@ def make_config(kind: str, vocabulary: int) -> Any:
         bos_token_id=1,
         eos_token_id=2,
         initializer_range=0.3,
+        **({"head_dim": 16} if kind == "gemma" else {}),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,17 +21,33 @@ SHARE_OF_FREE = 0.25
 
 @dataclass
 class KvCache:
-    """One cache (transformers' ``DynamicCache``) and its tokens."""
+    """One cache (transformers' ``DynamicCache`` or :class:`~zwaif_fallback.engines.slot_cache.SlotCache`), its tokens
+    and the decoding step captured on it."""
 
     cache: Any
     tokens: list[int] = field(default_factory=list)
+    step: Any = None
+
+
+def growing_cache() -> Any:
+    """Return an empty cache whose tensors grow with each token."""
+    from transformers import DynamicCache
+
+    return DynamicCache()
+
+
+def slot_cache() -> Any:
+    """Return an empty cache that decoding steps can be captured on."""
+    from zwaif_fallback.engines.slot_cache import SlotCache
+
+    return SlotCache()
 
 
 class KvCaches:
-    """The caches of one model; ``device`` is torch's."""
+    """The caches of one model; ``device`` is torch's, ``empty`` makes a cache."""
 
-    def __init__(self, device: Any) -> None:
-        self._device = device
+    def __init__(self, device: Any, empty: Callable[[], Any] = growing_cache) -> None:
+        self._device, self._empty = device, empty
         self._kept: list[KvCache] = []
 
     def forget(self) -> None:
@@ -42,9 +58,9 @@ class KvCaches:
         wanted = list(tokens[:-1])
         kept, common = self._nearest(wanted)
         if kept is None or not common:
-            kept = KvCache(_empty())
+            kept = KvCache(self._empty())
         elif common < SAME * len(kept.tokens) and self._has_room(kept):
-            kept = KvCache(_beginning_of(kept.cache, common), kept.tokens[:common])
+            kept = KvCache(_beginning_of(kept.cache, common, self._empty()), kept.tokens[:common])
         elif common < len(kept.tokens):
             kept.cache.crop(common)
             del kept.tokens[common:]
@@ -76,17 +92,11 @@ def _free(device: Any) -> int:
     return int(psutil.virtual_memory().available)
 
 
-def _empty() -> Any:
-    from transformers import DynamicCache
-
-    return DynamicCache()
-
-
-def _beginning_of(cache: Any, length: int) -> Any:
-    """Copy the first ``length`` tokens, so that a character card is not read again for each conversation."""
+def _beginning_of(cache: Any, length: int, copied: Any) -> Any:
+    """Copy the first ``length`` tokens to ``copied``, so that a character card is not read again for each
+    conversation."""
     import torch
 
-    copied = _empty()
     with torch.inference_mode():
         for place, (keys, values) in enumerate(cache):
             copied.update(keys[..., :length, :].clone(), values[..., :length, :].clone(), place)

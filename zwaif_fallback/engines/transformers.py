@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions
+from zwaif_fallback.engines.decoding_graphs import DecodingGraphs, Recorder, disable_cudnn_attention, recorder_for
 from zwaif_fallback.engines.detokenizer import Detokenizer
 from zwaif_fallback.engines.error_messages import explain, first_line, is_out_of_memory
 from zwaif_fallback.engines.file_repairs import readable
 from zwaif_fallback.engines.hostile_files import check_files
-from zwaif_fallback.engines.kv_caches import KvCache, KvCaches
+from zwaif_fallback.engines.kv_caches import KvCache, KvCaches, growing_cache, slot_cache
 from zwaif_fallback.engines.sampling import Sampler, advice_of, decide
 from zwaif_fallback.engines.stop_filter import StopFilter
 from zwaif_fallback.engines.token_healing import Vocabulary, only, torn_end, vocabulary_of
@@ -38,6 +39,8 @@ logger = logging.getLogger(__name__)
 
 _NO_LIMIT = 1_000_000
 """Tokenizers without a limit state 10**30; anything this large means "no limit given"."""
+_SPOKEN = re.compile(r"[.!?…。！？\n]|.{200}", re.DOTALL)
+"""A reply that is being spoken: its first sentence is out, or a lot of text."""
 _SIGN = re.compile(r"[^\w\s]")
 _TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>")
 """Tokens that end a chat turn but are missing from the end tokens of some published models."""
@@ -61,7 +64,9 @@ class _StartedReply:
 class TransformersEngine:
     """See :class:`zwaif_fallback.engine_types.Engine` for the contract."""
 
-    def __init__(self) -> None:
+    def __init__(self, recorder: Recorder | None = None) -> None:
+        """``recorder`` captures decoding steps; without one, that is decided by where the model is loaded."""
+        self._recorder = recorder
         self._reader: _CachedModel | None = None
         self._model: Any = None
         self._tokenizer: Any = None
@@ -97,7 +102,9 @@ class TransformersEngine:
     def _take(self, model: Any, tokenizer: Any) -> None:
         self._model, self._tokenizer = model, tokenizer
         self._drops_breaks = self._encode(f"a{BREAK}b") == self._encode("ab")
-        self._reader = _CachedModel(model)
+        if model.device.type == "cuda":
+            disable_cudnn_attention()
+        self._reader = _CachedModel(model, self._recorder or recorder_for(model))
         self._end_tokens = end_tokens(model, tokenizer)
         self._vocabulary = vocabulary_of(tokenizer, self._decode_many)
 
@@ -117,6 +124,7 @@ class TransformersEngine:
         free_memory()
 
     def _speak(self, generation: Generation, stats: GenerationStats, cancelled: threading.Event) -> Iterator[str]:
+        self._loaded_reader().spoken = False
         begun = self._begin(generation, stats, cancelled)
         stops = StopFilter(generation.stop)
         if piece := stops.feed(begun.said):
@@ -134,9 +142,12 @@ class TransformersEngine:
         stats: GenerationStats,
         cancelled: threading.Event,
     ) -> Iterator[str]:
+        taken = ""
         for token in self._tokens(begun.tokens, generation, stats, cancelled):
             if piece := stops.feed(begun.text.push(token)):
                 yield piece
+                taken += piece
+                self._loaded_reader().spoken = _SPOKEN.search(taken) is not None
             if stops.stopped:
                 return
         if piece := stops.feed(begun.text.flush()) + stops.flush():
@@ -255,15 +266,18 @@ class TransformersEngine:
 class _CachedModel:
     """Feed tokens to the model and keep the key-value caches of what it has read."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, recorder: Recorder | None = None) -> None:
         self._model = model
+        self.spoken = False
+        """Whether the reply is being spoken, so that nobody notices a pause."""
         accepted = inspect.signature(model.forward).parameters
         self._last_only = {name: 1 for name in ("logits_to_keep", "num_logits_to_keep") if name in accepted}
         # Models without the common cache class (a few old or recurrent ones) read everything again for each token.
         special = getattr(model.generation_config, "cache_implementation", None)
         self._caches = bool(getattr(model, "_supports_cache_class", False)) and special in (None, "dynamic")
         self._part = 128 if model.device.type == "cpu" else 1024
-        self._kept = KvCaches(model.device)
+        self._graphs = DecodingGraphs(model, recorder, self._last_only) if recorder and self._caches else None
+        self._kept = KvCaches(model.device, slot_cache if self._graphs else growing_cache)
 
     def forget(self) -> None:
         """Drop the caches and release their memory."""
@@ -278,6 +292,11 @@ class _CachedModel:
         start = len(kept.tokens)
         if not (stats.generated_tokens or stats.prefilled_tokens):
             stats.reused_tokens = start
+        if self._graphs and start == len(tokens) - 1:
+            stats.prefilled_tokens = min(len(tokens), stats.prompt_tokens)
+            return self._decode_one(kept, tokens[-1], self._graphs)
+        if self._graphs:
+            kept.cache.reserve(len(tokens))
         while True:
             end = min(start + self._part, len(tokens))
             scores = self._forward(tokens[start:end], kept)
@@ -288,6 +307,17 @@ class _CachedModel:
             if cancelled.is_set():
                 return None
             start = end
+
+    def _decode_one(self, kept: KvCache, token: int, graphs: DecodingGraphs) -> Any:
+        """Read one token, with the captured step if there is one. Capture one while the reply is being spoken."""
+        scores = graphs.read(kept, token)
+        if scores is None:
+            scores = self._forward([token], kept)
+            if self.spoken and graphs.wants(kept) and not graphs.capture(kept, token, scores):
+                kept.cache.crop(len(kept.tokens))
+                scores = self._forward([token], kept)
+        kept.tokens.append(token)
+        return scores
 
     def _forward(self, tokens: list[int], kept: KvCache | None) -> Any:
         import torch
