@@ -18,7 +18,7 @@ class LoadOptions:
     device: str = "auto"
     """``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``."""
     quantization: str = "auto"
-    """``auto`` (4-bit where hardware and versions allow), ``4bit``, ``none``."""
+    """``auto`` (what hardware, versions and free memory allow), ``4bit``, ``none``."""
     context_window: int = 0
     """Upper limit in tokens, prompt and reply together; 0 for the model's own."""
     threads: int = 0

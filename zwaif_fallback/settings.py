@@ -73,8 +73,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "API_FALLBACK_QUANTIZATION",
         "auto",
-        "4bit shrinks a model to about a third, none loads it unchanged, auto uses 4 bits on an NVIDIA card and 8 bits "
-        "on a processor, which change less. A GGUF file is always used as it is.",
+        "4bit shrinks a model to about a third, none loads it unchanged, auto uses 4 bits on an NVIDIA card unless "
+        "half of it is enough for the unchanged model, and 8 bits on a processor, which change less. A GGUF file is "
+        "always used as it is.",
         label="Quantization",
         choices=("auto", "4bit", "none"),
         advanced=True,

@@ -9,11 +9,12 @@ from tests.helpers.made_models import LLAMA, write_gguf
 from tests.helpers.scenes import Producer, Scene, says
 from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.engines import gguf
-from zwaif_fallback.engines.gguf_plan import CARD_RESERVE, Card, make_plan
+from zwaif_fallback.engines.gguf_plan import Card, make_plan
 from zwaif_fallback.errors import ModelTooBig
-from zwaif_fallback.models.memory import GGUF_PROGRAM
+from zwaif_fallback.models.memory import GGUF_ON_CARD, GGUF_PROGRAM, GGUF_WORKING, LEFT_ON_CARD
 
 PLENTY = 10**12
+RESERVE = GGUF_ON_CARD + GGUF_WORKING + LEFT_ON_CARD
 
 
 def planned(card_free: int = -1, ram_free: int = PLENTY, device: str = "auto") -> Producer:
@@ -28,7 +29,7 @@ def planned(card_free: int = -1, ram_free: int = PLENTY, device: str = "auto") -
 
 
 says("API_FALLBACK_DEVICE is …, but the installed xllamacpp computes on the processor only")(planned(device="cuda"))
-says("The model runs on the processor: … has … GB free for it.")(planned(card_free=CARD_RESERVE))
+says("The model runs on the processor: … has … GB free for it.")(planned(card_free=RESERVE))
 
 
 @says("… of … layers run on …: more do not fit into its free memory.")
@@ -36,7 +37,7 @@ def _(scene: Scene) -> object:
     whole = make_plan(
         LoadOptions(str(write_gguf(scene.folder / "a.gguf", {**LLAMA, "llama.block_count": 10}))), [], PLENTY
     )
-    return planned(card_free=CARD_RESERVE + whole.memory_bytes // 2)(scene)
+    return planned(card_free=RESERVE + whole.memory_bytes // 2)(scene)
 
 
 @says("The context window is … tokens instead of …: more does not fit into the free memory.")

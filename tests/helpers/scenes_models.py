@@ -289,6 +289,23 @@ says("No usable NVIDIA card was found; the model runs on the CPU.")(notes_for("c
 says("4-bit loading needs an NVIDIA card; using standard loading.")(notes_for("mps", "4bit", bitsandbytes=(0, 50)))
 
 
+@says("The graphics card is full; loading it as ….")
+def _(scene: Scene) -> object:
+    plans = [
+        transformers_loading.TransformersPlan("cuda", "bfloat16", size=1),
+        transformers_loading.TransformersPlan("cpu", "bfloat16"),
+    ]
+
+    def load(folder: Path, plan: transformers_loading.TransformersPlan, options: LoadOptions) -> None:
+        if plan.size:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    scene.patch.setattr(transformers_loading, "make_plans", lambda *_: plans)
+    scene.patch.setattr(transformers_loading, "_load", load)
+    loaded = transformers_loading.load_weights(scene.folder, None, LoadOptions("owner/model"), lambda line: None)
+    return loaded.notes[0]
+
+
 @says("4-bit weights are not faster on this processor; using the fastest ones instead.")
 def _(scene: Scene) -> object:
     scene.patch.setattr(transformers_loading, "pays", lambda bits, dtype: False)

@@ -162,7 +162,7 @@ def test_engines_get_a_name_for_a_repository_and_a_path_for_the_rest(home: Path)
 def test_what_an_offer_needs_is_near_what_it_says(offer: catalogue.Offer) -> None:
     facts = planned_facts(offer)
     plenty = memory(1000, 1000)
-    how = fit(facts, plenty, can=EVERYTHING)
+    how = fit(facts, plenty, quantization="4bit", can=EVERYTHING)
     assert how.verdict == "fits on GPU"
     # For a GGUF file the catalogue plans with a processor; a card gives half a gigabyte more to its own library.
     library = (GGUF_ON_CARD - GGUF_PROGRAM) / GB if offer.format == "GGUF" else 0

@@ -9,12 +9,14 @@ import pytest
 
 from tests.helpers.made_models import LLAMA, write_gguf
 from zwaif_fallback.engine_types import LoadOptions
-from zwaif_fallback.engines.gguf_plan import ALL_LAYERS, CARD_RESERVE, Card, gguf_fits, make_plan
+from zwaif_fallback.engines.gguf_plan import ALL_LAYERS, Card, gguf_fits, make_plan
 from zwaif_fallback.errors import ModelError, ModelNotFound, ModelTooBig
-from zwaif_fallback.models.memory import GGUF_PROGRAM
+from zwaif_fallback.models.memory import GGUF_ON_CARD, GGUF_PROGRAM, GGUF_WORKING, LEFT_ON_CARD
 from zwaif_fallback.models.model_files import gguf_in, is_gguf_model, read_facts
 
 PLENTY = 1 << 40
+RESERVE = GGUF_ON_CARD + GGUF_WORKING + LEFT_ON_CARD
+"""What a card is not filled with: the program's own part and the desktop's."""
 
 
 @pytest.fixture
@@ -64,12 +66,10 @@ def test_part_of_it_where_it_does_not(tmp_path: Path) -> None:
     file = write_gguf(tmp_path / "many.gguf", {**LLAMA, "llama.block_count": 9})
     facts = read_facts(file)
     whole = facts.weights + 2 * facts.shape.cached_numbers * facts.window
-    plan = make_plan(
-        options(file), [Card("One", CARD_RESERVE + whole // 4), Card("Two", CARD_RESERVE + whole // 4)], PLENTY
-    )
+    plan = make_plan(options(file), [Card("One", RESERVE + whole // 4), Card("Two", RESERVE + whole // 4)], PLENTY)
     assert plan.gpu_layers in (4, 5)
     assert plan.notes == (f"{plan.gpu_layers} of 9 layers run on One and Two: more do not fit into its free memory.",)
-    full = make_plan(options(file), [Card("Full", CARD_RESERVE)], PLENTY)
+    full = make_plan(options(file), [Card("Full", RESERVE)], PLENTY)
     assert (full.gpu_layers, full.notes) == (0, ("The model runs on the processor: Full has 0.0 GB free for it.",))
 
 

@@ -97,7 +97,10 @@ def test_the_settings_count() -> None:
     assert fit(facts, memory(16, 5.0), window=8192, can=EVERYTHING).verdict == "fits partly on GPU"
     published = model("m", 7, bits=16, format=SAFETENSORS).facts
     assert fit(published, memory(32, 8), can=EVERYTHING).plan.bits == 4
-    assert fit(published, memory(32, 8), quantization="none", can=EVERYTHING).verdict == "fits partly on GPU"
+    assert fit(published, memory(32, 36), can=EVERYTHING).plan.bits == 0
+    assert fit(published, memory(32, 36), quantization="4bit", can=EVERYTHING).plan.bits == 4
+    assert fit(published, memory(32, 14), quantization="none", can=EVERYTHING).verdict == "fits partly on GPU"
+    assert fit(published, memory(32, 8), quantization="none", can=EVERYTHING).verdict == "CPU only"
 
 
 def test_what_cannot_be_used_fits_nowhere() -> None:

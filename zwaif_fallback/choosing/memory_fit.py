@@ -10,18 +10,18 @@ from pathlib import Path
 
 from zwaif_fallback.hardware import Memory, cpu_dtype
 from zwaif_fallback.install_hints import GGUF_ENGINE
+from zwaif_fallback.models.card_plans import CardPlan, card_plans
 from zwaif_fallback.models.facts import GGUF, ModelFacts
 from zwaif_fallback.models.measurements import Measurement
-from zwaif_fallback.models.memory import LEFT_FREE, Need, Plan, need, planned_window, usable
+from zwaif_fallback.models.memory import LEFT_FREE, Need, Plan, need, planned_window
 
 ON_GPU, PARTLY, ON_CPU, TOO_BIG, UNUSABLE = "fits on GPU", "fits partly on GPU", "CPU only", "too big", "cannot be used"
 NO_ENGINE = f"needs one more package: {GGUF_ENGINE}"
 
-WORTH_SPLITTING = 0.3
-"""Least share of a model on the card for a split to be faster than the processor alone."""
-GGUF_BANDWIDTH, TORCH_BANDWIDTH = 20e9, 13e9
+GGUF_BANDWIDTH, TORCH_BANDWIDTH, COPY_BANDWIDTH = 20e9, 13e9, 6e9
 """Bytes per second at which two cores of a current processor read weights. Each token reads all weights once: a 620 MB
-Q4_0 file gives 34.6 tokens/s in llama.cpp, 2.2 GB in bfloat16 give 4.5 to 7.1 in transformers."""
+Q4_0 file gives 34.6 tokens/s in llama.cpp, 2.2 GB in bfloat16 give 4.5 to 7.1 in transformers. The last is what a card
+copies from RAM, where accelerate has split a model; not measured."""
 TALKING_SPEED = 5.0
 """Tokens per second below which speech has to wait for the next sentence."""
 _SHOWN = {
@@ -99,18 +99,21 @@ def fit(
     if facts.format == GGUF and not can.gguf:
         return Fit(NO_ENGINE, cpu, on_cpu, tokens)
     gpu = memory.best_gpu if device == "auto" or device.startswith("cuda") else None
-    room = usable(gpu.free) if gpu and (can.gguf_cuda if facts.format == GGUF else can.torch_cuda) else 0
-    if room:
-        plan = Plan("cuda", bits=4 if _four_bit(facts, quantization, can) else 0)
-        card = need(facts, plan, tokens)
-        if card.total <= room:
-            return Fit(ON_GPU, card, plan, tokens, on_card=1.0)
-        if card.total * WORTH_SPLITTING <= room and card.total <= room + memory.ram_free - LEFT_FREE:
-            share = room / card.total
-            return Fit(PARTLY, card, plan, tokens, speed(facts, card) / (1 - share), share)
+    if gpu and (can.gguf_cuda if facts.format == GGUF else can.torch_cuda):
+        ways = card_plans(facts, [gpu.free], tokens, quantization=quantization, four_bit=can.four_bit)
+        way = next((way for way in ways if way.in_ram <= memory.ram_free - LEFT_FREE or way.share == 1.0), None)
+        if way is not None:
+            return _on_card(facts, way, tokens)
     if cpu.total <= memory.ram_free - LEFT_FREE:
         return Fit(ON_CPU, cpu, on_cpu, tokens, speed(facts, cpu))
     return Fit(TOO_BIG, cpu, on_cpu, tokens)
+
+
+def _on_card(facts: ModelFacts, way: CardPlan, window: int) -> Fit:
+    if way.share == 1.0:
+        return Fit(ON_GPU, way.need, way.plan, window, on_card=1.0)
+    rate = (GGUF_BANDWIDTH if facts.format == GGUF else COPY_BANDWIDTH) / max(way.need.weights, 1)
+    return Fit(PARTLY, way.need, way.plan, window, rate / (1 - way.share), way.share)
 
 
 def _estimate(value: float) -> str:
@@ -135,10 +138,6 @@ def pace(how: Fit, measurement: Measurement | None) -> str:
     if how.verdict == ON_CPU:
         return how.text.partition(", ")[2]
     return _SHOWN.get(how.verdict, how.verdict)
-
-
-def _four_bit(facts: ModelFacts, quantization: str, can: Abilities) -> bool:
-    return facts.format != GGUF and quantization != "none" and can.four_bit
 
 
 def _torch_has_cuda() -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.errors import ModelError, ModelTooBig
+from zwaif_fallback.models.card_plans import card_plans, room_on
 from zwaif_fallback.models.error_hints import SMALLER
 from zwaif_fallback.models.facts import ModelFacts
 from zwaif_fallback.models.memory import GGUF_PROGRAM, gguf_cache, planned_window
@@ -16,8 +17,6 @@ from zwaif_fallback.models.model_files import gguf_in, read_facts
 LEAST_WINDOW = 512
 """Tokens; less leaves no room for a persona and a reply."""
 ALL_LAYERS = 999
-CARD_RESERVE = 512 * 1024 * 1024
-"""Bytes of a card left free for its own context and llama.cpp's buffers."""
 _STEP = 256
 """llama.cpp rounds windows to multiples of this many tokens."""
 
@@ -94,13 +93,14 @@ def _layers_on_cards(
                 "docs/engines.md tells how to get it for a graphics card."
             )
         return 0
-    room = sum(max(0, card.free - CARD_RESERVE) for card in cards)
-    if facts.weights + gguf_cache(facts.shape, window) <= room:
+    plans = card_plans(facts, [card.free for card in cards], window)
+    share = plans[0].share if plans else 0.0
+    if share == 1.0:
         return ALL_LAYERS
     blocks = facts.shape.layers or 1
     # The embedding table stays on the processor; the output layer counts as one more.
-    each = (facts.weights + gguf_cache(facts.shape, window)) / (blocks + 1)
-    layers = min(blocks, int(room / each))
+    layers = min(blocks, int(share * (blocks + 1)))
+    room = sum(room_on(card.free, facts) for card in cards)
     names = " and ".join(card.name for card in cards)
     notes.append(
         f"{layers} of {blocks} layers run on {names}: more do not fit into its free memory."

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from zwaif_fallback.engine_types import LoadOptions
-from zwaif_fallback.engines.error_messages import explain, first_line
+from zwaif_fallback.engines.error_messages import explain, first_line, is_out_of_memory
 from zwaif_fallback.engines.file_repairs import readable
 from zwaif_fallback.engines.quantize import pack_model, pays
 from zwaif_fallback.errors import ModelTooBig
-from zwaif_fallback.hardware import memory_now
+from zwaif_fallback.hardware import gpus_now, memory_now
+from zwaif_fallback.models.card_plans import card_plans, room_on
 from zwaif_fallback.models.error_hints import SMALLER
-from zwaif_fallback.models.memory import Plan, need
+from zwaif_fallback.models.memory import LEFT_FREE, Plan, need, planned_window
 from zwaif_fallback.models.safetensors_facts import read_folder
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,10 @@ class TransformersPlan:
     """Bits per weight on a processor, 8 or 4; 0 keeps the computing type."""
     spread: bool = False
     """Let accelerate place the layers on all cards and, once those are full, in RAM."""
+    rooms: tuple[int, ...] = ()
+    """Bytes of each card for a spread model's weights; empty lets accelerate decide."""
+    size: int = 0
+    """Bytes of the cards that are planned with; 0 if unknown, and on a processor."""
 
     def __str__(self) -> str:
         return f"{'4-bit' if self.four_bit else self.quantization or self.dtype} on {self.device}"
@@ -67,18 +72,23 @@ def load_weights(folder: Path, config: Any, options: LoadOptions, progress: Call
         FallbackError: the last plan failed too; the text says why and what to do.
     """
     notes: list[str] = []
-    plans = make_plans(options, config, notes)
-    for plan, next_plan in zip(plans, [*plans[1:], None], strict=True):
+    plans = make_plans(options, config, notes, folder)
+    while True:
+        plan = plans.pop(0)
         progress(f"Loading {options.model} ({plan}) …")
         try:
             return Loaded(_load(folder, plan, options), plan, tuple(notes))
         except Exception as error:  # each backend has errors of its own; only the last one is explained
-            if next_plan is None:
+            full = bool(plan.size) and is_out_of_memory(error)
+            if full:  # what takes as much would fail, too
+                plans = [other for other in plans if other.size < plan.size]
+            if not plans:
                 raise explain(error, options) from error
             logger.info("Loading %s as %s failed", options.model, plan, exc_info=True)
-            notes.append(f"{plan} did not work ({first_line(error)}); loading it as {next_plan}.")
+            why = "The graphics card is full" if full else f"{plan} did not work ({first_line(error)})"
+            notes.append(f"{why}; loading it as {plans[0]}.")
+            progress(notes[-1])
             free_memory()
-    raise AssertionError("there is always a plan for the CPU or for the device asked for")
 
 
 def get_ready_to_load(options: LoadOptions, config: Any) -> None:
@@ -90,21 +100,61 @@ def get_ready_to_load(options: LoadOptions, config: Any) -> None:
         make_plans(options, config, [])
 
 
-def make_plans(options: LoadOptions, config: Any, notes: list[str]) -> list[TransformersPlan]:
-    """Return the ways to load, best first. Each one that is not possible here is left out with a line in ``notes``."""
+def make_plans(
+    options: LoadOptions, config: Any, notes: list[str], folder: Path | None = None
+) -> list[TransformersPlan]:
+    """Return the ways to load, best first. Each one that is not possible here is left out with a line in ``notes``.
+
+    Args:
+        folder: the model's files, to plan a card by what is free on it; if None, every way is tried in turn.
+    """
     device = pick_device(options.device, notes)
     plans: list[TransformersPlan] = []
-    if options.quantization != "none" and _four_bit_allowed(device, config, options, notes):
-        plans.append(TransformersPlan(device, half_dtype(device), four_bit=True))
-    spread = options.device == "auto" and device.startswith("cuda") and accelerate_works()
+    four_bit = options.quantization != "none" and _four_bit_allowed(device, config, options, notes)
+    free = cards_free() if folder and device.startswith("cuda") and options.device == "auto" else []
     if device == "cpu":
         plans += _processor_plans(options, config, notes)
+    elif folder and free:
+        plans += _plans_that_fit(folder, options, four_bit, free, notes)
+        plans += _processor_plans(options, config, [] if plans else notes)
     else:
+        spread = options.device == "auto" and device.startswith("cuda") and accelerate_works()
+        plans += [TransformersPlan(device, half_dtype(device), four_bit=True)] if four_bit else []
         plans.append(TransformersPlan(device, pick_dtype(device, options.dtype, notes), spread=spread))
         if options.device == "auto":
             plans += _processor_plans(options, config, [])
     if not accelerate_works():
         notes.append(f"accelerate is missing or too old, so layers are not spread over devices; {ACCELERATE_REMEDY}")
+    return plans
+
+
+def cards_free() -> list[int]:
+    """Return the free bytes of each card; empty if the driver does not say or shows other cards than torch."""
+    import torch
+
+    found = [card.free for card in gpus_now()]
+    return found if len(found) == torch.cuda.device_count() else []
+
+
+def _plans_that_fit(
+    folder: Path, options: LoadOptions, four_bit: bool, free: list[int], notes: list[str]
+) -> list[TransformersPlan]:
+    """Return what fits on the cards now. Decided before loading: a card that turns out to be full costs seconds."""
+    facts = read_folder(folder)
+    window = planned_window(facts, options.context_window)
+    plans = []
+    for way in card_plans(facts, free, window, quantization=options.quantization, four_bit=four_bit):
+        best = free.index(max(free))
+        device = f"cuda:{best}" if best else "cuda"
+        dtype = half_dtype(device) if way.plan.bits else pick_dtype(device, options.dtype, [])
+        if not way.split:
+            plans.append(TransformersPlan(device, dtype, four_bit=bool(way.plan.bits), size=way.need.total))
+        elif accelerate_works() and way.in_ram <= memory_now().ram_free - LEFT_FREE:
+            rooms = tuple(max(0, room_on(card, facts) - way.need.cache // len(free)) for card in free)
+            plans.append(TransformersPlan("cuda", dtype, spread=True, rooms=rooms, size=way.need.total - way.in_ram))
+    if not plans:
+        room = max(room_on(card, facts) for card in free)
+        notes.append(f"The model runs on the processor: the graphics card has {room / 1e9:.1f} GB free for it.")
     return plans
 
 
@@ -213,6 +263,8 @@ def _load(folder: Path, plan: TransformersPlan, options: LoadOptions) -> Any:
         arguments["quantization_config"] = _four_bit(plan)
     if accelerate_works():
         arguments["device_map"] = "auto" if plan.spread else {"": _place(plan.device)}
+    if plan.rooms:
+        arguments["max_memory"] = {**dict(enumerate(plan.rooms)), "cpu": memory_now().ram_free}
     local: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
     with readable(folder) as place:
         if place != folder:
