@@ -18,6 +18,7 @@ SETTINGS: tuple[Setting, ...] = (
         "computer, another program's model such as ollama:llama3.2:3b, or auto for the best one that fits. If you "
         "choose none and the default is not on this computer, the best model found here answers.",
         label="Fallback Model",
+        editable=True,
     ),
     Setting(
         "API_FALLBACK_HOST",
@@ -25,6 +26,7 @@ SETTINGS: tuple[Setting, ...] = (
         "A second LLM server, asked before the local model: address:port or http://address:port of any server with an "
         "OpenAI-compatible API. Empty, or the same as your main server, means none.",
         label="Fallback Host",
+        editable=True,
     ),
     Setting(
         "API_FALLBACK_TRUSTED_HOST",
@@ -41,6 +43,7 @@ SETTINGS: tuple[Setting, ...] = (
         "",
         "The model to request from the second server. Empty lets the server choose.",
         label="Model on the second server",
+        editable=True,
         advanced=True,
     ),
     Setting(

@@ -14,7 +14,7 @@ import pytest
 gr: Any = pytest.importorskip("gradio", reason="gradio is not installed here")
 
 from tests.helpers.pages import labels_in, page, tab  # noqa: E402  (after the skip)
-from tests.helpers.scripted_service import ScriptedDownload, ScriptedService  # noqa: E402
+from tests.helpers.scripted_service import PRIVATE, ScriptedDownload, ScriptedService  # noqa: E402
 from zwaif_fallback.settings import SETTINGS  # noqa: E402
 from zwaif_fallback.ui import advanced, chat_line, section  # noqa: E402
 from zwaif_fallback.ui.components import title  # noqa: E402
@@ -162,9 +162,11 @@ def test_every_advanced_setting_has_its_sentence_of_help(demo: Any) -> None:
             assert by_label(demo, title(setting)).info == setting.help
 
 
-def test_settings_that_name_files_are_not_on_the_page(demo: Any) -> None:
+def test_settings_that_name_places_or_who_gets_the_key_are_not_on_the_page(demo: Any) -> None:
     labels = labels_in(by_label(demo, "API Fallback"))
-    assert not {title(setting) for setting in SETTINGS if setting.name in advanced.FILE_SETTINGS} & set(labels)
+    private = [setting for setting in SETTINGS if not setting.on_page]
+    assert [setting.name for setting in private] == PRIVATE
+    assert not {title(setting) for setting in private} & set(labels)
 
 
 def test_what_can_be_typed_into_and_what_cannot(demo: Any) -> None:

@@ -52,8 +52,8 @@ doctor          addresses answering choosing errors hardware install_hints local
 doctor          workers zwaif_tree
 doctor          hooks/failover hooks/host hooks/log hooks/messages hooks/network hooks/startup
 ui              addresses answering choosing downloads engine_types errors hardware models settings
-ui              hooks/failover hooks/host hooks/host_handle hooks/log hooks/messages hooks/network hooks/stream
-ui              hooks/turn_log
+ui              hooks/failover hooks/host hooks/host_handle hooks/log hooks/masking hooks/messages hooks/network
+ui              hooks/stream hooks/turn_log
 answering       addresses choosing downloads engine_types engines errors local prompt reply_quality
 answering       reply_stream
 answering       hooks/background hooks/failover hooks/log hooks/messages hooks/network hooks/reply

@@ -1,27 +1,32 @@
-"""Advanced: the settings that few people need, each with its help text."""
+"""The settings that need no control of their own: ours under Advanced, and those of each plugin in a group."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from zwaif_fallback.addresses import HOST, TRUSTED
+from zwaif_fallback.addresses import HOST
 from zwaif_fallback.settings import SETTINGS
-from zwaif_fallback.ui.components import Components, without_folders
+from zwaif_fallback.ui.components import Components, paragraph, without_folders
 from zwaif_fallback.ui.setting_edits import ENABLED, MODEL, Seen, SettingEdits
 from zwaif_hooks.host.settings_store import Setting
 
-FILE_SETTINGS = frozenset({"FALLBACK_MODEL_DIR", "API_FALLBACK_LAST_WORDS", "API_FALLBACK_VISION_MODEL", TRUSTED})
-"""Settings that name places on the disk, or who gets the key. They can be changed only in ``.env``, because anybody who
-reaches the page can call its functions."""
 _SLIDER_END = 120
 """Right end of a slider in seconds. The number box beside it takes higher values, if the setting allows them."""
 
 
 def names() -> list[str]:
     """Return the settings shown in Advanced, in the order of the table."""
-    apart = {ENABLED, MODEL, HOST, *FILE_SETTINGS}
-    return [setting.name for setting in SETTINGS if setting.name not in apart]
+    return [setting.name for setting in SETTINGS if setting.on_page and setting.name not in (ENABLED, MODEL, HOST)]
+
+
+def by_plugin(table: Iterable[Setting]) -> dict[str, list[Setting]]:
+    """Return the settings that other plugins registered, by plugin."""
+    found: dict[str, list[Setting]] = {}
+    for setting in table:
+        if setting.plugin:
+            found.setdefault(setting.plugin, []).append(setting)
+    return found
 
 
 class Advanced:
@@ -30,7 +35,6 @@ class Advanced:
     def __init__(self, edits: SettingEdits, update: Callable[..., Any]) -> None:
         """``update`` is ``gradio.update``."""
         self._edits, self._update = edits, update
-        self._help = {setting.name: setting.help for setting in SETTINGS}
 
     def change(self, name: str, value: object, seen: Seen = "") -> tuple[Any, Seen]:
         """Save a value. Return the component's update, and what the window has seen.
@@ -43,17 +47,21 @@ class Advanced:
             shown = self._update(value=self._edits.get(name), info=f"\u26a0 {without_folders(wrong)}")
             return shown, self._edits.seen_with(seen, name)
         said = "" if self._edits.get(name) == before else "\u2713 Saved. "
-        return self._update(info=f"{said}{self._help[name]}"), self._edits.seen_with(seen, name)
+        return self._update(info=f"{said}{self._edits.setting(name).help}"), self._edits.seen_with(seen, name)
 
 
-class AdvancedControls:
-    """One component per setting; the setting's type decides which."""
+class SettingControls:
+    """A group of settings, with one component each; the setting's type decides which."""
 
-    def __init__(self, make: Components, advanced: Advanced, edits: SettingEdits) -> None:
+    def __init__(
+        self, make: Components, advanced: Advanced, edits: SettingEdits, title: str, settings: Sequence[Setting]
+    ) -> None:
+        """``settings``: those that the page may not change are only named."""
         self._advanced = advanced
-        table = {setting.name: setting for setting in SETTINGS}
-        with make.gradio.Accordion("Advanced", open=False):
-            self.by_name = {name: _component(make, table[name], edits.get(name)) for name in names()}
+        with make.gradio.Accordion(title, open=False):
+            self.by_name = {one.name: _component(make, one, edits.get(one.name)) for one in settings if one.on_page}
+            if apart := [one.name for one in settings if not one.on_page]:
+                make.words(paragraph(f"Change in .env, or with zwaif-fallback settings set: {', '.join(apart)}"))
 
     def wire(self, make: Components, seen: Any) -> None:
         for name, component in self.by_name.items():
@@ -69,7 +77,7 @@ def _component(make: Components, setting: Setting, value: Any) -> Any:
         return make.choice(setting.name, value)
     if isinstance(setting.default, bool):
         return make.switch(setting.name, value)
-    if isinstance(setting.default, float):
+    if isinstance(setting.default, float) and setting.minimum is not None and setting.maximum is not None:
         return make.slider(setting.name, value, _SLIDER_END)
     return make.line(setting.name, setting.text(value))
 

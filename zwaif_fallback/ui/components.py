@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zwaif_hooks.host.settings_store import Setting, SettingsStore
+from zwaif_hooks.masking import masked
 
 Function = Callable[..., Any] | None
 _FOLDERS = re.compile(r"(?<![\w./:\\~-])(?:[A-Za-z]:[\\/]|\\\\|/)(?:[^\s'\"<>|:;,()\\/]+[\\/])+")
@@ -87,10 +88,11 @@ class Components:
 
 
 def without_folders(text: str) -> str:
-    """Shorten each absolute path to ``…/name``: visitors of the page should not learn the folders of this computer.
+    """Mask secrets, and shorten each absolute path to ``…/name``: visitors should not learn this computer's folders.
 
     The console and the log file show full paths.
     """
+    text = masked(text)
     home = str(Path.home())
     # Replaced first: its name may contain spaces, where the pattern for paths stops.
     text = re.sub(rf"{re.escape(home)}(?=[\\/])", "/home/~", text) if len(home) > 1 else text

@@ -47,7 +47,9 @@ class Panel:
         """
         self._unchanged, self._update, self._service = unchanged, update, service
         self.model_list = model_list or ModelList(host.settings, host.tree)
-        names = [ENABLED, MODEL, HOST, *advanced.names()]
+        self.plugins = advanced.by_plugin(host.settings.table)
+        of_plugins = [one.name for settings in self.plugins.values() for one in settings if one.on_page]
+        names = [ENABLED, MODEL, HOST, *advanced.names(), *of_plugins]
         picked = lambda: self.model_list.selected(service)  # noqa: E731
         self.edits = SettingEdits(host.settings, names, tree=host.tree, picked=picked)
         self._built = {name: self.edits.get(name) for name in names}

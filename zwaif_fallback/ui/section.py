@@ -7,7 +7,8 @@ from typing import Any
 
 from zwaif_fallback.addresses import HOST
 from zwaif_fallback.answering.outages import Outages
-from zwaif_fallback.ui.advanced import AdvancedControls
+from zwaif_fallback.ui import advanced
+from zwaif_fallback.ui.advanced import SettingControls
 from zwaif_fallback.ui.chat_line import ChatLine
 from zwaif_fallback.ui.components import Components
 from zwaif_fallback.ui.fallback_host import FallbackHostControls
@@ -78,7 +79,11 @@ class _Section:
         self.fallback_host = FallbackHostControls(
             make, panel.fallback_host, make.label(HOST), get(HOST), make.help(HOST)
         )
-        self.advanced = AdvancedControls(make, panel.advanced, panel.edits)
+        ours = [panel.edits.setting(name) for name in advanced.names()]
+        groups = {"Advanced": ours, **{f"Plugin {name}": settings for name, settings in panel.plugins.items()}}
+        self.groups = [
+            SettingControls(make, panel.advanced, panel.edits, title, settings) for title, settings in groups.items()
+        ]
         with make.row():
             self.refresh = make.button("Refresh", elem_id=REFRESH_ID)
             self.undo = make.button("Undo Last Change")
@@ -90,12 +95,14 @@ class _Section:
 
     def wire(self) -> None:
         make, panel = self._make, self._panel
-        values = [self.enabled, self.models.list, self.fallback_host.box, *self.advanced.by_name.values()]
+        of_groups = [component for group in self.groups for component in group.by_name.values()]
+        values = [self.enabled, self.models.list, self.fallback_host.box, *of_groups]
         make.on(self.toggle.click, panel.toggle, self.seen, [self.enabled, self.toggled, self.seen, self.live])
         self.models.wire(make)
         self.fallback_host.wire(make, self.seen)
         self.test_reply.wire(make, self.models.list)
-        self.advanced.wire(make, self.seen)
+        for group in self.groups:
+            group.wire(make, self.seen)
         make.on(self.undo.click, panel.undo, None, [*values, self.seen, self.said])
         make.on(self.reset.click, panel.reset, None, [*values, self.seen, self.said])
         told = [*values, self.seen, self.live, self.models.state]

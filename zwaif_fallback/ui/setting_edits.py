@@ -68,6 +68,9 @@ class SettingEdits:
     def get(self, name: str) -> Any:
         return self._settings.get(name)
 
+    def setting(self, name: str) -> Setting:
+        return self._settings.setting(name)
+
     def values(self) -> list[Any]:
         """Return what the components for :attr:`names` show."""
         return [self.displayed(name) for name in self.names]
