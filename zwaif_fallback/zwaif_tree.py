@@ -13,7 +13,7 @@ from zwaif_hooks.host import env_file
 from zwaif_hooks.host.settings_store import Setting, SettingsStore
 from zwaif_hooks.host.tree import find_tree
 from zwaif_hooks.plugins import PluginManager
-from zwaif_hooks.plugins.discovery import BLOCK_VARIABLE, ORDER_VARIABLE
+from zwaif_hooks.plugins.discovery import TRACE_VARIABLE
 from zwaif_hooks.startup import switched_off
 
 
@@ -65,10 +65,11 @@ def add_plugin_settings(store: SettingsStore, environ: Mapping[str, str]) -> lis
     if switched_off(environ):
         return []
     lines: list[str] = []
-    options = (BLOCK_VARIABLE, ORDER_VARIABLE)
-    manager = PluginManager(
-        lambda line, error: lines.append(line), lambda name: environ.get(name, "") * (name in options)
-    )
+
+    def option(name: str) -> str:
+        return "" if name == TRACE_VARIABLE else environ.get(name) or store.text_of(name)
+
+    manager = PluginManager(lambda line, error: lines.append(line), option)
     with redirect_stdout(sys.stderr):
         manager.discover()
         manager.register_settings(store)

@@ -188,7 +188,7 @@ def test_only_the_object_that_was_registered_opens_a_secret(place: Place) -> Non
             place.store.secret(other)
     with pytest.raises(SecretSetting, match="WEATHER_API_KEY is a secret"):
         place.store.get("WEATHER_API_KEY")
-    assert place.store.shown("WEATHER_API_KEY") == MASK
+    assert place.store.shown("WEATHER_API_KEY") == place.store.text_of("WEATHER_API_KEY") == MASK
     assert SECRET not in repr(vars(place.store.setting("WEATHER_API_KEY")))
 
 

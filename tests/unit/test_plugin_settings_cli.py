@@ -131,3 +131,9 @@ def test_docs_are_printed_for_the_authors_page(run: Run) -> None:
 def test_a_plugin_that_is_switched_off_is_not_imported(run: Run, switch: dict[str, str]) -> None:
     done = run("settings", "show", **switch)
     assert "weather" not in (done.stdout + done.stderr).lower()
+
+
+def test_a_plugin_that_env_blocks_is_not_imported(run: Run, tree: Path) -> None:
+    with (tree / ".env").open("a", encoding="utf-8") as file:
+        file.write("ZWAIF_BLOCK_PLUGINS = weather\n")
+    assert "WEATHER" not in run("settings", "show").stdout

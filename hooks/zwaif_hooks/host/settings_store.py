@@ -90,7 +90,7 @@ class SettingsStore:
             return self._values[name]
         except KeyError:
             if name not in self._secrets:
-                raise
+                raise KeyError(f"there is no setting {name}") from None
         raise SecretSetting(f"{name} is a secret: read it with settings.secret(SETTING), which needs its Setting")
 
     def secret(self, setting: Setting) -> str:
@@ -110,8 +110,11 @@ class SettingsStore:
         return self._table[name].shown(self._held(name)[name])
 
     def text_of(self, name: str) -> str:
-        """Return the text of any key in the environment or ``.env``, a setting or not; empty if neither has it."""
-        return self._environ.get(name) or self._file.get(name, "")
+        """Return the text of any key in the environment or ``.env``, a setting or not; empty if neither has it.
+
+        A secret is masked.
+        """
+        return self.shown(name) if name in self._secrets else self._environ.get(name) or self._file.get(name, "")
 
     def set(self, name: str, value: object) -> None:
         """Set a value now and for the next start: in ``.env``, ``os.environ``, ``utils.settings`` and for subscribers.
