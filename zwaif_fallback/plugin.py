@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zwaif_fallback.answering.outages import Outages
-from zwaif_fallback.settings import SETTINGS
+from zwaif_fallback.settings import RESTART, SETTINGS
 from zwaif_hooks import log
 from zwaif_hooks.failover import failure_messages
 from zwaif_hooks.failover.breaker import HARD
@@ -32,10 +32,13 @@ if TYPE_CHECKING:  # Z-Waif's start waits for this module, so the rest is import
 
     from zwaif_fallback.answering.contracts import SecondServer
     from zwaif_fallback.answering.service import FallbackService
+    from zwaif_fallback.restart.llm_server import Server
+    from zwaif_fallback.restart.restarter import Restarter
 
 _lock = threading.RLock()
 _service: FallbackService | None = None
 _host: Host | None = None
+_restarter: Restarter | None = None
 _outages = Outages()
 
 
@@ -48,6 +51,7 @@ def zwaif_started(host: Host) -> None:
     host.settings.extend(SETTINGS)
     ours = service(host)
     host.settings.subscribe(ours.setting_changed)
+    host.settings.subscribe(_setting_changed)
     if host.settings.get("API_FALLBACK_ENABLED"):
         ours.prepare()
     ours.stand_by(host.records.under_way)
@@ -58,7 +62,7 @@ def register_settings_ui(gradio: Any, host: Host) -> None:
     from zwaif_fallback.ui import section
 
     host.settings.extend(SETTINGS)
-    section.build(gradio, host, service(host).controls, _outages)
+    section.build(gradio, host, service(host).controls, _outages, restarting=_restarting)
 
 
 # --- 2. and 3. The server works, or is late ---------------------------------------------------------------------------
@@ -67,6 +71,8 @@ def register_settings_ui(gradio: Any, host: Host) -> None:
 @hookimpl
 def primary_answered(describe: Callable[[], ChatRequest], reply: str) -> None:
     service().primary_answered(describe, reply)
+    if _restarter is not None:
+        _restarter.primary_answered()
 
 
 @hookimpl
@@ -84,6 +90,7 @@ def primary_failed(primary: str, failure: PrimaryFailure) -> None:
     log.say(f"{primary} {failure_messages.what(failure)}: replies come from the fallback until it is back{remedy}")
     _note(primary, failure)
     service().preload()
+    restarter().primary_failed(primary)
 
 
 @hookimpl(trylast=True)
@@ -134,6 +141,7 @@ def primary_recovered(primary: str, outage_seconds: float) -> None:
     _outages.ended(primary, outage_seconds)
     log.say(f"{primary} is back after {outage_seconds:.0f} s and gets the next message")
     service().outage_over()
+    restarter().primary_recovered(primary)
 
 
 # --- the parts --------------------------------------------------------------------------------------------------------
@@ -159,12 +167,40 @@ def service(host: Host | None = None) -> FallbackService:
 
 def forget() -> None:
     """Close the service; the next use makes a new one. For tests, and for a process that exits early."""
-    global _service, _host
+    global _service, _host, _restarter
     with _lock:
-        if _service is not None:
-            atexit.unregister(_service.close)
-            _service.close()
-        _service = _host = None
+        for part in (_service, _restarter):
+            if part is not None:
+                atexit.unregister(part.close)
+                part.close()
+        _service = _host = _restarter = None
+
+
+def restarter() -> Restarter:
+    """Return what starts the LLM server again. It is made on first use."""
+    global _restarter
+    with _lock:
+        if _restarter is None:
+            from zwaif_fallback.restart.restarter import Restarter, Tools
+
+            _restarter = Restarter(_llm_server, Tools(log.say), lambda: _host.tree if _host else None)
+            atexit.register(_restarter.close)
+        return _restarter
+
+
+def _llm_server(address: str) -> Server | None:
+    from zwaif_fallback.restart.llm_server import llm_server
+
+    return llm_server(address, str(service().setting(RESTART)), _host.tree if _host else None)
+
+
+def _restarting() -> str:
+    return _restarter.line() if _restarter is not None else ""
+
+
+def _setting_changed(name: str, value: object) -> None:
+    if name == RESTART:
+        restarter().setting_changed()
 
 
 def _make() -> FallbackService:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from zwaif_hooks.guard_settings import GUARD_SETTINGS
 from zwaif_hooks.host.settings_store import Setting
 
+RESTART = "API_FALLBACK_RESTART"
 DEFAULT_MODEL = "TinyLlama/TinyLlama-1.1B-Chat-v1.0"
 
 SETTINGS: tuple[Setting, ...] = (
@@ -44,6 +45,17 @@ SETTINGS: tuple[Setting, ...] = (
         "The model to request from the second server. Empty lets the server choose.",
         label="Model on the second server",
         editable=True,
+        advanced=True,
+    ),
+    Setting(
+        RESTART,
+        "off",
+        "Start your LLM server again when its process is gone, if it runs on this computer. auto: the way its program "
+        "is usually started. Anything else is the command to run, for example /home/me/llm/start.sh. Set it in .env or "
+        "with zwaif-fallback settings set; the Settings tab cannot change it. off: you start it yourself.",
+        label="Restart the LLM server",
+        looks="off, auto, or a command",
+        editable=False,
         advanced=True,
     ),
     Setting(

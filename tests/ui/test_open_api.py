@@ -20,7 +20,7 @@ from tests.helpers.page_caller import INJECTIONS, Caller  # noqa: E402  (after t
 from tests.helpers.pages import page  # noqa: E402
 from tests.helpers.scripted_service import ENV, ScriptedDownload, ScriptedService  # noqa: E402
 from zwaif_fallback.choosing import resolve_name  # noqa: E402
-from zwaif_fallback.settings import DEFAULT_MODEL, SETTINGS  # noqa: E402
+from zwaif_fallback.settings import DEFAULT_MODEL, RESTART, SETTINGS  # noqa: E402
 from zwaif_fallback.ui import section  # noqa: E402
 from zwaif_fallback.ui.model_list import ModelList  # noqa: E402
 from zwaif_fallback.ui.setting_edits import ENABLED, HOST  # noqa: E402
@@ -79,6 +79,18 @@ def test_whatever_is_sent_env_gets_one_value_of_a_known_setting(
     assert len(env_file.read_text(encoding="utf-8").splitlines()) == len(ENV.splitlines()) + len(after) - len(before)
     assert (service.loads, download.asked) == ([], [])
     assert model_list.chosen == DEFAULT_MODEL
+
+
+@pytest.mark.parametrize(("by_hand", "value"), [("off", "auto"), ("/home/me/start.sh --api", "touch owned")])
+def test_no_caller_decides_which_program_is_started(caller: Caller, host: Any, by_hand: str, value: str) -> None:
+    host.settings.set(RESTART, by_hand)
+    for number in caller.ours():
+        if caller.inputs_of(number) and "stream" not in caller._demo.fns[number].fn.__name__:
+            caller.call(number, *[value] * caller.inputs_of(number))
+    for name in ("reset", "undo", "undo"):
+        for number in caller.ours(name):
+            caller.call(number)
+    assert host.settings.get(RESTART) == by_hand
 
 
 def test_no_address_is_asked_that_was_not_saved(caller: Caller, host: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,6 +77,7 @@ DOCTOR: Mapping[str, tuple[Callable[[Path], Made], str]] = {
     "hook": (lambda _: ({}, {"hook": lambda tree, environ: HookState(False)}), "start-up line is not active"),
     "switches": (lambda _: ({"API_FALLBACK_ENABLED": "OFF"}, {}), "API_FALLBACK_ENABLED is OFF"),
     "primary": (lambda _: ({"HOST_PORT": DEAD.format(unused_port())}, {}), "is down"),
+    "restart": (lambda _: ({"API_FALLBACK_RESTART": "start 'it"}, {}), "nothing can be started"),
     "fallback_host": (lambda _: ({"API_FALLBACK_HOST": DEAD.format(unused_port())}, {}), "is down"),
     "model_name": (lambda _: ({"API_FALLBACK_MODEL": "two words"}, {}), "there is no model called 'two words'"),
     "model_files": (lambda _: ({"API_FALLBACK_MODEL": "someone/absent"}, {}), "is not on this computer yet"),

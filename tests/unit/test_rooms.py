@@ -44,16 +44,18 @@ storage
 FALLBACK = """
 __main__        cli
 cli             addresses answering choosing demo doctor downloads engine_types errors hardware install_hints
-cli             local models prompt settings standin ui zwaif_tree
+cli             local models prompt restart settings standin ui zwaif_tree
 cli             hooks/failover hooks/host hooks/masking hooks/messages hooks/network hooks/turn_log
-plugin          answering choosing local pictures prompt settings ui
+plugin          answering choosing local pictures prompt restart settings ui
 plugin          hooks/failover hooks/host hooks/host_handle hooks/log hooks/messages hooks/specs
-doctor          addresses answering choosing errors hardware install_hints local models pictures settings
+doctor          addresses answering choosing errors hardware install_hints local models pictures restart settings
 doctor          workers zwaif_tree
 doctor          hooks/failover hooks/host hooks/log hooks/messages hooks/network hooks/startup
 ui              addresses answering choosing downloads engine_types errors hardware models settings
 ui              hooks/failover hooks/host hooks/host_handle hooks/log hooks/masking hooks/messages hooks/network
 ui              hooks/stream hooks/turn_log
+restart         addresses answering choosing errors models
+restart         hooks/failover hooks/log hooks/network hooks/storage
 answering       addresses choosing downloads engine_types engines errors local prompt reply_quality
 answering       reply_stream
 answering       hooks/background hooks/failover hooks/log hooks/messages hooks/network hooks/reply

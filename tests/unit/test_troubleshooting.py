@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import scenes_downloads, scenes_gguf, scenes_models, scenes_pictures, scenes_replies, scenes_settings
+from tests.helpers import (
+    scenes_downloads,
+    scenes_gguf,
+    scenes_models,
+    scenes_pictures,
+    scenes_replies,
+    scenes_restart,
+    scenes_settings,
+)
 from tests.helpers.error_texts import ROOT, error_texts, fits, manual_texts
 from tests.helpers.scenes import PRODUCERS, Scene
 from zwaif_fallback import settings
@@ -19,7 +27,15 @@ from zwaif_hooks.host import env_file
 from zwaif_hooks.host.settings_store import SettingProblem
 
 PAGE = ROOT / "docs" / "troubleshooting.md"
-SAID_BY = (scenes_downloads, scenes_gguf, scenes_models, scenes_pictures, scenes_replies, scenes_settings)
+SAID_BY = (
+    scenes_downloads,
+    scenes_gguf,
+    scenes_models,
+    scenes_pictures,
+    scenes_replies,
+    scenes_restart,
+    scenes_settings,
+)
 """Each registers its texts when it is imported."""
 
 

@@ -185,8 +185,13 @@ def _refuse_nonsense(name: str, text: str, tree: Path, model_dir: str) -> None:
     """
     from zwaif_fallback.choosing import resolve_name
     from zwaif_fallback.errors import FallbackError
+    from zwaif_fallback.models.program_folders import this_machine
+    from zwaif_fallback.restart.start_command import split
+    from zwaif_fallback.settings import RESTART
 
     if name == "API_FALLBACK_MODEL":
         resolve_name.resolve(text, tree, model_dir)
     if name == HOST and (problem := host_problem(text)):
         raise FallbackError(problem)
+    if name == RESTART:
+        split(text, this_machine())

@@ -43,6 +43,7 @@ def status_lines(facts: Facts) -> list[str]:
         *([f"Environment      {facts['environment']}"] if facts["environment"] else []),
         f"Fallback         {'off: ' + facts['switched_off'] if facts['switched_off'] else 'on'}",
         f"LLM server       {_server(facts['primary'])}",
+        *([f"{'':17}{facts['restarting']}"] if facts["restarting"] else []),
         f"Second server    {_second_server(facts['fallback_host'])}",
         f"Local model      {facts['model']['line']}",
         *(f"{'':17}{more}" for more in (facts["model"]["notice"], facts["model"]["instead"]) if more),

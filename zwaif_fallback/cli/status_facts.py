@@ -24,6 +24,7 @@ from zwaif_fallback.doctor.situation import Situation
 from zwaif_fallback.doctor.zwaif import check_environment, check_switches
 from zwaif_fallback.errors import EngineError, ModelNotFound
 from zwaif_fallback.models.display_names import readable
+from zwaif_fallback.restart import history
 from zwaif_fallback.zwaif_tree import add_plugin_settings, env_values, settings_store, value_source
 from zwaif_hooks import turn_log
 from zwaif_hooks.host.settings_store import SettingsStore
@@ -75,6 +76,7 @@ def status_facts(tree: Path | None, environ: Mapping[str, str]) -> Facts:
         "switched_off": "" if switches.state == "ok" else f"{switches.found}. {switches.remedy}",
         "enabled": bool(store.get("API_FALLBACK_ENABLED")),
         "primary": primary,
+        "restarting": _restarting(primary),
         "fallback_host": _host(host, primary, store.get) if host else None,
         "model": model,
         "speaks": _who_speaks(turns, primary, host, env_values(tree, environ)),
@@ -111,6 +113,13 @@ def _who_speaks(turns: Sequence[TurnRecord], primary: Facts | None, host: str, e
 def _primary(tree: Path, environ: Mapping[str, str]) -> Facts:
     found = find_primary(env_values(tree, environ))
     return {"kind": found.kind, "address": found.address or None, "reachable": found.reachable}
+
+
+def _restarting(primary: Facts | None) -> str:
+    """Return how a running Z-Waif restarts its server, in one line; empty if it does not, or the server is up."""
+    if not primary or not primary["address"] or primary["reachable"]:
+        return ""
+    return history.read(history.path_for(primary["address"])).line(time.time())
 
 
 def _host(host: str, primary: Facts | None, setting: Callable[[str], Any]) -> Facts:

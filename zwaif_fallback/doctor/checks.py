@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from zwaif_fallback.doctor import env_file, libraries, local_model, log_file, pictures, servers, zwaif
+from zwaif_fallback.doctor import env_file, libraries, local_model, log_file, pictures, restart, servers, zwaif
 from zwaif_fallback.doctor.findings import Finding
 from zwaif_fallback.doctor.situation import Situation
 
@@ -29,6 +29,7 @@ CHECKS: tuple[Check, ...] = (
     Check("hook", "Start-up line", zwaif.check_hook),
     Check("switches", "Switches", zwaif.check_switches),
     Check("primary", "LLM server", servers.check_primary),
+    Check("restart", "Restart", restart.check_restart),
     Check("fallback_host", "Second server", servers.check_fallback_host),
     Check("model_name", "Model name", local_model.check_model_name),
     Check("model_files", "Model files", local_model.check_model_files),

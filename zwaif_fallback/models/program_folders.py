@@ -10,6 +10,7 @@ only the usual folders are searched.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import platform
@@ -137,7 +138,7 @@ def _all(machine: Machine, tree: Path | None, model_dir: str, skip: Skip) -> Ite
         (HUB, lambda: iter([Place(HUB, hub_cache(machine))])),
         (OLLAMA, lambda: (Place(OLLAMA, folder) for folder in _ollama(machine))),
         (LMSTUDIO, lambda: (Place(LMSTUDIO, folder, 3) for folder in _lmstudio(machine))),
-        (TEXTGEN, lambda: _textgen(roots)),
+        (TEXTGEN, lambda: _textgen(machine, tree)),
         (GPT4ALL, lambda: (Place(GPT4ALL, folder, 1) for folder in _gpt4all(machine))),
         (JAN, lambda: (Place(JAN, folder, 4) for folder in _jan(machine))),
         (KOBOLD, lambda: (Place(KOBOLD, folder, 2) for root in roots for folder in _glob(root, _KOBOLD_FOLDERS))),
@@ -163,14 +164,17 @@ def _ollama(machine: Machine) -> Iterator[Path]:
         yield Path("/var/snap/ollama/common/models")
 
 
-def _lmstudio(machine: Machine) -> Iterator[Path]:
+def lmstudio_homes(machine: Machine) -> list[Path]:
+    """Return the folders in which LM Studio may keep its files, the most likely first."""
     homes = [machine.home / ".lmstudio", machine.home / ".cache" / "lm-studio"]
     pointer = machine.home / ".lmstudio-home-pointer"
-    try:
+    with contextlib.suppress(OSError, ValueError):  # Usually there is no pointer.
         homes.insert(0, machine.expanded(bounded.read_text(pointer, _LONGEST_SETTINGS).strip()))
-    except (OSError, ValueError):  # Usually there is no pointer, and it is in one of the default folders.
-        homes = homes[:]
-    for home in homes:
+    return homes
+
+
+def _lmstudio(machine: Machine) -> Iterator[Path]:
+    for home in lmstudio_homes(machine):
         try:
             chosen = read_json(home / "settings.json").get("downloadsFolder")
         except (OSError, ValueError):
@@ -220,12 +224,16 @@ def _roots(machine: Machine, tree: Path | None) -> list[Path]:
     return [*near, *usual, *drives]
 
 
-def _textgen(roots: Iterable[Path]) -> Iterator[Place]:
-    for root in roots:
-        for folder in _glob(root, _TEXTGEN_FOLDERS):
-            yield Place(TEXTGEN, folder / "user_data" / "models", 3)
-            yield Place(TEXTGEN, folder / "models", 3)
-            yield Place(TEXTGEN, folder / "text-generation-webui" / "models", 3)
+def textgen_folders(machine: Machine, tree: Path | None = None) -> list[Path]:
+    """Return the folders that a text-generation-webui may be in, those beside Z-Waif first."""
+    unpacked = [folder for root in _roots(machine, tree) for folder in _glob(root, _TEXTGEN_FOLDERS)]
+    return [place for folder in unpacked for place in (folder, folder / "text-generation-webui")]
+
+
+def _textgen(machine: Machine, tree: Path | None) -> Iterator[Place]:
+    for folder in textgen_folders(machine, tree):
+        yield Place(TEXTGEN, folder / "user_data" / "models", 3)
+        yield Place(TEXTGEN, folder / "models", 3)
 
 
 def _glob(root: Path, patterns: Iterable[str]) -> list[Path]:

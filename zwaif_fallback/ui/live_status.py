@@ -51,12 +51,16 @@ class LiveStatus:
         self._service, self._model_list, self._setting, self._environ = service, model_list, setting, environ
         self._earlier = cache(lambda: tuple(earlier()))
         self._now = now
+        self.restarting: Callable[[], str] = str
+        """Returns in one line how the LLM server is being restarted; empty if it is not."""
 
     def html(self) -> str:
         now = self._now()
         records = [*self._earlier(), *self._records.recent()]
         outages = self._outages.since(now - 3600)
-        rows = [*self._servers(), self._answers(), self._last(records), timeline.last_hour(records, outages, now)]
+        restarting = as_html(self.restarting()) if self._is_on() else ""
+        servers = [*self._servers(), restarting]
+        rows = [*servers, self._answers(), self._last(records), timeline.last_hour(records, outages, now)]
         body = "".join(f"<p>{row}</p>" for row in rows if row)
         picture = timeline.picture(records, outages, now)
         return f'<div class="zwaif-fallback-live">{body}{picture}{timeline.legend()}</div>'

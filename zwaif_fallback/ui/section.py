@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -53,10 +54,16 @@ def build(
     *,
     model_list: ModelList | None = None,
     download: Download | None = None,
+    restarting: Callable[[], str] = str,
 ) -> None:
-    """Create the section in the open tab. Tests pass their own ``model_list`` and ``download``."""
+    """Create the section in the open tab. Tests pass their own ``model_list`` and ``download``.
+
+    Args:
+        restarting: Returns in one line how the LLM server is being restarted; empty if it is not.
+    """
     update = gradio.update
     panel = Panel(host, service, outages, unchanged=update, update=update, model_list=model_list, download=download)
+    panel.live.restarting = restarting
     with gradio.Accordion("API Fallback", open=True):
         _Section(Components(gradio, host.settings), panel).wire()
 
