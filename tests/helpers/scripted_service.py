@@ -12,8 +12,14 @@ from zwaif_fallback.models.facts import GGUF, ModelFacts, Shape
 from zwaif_fallback.models.search import FoundModel
 from zwaif_hooks.messages import Answer, ModelInfo
 
-PRIVATE = ["API_FALLBACK_TRUSTED_HOST", "FALLBACK_MODEL_DIR", "API_FALLBACK_VISION_MODEL", "API_FALLBACK_LAST_WORDS"]
-"""Our settings that the page must neither show nor change: places on the disk, and who gets the key."""
+PRIVATE = [
+    "API_FALLBACK_TRUSTED_HOST",
+    "API_FALLBACK_RESTART",
+    "FALLBACK_MODEL_DIR",
+    "API_FALLBACK_VISION_MODEL",
+    "API_FALLBACK_LAST_WORDS",
+]
+"""Our settings that the page must neither show nor change: places on the disk, a program, and who gets the key."""
 ENV = "# my settings\nCHAR_NAME = Waif\nAPI_FALLBACK_ENABLED = ON\n"
 
 
