@@ -89,7 +89,7 @@ def primary_failed(primary: str, failure: PrimaryFailure) -> None:
     remedy = f". {failure_messages.remedy(failure)}" if failure_messages.remedy(failure) else ""
     log.say(f"{primary} {failure_messages.what(failure)}: replies come from the fallback until it is back{remedy}")
     _note(primary, failure)
-    service().preload()
+    _preload(failure)
     restarter().primary_failed(primary)
 
 
@@ -145,6 +145,14 @@ def primary_recovered(primary: str, outage_seconds: float) -> None:
 
 
 # --- the parts --------------------------------------------------------------------------------------------------------
+
+
+def _preload(failure: PrimaryFailure) -> None:
+    """Load the local model; in another thread if plugins must be asked first, because a reply waits for this one."""
+    if _host is not None and _host.plugins.wants("will_answer"):
+        threading.Thread(target=service().preload, args=(failure,), name="zwaif-will-answer", daemon=True).start()
+    else:
+        service().preload()
 
 
 def _note(primary: str, failure: PrimaryFailure) -> None:
@@ -211,7 +219,8 @@ def _make() -> FallbackService:
     settings = _host.settings if _host else SettingsStore(SETTINGS)
     local = LocalModel(hang_timeout=float(settings.get("API_FALLBACK_ENGINE_TIMEOUT")), say=log.say)
     captioner = PictureCaptioner(log.report, places=_places)
-    return FallbackService(Collaborators(settings, local, _second_server, log.say, _ask_other_plugins, captioner))
+    parts = Collaborators(settings, local, _second_server, log.say, _ask_other_plugins, _others_answer, captioner)
+    return FallbackService(parts)
 
 
 def _places(model: str) -> list[Path]:
@@ -236,3 +245,8 @@ def _ask_other_plugins(messages: Sequence[Message], model: ModelInfo, partial: s
     if _host is None:  # Z-Waif has not started
         return None
     return _host.plugins.format_prompt(messages, model, partial, without=sys.modules[__name__])
+
+
+def _others_answer(request: ChatRequest | None, failure: PrimaryFailure | None) -> bool:
+    """Return whether another plugin says that it is going to answer."""
+    return _host is not None and _host.plugins.someone_will_answer(request, failure, without=sys.modules[__name__])

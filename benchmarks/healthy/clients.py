@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import requests
@@ -21,6 +22,7 @@ from zwaif_hooks.guards import http, swap
 from zwaif_hooks.host.settings_store import SettingsStore
 from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.runtime import Runtime
+from zwaif_hooks.specs import hookimpl
 from zwaif_hooks.turn_log import TurnLog
 
 
@@ -94,15 +96,17 @@ Client = Requests | Ollama
 class Guarded:
     """The guard of one client as in a running Z-Waif (real clock, ``.env``, record file), put in on demand."""
 
-    def __init__(self, client: Client, folder: Path) -> None:
+    def __init__(self, client: Client, folder: Path, hook: str = "") -> None:
+        """``hook``: one that a plugin implements."""
         self._client = client
         (folder / ".env").write_text("API_FALLBACK_ENABLED = ON\n", encoding="utf-8")
         settings = SettingsStore(GUARD_SETTINGS, folder / ".env", environ={}, say=_unsaid)
         primaries = PrimaryRegistry(lambda name, failure, seconds: None)
         records = TurnLog(folder / "turns.jsonl")
-        runtime = Runtime(
-            folder, settings, PluginManager(_unreported), primaries, _unsaid, _unreported, records=records
-        )
+        plugins = PluginManager(_unreported)
+        if hook:
+            plugins.register(SimpleNamespace(**{hook: hookimpl(lambda: None)}), "listener", guarded=True)
+        runtime = Runtime(folder, settings, plugins, primaries, _unsaid, _unreported, records=records)
         client.install(runtime)
         self._guard = getattr(client.owner, client.attribute)
         swap.restore(client.owner, client.attribute)
@@ -117,9 +121,9 @@ class Guarded:
 
 
 @contextmanager
-def guarded(client: Client) -> Iterator[Guarded]:
+def guarded(client: Client, hook: str = "") -> Iterator[Guarded]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        yield Guarded(client, Path(folder))
+        yield Guarded(client, Path(folder), hook)
 
 
 def _unsaid(line: str) -> None:

@@ -21,13 +21,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.healthy", description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="a few of everything: only shows that the program lives")
     parser.add_argument("--only", choices=("requests", "ollama", "rest"), help="one client library, or a host at rest")
+    parser.add_argument("--hook", default="", help="a hook that a plugin implements, which does nothing in it")
     parser.add_argument("--tree", type=Path, help="a copy of a real Z-Waif to start instead of the stand-in")
     args = parser.parse_args()
     print(_machine())
     with Running() as server:
         for make in (Requests, Ollama):
             if args.only in (None, make.name):
-                _compare(server, make(server.address), SMOKE if args.smoke else Amount())
+                _compare(server, make(server.address), SMOKE if args.smoke else Amount(), args.hook)
     if args.only in (None, "rest"):
         _at_rest(1 if args.smoke else 15, 0.1 if args.smoke else 3.0, args.tree)
 
@@ -50,8 +51,8 @@ def _at_rest(starts: int, rest: float, tree: Path | None) -> None:
     sys.stdout.flush()
 
 
-def _compare(server: Running, client: Client, amount: Amount) -> None:
-    with guarded(client) as guard:
+def _compare(server: Running, client: Client, amount: Amount, hook: str) -> None:
+    with guarded(client, hook) as guard:
         bare, ours = measure(server, client, guard, amount)
     print(f"\n## {client.name}\n")
     print("| microseconds | without us, p50 | added, p50 | added, p10 | added, p99 |")

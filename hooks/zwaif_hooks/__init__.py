@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from zwaif_hooks.messages import Sampling as Sampling
     from zwaif_hooks.plugins import PluginManager as PluginManager
     from zwaif_hooks.specs import hookimpl as hookimpl
+    from zwaif_hooks.turn_log import TurnRecord as TurnRecord
 
 API_VERSION = (1, 1)
 """Version of what plugins use: the first number is raised when something is removed or changes its meaning, the second
@@ -46,6 +47,7 @@ _HOME = {
     "Host": "host_handle",
     "PluginManager": "plugins",
     "hookimpl": "specs",
+    "TurnRecord": "turn_log",
 }
 """Each public name and the module that defines it."""
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from zwaif_hooks.background.clock import Clock, SystemClock
+from zwaif_hooks.background.plugin_threads import is_a_plugins_thread
 from zwaif_hooks.failover.registry import PrimaryRegistry
-from zwaif_hooks.failover.takeover import is_a_plugins_thread
 from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.reply.spoken_text import ThinkingHabit
 from zwaif_hooks.turn_log import TurnLog
@@ -48,7 +48,7 @@ class Runtime:
 
         An edited ``.env`` applies at once, but checking it would cost a healthy message more than most of the guard. So
         if the server will be asked, that is done while it thinks or afterwards, and again after a failure
-        (``still_enabled``). Requests that a plugin sends while it answers are not guarded.
+        (``still_enabled``). Requests that a plugin sends from a hook are not guarded.
         """
         if is_a_plugins_thread():
             return False

@@ -18,6 +18,7 @@ from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, Message, Mod
 if TYPE_CHECKING:
     from zwaif_hooks.host.setting import Setting
     from zwaif_hooks.host_handle import Host
+    from zwaif_hooks.turn_log import TurnRecord
 
 PROJECT = "zwaif"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -76,6 +77,42 @@ def register_settings() -> Setting | Iterable[Setting] | None:
     Runs when the plugin is loaded, before every other hook, and also in commands, where no Z-Waif runs: so it gets no
     ``host``. All implementations run. A setting that is not allowed is left out and reported with the plugin's name.
     """
+
+
+@hookspec
+def before_request(request: ChatRequest) -> ChatRequest | None:
+    """Change a request before it is sent to the primary.
+
+    Runs for each request of Z-Waif, also during an outage, while Z-Waif waits. Return ``dataclasses.replace(request,
+    …)`` with other ``messages``, ``max_tokens``, ``stop``, ``sampling`` or ``model``; other fields are ignored, except
+    ``persona``, which only a fallback sees. ``None`` means "unchanged": the request is then sent exactly as Z-Waif made
+    it. All implementations run, each with the request as the one before it left it. One that fails or needs more than
+    half a second changes nothing.
+    """
+
+
+@hookspec
+def will_answer(request: ChatRequest | None, failure: PrimaryFailure | None) -> bool | None:
+    """Return True if this plugin is going to answer, so that no local model is loaded ahead of time.
+
+    Runs in a background thread before a local model would be loaded although no reply needs it yet. ``request`` is the
+    request that the primary has not answered yet; None means any request. ``failure`` is None while nothing has failed.
+    All implementations run; one True is enough. If no plugin answers after all, the local model is loaded then.
+    """
+
+
+@hookspec
+def sentence_spoken(text: str, by: str, request: ChatRequest) -> None:
+    """Z-Waif has got one more sentence of a reply.
+
+    ``by`` is ``primary``, the name of the plugin that ended the sentence, or ``a line said while waiting``. Sentences
+    come in order, within 50 ms.
+    """
+
+
+@hookspec
+def turn_finished(record: TurnRecord) -> None:
+    """A reply is over. Runs once a turn, whoever answered, also if nobody did, after the last ``sentence_spoken``."""
 
 
 @hookspec

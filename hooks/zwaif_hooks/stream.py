@@ -77,6 +77,8 @@ class Chunk(NamedTuple):
     """Finish reason, on the last chunk: ``stop``, ``length`` …"""
     usage: Usage | None = None
     """Token counts, on the chunk that has them."""
+    by: str = ""
+    """The plugin that says it; empty for the primary."""
 
 
 class CancelScope:

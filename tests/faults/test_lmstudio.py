@@ -5,13 +5,15 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.faults.conftest import Guarded, begin_outage
-from zwaif_hooks.messages import FailureKind, Purpose
+from zwaif_hooks.messages import ChatRequest, FailureKind, Message, Purpose
+from zwaif_hooks.specs import hookimpl
 
 lms = pytest.importorskip("lmstudio")
 pytest.importorskip("wsproto")
@@ -250,6 +252,23 @@ def test_the_request_is_told_in_our_words(guarded: Guarded, studio: LMStudioServ
     assert (request.max_tokens, request.sampling.temperature, request.sampling.top_k) == (120, 0.7, 40)
     assert request.persona_in_messages
     assert request.primary == studio.address
+
+
+@BOTH_WAYS
+def test_a_plugin_changes_what_is_sent(guarded: Guarded, studio: LMStudioServer, stream: bool) -> None:
+    class Changer:
+        @hookimpl
+        def before_request(self, request: ChatRequest) -> ChatRequest:
+            sampling = replace(request.sampling, temperature=0.25)
+            messages = (*request.messages[:-1], Message("user", "Louder!"))
+            return replace(request, messages=messages, max_tokens=77, sampling=sampling)
+
+    guarded.runtime.plugins.register(Changer(), "changer")
+    assert ask(stream) == REPLY
+    sent = studio.asked[-1]
+    texts = ["".join(part["text"] for part in message["content"]) for message in sent["history"]["messages"]]
+    assert texts == ["You are Mia.", "Hello", "Hi!", "Louder!"]
+    assert "0.25" in str(sent) and "77" in str(sent)
 
 
 def test_a_whole_reply_serves_wherever_the_library_s_own_does(guarded: Guarded, studio: LMStudioServer) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from zwaif_hooks.messages import AnswerRecord, ChatRequest, Message, ModelInfo, PrimaryFailure
 from zwaif_hooks.specs import hookimpl
+from zwaif_hooks.turn_log import BY_PRIMARY, TurnRecord
 
 CALLS = "Hooks.txt"
 """The calls, one a line, in the host's folder."""
@@ -61,6 +62,22 @@ class Recorder:
     def format_prompt(self, messages: Sequence[Message], model: ModelInfo, partial: str) -> None:
         newest = messages[-1].content
         self._note("format_prompt", "reply" if any(words in newest for words in HELD_UNTIL) else "prefetch")
+
+    @hookimpl
+    def before_request(self, request: ChatRequest) -> None:
+        self._note("before_request")
+
+    @hookimpl
+    def will_answer(self, request: ChatRequest | None, failure: PrimaryFailure | None) -> None:
+        self._note("will_answer")
+
+    @hookimpl
+    def sentence_spoken(self, text: str, by: str) -> None:
+        self._note("sentence_spoken", by)
+
+    @hookimpl
+    def turn_finished(self, record: TurnRecord) -> None:
+        self._note("turn_finished", BY_PRIMARY if record.answered_by == BY_PRIMARY else "another")
 
     @hookimpl
     def fallback_answered(self, record: AnswerRecord) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import itertools
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -16,10 +17,15 @@ from tests.helpers.fault_talk import WORDS, Talk
 from tests.helpers.hook_recorder import CALLS, SLOW, STORY
 from tests.helpers.stage import WATCH, Stage
 from zwaif_hooks import specs
+from zwaif_hooks.failover.takeover import MEANWHILE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 RECORDER = {"hook_recorder": "hook_recorder:recorder"}
 WAIT = 60.0
+OF_EACH_TURN = ("before_request", "sentence_spoken", "turn_finished")
+"""Called for every turn, in this order among themselves, but in no fixed order with the others."""
+AHEAD = "will_answer"
+"""Asked in a background thread, whenever a model might be loaded ahead of time."""
 
 
 class Calls:
@@ -29,6 +35,15 @@ class Calls:
         self._file = tree / CALLS
 
     def __call__(self) -> list[str]:
+        """Those with a fixed order."""
+        return [call for call in self._all() if not call.startswith((*OF_EACH_TURN, AHEAD))]
+
+    def of_each_turn(self) -> list[str]:
+        """The calls of ``OF_EACH_TURN``, each run of equal ones once."""
+        found = [call for call in self._all() if call.startswith(OF_EACH_TURN)]
+        return [call for call, _ in itertools.groupby(found)]
+
+    def _all(self) -> list[str]:
         return self._file.read_text(encoding="utf-8").splitlines() if self._file.exists() else []
 
     def reached(self, number: int) -> list[str]:
@@ -37,7 +52,7 @@ class Calls:
         return self()
 
     def have(self, hook: str) -> bool:
-        return any(call.startswith(hook) for call in self())
+        return any(call.startswith(hook) for call in self._all())
 
 
 def wait_until(reached: Callable[[], bool]) -> None:
@@ -115,5 +130,13 @@ def test_hooks_are_called_in_this_order(stage: Stage) -> None:
     stage.server.play = late  # type: ignore[method-assign]
     say("Are you there?", "primary_late: after ''", "primary_answered: Sorry, I was thinking.")
 
+    turn = ("before_request", "sentence_spoken: primary", "turn_finished: primary")
+    taken_over = ("before_request", "sentence_spoken: fallback", "turn_finished: another")
+    waited = ("before_request", f"sentence_spoken: {MEANWHILE}", *taken_over[1:])
+    wait_until(lambda: len(calls.of_each_turn()) >= 13)
+    assert calls.of_each_turn() == [*turn, *taken_over, *waited, *turn]
+    assert calls.have(AHEAD)
+
     hooks = {name for name, spec in inspect.getmembers(specs) if hasattr(spec, f"{specs.PROJECT}_spec")}
-    assert {call.partition(":")[0] for call in expected} | {"register_settings_ui"} == hooks
+    fixed = {call.partition(":")[0] for call in expected} | {"register_settings_ui"}
+    assert {*fixed, *OF_EACH_TURN, AHEAD} == hooks

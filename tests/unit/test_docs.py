@@ -24,6 +24,7 @@ from zwaif_hooks.host.settings_store import Setting, SettingsStore
 from zwaif_hooks.host_handle import Host
 from zwaif_hooks.messages import AnswerRecord, ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
+from zwaif_hooks.turn_log import TurnRecord
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -98,6 +99,10 @@ def call_every_hook(manager: PluginManager, host: Host) -> None:
         build()
     record = AnswerRecord(REQUEST, FAILURE, "parrot", "a model", "Hello.", 6.0, 7.0)
     manager.hook.fallback_answered(record=record)
+    manager.changed(REQUEST)
+    manager.someone_will_answer(REQUEST, FAILURE)
+    manager.hook.sentence_spoken(text="Nine, and time for tea.", by="primary", request=REQUEST)
+    manager.hook.turn_finished(record=TurnRecord(0.0, "127.0.0.1:5000", "oobabooga", "primary", seconds=21.0))
     manager.hook.primary_answered(primary="127.0.0.1:5000", describe=lambda: REQUEST, reply="Nine.")
     manager.hook.primary_late(primary="127.0.0.1:5000", describe=lambda: REQUEST, delivered="")
     manager.hook.primary_failed(primary="127.0.0.1:5000", failure=FAILURE)

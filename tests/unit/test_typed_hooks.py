@@ -48,6 +48,14 @@ def line(request: zw.ChatRequest, failure: zw.PrimaryFailure) -> str:
 def format_prompt(messages: Sequence[zw.Message], model: zw.ModelInfo, partial: str) -> str | None:
     return None if zw.API_VERSION < (1, 1) else partial
 
+@zw.hooks.before_request
+def pirate(request: zw.ChatRequest) -> zw.ChatRequest | None:
+    return None
+
+@zw.hooks.turn_finished
+def finished(record: zw.TurnRecord) -> None:
+    print(record.seconds)
+
 @zw.hooks.register_settings_ui
 def section(gradio: Any, host: zw.Host) -> None:
     gradio.HTML("hello")

@@ -12,7 +12,15 @@ from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.local import preload_policy
 from zwaif_fallback.local.prompt_prefetcher import Describe, PromptPrefetcher
 from zwaif_fallback.prompt.writer import PromptWriter
-from zwaif_hooks.messages import ChatRequest
+from zwaif_hooks.messages import ChatRequest, PrimaryFailure
+
+OthersAnswer = Callable[[ChatRequest | None, PrimaryFailure | None], bool]
+"""Whether another plugin is going to answer a request, or any request (None)."""
+
+
+def nobody_else(request: ChatRequest | None, failure: PrimaryFailure | None) -> bool:
+    """Return False: there are no other plugins."""
+    return False
 
 
 class EarlyLoader:
@@ -20,6 +28,7 @@ class EarlyLoader:
 
     Args:
         clean: removes last words from a request.
+        others_answer: whether another plugin is going to answer; then nothing is loaded.
     """
 
     def __init__(
@@ -30,8 +39,10 @@ class EarlyLoader:
         prompts: PromptWriter,
         clean: Callable[[ChatRequest], ChatRequest],
         say: Say,
+        others_answer: OthersAnswer = nobody_else,
     ) -> None:
         self._settings, self._local, self._loader = settings, local, loader
+        self._others_answer = others_answer
         self._prompts, self._clean, self._say = prompts, clean, say
         self._jobs = PromptPrefetcher()
         self._is_kept_warm = False
@@ -78,6 +89,8 @@ class EarlyLoader:
 
     def _get_ready(self, primary: str, request: ChatRequest, delivered: str) -> None:
         here = is_this_machine(primary)
+        if self._others_answer(request, None):
+            return
         if self._local.loaded is None:
             self._load_in_case(primary, here)
         loaded = self._local.loaded
@@ -98,7 +111,7 @@ class EarlyLoader:
             self._say("The server answered after all: the local model is unloaded again")
 
     def _keep_warm(self, request: ChatRequest, reply: str) -> None:
-        if self._local.loaded is None:
+        if self._local.loaded is None and not self._others_answer(None, None):
             self._load_beside(request.primary)
         elif self._is_kept_warm and preload_policy.is_short_of_memory():
             self._is_kept_warm = False

@@ -12,7 +12,7 @@ from typing import Any
 from zwaif_fallback.answering.better_model import BetterModel
 from zwaif_fallback.answering.chain import Chain
 from zwaif_fallback.answering.contracts import Captioner, LocalModel, Say, SecondServer
-from zwaif_fallback.answering.early_loader import EarlyLoader
+from zwaif_fallback.answering.early_loader import EarlyLoader, OthersAnswer, nobody_else
 from zwaif_fallback.answering.last_words import LAST_WORDS, LastWords
 from zwaif_fallback.answering.last_words_filter import LastWordsFilter, said_file
 from zwaif_fallback.answering.live_settings import LiveSettings, Settings
@@ -52,6 +52,8 @@ class Collaborators:
     """Prints a line for the user."""
     ask_plugins: AskPlugins = no_plugins
     """Lets other plugins write a prompt."""
+    others_answer: OthersAnswer = nobody_else
+    """Whether another plugin says that it is going to answer, so that no model need be loaded ahead of time."""
     captioner: Captioner | None = None
     """Describes pictures; None if nothing can."""
     tree: Path | None = None
@@ -88,9 +90,11 @@ class FallbackService:
             say,
         )
         self._chain = Chain(tiers.all, say)
-        self.early = EarlyLoader(settings, local, self.loader, prompts, self._last_words_filter.without, say)
+        self.early = EarlyLoader(
+            settings, local, self.loader, prompts, self._last_words_filter.without, say, parts.others_answer
+        )
         self._better_model = BetterModel(self._choice, local, self.loader, say, self._closed)
-        self._standby = Standby(settings, local, self.loader, self._closed.wait)
+        self._standby = Standby(settings, local, self.loader, self._closed.wait, parts.others_answer)
         self.controls = LocalModelControls(local, self._choice, self.loader, self._standby, tiers)
 
     def setting(self, name: str) -> Any:
@@ -135,8 +139,10 @@ class FallbackService:
         self._chain.outage_over()
         self.early.server_answered(describe, reply)
 
-    def preload(self) -> None:
-        """An outage began: load the model before the next message needs it."""
+    def preload(self, failure: PrimaryFailure | None = None) -> None:
+        """An outage began: load the model before the next message needs it, unless another plugin answers."""
+        if self._parts.others_answer(None, failure):
+            return
         self.early.needed()
         if self.setting("API_FALLBACK_PRELOAD") == "never":
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from zwaif_fallback.answering.contracts import LocalModel
+from zwaif_fallback.answering.early_loader import OthersAnswer, nobody_else
 from zwaif_fallback.answering.live_settings import LiveSettings
 from zwaif_fallback.answering.model_loader import ModelLoader
 from zwaif_fallback.engine_types import LoadOptions
@@ -16,13 +17,20 @@ class Standby:
 
     Args:
         wait: waits for some seconds; True once Z-Waif ends.
+        others_answer: whether another plugin is going to answer any request; then no process is kept.
     """
 
     def __init__(
-        self, settings: LiveSettings, local: LocalModel, loader: ModelLoader, wait: Callable[[float], bool]
+        self,
+        settings: LiveSettings,
+        local: LocalModel,
+        loader: ModelLoader,
+        wait: Callable[[float], bool],
+        others_answer: OthersAnswer = nobody_else,
     ) -> None:
         self._settings, self._local, self._loader = settings, local, loader
         self._policy = StandbyPolicy(local, self._target, self._is_busy, wait)
+        self._others_answer = others_answer
         self._looked_up: tuple[int, LoadOptions | None] = (-1, None)
         self._under_way: Collection[object] = ()
 
@@ -48,5 +56,6 @@ class Standby:
         if not on or self._local.loaded is not None:
             return None
         if self._looked_up[0] != (changes := self._loader.changes):
-            self._looked_up = changes, self._loader.available()
+            needed = not self._others_answer(None, None)
+            self._looked_up = changes, self._loader.available() if needed else None
         return self._looked_up[1]

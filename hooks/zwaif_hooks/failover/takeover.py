@@ -7,11 +7,11 @@ user is never left in silence for longer than ``API_FALLBACK_SILENCE_LIMIT``: th
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from zwaif_hooks.background.plugin_threads import in_a_plugin
 from zwaif_hooks.failover.background_reader import BackgroundReader
 from zwaif_hooks.failover.breaker import SILENT
 from zwaif_hooks.failover.silence import FOREVER, FixedLimits
@@ -29,13 +29,6 @@ MOST_PIECES_AHEAD = 16
 MEANWHILE = "a line said while waiting"
 """The name under which a reply is recorded that consists of that line alone."""
 
-_thread = threading.local()
-
-
-def is_a_plugins_thread() -> bool:
-    """Return whether a plugin is answering in this thread: its own requests to an LLM server are not guarded."""
-    return getattr(_thread, "answering", False)
-
 
 class Takeover:
     """One reply. ``texts`` is iterated by the thread that waits; ``stop`` may be called from any thread."""
@@ -45,6 +38,8 @@ class Takeover:
         """Who answered, once the reply is complete."""
         self.asked = False
         """A plugin wanted to answer."""
+        self.speaking = ""
+        """Who said the newest text."""
         self._runtime = runtime
         self._request = request
         # For Z-Waif thoughts are part of the reply; for the plugin that continues, the reply begins after them.
@@ -120,6 +115,7 @@ class Takeover:
                 return
             if not chunk.text:
                 continue
+            self.speaking = answer.name
             # The line said while waiting ends with a space.
             yield chunk.text if length or not self._meanwhile else chunk.text.lstrip()
             self._quiet_since = self._clock.now()
@@ -144,7 +140,7 @@ class Takeover:
         if line:
             delivered = self._failure.delivered
             lead = "" if not delivered else "… " if delivered[-1].isspace() else " … "
-            self._meanwhile = f"{lead}{line} "
+            self._meanwhile, self.speaking = f"{lead}{line} ", MEANWHILE
             yield self._meanwhile
             self._quiet_since = self._clock.now()
         else:
@@ -210,8 +206,7 @@ class _Answer:
             speaker.close()  # if its thread is reading it now, that thread closes it
 
     def _source(self, scope: CancelScope) -> Iterator[Chunk]:
-        _thread.answering = True
-        try:
+        with in_a_plugin():
             answer = self._runtime.plugins.ask(self.name, self._request, self._failure)
             if answer is None:
                 return
@@ -225,5 +220,3 @@ class _Answer:
                 yield from map(Chunk, speaker.speak())
             finally:
                 speaker.close()
-        finally:
-            _thread.answering = False

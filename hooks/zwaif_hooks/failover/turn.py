@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from zwaif_hooks.background.deferred import deferred
@@ -14,10 +14,12 @@ from zwaif_hooks.failover.internal_errors import is_internal_error
 from zwaif_hooks.failover.primary_reply import PrimaryReply
 from zwaif_hooks.failover.race import Race
 from zwaif_hooks.failover.silence import FOREVER
+from zwaif_hooks.failover.spoken_sentences import SpokenSentences
 from zwaif_hooks.failover.takeover import MOST_PIECES_AHEAD, Takeover
 from zwaif_hooks.failover.turn_report import turn_record
 from zwaif_hooks.messages import AnswerRecord, ChatRequest, FailureKind, PrimaryFailure
 from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError
+from zwaif_hooks.turn_log import BY_PRIMARY, TurnRecord
 
 if TYPE_CHECKING:
     from zwaif_hooks.runtime import Runtime
@@ -34,6 +36,7 @@ class Turn:
         self._race: Race | None = None
         self._takeover: Takeover | None = None
         self._failure: PrimaryFailure | None = None
+        self._sentences: SpokenSentences | None = None
         self._abandoned = self._over = False
         self._given_back = ""
         """A note, once Z-Waif asks the primary without this package."""
@@ -60,6 +63,7 @@ class Turn:
         under_way.add(self)
         chars = 0
         answered = False
+        self._follow_sentences()
         try:
             for chunk in self._from_whoever_answers():
                 chars += len(chunk.text)
@@ -68,6 +72,7 @@ class Turn:
         finally:
             self._over = True
             under_way.discard(self)
+            self._end_sentences()
             self._keep_record(chars, answered)
         if answered and self._failure is None:
             self._runtime.plugins.hook.primary_answered(
@@ -80,6 +85,7 @@ class Turn:
         """Stop: nobody will read the rest."""
         self._abandoned = True
         self._runtime.records.under_way.discard(self)
+        self._end_sentences()
         race, takeover = self._race, self._takeover
         self._reply.abandon()
         if race is not None:
@@ -112,9 +118,40 @@ class Turn:
                 note=self._given_back or self._reply.note,
             )
             self._runtime.records.add(record)
+            self._tell_that_it_is_over(record)
         except Exception as error:  # the reply was heard, and that is what counts
             self._runtime.report("The turn could not be recorded", error)
         deferred.defer(self._runtime.settings.reload)
+
+    def _follow_sentences(self) -> None:
+        if self._runtime.plugins.wants("sentence_spoken"):
+            reply = self._reply
+            self._sentences = SpokenSentences(self._runtime, self._call.describe, lambda: reply.delivered)
+            self._sentences.begin()
+
+    def _end_sentences(self) -> None:
+        if self._sentences is not None:
+            self._sentences.end()
+
+    def _tell_that_it_is_over(self, record: TurnRecord) -> None:
+        """Call ``turn_finished``, after ``sentence_spoken`` for the last sentence."""
+        sentences = self._sentences
+        if not self._runtime.plugins.wants("turn_finished"):
+            return
+
+        def tell() -> None:
+            if sentences is not None:
+                sentences.look()
+            self._runtime.plugins.hook.turn_finished(record=record)
+
+        deferred.defer(tell)
+
+    def _heard(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+        """Pass on what plugins say."""
+        for chunk in chunks:
+            if self._sentences is not None:
+                self._sentences.heard(chunk.text, chunk.by or BY_PRIMARY)
+            yield chunk
 
     def _answer(self) -> AnswerRecord | None:
         """Return the complete reply of the plugin that took over; None if the primary was heard."""
@@ -123,7 +160,7 @@ class Turn:
     def _from_whoever_answers(self) -> Iterator[Chunk]:
         if not self._reply.is_asked:
             self._failure = self._primary.open_failure()
-            yield from self._from_plugins(self._failure, None)
+            yield from self._heard(self._from_plugins(self._failure, None))
             return
         try:
             yield from self._reply.chunks(self._begin_race)
@@ -147,9 +184,9 @@ class Turn:
         if not self._primary.failed(self._failure, self._call.probe):
             diagnose(self._runtime, self._primary, self._failure, self._call.why)
         if self._race is not None:
-            yield from self._from_rival(self._race.rival)
+            yield from self._heard(self._from_rival(self._race.rival))
         else:
-            yield from self._from_plugins(self._failure, error)
+            yield from self._heard(self._from_plugins(self._failure, error))
 
     def _after_internal_error(self, error: PrimaryError) -> Iterator[Chunk]:
         """Continue without counting anything against the primary, which may be well.
@@ -169,7 +206,7 @@ class Turn:
             return
         self._runtime.report(f"{AT_FAULT}, while reading the reply of {name}: the fallback continues", error.original)
         self._failure = self._reply.failure_of(error)
-        yield from self._from_plugins(self._failure, error)
+        yield from self._heard(self._from_plugins(self._failure, error))
 
     def _begin_race(self, late: PrimaryError) -> Race:
         seconds = self._reply.first
@@ -203,7 +240,7 @@ class Turn:
         takeover = self._takeover = Takeover(self._runtime, request, failure)
         try:
             for text in takeover.texts():
-                yield Chunk(text)
+                yield Chunk(text, by=takeover.speaking)
                 if self._abandoned:
                     return
         except Exception as mistake:

@@ -17,6 +17,7 @@ from zwaif_hooks.failover.call import Call, InternalError, NobodyAnswered, must_
 from zwaif_hooks.failover.deadlines import connect_seconds
 from zwaif_hooks.failover.turn import Turn
 from zwaif_hooks.guards import empty_reply
+from zwaif_hooks.guards.changed_request import change_by_plugins
 from zwaif_hooks.guards.request import (
     newest_picture,
     plain_messages,
@@ -114,10 +115,12 @@ class _Exchange:
         self._without_us = without_us
         self._host, self._address = _place(url)
         self._purpose = purpose_of_caller()
+        self._described: ChatRequest | None = None
 
     def respond(self) -> requests.Response:
         from zwaif_hooks.network.requests_adapter import can_watch
 
+        self._let_plugins_change_it()
         call = Call(
             self._address,
             self._read,
@@ -133,6 +136,15 @@ class _Exchange:
         streamed = bool(self._body.get("stream"))
         turn = Turn(call, self._runtime).start(ahead=streamed)
         return self._streamed(turn) if streamed else self._whole(turn)
+
+    def _let_plugins_change_it(self) -> None:
+        change = change_by_plugins(self._runtime, self._describe)
+        if change is None:
+            return
+        body = change.options(self._body) | {"messages": change.messages(self._body["messages"])}
+        if change.after.model != change.before.model:
+            body["model"] = change.after.model
+        self._body, self._described = body, change.after
 
     def _streamed(self, turn: Turn) -> requests.Response:
         response = self._response(b"text/event-stream")
@@ -205,6 +217,8 @@ class _Exchange:
         return watched_session(self._session)
 
     def _describe(self) -> ChatRequest:
+        if self._described is not None:
+            return self._described
         messages, pictured = plain_messages(self._body["messages"])
         request = ChatRequest(
             backend="oobabooga",

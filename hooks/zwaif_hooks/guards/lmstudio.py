@@ -21,6 +21,7 @@ from zwaif_hooks.failover.probe import NOT_LOADED
 from zwaif_hooks.failover.silence import FixedLimits
 from zwaif_hooks.failover.turn import Turn
 from zwaif_hooks.guards import lmstudio_greeting
+from zwaif_hooks.guards.changed_request import change_by_plugins
 from zwaif_hooks.guards.lmstudio_client import DefaultClient, is_out_of_reach
 from zwaif_hooks.guards.request import plain_messages, prompt_chars, purpose_of_caller, stop_sequences, with_context
 from zwaif_hooks.guards.swap import swap
@@ -213,6 +214,7 @@ class _Exchange:
         self._purpose = purpose_of_caller()
         self._address = library.address()
         self._result: Any = None
+        self._described: ChatRequest | None = None
 
     def whole(self) -> Reply:
         try:
@@ -224,8 +226,18 @@ class _Exchange:
         return reply
 
     def turn(self) -> Turn:
+        self._let_plugins_change_it()
         call = Call(self._address, self._read, self._probe, self._describe, "lmstudio", self._prompt_chars)
         return Turn(call, self._runtime).start()
+
+    def _let_plugins_change_it(self) -> None:
+        change = change_by_plugins(self._runtime, self._describe)
+        if change is None:
+            return
+        self._history = {"messages": change.messages(_messages(self._history))}
+        if isinstance(self._config, Mapping) or self._config is None:
+            self._config = change.options(self._config or {})
+        self._described = change.after
 
     def _prompt_chars(self) -> int:
         return prompt_chars(_turns(self._history))
@@ -272,6 +284,8 @@ class _Exchange:
         yield Chunk("", reason="stop" if reason in FULL_STOP_REASONS else "length", usage=Usage(read, made))
 
     def _describe(self) -> ChatRequest:
+        if self._described is not None:
+            return self._described
         config = self._config if isinstance(self._config, Mapping) else {}
         turns = _turns(self._history)
         messages, pictured = plain_messages(turns)
@@ -353,17 +367,20 @@ def _prepared(library: DefaultClient, prepare: Callable[[], Any], src: Any, runt
     return unsent if chunk is None else chunk.native
 
 
-def _turns(history: Any) -> list[dict[str, Any]]:
-    """Return the messages of an ``lmstudio.Chat`` (or of what one is made from) as role and text parts."""
+def _messages(history: Any) -> list[Any]:
+    """Return the messages of an ``lmstudio.Chat`` (or of what one is made from) in the library's own form."""
     if isinstance(history, str):
         return [{"role": "user", "content": history}]
     read = getattr(history, "_get_history_for_prediction", None)
     if read is not None:
         history = read()
         history = history.to_dict() if hasattr(history, "to_dict") else history
-    if not isinstance(history, Mapping):
-        return []
-    return [_turn_of(message) for message in history.get("messages", ())]
+    return list(history.get("messages", ())) if isinstance(history, Mapping) else []
+
+
+def _turns(history: Any) -> list[dict[str, Any]]:
+    """Return the messages as role and text parts."""
+    return [_turn_of(message) for message in _messages(history)]
 
 
 def _turn_of(message: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from zwaif_hooks.failover.call import Call, InternalError, NobodyAnswered, must_
 from zwaif_hooks.failover.deadlines import Reads, connect_seconds
 from zwaif_hooks.failover.probe import NOT_LOADED
 from zwaif_hooks.failover.turn import Turn
+from zwaif_hooks.guards.changed_request import change_by_plugins
 from zwaif_hooks.guards.request import (
     newest_picture,
     plain_messages,
@@ -114,8 +115,10 @@ class _Exchange:
         self._without_us = without_us
         self._purpose = purpose_of_caller()
         self._server = _server_of(client, runtime.settings)
+        self._described: ChatRequest | None = None
 
     def respond(self) -> Any:
+        self._let_plugins_change_it()
         server = self._server
         call = Call(
             server.address,
@@ -130,6 +133,14 @@ class _Exchange:
         )
         turn = Turn(call, self._runtime).start(ahead=self._stream)
         return self._streamed(turn) if self._stream else self._whole(turn)
+
+    def _let_plugins_change_it(self) -> None:
+        change = change_by_plugins(self._runtime, self._describe)
+        if change is None:
+            return
+        self._messages = change.messages(self._messages)
+        self._kwargs = {**self._kwargs, "options": change.options(_plain(self._kwargs.get("options")))}
+        self._model, self._described = change.after.model, change.after
 
     def _streamed(self, turn: Turn) -> Iterator[Any]:
         try:
@@ -205,9 +216,9 @@ class _Exchange:
         return not names & {self._model, f"{self._model}:latest"}
 
     def _describe(self) -> ChatRequest:
-        options = self._kwargs.get("options") or {}
-        if not isinstance(options, Mapping):
-            options = options.model_dump(exclude_none=True)
+        if self._described is not None:
+            return self._described
+        options = _plain(self._kwargs.get("options"))
         messages, pictured = plain_messages(self._messages)
         request = ChatRequest(
             backend="ollama",
@@ -222,6 +233,13 @@ class _Exchange:
             primary=self._server.address,
         )
         return with_context(request, self._runtime, self._purpose)
+
+
+def _plain(options: Any) -> Mapping[str, Any]:
+    if not options:
+        return {}
+    plain: Mapping[str, Any] = options if isinstance(options, Mapping) else options.model_dump(exclude_none=True)
+    return plain
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,13 @@ def sampling_from(backend: Backend, request_fields: Mapping[str, Any] | None, tr
     return Sampling(**_settle(backend, values))
 
 
+def changed_fields(backend: Backend, before: Sampling, after: Sampling) -> dict[str, Any]:
+    """Return what differs, under the names of the request. None means that the field is to be left out."""
+    names = {ours: theirs for theirs, ours in _NAMES[backend].items()}
+    changed = {name: getattr(after, name) for name in _SAME_NAMES if getattr(after, name) != getattr(before, name)}
+    return {names[name]: value for name, value in changed.items() if name in names}
+
+
 def _settle(backend: Backend, values: dict[str, Any]) -> dict[str, Any]:
     """Translate two special values: a negative seed means any seed, Ollama's range 0 means no penalty."""
     if values.get("seed", 0) < 0:

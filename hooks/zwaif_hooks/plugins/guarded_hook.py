@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from zwaif_hooks.background.clock import Clock
+from zwaif_hooks.background.plugin_threads import in_a_plugin
 from zwaif_hooks.background.thread_cache import JobQueue, in_background
 from zwaif_hooks.log import in_words
 from zwaif_hooks.messages import PluginProblem
@@ -88,7 +89,7 @@ class GuardedHook:
         if self.pause_left():
             return None
         try:
-            result = self.raw(*args)
+            result = self.raw(*args) if self.trusted else self._in_a_plugin(*args)
             result = self.rule.check(result, self.plugin) if self.rule.check and result is not None else result
         except BaseException as error:
             if is_ctrl_c(error):
@@ -98,6 +99,10 @@ class GuardedHook:
         if self.rule.kind is not Kind.ANSWERS:  # an answer is a success when it was heard
             self.succeeded()
         return result
+
+    def _in_a_plugin(self, *args: Any) -> Any:
+        with in_a_plugin():
+            return self.raw(*args)
 
     def _measured(self, *args: Any) -> Any:
         began = self._clock.now()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from zwaif_hooks.host.setting import Setting
-from zwaif_hooks.messages import Answer
+from zwaif_hooks.messages import Answer, ChatRequest, Message, Persona, Role, Sampling
 
 START_SECONDS = 5.0
 """How long a plugin may take to be imported, to start, or to build its section. Z-Waif's start waits for that."""
@@ -87,6 +87,30 @@ def settings(result: Any, name: str) -> tuple[Setting, ...]:
     return found
 
 
+def request(result: Any, name: str) -> ChatRequest:
+    """Return ``result`` if it is a request that can be sent.
+
+    Raises:
+        TypeError: it is none, or a part of it has the wrong type.
+        ValueError: it asks for nothing.
+    """
+    if not isinstance(result, ChatRequest):
+        raise TypeError(f"expected a ChatRequest or None, got {type(result).__name__}")
+    types: dict[str, Any] = {"max_tokens": int, "stop": (tuple, list), "sampling": Sampling, "model": str}
+    for field, expected in {**types, "messages": (tuple, list), "persona": Persona}.items():
+        if not isinstance(value := getattr(result, field), expected):
+            raise TypeError(f"its {field} is {value!r:.80}")
+    if not all(isinstance(text, str) for text in result.stop):
+        raise TypeError(f"its stop is {result.stop!r:.80}")
+    for message in result.messages:
+        usable = isinstance(message, Message) and message.role in get_args(Role) and isinstance(message.content, str)
+        if not usable:
+            raise TypeError(f"one of its messages is {message!r:.80}")
+    if not result.messages or result.max_tokens < 1:
+        raise ValueError("it has no messages, or asks for no tokens")
+    return result
+
+
 HOOKS: dict[str, HookRule] = {
     "zwaif_started": HookRule(Kind.AWAITED, START_SECONDS),
     "register_settings": HookRule(Kind.AWAITED, START_SECONDS, settings),
@@ -94,6 +118,10 @@ HOOKS: dict[str, HookRule] = {
     "on_primary_failure": HookRule(Kind.ANSWERS, 0.0, answer),
     "say_while_waiting": HookRule(Kind.AWAITED, 1.0, text),
     "format_prompt": HookRule(Kind.AWAITED, 2.0, text),
+    "before_request": HookRule(Kind.AWAITED, 0.5, request),
+    "will_answer": HookRule(Kind.AWAITED, 0.5),
+    "sentence_spoken": HookRule(Kind.INFORMED, 30.0),
+    "turn_finished": HookRule(Kind.INFORMED, 30.0),
     "fallback_answered": HookRule(Kind.INFORMED, 30.0),
     "primary_late": HookRule(Kind.INFORMED, 30.0),
     "primary_answered": HookRule(Kind.INFORMED, 30.0),

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import copy_context
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -130,6 +131,33 @@ class PluginManager:
     def hook(self) -> Any:
         """Pluggy's own caller, for hooks whose implementations all run, or whose first result counts."""
         return self._pm.hook
+
+    def wants(self, hook: str) -> bool:
+        """Return whether any plugin implements a hook. Takes a fraction of a microsecond."""
+        return bool(getattr(self._pm.hook, hook).get_hookimpls())
+
+    def changed(self, request: ChatRequest) -> ChatRequest:
+        """Return a request as the plugins want it sent. Only what ``before_request`` may change is changed."""
+        for impl in self._implementations("before_request"):
+            wanted = impl.function(*(request for _ in impl.argnames))
+            if wanted is not None:
+                request = replace(
+                    request,
+                    messages=tuple(wanted.messages),
+                    max_tokens=wanted.max_tokens,
+                    stop=tuple(wanted.stop),
+                    sampling=wanted.sampling,
+                    model=wanted.model,
+                    persona=wanted.persona,
+                )
+        return request
+
+    def someone_will_answer(
+        self, request: ChatRequest | None, failure: PrimaryFailure | None, without: object = None
+    ) -> bool:
+        """Return whether a plugin other than ``without`` says that it is going to answer."""
+        hook = self._pm.subset_hook_caller("will_answer", [without])
+        return any(said is True for said in hook(request=request, failure=failure))
 
     def answerers(self) -> list[str]:
         """Return the names of the plugins that may answer a request now, in the order in which they are asked."""
