@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import threading
@@ -61,6 +62,7 @@ class Bridge:
     def _start(self) -> None:
         self.settings.reload()
         self.plugins.start(self.host)
+        atexit.register(self.plugins.hook.zwaif_stopping)  # runs before what the plugins registered at their start
         for line in self.settings.mistyped():
             log.say(f"{line} (in Z-Waif's .env)")
         if not self.runtime.enabled:

@@ -157,3 +157,12 @@ def primary_failed(primary: str, failure: PrimaryFailure) -> None:
 @hookspec
 def primary_recovered(primary: str, outage_seconds: float) -> None:
     """The primary generates again and gets the next request. Runs once at the end of each outage."""
+
+
+@hookspec
+def zwaif_stopping() -> None:
+    """Z-Waif ends in an orderly way: its main thread returned, raised, or called ``sys.exit``.
+
+    Runs once, if ``zwaif_started`` ran before, while the package still works. All implementations run, each for at most
+    two seconds. Not called if the process is killed or its console window is closed.
+    """

@@ -99,5 +99,9 @@ class Recorder:
     def primary_recovered(self, primary: str, outage_seconds: float) -> None:
         self._note("primary_recovered")
 
+    @hookimpl
+    def zwaif_stopping(self) -> None:
+        self._note("zwaif_stopping")
+
 
 recorder = Recorder()

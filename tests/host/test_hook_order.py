@@ -137,6 +137,10 @@ def test_hooks_are_called_in_this_order(stage: Stage) -> None:
     assert calls.of_each_turn() == [*turn, *taken_over, *waited, *turn]
     assert calls.have(AHEAD)
 
+    stage.close()
+    expected.append("zwaif_stopping")
+    assert calls.reached(len(expected)) == expected
+
     hooks = {name for name, spec in inspect.getmembers(specs) if hasattr(spec, f"{specs.PROJECT}_spec")}
     fixed = {call.partition(":")[0] for call in expected} | {"register_settings_ui"}
     assert {*fixed, *OF_EACH_TURN, AHEAD} == hooks

@@ -99,6 +99,7 @@ def call_every_hook(manager: PluginManager, host: Host) -> None:
         build()
     record = AnswerRecord(REQUEST, FAILURE, "parrot", "a model", "Hello.", 6.0, 7.0)
     manager.hook.fallback_answered(record=record)
+    manager.hook.zwaif_stopping()
     manager.changed(REQUEST)
     manager.someone_will_answer(REQUEST, FAILURE)
     manager.hook.sentence_spoken(text="Nine, and time for tea.", by="primary", request=REQUEST)
