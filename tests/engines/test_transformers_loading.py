@@ -365,11 +365,11 @@ def test_a_failed_attempt_is_noted_and_the_next_one_serves(
 ) -> None:
     real, tried = transformers_loading._load, []
 
-    def fail_first(folder: Path, plan: transformers_loading.TransformersPlan, options: LoadOptions) -> Any:
+    def fail_first(folder: Path, config: Any, plan: transformers_loading.TransformersPlan, options: LoadOptions) -> Any:
         tried.append(plan)
         if plan.four_bit:
             raise ImportError("Using `bitsandbytes` 4-bit quantization requires the latest version")
-        return real(folder, transformers_loading.TransformersPlan("cpu", "float32"), options)
+        return real(folder, config, transformers_loading.TransformersPlan("cpu", "float32"), options)
 
     monkeypatch.setattr(
         transformers_loading,

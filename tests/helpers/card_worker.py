@@ -26,10 +26,10 @@ FULL = (
 def pretend(free: int) -> None:
     real = transformers_loading._load
 
-    def load(folder: Path, plan: TransformersPlan, options: LoadOptions) -> Any:
+    def load(folder: Path, config: Any, plan: TransformersPlan, options: LoadOptions) -> Any:
         if plan.device.startswith("cuda"):
             raise torch.cuda.OutOfMemoryError(FULL)
-        return real(folder, plan, options)
+        return real(folder, config, plan, options)
 
     transformers_loading._load = load
     transformers_loading.gpus_now = lambda: (Gpu("A card", 8_000_000_000, free),)

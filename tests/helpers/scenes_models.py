@@ -296,7 +296,7 @@ def _(scene: Scene) -> object:
         transformers_loading.TransformersPlan("cpu", "bfloat16"),
     ]
 
-    def load(folder: Path, plan: transformers_loading.TransformersPlan, options: LoadOptions) -> None:
+    def load(folder: Path, config: Any, plan: transformers_loading.TransformersPlan, options: LoadOptions) -> None:
         if plan.size:
             raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
 

@@ -27,7 +27,7 @@ from zwaif_fallback.engines.kv_caches import KvCache, KvCaches, growing_cache, s
 from zwaif_fallback.engines.sampling import Sampler, advice_of, decide
 from zwaif_fallback.engines.stop_filter import StopFilter
 from zwaif_fallback.engines.token_healing import Vocabulary, only, torn_end, vocabulary_of
-from zwaif_fallback.engines.transformers_import import classes_for, transformers_without_compiler
+from zwaif_fallback.engines.transformers_import import classes_for, import_transformers
 from zwaif_fallback.engines.transformers_loading import Loaded, free_memory, get_ready_to_load, load_weights
 from zwaif_fallback.errors import EngineError
 from zwaif_fallback.models.control_tokens import BREAK, representatives
@@ -80,7 +80,7 @@ class TransformersEngine:
 
     def prepare(self, options: LoadOptions) -> None:
         folder = find_model(options.model, options.cache_dir)
-        transformers_without_compiler()
+        import_transformers()
         check_files(folder)
         get_ready_to_load(options, classes_for(folder))
 
@@ -88,7 +88,7 @@ class TransformersEngine:
         started = time.monotonic()
         folder = find_model(options.model, options.cache_dir)
         try:
-            transformers_without_compiler()
+            import_transformers()
             check_files(folder)
             tokenizer, config = _open(folder, options)
         except Exception as error:  # anything wrong with the files is explained to the user

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import importlib.metadata
 import logging
@@ -14,6 +15,7 @@ from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.engines.error_messages import explain, first_line, is_out_of_memory
 from zwaif_fallback.engines.file_repairs import readable
 from zwaif_fallback.engines.quantize import pack_model, pays
+from zwaif_fallback.engines.transformers_import import model_class
 from zwaif_fallback.errors import ModelTooBig
 from zwaif_fallback.hardware import gpus_now, memory_now
 from zwaif_fallback.models.card_plans import card_plans, room_on
@@ -77,7 +79,7 @@ def load_weights(folder: Path, config: Any, options: LoadOptions, progress: Call
         plan = plans.pop(0)
         progress(f"Loading {options.model} ({plan}) …")
         try:
-            return Loaded(_load(folder, plan, options), plan, tuple(notes))
+            return Loaded(_load(folder, copy.deepcopy(config), plan, options), plan, tuple(notes))
         except Exception as error:  # each backend has errors of its own; only the last one is explained
             full = bool(plan.size) and is_out_of_memory(error)
             if full:  # what takes as much would fail, too
@@ -253,23 +255,21 @@ def _four_bit_allowed(device: str, config: Any, options: LoadOptions, notes: lis
     return True
 
 
-def _load(folder: Path, plan: TransformersPlan, options: LoadOptions) -> Any:
+def _load(folder: Path, config: Any, plan: TransformersPlan, options: LoadOptions) -> Any:
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
+    from transformers import GenerationConfig
 
     _check_room(folder, plan, options)
-    arguments: dict[str, Any] = {"torch_dtype": getattr(torch, plan.dtype)}
+    arguments: dict[str, Any] = {"config": config, "torch_dtype": getattr(torch, plan.dtype)}
     if plan.four_bit:
         arguments["quantization_config"] = _four_bit(plan)
     if accelerate_works():
         arguments["device_map"] = "auto" if plan.spread else {"": _place(plan.device)}
     if plan.rooms:
         arguments["max_memory"] = {**dict(enumerate(plan.rooms)), "cpu": memory_now().ram_free}
-    local: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+    arguments |= {"trust_remote_code": False, "local_files_only": True, "use_safetensors": True}
     with readable(folder) as place:
-        if place != folder:
-            arguments["config"] = AutoConfig.from_pretrained(place, **local)
-        model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, **local, **arguments)
+        model = model_class(config).from_pretrained(folder, **arguments)
         if place != folder and (place / GENERATION).exists():
             model.generation_config = GenerationConfig.from_pretrained(place, local_files_only=True)
     if "device_map" not in arguments:
