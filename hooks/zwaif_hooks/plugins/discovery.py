@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 ENTRY_POINT_GROUP = "zwaif"
 OURS = "zwaif_fallback."
@@ -14,35 +17,32 @@ ORDER_VARIABLE = "ZWAIF_PLUGIN_ORDER"
 TRACE_VARIABLE = "ZWAIF_TRACE_PLUGINS"
 
 
-class Installed(NamedTuple):
+class Installed:
     """A plugin that pip installed, not imported yet."""
 
-    name: str
-    module: str
-    """What the entry point names: ``module`` or ``module:object``."""
-    package: str
-    version: str
-    load: Callable[[], object]
+    def __init__(self, point: EntryPoint) -> None:
+        self.name = point.name
+        self.module = point.value
+        """What the entry point names: ``module`` or ``module:object``."""
+        self.load = point.load
+        self.is_ours = point.value.startswith(OURS)
+        self._dist = point.dist
 
     @property
-    def is_ours(self) -> bool:
-        return self.module.startswith(OURS)
+    def package(self) -> str:
+        """Its distribution. Reading that takes milliseconds, so Z-Waif's start does without it."""
+        return self._dist.name if self._dist is not None else ""
+
+    @property
+    def version(self) -> str:
+        return self._dist.version if self._dist is not None else ""
 
 
 def installed() -> list[Installed]:
     """Return every plugin with an entry point in the group ``zwaif``."""
     from importlib.metadata import entry_points  # takes tens of milliseconds, so not in every process
 
-    return [
-        Installed(
-            point.name,
-            point.value,
-            point.dist.name if point.dist is not None else "",
-            point.dist.version if point.dist is not None else "",
-            point.load,
-        )
-        for point in entry_points(group=ENTRY_POINT_GROUP)
-    ]
+    return [Installed(point) for point in entry_points(group=ENTRY_POINT_GROUP)]
 
 
 class Names:

@@ -161,7 +161,7 @@ class PluginManager:
 
     def answerers(self) -> list[str]:
         """Return the names of the plugins that may answer a request now, in the order in which they are asked."""
-        return [impl.plugin_name for impl in self._implementations(ANSWERING) if not impl.function.pause_left()]
+        return [impl.plugin_name for impl in self._implementations(ANSWERING) if not GuardedHook.of(impl).pause_left()]
 
     def ask(self, name: str, request: ChatRequest, failure: PrimaryFailure) -> Answer | None:
         """Return the answer of one plugin; None if it does not want to answer, or is gone."""
@@ -184,7 +184,7 @@ class PluginManager:
 
     def guard_of(self, name: str, hook: str = ANSWERING) -> GuardedHook | None:
         """Return what guards one hook of one plugin; None if it is gone. ``failover`` tells it how an answer went."""
-        return next((impl.function for impl in self._implementations(hook, name)), None)
+        return next((GuardedHook.of(impl) for impl in self._implementations(hook, name)), None)
 
     def line_while_waiting(self, request: ChatRequest, failure: PrimaryFailure) -> str:
         """Return a short line to say while no answer has begun; empty if no plugin has one ready."""
@@ -204,8 +204,9 @@ class PluginManager:
         arguments = {"gradio": gradio, "host": host}
         found: list[tuple[str, Callable[[], None]]] = []
         for impl in self._implementations(BUILDING)[::-1]:
-            build = partial(impl.function.raw, *(arguments[name] for name in impl.argnames))
-            found.append((impl.plugin_name, build if impl.function.trusted else partial(_built_in_time, build)))
+            guard = GuardedHook.of(impl)
+            build = partial(guard.raw, *(arguments[name] for name in impl.argnames))
+            found.append((impl.plugin_name, build if guard.trusted else partial(_built_in_time, build)))
         return found
 
     # --- telling about plugins ----------------------------------------------------------------------------------------
@@ -245,7 +246,7 @@ class PluginManager:
     def _is_new(self, found: Installed) -> bool:
         """Return False for a plugin that is registered already; report one that only has the same name."""
         known = self._found.get(found.name)
-        if known is not None and known[:-1] != found[:-1]:
+        if known is not None and (known.module, known.package) != (found.module, found.package):
             both = " and ".join(f"{one.package} {one.version}" for one in (known, found))
             line = f"Plugin {found.name!r} is left out a second time: {both} both have a plugin of that name"
             self._complaints.tell(line, line)
@@ -301,7 +302,7 @@ class PluginManager:
         for hook, impl in self._of(plugin):
             impl.function = GuardedHook(
                 impl.function, name, hook, HOOKS[hook], jobs if guarded else None, self._complaints, self._clock
-            )
+            ).call
         self._left_out[name] = tuple(faults.values())
         for fault in faults.values():
             self._report(f"Plugin {name!r} has a hook that is not called: {fault}", None)
