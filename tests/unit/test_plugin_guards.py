@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -425,3 +427,44 @@ def test_the_state_of_a_plugin_has_its_hooks_and_what_is_wrong() -> None:
         == "its on_primary_failure asks for 'mood', but that hook only has " + ("request, failure")
     )
     assert (broken.name, broken.state) == ("class", State.BROKEN) and "Forgot is a class" in broken.why
+
+
+# --- the manual ------------------------------------------------------------------------------------------------------
+
+
+def lines_of_the_manual() -> list[str]:
+    """The lines that docs/plugins.md promises, without those that other rooms report."""
+    page = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
+    found = re.findall(r"\| `(Plugin 'parrot'[^`]*)`", page)
+    return [line for line in found if "its setting" not in line and "its part of the Settings tab" not in line]
+
+
+def lines_that_are_said(monkeypatch: pytest.MonkeyPatch, never: threading.Event) -> Iterator[str]:
+    for plugin in (Forgot, Forgot(), Typed()):
+        yield from lines_of(plugin)
+    scene = Scene(raises(ValueError("no voice")))
+    scene.answer()
+    scene.clock.time += 30
+    guard = scene.manager.guard_of("parrot")
+    assert guard is not None
+    guard.succeeded()
+    guard.failed(ValueError("no voice"), "failed in the middle of its answer")
+    guard.succeeded()
+    guard.late("no text within 15 s")
+    for hook in ("format_prompt", "fallback_answered"):
+        monkeypatch.setitem(HOOKS, hook, HOOKS[hook]._replace(seconds=0.05))
+    slow = Scene(never.wait)
+    slow.prompt()
+    slow.told()
+    assert wait_until(lambda: len(slow.lines) == 2)
+    yield from scene.lines
+    yield from (line.replace("0.05 s", "2 s") for line in slow.lines)
+
+
+def test_the_manual_has_the_lines_that_are_said(monkeypatch: pytest.MonkeyPatch, never: threading.Event) -> None:
+    said = list(lines_that_are_said(monkeypatch, never))
+    promised = lines_of_the_manual()
+    assert len(promised) == 9
+    elsewhere = [line for line in promised if "could not be loaded" in line]  # tests/unit/test_plugins.py
+    missing = [line for line in promised if not any(one.startswith(line.removesuffix("…").rstrip()) for one in said)]
+    assert missing == elsewhere
