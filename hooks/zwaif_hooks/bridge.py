@@ -27,6 +27,9 @@ from zwaif_hooks.turn_log import TurnLog, path_for
 if TYPE_CHECKING:
     from zwaif_hooks.startup import ImportWatcher
 
+STOP_SECONDS = 2.0
+"""How long Z-Waif's end waits for the plugins."""
+
 
 class Target(NamedTuple):
     """A module of Z-Waif's process, and what to do once it has been imported."""
@@ -57,12 +60,28 @@ class Bridge:
         if self._started:
             return
         self._started = True
-        threading.Thread(target=self._start, name="zwaif-plugins", daemon=True).start()
+        threading.Thread(target=self._live, name="zwaif-plugins", daemon=True).start()
+
+    def _live(self) -> None:
+        """Start the plugins, and wait for the end in the same thread: Python 3.12 starts no thread while it ends."""
+        self._start()
+        ends, told = threading.Event(), threading.Event()
+
+        def end() -> None:
+            ends.set()
+            if not told.wait(STOP_SECONDS):
+                names = ", ".join(self.plugins.order("zwaif_stopping"))
+                log.note(f"zwaif_stopping was not finished within {STOP_SECONDS:g} s ({names})")
+
+        if self.plugins.wants("zwaif_stopping"):
+            atexit.register(end)  # runs before what the plugins registered while they started
+            ends.wait()
+            self.plugins.hook.zwaif_stopping()
+            told.set()
 
     def _start(self) -> None:
         self.settings.reload()
         self.plugins.start(self.host)
-        atexit.register(self.plugins.hook.zwaif_stopping)  # runs before what the plugins registered at their start
         for line in self.settings.mistyped():
             log.say(f"{line} (in Z-Waif's .env)")
         if not self.runtime.enabled:

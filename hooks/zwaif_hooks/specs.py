@@ -163,6 +163,6 @@ def primary_recovered(primary: str, outage_seconds: float) -> None:
 def zwaif_stopping() -> None:
     """Z-Waif ends in an orderly way: its main thread returned, raised, or called ``sys.exit``.
 
-    Runs once, if ``zwaif_started`` ran before, while the package still works. All implementations run, each for at most
-    two seconds. Not called if the process is killed or its console window is closed.
+    Runs once, if ``zwaif_started`` ran before. All implementations run; Z-Waif waits for two seconds at most. Not
+    called if the process is killed or its console window is closed.
     """

@@ -127,6 +127,6 @@ HOOKS: dict[str, HookRule] = {
     "primary_answered": HookRule(Kind.INFORMED, 30.0),
     "primary_failed": HookRule(Kind.INFORMED, 30.0),
     "primary_recovered": HookRule(Kind.INFORMED, 30.0),
-    "zwaif_stopping": HookRule(Kind.AWAITED, 2.0),
+    "zwaif_stopping": HookRule(Kind.INLINE, 2.0),
 }
 """Each hook of ``specs``, in the order in which the manual describes them."""
