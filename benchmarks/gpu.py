@@ -1,34 +1,47 @@
-"""The transformers engine on a graphics card, at the real shapes of the four models on the list.
+"""The transformers engine on a graphics card, at the real shapes of models on the list, beside ``model.generate``.
 
-    python -m benchmarks.gpu [--shapes TinyLlama-1.1B …] [--device cuda] [--full]
+    python -m benchmarks.gpu --all                        # a quarter of an hour on a card
+    python -m benchmarks.gpu --shapes tiny --device cpu   # shows on any machine that the program runs
 
 Random weights are made on the device and written once to a temporary folder; nothing is downloaded. For each shape and
-way: seconds to load, peak memory of the card beside the figure planned with, tokens a second beside ``model.generate``,
-first token at turn 10, and what the card gets back by a switch. ``--full`` fills the card to the brim and takes over.
-``--shapes tiny --device cpu`` shows on any machine that the program runs.
+way, medians of several fresh workers: seconds to load, peak memory of the card beside the figure planned with, seconds
+to the first text, tokens a second of the first reply and of later ones, the latter beside the best of the bare ways,
+first text at turn 10, and what the card gets back by a switch. Each bare way runs in a process of its own
+(``benchmarks.gpu_bare``), a GGUF file of the same shape with whatever engine the package chooses. ``--full`` fills the
+card to the brim and takes over; ``--takeover`` times whole takeovers: cold, standing by, warm.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [path for path in (str(ROOT), str(ROOT / "hooks")) if path not in sys.path]
 
+from benchmarks import gpu_bare  # noqa: E402
 from benchmarks.engines.model import FIRST_WORD, LAST_WORD  # noqa: E402
+from benchmarks.gguf.model import make as make_gguf  # noqa: E402
 from benchmarks.prefix.model import _tokenizer  # noqa: E402
-from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions  # noqa: E402
+from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions  # noqa: E402
 from zwaif_fallback.errors import FallbackError  # noqa: E402
 from zwaif_fallback.hardware import gpus_now  # noqa: E402
 from zwaif_fallback.local.model import LocalModel  # noqa: E402
-from zwaif_fallback.models.memory import Plan, need, planned_window  # noqa: E402
+from zwaif_fallback.models.facts import ModelFacts  # noqa: E402
+from zwaif_fallback.models.gguf_facts import read_gguf  # noqa: E402
+from zwaif_fallback.models.memory import Plan, need  # noqa: E402
 from zwaif_fallback.models.safetensors_facts import read_folder  # noqa: E402
 from zwaif_hooks.messages import Sampling  # noqa: E402
 
@@ -36,9 +49,11 @@ GREEDY = Sampling(temperature=0, repetition_penalty=1.0)
 SENTENCE = "I was wondering what your perfect lazy day looks like, with tea and an old song on the radio. "
 TURNS = 10
 WAYS = {"bf16": "none", "4-bit": "4bit"}
+GGUF_SIZES = {"TinyLlama-1.1B": "1b", "tiny": "tiny"}
+"""Sizes of ``benchmarks.gguf``: Q4_0."""
 HEAD = (
-    "| shape | way | load s | peak GB | planned GB | tokens/s | beside generate | first token at turn 10, s "
-    "| GB kept after unloading |"
+    "| shape | weights, device | load s | peak GB | planned GB | first text, s | first reply, tokens/s | later "
+    "| of the best bare way | first text at turn 10, s | GB kept after unloading |"
 )
 
 
@@ -106,56 +121,72 @@ def ask(local: LocalModel, prompt: str, tokens: int) -> tuple[float, float]:
     return at[0] - began, (stats.generated_tokens - 1) / max(at[-1] - at[0], 1e-9)
 
 
-def bare(folder: Path, way: str, device: str, tokens: int) -> float:
-    """Tokens a second of ``model.generate`` on the same model."""
-    import gc
-
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
-
-    arguments: dict[str, Any] = {"torch_dtype": torch.bfloat16, "device_map": {"": 0 if device == "cuda" else device}}
-    if way == "4-bit" and device != "cpu":
-        arguments["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
-        )
-    model = AutoModelForCausalLM.from_pretrained(folder, **arguments).eval()
-    ids = AutoTokenizer.from_pretrained(folder)(SENTENCE * 8, return_tensors="pt").input_ids.to(model.device)
-    seconds = []
-    for length in (1, 1, tokens + 1):  # the first one warms up, the second is the prompt alone
-        began = time.perf_counter()
-        model.generate(ids, max_new_tokens=length, min_new_tokens=length, do_sample=False, pad_token_id=0)
-        seconds.append(time.perf_counter() - began)
-    del model
-    gc.collect()
-    if device != "cpu":
-        torch.cuda.empty_cache()
-    return tokens / max(seconds[2] - seconds[1], 1e-9)
-
-
-def measure(name: str, folder: Path, way: str, device: str, tokens: int) -> str:
+def one_run(model: Path, way: str, device: str, tokens: int) -> tuple[LoadedModel, dict[str, float]]:
+    """What a fresh worker takes to load, for its first reply, for later ones, and what it leaves on the card."""
     before, local = used(), LocalModel()
     try:
         began = time.perf_counter()
-        loaded = local.load(LoadOptions(str(folder), device=device, quantization=WAYS[way]))
-        load = time.perf_counter() - began
-        ask(local, SENTENCE, 4)
-        _, rate = ask(local, SENTENCE * 8, tokens)
-        prompt, first = "", 0.0
+        loaded = local.load(LoadOptions(str(model), device=device, quantization=WAYS.get(way, "auto")))
+        row = {"load": time.perf_counter() - began}
+        row["text"], row["first"] = ask(local, SENTENCE * 8, tokens)
+        row["later"] = statistics.median(ask(local, SENTENCE * 8 + "And then? " * n, tokens)[1] for n in (1, 2, 3))
+        prompt = ""
         for turn in range(TURNS):
             prompt += f"{turn}. {SENTENCE * 3}"
-            first, _ = ask(local, prompt, 8)
-        peak = used() - before if gpus_now() else loaded.memory_bytes
+            row["turn"], _ = ask(local, prompt, 8)
+        row["peak"] = (used() - before if gpus_now() else loaded.memory_bytes) / 1e9
     finally:
         local.close()
-    left = used() - before
-    theirs = bare(folder, way, device, tokens)
-    facts = read_folder(folder)
-    planned = need(facts, Plan("cuda", bits=4 if way == "4-bit" else 0), planned_window(facts)).total
-    cells = (load, peak / 1e9, planned / 1e9, rate)
-    return (
-        f"| {name} | {loaded.quantization or loaded.dtype} | {' | '.join(f'{cell:.1f}' for cell in cells)} "
-        f"| {rate / theirs:.2f}× | {first:.2f} | {left / 1e9:.2f} |"
+    return loaded, row | {"left": (used() - before) / 1e9}
+
+
+def measure(name: str, model: Path, way: str, options: argparse.Namespace, best: float) -> str:
+    """One row of the table: medians of several runs, each in a fresh worker."""
+    rows = []
+    for _ in range(options.runs):
+        loaded, row = one_run(model, way, options.device, options.reply)
+        rows.append(row)
+    median = {key: statistics.median(row[key] for row in rows) for key in rows[0]}
+    planned = need(read_model(model), plan_of(loaded), loaded.info.context_window).total / 1e9
+    beside = f"{median['later'] / best:.2f}×" if best else "-"
+    weights = f"GGUF {loaded.quantization}" if loaded.engine == "gguf" else loaded.quantization or loaded.dtype
+    cells = (
+        *(f"{median[key]:.1f}" for key in ("load", "peak")),
+        f"{planned:.1f}",
+        f"{median['text']:.2f}",
+        *(f"{median[key]:.1f}" for key in ("first", "later")),
+        beside,
+        f"{median['turn']:.2f}",
+        f"{median['left']:.2f}",
     )
+    return f"| {name} | {weights}, {loaded.device} | {' | '.join(cells)} |"
+
+
+def read_model(model: Path) -> ModelFacts:
+    return read_folder(model) if model.is_dir() else read_gguf(model)
+
+
+def plan_of(loaded: LoadedModel) -> Plan:
+    return Plan("cpu" if loaded.device == "cpu" else "cuda", loaded.dtype, int(loaded.quantization[:1] == "4") * 4)
+
+
+def bare(model: Path, weights: str, options: argparse.Namespace) -> Iterator[tuple[str, dict[str, float]]]:
+    """Each way and its tokens a second; a way that does not work here is told and left out."""
+    for way in options.bare if weights == "bf16" else options.bare[:2]:
+        command = [sys.executable, "-m", "benchmarks.gpu_bare", str(model), way, "--weights", weights]
+        command += ["--device", options.device, "--tokens", str(options.reply)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode:
+            print(f"bare, {way}: does not work here ({(done.stderr.strip().splitlines() or ['?'])[-1][:120]})")
+        else:
+            yield way, json.loads(done.stdout.splitlines()[-1])
+
+
+def takeover(model: Path, options: argparse.Namespace) -> None:
+    """From a server that refuses to the first text, in a host of its own; see ``benchmarks.takeover``."""
+    command = [sys.executable, "-m", "benchmarks.takeover", str(model), "--runs", str(options.runs)]
+    command += ["--ways", "cold,standby,warm", "--device", options.device]
+    subprocess.run(command, cwd=ROOT, check=True)
 
 
 def brim(folder: Path, device: str) -> str:
@@ -178,28 +209,72 @@ def brim(folder: Path, device: str) -> str:
         local.close()
 
 
+def show(name: str, folder: Path, options: argparse.Namespace, end: float) -> None:
+    """Everything about one shape, what matters most first."""
+    import torch
+
+    if time.monotonic() > end:
+        print(f"{name}: left out, the time is up")
+        return
+    model = make(folder / "model", SHAPES[name], options.device)
+    if options.device == "cuda":
+        torch.cuda.empty_cache()
+    table = [HEAD, "|---" * (HEAD.count("|") - 1) + "|"]
+    for way in (way for way in WAYS if way in options.ways):
+        theirs = dict(bare(model, way, options))
+        for bare_way, speed in theirs.items():
+            print(f"| {name} | bare, {way}, {bare_way} | {speed['first']:.1f} | {speed['again']:.1f} |", flush=True)
+        best = max((speed["again"] for speed in theirs.values()), default=0.0)
+        table.append(measure(name, model, way, options, best))
+        print(table[-1], flush=True)
+        if time.monotonic() > end:
+            break
+    if name in GGUF_SIZES and "GGUF" in options.ways and time.monotonic() < end:
+        table.append(measure(name, make_gguf(folder / "model.gguf", GGUF_SIZES[name]), "GGUF", options, 0))
+    print("\n" + "\n".join(table) + "\n", flush=True)
+    if options.full and time.monotonic() < end:
+        print(brim(model, options.device) + "\n", flush=True)
+    if options.takeover and name == options.shapes[0] and time.monotonic() < end:
+        takeover(model, options)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     import torch
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=[name for name in SHAPES if name != "tiny"])
+    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=["TinyLlama-1.1B", "Mistral-7B", "Phi-2"])
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--reply", type=int, default=128, help="tokens whose speed is taken")
+    parser.add_argument("--bare", nargs="*", choices=gpu_bare.WAYS, default=list(gpu_bare.WAYS), help="default: all")
+    parser.add_argument("--ways", nargs="+", choices=(*WAYS, "GGUF"), default=[*WAYS, "GGUF"])
+    parser.add_argument("--runs", type=int, default=3, help="fresh workers whose median is taken")
+    parser.add_argument("--minutes", type=float, default=14, help="after which nothing more is begun")
     parser.add_argument("--full", action="store_true", help="also take over with the card filled to the brim")
+    parser.add_argument("--takeover", action="store_true", help="also time takeovers with the first shape")
+    parser.add_argument("--all", action="store_true", help="--full and --takeover")
     options = parser.parse_args(arguments)
     if options.device == "cuda" and not torch.cuda.is_available():
         print("No NVIDIA card is usable here. To see that the program runs: --shapes tiny --device cpu")
         return 1
-    print(f"torch {torch.__version__}, {', '.join(gpu.name for gpu in gpus_now()) or 'no card'}\n")
-    print(HEAD + "\n" + "|---" * (HEAD.count("|") - 1) + "|")
+    options.full |= options.all
+    options.takeover |= options.all
+    end = time.monotonic() + options.minutes * 60
+    print(machine() + "\n")
+    print("| shape | bare way | first reply, tokens/s | again |\n|---|---|---|---|")
     for name in options.shapes:
         with tempfile.TemporaryDirectory() as folder:
-            model = make(Path(folder), SHAPES[name], options.device)
-            for way in WAYS:
-                print(measure(name, model, way, options.device, options.reply), flush=True)
-            if options.full:
-                print("\n" + brim(model, options.device) + "\n", flush=True)
+            show(name, Path(folder), options, end)
     return 0
+
+
+def machine() -> str:
+    """What the figures depend on, in one line."""
+    parts = [gpu.name for gpu in gpus_now()] or ["no card"]
+    parts += [f"{os.cpu_count()} cores", f"Python {platform.python_version()}"]
+    for package in ("torch", "transformers", "bitsandbytes", "accelerate", "xllamacpp"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            parts.append(f"{package} {importlib.metadata.version(package)}")
+    return ", ".join([*parts, f"load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "load unknown"])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """From a server that is gone to the first sentence, in a host's own process: cold, with one standing by, and warm.
 
-    python -m benchmarks.takeover MODEL [--runs 5] [--ways cold,standby,warm,hung]
+    python -m benchmarks.takeover MODEL [--runs 5] [--ways cold,standby,warm,hung] [--device auto]
 
 MODEL is a GGUF file or a folder with safetensors. Each run is a stand-in host, started anew, that gets one message
 just after its server has gone. ``text`` and ``sentence`` are seconds from the host's own call until the
@@ -54,6 +54,7 @@ def main() -> int:
     parser.add_argument("model", type=Path)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--ways", default=",".join(WAYS))
+    parser.add_argument("--device", default="auto", help="as in API_FALLBACK_DEVICE")
     asked = parser.parse_args()
     print(f"{asked.model.name}, medians of {asked.runs} runs, seconds; load average {os.getloadavg()[0]:.1f}")
     print(f"{'':18}{'load':>8}{'text':>8}{'sentence':>10}{'on top of the engine':>22}")
@@ -61,9 +62,9 @@ def main() -> int:
     rows: dict[str, list[Row]] = {}
     for _ in range(asked.runs):
         for way in asked.ways.split(","):
-            for name, row in one_run(way, asked.model.resolve(), prompt).items():
+            for name, row in one_run(way, asked.model.resolve(), asked.device, prompt).items():
                 rows.setdefault(name, []).append(row)
-        rows.setdefault("engine", []).append(engine_alone(asked.model.resolve(), prompt))
+        rows.setdefault("engine", []).append(engine_alone(asked.model.resolve(), asked.device, prompt))
     engine = {key: statistics.median(row[key] for row in rows["engine"]) for key in ("load", "text")}
     for name, made in rows.items():
         median = {key: statistics.median(row[key] for row in made) for key in made[0]}
@@ -74,11 +75,12 @@ def main() -> int:
     return 0
 
 
-def one_run(way: str, model: Path, prompt: dict[str, Any]) -> dict[str, Row]:
+def one_run(way: str, model: Path, device: str, prompt: dict[str, Any]) -> dict[str, Row]:
     """What a fresh host tells of one or two messages."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch, contextlib.closing(Server()) as server:
         folder = Path(scratch)
         values = {"HOST_PORT": server.address, "API_FALLBACK_MODEL": str(model), "USE_CHATPOPS": "OFF"}
+        values["API_FALLBACK_DEVICE"] = device
         tree = copy_tree(folder / "z-waif", values | WAYS[way])
         env = environment(folder / "site") | {"ZWAIF_STANDIN_UI": "OFF"}
         env["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), env.get("PYTHONPATH", "")])
@@ -138,9 +140,9 @@ class Server:
             self._http.server_close()
 
 
-def engine_alone(model: Path, prompt: dict[str, Any]) -> Row:
+def engine_alone(model: Path, device: str, prompt: dict[str, Any]) -> Row:
     """In a process of its own, whose imports do not count."""
-    command = [sys.executable, __file__, "engine", str(model), json.dumps(prompt)]
+    command = [sys.executable, __file__, "engine", str(model), device, json.dumps(prompt)]
     done = subprocess.run(command, env=worker_environment(os.environ), stdout=subprocess.PIPE, text=True, check=True)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
@@ -207,8 +209,8 @@ def spoken(host: Any, text: str) -> float:
     return float(json.loads(log.read_text(encoding="utf-8").splitlines()[before])["at"]) - began
 
 
-def tell_engine(model: str, prompt: dict[str, Any]) -> None:
-    options = LoadOptions(model)
+def tell_engine(model: str, device: str, prompt: dict[str, Any]) -> None:
+    options = LoadOptions(model, device=device)
     engine = make_engine(options)
     engine.prepare(options)
     began = time.perf_counter()
@@ -229,7 +231,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "engine":
-        tell_engine(sys.argv[2], json.loads(sys.argv[3]))
+        tell_engine(sys.argv[2], sys.argv[3], json.loads(sys.argv[4]))
     elif sys.argv[1] in WAYS:
         tell_host(sys.argv[1])
     else:

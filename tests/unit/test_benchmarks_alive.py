@@ -72,10 +72,21 @@ def test_the_engines_benchmark_runs_on_a_tiny_model_and_goes_on_where_it_stopped
 
 def test_the_card_s_benchmark_runs_on_a_processor() -> None:
     command = [sys.executable, "-m", "benchmarks.gpu", "--shapes", "tiny", "--device", "cpu", "--reply", "8", "--full"]
+    command += ["--runs", "1", "--ways", "bf16", "GGUF", "--bare", "static cache"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, done.stderr
-    assert len([line for line in done.stdout.splitlines() if line.startswith("| tiny |")]) == 2
+    rows = {line for line in done.stdout.splitlines() if line.startswith("| tiny |")}
+    for kind in ("bare, bf16, static cache", "bfloat16, cpu", "GGUF Q4_0, cpu"):
+        assert len([row for row in rows if kind in row]) == 1, kind
     assert "Card full: an answer from cpu" in done.stdout
+
+
+def test_the_card_s_benchmark_begins_nothing_when_its_time_is_up() -> None:
+    command = [sys.executable, "-m", "benchmarks.gpu", "--shapes", "tiny", "--device", "cpu", "--minutes", "0", "--all"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "tiny: left out, the time is up" in done.stdout
+    assert "Card full" not in done.stdout
 
 
 def test_the_fidelity_benchmark_runs_on_the_tiny_model(tmp_path: Path) -> None:
