@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from zwaif_fallback.demo.host_child import lines_since
 from zwaif_fallback.demo.host_process import BOTH, FALLBACK, SERVER
 from zwaif_fallback.demo.llm_server import reply_to
 from zwaif_fallback.demo.play import run
@@ -35,3 +36,10 @@ def test_a_folder_that_is_not_z_waif_is_named_in_one_line(tmp_path: Path) -> Non
 
 def test_the_server_never_says_the_same_text_twice() -> None:
     assert reply_to("Hello", 1) != reply_to("Hello", 2)
+
+
+@pytest.mark.parametrize("kept", [0, 60, 700], ids=["whole", "cut", "mostly gone"])
+def test_new_lines_are_found_in_a_debug_text_that_repeats_itself_and_loses_its_beginning(kept: int) -> None:
+    line = "[API] Successfully used fallback API: the model answered (first words after 0.1 s)\n"
+    before, added = ("".join(f"start {number}\n" for number in range(100)) + line * 5), line * 2
+    assert lines_since(before, (before + added)[kept:]) == added.splitlines()

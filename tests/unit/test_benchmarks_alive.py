@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from zwaif_fallback.demo import MODEL
+from zwaif_fallback.standin import copy_tree
 
 ROOT = Path(__file__).parents[2]
 
@@ -97,3 +98,12 @@ def test_the_fidelity_benchmark_runs_on_the_tiny_model(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "| ours |" in done.stdout
     assert len((tmp_path / "model-ours.jsonl").read_text(encoding="utf-8").splitlines()) == 2
+
+
+def test_the_releases_benchmark_drives_the_stand_in_through_outages(tmp_path: Path) -> None:
+    tree = copy_tree(tmp_path / "z-waif", {"ZWAIF_STANDIN_UI": "OFF"})
+    scenes = ["healthy", "refused", "cut"]
+    command = [sys.executable, "-m", "benchmarks.releases", str(tree), "--stream", "ON", "--only", *scenes]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "| z-waif | Oobabooga | streamed | 3 of 3 |  |"

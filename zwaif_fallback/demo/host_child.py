@@ -24,6 +24,8 @@ MODULE_SWITCHES = tuple(
 )
 """v1.14-R4 reads these before its start-up has set them."""
 POLL_SECONDS = 0.02
+OVERLAP = 200
+"""How many characters show where a text that lost its beginning continues the earlier one."""
 ANSWERED = "Successfully used fallback API: "
 
 
@@ -62,7 +64,16 @@ class Host:
         return bool(getattr(self.controller, "history_loaded", True)) and has_chatpops
 
     def debug_lines(self) -> list[str]:
-        return str(self.log.debug_log).splitlines()
+        return self.debug_text().splitlines()
+
+    def debug_text(self) -> str:
+        return str(self.log.debug_log)
+
+
+def lines_since(before: str, now: str) -> list[str]:
+    """Return the lines added to the Debug tab's text. v1.14-R4 drops all but its last 10,000 characters."""
+    start = 0 if now.startswith(before) else before.find(now[:OVERLAP])
+    return now.removeprefix(before[start:] if start >= 0 else "").splitlines()
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -74,7 +85,7 @@ def until(condition: Callable[[], bool]) -> None:
 def say(host: Host, text: str, events: TextIO) -> None:
     """Send one message. Report each piece as it appears, then the reply and the fallback's log line, if any."""
     errors: list[str] = []
-    lines = len(host.debug_lines())
+    before = host.debug_text()
 
     def ask() -> None:
         try:
@@ -91,7 +102,7 @@ def say(host: Host, text: str, events: TextIO) -> None:
         if now.startswith(shown) and now != shown:
             emit(events, piece=now[len(shown) :])
             shown = now
-    fallback = [line for line in host.debug_lines()[lines:] if ANSWERED in line]
+    fallback = [line for line in lines_since(before, host.debug_text()) if ANSWERED in line]
     reply = "" if errors else str(host.controller.receive_via_oogabooga())
     emit(events, reply=reply, fallback=fallback[-1] if fallback else "", error="; ".join(errors))
 

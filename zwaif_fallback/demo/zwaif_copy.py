@@ -42,6 +42,8 @@ def __getattr__(name):
         raise AttributeError(name)
     return Nothing
 '''
+OLD_PORT = 5000
+"""The only port at which a release before v1.9 looks for its server."""
 _SETTINGS = {
     "API_TYPE": "Oobabooga",
     "API_STREAM_CHATS": "ON",
@@ -60,12 +62,14 @@ def prepare(zwaif: Path, scratch: Path, values: Mapping[str, str], env: dict[str
     """Copy ``zwaif`` into ``scratch``, write its ``.env``, and put the silent modules on ``env``'s PYTHONPATH.
 
     Raises:
-        UnusableTree: the folder has no ``main.py`` or no ``utils/web_ui.py``, or is older than v1.9.
+        UnusableTree: the folder has no ``main.py`` or no ``utils/web_ui.py``, or it is older than v1.9 and the port in
+            ``HOST_PORT`` is not :data:`OLD_PORT`.
     """
     for name in ("main.py", "utils/web_ui.py"):
         if not (zwaif / name).is_file():
             raise UnusableTree(f"{zwaif} is not a Z-Waif folder: it has no {name}. Give the folder that holds main.py.")
-    if not (zwaif / "API" / "api_controller.py").is_file():
+    old = not (zwaif / "API" / "api_controller.py").is_file()
+    if old and not values.get("HOST_PORT", "").endswith(f":{OLD_PORT}"):
         raise UnusableTree(
             f"{zwaif} is a Z-Waif older than v1.9, which uses one fixed port. The demo needs v1.9 or newer."
         )
