@@ -74,6 +74,7 @@ def test_on_windows_the_line_stays_and_only_a_batch_file_gets_a_shell(command: s
 # --- auto -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(os.name == "nt", reason="on the PATH of Windows, programs end in .exe")
 def test_ollama_in_its_folder_comes_before_the_path(home: Path, tmp_path: Path) -> None:
     on_path = program(tmp_path / "bin" / "ollama")
     assert auto("Ollama", machine(home, PATH=str(on_path.parent))).arguments == (str(on_path), "serve")
