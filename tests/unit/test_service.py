@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from zwaif_fallback.answering import better_model
+from zwaif_fallback.answering.early_loader import nobody_else
 from zwaif_fallback.answering.model_loader import TRY_AGAIN_SECONDS
 from zwaif_fallback.answering.service import Collaborators, FallbackService
 from zwaif_fallback.downloads.transfer import Progress, Report
@@ -97,6 +98,7 @@ class Desk:
         monkeypatch: pytest.MonkeyPatch,
         captioner: Any = None,
         second_server: Any = Server,
+        others_answer: Any = nobody_else,
         **values: object,
     ) -> None:
         for name in ("one", "two"):
@@ -114,6 +116,7 @@ class Desk:
                 self.local,
                 second_server,
                 self.said.append,
+                others_answer=others_answer,
                 captioner=captioner,
                 tree=tree,
                 fetch=self.fetch,
@@ -288,6 +291,19 @@ def test_an_outage_loads_ahead(policy: str, loads: int, desk: Desk) -> None:
         desk.service.preload()
         desk.settle()
     assert len(desk.local.loads) == loads
+
+
+def test_nothing_is_loaded_ahead_for_a_plugin_that_will_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If it does not answer after all, the model is loaded then."""
+    desk = Desk(tmp_path, monkeypatch, others_answer=lambda request, failure: True, API_FALLBACK_PRELOAD="warm")
+    desk.service.preload(DOWN)
+    desk.service.primary_late("127.0.0.1:5000", lambda: HELLO, "")
+    desk.service.early.wait(20)
+    desk.service.primary_answered(lambda: HELLO, "Hi.")
+    desk.settle()
+    assert desk.local.loads == []
+    assert desk.service._standby._target() is None
+    assert desk.reply() == "one speaks." and len(desk.local.loads) == 1
 
 
 def test_the_test_button_gets_a_real_reply(desk: Desk) -> None:
