@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 from zwaif_fallback.errors import FallbackError
@@ -13,7 +14,7 @@ from zwaif_hooks.host import env_file
 from zwaif_hooks.host.settings_store import Setting, SettingsStore
 from zwaif_hooks.host.tree import find_tree
 from zwaif_hooks.plugins import PluginManager
-from zwaif_hooks.plugins.discovery import TRACE_VARIABLE
+from zwaif_hooks.plugins.discovery import FOLDER_VARIABLE, TRACE_VARIABLE
 from zwaif_hooks.startup import switched_off
 
 
@@ -57,23 +58,53 @@ def settings_store(tree: Path | None, environ: Mapping[str, str]) -> SettingsSto
     return SettingsStore(SETTINGS, tree / ".env" if tree else None, dict(environ), say=lambda line: None)
 
 
-def add_plugin_settings(store: SettingsStore, environ: Mapping[str, str]) -> list[str]:
-    """Import all installed plugins and add their settings. Return one line for each problem with a plugin.
+@dataclass(frozen=True)
+class LoadedPlugins:
+    """The plugins as Z-Waif would load them."""
+
+    manager: PluginManager
+    problems: list[str]
+    """One line for each problem with a plugin."""
+
+
+def load_plugins(
+    store: SettingsStore,
+    environ: Mapping[str, str],
+    folder: str | None = None,
+    options: Mapping[str, str] | None = None,
+    prepare: Callable[[PluginManager], object] = lambda manager: None,
+    details: Callable[[BaseException], object] = lambda error: None,
+) -> LoadedPlugins:
+    """Import all installed plugins and add their settings to ``store``. Tracing is off.
 
     What plugins print goes to standard error, for all threads of this process: call it before others print.
+
+    Args:
+        folder: Of plugins in single files, in place of ``ZWAIF_PLUGINS_DIR``.
+        options: Values of other variables, in place of those in the environment and in ``.env``.
+        prepare: Gets the manager before any plugin is loaded.
+        details: Gets the exception behind each problem that has one.
     """
-    if switched_off(environ):
-        return []
-    lines: list[str] = []
+    problems: list[str] = []
+    chosen = {TRACE_VARIABLE: "", **(options or {})}
+    if folder is not None:
+        chosen[FOLDER_VARIABLE] = str(Path(folder).expanduser().absolute())
 
     def option(name: str) -> str:
-        return "" if name == TRACE_VARIABLE else environ.get(name) or store.text_of(name)
+        return chosen[name] if name in chosen else environ.get(name) or store.text_of(name)
 
-    manager = PluginManager(lambda line, error: lines.append(line), option)
-    with redirect_stdout(sys.stderr):
-        manager.discover()
-        manager.register_settings(store)
-    return lines
+    def report(line: str, error: BaseException | None) -> None:
+        problems.append(line)
+        if error is not None:
+            details(error)
+
+    manager = PluginManager(report, option)
+    prepare(manager)
+    if not switched_off(environ):
+        with redirect_stdout(sys.stderr):
+            manager.discover()
+            manager.register_settings(store)
+    return LoadedPlugins(manager, problems)
 
 
 def env_values(tree: Path | None, environ: Mapping[str, str]) -> dict[str, str]:

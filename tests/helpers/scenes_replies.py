@@ -39,6 +39,7 @@ from zwaif_hooks.failover.takeover import MEANWHILE
 from zwaif_hooks.failover.turn import Turn
 from zwaif_hooks.messages import AnswerRecord, ModelInfo
 from zwaif_hooks.plugins import PluginManager
+from zwaif_hooks.plugins.discovery import FOLDER_VARIABLE
 from zwaif_hooks.runtime import Runtime
 from zwaif_hooks.stream import CancelScope, Chunk
 
@@ -322,6 +323,13 @@ def _(scene: Scene) -> object:
 
 
 # --- plugins ----------------------------------------------------------------------------------------------------------
+
+
+@says("ZWAIF_PLUGINS_DIR: no plugin of it is loaded: …")
+def _(scene: Scene) -> object:
+    return PluginManager(
+        lambda line, error: scene.say(line), lambda name: "gone" * (name == FOLDER_VARIABLE)
+    ).discover()
 
 
 @says("Plugin … is left out: …")

@@ -11,7 +11,7 @@ from zwaif_fallback import settings
 from zwaif_fallback.addresses import host_problem
 from zwaif_fallback.answering.second_server import SecondServerClient
 from zwaif_fallback.answering.service import Collaborators, FallbackService
-from zwaif_fallback.cli import main
+from zwaif_fallback.cli import main, plugins
 from zwaif_fallback.demo import play, zwaif_copy
 from zwaif_fallback.standin import copy_tree
 from zwaif_fallback.zwaif_tree import model_setting, require_zwaif_folder, zwaif_folder
@@ -89,6 +89,8 @@ def _with_weather(scene: Scene) -> SettingsStore:
     return store
 
 
+says("There is no plugin …; …")(lambda scene: plugins.block("falback", copy_tree(scene.folder / "z-waif", {})))
+says("… is not blocked in ….env.")(lambda scene: plugins.unblock("fallback", copy_tree(scene.folder / "z-waif", {})))
 says("… is not a setting of plugin …")(lambda scene: _with_weather(scene).mistyped())
 says("… is a secret: read it with settings.secret(SETTING), which needs its Setting")(
     lambda scene: _with_weather(scene).get("WEATHER_KEY")

@@ -24,7 +24,7 @@ from zwaif_fallback.cli import main
 from zwaif_fallback.cli.doctor import summary
 from zwaif_fallback.cli.selftest import unused_port
 from zwaif_fallback.demo import MODEL
-from zwaif_fallback.doctor import checks, child_process, env_file, log_file, pictures, restart, servers, zwaif
+from zwaif_fallback.doctor import checks, child_process, env_file, log_file, pictures, plugins, restart, servers, zwaif
 from zwaif_fallback.doctor.checks import CHECKS, Check, examine
 from zwaif_fallback.doctor.child_process import HookState
 from zwaif_fallback.doctor.findings import Finding, ok
@@ -52,7 +52,17 @@ def test_names_are_unique_and_every_check_is_in_the_table() -> None:
     assert len({check.name for check in CHECKS}) == len({check.title for check in CHECKS}) == len(CHECKS)
     made = {
         function
-        for module in (env_file, log_file, checks.libraries, checks.local_model, pictures, restart, servers, zwaif)
+        for module in (
+            env_file,
+            log_file,
+            checks.libraries,
+            checks.local_model,
+            pictures,
+            plugins,
+            restart,
+            servers,
+            zwaif,
+        )
         for name, function in vars(module).items()
         if name.startswith("check_") and function.__module__ == module.__name__
     }

@@ -76,6 +76,7 @@ DOCTOR: Mapping[str, tuple[Callable[[Path], Made], str]] = {
     "environment": (_own_venv, "this command runs in"),
     "hook": (lambda _: ({}, {"hook": lambda tree, environ: HookState(False)}), "start-up line is not active"),
     "switches": (lambda _: ({"API_FALLBACK_ENABLED": "OFF"}, {}), "API_FALLBACK_ENABLED is OFF"),
+    "plugins": (lambda _: ({"ZWAIF_PLUGINS_DIR": "gone"}, {}), "ZWAIF_PLUGINS_DIR: no plugin of it is loaded"),
     "primary": (lambda _: ({"HOST_PORT": DEAD.format(unused_port())}, {}), "is down"),
     "restart": (lambda _: ({"API_FALLBACK_RESTART": "start 'it"}, {}), "nothing can be started"),
     "fallback_host": (lambda _: ({"API_FALLBACK_HOST": DEAD.format(unused_port())}, {}), "is down"),

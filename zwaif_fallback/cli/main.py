@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from zwaif_fallback.cli import bench, chat, console, demo, doctor, download, models, settings, status, test
+from zwaif_fallback.cli import bench, chat, console, demo, doctor, download, models, plugins, settings, status, test
 from zwaif_fallback.cli.options import (
     DEBUG,
     EXIT_INTERRUPTED,
@@ -22,7 +22,7 @@ from zwaif_fallback.cli.options import (
     version,
 )
 
-_COMMANDS = (demo, test, doctor, status, chat, models, download, bench, settings)
+_COMMANDS = (demo, test, doctor, status, chat, models, download, bench, settings, plugins)
 _DESCRIPTION = "Keeps your Z-Waif companion talking from a local model when its LLM server is down."
 
 

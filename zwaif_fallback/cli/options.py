@@ -13,6 +13,7 @@ EXIT_OK, EXIT_PROBLEM, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 ZWAIF = "Z-Waif's folder (default: the current folder, if it is one). It is read or copied, never changed"
 ZWAIF_COPIED = "your Z-Waif's folder: a copy of it is played with. Without it, a small stand-in plays Z-Waif"
 ZWAIF_CHANGED = "Z-Waif's folder (default: the current folder, if it is one). Its .env is changed"
+PLUGINS_DIR = "also load the plugins in single files (NAME.py) of this folder, in place of ZWAIF_PLUGINS_DIR"
 DEBUG = "show the full traceback of an error"
 
 Arguments = argparse.Namespace
@@ -38,6 +39,11 @@ def with_zwaif(command: argparse.ArgumentParser, help: str = ZWAIF) -> argparse.
 
 def with_json(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="print JSON, for scripts")
+    return command
+
+
+def with_plugins_dir(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    command.add_argument("--plugins-dir", metavar="DIR", help=PLUGINS_DIR)
     return command
 
 

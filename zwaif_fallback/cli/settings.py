@@ -44,11 +44,11 @@ def add(commands: Any) -> None:
 def _show(parsed: Arguments) -> int:
     from zwaif_fallback.choosing.no_model_chosen import is_chosen
     from zwaif_fallback.cli import status_facts
-    from zwaif_fallback.zwaif_tree import add_plugin_settings, env_values, settings_store, zwaif_folder
+    from zwaif_fallback.zwaif_tree import env_values, load_plugins, settings_store, zwaif_folder
 
     tree = zwaif_folder(parsed.zwaif)
     store = settings_store(tree, os.environ)
-    plugins = add_plugin_settings(store, os.environ)
+    plugins = load_plugins(store, os.environ).problems
     model = status_facts.model_facts(store.get, tree, is_chosen(env_values(tree, os.environ)))
     rows = status_facts.settings_facts(store, tree, os.environ, model["notice"])
     if parsed.json:
@@ -90,11 +90,11 @@ def _typed(name: str) -> str:
 
 def _docs(parsed: Arguments) -> int:
     from zwaif_fallback.settings import SETTINGS, as_markdown, table_as_markdown
-    from zwaif_fallback.zwaif_tree import UsageError, add_plugin_settings
+    from zwaif_fallback.zwaif_tree import UsageError, load_plugins
     from zwaif_hooks.host.settings_store import SettingsStore
 
     store = SettingsStore(SETTINGS, None, {}, say=lambda line: None)
-    problems = add_plugin_settings(store, os.environ)
+    problems = load_plugins(store, os.environ).problems
     by_plugin = {one.plugin: [other for other in store.table if other.plugin == one.plugin] for one in store.table}
     wanted = by_plugin if parsed.plugin is None else [parsed.plugin]
     for line in (*store.left_out(), *problems):
@@ -137,12 +137,12 @@ def change(tree: Path, name: str, raw: str) -> dict[str, Any]:
     """
     from zwaif_fallback.choosing.no_model_chosen import MODEL
     from zwaif_fallback.settings import SETTINGS
-    from zwaif_fallback.zwaif_tree import add_plugin_settings, env_values, model_setting, settings_store
+    from zwaif_fallback.zwaif_tree import env_values, load_plugins, model_setting, settings_store
     from zwaif_hooks.host import env_file
 
     store = settings_store(tree, {})
     if name.upper() not in {setting.name for setting in SETTINGS}:
-        for line in add_plugin_settings(store, os.environ):
+        for line in load_plugins(store, os.environ).problems:
             console.error(line)
     setting = store.setting(name.upper())
     if setting.name == MODEL and raw.strip():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ def status_lines(facts: Facts) -> list[str]:
         f"Local model      {facts['model']['line']}",
         *(f"{'':17}{more}" for more in (facts["model"]["notice"], facts["model"]["instead"]) if more),
         *([f"{'':17}{_STANDS_BY}"] if facts["model"]["usable"] and _is_to_stand_by(facts["settings"]) else []),
+        *([f"Plugins          {_plugins(facts['plugins'])}"] if facts["plugins"] else []),
         *([f"Who answers      {facts['speaks']}"] if facts["speaks"] else []),
         f"Replies          {turn_log.summary(turn_log.TurnRecord(**turn) for turn in facts['turns'])}",
         *(_turn_row(turn) for turn in facts["turns"][-SHOWN_TURNS:]),
@@ -59,6 +60,17 @@ def status_lines(facts: Facts) -> list[str]:
     if facts["console"]:
         lines += ["", f"Last lines of the fallback on Z-Waif's console ({Path(facts['zwaif']) / 'log.txt'}):"]
     return [*lines, *facts["console"]]
+
+
+def _plugins(states: Sequence[Facts]) -> str:
+    """Name the plugins, and which of them do not work; the reasons are among the problems."""
+    return ", ".join(" ".join(word for word in (one["name"], one["version"], _state(one)) if word) for one in states)
+
+
+def _state(plugin: Facts) -> str:
+    if plugin["state"] != "active":
+        return f"({plugin['state']})"
+    return "(a hook is not called)" if plugin["left_out"] else ""
 
 
 def _is_to_stand_by(settings: Iterable[Facts]) -> bool:

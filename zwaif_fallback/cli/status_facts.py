@@ -25,10 +25,11 @@ from zwaif_fallback.doctor.zwaif import check_environment, check_switches
 from zwaif_fallback.errors import EngineError, ModelNotFound
 from zwaif_fallback.models.display_names import readable
 from zwaif_fallback.restart import history
-from zwaif_fallback.zwaif_tree import add_plugin_settings, env_values, settings_store, value_source
+from zwaif_fallback.zwaif_tree import env_values, load_plugins, settings_store, value_source
 from zwaif_hooks import turn_log
 from zwaif_hooks.host.settings_store import SettingsStore
 from zwaif_hooks.network.connect import listens
+from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.turn_log import TurnRecord
 
 Facts = dict[str, Any]
@@ -62,7 +63,7 @@ def settings_facts(
 def status_facts(tree: Path | None, environ: Mapping[str, str]) -> Facts:
     """Return everything that ``status`` reports. Tries a connection to each server, which takes a second at most."""
     store = settings_store(tree, environ)
-    plugins = add_plugin_settings(store, environ)
+    plugins = load_plugins(store, environ)
     host = str(store.get("API_FALLBACK_HOST")).strip()
     model = model_facts(store.get, tree, is_chosen(env_values(tree, environ)))
     primary = _primary(tree, environ) if tree else None
@@ -82,9 +83,15 @@ def status_facts(tree: Path | None, environ: Mapping[str, str]) -> Facts:
         "speaks": _who_speaks(turns, primary, host, env_values(tree, environ)),
         "turns": [asdict(record) for record in turns],
         "settings": settings_facts(store, tree, environ, model["notice"]),
-        "problems": [*store.problems(), *store.left_out(), *plugins],
+        "plugins": plugin_facts(plugins.manager),
+        "problems": [*store.problems(), *store.left_out(), *plugins.problems],
         "console": _console(tree),
     }
+
+
+def plugin_facts(manager: PluginManager) -> list[Facts]:
+    """Describe each plugin that was found."""
+    return [{**asdict(one), "state": one.state.value} for one in manager.states()]
 
 
 def can_answer(facts: Facts) -> bool:

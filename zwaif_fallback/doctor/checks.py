@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from zwaif_fallback.doctor import env_file, libraries, local_model, log_file, pictures, restart, servers, zwaif
+from zwaif_fallback.doctor import env_file, libraries, local_model, log_file, pictures, plugins, restart, servers, zwaif
 from zwaif_fallback.doctor.findings import Finding
 from zwaif_fallback.doctor.situation import Situation
 
@@ -28,6 +28,7 @@ CHECKS: tuple[Check, ...] = (
     Check("environment", "Environment", zwaif.check_environment),
     Check("hook", "Start-up line", zwaif.check_hook),
     Check("switches", "Switches", zwaif.check_switches),
+    Check("plugins", "Plugins", plugins.check_plugins),
     Check("primary", "LLM server", servers.check_primary),
     Check("restart", "Restart", restart.check_restart),
     Check("fallback_host", "Second server", servers.check_fallback_host),

@@ -19,7 +19,7 @@ from zwaif_fallback.doctor import child_process
 from zwaif_fallback.doctor.child_process import HookState, Imported
 from zwaif_fallback.errors import ModelError, ModelNotFound
 from zwaif_fallback.models.model_files import gguf_in
-from zwaif_fallback.zwaif_tree import add_plugin_settings, env_values, settings_store
+from zwaif_fallback.zwaif_tree import LoadedPlugins, env_values, load_plugins, settings_store
 from zwaif_hooks.host.env_file import EnvFileError
 from zwaif_hooks.host.settings_store import SettingsStore
 
@@ -48,12 +48,21 @@ class Situation:
     prefix: Path = field(default_factory=lambda: Path(sys.prefix))
     """The environment this command runs in."""
 
-    @cached_property
+    @property
     def store(self) -> SettingsStore:
-        """The settings of all plugins. Made before the checks run, because it imports the plugins."""
+        """The settings of all plugins."""
+        return self._loaded[0]
+
+    @property
+    def plugins(self) -> LoadedPlugins:
+        """The plugins as Z-Waif would load them."""
+        return self._loaded[1]
+
+    @cached_property
+    def _loaded(self) -> tuple[SettingsStore, LoadedPlugins]:
+        """Made before the checks run, because it imports the plugins."""
         store = settings_store(self.tree, self.environ)
-        add_plugin_settings(store, self.environ)
-        return store
+        return store, load_plugins(store, self.environ)
 
     @cached_property
     def env(self) -> dict[str, str]:

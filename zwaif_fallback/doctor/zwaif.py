@@ -106,13 +106,12 @@ def check_switches(here: Situation) -> Finding:
             "No Z-Waif plugin starts, including this one.",
             "Remove the variable, then restart Z-Waif.",
         )
-    blocked = [name.strip() for name in here.environ.get("ZWAIF_BLOCK_PLUGINS", "").split(",")]
-    if "fallback" in blocked:
+    if any(one.name == "fallback" and one.state == "blocked" for one in here.plugins.manager.states()):
         return Finding(
             "problem",
             "ZWAIF_BLOCK_PLUGINS has fallback",
             "Z-Waif starts without this plugin.",
-            "Remove fallback from the variable, then restart Z-Waif.",
+            "zwaif-fallback plugins unblock fallback (or remove it from the environment variable). Restart Z-Waif.",
         )
     if not here.store.get("API_FALLBACK_ENABLED"):
         return Finding(

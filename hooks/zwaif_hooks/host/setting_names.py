@@ -13,7 +13,8 @@ _LONGEST_NAME = 64
 _RESERVED = ("API_FALLBACK_", "FALLBACK_", "GRADIO_", "PYTHON", "LD_", "DYLD_")
 """Beginnings of names that this package, Gradio, Python or the system's loader read."""
 _SWITCHES = frozenset(
-    {"ZWAIF_PLUGINS", "ZWAIF_BLOCK_PLUGINS", "ZWAIF_PLUGIN_ORDER", "ZWAIF_TRACE_PLUGINS", "ZWAIF_DEBUG"}
+    f"ZWAIF_{end}"
+    for end in ("PLUGINS", "PLUGINS_DIR", "BLOCK_PLUGINS", "ALLOW_PLUGINS", "PLUGIN_ORDER", "TRACE_PLUGINS", "DEBUG")
 )
 _SIMILAR = 0.85
 """How alike two names must be for one to be a mistyped other, if they do not begin alike (``difflib``)."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
-from types import ModuleType
+from types import ModuleType, UnionType
 from typing import Any
 
 import pluggy
@@ -81,16 +82,53 @@ def _unusable(plugin: object, name: str, options: Mapping[str, Any]) -> str:
     return ""
 
 
-def doubtful(plugin: object, name: str, options: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for each argument whose annotation is a type that the hook never gets."""
-    spec = _specified().get(hook_of(name, options))
-    if spec is None:
+def doubts(plugin: object, marked: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a line for each annotation of a hook that promises what the hook never gets, or must not return."""
+    for name, options in marked.items():
+        spec = _specified().get(hook_of(name, options))
+        if spec is None:
+            continue
+        given, expected = _types(getattr(plugin, name)), _types(spec)
+        result = given.pop("return", None)
+        for argument, annotated in given.items():
+            passed = expected.get(argument, Any)
+            if _is_class(annotated) and _is_class(passed) and not issubclass(passed, annotated):
+                yield f"its {name} takes {argument} as {annotated.__name__}, but gets {passed.__name__}"
+        for unusable in _unusable_results(result, expected.get("return")):
+            yield f"its {name} returns {_named(unusable)}; the hook returns {_named(expected.get('return'))}"
+
+
+def _unusable_results(result: Any, expected: Any) -> Iterator[Any]:
+    """Yield each class of an annotated result that the hook cannot use. Any is usable, and so is what is no class."""
+    usable = tuple(one for one in map(_class_of, _members(expected)) if one is not None)
+    if not usable or usable == (type(None),):  # the result of such a hook is ignored
         return
-    given, expected = _types(getattr(plugin, name)), _types(spec)
-    for argument, annotated in given.items():
-        passed = expected.get(argument, Any)
-        if _is_class(annotated) and _is_class(passed) and not issubclass(passed, annotated):
-            yield f"its {name} takes {argument} as {annotated.__name__}, but gets {passed.__name__}"
+    for one in _members(result):
+        made = _class_of(one)
+        if made not in (None, object) and (made in _NEVER_TEXT or not issubclass(made, usable)):
+            yield one
+
+
+_NEVER_TEXT = (bytes, bytearray, dict)
+"""Iterable, but not text in pieces."""
+
+
+def _members(annotated: Any) -> tuple[Any, ...]:
+    """Return the members of a union; anything else as the only one."""
+    return typing.get_args(annotated) if typing.get_origin(annotated) in (typing.Union, UnionType) else (annotated,)
+
+
+def _class_of(annotated: Any) -> type | None:
+    """Return the class of an annotation such as ``str``, ``None`` or ``Iterator[str]``; None if it is none."""
+    origin = type(None) if annotated is None else typing.get_origin(annotated) or annotated
+    return origin if _is_class(origin) else None
+
+
+def _named(annotated: Any) -> str:
+    """Return an annotation as one would write it, without the modules of its classes."""
+    if isinstance(annotated, type) and not typing.get_args(annotated):
+        return "None" if annotated is type(None) else annotated.__name__
+    return re.sub(r"\b(?:\w+\.)+", "", str(annotated)).replace("NoneType", "None")
 
 
 def _unmarked(plugin: object, implemented: set[str]) -> list[str]:

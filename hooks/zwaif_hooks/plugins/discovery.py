@@ -1,10 +1,15 @@
-"""Finds the installed plugins by their entry points."""
+"""Finds plugins: the installed ones by their entry points, and single files in a folder of the user."""
 
 from __future__ import annotations
 
 import difflib
+import os
+import re
+import stat
+import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -13,8 +18,33 @@ ENTRY_POINT_GROUP = "zwaif"
 OURS = "zwaif_fallback."
 """The package's own plugin. It keeps its deadlines, so it needs no threads and no pauses."""
 BLOCK_VARIABLE = "ZWAIF_BLOCK_PLUGINS"
+ALLOW_VARIABLE = "ZWAIF_ALLOW_PLUGINS"
+FOLDER_VARIABLE = "ZWAIF_PLUGINS_DIR"
 ORDER_VARIABLE = "ZWAIF_PLUGIN_ORDER"
 TRACE_VARIABLE = "ZWAIF_TRACE_PLUGINS"
+
+
+_FILE = re.compile(r"[A-Za-z][\w-]*\.py", re.ASCII)
+
+
+class Found(Protocol):
+    """A plugin that is not imported yet."""
+
+    name: str
+    module: str
+    """What the entry point names: ``module`` or ``module:object``; the path of a single file."""
+    is_ours: bool
+
+    @property
+    def package(self) -> str:
+        """The distribution that pip installed; the name of a single file."""
+
+    @property
+    def version(self) -> str:
+        """Version of the distribution; empty for a single file."""
+
+    def load(self) -> object:
+        """Import it."""
 
 
 class Installed:
@@ -43,6 +73,60 @@ def installed() -> list[Installed]:
     from importlib.metadata import entry_points  # takes tens of milliseconds, so not in every process
 
     return [Installed(point) for point in entry_points(group=ENTRY_POINT_GROUP)]
+
+
+class PluginFile:
+    """A plugin in a single file, named after the file, not imported yet."""
+
+    is_ours = False
+    version = ""
+
+    def __init__(self, path: Path) -> None:
+        self.name = path.stem
+        self.module = str(path)
+        self.package = path.name
+
+    def load(self) -> object:
+        from importlib.util import module_from_spec, spec_from_file_location
+
+        name = "zwaif_plugin_file_" + self.name.replace("-", "_")
+        spec = spec_from_file_location(name, self.module)
+        assert spec is not None and spec.loader is not None  # the name ends with .py
+        module = module_from_spec(spec)
+        sys.modules[name] = module  # dataclasses look their module up
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+        return module
+
+
+class UnusableFolder(Exception):
+    """``str(error)`` says why no plugin of a folder is loaded."""
+
+
+def in_folder(text: str) -> list[PluginFile]:
+    """Return a plugin for each Python file directly in a folder, except those whose names begin with ``_`` or ``.``.
+
+    Raises:
+        UnusableFolder: the folder is not there, or another user could put code into it.
+    """
+    folder = Path(text.strip()).expanduser()
+    try:
+        if not folder.is_absolute() or not folder.is_dir():
+            raise UnusableFolder(f"{folder} is not the full path of a folder")
+        files = sorted(path for path in folder.iterdir() if _FILE.fullmatch(path.name))
+        for path in (folder, *files):
+            if os.name == "posix" and _others_can_change(path.stat()):
+                raise UnusableFolder(f"{path} can be changed by other users of this computer (chmod o-w, chown)")
+    except OSError as error:
+        raise UnusableFolder(f"{folder} cannot be read ({error.strerror})") from error
+    return [PluginFile(path) for path in files]
+
+
+def _others_can_change(status: os.stat_result) -> bool:
+    return bool(status.st_mode & stat.S_IWOTH) or status.st_uid not in (0, os.getuid())
 
 
 class Names:

@@ -19,7 +19,19 @@ from zwaif_hooks.log import in_words
 from zwaif_hooks.messages import Answer, ChatRequest, Message, ModelInfo, PrimaryFailure
 from zwaif_hooks.plugins import checks
 from zwaif_hooks.plugins.complaints import Complaints, Report
-from zwaif_hooks.plugins.discovery import BLOCK_VARIABLE, ORDER_VARIABLE, TRACE_VARIABLE, Installed, Names, installed
+from zwaif_hooks.plugins.discovery import (
+    ALLOW_VARIABLE,
+    BLOCK_VARIABLE,
+    FOLDER_VARIABLE,
+    ORDER_VARIABLE,
+    TRACE_VARIABLE,
+    Found,
+    Names,
+    PluginFile,
+    UnusableFolder,
+    in_folder,
+    installed,
+)
 from zwaif_hooks.plugins.guarded_hook import GuardedHook, ended, is_ctrl_c
 from zwaif_hooks.plugins.hook_table import HOOKS, START_SECONDS
 from zwaif_hooks.plugins.state import PluginState, State
@@ -65,10 +77,11 @@ class PluginManager:
         self._pm.add_hookspecs(specs)
         self._registering = threading.RLock()
         self._order = Names(ORDER_VARIABLE, option(ORDER_VARIABLE))
-        self._found: dict[str, Installed] = {}
+        self._found: dict[str, Found] = {}
         self._without: dict[str, PluginState] = {}
         """Plugins that are not registered."""
         self._left_out: dict[str, tuple[str, ...]] = {}
+        self._doubts: dict[str, tuple[str, ...]] = {}
         self._trace: Callable[..., object] = _untraced
         if option(TRACE_VARIABLE):
             self._pm.trace.root.setwriter(lambda text: report("[trace] " + text.rstrip(), None))
@@ -78,20 +91,22 @@ class PluginManager:
     # --- finding and registering --------------------------------------------------------------------------------------
 
     def discover(self) -> None:
-        """Register every plugin with an entry point in the group ``zwaif``.
+        """Register every plugin with an entry point in the group ``zwaif``, and every file in ``ZWAIF_PLUGINS_DIR``.
 
-        Plugins listed in ``ZWAIF_BLOCK_PLUGINS`` (comma-separated) are not imported; those in ``ZWAIF_PLUGIN_ORDER``
-        are called before the others, in that order. A plugin whose import takes longer than ``START_SECONDS`` joins
-        when it is ready.
+        Plugins listed in ``ZWAIF_BLOCK_PLUGINS`` (comma-separated) are not imported, and if ``ZWAIF_ALLOW_PLUGINS`` is
+        set, only those it lists and the built-in one; those in ``ZWAIF_PLUGIN_ORDER`` are called before the others, in
+        that order. A plugin whose import takes longer than ``START_SECONDS`` joins when it is ready.
         """
-        blocked = Names(BLOCK_VARIABLE, self._option(BLOCK_VARIABLE))
-        found = installed()
-        for names in (blocked, self._order):
+        blocked, allowed = (Names(each, self._option(each)) for each in (BLOCK_VARIABLE, ALLOW_VARIABLE))
+        found: list[Found] = [*installed(), *self._files()]
+        for names in (blocked, allowed, self._order):
             for line in names.unknown([one.name for one in found]):
                 self._complaints.tell(line, line)
         for one in sorted(found, key=self._turn):
             if one.name in blocked:
-                self._without[one.name] = _state(one, one.name, State.BLOCKED)
+                self._without[one.name] = _state(one, one.name, State.BLOCKED, f"listed in {BLOCK_VARIABLE}")
+            elif allowed and one.name not in allowed and not one.is_ours:
+                self._without[one.name] = _state(one, one.name, State.BLOCKED, f"not listed in {ALLOW_VARIABLE}")
             elif self._is_new(one):
                 self._found[one.name] = one
                 self._import(one)
@@ -219,6 +234,22 @@ class PluginManager:
         """Return the names of the plugins that implement a hook, in the order in which they are called."""
         return [impl.plugin_name for impl in self._implementations(hook)]
 
+    def turns(self, hook: str) -> list[tuple[str, str]]:
+        """Return the plugins that implement a hook in the order in which they are called, each with the reason."""
+        found = [(impl.plugin_name, self._why_now(impl)) for impl in self._implementations(hook)]
+        if hook not in (BUILDING, "register_settings"):
+            return found
+        return [(name, f"{why} (for this hook the other way round)") for name, why in reversed(found)]
+
+    def _why_now(self, impl: Any) -> str:
+        if impl.plugin_name in self._order:
+            return f"number {self._order.position(impl.plugin_name) + 1} in {ORDER_VARIABLE}"
+        return "tryfirst" if impl.tryfirst else "trylast" if impl.trylast else "found last, called first"
+
+    def first_result_counts(self, hook: str) -> bool:
+        """Return whether plugins are called only until one returns a result."""
+        return bool(getattr(self._pm.hook, hook).spec.opts["firstresult"])
+
     def states(self) -> list[PluginState]:
         """Return how each plugin is: the registered ones in the order in which they usually are called, then others."""
         return [self._state_of(name) for name in self.names()[::-1]] + list(self._without.values())
@@ -234,25 +265,38 @@ class PluginManager:
             "; ".join([guard.why for guard in paused.values()] or left_out),
             hooks=tuple(guards),
             left_out=left_out,
+            doubts=self._doubts.get(name, ()),
             paused=tuple((hook, guard.pause_left()) for hook, guard in paused.items()),
         )
 
     # --- the parts ----------------------------------------------------------------------------------------------------
 
-    def _turn(self, found: Installed) -> int:
+    def _files(self) -> list[PluginFile]:
+        """Return the plugins in the folder that the user named, if any."""
+        folder = self._option(FOLDER_VARIABLE)
+        if not folder.strip():
+            return []
+        try:
+            return in_folder(folder)
+        except UnusableFolder as error:
+            line = f"{FOLDER_VARIABLE}: no plugin of it is loaded: {error}"
+            self._complaints.tell(line, line)
+            return []
+
+    def _turn(self, found: Found) -> int:
         """Sort the plugins for registration: the last one registered is the first one called."""
         return 1 - self._order.position(found.name) + len(self._order) if found.name in self._order else 0
 
-    def _is_new(self, found: Installed) -> bool:
+    def _is_new(self, found: Found) -> bool:
         """Return False for a plugin that is registered already; report one that only has the same name."""
         known = self._found.get(found.name)
         if known is not None and (known.module, known.package) != (found.module, found.package):
-            both = " and ".join(f"{one.package} {one.version}" for one in (known, found))
+            both = " and ".join(f"{one.package} {one.version}".rstrip() for one in (known, found))
             line = f"Plugin {found.name!r} is left out a second time: {both} both have a plugin of that name"
             self._complaints.tell(line, line)
         return known is None and not self._pm.has_plugin(found.name)
 
-    def _import(self, found: Installed) -> None:
+    def _import(self, found: Found) -> None:
         if found.is_ours:
             self._join(found, found.load)
             return
@@ -265,7 +309,7 @@ class PluginManager:
         self._report(f"Plugin {found.name!r} {why}", None)
         loading.add_done_callback(partial(self._join_late, found))
 
-    def _join(self, found: Installed, load: Callable[[], object]) -> bool:
+    def _join(self, found: Found, load: Callable[[], object]) -> bool:
         try:
             plugin = load()
         except BaseException as error:
@@ -275,7 +319,7 @@ class PluginManager:
             return False
         return self.register(plugin, found.name, guarded=not found.is_ours)
 
-    def _join_late(self, found: Installed, loading: Future[object]) -> None:
+    def _join_late(self, found: Found, loading: Future[object]) -> None:
         if not self._join(found, loading.result):
             return
         self._report(f"Plugin {found.name!r} is imported now and active", None)
@@ -307,9 +351,9 @@ class PluginManager:
         for fault in faults.values():
             self._report(f"Plugin {name!r} has a hook that is not called: {fault}", None)
         if guarded:
-            for hook, options in self._pm.accepted.items():
-                for doubt in checks.doubtful(plugin, hook, options):
-                    self._report(f"Plugin {name!r} may misunderstand a hook: {doubt}", None)
+            self._doubts[name] = tuple(checks.doubts(plugin, self._pm.accepted))
+            for doubt in self._doubts[name]:
+                self._report(f"Plugin {name!r} may misunderstand a hook: {doubt}", None)
 
     def _lose(self, name: str, why: str, error: BaseException) -> None:
         if not self._pm.has_plugin(name):
@@ -340,7 +384,7 @@ def _untraced(*what: object) -> None:
     """Stand for pluggy's trace while it is off."""
 
 
-def _state(found: Installed | None, name: str, state: State, why: str = "", **more: Any) -> PluginState:
+def _state(found: Found | None, name: str, state: State, why: str = "", **more: Any) -> PluginState:
     package, version, module = (found.package, found.version, found.module) if found is not None else ("", "", "")
     return PluginState(name, package, version, module, state=state, why=why, **more)
 

@@ -15,7 +15,7 @@ class State(str, Enum):
     BROKEN = "broken"
     """It could not be imported or registered, or none of its hooks can be called."""
     BLOCKED = "blocked"
-    """The user listed it in ``ZWAIF_BLOCK_PLUGINS``."""
+    """The user listed it in ``ZWAIF_BLOCK_PLUGINS``, or lists others in ``ZWAIF_ALLOW_PLUGINS``."""
     LOADING = "loading"
     """It is still being imported, and joins when it is ready."""
 
@@ -27,11 +27,11 @@ class PluginState:
     name: str
     """Name of its entry point."""
     package: str = ""
-    """The distribution that pip installed; empty if the plugin was registered by a program."""
+    """The distribution that pip installed, or the name of a single file; empty if a program registered the plugin."""
     version: str = ""
-    """Version of that distribution."""
+    """Version of that distribution; a single file has none."""
     module: str = ""
-    """What the entry point names, for example ``zwaif_parrot`` or ``zwaif_parrot:plugin``."""
+    """What the entry point names (``zwaif_parrot`` or ``zwaif_parrot:plugin``, say); the path of a single file."""
     hooks: tuple[str, ...] = ()
     """Hooks that it implements, in the order of the manual."""
     state: State = State.ACTIVE
@@ -39,5 +39,7 @@ class PluginState:
     """The reason in one line, unless it is active without a fault."""
     left_out: tuple[str, ...] = ()
     """One line for each of its hooks that is not called, because it does not match the specification."""
+    doubts: tuple[str, ...] = ()
+    """One line for each annotation that does not fit a hook. The hook is called nevertheless."""
     paused: tuple[tuple[str, float], ...] = ()
     """The hooks that are not called now, and for how many more seconds."""

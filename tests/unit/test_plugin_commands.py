@@ -1,0 +1,204 @@
+"""The commands for plugins, run as a user runs them, with packages that pip installed: good ones and broken ones."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.plugin_packages import PARROT, SOURCES, install
+from zwaif_fallback import demo
+from zwaif_fallback.settings import SETTINGS
+from zwaif_fallback.standin import copy_tree
+from zwaif_fallback.standin.launch import environment
+from zwaif_hooks.host import env_file
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("pip") is None or importlib.util.find_spec("setuptools") is None,
+        reason="building without the network needs pip and setuptools in this environment",
+    ),
+]
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+OWL = 'from zwaif_hooks import hookimpl\n\n@hookimpl\ndef on_primary_failure():\n    return "Hoo hoo!"\n'
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return install(tmp_path_factory.mktemp("plugins"), SOURCES, PARROT)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    return copy_tree(tmp_path / "z-waif", {"API_FALLBACK_MODEL": str(demo.MODEL)})
+
+
+@pytest.fixture
+def owls(tmp_path: Path) -> Path:
+    """A folder with a plugin in a single file."""
+    folder = tmp_path / "one-off"
+    folder.mkdir(mode=0o755)
+    (folder / "owl.py").write_text(OWL, encoding="utf-8")
+    (folder / "_helper.py").write_text("raise SystemExit('not a plugin')\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def run(tree: Path, site: Path, tmp_path: Path) -> Run:
+    env = {**environment(tmp_path / "scratch"), "HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state")}
+    for name in [name for name in env if name.startswith("ZWAIF_") or name in {one.name for one in SETTINGS}]:
+        del env[name]
+    env["PYTHONPATH"] = os.pathsep.join([str(site), env.get("PYTHONPATH", "")])
+
+    def command(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "zwaif_fallback", *words, "--zwaif", str(tree)],
+            env={**env, **more},
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return command
+
+
+# --- list and explain -------------------------------------------------------------------------------------------------
+
+
+def test_the_list_has_every_plugin_with_its_state(run: Run) -> None:
+    done = run("plugins", ZWAIF_BLOCK_PLUGINS="parrot")
+    rows = {line.split()[0]: " ".join(line.split()[1:]) for line in done.stdout.splitlines()}
+    assert done.returncode == 1, "one is broken"
+    assert rows["crow"] == "1.2.3 zwaif-crow active on_primary_failure"
+    assert rows["parrot"] == "0.1.0 zwaif-parrot blocked listed in ZWAIF_BLOCK_PLUGINS"
+    assert rows["absent"].startswith("1.2.3 zwaif-absent broken could not be loaded and is left out: No module named")
+    assert rows["misspelt"].startswith("1.2.3 zwaif-misspelt active register_settings, say_while_waiting")
+    assert "on_primary_failure" in rows["fallback"]
+    told = done.stderr.splitlines()
+    assert [line for line in told if "'misspelt'" in line and "did you mean 'on_primary_failure'?" in line]
+    assert [line for line in told if line.startswith("Plugin 'absent' could not be loaded and is left out: No module")]
+
+
+def test_the_list_for_programs(run: Run) -> None:
+    by_name = {one["name"]: one for one in json.loads(run("plugins", "--json").stdout)}
+    assert {name: one["state"] for name, one in by_name.items()} == {
+        **dict.fromkeys(("parrot", "crow", "misspelt", "fallback"), "active"),
+        "absent": "broken",
+    }
+    assert len(by_name["misspelt"]["left_out"]) == 1
+    says = "its say_while_waiting "
+    assert by_name["misspelt"]["doubts"] == [
+        f"{says}takes request as str, but gets ChatRequest",
+        f"{says}returns bytes; the hook returns str | None",
+    ]
+
+
+def test_nothing_is_loaded_while_plugins_are_off(run: Run) -> None:
+    done = run("plugins", ZWAIF_PLUGINS="OFF")
+    assert (done.returncode, done.stdout) == (
+        0,
+        "No plugin is loaded: ZWAIF_PLUGINS is OFF in this environment.\n",
+    )
+
+
+def test_explain_tells_order_and_reason(run: Run) -> None:
+    lines = run("plugins", "explain").stdout.splitlines()
+    begin = lines.index("on_primary_failure: until one has a result")
+    rows = [" ".join(line.split()) for line in lines[begin + 1 : begin + 4]]
+    assert rows == ["1. crow tryfirst", "2. parrot found last, called first", "3. fallback trylast"]
+    chosen = json.loads(run("plugins", "explain", "--json", ZWAIF_PLUGIN_ORDER="parrot").stdout)
+    (hook,) = [one for one in chosen if one["hook"] == "on_primary_failure"]
+    assert hook["first_result"] is True
+    assert hook["plugins"][0] == {"plugin": "parrot", "why": "number 1 in ZWAIF_PLUGIN_ORDER"}
+    assert [one["plugin"] for one in hook["plugins"]] == ["parrot", "crow", "fallback"]
+
+
+# --- block, allow, single files ---------------------------------------------------------------------------------------
+
+
+def test_block_and_unblock_change_one_line_of_env(run: Run, tree: Path) -> None:
+    before = env_file.read(tree / ".env")
+    assert run("plugins", "block", "Crow").returncode == run("plugins", "block", "parrot").returncode == 0
+    assert env_file.read(tree / ".env") == {**before, "ZWAIF_BLOCK_PLUGINS": "crow, parrot"}
+    states = {one["name"]: one["state"] for one in json.loads(run("plugins", "--json").stdout)}
+    assert (states["crow"], states["parrot"]) == ("blocked", "blocked")
+    assert json.loads(run("plugins", "unblock", "CROW", "--json").stdout)["blocked"] == ["parrot"]
+    assert env_file.read(tree / ".env") == {**before, "ZWAIF_BLOCK_PLUGINS": "parrot"}
+
+
+def test_block_checks_the_name(run: Run, tree: Path) -> None:
+    before = (tree / ".env").read_bytes()
+    done = run("plugins", "block", "parot")
+    assert (done.returncode, done.stderr) == (1, "There is no plugin 'parot'; did you mean 'parrot'?\n")
+    assert f"crow is not blocked in {tree / '.env'}." in run("plugins", "unblock", "crow").stderr
+    assert (tree / ".env").read_bytes() == before
+
+
+def test_block_says_what_takes_precedence(run: Run) -> None:
+    done = run("plugins", "block", "fallback", ZWAIF_BLOCK_PLUGINS="crow")
+    assert "Nothing answers in an outage then. To undo: zwaif-fallback plugins unblock fallback" in done.stdout
+    assert "is also an environment variable, which takes precedence" in done.stdout
+
+
+def test_only_allowed_plugins_are_imported_and_the_built_in_one(run: Run) -> None:
+    done = run("plugins", ZWAIF_ALLOW_PLUGINS="Parrot, parot")
+    rows = {line.split()[0]: " ".join(line.split()[3:]) for line in done.stdout.splitlines()}
+    assert rows["parrot"].startswith("active") and rows["fallback"].startswith("active")
+    for name in ("crow", "absent", "misspelt"):
+        assert rows[name] == "blocked not listed in ZWAIF_ALLOW_PLUGINS"
+    assert "the crow is imported" not in done.stderr
+    assert (
+        done.stderr
+        == "ZWAIF_ALLOW_PLUGINS names 'parot', but there is no plugin of that name; did you mean 'parrot'?\n"
+    )
+
+
+def test_a_single_file_is_a_plugin(run: Run, owls: Path) -> None:
+    for found in (
+        run("plugins", "--plugins-dir", "one-off", "--json"),
+        run("plugins", "--json", ZWAIF_PLUGINS_DIR=str(owls)),
+    ):
+        (owl,) = [one for one in json.loads(found.stdout) if one["name"] == "owl"]
+        assert owl["state"] == "active" and owl["hooks"] == ["on_primary_failure"]
+        assert (owl["package"], owl["version"], owl["module"]) == ("owl.py", "", str(owls / "owl.py"))
+        assert not [one for one in json.loads(found.stdout) if "helper" in one["name"]]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="who may write is told by POSIX modes")
+@pytest.mark.parametrize("writable", ["one-off", "one-off/owl.py"])
+def test_a_folder_that_others_can_write_is_refused(run: Run, owls: Path, tmp_path: Path, writable: str) -> None:
+    (tmp_path / writable).chmod(0o777)
+    done = run("plugins", "--json", ZWAIF_PLUGINS_DIR=str(owls))
+    assert "owl" not in [one["name"] for one in json.loads(done.stdout)]
+    assert f"{tmp_path / writable} can be changed by other users of this computer" in done.stderr
+
+
+def test_a_folder_that_is_not_there_is_told(run: Run) -> None:
+    for text in ("owls", "/no/such/folder"):
+        assert f"{text} is not the full path of a folder" in run("plugins", ZWAIF_PLUGINS_DIR=text).stderr
+
+
+def test_status_and_doctor_name_the_plugins_and_what_is_wrong(run: Run) -> None:
+    done = run("status", ZWAIF_BLOCK_PLUGINS="parrot")
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("Plugins ")]
+    for part in (
+        "crow 1.2.3,",
+        "parrot 0.1.0 (blocked)",
+        "absent 1.2.3 (broken)",
+        "misspelt 1.2.3 (a hook is not called)",
+    ):
+        assert part in line
+    checks = {check["name"]: check for check in json.loads(run("doctor", "--json").stdout)["checks"]}
+    assert checks["plugins"]["state"] == "warning"
+    assert "Plugin 'absent' could not be loaded" in json.dumps(checks["plugins"])
+    assert "'on_primary_failur'" in json.dumps(checks["plugins"])
+    assert "Problem: Plugin 'absent' could not be loaded and is left out: No module named" in done.stdout
