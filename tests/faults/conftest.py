@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from tests.helpers.fault_server import FaultServer
-from tests.helpers.fault_talk import Silence
 from zwaif_hooks.failover import deadlines, probe
 from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.runtime import Runtime
 from zwaif_hooks.specs import hookimpl
+from zwaif_hooks.testing.fault_talk import Silence
 
 PATIENT = 1e6
 """Seconds on the quick clock: nothing is late, however busy the machine."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from email.utils import formatdate
 
-from tests.helpers.fault_rows_whole import healthy
-from tests.helpers.fault_talk import MOST_PINGS, PING_SECONDS, Talk
+from zwaif_hooks.testing.fault_talk import MOST_PINGS, PING_SECONDS, Talk
+from zwaif_hooks.testing.faults import healthy
 
 RETRY_AFTER = 30
 """Seconds the row ``http_429`` asks to be left alone."""
@@ -33,14 +33,6 @@ def http_429_until(talk: Talk) -> None:
     talk.body_of(429, b'{"error": "slow down"}', Retry_After=formatdate(time.time() + RETRY_AFTER, usegmt=True))
 
 
-def http_500(talk: Talk) -> None:
-    talk.body_of(500, b'{"error": "CUDA out of memory"}')
-
-
-def http_503(talk: Talk) -> None:
-    talk.body_of(503, b'{"error": {"message": "Loading model"}}')
-
-
 def html_200(talk: Talk) -> None:
     talk.body_of(200, b"<html><body>proxy</body></html>", "text/html")
 
@@ -53,18 +45,8 @@ def no_bytes_200(talk: Talk) -> None:
     talk.body_of(200, b"", "application/x-ndjson" if talk.ollama else "text/event-stream")
 
 
-def blank_reply(talk: Talk) -> None:
-    talk.open_stream()
-    talk.text(" \n")
-    talk.complete()
-
-
 def no_text_json(talk: Talk) -> None:
     talk.body_of(200, b'{"model": "m", "done": true, "message": {"role": "assistant"}, "choices": []}')
-
-
-def silence(talk: Talk) -> None:
-    talk.be_silent()
 
 
 def headers_then_silence(talk: Talk) -> None:

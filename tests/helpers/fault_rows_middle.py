@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from tests.helpers.fault_talk import WORDS, Talk
-
-
-def reset_in_the_middle(talk: Talk) -> None:
-    talk.open_stream()
-    talk.say(WORDS[:4])
-    talk.reset()
+from zwaif_hooks.testing.fault_talk import WORDS, Talk
 
 
 def polite_end_in_the_middle(talk: Talk) -> None:
@@ -22,12 +16,6 @@ def error_in_the_middle(talk: Talk) -> None:
     talk.say(WORDS[:4])
     talk.event({"error": "Compute error" if talk.ollama else {"message": "Compute error"}})
     talk.end()
-
-
-def stall_in_the_middle(talk: Talk) -> None:
-    talk.open_stream()
-    talk.say(WORDS[:4])
-    talk.be_silent()
 
 
 def finished_in_the_middle(talk: Talk) -> None:

@@ -5,16 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.helpers.fault_talk import REPLY, WORDS, Talk
+from zwaif_hooks.testing.fault_talk import REPLY, WORDS, Talk
 
 MOST_WORDS = 200_000
 PROMPT_TOKENS, REPLY_TOKENS = 2048, 9
-
-
-def healthy(talk: Talk) -> None:
-    talk.open_stream()
-    talk.say(WORDS)
-    talk.complete()
 
 
 def one_json_body(talk: Talk) -> None:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tests.helpers.fault_talk import MOST_PINGS, PING_SECONDS, WORDS
+from zwaif_hooks.testing.fault_talk import MOST_PINGS, PING_SECONDS, WORDS
 
 if TYPE_CHECKING:
     from tests.helpers.lmstudio_server import Talk

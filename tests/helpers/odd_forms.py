@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tests.helpers.fault_talk import HALF, REPLY, WORDS, Talk
 from zwaif_hooks.messages import FailureKind
+from zwaif_hooks.testing.fault_talk import HALF, REPLY, WORDS, Talk
 
 DONE = b"data: [DONE]\n\n"
 

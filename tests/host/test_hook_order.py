@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.fault_server import HALF
-from tests.helpers.fault_talk import WORDS, Talk
 from tests.helpers.hook_recorder import CALLS, SLOW, STORY
 from tests.helpers.stage import WATCH, Stage
 from zwaif_hooks import specs
 from zwaif_hooks.failover.takeover import MEANWHILE
+from zwaif_hooks.testing.fault_talk import WORDS, Talk
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 RECORDER = {"hook_recorder": "hook_recorder:recorder"}

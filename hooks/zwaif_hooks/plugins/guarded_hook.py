@@ -84,6 +84,14 @@ class GuardedHook:
         self.why, rest = why, self._pause(None)
         self._complaints.tell((self.plugin, why), f"Plugin {self.plugin!r} is skipped{rest}: {why}")
 
+    def catch_up(self, seconds: float) -> bool:
+        """Wait until the calls sent before were made. Return False if that takes longer than ``seconds``."""
+        if self._jobs is None:
+            return True
+        reached = threading.Event()
+        self._jobs.send(reached.set)
+        return reached.wait(seconds)
+
     def _way(self, kind: Kind) -> Callable[..., Any]:
         if self.trusted or kind is Kind.ANSWERS:
             return self._in_this_thread

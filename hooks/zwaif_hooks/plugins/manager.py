@@ -135,10 +135,14 @@ class PluginManager:
         for impl in self._implementations("register_settings", only)[::-1]:
             settings.register(impl.plugin_name, impl.function() or ())
 
-    def start(self, host: Host) -> None:
-        """Tell every plugin that Z-Waif is up, also those that join later."""
+    def start(self, host: Host, only: str | None = None) -> None:
+        """Tell every plugin that Z-Waif is up, also those that join later; or the one named ``only``."""
         self._host = host
-        self._pm.hook.zwaif_started(host=host)
+        if only is None:
+            self._pm.hook.zwaif_started(host=host)
+            return
+        for impl in self._implementations("zwaif_started", only):
+            impl.function(*(host for _ in impl.argnames))
 
     # --- calling hooks ------------------------------------------------------------------------------------------------
 
@@ -325,9 +329,8 @@ class PluginManager:
         self._report(f"Plugin {found.name!r} is imported now and active", None)
         if self._settings is not None:
             self.register_settings(self._settings, found.name)
-        for impl in self._implementations("zwaif_started", found.name):
-            if self._host is not None:
-                impl.function(*[self._host for _ in impl.argnames])
+        if self._host is not None:
+            self.start(self._host, found.name)
 
     def _add(self, plugin: object, name: str, guarded: bool) -> None:
         """Register the usable hooks of a plugin, and report the others.

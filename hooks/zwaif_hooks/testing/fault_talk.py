@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tests.helpers.fault_server import FaultServer
+    from zwaif_hooks.testing.fault_server import FaultServer
 
 WORDS = ["The ", "primary ", "is ", "speaking ", "in ", "whole ", "sentences."]
 REPLY = "".join(WORDS)
