@@ -5,7 +5,6 @@ from __future__ import annotations
 import configparser
 import importlib.util
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.pip_install import installed_by_pip
 from zwaif_hooks import log
 from zwaif_hooks.host.settings_store import SettingsStore
 from zwaif_hooks.host_handle import Host
@@ -121,13 +121,7 @@ def test_a_blocked_parrot_is_not_even_imported(
     reason="building without the network needs pip and setuptools in this environment",
 )
 def test_pip_installs_the_parrot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source, target = tmp_path / "source", tmp_path / "site"
-    shutil.copytree(EXAMPLE, source)
-    command = [sys.executable, "-m", "pip", "install", "--no-index", "--no-deps", "--no-build-isolation"]
-    done = subprocess.run(
-        [*command, "--disable-pip-version-check", "--target", str(target), str(source)], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    target = installed_by_pip(EXAMPLE, tmp_path)
     monkeypatch.syspath_prepend(str(target))
     found = discovered().answer(asks("Polly, hello"), FAILURE)
     assert found is not None and "".join(found[1].pieces) == "Squawk! hello! hello! "

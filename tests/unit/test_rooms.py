@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = {"zwaif_hooks": ROOT / "hooks" / "zwaif_hooks", "zwaif_fallback": ROOT / "zwaif_fallback"}
 
 HOOKS = """
+testing         background failover guard_settings host host_handle messages plugins runtime
 startup         bridge host log
 hooks           specs
 bridge          failover guard_settings guards host host_handle log messages plugins runtime turn_log
@@ -42,6 +43,8 @@ storage
 """
 
 FALLBACK = """
+testing         answering demo engine_types engines errors settings standin
+testing         hooks/log hooks/messages hooks/specs hooks/testing
 __main__        cli
 cli             addresses answering choosing demo doctor downloads engine_types errors hardware install_hints
 cli             local models prompt restart settings standin ui zwaif_tree
