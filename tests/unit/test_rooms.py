@@ -43,7 +43,7 @@ storage
 """
 
 FALLBACK = """
-testing         answering demo engine_types engines errors settings standin
+testing         answering demo engine_types engines settings standin
 testing         hooks/log hooks/messages hooks/specs hooks/testing
 __main__        cli
 cli             addresses answering choosing demo doctor downloads engine_types errors hardware install_hints

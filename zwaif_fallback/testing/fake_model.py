@@ -10,7 +10,6 @@ from zwaif_fallback.answering.service import Collaborators, FallbackService
 from zwaif_fallback.demo import MODEL
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions
 from zwaif_fallback.engines.stop_filter import StopFilter
-from zwaif_fallback.errors import FallbackError
 from zwaif_fallback.settings import SETTINGS
 from zwaif_hooks import log
 from zwaif_hooks.messages import Answer, ChatRequest, ModelInfo, PrimaryFailure
@@ -96,7 +95,7 @@ class FakeModel:
 
 
 def _no_second_server(address: str, model: str) -> SecondServer:
-    raise FallbackError("A fake host has no second server.")
+    raise ValueError("a FakeModel has no second server beside it: leave API_FALLBACK_HOST empty")
 
 
 class _Fallback:
