@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from dotenv import dotenv_values
 
 from zwaif_hooks import log
+from zwaif_hooks.background.deferred import deferred
+from zwaif_hooks.failover.learned import LearnedFile
 from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.failover.start_check import check_at_start, configured_primary, find_lmstudio
 from zwaif_hooks.guards import http, lmstudio, ollama, sse_client, v1_14_r4_pictures
@@ -49,9 +51,17 @@ class Bridge:
         self.plugins = PluginManager(log.report, self.settings.text_of)
         self.primaries = PrimaryRegistry(self._primary_changed)
         self.records = TurnLog(path_for(tree))
+        self.learned = LearnedFile(path_for(tree, "learned", "json"), self.primaries)
         self.host = Host(tree, self.settings, self.primaries, self.plugins, self.records)
         self.runtime = Runtime(
-            tree, self.settings, self.plugins, self.primaries, log.say, log.report, records=self.records
+            tree,
+            self.settings,
+            self.plugins,
+            self.primaries,
+            log.say,
+            log.report,
+            records=self.records,
+            learned=self.learned,
         )
         self._started = False
 
@@ -81,6 +91,7 @@ class Bridge:
 
     def _start(self) -> None:
         self.settings.reload()
+        self.learned.restore()
         self.plugins.start(self.host)
         for line in self.settings.mistyped():
             log.say(f"{line} (in Z-Waif's .env)")
@@ -90,8 +101,10 @@ class Bridge:
         kind, name = configured_primary(dict(dotenv_values(self.host.tree / ".env")) | dict(os.environ))
         if line := find_lmstudio() if kind == "LMStudio" else check_at_start(kind, self.primaries.get(name)):
             log.say(line)
+        self.learned.resume_outages()
 
     def _primary_changed(self, name: str, failure: PrimaryFailure | None, seconds: float) -> None:
+        deferred.defer(self.learned.save)
         if failure is not None:
             self.plugins.hook.primary_failed(primary=name, failure=failure)
         else:

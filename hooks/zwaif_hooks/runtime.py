@@ -10,6 +10,7 @@ from typing import Any
 
 from zwaif_hooks.background.clock import Clock, SystemClock
 from zwaif_hooks.background.plugin_threads import is_a_plugins_thread
+from zwaif_hooks.failover.learned import LearnedFile
 from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.reply.spoken_text import ThinkingHabit
@@ -30,6 +31,7 @@ class Runtime:
     """The same, with a traceback in the log file."""
     clock: Clock = field(default_factory=SystemClock)
     records: TurnLog = field(default_factory=TurnLog)
+    learned: LearnedFile | None = None
     habits: defaultdict[str, ThinkingHabit] = field(default_factory=lambda: defaultdict(ThinkingHabit))
     """The habits of plugins, by plugin name."""
     asked_why: dict[str, float] = field(default_factory=dict)
@@ -55,6 +57,12 @@ class Runtime:
         if self.settings.get("API_FALLBACK_ENABLED") and not self.primaries.one_is_open():
             return True
         return self.still_enabled()
+
+    def after_turn(self) -> None:
+        """Do what can wait until a turn is over, in the background."""
+        self.settings.reload()
+        if self.learned is not None:
+            self.learned.save()
 
     def still_enabled(self) -> bool:
         """Return ``enabled`` after reading an edited ``.env``."""

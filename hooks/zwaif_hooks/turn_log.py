@@ -116,12 +116,12 @@ class TurnLog:
                 _append(self._path, records)
 
 
-def path_for(tree: Path) -> Path:
-    """Return the file for one Z-Waif tree: in the user's log folder, named after the tree's path."""
+def path_for(tree: Path, what: str = "turns", ending: str = "jsonl") -> Path:
+    """Return a file for one Z-Waif tree: in the user's log folder, named after the tree's path."""
     from zwaif_hooks.log import log_path
 
     name = hashlib.sha256(str(tree.resolve()).encode()).hexdigest()[:12]
-    return log_path().with_name(f"turns-{name}.jsonl")
+    return log_path().with_name(f"{what}-{name}.{ending}")
 
 
 def read(path: Path) -> list[TurnRecord]:

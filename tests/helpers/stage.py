@@ -48,10 +48,20 @@ class Stage:
         env |= {"PYTHONPATH": os.pathsep.join(parts), "OLLAMA_HOST": f"http://{address}"}
         env |= {"ZWAIF_STANDIN_PORT": str(page_port)} if page_port else {"ZWAIF_STANDIN_UI": "OFF"}
         env["XDG_STATE_HOME"] = str(folder / "state")  # what these outages leave in the log is nobody's own
-        self._process = subprocess.Popen(
+        self._env = env
+        self._process = self._started()
+
+    def restart(self) -> None:
+        """Kill the host's process, and start another one with the same tree and the same files of the user's."""
+        self._process.kill()
+        self._process.wait()
+        self._process = self._started()
+
+    def _started(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
             [sys.executable, str(CHILD), str(self.log)],
             cwd=self.tree,
-            env=env,
+            env=self._env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -22,10 +22,10 @@ HOOKS = """
 testing         background failover guard_settings host host_handle messages plugins runtime
 startup         bridge host log
 hooks           specs
-bridge          failover guard_settings guards host host_handle log messages plugins runtime turn_log
+bridge          background failover guard_settings guards host host_handle log messages plugins runtime turn_log
 guards          failover host messages network runtime stream
 runtime         background failover plugins reply turn_log
-failover        background log messages network reply stream turn_log
+failover        background log messages network reply storage stream turn_log
 guard_settings  host
 plugins         background host host_handle log messages specs
 host            log masking messages storage

@@ -42,6 +42,26 @@ class PrimaryStatus:
     last_failure: PrimaryFailure | None
 
 
+@dataclass(frozen=True)
+class Learned:
+    """What one run of Z-Waif knew about a server, for the next."""
+
+    idle: float
+    """Seconds since the first text of its last reply."""
+    first: list[list[float]]
+    """For each recent reply, the seconds to its first text, and these for each character of the prompt."""
+    missed: int
+    """First-token deadlines missed in a row."""
+    pauses: list[float]
+    """The longest pause in each recent reply, in seconds."""
+    unmarked: int
+    """Replies in a row without an end mark, of a server that never marked one."""
+    outage: str
+    """The kind of failure of the outage under way, or empty."""
+    lasted: float
+    """Seconds since the outage began."""
+
+
 class Primary:
     """The breaker of one LLM server, with what was learned about it. Thread-safe.
 
@@ -130,6 +150,34 @@ class Primary:
     def status(self) -> PrimaryStatus:
         state = "open" if self.is_open else "failing" if self._failing else "healthy"
         return PrimaryStatus(self.name, state, self._clock.now() - self._changed_at, self._last_failure)
+
+    def learned(self) -> Learned:
+        """Return what the next run of Z-Waif should know."""
+        lasted = self._clock.now() - self._changed_at if self.is_open else 0.0
+        kind = self._last_failure.kind.value if self.is_open and self._last_failure else ""
+        return Learned(
+            **self.first_token.learned(),
+            pauses=self.pauses.learned(),
+            unmarked=self.ends.unmarked,
+            outage=kind,
+            lasted=lasted,
+        )
+
+    def restore(self, learned: Learned, hung: bool) -> None:
+        """Start with what an earlier run knew.
+
+        Args:
+            hung: the server was silent a moment ago. It is asked as usual, but with a short deadline.
+        """
+        self.first_token.restore(learned.idle, learned.first, learned.missed, hung)
+        self.pauses.restore(learned.pauses)
+        self.ends.unmarked = learned.unmarked
+
+    def is_open_since(self, seconds: float) -> None:
+        """Correct the beginning of the outage under way: it began before Z-Waif started."""
+        with self._lock:
+            if self.is_open:
+                self._changed_at = self._clock.now() - seconds
 
     def shut_down(self) -> None:
         with self._lock:

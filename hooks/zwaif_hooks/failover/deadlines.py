@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from zwaif_hooks.background.clock import Clock
@@ -20,6 +21,13 @@ FIRST_TOKEN_FACTOR = 4.0
 """A silence is too long when it lasts this many times the slowest recent reply, scaled to the prompt's length."""
 SHORTEST_WAIT = 3.0
 """Seconds. A busy machine can always be this slow, so no deadline is shorter."""
+WAIT_AFTER_A_HANG = 1.0
+"""Seconds for the first message to a server that hung before Z-Waif was restarted. A local answer starts then, and the
+server is still heard if it speaks first."""
+NOT_UNUSUAL = 1.5
+"""A server that hung is given this many times its slowest recent reply all the same."""
+MOST_MISSED = 16
+"""Missed deadlines that are counted; the setting limits the wait long before."""
 COLD_AFTER = 240.0
 """Seconds without a reply after which the server may have unloaded its model (Ollama's default is 300)."""
 
@@ -33,20 +41,43 @@ class FirstTokenHistory:
         self._seconds_a_char: deque[float] = deque(maxlen=keep)
         self._last = 0.0
         self._missed = 0
+        self._hung = False
 
     def observe(self, prompt_chars: int, seconds: float) -> None:
         self._seconds.append(seconds)
         self._seconds_a_char.append(seconds / max(1, prompt_chars))
         self._last = self._clock.now()
         self._missed = 0
+        self._hung = False
 
     def missed(self) -> None:
         """A deadline passed in silence. Double the next one: another model, or a busier machine, may need it."""
-        self._missed += 1
+        self._missed = min(MOST_MISSED, self._missed + 1)
+        self._hung = False
+
+    def learned(self) -> dict[str, Any]:
+        """Return the fields of ``breaker.Learned`` that belong here."""
+        return {
+            "idle": max(0.0, self._clock.now() - self._last) if self._seconds else 0.0,
+            "first": [list(pair) for pair in zip(self._seconds.copy(), self._seconds_a_char.copy(), strict=False)],
+            "missed": self._missed,
+        }
+
+    def restore(self, idle: float, first: Sequence[Sequence[float]], missed: int, hung: bool) -> None:
+        """Start with what an earlier run of Z-Waif learned, unless there was a reply already."""
+        if self._seconds:
+            return
+        self._seconds.extend(seconds for seconds, _ in first)
+        self._seconds_a_char.extend(a_char for _, a_char in first)
+        self._last = self._clock.now() - idle
+        self._missed = missed
+        self._hung = hung
 
     def deadline(self, prompt_chars: int, longest: float) -> float:
         """Return the seconds to wait for a prompt of this length; never more than ``longest`` (the setting)."""
         slowest = self.usual(prompt_chars)
+        if self._hung:
+            return min(longest, max(WAIT_AFTER_A_HANG, NOT_UNUSUAL * self._slowest(prompt_chars)))
         if slowest == math.inf:
             return longest
         return min(
@@ -61,7 +92,11 @@ class FirstTokenHistory:
         """
         if not self._seconds or self._clock.now() - self._last > COLD_AFTER:
             return math.inf
-        return max(*self._seconds.copy(), prompt_chars * max(self._seconds_a_char.copy()))
+        return self._slowest(prompt_chars)
+
+    def _slowest(self, prompt_chars: int) -> float:
+        a_char = max(self._seconds_a_char.copy(), default=0.0)
+        return max([prompt_chars * a_char, *self._seconds.copy()])
 
 
 PAUSE_FACTOR = 8.0
@@ -82,6 +117,14 @@ class PauseHistory:
         """Add a whole reply that came in this number of pieces."""
         if pieces >= FEWEST_PIECES:
             self._longest.append(longest_pause)
+
+    def learned(self) -> list[float]:
+        return list(self._longest.copy())
+
+    def restore(self, longest: Sequence[float]) -> None:
+        """Start with what an earlier run of Z-Waif learned, unless there was a reply already."""
+        if not self._longest:
+            self._longest.extend(longest)
 
     def deadline(self, longest: float) -> float:
         """Return the seconds to wait in the middle of a reply; never more than ``longest`` (the setting)."""

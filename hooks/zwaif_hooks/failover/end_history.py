@@ -22,6 +22,15 @@ class EndHistory:
         self._marks = self._is_well = self._omits_marks = False
         self._unmarked = 0
 
+    @property
+    def unmarked(self) -> int:
+        """Unmarked replies in a row, of a server that never marked an end."""
+        return 0 if self._marks else self._unmarked
+
+    @unmarked.setter
+    def unmarked(self, seen: int) -> None:
+        self._unmarked = seen
+
     def observe(self, reason: str) -> None:
         """Add a whole reply with its finish reason."""
         self._marks = self._is_well = self._marks or bool(reason)

@@ -171,5 +171,5 @@ class Silence:
 def too_long(had_content: bool, limit: float) -> PrimaryError:
     """Return the error for ``limit`` seconds without text, before the first text or after it."""
     if had_content:
-        return PrimaryError(FailureKind.STALLED, f"the reply stopped for {limit:g} s in the middle")
-    return PrimaryError(FailureKind.FIRST_TOKEN_TIMEOUT, f"no text within {limit:g} s")
+        return PrimaryError(FailureKind.STALLED, f"the reply stopped for {limit:.3g} s in the middle")
+    return PrimaryError(FailureKind.FIRST_TOKEN_TIMEOUT, f"no text within {limit:.3g} s")

@@ -121,7 +121,7 @@ class Turn:
             self._tell_that_it_is_over(record)
         except Exception as error:  # the reply was heard, and that is what counts
             self._runtime.report("The turn could not be recorded", error)
-        deferred.defer(self._runtime.settings.reload)
+        deferred.defer(self._runtime.after_turn)
 
     def _follow_sentences(self) -> None:
         if self._runtime.plugins.wants("sentence_spoken"):
@@ -210,7 +210,7 @@ class Turn:
 
     def _begin_race(self, late: PrimaryError) -> Race:
         seconds = self._reply.first
-        self._runtime.say(f"{self._primary.name} has been silent for {seconds:g} s: the fallback now starts as well")
+        self._runtime.say(f"{self._primary.name} has been silent for {seconds:.3g} s: the fallback now starts as well")
         failure = self._reply.failure_of(late)
 
         def rivals(_: CancelScope) -> Iterator[Chunk]:
