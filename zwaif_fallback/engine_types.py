@@ -27,6 +27,8 @@ class LoadOptions:
     """Folder of downloaded models; empty for the Hugging Face default."""
     dtype: str = "auto"
     """``auto`` (the best for the device), ``float32``, ``bfloat16``, ``float16``."""
+    llama_server: str = "off"
+    """Another llama.cpp server for the card, see :func:`zwaif_fallback.llama_servers.find`."""
 
     @classmethod
     def from_settings(cls, setting: Callable[[str], Any], model: str) -> LoadOptions:
@@ -37,6 +39,7 @@ class LoadOptions:
             quantization=str(setting("API_FALLBACK_QUANTIZATION")),
             context_window=int(setting("API_FALLBACK_CONTEXT_WINDOW")),
             threads=int(setting("API_FALLBACK_THREADS")),
+            llama_server=str(setting("API_FALLBACK_LLAMA_SERVER")),
         )
 
 

@@ -86,6 +86,15 @@ SETTINGS: tuple[Setting, ...] = (
         advanced=True,
     ),
     Setting(
+        "API_FALLBACK_LLAMA_SERVER",
+        "auto",
+        "The llama.cpp server that runs a GGUF model on the graphics card if the installed xllamacpp cannot. auto "
+        "looks for one that you already have, off uses none, and a path names one.",
+        label="llama.cpp server for the card",
+        advanced=True,
+        on_page=False,
+    ),
+    Setting(
         "API_FALLBACK_QUANTIZATION",
         "auto",
         "4bit shrinks a model to about a third, none loads it unchanged, auto uses 4 bits on an NVIDIA card unless "

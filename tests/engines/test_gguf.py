@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.engines.test_continuation import ASK, GREEDY, TALK, cuts
-from tests.helpers import gguf_models
+from tests.helpers import gguf_models, llama_program
 from tests.helpers.gguf_models import SENTENCE
 from tests.helpers.made_models import LLAMA, write_gguf
 from zwaif_fallback import demo
@@ -23,7 +23,7 @@ from zwaif_fallback.engines import gguf_server
 from zwaif_fallback.engines.factory import make_engine
 from zwaif_fallback.engines.gguf import GgufEngine
 from zwaif_fallback.engines.gguf_request import advice_in, grammar_for, sampling_of
-from zwaif_fallback.engines.gguf_server import Chunk, LlamaServer
+from zwaif_fallback.engines.gguf_server import Chunk
 from zwaif_fallback.engines.transformers import TransformersEngine
 from zwaif_fallback.errors import EngineError, ModelError
 from zwaif_fallback.models import catalogue
@@ -40,20 +40,31 @@ LONG = ASK.format("Hello there, how are you today? " * 120)
 
 def loaded(file: Path, **options: Any) -> GgufEngine:
     engine = GgufEngine()
-    engine.load(LoadOptions(str(file), device="cpu", threads=1, **options))
+    engine.load(LoadOptions(str(file), threads=1, **({"device": "cpu"} | options)))
     return engine
 
 
+@pytest.fixture(scope="module", params=["library", "program"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """How to load a model: in this process, or in another program for the graphics card."""
+    if request.param == "library":
+        return {"device": "cpu"}
+    if sys.platform != "linux":
+        pytest.skip("needs a program made of a script, and xllamacpp has no other use for one on macOS")
+    program = llama_program.make_program(tmp_path_factory.mktemp("program"))
+    return {"device": "auto", "llama_server": str(program)}
+
+
 @pytest.fixture(scope="module")
-def companion(companion_gguf: Path) -> Iterator[GgufEngine]:
-    engine = loaded(companion_gguf)
+def companion(companion_gguf: Path, server: dict[str, str]) -> Iterator[GgufEngine]:
+    engine = loaded(companion_gguf, **server)
     yield engine
     engine.unload()
 
 
 @pytest.fixture(scope="module")
-def parrot(parrot_gguf: Path) -> Iterator[GgufEngine]:
-    engine = loaded(parrot_gguf)
+def parrot(parrot_gguf: Path, server: dict[str, str]) -> Iterator[GgufEngine]:
+    engine = loaded(parrot_gguf, **server)
     yield engine
     engine.unload()
 
@@ -245,15 +256,15 @@ def test_reading_ahead_says_nothing_and_saves_the_reading(
     companion: GgufEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompts_read: list[int] = []
-    real = LlamaServer.complete
+    real = companion._loaded().complete
 
-    def complete(server: LlamaServer, body: Any, take: Callable[[Chunk], bool]) -> None:
+    def complete(body: Any, take: Callable[[Chunk], bool]) -> None:
         prompts_read.append(len(body["prompt"]))
-        real(server, body, take)
+        real(body, take)
 
-    monkeypatch.setattr(LlamaServer, "complete", complete)
+    monkeypatch.setattr(companion._loaded(), "complete", complete)
     begin = "Quite another story. " + LONG
-    for prompt, parts in ((begin, 5), (begin + " It goes on.", 1)):
+    for prompt, parts in ((begin, 5 if companion._rests else 1), (begin + " It goes on.", 1)):
         ahead, stats = GenerationStats(), GenerationStats()
         prompts_read.clear()
         assert say(companion, prompt, ahead, max_tokens=0) == ""
@@ -272,7 +283,7 @@ def test_reading_ahead_ends_between_two_parts(companion: GgufEngine, monkeypatch
         if chunk.get("prompt_progress", {}).get("processed"):
             companion.cancel()
 
-    Watched(monkeypatch, act)
+    Watched(companion, monkeypatch, act)
     stats = GenerationStats()
     assert say(companion, "Not this one either. " + LONG, stats, max_tokens=0) == ""
     assert stats.finish_reason == "cancelled" and stats.prefilled_tokens < stats.prompt_tokens
@@ -357,19 +368,19 @@ def test_where_it_cannot_be_written_again_it_stays(companion: GgufEngine, monkey
 class Watched:
     """llama.cpp's chunks as they pass; ``act`` is called for each."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, act: Callable[[int, Chunk], None]) -> None:
+    def __init__(self, engine: GgufEngine, monkeypatch: pytest.MonkeyPatch, act: Callable[[int, Chunk], None]) -> None:
         self.chunks: list[Chunk] = []
-        real = LlamaServer.complete
+        real = engine._loaded().complete
 
-        def complete(server: LlamaServer, body: Any, take: Callable[[Chunk], bool]) -> None:
+        def complete(body: Any, take: Callable[[Chunk], bool]) -> None:
             def watched(chunk: Chunk) -> bool:
                 self.chunks.append(chunk)
                 act(len(self.chunks), chunk)
                 return take(chunk)
 
-            real(server, body, watched)
+            real(body, watched)
 
-        monkeypatch.setattr(LlamaServer, "complete", complete)
+        monkeypatch.setattr(engine._loaded(), "complete", complete)
 
 
 def test_cancelled_while_the_prompt_is_read(companion: GgufEngine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -377,7 +388,7 @@ def test_cancelled_while_the_prompt_is_read(companion: GgufEngine, monkeypatch: 
         if chunk.get("prompt_progress", {}).get("processed"):
             companion.cancel()
 
-    watched = Watched(monkeypatch, act)
+    watched = Watched(companion, monkeypatch, act)
     stats = GenerationStats()
     assert say(companion, "Never read before. " + LONG, stats) == ""
     assert stats.finish_reason == "cancelled"
@@ -395,7 +406,7 @@ def test_cancelled_between_two_tokens(companion: GgufEngine, monkeypatch: pytest
         if len(with_text) == 3:
             companion.cancel()
 
-    Watched(monkeypatch, act)
+    Watched(companion, monkeypatch, act)
     pieces = list(companion.generate(Generation(ASK.format("Good morning"), 40, sampling=GREEDY), stats))
     assert len(pieces) == 2 and len(with_text) == 3 and stats.finish_reason == "cancelled"
 
@@ -420,7 +431,7 @@ def test_a_reader_that_leaves_ends_it(companion: GgufEngine, monkeypatch: pytest
 
 def test_tokens_are_counted_while_a_reply_is_written(companion: GgufEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     counts: list[list[int]] = []
-    Watched(monkeypatch, lambda number, chunk: counts.append(companion.count_tokens(["Hello there"])))
+    Watched(companion, monkeypatch, lambda number, chunk: counts.append(companion.count_tokens(["Hello there"])))
     say(companion, ASK.format("Good morning"))
     assert len(counts) > 10 and set(map(tuple, counts)) == {(2,)}
 

@@ -190,13 +190,13 @@ def test_nobody_without_the_key_is_answered(
     engine = GgufEngine()
     engine.load(LoadOptions(str(companion_gguf), device="cpu"))
     server = engine._loaded()
-    assert server._listening_at.startswith("unix://" if unix else "http://127.0.0.1:")
+    assert server.listening_at.startswith("unix://" if unix else "http://127.0.0.1:")
     for key in ("", "guessed"):
         for method, path in ENDPOINTS:
-            with server._endpoint.open(server._listening_at) as connection:
+            with server.endpoint.open(server.listening_at) as connection:
                 code, text = status(connection, method, path, key)
             assert code == 401, (method, path, text)
-        with server._endpoint.open(server._listening_at) as connection:
+        with server.endpoint.open(server.listening_at) as connection:
             assert status(connection, "GET", "/health", key) == (200, b'{"status":"ok"}')
     assert engine.count_tokens(["Hello there"]) == [2]
     engine.unload()
@@ -232,7 +232,7 @@ def test_a_folder_too_deep_for_a_socket(companion_gguf: Path, tmp_path: Path, mo
 def test_a_tokenizer_that_is_gone(companion_gguf: Path) -> None:
     engine = GgufEngine()
     engine.load(LoadOptions(str(companion_gguf), device="cpu"))
-    endpoint = engine._loaded()._endpoint
+    endpoint = engine._loaded().endpoint
     endpoint.key = "another"
     with pytest.raises(EngineError, match=r"tokenizer answers 401 \(Invalid API Key\)"):
         engine.count_tokens(["a"])
@@ -240,6 +240,6 @@ def test_a_tokenizer_that_is_gone(companion_gguf: Path) -> None:
         free.bind(("127.0.0.1", 0))
         closed = f"http://127.0.0.1:{free.getsockname()[1]}"
     endpoint.close()
-    endpoint.folder, endpoint.address, engine._loaded()._listening_at = None, "127.0.0.1", closed
+    endpoint.folder, endpoint.address, engine._loaded().listening_at = None, "127.0.0.1", closed
     with pytest.raises(EngineError, match="tokenizer does not respond"):
         engine.count_tokens(["a"])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 from typing import Any
 
 from tests.helpers.made_models import LLAMA, write_gguf
 from tests.helpers.scenes import Producer, Scene, says
+from zwaif_fallback import llama_servers
 from zwaif_fallback.engine_types import LoadOptions
-from zwaif_fallback.engines import gguf
+from zwaif_fallback.engines import gguf, gguf_process
 from zwaif_fallback.engines.gguf_plan import Card, make_plan
 from zwaif_fallback.errors import ModelTooBig
 from zwaif_fallback.models.memory import GGUF_ON_CARD, GGUF_PROGRAM, GGUF_WORKING, LEFT_ON_CARD
@@ -59,3 +61,45 @@ def _(scene: Scene) -> object:
     _, plan = gguf._start(make_plan(options, [Card("GeForce", PLENTY)], PLENTY), options, scene.say)
     assert not plan.gpu_layers
     return plan.notes[-1]
+
+
+@says("API_FALLBACK_LLAMA_SERVER: … is not used: …")
+def _(scene: Scene) -> object:
+    llama_servers.find(str(scene.folder / "gone"), scene.say)
+    return scene.said
+
+
+def started(code: str) -> Producer:
+    """A llama-server program that runs this Python code; there is none if it is empty."""
+
+    def produce(scene: Scene) -> object:
+        file = write_gguf(scene.folder / "model.gguf")
+        program = llama_servers.LlamaProgram(scene.folder / "gone", "Jan", "1", frozenset())
+        if code:
+            real = gguf_process._popen
+            scene.patch.setattr(
+                gguf_process, "_popen", lambda command, *rest: real([sys.executable, "-c", code, *command], *rest)
+            )
+        scene.patch.setattr(gguf_process, "_START_SECONDS", 0.0 if "sleep" in code else 60.0)
+        return gguf_process.LlamaProcess(program, make_plan(LoadOptions(str(file)), [], PLENTY), LoadOptions(str(file)))
+
+    return produce
+
+
+OPEN_SERVER = """
+import http.server, socketserver, sys
+class Open(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers()
+    def address_string(self):
+        return ""
+at = dict(zip(sys.argv[2:], sys.argv[3:]))
+if "--port" in at:
+    server = socketserver.TCPServer((at["--host"], int(at["--port"])), Open)
+else:
+    server = socketserver.UnixStreamServer(at["--host"], Open)
+server.serve_forever()
+"""
+says("… cannot be started (…).")(started(""))
+says("… was not ready after … seconds.")(started("import time; time.sleep(60)"))
+says("… answers without a key.")(started(OPEN_SERVER))

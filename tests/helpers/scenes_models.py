@@ -199,10 +199,10 @@ def _(scene: Scene) -> object:
 
 def llama_says(line: str) -> Producer:
     """What llama.cpp writes when it cannot load a model."""
-    return lambda scene: gguf_server._explained(LoadOptions("model.gguf"), line)
+    return lambda scene: gguf_server.explained(LoadOptions("model.gguf"), line)
 
 
-says("… is of a kind that the installed xllamacpp cannot run (…).")(
+says("… is of a kind that … cannot run (…).")(
     llama_says("llama_model_load: error loading model: unknown model architecture: 'new'")
 )
 says("… cannot be loaded (…). Download the model again, or choose another.")(

@@ -80,8 +80,9 @@ zwaif_tree      choosing errors models settings
 zwaif_tree      hooks/host hooks/plugins hooks/startup
 choosing        engine_types errors hardware install_hints models
 choosing        hooks/host
-engines         engine_types errors hardware install_hints models
+engines         engine_types errors hardware install_hints llama_servers models
 engines         hooks/messages hooks/storage
+llama_servers   hardware models
 models          errors
 models          hooks/storage
 addresses       hooks/network

@@ -31,6 +31,7 @@ from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, PrimaryFailu
 _LOADS = (
     "API_FALLBACK_MODEL",
     "API_FALLBACK_DEVICE",
+    "API_FALLBACK_LLAMA_SERVER",
     "API_FALLBACK_QUANTIZATION",
     "API_FALLBACK_CONTEXT_WINDOW",
     "API_FALLBACK_THREADS",

@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions
-from zwaif_fallback.engines.gguf_plan import GgufPlan, make_plan
+from zwaif_fallback.engines.gguf_plan import Card, GgufPlan, make_plan
+from zwaif_fallback.engines.gguf_process import LlamaProcess
 from zwaif_fallback.engines.gguf_reply import CannotHeal, LlamaReply, PrefixRemover
 from zwaif_fallback.engines.gguf_request import advice_in, clean, grammar_for, sampling_of
-from zwaif_fallback.engines.gguf_server import READ_AT_ONCE, LlamaServer, cards, library
+from zwaif_fallback.engines.gguf_server import READ_AT_ONCE, LlamaEndpoint, LlamaServer, cards, library
 from zwaif_fallback.engines.stop_filter import StopFilter
 from zwaif_fallback.engines.token_healing import torn_end
-from zwaif_fallback.errors import EngineError, ModelTooBig
+from zwaif_fallback.errors import EngineError, ModelError, ModelTooBig
 from zwaif_fallback.hardware import memory_now
+from zwaif_fallback.llama_servers import LlamaProgram, find
 from zwaif_fallback.models.catalogue import family_of
 from zwaif_fallback.models.control_tokens import representatives
 from zwaif_fallback.models.gguf_header import read_header
@@ -50,7 +52,7 @@ class GgufEngine:
     """See :class:`zwaif_fallback.engine_types.Engine` for the contract."""
 
     def __init__(self) -> None:
-        self._server: LlamaServer | None = None
+        self._server: LlamaEndpoint | None = None
         self._info = ModelInfo("")
         self._window = 0
         self._begin_token = ""
@@ -65,14 +67,16 @@ class GgufEngine:
     def prepare(self, options: LoadOptions) -> None:
         library()
         memory_now()
+        _programs(options, _quiet)
 
     def load(self, options: LoadOptions, progress: Callable[[str], None] = _quiet) -> LoadedModel:
         started = time.monotonic()
         options = replace(options, model=str(gguf_in(Path(options.model)) or options.model))
         library()
-        plan = make_plan(options, [] if options.device == "cpu" else cards(), memory_now().ram_free)
+        on_cards, program = _programs(options, progress)
+        plan = make_plan(options, on_cards, memory_now().ram_free)
         progress(f"Loading {options.model} ({plan.facts.quantization} {_where(plan)}) …")
-        self._server, plan = _start(plan, options, progress)
+        self._server, plan = _start(plan, options, progress, program)
         self._window = plan.window
         self._rests = not plan.gpu_layers
         self._forward_only = plan.facts.shape.forward_only
@@ -80,7 +84,7 @@ class GgufEngine:
         return LoadedModel(
             info=self._info,
             engine="gguf",
-            device="gpu" if plan.gpu_layers else "cpu",
+            device=_device(plan, program),
             quantization=plan.facts.quantization,
             memory_bytes=plan.memory_bytes,
             title=plan.facts.title,
@@ -124,7 +128,7 @@ class GgufEngine:
             control_tokens=representatives(control_tokens(plan.path)),
         )
 
-    def _loaded(self) -> LlamaServer:
+    def _loaded(self) -> LlamaEndpoint:
         if self._server is None:
             raise EngineError("No model is loaded.")
         return self._server
@@ -273,17 +277,37 @@ def _settle(stats: GenerationStats, generation: Generation, stops: StopFilter) -
         stats.finish_reason = "length" if stats.generated_tokens >= generation.max_tokens else "cancelled"
 
 
-def _start(plan: GgufPlan, options: LoadOptions, progress: Callable[[str], None]) -> tuple[LlamaServer, GgufPlan]:
-    """Start the server; if the card has less room than it reported, start it on the CPU."""
-    try:
+def _programs(options: LoadOptions, say: Callable[[str], None]) -> tuple[list[Card], LlamaProgram | None]:
+    """Return the graphics devices to use, and the program that computes on them; without one, xllamacpp does."""
+    if options.device == "cpu":
+        return [], None
+    own = cards()
+    program = None if own else find(options.llama_server, say)
+    return [Card(one.name, one.free) for one in program.devices] if program else own, program
+
+
+def _start(
+    plan: GgufPlan, options: LoadOptions, progress: Callable[[str], None], program: LlamaProgram | None = None
+) -> tuple[LlamaEndpoint, GgufPlan]:
+    """Start the server; if it cannot load the model on the card, start xllamacpp on the CPU."""
+    if not plan.gpu_layers:
         return LlamaServer(plan, options), plan
-    except ModelTooBig as error:
-        if not plan.gpu_layers:
+    try:
+        return (LlamaProcess(program, plan, options) if program else LlamaServer(plan, options)), plan
+    except ModelError as error:
+        if not (program or isinstance(error, ModelTooBig)):
             raise
         note = f"The graphics card could not load the model ({error}); it runs on the processor."
         progress(note)
         plan = replace(make_plan(options, [], memory_now().ram_free), notes=(*plan.notes, note))
         return LlamaServer(plan, options), plan
+
+
+def _device(plan: GgufPlan, program: LlamaProgram | None) -> str:
+    """Return what computes, for the status: ``gpu (Vulkan, llama-server 6800 from Jan)``."""
+    if not plan.gpu_layers:
+        return "cpu"
+    return f"gpu ({program.devices[0].backend}, {program.title})" if program else "gpu"
 
 
 def _common_prefix(one: Sequence[int], other: Sequence[int]) -> int:

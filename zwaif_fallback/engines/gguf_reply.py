@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from zwaif_fallback.engine_types import GenerationStats
-from zwaif_fallback.engines.gguf_server import Chunk, LlamaServer, error_text
+from zwaif_fallback.engines.gguf_server import Chunk, LlamaEndpoint, error_text
 from zwaif_fallback.errors import EngineError
 
 
@@ -38,7 +38,7 @@ class LlamaReply:
     """One reply of llama.cpp, passed from the thread that takes its chunks to the thread that reads it."""
 
     def __init__(
-        self, server: LlamaServer, request: dict[str, Any], stats: GenerationStats, cancelled: threading.Event
+        self, server: LlamaEndpoint, request: dict[str, Any], stats: GenerationStats, cancelled: threading.Event
     ) -> None:
         self._stats = stats
         self._cancelled = cancelled
@@ -66,7 +66,7 @@ class LlamaReply:
         self._unwanted.set()
         self._thread.join()
 
-    def _take_all(self, server: LlamaServer, request: dict[str, Any]) -> None:
+    def _take_all(self, server: LlamaEndpoint, request: dict[str, Any]) -> None:
         try:
             if not self._is_over():
                 server.complete(request, self._take)

@@ -18,6 +18,7 @@ import shutil
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -93,17 +94,23 @@ class PrivateEndpoint:
 
     def ask(self, connection: http.client.HTTPConnection, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Send one request to the server; return its JSON response."""
-        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
-        data = None if body is None else json.dumps(body).encode("ascii")
         try:
-            connection.request("GET" if data is None else "POST", path, data, headers)
-            response = connection.getresponse()
+            response = self.send(connection, path, body)
             answer = json.loads(response.read())
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise EngineError(f"llama.cpp's tokenizer does not respond ({error}).") from error
         if response.status != 200:
             raise EngineError(f"llama.cpp's tokenizer answers {response.status} ({error_text(answer)}).")
         return answer
+
+    def send(
+        self, connection: http.client.HTTPConnection, path: str, body: Mapping[str, Any] | None = None
+    ) -> http.client.HTTPResponse:
+        """Send one request to the server with the key; return the response, not read yet."""
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode("ascii")
+        connection.request("GET" if data is None else "POST", path, data, headers)
+        return connection.getresponse()
 
     @contextlib.contextmanager
     def open(self, listening_at: str) -> Iterator[http.client.HTTPConnection]:
@@ -131,26 +138,12 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock = private_sockets.connect(self._path, _PATIENCE)
 
 
-class LlamaServer:
-    """One model loaded in llama.cpp.
+class LlamaEndpoint(ABC):
+    """One model loaded in a llama.cpp server, wherever that runs."""
 
-    Raises:
-        ModelError: llama.cpp refuses the file; the text has its reason.
-    """
-
-    def __init__(self, plan: GgufPlan, options: LoadOptions) -> None:
-        self._endpoint = PrivateEndpoint()
-        params = _parameters(plan, options)
-        self._endpoint.configure(params)
-        said: list[str] = []
-        try:
-            with _captured_stderr(said):
-                # Holds the GIL until the model is loaded: nothing else runs in this process meanwhile.
-                self._server: Any = library().Server(params)
-        except RuntimeError as error:
-            self._endpoint.close()
-            raise _explained(options, "".join(said)) from error
-        self._listening_at = str(self._server.listening_address)
+    def __init__(self) -> None:
+        self.endpoint = PrivateEndpoint()
+        self.listening_at = f"unix://{self.endpoint.address}"
 
     def properties(self) -> Any:
         """Return what the server says about the model: template, special tokens, settings."""
@@ -165,18 +158,46 @@ class LlamaServer:
         bodies = [{"content": text, "add_special": special, "parse_special": True} for text in texts]
         return [list(answer["tokens"]) for answer in self._ask_each("/tokenize", bodies)]
 
+    @abstractmethod
     def complete(self, body: Mapping[str, Any], take: Callable[[Chunk], bool]) -> None:
         """Generate a reply; ``take`` gets each chunk and returns True to stop. Returns when the reply is over."""
-        self._server.handle_completions(dict(body), take)
 
     def close(self) -> None:
         """Stop the server and release its memory."""
-        self._server = None
-        self._endpoint.close()
+        self.endpoint.close()
 
     def _ask_each(self, path: str, bodies: list[Any]) -> list[Any]:
-        with self._endpoint.open(self._listening_at) as connection:
-            return [self._endpoint.ask(connection, path, body) for body in bodies]
+        with self.endpoint.open(self.listening_at) as connection:
+            return [self.endpoint.ask(connection, path, body) for body in bodies]
+
+
+class LlamaServer(LlamaEndpoint):
+    """One model loaded in this process by xllamacpp.
+
+    Raises:
+        ModelError: llama.cpp refuses the file; the text has its reason.
+    """
+
+    def __init__(self, plan: GgufPlan, options: LoadOptions) -> None:
+        super().__init__()
+        params = _parameters(plan, options)
+        self.endpoint.configure(params)
+        said: list[str] = []
+        try:
+            with _captured_stderr(said):
+                # Holds the GIL until the model is loaded: nothing else runs in this process meanwhile.
+                self._server: Any = library().Server(params)
+        except RuntimeError as error:
+            self.endpoint.close()
+            raise explained(options, "".join(said)) from error
+        self.listening_at = str(self._server.listening_address)
+
+    def complete(self, body: Mapping[str, Any], take: Callable[[Chunk], bool]) -> None:
+        self._server.handle_completions(dict(body), take)
+
+    def close(self) -> None:
+        self._server = None
+        super().close()
 
 
 def error_text(answer: Any) -> str:
@@ -209,14 +230,15 @@ def _parameters(plan: GgufPlan, options: LoadOptions) -> Any:
     return params
 
 
-def _explained(options: LoadOptions, said: str) -> ModelError:
+def explained(options: LoadOptions, said: str, server: str = "the installed xllamacpp") -> ModelError:
+    """Return the reason why a model cannot be loaded, from what llama.cpp has written."""
     causes = [match[1] or match[0] for match in _CAUSE.finditer(said)]
     cause = causes[0].strip()[:160] if causes else "llama.cpp does not say why"
     if _NO_MEMORY.search(said):
         return ModelTooBig(f"{options.model} does not fit into the free memory ({cause}). {SMALLER}")
     if "unknown" in cause:
         return ModelError(
-            f"{options.model} is of a kind that the installed xllamacpp cannot run ({cause}). "
+            f"{options.model} is of a kind that {server} cannot run ({cause}). "
             "Run: pip install --upgrade xllamacpp, or choose another model."
         )
     return ModelError(f"{options.model} cannot be loaded ({cause}). Download the model again, or choose another.")

@@ -195,11 +195,16 @@ def _gpt4all(machine: Machine) -> Iterator[Path]:
     yield machine.home / ".cache" / "gpt4all"
 
 
-def _jan(machine: Machine) -> Iterator[Path]:
+def jan_folders(machine: Machine) -> list[Path]:
+    """Return the data folders that Jan may use, existing or not."""
     roots = [_data(machine, "Roaming") / "Jan" / "data", _data(machine, "Roaming") / "jan", machine.home / "jan"]
     if machine.system == "Linux":
         roots[:0] = [(machine.variable("XDG_CONFIG_HOME") or machine.home / ".config") / "Jan" / "data"]
-    for root in roots:
+    return roots
+
+
+def _jan(machine: Machine) -> Iterator[Path]:
+    for root in jan_folders(machine):
         yield root / "llamacpp" / "models"
         yield root / "models"
 

