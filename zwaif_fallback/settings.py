@@ -92,7 +92,6 @@ SETTINGS: tuple[Setting, ...] = (
         "looks for one that you already have, off uses none, and a path names one.",
         label="llama.cpp server for the card",
         advanced=True,
-        on_page=False,
     ),
     Setting(
         "API_FALLBACK_QUANTIZATION",

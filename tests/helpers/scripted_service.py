@@ -15,11 +15,12 @@ from zwaif_hooks.messages import Answer, ModelInfo
 PRIVATE = [
     "API_FALLBACK_TRUSTED_HOST",
     "API_FALLBACK_RESTART",
+    "API_FALLBACK_LLAMA_SERVER",
     "FALLBACK_MODEL_DIR",
     "API_FALLBACK_VISION_MODEL",
     "API_FALLBACK_LAST_WORDS",
 ]
-"""Our settings that the page must neither show nor change: places on the disk, a program, and who gets the key."""
+"""Our settings that the page must neither show nor change: places on the disk, programs, and who gets the key."""
 ENV = "# my settings\nCHAR_NAME = Waif\nAPI_FALLBACK_ENABLED = ON\n"
 
 

@@ -43,8 +43,10 @@ logger = logging.getLogger(__name__)
 _START_SECONDS = 300.0
 """Longest time for loading; a large file on a slow disk takes minutes."""
 _POLL_SECONDS = 0.05
-_LAST_SECONDS = 0.5
-"""Between a connection that broke off and the end of the process that broke it."""
+_PROBE_SECONDS = 2.0
+"""A server that has just begun to listen may lose its first request."""
+_LAST_SECONDS = 5.0
+"""Longest time between a connection that broke off and the end of the process that broke it."""
 _LINES = 200
 _DATA = b"data: "
 
@@ -132,17 +134,18 @@ class LlamaProcess(LlamaEndpoint):
                 self._watcher.join()
                 raise explained(options, "\n".join(self._said), "llama-server")
             if self._status("/health", self.endpoint.key) == http.client.OK:
-                self._ready = True
-                break
-        else:
-            raise ModelError(f"{program.title} was not ready after {_START_SECONDS:.0f} seconds.")
-        if self._status("/props", "") != http.client.UNAUTHORIZED:
-            raise ModelError(f"{program.title} answers without a key.")
+                without_key = self._status("/props", "")
+                if without_key == http.client.UNAUTHORIZED:
+                    self._ready = True
+                    return
+                if without_key:
+                    raise ModelError(f"{program.title} answers without a key.")
+        raise ModelError(f"{program.title} was not ready after {_START_SECONDS:.0f} seconds.")
 
     def _status(self, path: str, key: str) -> int:
         """Return the HTTP status; 0 if nothing listens."""
         try:
-            with self.endpoint.open(self.listening_at) as connection:
+            with self.endpoint.open(self.listening_at, _PROBE_SECONDS) as connection:
                 connection.request("GET", path, headers={"Authorization": f"Bearer {key}"} if key else {})
                 return connection.getresponse().status
         except (OSError, http.client.HTTPException):

@@ -113,13 +113,13 @@ class PrivateEndpoint:
         return connection.getresponse()
 
     @contextlib.contextmanager
-    def open(self, listening_at: str) -> Iterator[http.client.HTTPConnection]:
-        """Open a connection for a few requests."""
+    def open(self, listening_at: str, timeout: float = _PATIENCE) -> Iterator[http.client.HTTPConnection]:
+        """Open a connection for a few requests, with ``timeout`` in seconds for each step."""
         port = re.search(r":(\d+)/?$", listening_at)
         connection = (
-            _UnixConnection(self.address)
+            _UnixConnection(self.address, timeout)
             if self.folder
-            else http.client.HTTPConnection(self.address, int(port[1]) if port else 0, timeout=_PATIENCE)
+            else http.client.HTTPConnection(self.address, int(port[1]) if port else 0, timeout=timeout)
         )
         with contextlib.closing(connection):
             yield connection
@@ -130,12 +130,12 @@ class PrivateEndpoint:
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=_PATIENCE)
-        self._path = path
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path, self._seconds = path, timeout
 
     def connect(self) -> None:
-        self.sock = private_sockets.connect(self._path, _PATIENCE)
+        self.sock = private_sockets.connect(self._path, self._seconds)
 
 
 class LlamaEndpoint(ABC):
