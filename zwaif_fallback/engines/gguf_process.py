@@ -231,12 +231,18 @@ def _popen(command: list[str], variables: Mapping[str, str], keep: tuple[int, ..
 
 
 def _events(response: http.client.HTTPResponse) -> Iterator[Chunk]:
+    """Yield the chunks of a reply.
+
+    Raises:
+        IncompleteRead: the connection ended before the reply; ``http.client`` itself is silent about that.
+    """
     for line in response:
         if line.startswith(_DATA):
             data = line[len(_DATA) :].strip()
             if data == b"[DONE]":
                 return
             yield json.loads(data)
+    raise http.client.IncompleteRead(b"")
 
 
 def _free_port() -> int:
