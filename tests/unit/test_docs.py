@@ -15,6 +15,7 @@ from unittest.mock import MagicMock
 
 import pytest
 
+from tests.helpers.hook_recorder import Recorder
 from zwaif_fallback import settings
 from zwaif_fallback.cli import main
 from zwaif_fallback.models import catalogue, catalogue_page
@@ -24,6 +25,7 @@ from zwaif_hooks.host.settings_store import Setting, SettingsStore
 from zwaif_hooks.host_handle import Host
 from zwaif_hooks.messages import AnswerRecord, ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
+from zwaif_hooks.plugins.discovery import TRACE_VARIABLE
 from zwaif_hooks.turn_log import TurnRecord
 
 ROOT = Path(__file__).parents[2]
@@ -124,6 +126,18 @@ def test_an_example_registers_and_runs_without_a_complaint(
     host = host_of(tmp_path, manager)
     call_every_hook(manager, host)
     assert [*complaints, *host.settings.left_out()] == []
+
+
+def test_the_trace_prints_the_call_of_every_hook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the manual says of ``ZWAIF_TRACE_PLUGINS``."""
+    monkeypatch.chdir(tmp_path)  # the recorder writes there
+    lines: list[str] = []
+    manager = PluginManager(lambda line, error: lines.append(line), lambda name: "1" if name == TRACE_VARIABLE else "")
+    assert manager.register(Recorder(), "recorder")
+    call_every_hook(manager, host_of(tmp_path, manager))
+    manager.line_while_waiting(REQUEST, FAILURE)
+    called = {line.split()[1] for line in lines if line.startswith("[trace]")}
+    assert {name for name in hook_specs() if name not in called} == set()
 
 
 def test_a_misspelt_hook_in_an_example_would_be_noticed() -> None:

@@ -133,7 +133,7 @@ class PluginManager:
         """Add the settings of every plugin, also of those that join later; or of the one named ``only``."""
         self._settings = settings
         for impl in self._implementations("register_settings", only)[::-1]:
-            settings.register(impl.plugin_name, impl.function() or ())
+            settings.register(impl.plugin_name, self._call(impl) or ())
 
     def start(self, host: Host, only: str | None = None) -> None:
         """Tell every plugin that Z-Waif is up, also those that join later; or the one named ``only``."""
@@ -142,7 +142,7 @@ class PluginManager:
             self._pm.hook.zwaif_started(host=host)
             return
         for impl in self._implementations("zwaif_started", only):
-            impl.function(*(host for _ in impl.argnames))
+            self._call(impl, host=host)
 
     # --- calling hooks ------------------------------------------------------------------------------------------------
 
@@ -158,7 +158,7 @@ class PluginManager:
     def changed(self, request: ChatRequest) -> ChatRequest:
         """Return a request as the plugins want it sent. Only what ``before_request`` may change is changed."""
         for impl in self._implementations("before_request"):
-            wanted = impl.function(*(request for _ in impl.argnames))
+            wanted = self._call(impl, request=request)
             if wanted is not None:
                 request = replace(
                     request,
@@ -184,11 +184,8 @@ class PluginManager:
 
     def ask(self, name: str, request: ChatRequest, failure: PrimaryFailure) -> Answer | None:
         """Return the answer of one plugin; None if it does not want to answer, or is gone."""
-        arguments = {"request": request, "failure": failure}
         for impl in self._implementations(ANSWERING, name):
-            self._trace(ANSWERING, {"plugin": name, **arguments})
-            answer: Answer | None = impl.function(*(arguments[name] for name in impl.argnames))
-            self._trace("finish", ANSWERING, "-->", answer)
+            answer: Answer | None = self._call(impl, request=request, failure=failure)
             return answer
         return None
 
@@ -224,7 +221,7 @@ class PluginManager:
         found: list[tuple[str, Callable[[], None]]] = []
         for impl in self._implementations(BUILDING)[::-1]:
             guard = GuardedHook.of(impl)
-            build = partial(guard.raw, *(arguments[name] for name in impl.argnames))
+            build = partial(self._call, impl, guard.raw, **arguments)
             found.append((impl.plugin_name, build if guard.trusted else partial(_built_in_time, build)))
         return found
 
@@ -367,6 +364,14 @@ class PluginManager:
         """Return the implementations of a hook in the order of calls: of all plugins, or of one."""
         implementations = getattr(self._pm.hook, hook).get_hookimpls()[::-1]
         return [impl for impl in implementations if name in (None, impl.plugin_name)]
+
+    def _call(self, impl: Any, function: Callable[..., Any] | None = None, /, **arguments: Any) -> Any:
+        """Call one implementation, or ``function`` in its place. The trace shows it as pluggy's own calls."""
+        hook = GuardedHook.of(impl).hook
+        self._trace(hook, {"plugin": impl.plugin_name, **arguments})
+        result = (function or impl.function)(*(arguments[name] for name in impl.argnames))
+        self._trace("finish", hook, "-->", result)
+        return result
 
     def _of(self, plugin: object) -> Iterator[tuple[str, Any]]:
         for caller in self._pm.get_hookcallers(plugin) or ():
