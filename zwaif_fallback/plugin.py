@@ -13,7 +13,7 @@ from __future__ import annotations
 import atexit
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from zwaif_fallback.answering.outages import Outages
@@ -24,7 +24,7 @@ from zwaif_hooks.failover.breaker import HARD
 from zwaif_hooks.failover.takeover import MEANWHILE
 from zwaif_hooks.host.settings_store import SettingsStore
 from zwaif_hooks.host_handle import Host
-from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
+from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, ModelInfo, PrimaryFailure, PromptFormat
 from zwaif_hooks.specs import hookimpl
 
 if TYPE_CHECKING:  # Z-Waif's start waits for this module, so the rest is imported later, in a background thread
@@ -105,11 +105,11 @@ def say_while_waiting(request: ChatRequest) -> str | None:
 
 
 @hookimpl(trylast=True)
-def format_prompt(messages: Sequence[Message], model: ModelInfo, partial: str) -> str:
+def prompt_format(model: ModelInfo) -> PromptFormat:
     """For other plugins that need a prompt. Our own replies ask only other plugins (``_ask_other_plugins``)."""
     from zwaif_fallback.prompt import formats
 
-    return formats.write(messages, model, partial)
+    return formats.own(model)
 
 
 # --- 5. The reply is complete -----------------------------------------------------------------------------------------
@@ -240,11 +240,11 @@ def _second_server(address: str, model: str) -> SecondServer:
     return second_server(service().setting, address, model, Deadlines(*seconds))
 
 
-def _ask_other_plugins(messages: Sequence[Message], model: ModelInfo, partial: str) -> str | None:
-    """Return the prompt of the first other plugin that writes one; None if none does."""
+def _ask_other_plugins(model: ModelInfo) -> Iterable[PromptFormat]:
+    """Return the formats of other plugins for a model."""
     if _host is None:  # Z-Waif has not started
-        return None
-    return _host.plugins.format_prompt(messages, model, partial, without=sys.modules[__name__])
+        return ()
+    return _host.plugins.prompt_formats(model, without=sys.modules[__name__])
 
 
 def _others_answer(request: ChatRequest | None, failure: PrimaryFailure | None) -> bool:

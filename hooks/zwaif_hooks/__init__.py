@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from zwaif_hooks.messages import Picture as Picture
     from zwaif_hooks.messages import PluginProblem as PluginProblem
     from zwaif_hooks.messages import PrimaryFailure as PrimaryFailure
+    from zwaif_hooks.messages import PromptFormat as PromptFormat
     from zwaif_hooks.messages import Purpose as Purpose
     from zwaif_hooks.messages import Sampling as Sampling
     from zwaif_hooks.plugins import PluginManager as PluginManager
@@ -39,7 +40,7 @@ when something is added. Compare it: ``if zw.API_VERSION >= (1, 2)``."""
 
 _MESSAGES = (
     *("Answer", "AnswerRecord", "ChatRequest", "FailureKind", "Message", "ModelInfo", "Persona", "Picture"),
-    *("PluginProblem", "PrimaryFailure", "Purpose", "Sampling"),
+    *("PluginProblem", "PrimaryFailure", "PromptFormat", "Purpose", "Sampling"),
 )
 _HOME = {
     **dict.fromkeys(_MESSAGES, "messages"),

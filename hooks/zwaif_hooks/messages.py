@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
@@ -162,7 +162,8 @@ class ModelInfo:
     name: str
     """The model as the user chose it: a hub id or a path."""
     family: str = ""
-    """``tinyllama``, ``phi``, ``mistral``, ``neural-chat``, or empty if unknown."""
+    """The chat format that it was trained on, by its name, tokens or template: ``chatml``, ``gemma``, ``llama-3``,
+    ``mistral``, ``neural-chat``, ``phi`` (version 2), ``tinyllama``; empty for any other."""
     context_window: int = 2048
     """Tokens, prompt and reply together."""
     chat_template: str = ""
@@ -172,6 +173,24 @@ class ModelInfo:
     control_tokens: tuple[str, ...] = ()
     """Texts that the tokenizer reads as one token with a special meaning. They never occur in a message's content,
     where a zero-width space is inserted into them."""
+    architecture: str = ""
+    """The kind of network in the model's files, for example ``llama``, ``qwen2`` or ``gemma3``."""
+    engine: str = ""
+    """``transformers`` or ``gguf``."""
+    path: str = ""
+    """The model's folder or file on this computer."""
+
+
+@dataclass(frozen=True)
+class PromptFormat:
+    """How the prompts of a model are written, and where its replies end."""
+
+    render: Callable[[Sequence[Message], str], str]
+    """Called with messages (system first, if any, then user and assistant in turn, ending with user) and the beginning
+    of the assistant's turn, often empty. Returns the whole prompt, which ends with that beginning. Called several times
+    for one reply: the conversation is shortened until the prompt fits."""
+    stops: tuple[str, ...] = ()
+    """Texts that end a reply, such as those that open the user's turn. They are not spoken."""
 
 
 @dataclass

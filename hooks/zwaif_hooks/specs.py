@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, Message, ModelInfo, PrimaryFailure
+from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, Message, ModelInfo, PrimaryFailure, PromptFormat
 
 if TYPE_CHECKING:
     from zwaif_hooks.host.setting import Setting
@@ -60,13 +60,22 @@ def say_while_waiting(request: ChatRequest, failure: PrimaryFailure) -> str | No
 
 
 @hookspec(firstresult=True)
-def format_prompt(messages: Sequence[Message], model: ModelInfo, partial: str) -> str | None:
-    """Format the prompt for a local model.
+def prompt_format(model: ModelInfo) -> PromptFormat | None:
+    """Return the chat format of a local model: how its prompts are written, and what ends its replies.
 
-    Runs for every reply of a local model, after the conversation was fitted to its context window, and again with less
-    of it if the result is too long. The result is given to the model unchanged, without added special tokens, and must
-    end with ``partial``: the beginning of the assistant's turn, often empty. ``None`` means "not mine"; the first
-    string wins. The built-in implementation runs last: the tokenizer's own chat template, or the family's format.
+    Runs for every prompt of a local model. The format is used for everything: the conversation is fitted to the context
+    window in it, its markers are escaped in what people write, and the reply ends at its ``stops`` or at those of the
+    model. The prompt is given to the model unchanged, without added special tokens. ``None`` means "not mine"; the
+    first format wins. The built-in implementation runs last: the tokenizer's own chat template, or the family's format.
+    """
+
+
+@hookspec(firstresult=True)
+def format_prompt(messages: Sequence[Message], model: ModelInfo, partial: str) -> str | None:
+    """Write the prompt for a local model, where the model's own markers end a reply.
+
+    The same as the ``render`` of a ``PromptFormat`` without ``stops``, and asked after all ``prompt_format``. The
+    result must end with ``partial``. ``None`` means "not mine"; the first string wins.
     """
 
 

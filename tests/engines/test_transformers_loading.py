@@ -16,9 +16,10 @@ from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions
 from zwaif_fallback.engines import transformers_loading
 from zwaif_fallback.engines.error_messages import explain
 from zwaif_fallback.engines.factory import make_engine
-from zwaif_fallback.engines.transformers import TransformersEngine, guess_family
+from zwaif_fallback.engines.transformers import TransformersEngine
 from zwaif_fallback.errors import FallbackError, ModelError, ModelNotFound, ModelTooBig
 from zwaif_fallback.hardware import Memory
+from zwaif_fallback.models.catalogue import prompt_family
 from zwaif_fallback.models.safetensors_facts import read_folder
 
 TinyModel = Callable[..., Path]
@@ -412,11 +413,7 @@ def test_too_big_is_said_before_memory_runs_out(tiny_model: TinyModel, monkeypat
     ],
 )
 def test_family(model: str, model_type: str, family: str) -> None:
-    class Config:
-        _name_or_path = ""
-
-    Config.model_type = model_type  # type: ignore[attr-defined]
-    assert guess_family(model, Config) == family
+    assert prompt_family([model], (), "", model_type) == family
 
 
 def test_download_never_fetches_pickles_or_code() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
@@ -17,7 +17,7 @@ from zwaif_fallback.answering.local_tier import LocalTier
 from zwaif_fallback.engine_types import LoadedModel, LoadOptions
 from zwaif_fallback.local.model import LocalModel
 from zwaif_fallback.prompt.writer import PromptWriter
-from zwaif_hooks.messages import ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
+from zwaif_hooks.messages import ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure, PromptFormat
 from zwaif_hooks.stream import CancelScope
 
 COMMAND = (sys.executable, str(HELPERS / "speaking_worker.py"))
@@ -60,8 +60,8 @@ class Table:
         return delivered + "".join(self.pieces(question, delivered))
 
 
-def prompt(messages: Sequence[Message], model: ModelInfo, partial: str) -> str:
-    return f"{messages[-1].content}|{partial}"
+def prompt(model: ModelInfo) -> list[PromptFormat]:
+    return [PromptFormat(lambda messages, partial: f"{messages[-1].content}|{partial}")]
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ from zwaif_fallback.answering.local_tier import LocalTier
 from zwaif_fallback.engine_types import LoadedModel, LoadOptions
 from zwaif_fallback.local.model import LocalModel
 from zwaif_fallback.prompt.writer import PromptWriter
-from zwaif_hooks.messages import Answer, ChatRequest, ModelInfo, PrimaryFailure
+from zwaif_hooks.messages import Answer, ChatRequest, ModelInfo, PrimaryFailure, PromptFormat
 from zwaif_hooks.specs import hookimpl
 
 __all__ = ["ask", "ask_http", "ask_ollama"]
@@ -64,8 +64,8 @@ class LocalPlugin:
         return self.model.load(LoadOptions("speaking"))
 
 
-def _prompt(messages: Any, model: ModelInfo, partial: str) -> str:
-    return f"{messages[-1].content}|{partial}"
+def _prompt(model: ModelInfo) -> list[PromptFormat]:
+    return [PromptFormat(lambda messages, partial: f"{messages[-1].content}|{partial}")]
 
 
 @pytest.fixture

@@ -163,12 +163,15 @@ def test_the_first_hooks_of_the_manual_answer_as_they_say() -> None:
     manager.register(module_of("clock", dict(examples())["hooks.md 2"]), "clock")
     manager.register(module_of("waiting", dict(examples())["hooks.md 3"]), "waiting")
     manager.register(module_of("format", dict(examples())["hooks.md 4"]), "format")
+    manager.register(module_of("old format", dict(examples())["hooks.md 5"]), "old format")
     found = manager.answer(REQUEST, FAILURE)
     assert found is not None and "".join(found[1].pieces) == "It is late."
-    assert manager.format_prompt((Message("user", "Hi"),), ModelInfo("my-own-model"), "Well") == (
-        "<user>Hi</user>\n<assistant>Well"
-    )
-    assert manager.format_prompt((Message("user", "Hi"),), ModelInfo("another"), "") is None
+    talk = [Message("user", "Hi")]
+    new, old = manager.prompt_formats(ModelInfo("my-own-model"))
+    assert new.render(talk, "Well") == "<|them|>Hi<|done|>\n<|me|>Well"
+    assert new.stops == ("<|done|>", "<|about|>", "<|them|>", "<|me|>")
+    assert old.render(talk, "Well") == "<user>Hi</user>\n<assistant>Well"
+    assert manager.format_prompt(talk, ModelInfo("another"), "") is None
     assert manager.line_while_waiting(REQUEST, FAILURE) == "Arr, one moment …"
 
 

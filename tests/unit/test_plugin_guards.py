@@ -259,22 +259,27 @@ def test_a_line_of_a_slow_plugin_costs_its_deadline_and_the_next_one_is_heard(
 
 
 def test_an_inline_hook_is_measured_and_paused_when_it_was_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(HOOKS, "format_prompt", hook_table.HookRule(Kind.INLINE, 0.5, hook_table.text))
-    scene = Scene(lambda: "a prompt")
+    monkeypatch.setitem(HOOKS, "zwaif_stopping", hook_table.HookRule(Kind.INLINE, 0.5))
     here = threading.current_thread()
     threads: list[object] = []
 
-    def slow() -> str:
-        threads.append(threading.current_thread())
-        scene.clock.time += 0.6
-        return "late"
+    class Ends:
+        seconds = 0.0
 
-    assert scene.prompt() == "a prompt" and scene.lines == []
-    scene.parrot.does = slow
-    assert scene.prompt() == "late"
-    assert threads == [here]
-    assert scene.lines == ["Plugin 'parrot' is skipped for 30 s: it did not finish format_prompt within 0.5 s"]
-    assert scene.prompt() is None
+        @zw.hookimpl
+        def zwaif_stopping(self) -> None:
+            threads.append(threading.current_thread())
+            scene.clock.time += self.seconds
+
+    scene, ends = Scene(lambda: None), Ends()
+    scene.manager.register(ends, "ends", guarded=True)
+    scene.manager.hook.zwaif_stopping()
+    assert (threads, scene.lines) == ([here], [])
+    ends.seconds = 0.6
+    scene.manager.hook.zwaif_stopping()
+    assert scene.lines == ["Plugin 'ends' is skipped for 30 s: it did not finish zwaif_stopping within 0.5 s"]
+    scene.manager.hook.zwaif_stopping()
+    assert threads == [here, here], "it is skipped now"
 
 
 # --- one bug, one line -----------------------------------------------------------------------------------------------

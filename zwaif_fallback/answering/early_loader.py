@@ -95,7 +95,7 @@ class EarlyLoader:
             self._load_in_case(primary, here)
         loaded = self._local.loaded
         if loaded is not None and request.picture is None and not (here and not preload_policy.processors_are_idle()):
-            self._local.read_ahead(self._prompts.write(self._clean(request), delivered, loaded.info)[1])
+            self._local.read_ahead(self._prompts.write(self._clean(request), delivered, loaded.info).text)
 
     def _load_in_case(self, primary: str, here: bool) -> None:
         options = self._to_load()

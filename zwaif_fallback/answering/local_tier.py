@@ -131,17 +131,16 @@ class LocalTier:
                 generation = replace(generation, sampling=hotter(generation.sampling, attempt))
 
     def _generation(self, request: ChatRequest, begun: str, loaded: LoadedModel) -> Generation:
-        model = loaded.info
-        fitted, prompt = self._prompts.write(request, begun, model)
+        fitted, prompt, ends = self._prompts.write(request, begun, loaded.info)
         user = request.persona.user_name
         stops = [*word_stops(request), *([f"\n{user}:"] if user else [])]
         return Generation(
             prompt=prompt,
             max_tokens=fitted.max_tokens,
-            stop=tuple(dict.fromkeys([*stops, *formats.stop_strings(model)])),
+            stop=tuple(dict.fromkeys([*stops, *ends])),
             sampling=sampling_for(loaded, request.sampling, self._temperature()),
             favoured=fitted.favoured if is_small(loaded) else (),
-            heal=len(fitted.partial) if prompt.endswith(fitted.partial) else 0,
+            heal=len(fitted.partial),
         )
 
 

@@ -25,7 +25,7 @@ from zwaif_fallback.engines.token_healing import torn_end
 from zwaif_fallback.errors import EngineError, ModelError, ModelTooBig
 from zwaif_fallback.hardware import memory_now
 from zwaif_fallback.llama_servers import LlamaProgram, find
-from zwaif_fallback.models.catalogue import family_of
+from zwaif_fallback.models.catalogue import prompt_family
 from zwaif_fallback.models.control_tokens import representatives
 from zwaif_fallback.models.gguf_header import read_header
 from zwaif_fallback.models.gguf_tokens import control_tokens
@@ -34,7 +34,6 @@ from zwaif_hooks.messages import ModelInfo
 
 logger = logging.getLogger(__name__)
 
-_FAMILY_OF_ARCHITECTURE = {"phi2": "phi"}
 _PART = 256
 """Prompt tokens per step when reading ahead."""
 _CHECKPOINTS_BEFORE_END = (1024, 256)
@@ -115,17 +114,19 @@ class GgufEngine:
         with_begin, without = (server.tokens(["a"], special=special)[0] for special in (True, False))
         begin = str(properties.get("bos_token", ""))
         self._begin_token = begin if len(with_begin) > len(without) else ""
-        facts = plan.facts
+        facts, tokens = plan.facts, representatives(control_tokens(plan.path))
+        template = read_header(plan.path).text("tokenizer.chat_template")
         return ModelInfo(
             name=options.model,
-            family=family_of(options.model)
-            or family_of(facts.title)
-            or _FAMILY_OF_ARCHITECTURE.get(facts.architecture, ""),
+            family=prompt_family([options.model, facts.title], tokens, template, facts.architecture),
             context_window=plan.window,
-            chat_template=read_header(plan.path).text("tokenizer.chat_template"),
+            chat_template=template,
             bos_token=begin,
             eos_token=str(properties.get("eos_token", "")),
-            control_tokens=representatives(control_tokens(plan.path)),
+            control_tokens=tokens,
+            architecture=facts.architecture,
+            engine="gguf",
+            path=str(plan.path),
         )
 
     def _loaded(self) -> LlamaEndpoint:
@@ -262,6 +263,8 @@ class GgufEngine:
             request["logit_bias"] = self._favour(generation.favoured, generation.favour)
         if torn:
             request["grammar"] = grammar_for(torn)
+        # Otherwise llama.cpp writes a control token as empty text, where no stop string is found.
+        request["preserved_tokens"] = list(generation.stop)
         return request
 
     def _favour(self, words: Sequence[str], more: float) -> list[list[float]]:

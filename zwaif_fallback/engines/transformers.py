@@ -30,6 +30,7 @@ from zwaif_fallback.engines.token_healing import Vocabulary, only, torn_end, voc
 from zwaif_fallback.engines.transformers_import import classes_for, import_transformers
 from zwaif_fallback.engines.transformers_loading import Loaded, free_memory, get_ready_to_load, load_weights
 from zwaif_fallback.errors import EngineError
+from zwaif_fallback.models.catalogue import prompt_family
 from zwaif_fallback.models.control_tokens import BREAK, representatives
 from zwaif_fallback.models.model_files import find_model
 from zwaif_hooks.messages import ModelInfo, Sampling
@@ -72,6 +73,8 @@ class TransformersEngine:
         self._tokenizer: Any = None
         self._tokenizer_lock = threading.Lock()
         self._end_tokens: frozenset[int] = frozenset()
+        self._added: dict[str, int] = {}
+        """Special tokens and others that were added to the vocabulary."""
         self._vocabulary = Vocabulary(())
         self._window = 0
         self._drops_breaks = False
@@ -106,6 +109,7 @@ class TransformersEngine:
             disable_cudnn_attention()
         self._reader = _CachedModel(model, self._recorder or recorder_for(model))
         self._end_tokens = end_tokens(model, tokenizer)
+        self._added = tokenizer.get_added_vocab()
         self._vocabulary = vocabulary_of(tokenizer, self._decode_many)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
@@ -207,6 +211,8 @@ class TransformersEngine:
         reader = self._loaded_reader()
         room = self._room(prompt, generation)
         sampler = self._sampler(generation)
+        # Decoded text lacks special tokens, so a stop string that is one ends the reply here.
+        ends = self._end_tokens | {self._added[stop] for stop in generation.stop if stop in self._added}
         made: list[int] = []
         with _explained(reader), _noting_the_reader_left(stats):
             if generation.max_tokens == 0:
@@ -216,7 +222,7 @@ class TransformersEngine:
                 if scores is None:
                     break
                 token = sampler.pick(scores, prompt + made, made)
-                if token in self._end_tokens:
+                if token in ends:
                     stats.finish_reason = "stop"
                     return
                 made.append(token)
@@ -336,14 +342,19 @@ class _CachedModel:
 
 def model_info(options: LoadOptions, config: Any, tokenizer: Any, folder: Path) -> ModelInfo:
     """Return what prompts are formatted by."""
+    tokens, template = control_tokens(tokenizer), chat_template(tokenizer, folder)
+    architecture = str(getattr(config, "model_type", ""))
     return ModelInfo(
         name=options.model,
-        family=guess_family(options.model, config),
+        family=prompt_family([options.model, str(folder)], tokens, template, architecture),
         context_window=context_window(options, config, tokenizer),
-        chat_template=chat_template(tokenizer, folder),
+        chat_template=template,
         bos_token=str(tokenizer.bos_token or ""),
         eos_token=str(tokenizer.eos_token or ""),
-        control_tokens=control_tokens(tokenizer),
+        control_tokens=tokens,
+        architecture=architecture,
+        engine="transformers",
+        path=str(folder),
     )
 
 
@@ -371,17 +382,6 @@ def template_in(folder: Path) -> Any:
         found = bounded.read_json(folder / "chat_template.json")["chat_template"]
         return {part["name"]: part["template"] for part in found} if isinstance(found, list) else found
     return None
-
-
-def guess_family(model: str, config: Any) -> str:
-    """Return the prompt family, by name first: Neural-Chat and TinyLlama share their model type with others."""
-    names = f"{model} {getattr(config, '_name_or_path', '')}".lower()
-    if "tinyllama" in names:
-        return "tinyllama"
-    if "neural-chat" in names:
-        return "neural-chat"
-    model_type = str(getattr(config, "model_type", ""))
-    return model_type if model_type in ("phi", "mistral") else ""
 
 
 def context_window(options: LoadOptions, config: Any, tokenizer: Any) -> int:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from types import MappingProxyType
@@ -123,6 +123,30 @@ def find(model: str) -> Offer | None:
     wanted = model.strip().casefold()
     names = ((offer, (offer.name, offer.short or offer.name, offer.title)) for offer in OFFERS)
     return next((offer for offer, known in names if wanted in map(str.casefold, known)), None)
+
+
+_FAMILY_OF_MARK = {"<|im_start|>": "chatml", "<|start_header_id|>": "llama-3", "<start_of_turn>": "gemma",
+                   "[INST]": "mistral"}  # fmt: skip
+"""What opens a turn in the formats that can be told by it."""
+_FAMILY_OF_ARCHITECTURE = {"phi": "phi", "phi2": "phi", "mistral": "mistral"}
+
+
+def prompt_family(names: Iterable[str], tokens: Collection[str], template: str, architecture: str) -> str:
+    """Return the prompt family of a model; empty if it is none that we know.
+
+    Args:
+        names: the model's name, folder, and title, as far as known.
+        tokens: the tokenizer's control tokens. A model with those of a format was trained on it, whatever its name is.
+        template: the tokenizer's chat template.
+        architecture: the kind of network.
+    """
+    found = [family_by_mark(tokens), *map(family_of, names), family_by_mark(template)]
+    return next(filter(None, found), _FAMILY_OF_ARCHITECTURE.get(architecture, ""))
+
+
+def family_by_mark(marks: Collection[str]) -> str:
+    """Return the prompt family that some tokens or a template belong to; empty if unknown."""
+    return next((family for mark, family in _FAMILY_OF_MARK.items() if mark in marks), "")
 
 
 def family_of(model: str) -> str:

@@ -7,16 +7,18 @@ format are escaped. What is left out when the window is too small is decided in 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from zwaif_fallback.prompt import cards, formats
+from zwaif_fallback.prompt import cards
 from zwaif_fallback.prompt.card_lookup import answering, asked_about, is_question
 from zwaif_fallback.prompt.changing_notes import is_time, separate_notes
 from zwaif_fallback.prompt.length_hint import closing_line
 from zwaif_fallback.prompt.usual_length import usual_words
-from zwaif_hooks.messages import ChatRequest, Message, ModelInfo, Persona, Purpose
+from zwaif_hooks.messages import ChatRequest, Message, Persona, Purpose
 
+Escape = Callable[[str], str]
+"""Escapes the markers of a chat format."""
 SILENCE = "(says nothing and waits for you to go on)"
 _SHOWS_PICTURE = "(shows you a picture)"
 _CANNOT_SEE = (
@@ -53,24 +55,24 @@ def name_the_user(request: ChatRequest) -> ChatRequest:
     return replace(request, persona=replace(request.persona, user_name=_NAMELESS))
 
 
-def parts_of(request: ChatRequest, model: ModelInfo) -> Parts:
-    """Take a request apart, with everything escaped for ``model``."""
+def parts_of(request: ChatRequest, escape: Escape) -> Parts:
+    """Take a request apart, with everything escaped."""
     parted, persona = separate_notes(request.messages), request.persona
-    turns = [m for m in (_clean(m, model) for m in parted.turns) if m.content]
+    turns = [m for m in (_clean(m, escape) for m in parted.turns) if m.content]
     ends_with_user = bool(turns) and turns[-1].role == "user"
     newest = turns.pop().content if ends_with_user else _SHOWS_PICTURE if request.has_image else SILENCE
     own = "" if request.persona_in_messages else describe_persona(persona, request.purpose)
     sent = cards.rewrite(parted.system, persona.char_name, persona.user_name)
-    system = joined(formats.escape(own, model), _cleaned(sent, model))
-    told = [_cleaned(text, model) for text in parted.summaries]
+    system = joined(escape(own), _cleaned(sent, escape))
+    told = [_cleaned(text, escape) for text in parted.summaries]
     summary = "\n\n".join(f"What you said earlier: {text}" for text in told if text)
-    notes = [text for text in (_cleaned(note, model) for note in parted.notes) if text]
+    notes = [text for text in (_cleaned(note, escape) for note in parted.notes) if text]
     timed = any(is_time(text) for text in notes)
-    now = [formats.escape(text, model) for text in _circumstances(request, timed)]
+    now = [escape(text) for text in _circumstances(request, timed)]
     return Parts(system, summary, [*notes, *now], turns, newest)
 
 
-def remind(parts: Parts, request: ChatRequest, model: ModelInfo) -> tuple[str, ...]:
+def remind(parts: Parts, request: ChatRequest, escape: Escape) -> tuple[str, ...]:
     """Repeat what a small model forgets: who it is, what the card says about the newest message, how long to reply.
 
     Return the words that would answer a question.
@@ -78,9 +80,9 @@ def remind(parts: Parts, request: ChatRequest, model: ModelInfo) -> tuple[str, .
     persona = request.persona
     card = cards.rewrite(persona.character_card or separate_notes(request.messages).system, "{{char}}", "{{user}}")
     if request.persona_in_messages and parts.system:
-        parts.system = joined(parts.system, formats.escape(_who_talks(persona, _BEHAVE, True), model))
+        parts.system = joined(parts.system, escape(_who_talks(persona, _BEHAVE, True)))
     words, line = parts.newest, ""
-    told = [formats.escape(_named(sentence, persona), model) for sentence in asked_about(card, words)]
+    told = [escape(_named(sentence, persona)) for sentence in asked_about(card, words)]
     if parts.system:
         earlier = " ".join(turn.content for turn in parts.history[-_LANGUAGE_MESSAGES:])
         line = closing_line([words, earlier, card], usual_words(request))
@@ -161,15 +163,15 @@ _HEADER = re.compile(r"\[System [A-Z]\];?[ \t]*")
 """Z-Waif's internal markers, such as ``[System C]`` before a picture; the text after one is for the model."""
 
 
-def _clean(message: Message, model: ModelInfo) -> Message:
+def _clean(message: Message, escape: Escape) -> Message:
     thought = _THOUGHTS.match(message.content) if message.role == "assistant" else None
-    return Message(message.role, _cleaned(message.content[thought.end() if thought else 0 :], model))
+    return Message(message.role, _cleaned(message.content[thought.end() if thought else 0 :], escape))
 
 
-def _cleaned(text: str, model: ModelInfo) -> str:
-    """Remove pictures and Z-Waif's markers, and escape the markers of the model."""
+def _cleaned(text: str, escape: Escape) -> str:
+    """Remove pictures and Z-Waif's markers, and escape markers."""
     text = _DATA_URI.sub("", _IMAGE_TAG.sub("", text))
-    return formats.escape(_HEADER.sub("", _PLATFORM.sub("", text)).strip(), model)
+    return escape(_HEADER.sub("", _PLATFORM.sub("", text)).strip())
 
 
 def _platform_in(text: str) -> str:

@@ -23,7 +23,7 @@ from functools import partial
 from zwaif_fallback.prompt import cards, formats
 from zwaif_fallback.prompt.conversation_parts import SILENCE, Parts, assemble, joined, name_the_user, parts_of, remind
 from zwaif_fallback.prompt.stable_prefix import FILLED_SHARE, MESSAGES_A_TURN, Beginning, PromptPrefixes
-from zwaif_hooks.messages import DEFAULT_MAX_TOKENS, ChatRequest, Message, ModelInfo, Purpose
+from zwaif_hooks.messages import DEFAULT_MAX_TOKENS, ChatRequest, Message, ModelInfo, PromptFormat, Purpose
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +60,8 @@ def fit(
     count_tokens: CountTokens,
     partial: str = "",
     history: PromptPrefixes | None = None,
-    reserved: int = 0,
     to_come: int = 0,
+    chat_format: PromptFormat | None = None,
 ) -> Fitted:
     """Fit a request to a model's window, by the policy above.
 
@@ -69,21 +69,26 @@ def fit(
         partial: the beginning of the reply.
         history: makes a chat begin where the last prompt of the same conversation began, as long as that fits.
             Summaries and pictures are single questions and always get as much as fits.
-        reserved: tokens to leave free, for a chat format that is longer than the model's own.
         to_come: how many more messages Z-Waif may stop sending by the next turn.
+        chat_format: how the prompt is going to be written; None: in the model's own format.
+
+    Raises:
+        PluginProblem: the plugin with ``chat_format`` does not write this prompt.
     """
+    escape = formats.escaper(model, chat_format)
     request = name_the_user(request)
     room = reply_room(request.max_tokens, model.context_window)
-    partial = _end_of(formats.escape(partial, model), max(1, model.context_window // 4), count_tokens)
+    partial = _end_of(escape(partial), max(1, model.context_window // 4), count_tokens)
     spoken = count_tokens([partial])[0] if partial else 0
     left = max(room - spoken, min(room, SMALLEST_REPLY))
-    space = max(1, model.context_window - left - reserved)
-    parts = parts_of(request, model)
-    favoured = remind(parts, request, model) if request.purpose is Purpose.CHAT else ()
+    space = max(1, model.context_window - left)
+    parts = parts_of(request, escape)
+    favoured = remind(parts, request, escape) if request.purpose is Purpose.CHAT else ()
     steady = history if request.purpose is Purpose.CHAT else None
     if steady is not None:
         _begin_as_before(parts, steady, to_come)
-    messages, begin = _Fitter(model, count_tokens, partial, space, FILLED_SHARE if steady else 1.0).fit(parts)
+    render = (chat_format or formats.own(model)).render
+    messages, begin = _Fitter(model, render, count_tokens, partial, space, FILLED_SHARE if steady else 1.0).fit(parts)
     if steady is not None:
         steady.begin_with(Beginning(parts.history[begin:], parts.summary))
     return Fitted(messages, left, partial, favoured)
@@ -100,7 +105,12 @@ def _begin_as_before(parts: Parts, history: PromptPrefixes, to_come: int) -> Non
 
 
 def fit_next_turn(
-    request: ChatRequest, reply: str, model: ModelInfo, count_tokens: CountTokens, history: PromptPrefixes
+    request: ChatRequest,
+    reply: str,
+    model: ModelInfo,
+    count_tokens: CountTokens,
+    history: PromptPrefixes,
+    chat_format: PromptFormat | None = None,
 ) -> list[Message]:
     """Return the probable messages of the turn after ``reply``.
 
@@ -109,12 +119,13 @@ def fit_next_turn(
     newest = request.messages[-1].content if request.messages else ""
     said = [Message("assistant", reply), Message("user", newest or SILENCE)]
     next_request = replace(request, messages=(*request.messages, *said))
-    return fit(next_request, model, count_tokens, history=history, to_come=MESSAGES_A_TURN).messages
+    fitted = fit(next_request, model, count_tokens, history=history, to_come=MESSAGES_A_TURN, chat_format=chat_format)
+    return fitted.messages
 
 
 def unfitted(request: ChatRequest) -> list[Message]:
     """Return the whole conversation, for a server that fits it to its model itself."""
-    parts = parts_of(name_the_user(request), ANY_MODEL)
+    parts = parts_of(name_the_user(request), formats.escaper(ANY_MODEL))
     return assemble(joined(parts.system, parts.summary), parts.notes, parts.history, parts.newest)
 
 
@@ -127,6 +138,7 @@ def reply_room(max_tokens: int, window: int) -> int:
 @dataclass(frozen=True)
 class _Fitter:
     model: ModelInfo
+    render: Callable[[Sequence[Message], str], str]
     count: CountTokens
     partial: str
     space: int
@@ -178,7 +190,7 @@ class _Fitter:
         return [Message("user", "")]
 
     def _size(self, messages: Sequence[Message]) -> int:
-        return self.count([formats.write(messages, self.model, self.partial)])[0]
+        return self.count([self.render(messages, self.partial)])[0]
 
     def _has_at_most(self, tokens: int, text: str) -> bool:
         return len(text) <= tokens * _LONGEST_TOKEN and self.count([text])[0] <= tokens

@@ -12,20 +12,23 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from zwaif_fallback.errors import ModelError
+from zwaif_fallback.models.catalogue import family_by_mark
 from zwaif_fallback.prompt import escape_markers
 from zwaif_fallback.prompt.template_client import SHARED
 from zwaif_hooks import log
-from zwaif_hooks.messages import Message, ModelInfo, Role
+from zwaif_hooks.messages import Message, ModelInfo, PromptFormat, Role
 
 _MARK = "\u2063zwaif\u2063"
 """A placeholder for content. Invisible separators keep it apart from anything a user types."""
 
 
-_A_TALK: tuple[Role, ...] = ("system", "user", "assistant", "user")
+_ROLES: tuple[Role, ...] = ("system", "user", "assistant", "user")
+_A_TALK = tuple(Message(role, f"{_MARK}{number}") for number, role in enumerate(_ROLES))
+"""Shows what a format writes between contents."""
 
 
 @dataclass(frozen=True)
-class Format:
+class Family:
     """How a model family writes turns. ``{}`` is the content, ``{eos}`` and ``{bos}`` are the tokenizer's tokens."""
 
     system: str
@@ -39,7 +42,7 @@ class Format:
     has_system: bool = True
 
 
-_GENERIC = Format(
+_GENERIC = Family(
     system="{}\n\n",
     user="User: {}\n",
     assistant="Assistant: {}\n",
@@ -47,22 +50,22 @@ _GENERIC = Format(
     stops=("\nUser:", "\nSystem:", "\nAssistant:"),
 )
 
-FORMATS: dict[str, Format] = {
-    "tinyllama": Format(
+FORMATS: dict[str, Family] = {
+    "tinyllama": Family(
         system="<|system|>\n{}{eos}\n",
         user="<|user|>\n{}{eos}\n",
         assistant="<|assistant|>\n{}{eos}\n",
         start="<|assistant|>\n",
         stops=("<|user|>", "<|system|>", "<|assistant|>"),
     ),
-    "phi": Format(
+    "phi": Family(
         system="System: {}\n",
         user="Human: {}\n",
         assistant="Assistant: {}\n",
         start="Assistant:",
         stops=("\nHuman:", "\nSystem:", "\nAssistant:"),
     ),
-    "mistral": Format(
+    "mistral": Family(
         system="",
         user="[INST] {} [/INST]",
         assistant=" {}{eos}",
@@ -71,7 +74,7 @@ FORMATS: dict[str, Format] = {
         begin="{bos}",
         has_system=False,
     ),
-    "neural-chat": Format(
+    "neural-chat": Family(
         system="### System:\n{}\n",
         user="### User:\n{}\n",
         assistant="### Assistant:\n{}\n",
@@ -79,14 +82,14 @@ FORMATS: dict[str, Format] = {
         stops=("### User:", "### System:", "### Assistant:"),
         begin="{bos}",
     ),
-    "chatml": Format(
+    "chatml": Family(
         system="<|im_start|>system\n{}<|im_end|>\n",
         user="<|im_start|>user\n{}<|im_end|>\n",
         assistant="<|im_start|>assistant\n{}<|im_end|>\n",
         start="<|im_start|>assistant\n",
         stops=("<|im_start|>", "<|im_end|>"),
     ),
-    "llama-3": Format(
+    "llama-3": Family(
         system="<|start_header_id|>system<|end_header_id|>\n\n{}<|eot_id|>",
         user="<|start_header_id|>user<|end_header_id|>\n\n{}<|eot_id|>",
         assistant="<|start_header_id|>assistant<|end_header_id|>\n\n{}<|eot_id|>",
@@ -94,7 +97,7 @@ FORMATS: dict[str, Format] = {
         stops=("<|start_header_id|>", "<|eot_id|>"),
         begin="{bos}",
     ),
-    "gemma": Format(
+    "gemma": Family(
         system="",
         user="<start_of_turn>user\n{}<end_of_turn>\n",
         assistant="<start_of_turn>model\n{}<end_of_turn>\n",
@@ -105,9 +108,6 @@ FORMATS: dict[str, Format] = {
     ),
     "": _GENERIC,
 }
-_FAMILY_OF_TOKEN = {"<|im_start|>": "chatml", "<|start_header_id|>": "llama-3", "<start_of_turn>": "gemma"}
-"""A model with such a token was trained on that format, whatever its name is."""
-
 # Tokens that open or close a turn in common templates; generation stops at those that the model's template uses.
 _TURN_MARKS = ("<|im_start|>", "<|im_end|>", "<|eot_id|>", "<|start_header_id|>", "<start_of_turn>", "<end_of_turn>",
                "<|turn>", "<turn|>", "<|user|>", "<|end|>", "[INST]")  # fmt: skip
@@ -123,6 +123,11 @@ _THOUGHTLESS = {
     "<|start|>assistant": "<|channel|>final<|message|>",
 }
 """How templates open thoughts in spite of that, and what closes them."""
+
+
+def own(model: ModelInfo) -> PromptFormat:
+    """Return the model's own format: its template, or the format of its family if the template cannot be used."""
+    return PromptFormat(lambda messages, partial: write(messages, model, partial), stop_strings(model))
 
 
 def render(messages: Sequence[Message], model: ModelInfo, partial: str = "") -> str:
@@ -182,10 +187,9 @@ def stop_strings(model: ModelInfo) -> tuple[str, ...]:
     return tuple(dict.fromkeys(stop for stop in [*stops, *marks, model.eos_token] if stop))
 
 
-def format_of(model: ModelInfo) -> Format:
+def format_of(model: ModelInfo) -> Family:
     """Return the format that the model's tokens belong to, else its family's, else the generic one."""
-    told = next((name for token, name in _FAMILY_OF_TOKEN.items() if token in model.control_tokens), model.family)
-    return FORMATS.get(told, _GENERIC)
+    return FORMATS.get(family_by_mark(model.control_tokens) or model.family, _GENERIC)
 
 
 def by_family(messages: Sequence[Message], model: ModelInfo, partial: str = "") -> str:
@@ -225,15 +229,34 @@ def escape(text: str, model: ModelInfo) -> str:
     return _markers_of(model).escape(text)
 
 
+def escaper(model: ModelInfo, chat_format: PromptFormat | None = None) -> Callable[[str], str]:
+    """Return what escapes texts for a model and a format. One without stops has no turns, so the model's own counts.
+
+    Raises:
+        PluginProblem: the plugin does not use ``chat_format`` after all.
+    """
+    if chat_format is None or not chat_format.stops:
+        return _markers_of(model).escape
+    return _markers(model, (*chat_format.stops, *_gaps(chat_format.render(_A_TALK, "")))).escape
+
+
 @lru_cache(maxsize=32)
 def _markers_of(model: ModelInfo) -> escape_markers.Markers:
-    talk = [Message(role, f"{_MARK}{number}") for number, role in enumerate(_A_TALK)]
     try:
-        prompt = render(talk, model)
+        prompt = render(_A_TALK, model)
     except ModelError:
-        prompt = render(talk, replace(model, chat_template=""))
-    tokens = [model.bos_token, model.eos_token, *model.control_tokens]
-    return escape_markers.markers_of(tokens, re.split(rf"{_MARK}\d", prompt))
+        prompt = render(_A_TALK, replace(model, chat_template=""))
+    return _markers(model, _gaps(prompt))
+
+
+@lru_cache(maxsize=32)
+def _markers(model: ModelInfo, gaps: tuple[str, ...]) -> escape_markers.Markers:
+    return escape_markers.markers_of([model.bos_token, model.eos_token, *model.control_tokens], gaps)
+
+
+def _gaps(prompt: str) -> tuple[str, ...]:
+    """Return what was written between the contents of ``_A_TALK``."""
+    return tuple(re.split(rf"{_MARK}\d", prompt))
 
 
 # --- families -------------------------------------------------------------------------------------------------------

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from zwaif_fallback.prompt import fit_to_window, formats
 from zwaif_fallback.prompt.stable_prefix import PromptPrefixes
 from zwaif_hooks import log
-from zwaif_hooks.messages import DEFAULT_MAX_TOKENS, ChatRequest, Message, ModelInfo, Purpose
+from zwaif_hooks.messages import DEFAULT_MAX_TOKENS, ChatRequest, ModelInfo, PluginProblem, PromptFormat, Purpose
 
-AskPlugins = Callable[[Sequence[Message], ModelInfo, str], "str | None"]
-"""Asks other plugins to write a prompt (hook ``format_prompt``); None where none does."""
-MOST_FITS = 3
-"""How often a conversation is shortened to make room for a plugin's longer format."""
+AskPlugins = Callable[[ModelInfo], Iterable[PromptFormat]]
+"""Asks other plugins for the format of a model, first choice first. If ``render`` raises PluginProblem, the next one is
+used."""
+T = TypeVar("T")
+
+
+class Prompt(NamedTuple):
+    """What a model is given for a reply."""
+
+    fitted: fit_to_window.Fitted
+    text: str
+    """Ends with ``fitted.partial``."""
+    stops: tuple[str, ...]
+    """Texts that end the reply."""
 
 
 class TokenCounter(Protocol):
@@ -24,8 +34,9 @@ class TokenCounter(Protocol):
         """Return the tokens of each text, without special tokens."""
 
 
-def no_plugins(messages: Sequence[Message], model: ModelInfo, partial: str) -> None:
+def no_plugins(model: ModelInfo) -> Iterable[PromptFormat]:
     """For use outside Z-Waif: there are no other plugins."""
+    return ()
 
 
 class PromptWriter:
@@ -33,7 +44,7 @@ class PromptWriter:
 
     Args:
         counter: counts tokens; the local model.
-        ask_plugins: lets other plugins write the prompt.
+        ask_plugins: lets other plugins choose the format.
         longest: the user's limit on the length of a reply, in tokens; 0 for none.
     """
 
@@ -48,43 +59,56 @@ class PromptWriter:
         self._longest = longest
         self._prefixes = PromptPrefixes()
 
-    def write(self, request: ChatRequest, begun: str, model: ModelInfo) -> tuple[fit_to_window.Fitted, str]:
-        """Return the fitted conversation and its prompt, which ends with as much of ``begun`` as fits.
+    def write(self, request: ChatRequest, begun: str, model: ModelInfo) -> Prompt:
+        """Return the fitted conversation and its prompt, which ends with as much of ``begun`` as fits."""
+        request = self._with_length(request)
 
-        The conversation is fitted using the model's own format; where a plugin's format is longer, the conversation is
-        shortened by the difference.
-        """
-        request, more = self._with_length(request), 0
-        for _ in range(MOST_FITS):
-            fitted = fit_to_window.fit(request, model, self._counter.count_tokens, begun, self._prefixes, more)
-            prompt = self._format(fitted.messages, model, fitted.partial)
-            length = self._counter.count_tokens([prompt])[0]
-            if length + fitted.max_tokens <= model.context_window:
-                return fitted, prompt
-            own = formats.write(fitted.messages, model, fitted.partial)
-            if own == prompt:
-                return fitted, prompt
-            more = length - self._counter.count_tokens([own])[0]
-        log.say_once(
-            f"format_prompt {model.name}",
-            f"The prompts that a plugin writes (format_prompt) do not fit into the window of {model.name}. "
-            "The model's own format is used instead",
-        )
-        fitted = fit_to_window.fit(request, model, self._counter.count_tokens, begun, self._prefixes)
-        return fitted, formats.write(fitted.messages, model, fitted.partial)
+        def written(chat_format: PromptFormat | None) -> Prompt:
+            fitted = fit_to_window.fit(
+                request, model, self._counter.count_tokens, begun, self._prefixes, chat_format=chat_format
+            )
+            used = chat_format or formats.own(model)
+            prompt = used.render(fitted.messages, fitted.partial)
+            if chat_format is not None:
+                self._check_length(prompt, fitted.max_tokens, model)
+            return Prompt(fitted, prompt, tuple(dict.fromkeys([*used.stops, *formats.stop_strings(model)])))
+
+        return self._in_first_format(model, written)
 
     def next_turn(self, request: ChatRequest, reply: str, model: ModelInfo) -> str:
         """Return the prompt of the turn after ``reply``, up to the user's next words; empty if no chat follows."""
         if request.purpose is not Purpose.CHAT or not reply.strip():
             return ""
         request = self._with_length(request)
-        messages = fit_to_window.fit_next_turn(request, reply, model, self._counter.count_tokens, self._prefixes)
-        return formats.up_to_newest(messages, lambda turns: self._format(turns, model, ""))
+
+        def begun(chat_format: PromptFormat | None) -> str:
+            messages = fit_to_window.fit_next_turn(
+                request, reply, model, self._counter.count_tokens, self._prefixes, chat_format
+            )
+            render = (chat_format or formats.own(model)).render
+            return formats.up_to_newest(messages, lambda turns: render(turns, ""))
+
+        return self._in_first_format(model, begun)
+
+    def _in_first_format(self, model: ModelInfo, use: Callable[[PromptFormat | None], T]) -> T:
+        """Use the first format of a plugin with which that is possible, else the model's own (None)."""
+        for chat_format in self._ask_plugins(model):
+            try:
+                return use(chat_format)
+            except PluginProblem:  # reported by whoever raised it
+                continue
+        return use(None)
+
+    def _check_length(self, prompt: str, room: int, model: ModelInfo) -> None:
+        if self._counter.count_tokens([prompt])[0] + room <= model.context_window:
+            return
+        line = (
+            f"The prompts that a plugin writes do not fit into the window of {model.name}. "
+            "The model's own format is used instead"
+        )
+        log.say_once(f"prompt_format {model.name}", line)
+        raise PluginProblem(line)
 
     def _with_length(self, request: ChatRequest) -> ChatRequest:
         limit = self._longest() or request.max_tokens or DEFAULT_MAX_TOKENS
         return replace(request, max_tokens=min(request.max_tokens or DEFAULT_MAX_TOKENS, limit))
-
-    def _format(self, messages: Sequence[Message], model: ModelInfo, partial: str) -> str:
-        written = self._ask_plugins(messages, model, partial)
-        return written if written is not None else formats.write(messages, model, partial)

@@ -92,6 +92,11 @@ class GuardedHook:
         self._jobs.send(reached.set)
         return reached.wait(seconds)
 
+    def run(self, function: Callable[[], Any], seconds: float) -> Any:
+        """Call another function of the plugin as a part of this hook. Return None if it failed or was late."""
+        work = partial(self._guarded, function, None, ())
+        return work() if self.trusted else self._awaited(work, seconds)
+
     def _way(self, kind: Kind) -> Callable[..., Any]:
         if self.trusted or kind is Kind.ANSWERS:
             return self._in_this_thread
@@ -100,12 +105,15 @@ class GuardedHook:
         )
 
     def _in_this_thread(self, *args: Any) -> Any:
+        return self._guarded(self.raw, self.rule.check, args)
+
+    def _guarded(self, function: Callable[..., Any], check: Callable[[Any, str], Any] | None, args: Any) -> Any:
         if self._until is not None and self.pause_left():
             return None
         try:
-            result = self.raw(*args) if self.trusted else self._in_a_plugin(*args)
-            if result is not None and self.rule.check is not None:
-                result = self.rule.check(result, self.plugin)
+            result = function(*args) if self.trusted else _in_a_plugin(function, args)
+            if result is not None and check is not None:
+                result = check(result, self.plugin)
         except BaseException as error:
             if is_ctrl_c(error):
                 raise
@@ -115,10 +123,6 @@ class GuardedHook:
             self.succeeded()
         return result
 
-    def _in_a_plugin(self, *args: Any) -> Any:
-        with in_a_plugin():
-            return self.raw(*args)
-
     def _measured(self, *args: Any) -> Any:
         began = self._clock.now()
         result = self._in_this_thread(*args)
@@ -127,10 +131,13 @@ class GuardedHook:
         return result
 
     def _in_time(self, *args: Any) -> Any:
+        return self._awaited(partial(self._in_this_thread, *args), self.rule.seconds)
+
+    def _awaited(self, work: Callable[[], Any], seconds: float) -> Any:
         if self.pause_left() or (self._hangs is not None and not self._hangs.done()):
             return None
-        running = in_background(partial(self._in_this_thread, *args))
-        if ended(running, self.rule.seconds):
+        running = in_background(work)
+        if ended(running, seconds):
             return running.result()
         self._hangs = running
         self.late(self._unfinished())
@@ -161,6 +168,11 @@ class GuardedHook:
         self._failures += 1
         self._until = self._clock.now() + pause
         return f" for {pause:g} s"
+
+
+def _in_a_plugin(function: Callable[..., Any], args: Any) -> Any:
+    with in_a_plugin():
+        return function(*args)
 
 
 def ended(running: Future[Any], seconds: float | None) -> bool:

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any, NamedTuple, get_args
 
 from zwaif_hooks.host.setting import Setting
-from zwaif_hooks.messages import Answer, ChatRequest, Message, Persona, Role, Sampling
+from zwaif_hooks.messages import Answer, ChatRequest, Message, Persona, PromptFormat, Role, Sampling
 
 START_SECONDS = 5.0
 """How long a plugin may take to be imported, to start, or to build its section. Z-Waif's start waits for that."""
@@ -111,12 +111,31 @@ def request(result: Any, name: str) -> ChatRequest:
     return result
 
 
+def prompt_format(result: Any, name: str) -> PromptFormat:
+    """Return ``result`` if it is a format.
+
+    Raises:
+        TypeError: it is not, or a part of it has the wrong type.
+        ValueError: it would end every reply at once.
+    """
+    if not isinstance(result, PromptFormat):
+        raise TypeError(f"expected a PromptFormat or None, got {type(result).__name__}")
+    if not callable(result.render):
+        raise TypeError(f"its render is {result.render!r:.80}")
+    if not isinstance(result.stops, (tuple, list)) or not all(isinstance(stop, str) for stop in result.stops):
+        raise TypeError(f"its stops are {result.stops!r:.80}; expected a tuple of texts")
+    if not all(stop.strip() for stop in result.stops):
+        raise ValueError("one of its stops is empty")
+    return result
+
+
 HOOKS: dict[str, HookRule] = {
     "zwaif_started": HookRule(Kind.AWAITED, START_SECONDS),
     "register_settings": HookRule(Kind.AWAITED, START_SECONDS, settings),
     "register_settings_ui": HookRule(Kind.BUILDS, START_SECONDS),
     "on_primary_failure": HookRule(Kind.ANSWERS, 0.0, answer),
     "say_while_waiting": HookRule(Kind.AWAITED, 1.0, text),
+    "prompt_format": HookRule(Kind.AWAITED, 2.0, prompt_format),
     "format_prompt": HookRule(Kind.AWAITED, 2.0, text),
     "before_request": HookRule(Kind.AWAITED, 0.5, request),
     "will_answer": HookRule(Kind.AWAITED, 0.5),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
@@ -16,7 +17,7 @@ from zwaif_hooks import specs
 from zwaif_hooks.background.clock import Clock, SystemClock
 from zwaif_hooks.background.thread_cache import JobQueue, in_background, run_with_timeout
 from zwaif_hooks.log import in_words
-from zwaif_hooks.messages import Answer, ChatRequest, Message, ModelInfo, PrimaryFailure
+from zwaif_hooks.messages import Answer, ChatRequest, Message, ModelInfo, PluginProblem, PrimaryFailure, PromptFormat
 from zwaif_hooks.plugins import checks
 from zwaif_hooks.plugins.complaints import Complaints, Report
 from zwaif_hooks.plugins.discovery import (
@@ -32,6 +33,7 @@ from zwaif_hooks.plugins.discovery import (
     in_folder,
     installed,
 )
+from zwaif_hooks.plugins.guarded_format import GuardedFormat
 from zwaif_hooks.plugins.guarded_hook import GuardedHook, ended, is_ctrl_c
 from zwaif_hooks.plugins.hook_table import HOOKS, START_SECONDS
 from zwaif_hooks.plugins.state import PluginState, State
@@ -207,13 +209,22 @@ class PluginManager:
         line = self._pm.hook.say_while_waiting(request=request, failure=failure)
         return line.strip() if isinstance(line, str) else ""
 
-    def format_prompt(
-        self, messages: Sequence[Message], model: ModelInfo, partial: str, without: object = None
-    ) -> str | None:
-        """Return the first prompt that a plugin other than ``without`` writes."""
-        hook = self._pm.subset_hook_caller("format_prompt", [without])
-        written: str | None = hook(messages=messages, model=model, partial=partial)
-        return written
+    def prompt_formats(self, model: ModelInfo, without: object = None) -> Iterator[PromptFormat]:
+        """Yield what plugins other than ``without`` use for a model, the first choice first, for one prompt.
+
+        ``render`` raises ``PluginProblem`` if the plugin writes no prompt; the next format is for that case.
+        """
+        both = [*self._implementations("prompt_format"), *self._implementations("format_prompt")]
+        for impl in sorted(both, key=lambda impl: impl.trylast):
+            if impl.plugin is not without and (found := self._format_of(impl, model)) is not None:
+                yield found
+
+    def format_prompt(self, messages: Sequence[Message], model: ModelInfo, partial: str) -> str | None:
+        """Return the prompt in the first format that can write it; None if there is none."""
+        for chat_format in self.prompt_formats(model):
+            with suppress(PluginProblem):
+                return chat_format.render(messages, partial)
+        return None
 
     def builders(self, gradio: Any, host: Any) -> list[tuple[str, Callable[[], None]]]:
         """Return one function for each plugin with a section in the Settings tab, so that each can be undone alone."""
@@ -283,6 +294,15 @@ class PluginManager:
             line = f"{FOLDER_VARIABLE}: no plugin of it is loaded: {error}"
             self._complaints.tell(line, line)
             return []
+
+    def _format_of(self, impl: Any, model: ModelInfo) -> PromptFormat | None:
+        guard = GuardedHook.of(impl)
+        if guard.hook == "format_prompt":
+            render = partial(_old_render, impl, model)
+            return PromptFormat(GuardedFormat(guard, render, self._clock, may_pass=True).render)
+        found = impl.function(*(model for _ in impl.argnames))
+        self._trace("prompt_format", {"plugin": impl.plugin_name}, "-->", found)
+        return None if found is None else GuardedFormat.of(guard, found, self._clock)
 
     def _turn(self, found: Found) -> int:
         """Sort the plugins for registration: the last one registered is the first one called."""
@@ -386,6 +406,12 @@ class _Registry(pluggy.PluginManager):
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:
         return self.accepted.get(name)
+
+
+def _old_render(impl: Any, model: ModelInfo, messages: Sequence[Message], partial: str) -> Any:
+    """Write a prompt with the hook ``format_prompt``."""
+    arguments = {"messages": messages, "model": model, "partial": partial}
+    return GuardedHook.of(impl).raw(*(arguments[name] for name in impl.argnames))
 
 
 def _untraced(*what: object) -> None:
