@@ -59,9 +59,12 @@ class Recorder:
         self._note("say_while_waiting")
 
     @hookimpl
+    def prompt_format(self) -> None:
+        self._note("prompt_format")
+
+    @hookimpl
     def format_prompt(self, messages: Sequence[Message], model: ModelInfo, partial: str) -> None:
-        newest = messages[-1].content
-        self._note("format_prompt", "reply" if any(words in newest for words in HELD_UNTIL) else "prefetch")
+        self._note("format_prompt")
 
     @hookimpl
     def before_request(self, request: ChatRequest) -> None:

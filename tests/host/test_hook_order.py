@@ -119,7 +119,8 @@ def test_hooks_are_called_in_this_order(stage: Stage) -> None:
     say("Hello.", "primary_answered: Hello, you.")
 
     stage.server.play = dies  # type: ignore[method-assign]
-    takeover = ("format_prompt: reply", "fallback_answered: fallback", "format_prompt: prefetch")
+    a_prompt = ("prompt_format", "format_prompt")
+    takeover = (*a_prompt, *a_prompt, "fallback_answered: fallback")  # the reply, and what is read ahead
     say(STORY, f"on_primary_failure: cut after {HALF!r}", meanwhile=("primary_failed: cut", *takeover))
     say(SLOW, "on_primary_failure: circuit open after ''", "say_while_waiting", meanwhile=takeover)
 
