@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
-from tests.unit.test_plugin_guards import HandClock
 
 import zwaif_hooks as zw
+from tests.unit.test_plugin_guards import HandClock
 from zwaif_fallback.prompt import formats
 from zwaif_fallback.prompt.writer import Prompt, PromptWriter
 from zwaif_hooks import log

@@ -26,7 +26,7 @@ class FakeModel:
     """
 
     def __init__(self, *replies: str, info: ModelInfo | None = None) -> None:
-        """``replies``: one for each generation, the last one again and again. ``info``: what ``format_prompt`` gets."""
+        """``replies``: one for each generation, the last one again and again. ``info``: what ``prompt_format`` gets."""
         self.info = info or ModelInfo("fake-model", "tinyllama")
         self.loaded: LoadedModel | None = None
         self.standing_by: int | None = None
@@ -48,7 +48,7 @@ class FakeModel:
             self,
             _no_second_server,
             log.say,
-            host.plugins.format_prompt,
+            host.plugins.prompt_formats,
             was_model_chosen=lambda: True,
         )
         host.plugins.register(_Fallback(FallbackService(parts)), "fallback")
