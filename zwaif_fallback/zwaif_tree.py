@@ -73,7 +73,7 @@ def load_plugins(
     folder: str | None = None,
     options: Mapping[str, str] | None = None,
     prepare: Callable[[PluginManager], object] = lambda manager: None,
-    details: Callable[[BaseException], object] = lambda error: None,
+    tell: Callable[[str, BaseException | None], object] = lambda line, error: None,
 ) -> LoadedPlugins:
     """Import all installed plugins and add their settings to ``store``. Tracing is off.
 
@@ -83,7 +83,7 @@ def load_plugins(
         folder: Of plugins in single files, in place of ``ZWAIF_PLUGINS_DIR``.
         options: Values of other variables, in place of those in the environment and in ``.env``.
         prepare: Gets the manager before any plugin is loaded.
-        details: Gets the exception behind each problem that has one.
+        tell: Gets each problem when it happens, with its exception if it has one.
     """
     problems: list[str] = []
     chosen = {TRACE_VARIABLE: "", **(options or {})}
@@ -95,8 +95,7 @@ def load_plugins(
 
     def report(line: str, error: BaseException | None) -> None:
         problems.append(line)
-        if error is not None:
-            details(error)
+        tell(line, error)
 
     manager = PluginManager(report, option)
     prepare(manager)

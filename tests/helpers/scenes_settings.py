@@ -90,6 +90,9 @@ def _with_weather(scene: Scene) -> SettingsStore:
 
 
 says("There is no plugin …; …")(lambda scene: plugins.block("falback", copy_tree(scene.folder / "z-waif", {})))
+says("The built-in plugin is tried with: zwaif-fallback chat")(
+    lambda scene: main.main(["plugins", "try", "fallback", "Hello"])
+)
 says("… is not blocked in ….env.")(lambda scene: plugins.unblock("fallback", copy_tree(scene.folder / "z-waif", {})))
 says("… is not a setting of plugin …")(lambda scene: _with_weather(scene).mistyped())
 says("… is a secret: read it with settings.secret(SETTING), which needs its Setting")(

@@ -137,7 +137,7 @@ def test_stopped_by_the_user(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 def test_demo_and_test_get_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
     monkeypatch.setattr(play, "run", lambda folder: asked.append(folder) or 0)
-    monkeypatch.setattr(selftest, "run", lambda folder, as_json: asked.append(folder) or 1)
+    monkeypatch.setattr(selftest, "run", lambda folder, as_json, plugins_dir: asked.append(folder) or 1)
     tree = zwaif(tmp_path)
     assert (run("demo"), run("demo", "--zwaif", tree), run("test")) == (0, 0, 1)
     monkeypatch.chdir(tree)

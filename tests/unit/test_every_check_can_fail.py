@@ -173,8 +173,13 @@ def _page_without_the_section(place: Path, patch: pytest.MonkeyPatch) -> Path | 
     return None
 
 
+def _broken_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZWAIF_PLUGINS_DIR", "gone")
+
+
 TEST: Mapping[str, tuple[Callable[[Path, pytest.MonkeyPatch], Path | None], str]] = {
     "settings": (_unusable_value, "Correct that line in Z-Waif's .env"),
+    "plugins": (_broken_plugin, "no plugin of it is loaded"),
     "engine": (_broken_model, "There are no weights"),
     "your model": (_broken_choice, "cannot be loaded now"),
     "controller integration": (_host_that_dies, "no microphone found"),

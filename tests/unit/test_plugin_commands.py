@@ -14,6 +14,7 @@ import pytest
 
 from tests.helpers.plugin_packages import PARROT, SOURCES, install
 from zwaif_fallback import demo
+from zwaif_fallback.cli import selftest
 from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.standin import copy_tree
 from zwaif_fallback.standin.launch import environment
@@ -202,3 +203,106 @@ def test_status_and_doctor_name_the_plugins_and_what_is_wrong(run: Run) -> None:
     assert "Plugin 'absent' could not be loaded" in json.dumps(checks["plugins"])
     assert "'on_primary_failur'" in json.dumps(checks["plugins"])
     assert "Problem: Plugin 'absent' could not be loaded and is left out: No module named" in done.stdout
+
+
+# --- check ------------------------------------------------------------------------------------------------------------
+
+
+def test_check_passes_a_good_plugin_and_says_that_it_is_blocked(run: Run) -> None:
+    done = run("plugins", "check", "Parrot", ZWAIF_BLOCK_PLUGINS="parrot")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "ok       found: zwaif-parrot 0.1.0 (zwaif_parrot)"
+    assert "ok       settings: PARROT_NAME" in lines and lines[-1] == "parrot can be used."
+    assert "warning  blocked: Z-Waif does not load it: it is listed in ZWAIF_BLOCK_PLUGINS" in lines
+
+
+def test_check_tells_every_fault(run: Run) -> None:
+    done = run("plugins", "check", "misspelt", "--json")
+    facts = json.loads(done.stdout)
+    failed = [check["text"] for check in facts["checks"] if check["state"] == "fail"]
+    assert (done.returncode, facts["failed"], len(failed)) == (1, 3, 3)
+    for part in (
+        "there is no hook 'on_primary_failur'",
+        "MISSPELT_SIZE is left out: it has no help",
+        "CHAR_NAME is left",
+    ):
+        assert [line for line in failed if part in line], part
+    warned = [check["text"] for check in facts["checks"] if check["state"] == "warning"]
+    assert "its say_while_waiting takes request as str, but gets ChatRequest" in warned
+
+
+def test_check_of_one_that_cannot_be_imported(run: Run) -> None:
+    done = run("plugins", "check", "absent")
+    assert done.returncode == 1
+    assert "FAIL     import: could not be loaded and is left out: No module named" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert "Traceback" in run("--debug", "plugins", "check", "absent").stderr
+    assert "There is no plugin 'absnt'; did you mean 'absent'?" in run("plugins", "check", "absnt").stderr
+
+
+# --- try and trace ----------------------------------------------------------------------------------------------------
+
+
+def test_try_shows_the_answer_and_who_gave_it(run: Run) -> None:
+    done = run("plugins", "try", "crow", "Crow, hello")
+    assert (done.returncode, done.stdout) == (0, "Caw caw!\n"), done.stderr
+    assert "[crow: first words after 0." in done.stderr
+    facts = json.loads(run("plugins", "try", "crow", "Crow, hello", "--json").stdout)
+    assert (facts["text"], facts["answered_by"], facts["errors"]) == ("Caw caw!", "crow", [])
+    assert 0 <= facts["first_text_after"] <= facts["finished_after"] < 10
+
+
+def test_try_tells_errors_in_words(run: Run) -> None:
+    for message, line in (
+        ("fail", "Plugin 'crow' failed in on_primary_failure and is skipped for 30 s: the crow lost its voice"),
+        ("break off", "Plugin 'crow' failed in the middle of its answer and is skipped for 30 s: the crow flew away"),
+        ("hello", "crow has no answer to that (None, or no on_primary_failure): the next plugin is asked."),
+    ):
+        done = run("plugins", "try", "crow", message)
+        assert done.returncode == 1 and line in done.stderr.splitlines(), done.stderr
+
+
+def test_try_of_one_that_cannot_be_loaded_and_of_the_built_in_one(run: Run) -> None:
+    assert "Plugin 'absent' could not be loaded" in run("plugins", "try", "absent", "Hello").stderr
+    assert "zwaif-fallback chat" in run("plugins", "try", "fallback", "Hello").stderr
+
+
+def test_try_of_a_single_file(run: Run, owls: Path) -> None:
+    assert run("plugins", "--plugins-dir", str(owls), "try", "owl", "Hello").stdout == "Hoo hoo!\n"
+
+
+def test_trace_shows_the_calls(run: Run) -> None:
+    lines = run("plugins", "trace", "Polly, hello").stdout.splitlines()
+    assert "[trace] on_primary_failure [hook]" in lines
+    assert "    plugin: crow" in lines and "    plugin: parrot" in lines
+    assert lines[-1].rstrip() == "The reply: Squawk! hello! hello!"
+    assert "ZWAIF_TRACE_PLUGINS = 1" in run("plugins", "trace").stdout
+
+
+# --- chat and test ----------------------------------------------------------------------------------------------------
+
+
+def test_chat_asks_the_plugins_before_the_model(run: Run, owls: Path) -> None:
+    words = ("chat", "Crow, hello", "--json")
+    facts = json.loads(run(*words).stdout)
+    assert (facts["text"], facts["answered_by"]) == ("Caw caw!", "crow")
+    single = json.loads(run(*words, "--plugins-dir", str(owls), ZWAIF_BLOCK_PLUGINS="crow").stdout)
+    assert (single["text"], single["answered_by"]) == ("Hoo hoo!", "owl")
+
+
+def test_in_chat_the_model_goes_on_for_a_plugin_that_fails(run: Run) -> None:
+    done = run("chat", "break off", "--json")
+    facts = json.loads(done.stdout)
+    assert facts["text"].startswith("Caw ") and len(facts["text"]) > len("Caw ")
+    assert facts["answered_by"] not in ("crow", "", "unknown")
+    assert "Plugin 'crow' failed in the middle of its answer" in done.stderr
+    assert "Plugin 'absent' could not be loaded" in done.stderr
+
+
+def test_test_names_broken_plugins(tree: Path, site: Path, monkeypatch: pytest.MonkeyPatch, owls: Path) -> None:
+    monkeypatch.syspath_prepend(str(site))
+    with pytest.raises(selftest.CheckFailed, match="Plugin 'absent' could not be loaded and is left out: No module"):
+        selftest.check_plugins(selftest.Place(owls, tree))
+    monkeypatch.setenv("ZWAIF_ALLOW_PLUGINS", "parrot, owl")
+    assert "owl" in selftest.check_plugins(selftest.Place(owls, tree, str(owls)))

@@ -48,7 +48,8 @@ testing         hooks/log hooks/messages hooks/specs hooks/testing
 __main__        cli
 cli             addresses answering choosing demo doctor downloads engine_types errors hardware install_hints
 cli             local models prompt restart settings standin ui zwaif_tree
-cli             hooks/failover hooks/host hooks/masking hooks/messages hooks/network hooks/plugins hooks/turn_log
+cli             hooks/failover hooks/host hooks/host_handle hooks/masking hooks/messages hooks/network hooks/plugins
+cli             hooks/runtime hooks/specs hooks/turn_log
 plugin          answering choosing local pictures prompt restart settings ui
 plugin          hooks/failover hooks/host hooks/host_handle hooks/log hooks/messages hooks/specs
 doctor          addresses answering choosing errors hardware install_hints local models pictures restart settings

@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zwaif_fallback.cli import console
-from zwaif_fallback.cli.options import EXIT_OK, EXIT_PROBLEM, Arguments, command, with_json, with_zwaif
+from zwaif_fallback.cli.options import (
+    EXIT_OK,
+    EXIT_PROBLEM,
+    Arguments,
+    command,
+    with_json,
+    with_plugins_dir,
+    with_zwaif,
+)
 
 if TYPE_CHECKING:
     from zwaif_fallback.answering.service import FallbackService
@@ -73,16 +81,17 @@ _terminal = _Terminal()
 
 
 def add(commands: Any) -> None:
-    chat = command(commands, "chat", _chat, "talk to the fallback, in the character of your companion")
+    chat = command(commands, "chat", _chat, "talk to the fallback and the plugins, in the character of your companion")
     chat.add_argument(
         "message", metavar="MESSAGE", nargs="?", help="say only this, then exit (default: a conversation)"
     )
     chat.add_argument("--model", metavar="MODEL", help="talk to this model instead of the chosen one")
-    with_json(with_zwaif(chat))
+    with_plugins_dir(with_json(with_zwaif(chat)))
 
 
 def _chat(parsed: Arguments) -> int:
     from zwaif_fallback.cli.chat_session import Conversation, persona_of
+    from zwaif_fallback.cli.plugin_runs import WithPlugins
     from zwaif_fallback.zwaif_tree import zwaif_folder
 
     tree = zwaif_folder(parsed.zwaif)
@@ -90,7 +99,7 @@ def _chat(parsed: Arguments) -> int:
     model = _model_setting_of(parsed.model, tree) if parsed.model else None
     service = _service(tree, model)
     with contextlib.closing(service):
-        talk = Conversation(service, persona)
+        talk = Conversation(WithPlugins(service, tree, parsed.plugins_dir, _terminal.notice), persona)
         name = persona.char_name or "Fallback"
         if parsed.message is None and not parsed.json and sys.stdin.isatty():
             end = "Ctrl+Z, then Enter," if os.name == "nt" else "Ctrl+D"
@@ -158,7 +167,8 @@ def _exchange(talk: Conversation, text: str, name: str, as_json: bool) -> Reply:
     from zwaif_fallback.answering import who_speaks
 
     if as_json:
-        reply = talk.say(text, lambda piece: None)
+        with contextlib.redirect_stdout(sys.stderr):  # a plugin may print
+            reply = talk.say(text, lambda piece: None)
         print(json.dumps({"message": text, **asdict(reply)}), flush=True)
         return reply
     label = [f"{name}: "]

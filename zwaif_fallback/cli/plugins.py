@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +21,17 @@ from zwaif_fallback.cli.options import (
     with_plugins_dir,
     with_zwaif,
 )
+from zwaif_hooks.masking import masked
 
 if TYPE_CHECKING:
-    from zwaif_fallback.zwaif_tree import LoadedPlugins
+    from zwaif_fallback.cli.plugin_runs import Loaded
     from zwaif_hooks.plugins import PluginManager
 
 _ORDER = "To change the order, list names in ZWAIF_PLUGIN_ORDER (in Z-Waif's .env): these are called first."
+_HOW_TO_TRACE = (
+    "In Z-Waif: write ZWAIF_TRACE_PLUGINS = 1 into its .env and start it again. Its console shows the calls of hooks.",
+    "To switch that off, remove the line. Here, for one message: zwaif-fallback plugins trace MESSAGE",
+)
 _RESTART = "It takes effect when Z-Waif starts again."
 
 
@@ -47,11 +53,21 @@ def add(commands: Any) -> None:
         changing = with_json(part(name, run, help, ZWAIF_CHANGED))
         changing.add_argument("name", metavar="NAME", help="name of the plugin")
 
+    check = with_plugins_dir(with_json(part("check", _check, "import one plugin and check its hooks and settings")))
+    check.add_argument("name", metavar="NAME", help="name of the plugin")
+    attempt = with_plugins_dir(with_json(part("try", _try, "let one plugin answer a message, as in an outage")))
+    attempt.add_argument("name", metavar="NAME", help="name of the plugin")
+    attempt.add_argument("message", metavar="MESSAGE", help="what the user says")
+    trace = with_plugins_dir(part("trace", _trace, "show the calls of hooks for one message"))
+    trace.add_argument(
+        "message", metavar="MESSAGE", nargs="?", default=None, help="what the user says (default: say how it is done)"
+    )
+
 
 def _list(parsed: Arguments) -> int:
     from zwaif_fallback.cli.status_facts import plugin_facts
 
-    plugins = loaded(parsed)
+    plugins = _loaded(parsed).plugins
     facts = plugin_facts(plugins.manager)
     if parsed.json:
         console.say_json(facts)
@@ -69,7 +85,7 @@ def _list(parsed: Arguments) -> int:
 
 
 def _explain(parsed: Arguments) -> int:
-    plugins = loaded(parsed)
+    plugins = _loaded(parsed).plugins
     facts = _order(plugins.manager)
     if parsed.json:
         console.say_json(facts)
@@ -99,6 +115,74 @@ def _order(manager: PluginManager) -> list[dict[str, Any]]:
     ]
 
 
+def _check(parsed: Arguments) -> int:
+    from zwaif_fallback.cli import plugin_runs
+    from zwaif_fallback.zwaif_tree import env_values, zwaif_folder
+    from zwaif_hooks.plugins.discovery import BLOCK_VARIABLE, Names
+
+    tree = zwaif_folder(parsed.zwaif)
+    name = named(parsed.name, tree, parsed.plugins_dir)
+    rows = list(plugin_runs.findings(_loaded(parsed, plugin_runs.only(name)), name))
+    if name in Names(BLOCK_VARIABLE, env_values(tree, os.environ).get(BLOCK_VARIABLE, "")):
+        rows.append(plugin_runs.Row("warning", "blocked", f"Z-Waif does not load it: it is listed in {BLOCK_VARIABLE}"))
+    failed = sum(row.state == "FAIL" for row in rows)
+    if parsed.json:
+        checks = [{"check": row.about, "state": row.state.lower(), "text": row.text} for row in rows]
+        console.say_json({"plugin": name, "checks": checks, "failed": failed})
+    else:
+        for row in rows:
+            console.say(f"{row.state:<8} {row.about}: {row.text}")
+        console.say(f"{name} has {failed} fault{'s' * (failed > 1)}." if failed else f"{name} can be used.")
+    return EXIT_PROBLEM if failed else EXIT_OK
+
+
+def _try(parsed: Arguments) -> int:
+    from zwaif_fallback.answering import who_speaks
+    from zwaif_fallback.cli import plugin_runs
+    from zwaif_fallback.errors import FallbackError
+    from zwaif_fallback.zwaif_tree import zwaif_folder
+
+    name = named(parsed.name, zwaif_folder(parsed.zwaif), parsed.plugins_dir)
+    if name == plugin_runs.BUILT_IN:
+        raise FallbackError("The built-in plugin is tried with: zwaif-fallback chat")
+    loaded, out = _loaded(parsed, plugin_runs.only(name)), sys.stdout
+    show = (lambda text: None) if parsed.json else lambda text: print(masked(text), end="", file=out, flush=True)
+    text, record = plugin_runs.ask(loaded, parsed.message, show)
+    errors = loaded.plugins.problems
+    if parsed.json:
+        times = {key: getattr(record, key, None) for key in ("answered_by", "first_text_after", "finished_after")}
+        console.say_json({"plugin": name, "text": text, **times, "errors": errors})
+        return EXIT_OK if text and not errors else EXIT_PROBLEM
+    if text:
+        console.say()
+    for line in errors:
+        console.error(line)
+    if record is not None:
+        spoken = who_speaks.signature(record.answered_by, record.first_text_after, record.finished_after)
+        console.say(spoken, "dim", sys.stderr)
+    elif not errors:
+        console.error(f"{name} has no answer to that (None, or no {plugin_runs.ANSWERING}): the next plugin is asked.")
+    return EXIT_OK if text and not errors else EXIT_PROBLEM
+
+
+def _trace(parsed: Arguments) -> int:
+    from zwaif_fallback.cli import plugin_runs
+    from zwaif_fallback.zwaif_tree import env_values, zwaif_folder
+    from zwaif_hooks.plugins.discovery import BLOCK_VARIABLE
+
+    if parsed.message is None:
+        for line in _HOW_TO_TRACE:
+            console.say(line)
+        return EXIT_OK
+    blocked = env_values(zwaif_folder(parsed.zwaif), os.environ).get(BLOCK_VARIABLE, "")
+    loaded = _loaded(parsed, plugin_runs.traced(blocked))
+    text, _ = plugin_runs.ask(loaded, parsed.message, lambda text: None)
+    for line in loaded.plugins.problems:
+        console.say(line)
+    console.say(f"The reply: {text}" if text else "No plugin answered; the built-in one was not asked.")
+    return EXIT_OK
+
+
 def _block(parsed: Arguments) -> int:
     from zwaif_fallback.zwaif_tree import require_zwaif_folder
 
@@ -122,14 +206,10 @@ def block(name: str, tree: Path) -> tuple[str, list[str]]:
         FallbackError: There is no such plugin.
         EnvFileError: ``.env`` cannot be read or written.
     """
-    from zwaif_fallback.errors import FallbackError
     from zwaif_hooks.host import env_file
-    from zwaif_hooks.plugins.discovery import BLOCK_VARIABLE, Names
+    from zwaif_hooks.plugins.discovery import BLOCK_VARIABLE
 
-    known, names = _known(tree), _blocked(tree)
-    for line in Names("", name).unknown(known):
-        raise FallbackError(f"There is no plugin {name!r}; {line.rpartition('; ')[2]}")
-    (name,) = {one for one in known if one.casefold() == name.casefold()}
+    name, names = named(name, tree), _blocked(tree)
     if name.casefold() not in {one.casefold() for one in names}:
         names.append(name)
         env_file.write(tree / ".env", BLOCK_VARIABLE, ", ".join(names))
@@ -163,17 +243,25 @@ def _blocked(tree: Path) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _known(tree: Path) -> list[str]:
-    """Return the names of all plugins, without importing any."""
-    from zwaif_fallback.zwaif_tree import env_values
-    from zwaif_hooks.plugins.discovery import FOLDER_VARIABLE, UnusableFolder, in_folder, installed
+def named(name: str, tree: Path | None, folder: str | None = None) -> str:
+    """Return a plugin's name as its package writes it, without importing the plugin.
 
-    folder = env_values(tree, os.environ).get(FOLDER_VARIABLE, "")
+    Raises:
+        FallbackError: There is no such plugin.
+    """
+    from zwaif_fallback.errors import FallbackError
+    from zwaif_fallback.zwaif_tree import env_values
+    from zwaif_hooks.plugins.discovery import FOLDER_VARIABLE, Names, UnusableFolder, in_folder, installed
+
+    place = env_values(tree, os.environ).get(FOLDER_VARIABLE, "") if folder is None else str(Path(folder).absolute())
     try:
-        files = in_folder(folder) if folder.strip() else []
-    except UnusableFolder:  # `plugins` reports it
-        files = []
-    return [one.name for one in installed()] + [one.name for one in files]
+        files = in_folder(place) if place.strip() else []
+    except UnusableFolder as error:
+        raise FallbackError(f"{FOLDER_VARIABLE}: no plugin of it is loaded: {error}") from error
+    known = [one.name for one in installed()] + [one.name for one in files]
+    for line in Names("", name).unknown(known):
+        raise FallbackError(f"There is no plugin {name!r}; {line.rpartition('; ')[2]}")
+    return next(one for one in known if one.casefold() == name.strip().casefold())
 
 
 def _changed(parsed: Arguments, tree: Path, names: list[str], done: str, hint: str = "") -> int:
@@ -191,12 +279,15 @@ def _changed(parsed: Arguments, tree: Path, names: list[str], done: str, hint: s
     return EXIT_OK
 
 
-def loaded(parsed: Arguments, **options: str) -> LoadedPlugins:
-    """Load the plugins as Z-Waif would. ``options`` replace the variables of these names."""
+def _loaded(parsed: Arguments, options: dict[str, str] | None = None) -> Loaded:
+    """Load the plugins as Z-Waif would, but for ``options`` in place of the variables of these names."""
     import traceback
 
-    from zwaif_fallback.zwaif_tree import load_plugins, settings_store, zwaif_folder
+    from zwaif_fallback.cli.plugin_runs import load
+    from zwaif_fallback.zwaif_tree import zwaif_folder
 
-    store = settings_store(zwaif_folder(parsed.zwaif), os.environ)
-    details = traceback.print_exception if parsed.debug else lambda error: None
-    return load_plugins(store, os.environ, parsed.plugins_dir, options, details=details)
+    def tell(line: str, error: BaseException | None) -> None:
+        if parsed.debug and error is not None:
+            traceback.print_exception(error)
+
+    return load(zwaif_folder(parsed.zwaif), parsed.plugins_dir, options or {}, tell=tell)

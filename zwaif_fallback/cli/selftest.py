@@ -1,4 +1,4 @@
-"""The six checks of ``zwaif-fallback test``: real processes, a real model, a real Z-Waif. No file of the user changes.
+"""The checks of ``zwaif-fallback test``: real processes, a real model, a real Z-Waif. No file of the user changes.
 
 ``python test_api_fallback.py`` runs them as well, and under pytest each is one test.
 """
@@ -36,7 +36,7 @@ from zwaif_fallback.standin import DEFAULT_ENV, copy_tree
 from zwaif_fallback.standin.launch import environment
 from zwaif_fallback.ui import section
 from zwaif_fallback.ui.panel import Panel
-from zwaif_fallback.zwaif_tree import env_values, settings_store
+from zwaif_fallback.zwaif_tree import env_values, load_plugins, settings_store
 from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.host import env_file, webui
 from zwaif_hooks.host.settings_store import SettingProblem, SettingsStore
@@ -67,6 +67,8 @@ class Place:
     """An empty folder, deleted afterwards."""
     zwaif: Path | None = None
     """A real Z-Waif, which is only read or copied; None means the stand-in."""
+    plugins_dir: str | None = None
+    """A folder with plugins in single files."""
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------
@@ -107,6 +109,16 @@ def _copy_of_env(place: Place) -> Path:
     else:
         path.write_text("".join(f"{key} = {value}\n" for key, value in DEFAULT_ENV.items()), encoding="utf-8")
     return path
+
+
+# --- plugins ----------------------------------------------------------------------------------------------------------
+
+
+def check_plugins(place: Place) -> str:
+    """Load all plugins as Z-Waif would."""
+    plugins = load_plugins(settings_store(place.zwaif, os.environ), os.environ, place.plugins_dir)
+    _require(not plugins.problems, " ".join(f"{line.rstrip('.')}." for line in plugins.problems))
+    return f"all can be used: {', '.join(plugins.manager.names()) or 'there are none'}"
 
 
 # --- engine -----------------------------------------------------------------------------------------------------------
@@ -315,6 +327,7 @@ def _page(gradio: Any) -> Any:
 
 CHECKS: tuple[tuple[str, Callable[[Place], str]], ...] = (
     ("settings", check_settings),
+    ("plugins", check_plugins),
     ("engine", check_engine),
     ("your model", check_own_model),
     ("controller integration", check_controller),
@@ -323,7 +336,7 @@ CHECKS: tuple[tuple[str, Callable[[Place], str]], ...] = (
 )
 
 
-def run(zwaif: Path | None = None, as_json: bool = False) -> int:
+def run(zwaif: Path | None = None, as_json: bool = False, plugins_dir: str | None = None) -> int:
     """Run all checks and print one line each.
 
     Return 0 if none failed and, in a real Z-Waif, an outage would be answered; otherwise 1.
@@ -331,10 +344,11 @@ def run(zwaif: Path | None = None, as_json: bool = False) -> int:
     Args:
         zwaif: A Z-Waif folder, which is only read and copied; None means the stand-in.
         as_json: Print one JSON object at the end instead of the lines.
+        plugins_dir: A folder with plugins in single files.
     """
     rows = []
     for title, check in CHECKS:
-        word, text = _run_one(check, zwaif)
+        word, text = _run_one(check, zwaif, plugins_dir)
         rows.append({"check": title, "state": word.lower(), "text": text})
         if not as_json:
             console.say(f"{word:<8} {title}: {text}")
@@ -358,9 +372,9 @@ def _can_answer(zwaif: Path | None) -> bool:
         return False
 
 
-def _run_one(check: Callable[[Place], str], zwaif: Path | None) -> tuple[str, str]:
+def _run_one(check: Callable[[Place], str], zwaif: Path | None, plugins_dir: str | None) -> tuple[str, str]:
     with tempfile.TemporaryDirectory(prefix="zwaif-test-", ignore_cleanup_errors=True) as scratch:
-        return _outcome(check, Place(Path(scratch), zwaif))
+        return _outcome(check, Place(Path(scratch), zwaif, plugins_dir))
 
 
 def _outcome(check: Callable[[Place], str], place: Place) -> tuple[str, str]:

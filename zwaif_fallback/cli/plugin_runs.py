@@ -1,0 +1,178 @@
+"""Runs of plugins outside Z-Waif, for ``plugins check``, ``try`` and ``trace``, and for ``chat``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from zwaif_fallback.cli.chat_session import Answers, persona_of
+from zwaif_fallback.zwaif_tree import LoadedPlugins, load_plugins, settings_store
+from zwaif_hooks.failover.registry import PrimaryRegistry
+from zwaif_hooks.failover.takeover import Takeover
+from zwaif_hooks.host.settings_store import SettingsStore
+from zwaif_hooks.host_handle import Host
+from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, Message, PrimaryFailure
+from zwaif_hooks.plugins import PluginManager, PluginState, State
+from zwaif_hooks.plugins.discovery import ALLOW_VARIABLE, BLOCK_VARIABLE, TRACE_VARIABLE
+from zwaif_hooks.runtime import Runtime
+from zwaif_hooks.specs import hookimpl
+
+ANSWERING = "on_primary_failure"
+BUILT_IN = "fallback"
+_FAILURE = PrimaryFailure(FailureKind.REFUSED, "connection refused by 127.0.0.1:5000 (made up by zwaif-fallback)")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Plugins that were loaded for a run, with their settings."""
+
+    tree: Path | None
+    store: SettingsStore
+    plugins: LoadedPlugins
+
+    @property
+    def manager(self) -> PluginManager:
+        return self.plugins.manager
+
+    def runtime(self, say: Callable[[str], None]) -> Runtime:
+        """Start the plugins, and return what their replies need. ``say`` gets one line for each problem."""
+        primaries = PrimaryRegistry(lambda *_: None)
+        folder = self.tree or Path.cwd()
+        with redirect_stdout(sys.stderr):
+            self.manager.start(Host(folder, self.store, primaries, self.manager))
+        return Runtime(folder, self.store, self.manager, primaries, say, lambda line, error: say(line))
+
+
+def load(
+    tree: Path | None,
+    folder: str | None,
+    options: dict[str, str],
+    prepare: Callable[[PluginManager], object] = lambda manager: None,
+    tell: Callable[[str, BaseException | None], object] = lambda line, error: None,
+) -> Loaded:
+    """Load plugins as ``zwaif_tree.load_plugins`` does, whose arguments these are."""
+    store = settings_store(tree, os.environ)
+    return Loaded(tree, store, load_plugins(store, os.environ, folder, options, prepare, tell))
+
+
+def only(name: str) -> dict[str, str]:
+    """Return the options with which no plugin but one is loaded, whatever the user blocked."""
+    return {ALLOW_VARIABLE: name, BLOCK_VARIABLE: "" if name == BUILT_IN else BUILT_IN}
+
+
+def traced(blocked: str) -> dict[str, str]:
+    """Return the options with which every hook call is reported, and the built-in plugin, a model, is not loaded."""
+    return {TRACE_VARIABLE: "1", BLOCK_VARIABLE: ",".join(filter(None, (blocked, BUILT_IN)))}
+
+
+# --- one reply --------------------------------------------------------------------------------------------------------
+
+
+class Tried(NamedTuple):
+    """What came of one request."""
+
+    text: str
+    record: AnswerRecord | None
+    """Who answered; None if nobody did."""
+
+
+def ask(loaded: Loaded, text: str, show: Callable[[str], None]) -> Tried:
+    """Let the plugins answer a message as in an outage. Their own prints go to standard error."""
+    request = ChatRequest(
+        "oobabooga", (Message("user", text),), stream=True, persona=persona_of(loaded.tree), persona_in_messages=False
+    )
+    takeover, said = Takeover(loaded.runtime(loaded.plugins.problems.append), request, _FAILURE), ""
+    with redirect_stdout(sys.stderr):
+        for piece in takeover.texts():
+            said += piece
+            show(piece)
+    return Tried(said, takeover.record)
+
+
+class WithPlugins:
+    """Answers as Z-Waif would: the plugins are asked in their order, and the built-in one is a ``service``."""
+
+    def __init__(self, service: Answers, tree: Path | None, folder: str | None, say: Callable[[str], None]) -> None:
+        """Load the plugins. ``say`` gets one line for each problem."""
+        built_in = _BuiltIn(service)
+        loaded = load(tree, folder, {}, lambda manager: manager.register(built_in, BUILT_IN), lambda line, _: say(line))
+        self._service = service
+        self._others = loaded.manager.order(ANSWERING) != [BUILT_IN]
+        self._runtime = loaded.runtime(say)
+
+    def answer(self, request: ChatRequest, failure: PrimaryFailure) -> Answer:
+        if not self._others:
+            return self._service.answer(request, failure)
+        takeover = Takeover(self._runtime, request, failure)
+        answer = Answer(())
+        answer.pieces = _heard(takeover, answer)
+        return answer
+
+    def turn_over(self, request: ChatRequest, reply: str) -> None:
+        self._service.turn_over(request, reply)
+
+
+def _heard(takeover: Takeover, answer: Answer) -> Iterator[str]:
+    try:
+        yield from takeover.texts()
+    finally:
+        takeover.stop()
+        if takeover.record is not None:
+            answer.answered_by = takeover.record.answered_by
+
+
+class _BuiltIn:
+    def __init__(self, service: Answers) -> None:
+        self._service = service
+
+    @hookimpl(trylast=True)
+    def on_primary_failure(self, request: ChatRequest, failure: PrimaryFailure) -> Answer:
+        answer = self._service.answer(request, failure)
+        answer.keeps_time = True
+        return answer
+
+
+# --- what is wrong with one plugin ------------------------------------------------------------------------------------
+
+
+class Row(NamedTuple):
+    """One finding of ``plugins check``."""
+
+    state: str
+    """``ok``, ``warning`` or ``FAIL``."""
+    about: str
+    text: str
+
+
+def findings(loaded: Loaded, name: str) -> Iterator[Row]:
+    """Yield what was found out about a plugin that was loaded with ``only``."""
+    state = next(one for one in loaded.manager.states() if one.name == name)
+    yield Row("ok", "found", " ".join(part for part in (state.package, state.version, f"({state.module})") if part))
+    if state.state in (State.BROKEN, State.LOADING) and not state.left_out:
+        yield Row("FAIL", "import", state.why)
+        return
+    yield Row("ok", "import", "done")
+    if state.hooks:
+        yield Row("ok", "hooks", ", ".join(state.hooks))
+    yield from (Row("FAIL", "hooks", line) for line in state.left_out)
+    yield from (Row("warning", "types", line) for line in state.doubts)
+    yield from _settings(loaded, state)
+
+
+def _settings(loaded: Loaded, state: PluginState) -> Iterator[Row]:
+    if "register_settings" not in state.hooks:
+        return
+    if state.paused:
+        yield Row("FAIL", "settings", state.why)
+        return
+    yield from (Row("FAIL", "settings", line) for line in loaded.store.left_out())
+    names = [setting.name for setting in loaded.store.table if setting.plugin == state.name]
+    if names:
+        yield Row("ok", "settings", ", ".join(names))
+    problems = [line for line in loaded.store.problems() if any(name in line for name in names)]
+    yield from (Row("warning", "settings", line) for line in problems)
