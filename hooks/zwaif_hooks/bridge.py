@@ -19,7 +19,7 @@ from zwaif_hooks.failover.learned import LearnedFile
 from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.failover.start_check import check_at_start, configured_primary, find_lmstudio
 from zwaif_hooks.guards import http, lmstudio, ollama, sse_client, v1_14_r4_pictures
-from zwaif_hooks.host import debug_tab
+from zwaif_hooks.host import debug_tab, known_parts
 from zwaif_hooks.host_handle import Host
 from zwaif_hooks.messages import PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
@@ -63,10 +63,15 @@ class Bridge:
             records=self.records,
             learned=self.learned,
         )
+        self.runtime.start_plugins = self.start_plugins
         self._started = False
 
     def start_plugins(self) -> None:
-        """Tell the plugins that Z-Waif is up, once, in a background thread."""
+        """Tell the plugins that Z-Waif is up, once, in a background thread.
+
+        Called when Z-Waif's controller has been imported, or before the first message to a server if there is no
+        controller of that name.
+        """
         if self._started:
             return
         self._started = True
@@ -92,6 +97,8 @@ class Bridge:
     def _start(self) -> None:
         self.settings.reload()
         self.learned.restore()
+        if line := known_parts.line(known_parts.missing(self.host.tree)):
+            log.say(line)
         self.plugins.start(self.host)
         for line in self.settings.mistyped():
             log.say(f"{line} (in Z-Waif's .env)")

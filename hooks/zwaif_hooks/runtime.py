@@ -32,6 +32,8 @@ class Runtime:
     clock: Clock = field(default_factory=SystemClock)
     records: TurnLog = field(default_factory=TurnLog)
     learned: LearnedFile | None = None
+    start_plugins: Callable[[], None] | None = None
+    """Makes sure that the plugins are started; returns at once. None once it was called."""
     habits: defaultdict[str, ThinkingHabit] = field(default_factory=lambda: defaultdict(ThinkingHabit))
     """The habits of plugins, by plugin name."""
     asked_why: dict[str, float] = field(default_factory=dict)
@@ -57,6 +59,12 @@ class Runtime:
         if self.settings.get("API_FALLBACK_ENABLED") and not self.primaries.one_is_open():
             return True
         return self.still_enabled()
+
+    def before_first_turn(self) -> None:
+        """Start the plugins, if Z-Waif's own start was not recognised."""
+        start, self.start_plugins = self.start_plugins, None
+        if start is not None:
+            start()
 
     def after_turn(self) -> None:
         """Do what can wait until a turn is over, in the background."""

@@ -73,6 +73,7 @@ def _own_venv(tmp_path: Path) -> Made:
 
 DOCTOR: Mapping[str, tuple[Callable[[Path], Made], str]] = {
     "zwaif": (lambda _: ({}, {"tree": None}), "no Z-Waif found"),
+    "parts": (lambda _: ({}, {"lacks": "utils/zw_logging.py"}), "a feature is off"),
     "environment": (_own_venv, "this command runs in"),
     "hook": (lambda _: ({}, {"hook": lambda tree, environ: HookState(False)}), "start-up line is not active"),
     "switches": (lambda _: ({"API_FALLBACK_ENABLED": "OFF"}, {}), "API_FALLBACK_ENABLED is OFF"),
@@ -119,7 +120,11 @@ def test_doctor(name: str, tmp_path: Path) -> None:
     changes = {"cards": None, **changes}
     tree = changes.pop("tree", "made")
     changes.pop("cards")
-    finding = look(situation(None if tree is None else z_waif(tmp_path, **env), **changes))
+    lacks = changes.pop("lacks", "")
+    made = None if tree is None else z_waif(tmp_path, **env)
+    if made is not None and lacks:
+        (made / lacks).unlink()
+    finding = look(situation(made, **changes))
     assert finding.state in ("warning", "problem") and text in finding.found
     assert_useful(finding)
 

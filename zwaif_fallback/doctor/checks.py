@@ -25,6 +25,7 @@ class Check(NamedTuple):
 
 CHECKS: tuple[Check, ...] = (
     Check("zwaif", "Z-Waif", zwaif.check_tree),
+    Check("parts", "Parts of Z-Waif", zwaif.check_parts),
     Check("environment", "Environment", zwaif.check_environment),
     Check("hook", "Start-up line", zwaif.check_hook),
     Check("switches", "Switches", zwaif.check_switches),

@@ -8,6 +8,7 @@ from pathlib import Path
 from zwaif_fallback.doctor.findings import Finding, ok, skipped
 from zwaif_fallback.doctor.situation import Situation
 from zwaif_fallback.install_hints import this_package
+from zwaif_hooks.host import known_parts
 from zwaif_hooks.startup import switched_off
 
 _RELEASE = re.compile(r"^\s*v(\d+(?:\.\d+)*(?:-R\d+)?)\s*$", re.IGNORECASE | re.MULTILINE)
@@ -49,6 +50,25 @@ def check_tree(here: Situation) -> Finding:
         f"{len(TRIED)} releases from v{TRIED[0]} to v{TRIED[-1]} were tested. "
         "Others most likely work, perhaps without some parts of the plugin.",
         "Try it out (nothing is changed): zwaif-fallback test",
+    )
+
+
+def check_parts(here: Situation) -> Finding:
+    """Check that the tree has what each feature needs; a future release or a fork may not."""
+    if here.tree is None:
+        return skipped("no Z-Waif found")
+    missing = known_parts.missing(here.tree)
+    if not missing:
+        return ok("this Z-Waif has what every feature needs")
+    features = "a feature is" if len(missing) == 1 else f"{len(missing)} features are"
+    return Finding(
+        "warning",
+        f"{features} off, because this Z-Waif differs from the releases that are known",
+        "Messages are answered all the same."
+        if known_parts.EVERY_REPLY not in missing
+        else "Nothing answers when its LLM server fails.",
+        f"Update this package: {this_package()}",
+        tuple(f"{part.feature}: no {part.needs}" for part in missing),
     )
 
 

@@ -49,6 +49,8 @@ class Turn:
         """
         if not self._primary.is_open:
             self._reply.start(ahead)
+        if self._runtime.start_plugins is not None:
+            self._runtime.before_first_turn()
         return self
 
     def chunks(self) -> Iterator[Chunk]:
