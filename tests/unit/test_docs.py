@@ -61,7 +61,7 @@ def test_every_hook_and_its_arguments_have_a_heading_and_nothing_else_has() -> N
 @pytest.mark.parametrize("name", hook_specs())
 def test_a_hook_is_described_as_declared(name: str) -> None:
     section = next(text for heading, text in sections("docs/hooks.md").items() if heading.startswith(f"{name}("))
-    for part in ("When", "Arguments", "Result", "Order", "Cost"):
+    for part in ("When", "Arguments", "Result", "Order", "Errors", "Cost"):
         assert f"- **{part}.** " in section
     assert section.count("```python") == 1
     first_wins = bool(getattr(hook_specs()[name], f"{specs.PROJECT}_spec")["firstresult"])
