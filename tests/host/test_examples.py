@@ -69,3 +69,20 @@ def test_claude_answers_in_a_real_process(
 
 
 EVENTS = b'event: content_block_delta\ndata: {"type": "content_block_delta", "delta": {"text": "I am here."}}\n\n'
+
+
+def test_alpaca_is_the_format_of_the_local_model(
+    zwaif_server: FaultServer, zwaif_standin: Callable[..., StandIn], site: Path
+) -> None:
+    zwaif = zwaif_standin(
+        site,
+        fallback=True,
+        ALPACA_MODELS="model",  # the demo's model is in a folder of this name
+        ZWAIF_TRACE_PLUGINS="1",
+        API_FALLBACK_PRELOAD="start",
+        API_FALLBACK_SILENCE_LIMIT="120",
+    )
+    zwaif.wait_for("Fallback ready")
+    zwaif_server.stop()
+    assert zwaif.say("Hello").error == ""
+    assert "--> PromptFormat(render=<function render" in zwaif.console, "the trace shows what the hook returned"
