@@ -224,7 +224,7 @@ def in_sentences(start: str) -> Iterator[tuple[str, list[str]]]:
     """What stands between two backquotes and begins so, in words, with its page."""
     for page in PAGES:
         for command in re.findall(rf"`{re.escape(start)} ([^`\n]+)`", page.read_text(encoding="utf-8")):
-            yield page.name, command.replace("\\", "/").split()
+            yield page.name, shlex.split(command.replace("\\", "/"))
 
 
 def test_a_command_of_ours_in_a_sentence_is_one(capsys: pytest.CaptureFixture[str]) -> None:

@@ -298,11 +298,14 @@ class PluginManager:
     def _format_of(self, impl: Any, model: ModelInfo) -> PromptFormat | None:
         guard = GuardedHook.of(impl)
         if guard.hook == "format_prompt":
-            render = partial(_old_render, impl, model)
+            render = partial(self._old_render, impl, model)
             return PromptFormat(GuardedFormat(guard, render, self._clock, may_pass=True).render)
-        found = impl.function(*(model for _ in impl.argnames))
-        self._trace("prompt_format", {"plugin": impl.plugin_name}, "-->", found)
+        found = self._call(impl, model=model)
         return None if found is None else GuardedFormat.of(guard, found, self._clock)
+
+    def _old_render(self, impl: Any, model: ModelInfo, messages: Sequence[Message], partial: str) -> Any:
+        """Write a prompt with the hook ``format_prompt``."""
+        return self._call(impl, GuardedHook.of(impl).raw, messages=messages, model=model, partial=partial)
 
     def _turn(self, found: Found) -> int:
         """Sort the plugins for registration: the last one registered is the first one called."""
@@ -406,12 +409,6 @@ class _Registry(pluggy.PluginManager):
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:
         return self.accepted.get(name)
-
-
-def _old_render(impl: Any, model: ModelInfo, messages: Sequence[Message], partial: str) -> Any:
-    """Write a prompt with the hook ``format_prompt``."""
-    arguments = {"messages": messages, "model": model, "partial": partial}
-    return GuardedHook.of(impl).raw(*(arguments[name] for name in impl.argnames))
 
 
 def _untraced(*what: object) -> None:
