@@ -1,10 +1,11 @@
-"""For every test: what one said to the user changes no line of the next, and the user's own log stays as it is."""
+"""For every test: what one said to the user changes no line of the next, and the user's own files stay as they are."""
 
 from __future__ import annotations
 
 import platformdirs
 import pytest
 
+from zwaif_fallback import llama_servers
 from zwaif_hooks import log
 
 
@@ -19,6 +20,13 @@ def own_log(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFa
     folder.mkdir(exist_ok=True)
     (folder / log.LOG_FILE).unlink(missing_ok=True)
     monkeypatch.setattr(platformdirs, "user_log_dir", lambda *_, **__: str(folder))
+
+
+@pytest.fixture(autouse=True)
+def no_llama_server_known(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    memo = tmp_path_factory.getbasetemp() / "llama-server.json"
+    memo.unlink(missing_ok=True)
+    monkeypatch.setattr(llama_servers, "_memo", lambda: memo)
 
 
 @pytest.fixture

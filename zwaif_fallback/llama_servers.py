@@ -11,6 +11,7 @@ https://github.com/ggml-org/llama.cpp/blob/master/docs/install.md (winget and Ho
 from __future__ import annotations
 
 import importlib.util
+import json
 import logging
 import os
 import re
@@ -21,9 +22,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-from zwaif_fallback.hardware import NO_WINDOW
+from zwaif_fallback.hardware import NO_WINDOW, Gpu
 from zwaif_fallback.models.program_folders import JAN, TEXTGEN, Machine, jan_folders, textgen_folders, this_machine
+from zwaif_hooks.storage import bounded, files
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +58,7 @@ class Device:
     name: str
     free: int
     """Bytes."""
+    total: int = 0
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,34 @@ def find(wish: str, say: Callable[[str], None] = _unsaid, machine: Machine | Non
         if named:
             say(f"API_FALLBACK_LLAMA_SERVER: {path} is not used: {program}.")
     return None
+
+
+def remember(wish: str, found: LlamaProgram | None) -> None:
+    """Keep the answer of :func:`find` for :func:`remembered_cards`. If it cannot be kept, the lists do not know it."""
+    cards = [(one.name, one.total, one.free) for one in found.devices] if found else []
+    try:
+        program = found and {"path": str(found.path), "modified": found.path.stat().st_mtime_ns}
+        memo = _memo()
+        memo.parent.mkdir(parents=True, exist_ok=True)
+        entry = {"wish": wish, "program": program, "cards": cards}
+        files.write_atomically(memo, json.dumps(entry).encode("ascii"))
+    except OSError as error:
+        logger.info("It is not kept which llama-server was found: %s", error)
+
+
+def remembered_cards(wish: str) -> tuple[Gpu, ...]:
+    """Return the graphics cards of the program that was found for ``wish``, with their memory as it was then.
+
+    Runs nothing, and reads one small file. Empty if nothing was looked for yet, or the program has changed or is gone.
+    """
+    try:
+        memo = _memo()
+        kept = _kept(memo, memo.stat().st_mtime_ns)
+        if kept["wish"] != wish or Path(kept["program"]["path"]).stat().st_mtime_ns != kept["program"]["modified"]:
+            return ()
+        return tuple(Gpu(str(name), int(total), int(free)) for name, total, free in kept["cards"])
+    except (OSError, ValueError, KeyError, TypeError):  # none was found, or the file is damaged
+        return ()
 
 
 def known_places(machine: Machine) -> Iterator[tuple[str, Path]]:
@@ -172,6 +204,18 @@ def _usable(source: str, path: Path, machine: Machine, *, anywhere: bool) -> Lla
     return LlamaProgram(real, source, version, options, devices) if devices else "it sees no graphics card"
 
 
+def _memo() -> Path:
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("zwaif-fallback", appauthor=False)) / "llama-server.json"
+
+
+@lru_cache(maxsize=1)
+def _kept(memo: Path, modified: int) -> Any:
+    """Return the content of the file as it was at the time ``modified``: a list of models asks for each of its rows."""
+    return bounded.read_json(memo)
+
+
 @lru_cache(maxsize=16)
 def _description(program: Path, modified: int) -> tuple[str, frozenset[str]]:
     """Return version and options of a program as it was at the time ``modified``."""
@@ -199,7 +243,7 @@ def _answer(program: Path, question: str) -> str:
 def _cards(listed: str, every: bool) -> tuple[Device, ...]:
     """Return the devices to use: cards with memory of their own, each once."""
     found = [
-        Device(match[1], match[2], match[3], int(match[5]) * _MIB)
+        Device(match[1], match[2], match[3], int(match[5]) * _MIB, int(match[4]) * _MIB)
         for match in _DEVICE.finditer(listed)
         if int(match[4]) and (every or not _INTEGRATED.search(match[3]))
     ]

@@ -40,6 +40,7 @@ SECONDS = 10.0
 @pytest.fixture
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # for the worker, which is a process of its own
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
 

@@ -11,7 +11,16 @@ import pytest
 
 from tests.helpers.llama_program import make_program
 from zwaif_fallback import llama_servers
-from zwaif_fallback.llama_servers import LlamaProgram, distrust, environment, find, known_places
+from zwaif_fallback.hardware import Gpu
+from zwaif_fallback.llama_servers import (
+    LlamaProgram,
+    distrust,
+    environment,
+    find,
+    known_places,
+    remember,
+    remembered_cards,
+)
 from zwaif_fallback.models.program_folders import Machine
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the program is a script")
@@ -180,3 +189,34 @@ def test_nothing_from_outside_changes_what_it_does(tmp_path: Path) -> None:
         "HOME": "/h",
         "LD_LIBRARY_PATH": str(tmp_path / "bin"),
     }
+
+
+def test_what_was_found_is_remembered_until_it_changes(tmp_path: Path) -> None:
+    place = placed(tmp_path, devices=LINUX_CARD)
+    wish = str(place)
+    assert remembered_cards(wish) == ()
+    remember(wish, find(wish, machine=machine(tmp_path)))
+    mib = 1024 * 1024
+    assert remembered_cards(wish) == (Gpu("AMD Radeon RX 6800 (RADV NAVI21)", 16384 * mib, 15000 * mib),)
+    assert remembered_cards("auto") == remembered_cards("off") == ()
+    os.utime(place, ns=(1, 1))
+    assert remembered_cards(wish) == ()
+    remember(wish, find(wish, machine=machine(tmp_path)))
+    assert remembered_cards(wish)
+    place.unlink()
+    assert remembered_cards(wish) == ()
+    remember(wish, find(wish, machine=machine(tmp_path)))
+    assert remembered_cards(wish) == ()
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"wish": "auto"}', '{"wish": "auto", "program": {"path": 1}}'])
+def test_a_damaged_answer_is_none(content: str) -> None:
+    llama_servers._memo().write_text(content)
+    assert remembered_cards("auto") == ()
+
+
+def test_an_answer_that_cannot_be_kept_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(llama_servers, "_memo", lambda: tmp_path / "file" / "llama-server.json")
+    remember("auto", None)
+    assert remembered_cards("auto") == ()

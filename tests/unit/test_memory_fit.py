@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from zwaif_fallback import llama_servers
 from zwaif_fallback.choosing import memory_fit
-from zwaif_fallback.choosing.memory_fit import Abilities, fit
+from zwaif_fallback.choosing.memory_fit import Abilities, fit, pace
 from zwaif_fallback.choosing.ranking import Choice, choose, is_clearly_better
 from zwaif_fallback.hardware import Gpu, Memory, cpu_dtype
+from zwaif_fallback.llama_servers import Device, LlamaProgram
 from zwaif_fallback.models.facts import GGUF, SAFETENSORS, ModelFacts, Shape
 from zwaif_fallback.models.memory import GGUF_PROGRAM, GGUF_WORKING, NF4, TORCH_PROGRAM, Plan, need, planned_window
 from zwaif_fallback.models.search import FoundModel
@@ -112,6 +115,19 @@ def test_a_gguf_file_needs_its_engine() -> None:
     found = fit(model("m", 1).facts, memory(64, 24), can=Abilities(gguf=False))
     assert not found.fits and "pip install xllamacpp" in found.text
     assert fit(model("m", 1, format=SAFETENSORS).facts, memory(64), can=Abilities(gguf=False)).fits
+
+
+def test_a_llama_server_that_was_found_runs_gguf_on_the_card() -> None:
+    facts, program = model("m", 7).facts, Path(sys.executable)
+    assert fit(facts, memory(16, 8), can=NO_CARD).verdict == "CPU only"
+    devices = (Device("Vulkan0", "Vulkan", "A card", 8 * GB, 8 * GB),)
+    llama_servers.remember("auto", LlamaProgram(program, "Jan", "1", frozenset(), devices))
+    assert pace(fit(facts, memory(16, 8), can=NO_CARD), None) == "on the graphics card"
+    assert fit(facts, memory(16, 0), can=NO_CARD).verdict == "fits on GPU", "a card that is not NVIDIA's"
+    assert fit(facts, memory(16, 1), can=NO_CARD).verdict == "CPU only", "memory as it is now, where it is known"
+    assert fit(facts, memory(16, 8), llama_server="off", can=NO_CARD).verdict == "CPU only"
+    assert fit(facts, memory(16, 8), device="cpu", can=NO_CARD).verdict == "CPU only"
+    assert fit(model("m", 1, format=SAFETENSORS).facts, memory(16, 8), can=NO_CARD).verdict == "CPU only"
 
 
 # --- the choice -------------------------------------------------------------------------------------------------------

@@ -79,11 +79,12 @@ workers         engine_types engines errors hardware install_hints
 workers         hooks/log hooks/messages
 zwaif_tree      choosing errors models settings
 zwaif_tree      hooks/host hooks/plugins hooks/startup
-choosing        engine_types errors hardware install_hints models
+choosing        engine_types errors hardware install_hints llama_servers models
 choosing        hooks/host
 engines         engine_types errors hardware install_hints llama_servers models
 engines         hooks/messages hooks/storage
 llama_servers   hardware models
+llama_servers   hooks/storage
 models          errors
 models          hooks/storage
 addresses       hooks/network

@@ -39,11 +39,13 @@ class Constraints:
     window: int = 0
     device: str = "auto"
     quantization: str = "auto"
+    llama_server: str = "auto"
 
     @property
     def load_settings(self) -> dict[str, Any]:
         """Keyword arguments of :func:`.memory_fit.fit` and :func:`.ranking.choose`."""
-        return {"window": self.window, "device": self.device, "quantization": self.quantization}
+        names = ("window", "device", "quantization", "llama_server")
+        return {name: getattr(self, name) for name in names}
 
     @classmethod
     def of(cls, setting: Callable[[str], Any], tree: Path | None) -> Constraints:
@@ -54,6 +56,7 @@ class Constraints:
             int(setting("API_FALLBACK_CONTEXT_WINDOW")),
             str(setting("API_FALLBACK_DEVICE")),
             str(setting("API_FALLBACK_QUANTIZATION")),
+            str(setting("API_FALLBACK_LLAMA_SERVER")),
         )
 
 

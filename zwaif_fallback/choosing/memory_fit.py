@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from zwaif_fallback.hardware import Memory, cpu_dtype
+from zwaif_fallback.hardware import Gpu, Memory, cpu_dtype
 from zwaif_fallback.install_hints import GGUF_ENGINE
+from zwaif_fallback.llama_servers import remembered_cards
 from zwaif_fallback.models.card_plans import CardPlan, card_plans
 from zwaif_fallback.models.facts import GGUF, ModelFacts
 from zwaif_fallback.models.measurements import Measurement
@@ -39,6 +40,8 @@ class Abilities:
     """Whether GGUF models can run at all."""
     torch_cuda: bool = False
     gguf_cuda: bool = False
+    """Whether xllamacpp itself uses the card. A llama-server that does is remembered elsewhere, because it may come and
+    go: see :func:`zwaif_fallback.llama_servers.remembered_cards`."""
     four_bit: bool = False
 
 
@@ -87,9 +90,10 @@ def fit(
     window: int = 0,
     device: str = "auto",
     quantization: str = "auto",
+    llama_server: str = "auto",
     can: Abilities | None = None,
 ) -> Fit:
-    """Return how a model fits into ``memory``; ``window``, ``device`` and ``quantization`` are as in the settings."""
+    """Return how a model fits into ``memory``; ``window`` to ``llama_server`` are as in the settings."""
     can = can or abilities()
     tokens = planned_window(facts, window)
     on_cpu = Plan("cpu", cpu_dtype())
@@ -98,8 +102,8 @@ def fit(
         return Fit(UNUSABLE, cpu, on_cpu, tokens)
     if facts.format == GGUF and not can.gguf:
         return Fit(NO_ENGINE, cpu, on_cpu, tokens)
-    gpu = memory.best_gpu if device == "auto" or device.startswith("cuda") else None
-    if gpu and (can.gguf_cuda if facts.format == GGUF else can.torch_cuda):
+    gpu = _card(facts, memory, llama_server, can) if device == "auto" or device.startswith("cuda") else None
+    if gpu:
         ways = card_plans(facts, [gpu.free], tokens, quantization=quantization, four_bit=can.four_bit)
         way = next((way for way in ways if way.in_ram <= memory.ram_free - LEFT_FREE or way.share == 1.0), None)
         if way is not None:
@@ -107,6 +111,16 @@ def fit(
     if cpu.total <= memory.ram_free - LEFT_FREE:
         return Fit(ON_CPU, cpu, on_cpu, tokens, speed(facts, cpu))
     return Fit(TOO_BIG, cpu, on_cpu, tokens)
+
+
+def _card(facts: ModelFacts, memory: Memory, llama_server: str, can: Abilities) -> Gpu | None:
+    """Return the card that the model's engine can use."""
+    if facts.format != GGUF:
+        return memory.best_gpu if can.torch_cuda else None
+    if can.gguf_cuda:
+        return memory.best_gpu
+    known = remembered_cards(llama_server)
+    return (memory.best_gpu or max(known, key=lambda gpu: gpu.free)) if known else None
 
 
 def _on_card(facts: ModelFacts, way: CardPlan, window: int) -> Fit:

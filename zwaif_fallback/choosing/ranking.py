@@ -32,6 +32,7 @@ def choose(
     window: int = 0,
     device: str = "auto",
     quantization: str = "auto",
+    llama_server: str = "auto",
     can: Abilities | None = None,
 ) -> Choice | None:
     """Return the best model that fits now; None if none does.
@@ -40,7 +41,15 @@ def choose(
     enough; a model made for something other than chat, or without a chat template, only if there is no other.
     """
     fits = {
-        id(model): fit(model.facts, memory, window=window, device=device, quantization=quantization, can=can)
+        id(model): fit(
+            model.facts,
+            memory,
+            window=window,
+            device=device,
+            quantization=quantization,
+            llama_server=llama_server,
+            can=can,
+        )
         for model in models
     }
     fitting = [model for model in models if fits[id(model)].fits]

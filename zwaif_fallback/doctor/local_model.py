@@ -83,9 +83,7 @@ def _fit(here: Situation) -> Fit | None:
     return fit(
         facts,
         here.memory(),
-        window=int(here.store.get("API_FALLBACK_CONTEXT_WINDOW")),
-        device=here.text("API_FALLBACK_DEVICE"),
-        quantization=here.text("API_FALLBACK_QUANTIZATION"),
+        **here.constraints.load_settings,
         can=here.abilities(),
     )
 

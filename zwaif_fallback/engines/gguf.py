@@ -24,7 +24,7 @@ from zwaif_fallback.engines.stop_filter import StopFilter
 from zwaif_fallback.engines.token_healing import torn_end
 from zwaif_fallback.errors import EngineError, ModelError, ModelTooBig
 from zwaif_fallback.hardware import memory_now
-from zwaif_fallback.llama_servers import LlamaProgram, find
+from zwaif_fallback.llama_servers import LlamaProgram, find, remember
 from zwaif_fallback.models.catalogue import prompt_family
 from zwaif_fallback.models.control_tokens import representatives
 from zwaif_fallback.models.gguf_header import read_header
@@ -284,9 +284,11 @@ def _programs(options: LoadOptions, say: Callable[[str], None]) -> tuple[list[Ca
     """Return the graphics devices to use, and the program that computes on them; without one, xllamacpp does."""
     if options.device == "cpu":
         return [], None
-    own = cards()
-    program = None if own else find(options.llama_server, say)
-    return [Card(one.name, one.free) for one in program.devices] if program else own, program
+    if own := cards():
+        return own, None
+    program = find(options.llama_server, say)
+    remember(options.llama_server, program)
+    return [Card(one.name, one.free) for one in program.devices] if program else [], program
 
 
 def _start(
