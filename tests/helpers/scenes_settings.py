@@ -11,7 +11,7 @@ from zwaif_fallback import settings
 from zwaif_fallback.addresses import host_problem
 from zwaif_fallback.answering.second_server import SecondServerClient
 from zwaif_fallback.answering.service import Collaborators, FallbackService
-from zwaif_fallback.cli import main, plugins
+from zwaif_fallback.cli import main, plugin_new, plugins
 from zwaif_fallback.demo import play, zwaif_copy
 from zwaif_fallback.standin import copy_tree
 from zwaif_fallback.zwaif_tree import model_setting, require_zwaif_folder, zwaif_folder
@@ -92,6 +92,15 @@ def _with_weather(scene: Scene) -> SettingsStore:
 says("There is no plugin …; …")(lambda scene: plugins.block("falback", copy_tree(scene.folder / "z-waif", {})))
 says("The built-in plugin is tried with: zwaif-fallback chat")(
     lambda scene: main.main(["plugins", "try", "fallback", "Hello"])
+)
+says("… is no name for a plugin: use lower-case letters, digits and hyphens.")(
+    lambda scene: plugin_new.make("My Parrot", scene.folder)
+)
+says("There is already a plugin … or a module …. Choose another name.")(
+    lambda scene: plugin_new.make("hooks", scene.folder)
+)
+says("… exists already. Choose another name, or another folder with --in.")(
+    lambda scene: [plugin_new.make("my-parrot", scene.folder) for _ in range(2)]
 )
 says("… is not blocked in ….env.")(lambda scene: plugins.unblock("fallback", copy_tree(scene.folder / "z-waif", {})))
 says("… is not a setting of plugin …")(lambda scene: _with_weather(scene).mistyped())

@@ -7,11 +7,15 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
+import venv
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
+import zwaif_hooks
 from tests.helpers.plugin_packages import PARROT, SOURCES, install
 from zwaif_fallback import demo
 from zwaif_fallback.cli import selftest
@@ -306,3 +310,58 @@ def test_test_names_broken_plugins(tree: Path, site: Path, monkeypatch: pytest.M
         selftest.check_plugins(selftest.Place(owls, tree))
     monkeypatch.setenv("ZWAIF_ALLOW_PLUGINS", "parrot, owl")
     assert "owl" in selftest.check_plugins(selftest.Place(owls, tree, str(owls)))
+
+
+# --- new --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Path:
+    """The Python of a new environment that finds what is installed in this one."""
+    venv.create(tmp_path / "venv", with_pip=False, symlinks=os.name != "nt")
+    python = tmp_path / "venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    code = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    where = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
+    added = f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n"
+    (Path(where.stdout.strip()) / "this_environment.pth").write_text(added, encoding="utf-8")
+    return python
+
+
+def test_a_new_package_passes_its_own_tests_in_a_fresh_environment(fresh: Path, tmp_path: Path) -> None:
+    made = command_without_tree("new", "my-parrot", "--in", str(tmp_path / "new"))
+    package = tmp_path / "new" / "zwaif-my-parrot"
+    assert made.returncode == 0 and f"{package} is made." in made.stdout, made.stderr
+    pip = [sys.executable, "-m", "pip", "--python", str(fresh), "install", "--no-index", "--no-deps"]
+    mypy = [str(fresh), "-m", "mypy", "--config-file", str(package / "pyproject.toml")]
+    env = {**os.environ, "MYPYPATH": str(Path(zwaif_hooks.__file__).parents[1])}  # mypy follows no .pth to a checkout
+    for words in (
+        [*pip, "--no-build-isolation", "--disable-pip-version-check", str(package)],
+        [str(fresh), "-m", "pytest", "-q", "-p", "no:cacheprovider", str(package / "tests")],
+        [*mypy, str(package / "zwaif_my_parrot.py")],
+        [str(fresh), "-m", "zwaif_fallback", "plugins", "check", "my-parrot"],
+    ):
+        done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "ok       found: zwaif-my-parrot 0.1.0 (zwaif_my_parrot)" in done.stdout
+    tried = [str(fresh), "-m", "zwaif_fallback", "plugins", "try", "my-parrot", "my-parrot, hello"]
+    assert subprocess.run(tried, cwd=tmp_path, capture_output=True, text=True).stdout == "You said: hello.\n"
+    workflow = yaml.safe_load((package / ".github/workflows/tests.yml").read_text(encoding="utf-8"))
+    assert [step["run"] for step in workflow["jobs"]["tests"]["steps"] if "run" in step][-1].endswith("check my-parrot")
+
+
+def test_new_overwrites_nothing_and_checks_the_name(tmp_path: Path) -> None:
+    (tmp_path / "zwaif-owl").mkdir()
+    for name, line in (
+        ("owl", f"{tmp_path / 'zwaif-owl'} exists already."),
+        ("My Parrot", "is no name for a plugin"),
+        ("fallback", "There is already a plugin 'fallback'"),
+    ):
+        done = command_without_tree("new", name, "--in", str(tmp_path))
+        assert done.returncode == 1 and line in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["zwaif-owl"]
+
+
+def command_without_tree(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "zwaif_fallback", "plugins", *words], capture_output=True, text=True, timeout=120
+    )

@@ -58,6 +58,11 @@ def add(commands: Any) -> None:
     attempt = with_plugins_dir(with_json(part("try", _try, "let one plugin answer a message, as in an outage")))
     attempt.add_argument("name", metavar="NAME", help="name of the plugin")
     attempt.add_argument("message", metavar="MESSAGE", help="what the user says")
+    new = command(parts, "new", _new, "make a package with a plugin, its tests, and a GitHub workflow that runs them")
+    new.add_argument("name", metavar="NAME", help="name of the plugin, for example my-parrot")
+    new.add_argument(
+        "--in", metavar="DIR", dest="place", default=".", help="where to make it (default: the current folder)"
+    )
     trace = with_plugins_dir(part("trace", _trace, "show the calls of hooks for one message"))
     trace.add_argument(
         "message", metavar="MESSAGE", nargs="?", default=None, help="what the user says (default: say how it is done)"
@@ -180,6 +185,21 @@ def _trace(parsed: Arguments) -> int:
     for line in loaded.plugins.problems:
         console.say(line)
     console.say(f"The reply: {text}" if text else "No plugin answered; the built-in one was not asked.")
+    return EXIT_OK
+
+
+def _new(parsed: Arguments) -> int:
+    from zwaif_fallback.cli.plugin_new import make
+
+    folder = make(parsed.name, Path(parsed.place).expanduser().absolute())
+    name = folder.name.removeprefix("zwaif-")
+    for line in (
+        f"{folder} is made. To install and test it:",
+        f'  python -m pip install -e "{folder}[test]"',
+        f'  python -m pytest "{folder}"',
+        f'  zwaif-fallback plugins try {name} "{name}, hello"',
+    ):
+        console.say(line)
     return EXIT_OK
 
 
