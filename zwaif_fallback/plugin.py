@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from zwaif_fallback.answering.outages import Outages
+from zwaif_fallback.models import plugin_engines
 from zwaif_fallback.settings import RESTART, SETTINGS
 from zwaif_hooks import log
 from zwaif_hooks.failover import failure_messages
@@ -50,6 +51,7 @@ def zwaif_started(host: Host) -> None:
     """Add the settings first, because ``.env`` decides the rest."""
     host.settings.extend(SETTINGS)
     ours = service(host)
+    plugin_engines.models()  # an engine with a mistake is reported now, not in an outage
     host.settings.subscribe(ours.setting_changed)
     host.settings.subscribe(_setting_changed)
     if host.settings.get("API_FALLBACK_ENABLED"):
@@ -170,6 +172,7 @@ def service(host: Host | None = None) -> FallbackService:
             atexit.register(_service.close)
         if host is not None:
             _service.attach(host.settings, host.tree)
+            plugin_engines.use(host.plugins.engines)
         return _service
 
 
@@ -182,6 +185,7 @@ def forget() -> None:
                 atexit.unregister(part.close)
                 part.close()
         _service = _host = _restarter = None
+        plugin_engines.use(tuple)
 
 
 def restarter() -> Restarter:

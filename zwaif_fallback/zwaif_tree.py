@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
 from zwaif_fallback.errors import FallbackError
+from zwaif_fallback.models import plugin_engines
 from zwaif_fallback.settings import SETTINGS
+from zwaif_hooks.engines import EngineSpec
 from zwaif_hooks.host import env_file
 from zwaif_hooks.host.settings_store import Setting, SettingsStore
 from zwaif_hooks.host.tree import find_tree
@@ -75,7 +77,7 @@ def load_plugins(
     prepare: Callable[[PluginManager], object] = lambda manager: None,
     tell: Callable[[str, BaseException | None], object] = lambda line, error: None,
 ) -> LoadedPlugins:
-    """Import all installed plugins and add their settings to ``store``. Tracing is off.
+    """Import all installed plugins. Add their settings to ``store``, and find their engines. Tracing is off.
 
     What plugins print goes to standard error, for all threads of this process: call it before others print.
 
@@ -103,7 +105,28 @@ def load_plugins(
         with redirect_stdout(sys.stderr):
             manager.discover()
             manager.register_settings(store)
+            plugin_engines.use(manager.engines)
     return LoadedPlugins(manager, problems)
+
+
+@contextmanager
+def plugin_engines_found(given: str | None, environ: Mapping[str, str]) -> Iterator[None]:
+    """Let a command find the models of plugins' engines. The plugins are imported when a model is looked for.
+
+    ``given``: the folder of :func:`zwaif_folder`, whose ``.env`` may block plugins.
+    """
+
+    def at_first() -> list[tuple[str, EngineSpec]]:
+        plugin_engines.use(tuple)
+        tree = zwaif_folder(given)
+        load_plugins(settings_store(tree, environ), environ)
+        return plugin_engines.declared()
+
+    plugin_engines.use(at_first)
+    try:
+        yield
+    finally:
+        plugin_engines.use(tuple)
 
 
 def env_values(tree: Path | None, environ: Mapping[str, str]) -> dict[str, str]:

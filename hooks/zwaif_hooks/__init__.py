@@ -12,6 +12,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from zwaif_hooks import hooks as hooks
     from zwaif_hooks import log as log
+    from zwaif_hooks.engines import Engine as Engine
+    from zwaif_hooks.engines import EngineModel as EngineModel
+    from zwaif_hooks.engines import EngineOptions as EngineOptions
+    from zwaif_hooks.engines import EnginePrompt as EnginePrompt
+    from zwaif_hooks.engines import EngineSpec as EngineSpec
     from zwaif_hooks.host.setting import BadSetting as BadSetting
     from zwaif_hooks.host.setting import NotSaved as NotSaved
     from zwaif_hooks.host.setting import SecretSetting as SecretSetting
@@ -44,6 +49,7 @@ _MESSAGES = (
 )
 _HOME = {
     **dict.fromkeys(_MESSAGES, "messages"),
+    **dict.fromkeys(("Engine", "EngineModel", "EngineOptions", "EnginePrompt", "EngineSpec"), "engines"),
     **dict.fromkeys(("BadSetting", "NotSaved", "SecretSetting", "Setting"), "host.setting"),
     "Host": "host_handle",
     "PluginManager": "plugins",

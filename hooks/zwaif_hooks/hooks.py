@@ -42,6 +42,7 @@ class Hook(Generic[P, R]):
 
 zwaif_started = Hook(specs.zwaif_started)
 register_settings = Hook(specs.register_settings)
+register_engines = Hook(specs.register_engines)
 register_settings_ui = Hook(specs.register_settings_ui)
 on_primary_failure = Hook(specs.on_primary_failure)
 say_while_waiting = Hook(specs.say_while_waiting)

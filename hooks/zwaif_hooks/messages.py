@@ -176,7 +176,7 @@ class ModelInfo:
     architecture: str = ""
     """The kind of network in the model's files, for example ``llama``, ``qwen2`` or ``gemma3``."""
     engine: str = ""
-    """``transformers`` or ``gguf``."""
+    """``transformers``, ``gguf``, or the name of a plugin's engine."""
     path: str = ""
     """The model's folder or file on this computer."""
 

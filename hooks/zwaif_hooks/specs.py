@@ -16,6 +16,7 @@ import pluggy
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, Message, ModelInfo, PrimaryFailure, PromptFormat
 
 if TYPE_CHECKING:
+    from zwaif_hooks.engines import EngineSpec
     from zwaif_hooks.host.setting import Setting
     from zwaif_hooks.host_handle import Host
     from zwaif_hooks.turn_log import TurnRecord
@@ -85,6 +86,16 @@ def register_settings() -> Setting | Iterable[Setting] | None:
 
     Runs when the plugin is loaded, before every other hook, and also in commands, where no Z-Waif runs: so it gets no
     ``host``. All implementations run. A setting that is not allowed is left out and reported with the plugin's name.
+    """
+
+
+@hookspec
+def register_engines() -> EngineSpec | Iterable[EngineSpec] | None:
+    """Return the plugin's own engines for local models, each with the models that it can load now.
+
+    Runs each time the models on this computer are listed or one is looked up by name, and also in commands, where no
+    Z-Waif runs: so it gets no ``host``. All implementations run. An engine whose name another plugin has declared
+    before is left out and reported.
     """
 
 

@@ -40,6 +40,10 @@ class Recorder:
         self._note("register_settings")
 
     @hookimpl
+    def register_engines(self) -> None:
+        self._note("register_engines")
+
+    @hookimpl
     def zwaif_started(self, host: Any) -> None:
         self._note("zwaif_started")
 

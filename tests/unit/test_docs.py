@@ -94,6 +94,7 @@ def host_of(tree: Path, manager: PluginManager) -> Host:
 
 def call_every_hook(manager: PluginManager, host: Host) -> None:
     manager.register_settings(host.settings)
+    manager.engines()
     manager.hook.zwaif_started(host=host)
     manager.answer(REQUEST, FAILURE)
     manager.format_prompt(REQUEST.messages, ModelInfo("my-own-model"), "Well")

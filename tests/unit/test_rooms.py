@@ -27,7 +27,7 @@ guards          failover host messages network runtime stream
 runtime         background failover plugins reply turn_log
 failover        background log messages network reply storage stream turn_log
 guard_settings  host
-plugins         background host host_handle log messages specs
+plugins         background engines host host_handle log messages specs
 host            log masking messages storage
 network         messages stream
 host_handle     turn_log
@@ -35,6 +35,7 @@ turn_log        background log messages storage
 log             masking storage
 reply           background messages
 specs           messages
+engines         messages
 stream          background messages
 background
 masking
@@ -50,7 +51,7 @@ cli             addresses answering choosing demo doctor downloads engine_types 
 cli             local models prompt restart settings standin ui zwaif_tree
 cli             hooks/failover hooks/host hooks/host_handle hooks/masking hooks/messages hooks/network hooks/plugins
 cli             hooks/runtime hooks/specs hooks/turn_log
-plugin          answering choosing local pictures prompt restart settings ui
+plugin          answering choosing local models pictures prompt restart settings ui
 plugin          hooks/failover hooks/host hooks/host_handle hooks/log hooks/messages hooks/specs
 doctor          addresses answering choosing errors hardware install_hints local models pictures restart settings
 doctor          workers zwaif_tree
@@ -78,15 +79,15 @@ downloads       hooks/storage
 workers         engine_types engines errors hardware install_hints
 workers         hooks/log hooks/messages
 zwaif_tree      choosing errors models settings
-zwaif_tree      hooks/host hooks/plugins hooks/startup
+zwaif_tree      hooks/engines hooks/host hooks/plugins hooks/startup
 choosing        engine_types errors hardware install_hints llama_servers models
 choosing        hooks/host
 engines         engine_types errors hardware install_hints llama_servers models
-engines         hooks/messages hooks/storage
+engines         hooks/engines hooks/log hooks/messages hooks/storage
 llama_servers   hardware models
 llama_servers   hooks/storage
 models          errors
-models          hooks/storage
+models          hooks/engines hooks/storage
 addresses       hooks/network
 engine_types    hooks/messages
 errors

@@ -30,6 +30,22 @@ def fallback_answered(record: zw.AnswerRecord) -> None:
 def settings() -> zw.Setting:
     return zw.Setting("PARROT_NAME", "Polly", "Its name.")
 
+@zw.hooks.register_engines
+def engines() -> zw.EngineSpec:
+    return zw.EngineSpec("echo", [zw.EngineModel("tiny")], "zwaif_echo.engine:Echo")
+
+class Echo:
+    def load(self, options: zw.EngineOptions) -> zw.ModelInfo:
+        return zw.ModelInfo(options.model)
+
+    def count_tokens(self, text: str) -> int:
+        return len(text)
+
+    def generate(self, prompt: zw.EnginePrompt) -> Iterator[str]:
+        yield prompt.text
+
+made: zw.Engine = Echo()
+
 @zw.hooks.zwaif_started
 def started(host: zw.Host) -> None:
     zw.log.say(str(host.settings.get("PARROT_NAME")))

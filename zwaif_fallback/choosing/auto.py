@@ -77,12 +77,15 @@ def choose_here(constraints: Constraints, memory: Memory | None = None, without:
 def pick(
     models: Sequence[FoundModel], constraints: Constraints, memory: Memory, can: Abilities | None = None
 ) -> Choice | None:
-    """Choose from ``models`` like :func:`choose_here`; ``can`` defaults to what the installed libraries support."""
+    """Choose from ``models`` like :func:`choose_here`, but never a plugin\'s.
+
+    ``can`` defaults to what the installed libraries support."""
     from zwaif_fallback.choosing.ranking import choose
     from zwaif_fallback.choosing.server_model import served_model
+    from zwaif_fallback.models.facts import PLUGIN
 
     return choose(
-        models,
+        [model for model in models if model.facts.format != PLUGIN],  # only for users who choose them
         memory,
         served=served_model(env_values(constraints.tree), models),
         **constraints.load_settings,
@@ -105,10 +108,12 @@ def _parsed(path: Path, stamp: object) -> Mapping[str, str]:
 
 
 def loadable(model: FoundModel) -> str:
-    """Return what the engines load: a hub id for a repository in the cache, else a path."""
+    """Return what the engines load: a hub id for a repository in the cache, a plugin's own name, else a path."""
+    from zwaif_fallback.models.facts import PLUGIN
     from zwaif_fallback.models.program_folders import HUB
 
-    return model.setting if model.source == HUB and model.path.is_dir() else str(model.path)
+    is_named = model.facts.format == PLUGIN or (model.source == HUB and model.path.is_dir())
+    return model.setting if is_named else str(model.path)
 
 
 def nothing_fits() -> ModelNotFound:

@@ -16,6 +16,7 @@ from zwaif_fallback.choosing.server_model import served_model
 from zwaif_fallback.errors import ModelNotFound
 from zwaif_fallback.hardware import Memory, memory_now
 from zwaif_fallback.models import catalogue
+from zwaif_fallback.models.facts import PLUGIN
 from zwaif_fallback.models.memory import planned_facts
 from zwaif_fallback.models.search import FoundModel, find_models
 from zwaif_fallback.models.short_names import short_names
@@ -99,7 +100,7 @@ def _found(
         "name": model.name,
         "source": model.source,
         "setting": model.setting,
-        "path": str(model.path),
+        "path": "" if facts.format == PLUGIN else str(model.path),
         "format": facts.format,
         "architecture": facts.architecture,
         "parameters": facts.parameters,

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.choosing.auto import Constraints
-from zwaif_fallback.choosing.memory_fit import NO_ENGINE, TOO_BIG, abilities, fit
+from zwaif_fallback.choosing.memory_fit import NO_ENGINE, TOO_BIG, Fit, abilities, fit
 from zwaif_fallback.errors import FallbackError
 from zwaif_fallback.hardware import memory_now
+from zwaif_fallback.models import plugin_engines
 from zwaif_fallback.models.error_hints import SMALLER
 from zwaif_fallback.models.facts import GGUF, ModelFacts
 from zwaif_fallback.models.model_files import check_folder, gguf_in, read_facts
@@ -22,8 +23,10 @@ def why_not(model: str, constraints: Constraints) -> str:
     """Return why a model cannot be loaded and what to do; empty if it can. Nothing is loaded.
 
     Args:
-        model: a path, or a hub id whose files are here.
+        model: a path, the name of a plugin's model, or a hub id whose files are here.
     """
+    if (declared := plugin_engines.find(model)) is not None:
+        return _no_room(fit(declared.facts, memory_now(), **constraints.load_settings))
     place = Path(model) if Path(model).is_absolute() else resolve_name.cached_snapshot(model)
     try:
         return _why_not(place, constraints) if place is not None else str(resolve_name.not_here(model))
@@ -35,17 +38,20 @@ def why_not(model: str, constraints: Constraints) -> str:
 
 def _why_not(place: Path, constraints: Constraints) -> str:
     facts = _facts(place)
-    memory, can = memory_now(), abilities()
-    how = fit(facts, memory, **constraints.load_settings, can=can)
+    how = fit(facts, memory_now(), **constraints.load_settings, can=abilities())
     if facts.problem:
         return f"{facts.problem}. Choose another: zwaif-fallback models lists some."
     if facts.format != GGUF and importlib.util.find_spec("torch") is None:
         return NO_TORCH
     if how.verdict == NO_ENGINE:
         return f"It {NO_ENGINE}"
-    if how.verdict == TOO_BIG:
-        return f"It needs {how.need.total / 1e9:.1f} GB, and {memory.ram_free / 1e9:.1f} GB are free now. {SMALLER}"
-    return ""
+    return _no_room(how)
+
+
+def _no_room(how: Fit) -> str:
+    if how.verdict != TOO_BIG:
+        return ""
+    return f"It needs {how.need.total / 1e9:.1f} GB, and {memory_now().ram_free / 1e9:.1f} GB are free now. {SMALLER}"
 
 
 def _facts(place: Path) -> ModelFacts:

@@ -12,11 +12,12 @@ from zwaif_fallback.hardware import Gpu, Memory, cpu_dtype
 from zwaif_fallback.install_hints import GGUF_ENGINE
 from zwaif_fallback.llama_servers import remembered_cards
 from zwaif_fallback.models.card_plans import CardPlan, card_plans
-from zwaif_fallback.models.facts import GGUF, ModelFacts
+from zwaif_fallback.models.facts import GGUF, PLUGIN, ModelFacts
 from zwaif_fallback.models.measurements import Measurement
 from zwaif_fallback.models.memory import LEFT_FREE, Need, Plan, need, planned_window
 
 ON_GPU, PARTLY, ON_CPU, TOO_BIG, UNUSABLE = "fits on GPU", "fits partly on GPU", "CPU only", "too big", "cannot be used"
+BY_PLUGIN = "run by a plugin"
 NO_ENGINE = f"needs one more package: {GGUF_ENGINE}"
 
 GGUF_BANDWIDTH, TORCH_BANDWIDTH, COPY_BANDWIDTH = 20e9, 13e9, 6e9
@@ -69,7 +70,7 @@ class Fit:
 
     @property
     def fits(self) -> bool:
-        return self.verdict in (ON_GPU, PARTLY, ON_CPU)
+        return self.verdict in (ON_GPU, PARTLY, ON_CPU, BY_PLUGIN)
 
 
 @cache
@@ -102,6 +103,9 @@ def fit(
         return Fit(UNUSABLE, cpu, on_cpu, tokens)
     if facts.format == GGUF and not can.gguf:
         return Fit(NO_ENGINE, cpu, on_cpu, tokens)
+    if facts.format == PLUGIN:
+        fits = not facts.weights or facts.weights <= memory.ram_free - LEFT_FREE
+        return Fit(BY_PLUGIN if fits else TOO_BIG, cpu, on_cpu, tokens)
     gpu = _card(facts, memory, llama_server, can) if device == "auto" or device.startswith("cuda") else None
     if gpu:
         ways = card_plans(facts, [gpu.free], tokens, quantization=quantization, four_bit=can.four_bit)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from zwaif_fallback.choosing.auto import Constraints, choose_here, is_auto, loadable, nothing_fits
 from zwaif_fallback.errors import ModelNotFound
-from zwaif_fallback.models import catalogue
+from zwaif_fallback.models import catalogue, plugin_engines
 from zwaif_fallback.models.hub_cache import find_in_cache
 from zwaif_fallback.models.name_syntax import file_in_repository, is_repository, looks_like_path, program_of
 
@@ -21,14 +21,14 @@ _REMEDY = "zwaif-fallback models lists what there is."
 def resolve(name: str, tree: Path | None = None, model_dir: str = "") -> str:
     """Return what to load for a user's ``API_FALLBACK_MODEL``.
 
-    Tried in order: a folder or ``.gguf`` file (as written, inside Z-Waif's ``tree``, inside the folders of
-    ``model_dir``, which is ``FALLBACK_MODEL_DIR``); files of other programs by name (``ollama:llama3.2:3b``,
-    ``lmstudio:publisher/repo/file.gguf``, ``owner/name:file.gguf``); the model list, by full name, short name or
-    without the owner; any ``owner/name`` of the hub; the name of a model found on this computer
-    (:mod:`zwaif_fallback.models.short_names`). ``auto`` is the best that fits at this moment.
+    Tried in order: a model of a plugin's engine (``NAME:model``); a folder or ``.gguf`` file (as written, inside
+    Z-Waif's ``tree``, inside the folders of ``model_dir``, which is ``FALLBACK_MODEL_DIR``); files of other programs by
+    name (``ollama:llama3.2:3b``, ``lmstudio:publisher/repo/file.gguf``, ``owner/name:file.gguf``); the model list, by
+    full name, short name or without the owner; any ``owner/name`` of the hub; the name of a model found on this
+    computer (:mod:`zwaif_fallback.models.short_names`). ``auto`` is the best that fits at this moment.
 
     Returns:
-        An absolute path; or a hub id or ``owner/name:file.gguf`` that is not here yet.
+        An absolute path; the name of a plugin's model; or a hub id or ``owner/name:file.gguf`` that is not here yet.
 
     Raises:
         ModelNotFound: none of these; the text says what to write instead.
@@ -41,6 +41,8 @@ def resolve(name: str, tree: Path | None = None, model_dir: str = "") -> str:
         if choice is None:
             raise nothing_fits()
         return loadable(choice.model)
+    if (declared := plugin_engines.find(wanted)) is not None:
+        return declared.setting
     found = next((place for place in places(wanted, tree, model_dir) if _is_model(place)), None)
     if found is not None:
         return str(found.resolve())
@@ -54,7 +56,11 @@ def resolve(name: str, tree: Path | None = None, model_dir: str = "") -> str:
 
 
 def is_on_this_machine(model: str, cache_dir: str = "") -> bool:
-    """Return whether a resolved model can be loaded offline: its configuration and all its weights are here."""
+    """Return whether a resolved model can be loaded offline: its configuration and all its weights are here.
+
+    A model that a plugin declares is."""
+    if plugin_engines.find(model) is not None:
+        return True
     place = Path(model)
     if place.is_absolute():
         return place.is_file() or _has_weights(place)

@@ -132,6 +132,7 @@ def _service(tree: Path | None, model: str | None) -> FallbackService:
     from zwaif_fallback.answering.second_server import Deadlines, second_server
     from zwaif_fallback.answering.service import Collaborators, FallbackService
     from zwaif_fallback.local.model import LocalModel
+    from zwaif_fallback.models import plugin_engines
 
     store, named = _settings(tree, model)
 
@@ -139,6 +140,7 @@ def _service(tree: Path | None, model: str | None) -> FallbackService:
         deadlines = Deadlines(connect=float(store.get("API_FALLBACK_CONNECT_TIMEOUT")))
         return second_server(store.get, address, name, deadlines)
 
+    plugin_engines.find(str(store.get("API_FALLBACK_MODEL")))  # imports plugins now, which may print, or never
     local = LocalModel(hang_timeout=float(store.get("API_FALLBACK_ENGINE_TIMEOUT")), say=_terminal.notice)
     service = FallbackService(Collaborators(store, local, remote, _terminal.notice, tree=tree, was_model_chosen=named))
     if not str(store.get("API_FALLBACK_HOST")).strip():

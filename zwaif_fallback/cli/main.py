@@ -30,8 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     console.replace_unprintable()
     parsed = parser().parse_args(arguments)
+    from zwaif_fallback.zwaif_tree import plugin_engines_found
+
     try:
-        return int(parsed.run(parsed))
+        with plugin_engines_found(getattr(parsed, "zwaif", None), os.environ):
+            return int(parsed.run(parsed))
     except BrokenPipeError:
         return _reader_left()
     except KeyboardInterrupt:

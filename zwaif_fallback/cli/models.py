@@ -82,7 +82,7 @@ def _found_row(row: Row) -> tuple[str, ...]:
         _billions(row["parameters"]),
         kind if row["chat_template"] else f"{kind}, no chat format",
         f"{row['context_window']:,}" if row["context_window"] else "",
-        byte_size(row["size_bytes"]),
+        byte_size(row["size_bytes"]) if row["size_bytes"] else "",
         now,
     )
 

@@ -13,7 +13,8 @@ from zwaif_fallback.doctor.situation import Situation
 from zwaif_fallback.errors import FallbackError, ModelNotFound
 from zwaif_fallback.install_hints import GGUF_ENGINE
 from zwaif_fallback.local import preload_policy, standby_policy
-from zwaif_fallback.models import catalogue
+from zwaif_fallback.models import catalogue, plugin_engines
+from zwaif_fallback.models.facts import ModelFacts
 from zwaif_fallback.models.facts_cache import folder_facts_of, gguf_facts_of
 from zwaif_fallback.models.model_files import check_folder, gguf_in, read_facts
 from zwaif_fallback.models.search import find_models
@@ -43,6 +44,8 @@ def check_model_name(here: Situation) -> Finding:
 def check_model_files(here: Situation) -> Finding:
     if isinstance(here.model, ModelNotFound):
         return skipped("depends on the model's name")
+    if (declared := plugin_engines.find(here.model)) is not None:
+        return ok(f"{declared.setting} is run by the engine of plugin {declared.plugin!r}")
     facts = None
     try:
         if here.place is None:
@@ -72,13 +75,8 @@ def check_found_models(here: Situation) -> Finding:
 
 def _fit(here: Situation) -> Fit | None:
     """Return how the model fits into the free memory; None if it is not here or cannot be read."""
-    if here.place is None:
-        return None
-    try:
-        facts = gguf_facts_of(here.gguf) if here.gguf else folder_facts_of(here.place)
-    except (OSError, ValueError, FallbackError):  # broken files; check_model_files reports them
-        return None
-    if facts.problem:
+    facts = _facts(here)
+    if facts is None or facts.problem:
         return None
     return fit(
         facts,
@@ -88,10 +86,25 @@ def _fit(here: Situation) -> Fit | None:
     )
 
 
+def _facts(here: Situation) -> ModelFacts | None:
+    if isinstance(here.model, ModelNotFound):
+        return None
+    if (declared := plugin_engines.find(here.model)) is not None:
+        return declared.facts
+    if here.place is None:
+        return None
+    try:
+        return gguf_facts_of(here.gguf) if here.gguf else folder_facts_of(here.place)
+    except (OSError, ValueError, FallbackError):  # broken files; check_model_files reports them
+        return None
+
+
 def check_memory(here: Situation) -> Finding:
     how = _fit(here)
     if how is None:
         return skipped("depends on the model, which is not on this computer or cannot be read")
+    if not how.need.total:
+        return skipped("the plugin that runs the model does not say how much memory it needs")
     memory = here.memory()
     card = memory.best_gpu
     free = f"{memory.ram_free / _GB:.1f} GB of memory" + (f", {card.free / _GB:.1f} GB on {card.name}" if card else "")

@@ -17,6 +17,7 @@ from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.downloads.hub import HuggingFace
 from zwaif_fallback.downloads.transfer import DownloadFailed, DownloadStopped, Progress, Report, Stop, byte_size
 from zwaif_fallback.errors import FallbackError, ModelError
+from zwaif_fallback.models import plugin_engines
 from zwaif_fallback.models.name_syntax import file_in_repository
 from zwaif_hooks.storage.files import in_use, plain_name
 
@@ -96,7 +97,7 @@ def download(
         FallbackError: the text says why, and what to do.
     """
     model = resolve_name.resolve(name, tree, model_dir)
-    if Path(model).is_absolute():
+    if Path(model).is_absolute() or plugin_engines.find(model) is not None:
         say(f"{model} is on this computer: nothing to download")
         return Path(model)
     here = resolve_name.cached_snapshot(model, cache_dir)

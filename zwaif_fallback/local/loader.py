@@ -12,6 +12,7 @@ from zwaif_fallback.errors import EngineError, WorkerDied, WorkerHung
 from zwaif_fallback.local.hung_models import AGAIN, HungModels
 from zwaif_fallback.local.model_files import file_states
 from zwaif_fallback.local.standby_worker import StandbyWorker
+from zwaif_fallback.models import plugin_engines
 from zwaif_fallback.workers.process_activity import ProcessActivity
 from zwaif_fallback.workers.protocol import AHEAD, pack, unpack_loaded
 from zwaif_fallback.workers.worker_process import WorkerProcess
@@ -111,7 +112,7 @@ class Loader:
             ) from error
 
     def _load_into(self, worker: WorkerProcess, options: LoadOptions, progress: Progress) -> LoadedModel:
-        request = worker.ask("load", options=pack(options))
+        request = worker.ask("load", options=pack(options), **plugin_engines.order_for(options.model))
         activity = ProcessActivity(lambda: worker.pid)
         waited = 0.0
         allowed = max(self._hang_timeout, LEAST_TO_START) + sum(size for _, size, _ in file_states(options)) / SLOW_DISK

@@ -16,9 +16,12 @@ logger = logging.getLogger(__name__)
 
 
 def bytes_needed(options: LoadOptions, on_card: bool) -> int | None:
-    """Return the memory that the model takes, in bytes; None if its files do not say."""
-    from zwaif_fallback.models.memory import Plan, need, planned_window  # late: Z-Waif's start-up waits for this
+    """Return the memory that the model takes, in bytes; None if its files, or its plugin, do not say."""
+    from zwaif_fallback.models import plugin_engines  # late: Z-Waif's start-up waits for this
+    from zwaif_fallback.models.memory import Plan, need, planned_window
 
+    if (declared := plugin_engines.find(options.model)) is not None:
+        return declared.model.memory_bytes or None
     facts = _facts(options)
     if facts is None or not facts.parameters:
         return None

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from zwaif_fallback.engine_types import LoadOptions
+from zwaif_fallback.models import plugin_engines
 from zwaif_fallback.models.hub_cache import find_in_cache
 from zwaif_fallback.models.name_syntax import is_path
 
@@ -29,7 +30,9 @@ def absolute(options: LoadOptions) -> LoadOptions:
 
 
 def location(options: LoadOptions) -> Path | None:
-    """The model's file or folder; None if it is not on this computer."""
+    """The model's file or folder; None if it is not on this computer, or a plugin's."""
+    if plugin_engines.find(options.model) is not None:
+        return None
     return Path(options.model) if is_path(options.model) else find_in_cache(options.model, options.cache_dir)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from zwaif_fallback.engine_types import Engine, GenerationStats, LoadOptions
 from zwaif_fallback.engines.factory import make_engine
+from zwaif_fallback.engines.plugin_engine import PluginEngine
 from zwaif_fallback.engines.transformers_import import uncollected
 from zwaif_fallback.errors import EngineError
 from zwaif_fallback.local.low_priority import LowPriorityRunner
@@ -77,16 +78,20 @@ class ModelWorker:
     def _prepare(self, request: Request) -> None:
         options = unpack_options(request.fields["options"])
         with uncollected():
-            self._make_engine(options).prepare(options)
+            self._new_engine(request, options).prepare(options)
         request.reply("prepared")
 
     def _load(self, request: Request) -> None:
         options = unpack_options(request.fields["options"])
         with uncollected():
-            engine = self._make_engine(options)
+            engine = self._new_engine(request, options)
             loaded = engine.load(options, lambda line: request.reply("progress", line=line))
         self._engine = engine
         request.reply("loaded", loaded=pack(loaded))
+
+    def _new_engine(self, request: Request, options: LoadOptions) -> Engine:
+        by_plugin = request.fields.get("by_plugin")
+        return PluginEngine(**by_plugin) if by_plugin else self._make_engine(options)
 
     def _count(self, request: Request) -> None:
         request.reply("counts", counts=self._loaded_engine().count_tokens(request.fields["texts"]))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.errors import FallbackError, ModelError, WorkerDied
+from zwaif_fallback.models import plugin_engines
 from zwaif_fallback.workers.protocol import pack
 from zwaif_fallback.workers.worker_process import WorkerProcess
 
@@ -18,12 +19,13 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True, eq=False)
 class _Prepared:
     worker: WorkerProcess
-    for_llama_cpp: bool
+    engine: str
+    """As :func:`_engine_for`."""
     done: threading.Event = field(default_factory=threading.Event)
 
     def can_load(self, options: LoadOptions) -> bool:
         """Whether it is ready for this model. A load does not wait for imports, as they run at the lowest priority."""
-        return self.done.is_set() and self.worker.alive and self.for_llama_cpp == _is_for_llama_cpp(options)
+        return self.done.is_set() and self.worker.alive and self.engine == _engine_for(options)
 
 
 class StandbyWorker:
@@ -46,11 +48,12 @@ class StandbyWorker:
         Raises:
             FallbackError: the process cannot be started, or the imports failed.
         """
-        new = _Prepared(self._start(), _is_for_llama_cpp(options))
+        new = _Prepared(self._start(), _engine_for(options))
         if (old := self._replace(new)) is not None:
             old.worker.kill()
         try:
-            new.worker.ask("prepare", options=pack(options), idle=True).next_event()
+            order = plugin_engines.order_for(options.model)
+            new.worker.ask("prepare", options=pack(options), idle=True, **order).next_event()
             new.done.set()
         except WorkerDied as error:  # usually a load started another worker, as this one was not ready
             logger.debug("The standby worker ended: %s", error)
@@ -86,11 +89,14 @@ class StandbyWorker:
         return old
 
 
-def _is_for_llama_cpp(options: LoadOptions) -> bool:
+def _engine_for(options: LoadOptions) -> str:
+    """Return the name of the engine that runs this model."""
     # Late: Z-Waif's start-up waits for this module.
     from zwaif_fallback.engines.factory import is_for_llama_cpp
 
+    if (declared := plugin_engines.find(options.model)) is not None:
+        return declared.engine.name
     try:
-        return is_for_llama_cpp(options)
+        return "gguf" if is_for_llama_cpp(options) else "transformers"
     except ModelError:  # several models match; the load itself tells the user
-        return True
+        return "gguf"

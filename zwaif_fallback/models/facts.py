@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from zwaif_fallback.models.walk import printable
 
-GGUF, SAFETENSORS = "GGUF", "safetensors"
+GGUF, SAFETENSORS, PLUGIN = "GGUF", "safetensors", "plugin"
 _LONGEST_TEXT = 300
 PART = 512
 """Most tokens that llama.cpp keeps beyond a sliding window: those it reads in one batch."""
@@ -44,7 +44,7 @@ class ModelFacts:
     """What a model's files say about it."""
 
     format: str
-    """:data:`GGUF` or :data:`SAFETENSORS`."""
+    """:data:`GGUF`, :data:`SAFETENSORS`, or :data:`PLUGIN` if an engine of a plugin runs it."""
     architecture: str = ""
     parameters: int = 0
     quantization: str = ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zwaif_fallback.models.catalogue import Offer
-from zwaif_fallback.models.facts import GGUF, ModelFacts, Shape
+from zwaif_fallback.models.facts import GGUF, PLUGIN, ModelFacts, Shape
 from zwaif_fallback.models.slots import CAPTURED, slot_cache_bytes, slots_for
 
 MB = 1_000_000
@@ -103,6 +103,8 @@ def copies_of_state(shape: Shape) -> int:
 
 def need(facts: ModelFacts, plan: Plan, window: int) -> Need:
     """Return the peak memory with a full window, in bytes, on the device of ``plan``."""
+    if facts.format == PLUGIN:
+        return Need(facts.weights, 0, 0, 0)
     return _gguf(facts, plan, window) if facts.format == GGUF else _transformers(facts, plan, window)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zwaif_fallback.models import facts_cache, gguf_names, hub_cache, ollama_store, safetensors_facts
+from zwaif_fallback.models import facts_cache, gguf_names, hub_cache, ollama_store, plugin_engines, safetensors_facts
 from zwaif_fallback.models.facts import ModelFacts
 from zwaif_fallback.models.program_folders import (
     DOWNLOADS,
@@ -42,7 +42,7 @@ class FoundModel:
     setting: str
     """Value for ``API_FALLBACK_MODEL``."""
     path: Path
-    """The folder, or the GGUF file (the first part of a split one)."""
+    """The folder, or the GGUF file (the first part of a split one); the name of a plugin's model."""
     facts: ModelFacts
     extras: dict[str, str] = field(default_factory=dict, compare=False, hash=False)
     """Ollama's other layers as paths, by kind (``template``, ``params``, ``projector`` …)."""
@@ -95,6 +95,9 @@ class _Search:
             self._findings.skipped.append(
                 f"{self._postponed} more files were not read yet, because the others took long: search again"
             )
+        for one in plugin_engines.models():
+            source = f"plugin {one.plugin}"
+            self._take(FoundModel(one.setting, source, one.setting, Path(one.setting), one.facts))
         return self._findings
 
     def _hub(self, place: Place) -> None:

@@ -165,7 +165,7 @@ class ModelActions:
 
     def _how(self, name: str) -> list[str]:
         how, measurement = self.model_list.fit(name), self.model_list.measurement(name)
-        told = [_fit_line(how, self.model_list.free_memory().ram_free)] if how else []
+        told = [_fit_line(how, self.model_list.free_memory().ram_free)] if how and how.need.total else []
         return [*told, _measured_line(measurement)] if measurement else told
 
 
@@ -205,8 +205,11 @@ def _bar(download: ModelDownload) -> str:
 
 def _found_lines(model: FoundModel) -> list[str]:
     from zwaif_fallback.models.display_names import quality
+    from zwaif_fallback.models.facts import PLUGIN
 
     facts = model.facts
+    if facts.format == PLUGIN:
+        return [f"{model.name} ({model.source})"]
     size = f"{facts.parameters / 1e9:.2g}B parameters" if facts.parameters else "unknown"
     window = f"{facts.window:,} tokens" if facts.window else "unknown"
     template = "" if facts.has_template else " It has no chat format of its own; one is chosen by its name."

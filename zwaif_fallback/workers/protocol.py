@@ -2,8 +2,8 @@
 
 Parent to worker: ``op`` is one of ``OPS``. Worker to parent: ``event`` is one of ``EVENTS``; the first is ``hello``
 with the worker's own ``pid``. Every line carries the ``id`` of its request (0 for ``hello``). A ``generate`` or
-``prepare`` with ``idle`` set runs at the lowest priority. Any other line is skipped and noted in the log. The worker
-ends when its pipe is closed.
+``prepare`` with ``idle`` set runs at the lowest priority. A ``load`` or ``prepare`` with ``by_plugin`` is for a
+plugin's engine. Any other line is skipped and noted in the log. The worker ends when its pipe is closed.
 
 The pipes start as the worker's stdin and stdout, and the worker moves them away first (``pipe_server.take_pipes``).
 While a thread reads from stdin, Windows blocks every call that asks what kind of handle it is, and the C runtime of

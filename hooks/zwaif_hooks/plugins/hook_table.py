@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any, NamedTuple, get_args
 
+from zwaif_hooks.engines import EngineSpec
 from zwaif_hooks.host.setting import Setting
 from zwaif_hooks.messages import Answer, ChatRequest, Message, Persona, PromptFormat, Role, Sampling
 
@@ -87,6 +88,19 @@ def settings(result: Any, name: str) -> tuple[Setting, ...]:
     return found
 
 
+def engines(result: Any, name: str) -> tuple[EngineSpec, ...]:
+    """Return ``result`` as a tuple of engines. A generator runs here, where it is guarded.
+
+    Raises:
+        TypeError: it is neither an engine nor an iterable of engines.
+    """
+    found = (result,) if isinstance(result, EngineSpec) else tuple(result)
+    for one in found:
+        if not isinstance(one, EngineSpec):
+            raise TypeError(f"expected an EngineSpec, got {type(one).__name__}")
+    return found
+
+
 def request(result: Any, name: str) -> ChatRequest:
     """Return ``result`` if it is a request that can be sent.
 
@@ -132,6 +146,7 @@ def prompt_format(result: Any, name: str) -> PromptFormat:
 HOOKS: dict[str, HookRule] = {
     "zwaif_started": HookRule(Kind.AWAITED, START_SECONDS),
     "register_settings": HookRule(Kind.AWAITED, START_SECONDS, settings),
+    "register_engines": HookRule(Kind.AWAITED, 2.0, engines),
     "register_settings_ui": HookRule(Kind.BUILDS, START_SECONDS),
     "on_primary_failure": HookRule(Kind.ANSWERS, 0.0, answer),
     "say_while_waiting": HookRule(Kind.AWAITED, 1.0, text),

@@ -41,6 +41,7 @@ from zwaif_hooks.plugins.state import PluginState, State
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from zwaif_hooks.engines import EngineSpec
     from zwaif_hooks.host.settings_store import SettingsStore
     from zwaif_hooks.host_handle import Host
 
@@ -136,6 +137,17 @@ class PluginManager:
         self._settings = settings
         for impl in self._implementations("register_settings", only)[::-1]:
             settings.register(impl.plugin_name, self._call(impl) or ())
+
+    def engines(self) -> list[tuple[str, EngineSpec]]:
+        """Return the engines that plugins declare now, each with the plugin's name."""
+        found: dict[str, tuple[str, EngineSpec]] = {}
+        for impl in self._implementations("register_engines")[::-1]:
+            for engine in self._call(impl) or ():
+                first, _ = found.setdefault(engine.name, (impl.plugin_name, engine))
+                if first != impl.plugin_name:
+                    line = f"Plugin {impl.plugin_name!r}: its engine {engine.name} is left out: {first!r} has one too"
+                    self._complaints.tell(line, line)
+        return list(found.values())
 
     def start(self, host: Host, only: str | None = None) -> None:
         """Tell every plugin that Z-Waif is up, also those that join later; or the one named ``only``."""
