@@ -95,6 +95,13 @@ def _(scene: Scene) -> object:
     return bridge.Bridge(tree)._start()
 
 
+@says("This Z-Waif differs from the releases that are known, so these features are off: …")
+def _(scene: Scene) -> object:
+    tree = copy_tree(scene.folder / "z-waif", {"API_FALLBACK_ENABLED": "OFF"})
+    (tree / "utils" / "zw_logging.py").unlink()
+    return bridge.Bridge(tree)._start()
+
+
 @says("… is not there yet: replies come from the fallback until it is")
 def _(scene: Scene) -> object:
     library = SimpleNamespace(Client=SimpleNamespace(find_default_local_api_host=lambda: None))
