@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from zwaif_hooks.messages import Purpose as Purpose
     from zwaif_hooks.messages import Sampling as Sampling
     from zwaif_hooks.plugins import PluginManager as PluginManager
+    from zwaif_hooks.specs import Every as Every
     from zwaif_hooks.specs import hookimpl as hookimpl
     from zwaif_hooks.turn_log import TurnRecord as TurnRecord
 
@@ -53,6 +54,7 @@ _HOME = {
     **dict.fromkeys(("BadSetting", "NotSaved", "SecretSetting", "Setting"), "host.setting"),
     "Host": "host_handle",
     "PluginManager": "plugins",
+    "Every": "specs",
     "hookimpl": "specs",
     "TurnRecord": "turn_log",
 }

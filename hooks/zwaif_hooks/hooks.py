@@ -6,15 +6,19 @@
     def answer(request: zw.ChatRequest, failure: zw.PrimaryFailure) -> str | None: ...
 
 A function with another argument, another type or another result is an error of the type checker, and so is the name of
-a hook that does not exist. The function must take all arguments of the hook, in their order, and may have any name.
+a hook that does not exist. The function must take all arguments of the hook, in their order, and may have any name. For
+``register_settings_ui`` the first two arguments are enough: it once had no others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from zwaif_hooks import specs
+
+if TYPE_CHECKING:
+    from zwaif_hooks.host_handle import Host
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,10 +44,35 @@ class Hook(Generic[P, R]):
         return mark(*function) if function else mark
 
 
+class _Section(Protocol):
+    def __call__(self, gradio: Any, host: Host) -> None: ...
+
+
+class _LiveSection(Protocol):
+    def __call__(self, gradio: Any, host: Host, page: Any, tab: Any, every: specs.Every) -> None: ...
+
+
+SectionT = TypeVar("SectionT", bound=_Section | _LiveSection)
+
+
+class SectionHook(Hook[..., None]):
+    """The decorator of ``register_settings_ui``, with two arguments or all five."""
+
+    @overload
+    def __call__(self, function: SectionT, /) -> SectionT: ...
+
+    @overload
+    def __call__(self, *, tryfirst: bool = False, trylast: bool = False) -> Callable[[SectionT], SectionT]: ...
+
+    def __call__(self, *function: Any, **options: Any) -> Any:
+        """Mark a function as an implementation of this hook. ``tryfirst``, ``trylast``: as of ``hookimpl``."""
+        return super().__call__(*function, **options)
+
+
 zwaif_started = Hook(specs.zwaif_started)
 register_settings = Hook(specs.register_settings)
 register_engines = Hook(specs.register_engines)
-register_settings_ui = Hook(specs.register_settings_ui)
+register_settings_ui = SectionHook(specs.register_settings_ui)
 on_primary_failure = Hook(specs.on_primary_failure)
 say_while_waiting = Hook(specs.say_while_waiting)
 prompt_format = Hook(specs.prompt_format)

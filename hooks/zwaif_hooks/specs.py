@@ -9,7 +9,7 @@ asked.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pluggy
 
@@ -24,6 +24,21 @@ if TYPE_CHECKING:
 PROJECT = "zwaif"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+class Every(Protocol):
+    """Makes a part of the page live: the argument ``every`` of ``register_settings_ui``."""
+
+    def __call__(self, seconds: float, function: Callable[[], Any], outputs: Any) -> None:
+        """Call ``function`` every ``seconds`` while the place that is open now is visible in a window.
+
+        Args:
+            seconds: At least 1; rounded up to whole seconds.
+            function: Returns the new value; a tuple with one for each, if there are several ``outputs``. None leaves
+                them as they are. Runs in a background thread and has five seconds. One call runs at a time, however
+                many windows are open.
+            outputs: One component, or a list of components.
+        """
 
 
 @hookspec
@@ -136,12 +151,13 @@ def turn_finished(record: TurnRecord) -> None:
 
 
 @hookspec
-def register_settings_ui(gradio: Any, host: Host) -> None:
+def register_settings_ui(gradio: Any, host: Host, page: Any, tab: Any, every: Every) -> None:
     """Add a section to Z-Waif's Settings tab.
 
     Runs once, after Z-Waif has built its page and before the page is served, with the tab open: components created with
-    ``gradio`` (the module Z-Waif uses) are added at its end. All implementations run; the section of one that raises is
-    removed again.
+    ``gradio`` (the module Z-Waif uses) are added at its end. ``page`` is the ``gradio.Blocks`` and ``tab`` the open
+    ``gradio.Tab``, for events such as ``page.load`` and ``tab.select``; ``every`` makes a part live. All
+    implementations run; the section of one that raises is removed again.
     """
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
@@ -26,6 +29,19 @@ def page(*, nested_settings: bool = False, settings: str = "Settings") -> Any:
         with gr.Tab("Debug"):
             gr.Textbox(value=lambda: "now", label="Log")
     return demo
+
+
+@contextmanager
+def served(demo: Any) -> Iterator[str]:
+    """The page's address on this computer."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    demo.launch(server_name="127.0.0.1", server_port=port, prevent_thread_lock=True, quiet=True)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        demo.close()
 
 
 def tab(demo: Any, label: str) -> Any:

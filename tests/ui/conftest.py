@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from tests.helpers.chromium import CHROMIUM, SWITCHES
 from tests.helpers.scripted_service import ENV, ScriptedDownload, ScriptedService, found
 from zwaif_fallback.answering.outages import Outages
 from zwaif_fallback.choosing.memory_fit import Abilities
@@ -18,6 +20,15 @@ from zwaif_fallback.ui.model_list import ModelList
 from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.host.settings_store import SettingsStore
 from zwaif_hooks.turn_log import TurnLog
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    sync_api: Any = pytest.importorskip("playwright.sync_api", reason="playwright is not installed here")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

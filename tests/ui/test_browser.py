@@ -6,10 +6,7 @@ browser is downloaded. Everything but the loopback address is cut off.
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,9 +16,9 @@ import pytest
 
 gr: Any = pytest.importorskip("gradio", reason="gradio is not installed here")
 sync_api: Any = pytest.importorskip("playwright.sync_api", reason="playwright is not installed here")
-CHROMIUM = os.environ.get("ZWAIF_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
-from tests.helpers.pages import page  # noqa: E402  (after the skips)
+from tests.helpers.chromium import CHROMIUM, loopback_only  # noqa: E402  (after the skips)
+from tests.helpers.pages import page, served  # noqa: E402
 from tests.helpers.scripted_service import ENV, ScriptedDownload, ScriptedService, loaded  # noqa: E402
 from zwaif_fallback.answering.outages import Outages  # noqa: E402
 from zwaif_fallback.models.search import FoundModel  # noqa: E402
@@ -44,15 +41,6 @@ expect = sync_api.expect
 Window = Callable[[], Any]
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    switches = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=switches)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def address(
     host: Any, service: ScriptedService, model_list: ModelList, download: ScriptedDownload, outages: Outages
@@ -60,18 +48,14 @@ def address(
     demo = page(nested_settings=True)
     build = lambda: build_section(gr, host, service, outages, model_list=model_list, download=download)  # noqa: E731
     webui.add_to_settings_tab(demo, gr, [("fallback", build)])
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    demo.launch(server_name="127.0.0.1", server_port=port, prevent_thread_lock=True, quiet=True)
-    yield f"http://127.0.0.1:{port}"
-    demo.close()
+    with served(demo) as where:
+        yield where
 
 
 @pytest.fixture
 def window(browser: Any, address: str) -> Iterator[Window]:
     context = browser.new_context(viewport={"width": 1280, "height": 1600})
-    context.route("**/*", lambda route: _loopback_only(route))
+    context.route("**/*", loopback_only)
     expect.set_options(timeout=20_000)
 
     def open_settings() -> Any:
@@ -81,10 +65,6 @@ def window(browser: Any, address: str) -> Iterator[Window]:
 
     yield open_settings
     context.close()
-
-
-def _loopback_only(route: Any) -> None:
-    route.continue_() if "127.0.0.1" in route.request.url else route.abort()
 
 
 def settings_tab(opened: Any) -> Any:

@@ -17,7 +17,7 @@ import pytest
 gr: Any = pytest.importorskip("gradio", reason="gradio is not installed here")
 
 from tests.helpers.page_caller import INJECTIONS, Caller  # noqa: E402  (after the skip)
-from tests.helpers.pages import page  # noqa: E402
+from tests.helpers.pages import page, served  # noqa: E402
 from tests.helpers.scripted_service import ENV, ScriptedDownload, ScriptedService  # noqa: E402
 from zwaif_fallback.choosing import resolve_name  # noqa: E402
 from zwaif_fallback.settings import DEFAULT_MODEL, RESTART, SETTINGS  # noqa: E402
@@ -35,12 +35,8 @@ def caller(host: Any, service: ScriptedService, model_list: ModelList, download:
     webui.add_to_settings_tab(
         demo, gr, [("fallback", lambda: section.build(gr, host, service, model_list=model_list, download=download))]
     )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    demo.launch(server_name="127.0.0.1", server_port=port, prevent_thread_lock=True, quiet=True)
-    yield Caller(f"http://127.0.0.1:{port}", demo)
-    demo.close()
+    with served(demo) as address:
+        yield Caller(address, demo)
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,7 @@ from zwaif_fallback.ui.model_list import ModelList  # noqa: E402
 from zwaif_fallback.ui.panel import Panel  # noqa: E402
 from zwaif_fallback.ui.setting_edits import ENABLED, HOST, MODEL  # noqa: E402
 from zwaif_hooks import turn_log  # noqa: E402
-from zwaif_hooks.host import webui  # noqa: E402
+from zwaif_hooks.host import live_part, webui  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 BUILD_ALONE = """
@@ -222,13 +222,11 @@ def test_gradio_polls_nothing_of_ours(demo: Any) -> None:
     """The browser presses Refresh, and only where somebody sees it."""
     assert not [event for event in own_events(demo) if getattr(event, "every", None)]
     assert not [block for block in demo.blocks.values() if type(block).__name__ == "Timer"]
-    scripts = [
-        event for event in demo.fns.values() if event.js in (section.EVERY_SECOND, chat_line.REFRESH_WHILE_VISIBLE)
-    ]
-    assert [script.fn for script in scripts] == [None] * 2
+    (script,) = [event for event in demo.fns.values() if event.js == live_part.PRESS_BUTTONS]
+    assert script.fn is None
     for name, label in ((section.REFRESH_ID, "Refresh"), (chat_line.BUTTON_ID, "Look who answers")):
         (button,) = [block for block in demo.blocks.values() if getattr(block, "elem_id", "") == name]
-        assert button.value == label
+        assert (button.value, button.elem_classes) == (label, ["zwaif-every-1"])
 
 
 def test_long_load_in_one_window_keeps_no_other_waiting(demo: Any) -> None:

@@ -7,11 +7,12 @@ import inspect
 import os
 import re
 import runpy
+import sys
 from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from unittest.mock import MagicMock
+from unittest.mock import MagicMock, patch
 
 import pytest
 
@@ -98,8 +99,9 @@ def call_every_hook(manager: PluginManager, host: Host) -> None:
     manager.hook.zwaif_started(host=host)
     manager.answer(REQUEST, FAILURE)
     manager.format_prompt(REQUEST.messages, ModelInfo("my-own-model"), "Well")
-    for _, build in manager.builders(MagicMock(), host):
-        build()
+    with patch.dict(sys.modules, {"page.context": MagicMock()}):
+        for _, build in manager.builders(MagicMock(__name__="page"), host):
+            build()
     record = AnswerRecord(REQUEST, FAILURE, "parrot", "a model", "Hello.", 6.0, 7.0)
     manager.hook.fallback_answered(record=record)
     manager.hook.zwaif_stopping()

@@ -76,6 +76,18 @@ def finished(record: zw.TurnRecord) -> None:
 def section(gradio: Any, host: zw.Host) -> None:
     gradio.HTML("hello")
 
+@zw.hooks.register_settings_ui
+def live(gradio: Any, host: zw.Host, page: Any, tab: Any, every: zw.Every) -> None:
+    every(1, lambda: "now", gradio.HTML())
+
+@zw.hooks.register_settings_ui(tryfirst=True)
+def first_section(gradio: Any, host: zw.Host) -> None:
+    gradio.HTML("first")
+
+@zw.hooks.register_settings_ui(trylast=True)
+def last_section(gradio: Any, host: zw.Host, page: Any, tab: Any, every: zw.Every) -> None:
+    every(2.5, lambda: ("a", "b"), outputs=[gradio.HTML(), gradio.HTML()])
+
 @zw.hooks.primary_answered
 def answered(primary: str, describe: Callable[[], zw.ChatRequest], reply: object) -> None:
     print(describe().messages)
@@ -83,6 +95,7 @@ def answered(primary: str, describe: Callable[[], zw.ChatRequest], reply: object
 
 WRONG = """
 from __future__ import annotations
+from typing import Any
 import zwaif_hooks as zw
 
 @zw.hooks.on_primary_failure  # a misspelt argument
@@ -102,6 +115,22 @@ def misspelt(request: zw.ChatRequest, failure: zw.PrimaryFailure) -> str: return
 
 @zw.hooks.fallback_answered(trylast=True)  # another result, with an option
 def told(record: zw.AnswerRecord) -> str: return ""
+
+@zw.hooks.register_settings_ui  # a missing argument
+def no_host(gradio: Any) -> None: ...
+
+@zw.hooks.register_settings_ui  # neither two arguments nor all
+def three(gradio: Any, host: zw.Host, every: zw.Every) -> None: ...
+
+@zw.hooks.register_settings_ui  # a misspelt argument
+def page_(gradio: Any, host: zw.Host, paeg: Any, tab: Any, every: zw.Every) -> None: ...
+
+@zw.hooks.register_settings_ui(trylast=True)  # another result, with an option
+def shown(gradio: Any, host: zw.Host) -> str: return ""
+
+@zw.hooks.register_settings_ui
+def wrong_call(gradio: Any, host: zw.Host, page: Any, tab: Any, every: zw.Every) -> None:
+    every("1", lambda: "now", gradio.HTML())  # another type of seconds
 
 answer_ = zw.Answer(None)  # another type of pieces
 """

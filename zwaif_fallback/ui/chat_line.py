@@ -10,18 +10,10 @@ from html import escape
 from typing import Any
 
 from zwaif_fallback.ui.components import Components
-from zwaif_hooks.host import webui
+from zwaif_hooks.host import live_part, webui
 
 CHAT_LABEL = "Chat"
 LINE_ID, BUTTON_ID = "zwaif-fallback-chat", "zwaif-fallback-chat-refresh"
-REFRESH_WHILE_VISIBLE = f"""() => {{
-    if (window.zwaifFallbackChat) return;
-    window.zwaifFallbackChat = setInterval(() => {{
-        const button = document.getElementById("{BUTTON_ID}");
-        const tab = button && button.closest('[role="tabpanel"]');
-        if (tab && tab.offsetParent !== null && !document.hidden) button.click();
-    }}, 1000);
-}}"""
 
 
 class ChatLine:
@@ -33,12 +25,13 @@ class ChatLine:
             self.is_there = place is not None
             if self.is_there:
                 self.words = make.words(elem_id=LINE_ID, visible=False)
-                self.button = make.button("Look who answers", elem_id=BUTTON_ID, visible=False)
+                self.button = make.button(
+                    "Look who answers", elem_id=BUTTON_ID, visible=False, **live_part.pressed_every(1)
+                )
 
-    def wire(self, make: Components, page: Any) -> None:
+    def wire(self, make: Components) -> None:
         if self.is_there:
             make.on(self.button.click, self.refresh, self.words, self.words, queue=False)
-            make.on(page.load, None, None, None, js=REFRESH_WHILE_VISIBLE)
 
     def refresh(self, shown: object) -> Any:
         """Update the line if the window shows another one."""

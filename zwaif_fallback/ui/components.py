@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from zwaif_hooks.host import live_part
 from zwaif_hooks.host.settings_store import Setting, SettingsStore
 from zwaif_hooks.masking import masked
 
@@ -26,8 +26,7 @@ class Components:
     def __init__(self, gradio: Any, settings: SettingsStore) -> None:
         self.gradio = gradio
         self._setting = settings.setting
-        private = "api_visibility" in inspect.signature(gradio.on).parameters
-        self._hidden = {"api_visibility": "private"} if private else {"api_name": False}
+        self._hidden = live_part.not_in_api(gradio)
 
     def label(self, name: str) -> str:
         return title(self._setting(name))

@@ -1,9 +1,8 @@
-"""The layout of the section, its events, and the scripts that refresh it."""
+"""The layout of the section, and its events."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any
 
 from zwaif_fallback.addresses import HOST
@@ -21,18 +20,10 @@ from zwaif_fallback.ui.panel import Panel
 from zwaif_fallback.ui.service_protocol import Service
 from zwaif_fallback.ui.setting_edits import ENABLED, MODEL
 from zwaif_fallback.ui.test_reply import TestReplyControls
+from zwaif_hooks.host import live_part
 from zwaif_hooks.host_handle import Host
 
 REFRESH_ID = "zwaif-fallback-refresh"
-EVERY_SECOND = f"""() => {{
-    if (window.zwaifFallbackTimer) return;
-    window.zwaifFallbackTimer = setInterval(() => {{
-        const button = document.getElementById("{REFRESH_ID}");
-        if (button && button.offsetParent !== null && !document.hidden) button.click();
-    }}, 1000);
-}}"""
-"""Presses Refresh once a second while the section is visible. Gradio's own timers also run in hidden tabs, and
-``every`` in older versions runs on the server's event loop, where it slows Z-Waif down."""
 PURPOSE = (
     "When your LLM server stops answering, your companion keeps talking: a model on this computer answers until the "
     "server is back."
@@ -92,7 +83,7 @@ class _Section:
             SettingControls(make, panel.advanced, panel.edits, title, settings) for title, settings in groups.items()
         ]
         with make.row():
-            self.refresh = make.button("Refresh", elem_id=REFRESH_ID)
+            self.refresh = make.button("Refresh", elem_id=REFRESH_ID, **live_part.pressed_every(1))
             self.undo = make.button("Undo Last Change")
             self.reset = make.button("Reset to Defaults")
         self.said = make.words()
@@ -117,15 +108,13 @@ class _Section:
         self._follow_the_page(values, told)
 
     def _follow_the_page(self, values: list[Any], told: list[Any]) -> None:
-        make, panel, context = self._make, self._panel, import_module(f"{self._make.gradio.__name__}.context").Context
-        page, tab = context.root_block, context.block
+        make, panel = self._make, self._panel
+        page, tab = live_part.open_page(make.gradio)
         for twin in self._older_switches(page):
             make.on(twin.change, bool, twin, self.enabled)
         make.on(page.load, panel.page_loaded, None, [*told, self.models.info, self.listed])
-        make.on(page.load, None, None, None, js=EVERY_SECOND)
-        self.chat.wire(make, page)
-        while tab is not None and not hasattr(tab, "select"):
-            tab = tab.parent
+        live_part.press_buttons(make.gradio, page)
+        self.chat.wire(make)
         if tab is not None:
             shown = [self.models.list, self.seen, self.listed]
             make.on(tab.select, panel.tab_opened, shown, [self.models.list, self.listed])

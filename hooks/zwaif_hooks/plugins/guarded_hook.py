@@ -56,6 +56,10 @@ class GuardedHook:
     def trusted(self) -> bool:
         return self._jobs is None
 
+    def beside(self, function: Callable[..., Any], name: str, rule: HookRule) -> GuardedHook:
+        """Guard another function of the same plugin. ``name``: what the console calls it."""
+        return GuardedHook(function, self.plugin, name, rule, self._jobs, self._complaints, self._clock)
+
     @staticmethod
     def of(implementation: Any) -> GuardedHook:
         """Return the guard of a hook that pluggy calls. Its function is ``call``: one step less in a healthy turn."""

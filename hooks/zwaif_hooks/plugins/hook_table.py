@@ -12,6 +12,8 @@ from zwaif_hooks.messages import Answer, ChatRequest, Message, Persona, PromptFo
 
 START_SECONDS = 5.0
 """How long a plugin may take to be imported, to start, or to build its section. Z-Waif's start waits for that."""
+LIVE_SECONDS = 5.0
+"""How long a function that updates a part of the page may take."""
 FIRST_PAUSE = 30.0
 """Seconds for which a hook that failed is not called; twice as long after each further failure."""
 LONGEST_PAUSE = 300.0
@@ -99,6 +101,18 @@ def engines(result: Any, name: str) -> tuple[EngineSpec, ...]:
         if not isinstance(one, EngineSpec):
             raise TypeError(f"expected an EngineSpec, got {type(one).__name__}")
     return found
+
+
+def values(outputs: int, result: Any, name: str) -> Any:
+    """Return ``result`` if it has a value for each of the components that it updates.
+
+    Raises:
+        TypeError: it is not a tuple or list of as many values.
+    """
+    if outputs == 1 or (isinstance(result, (tuple, list)) and len(result) == outputs):
+        return result
+    got = f"{len(result)}" if isinstance(result, (tuple, list)) else type(result).__name__
+    raise TypeError(f"expected {outputs} values or None, got {got}")
 
 
 def request(result: Any, name: str) -> ChatRequest:

@@ -16,6 +16,7 @@ import pluggy
 from zwaif_hooks import specs
 from zwaif_hooks.background.clock import Clock, SystemClock
 from zwaif_hooks.background.thread_cache import JobQueue, in_background, run_with_timeout
+from zwaif_hooks.host import live_part
 from zwaif_hooks.log import in_words
 from zwaif_hooks.messages import Answer, ChatRequest, Message, ModelInfo, PluginProblem, PrimaryFailure, PromptFormat
 from zwaif_hooks.plugins import checks
@@ -35,7 +36,7 @@ from zwaif_hooks.plugins.discovery import (
 )
 from zwaif_hooks.plugins.guarded_format import GuardedFormat
 from zwaif_hooks.plugins.guarded_hook import GuardedHook, ended, is_ctrl_c
-from zwaif_hooks.plugins.hook_table import HOOKS, START_SECONDS
+from zwaif_hooks.plugins.hook_table import HOOKS, LIVE_SECONDS, START_SECONDS, HookRule, Kind, values
 from zwaif_hooks.plugins.state import PluginState, State
 
 if TYPE_CHECKING:
@@ -240,11 +241,10 @@ class PluginManager:
 
     def builders(self, gradio: Any, host: Any) -> list[tuple[str, Callable[[], None]]]:
         """Return one function for each plugin with a section in the Settings tab, so that each can be undone alone."""
-        arguments = {"gradio": gradio, "host": host}
         found: list[tuple[str, Callable[[], None]]] = []
         for impl in self._implementations(BUILDING)[::-1]:
             guard = GuardedHook.of(impl)
-            build = partial(self._call, impl, guard.raw, **arguments)
+            build = partial(self._build, impl, gradio, host)
             found.append((impl.plugin_name, build if guard.trusted else partial(_built_in_time, build)))
         return found
 
@@ -408,6 +408,14 @@ class PluginManager:
         self._trace("finish", hook, "-->", result)
         return result
 
+    def _build(self, impl: Any, gradio: Any, host: Any) -> None:
+        """Let a plugin create its section. The open page is looked up only for a plugin that asks for it."""
+        guard = GuardedHook.of(impl)
+        arguments = {"gradio": gradio, "host": host, "every": partial(_every, guard, gradio)}
+        if "page" in impl.argnames or "tab" in impl.argnames:
+            arguments["page"], arguments["tab"] = live_part.open_page(gradio)
+        self._call(impl, guard.raw, **arguments)
+
     def _of(self, plugin: object) -> Iterator[tuple[str, Any]]:
         for caller in self._pm.get_hookcallers(plugin) or ():
             if caller.has_spec():
@@ -430,6 +438,14 @@ def _untraced(*what: object) -> None:
 def _state(found: Found | None, name: str, state: State, why: str = "", **more: Any) -> PluginState:
     package, version, module = (found.package, found.version, found.module) if found is not None else ("", "", "")
     return PluginState(name, package, version, module, state=state, why=why, **more)
+
+
+def _every(section: GuardedHook, gradio: Any, seconds: float, function: Callable[[], Any], outputs: Any) -> None:
+    """Make a part of a plugin's section live: the argument ``every`` of ``register_settings_ui``."""
+    components = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+    rule = HookRule(Kind.AWAITED, LIVE_SECONDS, partial(values, len(components)))
+    guarded = section.beside(function, f"every({seconds:g}, {getattr(function, '__name__', 'function')})", rule)
+    live_part.add(gradio, seconds, guarded.call, components)
 
 
 def _built_in_time(build: Callable[[], None]) -> None:
