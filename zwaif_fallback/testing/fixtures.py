@@ -17,8 +17,8 @@ def zwaif_standin(tmp_path: Path, zwaif_server: FaultServer) -> Iterator[Callabl
     """Return a function that starts the stand-in for Z-Waif as a process; arguments as of ``StandIn``."""
     with ExitStack() as running:
 
-        def start(plugins: Path | None = None, fallback: bool = False, **settings: str) -> StandIn:
-            standin = StandIn(tmp_path / "standin", zwaif_server.address, plugins, fallback, **settings)
+        def start(plugins: Path | None = None, fallback: bool = False, page: bool = False, **settings: str) -> StandIn:
+            standin = StandIn(tmp_path / "standin", zwaif_server.address, plugins, fallback, page, **settings)
             return running.enter_context(standin)
 
         yield start

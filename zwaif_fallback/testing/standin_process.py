@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+import time
 from pathlib import Path
+
+import requests
 
 from zwaif_fallback.demo import MODEL
 from zwaif_fallback.demo.host_process import HostProcess, Turn
@@ -11,13 +16,20 @@ from zwaif_fallback.standin import copy_tree
 from zwaif_fallback.standin.launch import environment
 
 START_SECONDS = 120.0
+_POLL_SECONDS = 0.1
 
 
 class StandIn:
     """A running stand-in. Use it in a ``with`` statement, or call ``close``."""
 
     def __init__(
-        self, folder: Path, server: str, plugins: Path | None = None, fallback: bool = False, **settings: str
+        self,
+        folder: Path,
+        server: str,
+        plugins: Path | None = None,
+        fallback: bool = False,
+        page: bool = False,
+        **settings: str,
     ) -> None:
         """Start it and wait until it is up.
 
@@ -26,6 +38,7 @@ class StandIn:
             server: address of its LLM server, such as ``FaultServer().address``.
             plugins: a folder that ``pip install --target`` filled; without it the plugins of this environment count.
             fallback: whether our own plugin runs as well, with the demo's tiny model (its first reply takes seconds).
+            page: whether its page is served, which needs Gradio.
             settings: further lines of ``.env``.
 
         Raises:
@@ -37,7 +50,11 @@ class StandIn:
         env = environment(folder / "site")
         paths = [str(plugins) if plugins else "", env.get("PYTHONPATH", "")]
         env["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
-        env |= {"ZWAIF_STANDIN_UI": "OFF", "XDG_STATE_HOME": str(folder / "state")}
+        port = _free_port() if page else 0
+        self.page = f"http://127.0.0.1:{port}" if page else ""
+        """The address of its page; empty if there is none."""
+        env |= {"ZWAIF_STANDIN_PORT": str(port)} if page else {"ZWAIF_STANDIN_UI": "OFF"}
+        env["XDG_STATE_HOME"] = str(folder / "state")
         self._process = HostProcess(self.tree, env, self._log)
         self._process.event("ready", longest=START_SECONDS)
 
@@ -58,6 +75,20 @@ class StandIn:
         """
         return self._process.wait_for(*texts)
 
+    def labels(self) -> list[str]:
+        """Return the labels of the components on its page, as soon as it is served.
+
+        Raises:
+            TimeoutError: it is not served within two minutes.
+        """
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            with contextlib.suppress(requests.ConnectionError):
+                config = requests.get(f"{self.page}/config", timeout=START_SECONDS).json()
+                return [str(one["props"].get("label") or "") for one in config["components"]]
+            time.sleep(_POLL_SECONDS)
+        raise TimeoutError(f"{self.page} is not served")
+
     def close(self) -> None:
         self._process.close()
 
@@ -66,3 +97,8 @@ class StandIn:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
