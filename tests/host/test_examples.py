@@ -86,3 +86,19 @@ def test_alpaca_is_the_format_of_the_local_model(
     zwaif_server.stop()
     assert zwaif.say("Hello").error == ""
     assert "--> PromptFormat(render=<function render" in zwaif.console, "the trace shows what the hook returned"
+
+
+def test_markov_is_the_engine_of_the_local_model(
+    zwaif_server: FaultServer, zwaif_standin: Callable[..., StandIn], site: Path
+) -> None:
+    zwaif = zwaif_standin(
+        site,
+        fallback=True,
+        API_FALLBACK_MODEL="markov:chat",
+        API_FALLBACK_PRELOAD="start",
+        API_FALLBACK_SILENCE_LIMIT="120",
+    )
+    assert "markov" in zwaif.wait_for("Fallback ready")
+    zwaif_server.stop()
+    turn = zwaif.say("Hello, Mia. The sea is calm today. Shall we sail?")
+    assert turn.error == "" and "markov:chat" in turn.fallback and turn.reply
