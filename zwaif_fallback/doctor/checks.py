@@ -44,6 +44,7 @@ CHECKS: tuple[Check, ...] = (
     Check("bitsandbytes", "bitsandbytes", libraries.check_bitsandbytes),
     Check("accelerate", "accelerate", libraries.check_accelerate),
     Check("llama", "llama.cpp", libraries.check_llama),
+    Check("llama_server", "llama-server", libraries.check_llama_server),
     Check("transformers", "transformers", libraries.check_transformers),
     Check("huggingface_hub", "huggingface_hub", libraries.check_hub),
     Check("gradio", "Gradio", libraries.check_gradio),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import NamedTuple
 
 from zwaif_fallback.doctor.findings import Finding, ok, skipped
 from zwaif_fallback.doctor.situation import Situation
-from zwaif_fallback.install_hints import GGUF_ENGINE, Z_WAIF_AGAIN, remedy_for
+from zwaif_fallback.install_hints import GGUF_ENGINE, GGUF_ON_CARD, Z_WAIF_AGAIN, remedy_for
+from zwaif_fallback.llama_servers import OFF
 
 
 class Bounds(NamedTuple):
@@ -135,6 +137,29 @@ def check_llama(here: Situation) -> Finding:
             + " If that is not enough, choose a model with safetensors weights.",
         )
     return ok(f"xllamacpp {version}")
+
+
+def check_llama_server(here: Situation) -> Finding:
+    """Look for the llama.cpp server that runs GGUF models on the graphics card."""
+    if here.gguf is None:
+        return skipped("not needed: only GGUF models use it")
+    if sys.platform == "darwin" or here.abilities().gguf_cuda:
+        return skipped("not needed: xllamacpp itself uses the graphics card")
+    wish = here.text("API_FALLBACK_LLAMA_SERVER")
+    if wish == OFF or here.text("API_FALLBACK_DEVICE") == "cpu":
+        return skipped("not wanted: your settings keep GGUF models on the processor")
+    said: list[str] = []
+    program = here.find_llama_server(wish, said.append)
+    if program is not None:
+        devices = ", ".join(f"{one.name} ({one.id})" for one in program.devices)
+        return ok(f"{program.title} ({program.path}), on {devices}")
+    slow = "GGUF models run on the processor, many times slower than on the card."
+    if said:
+        correct = "Correct the path, or choose auto: zwaif-fallback settings set API_FALLBACK_LLAMA_SERVER auto"
+        return Finding("warning", said[0].rstrip("."), slow, correct)
+    if here.cards:
+        return Finding("warning", f"no llama-server for the graphics card ({here.cards[0].name})", slow, GGUF_ON_CARD)
+    return skipped("no llama-server that sees a graphics card; GGUF models run on the processor")
 
 
 def check_gradio(here: Situation) -> Finding:

@@ -18,6 +18,7 @@ from zwaif_fallback.choosing.no_model_chosen import MODEL, AnsweringModel, answe
 from zwaif_fallback.doctor import child_process
 from zwaif_fallback.doctor.child_process import HookState, Imported
 from zwaif_fallback.errors import ModelError, ModelNotFound
+from zwaif_fallback.llama_servers import LlamaProgram, find
 from zwaif_fallback.models.model_files import gguf_in
 from zwaif_fallback.zwaif_tree import LoadedPlugins, env_values, load_plugins, settings_store
 from zwaif_hooks.host.env_file import EnvFileError
@@ -44,6 +45,7 @@ class Situation:
     hook: Callable[[Path | None, Mapping[str, str]], HookState] = child_process.look_for_the_hook
     memory: Callable[[], hardware.Memory] = hardware.memory_now
     abilities: Callable[[], Abilities] = abilities
+    find_llama_server: Callable[[str, Callable[[str], None]], LlamaProgram | None] = find
     free_bytes: Callable[[Path], int] = lambda place: shutil.disk_usage(place).free
     prefix: Path = field(default_factory=lambda: Path(sys.prefix))
     """The environment this command runs in."""
