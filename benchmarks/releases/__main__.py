@@ -160,7 +160,7 @@ def wrong_with(turn: Turn, scene: Scene) -> str:
     return "" if by == scene.expected else f"{scene.name}: answered by {by}"
 
 
-def drive(tree: Path, row: Row, scenes: Sequence[Scene], log: Path) -> None:
+def drive(tree: Path, row: Row, scenes: Sequence[Scene], more: dict[str, str], log: Path) -> None:
     """Start one release, play the scenes, and fill the row."""
     old = not (tree / "API" / "api_controller.py").is_file()
     stage = Stage(zwaif_copy.OLD_PORT if old else 0)
@@ -168,7 +168,7 @@ def drive(tree: Path, row: Row, scenes: Sequence[Scene], log: Path) -> None:
         env = environment(Path(scratch) / "site")
         env["OLLAMA_HOST"] = f"http://127.0.0.1:{stage.port}"
         values = {**SETTINGS, "API_TYPE": row.api, "API_STREAM_CHATS": row.stream, "ZW_OLLAMA_MODEL": "m"}
-        values["HOST_PORT"] = f"127.0.0.1:{stage.port}"
+        values |= {"HOST_PORT": f"127.0.0.1:{stage.port}", **more}
         host = HostProcess(zwaif_copy.prepare(tree, Path(scratch), values, env), env, log)
         try:
             host.event("ready")
@@ -188,16 +188,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--api", nargs="+", default=["Oobabooga"], choices=["Oobabooga", "Ollama"])
     parser.add_argument("--stream", nargs="+", default=["ON", "OFF"], choices=["ON", "OFF"])
     parser.add_argument("--only", nargs="+", choices=[scene.name for scene in SCENES], help="play these scenes only")
+    parser.add_argument("--env", nargs="+", default=[], metavar="KEY=VALUE", help="more lines for the release's .env")
     parser.add_argument("--log", type=Path, help="keep what the last Z-Waif printed in this file")
     chosen = parser.parse_args(arguments)
     scenes = [scene for scene in SCENES if not chosen.only or scene.name in chosen.only]
+    more = dict(line.split("=", 1) for line in chosen.env)
     failed = False
     print("| release | server | replies | right | what went wrong |\n|---|---|---|---|---|", flush=True)
     for tree, api, stream in product(chosen.trees, chosen.api, chosen.stream):
         row = Row(tree.resolve().name, api, stream)
         with tempfile.TemporaryDirectory(prefix="zwaif-release-log-", ignore_cleanup_errors=True) as folder:
             try:
-                drive(tree, row, scenes, chosen.log or Path(folder) / "host.log")
+                drive(tree, row, scenes, more, chosen.log or Path(folder) / "host.log")
             except (DemoError, zwaif_copy.UnusableTree) as error:
                 row.problem = " ".join(str(error).split())[-400:]
         print(row.text(), flush=True)
