@@ -102,3 +102,10 @@ def test_markov_is_the_engine_of_the_local_model(
     zwaif_server.stop()
     turn = zwaif.say("Hello, Mia. The sea is calm today. Shall we sail?")
     assert turn.error == "" and "markov:chat" in turn.fallback and turn.reply
+
+
+@pytest.mark.skipif(importlib.util.find_spec("gradio") is None, reason="the page needs Gradio")
+def test_replies_has_its_part_on_the_page(zwaif_standin: Callable[..., StandIn], site: Path) -> None:
+    zwaif = zwaif_standin(site, page=True)
+    assert "Last Replies" in zwaif.labels()
+    assert "left out" not in zwaif.console and "zwaif_replies" not in zwaif.console
