@@ -261,7 +261,7 @@ class PluginManager:
     def turns(self, hook: str) -> list[tuple[str, str]]:
         """Return the plugins that implement a hook in the order in which they are called, each with the reason."""
         found = [(impl.plugin_name, self._why_now(impl)) for impl in self._implementations(hook)]
-        if hook not in (BUILDING, "register_settings"):
+        if not hook.startswith("register_"):
             return found
         return [(name, f"{why} (for this hook the other way round)") for name, why in reversed(found)]
 
