@@ -1,7 +1,8 @@
 """The GGUF engine behind its worker: tokens a second beside the bare binding and llama.cpp's server over HTTP, and
-what a kept prompt saves.
+what a kept prompt saves; on a graphics card the same beside llama-bench, if a llama-server for it is on the computer.
 
     python -m benchmarks.gguf [--size 110m] [--rounds 7] [--tokens 500 1000 2000] [--llama-cpp-python PYTHON]
+        [--llama-server PATH]
 
 The model is made on the spot. All sides hold the same file and take turns, so that a busy machine slows all alike.
 The bare binding gets the worker's way of waiting (``PATIENT``) unless ``--spinning`` is given.
@@ -33,6 +34,7 @@ sys.path[:0] = [path for path in (str(ROOT), str(ROOT / "hooks")) if path not in
 
 from benchmarks.gguf.model import SIZES, WINDOW, make  # noqa: E402
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions  # noqa: E402
+from zwaif_fallback.llama_servers import LlamaProgram, environment, find  # noqa: E402
 from zwaif_fallback.local.model import LocalModel  # noqa: E402
 from zwaif_fallback.workers.worker_process import PATIENT  # noqa: E402
 from zwaif_hooks.messages import Sampling  # noqa: E402
@@ -140,6 +142,35 @@ def turns(local: LocalModel, lengths: Sequence[int], rounds: int) -> list[str]:
     return rows
 
 
+def on_card(model: Path, wish: str, rounds: int, tokens: int) -> list[str]:
+    """Tokens a second of the engine with the llama-server that was found, beside the llama-bench next to it."""
+    program = find(wish, print)
+    if program is None:
+        return ["No llama-server that sees a graphics card: no figures for the card."]
+    rows = ["| side | tokens/s |", "|---|---|"]
+    local = LocalModel()
+    try:
+        loaded = local.load(LoadOptions(str(model), context_window=WINDOW, llama_server=str(program.path)))
+        found = [generate(local, SENTENCE * 10, tokens) for _ in range(rounds + 1)][1:]
+    finally:
+        local.close()
+    rate = statistics.median(one["tokens"] / one["rest"] for one in found)
+    rows.append(f"| engine behind its worker, {loaded.device} | {rate:.1f} |")
+    bench = program.path.with_name(program.path.name.replace("server", "bench"))
+    if not bench.is_file():
+        return [*rows, "", f"No {bench.name} beside {program.path}: nothing to compare with."]
+    return [*rows, f"| {bench.name} | {bench_rate(bench, program, model, rounds, tokens):.1f} |"]
+
+
+def bench_rate(bench: Path, program: LlamaProgram, model: Path, rounds: int, tokens: int) -> float:
+    """Tokens a second by llama.cpp's own benchmark, with all layers on the card."""
+    command = [str(bench), "-m", str(model), "-ngl", "999", "-p", "0", "-n", str(tokens), "-r", str(rounds)]
+    variables = environment(program.path, os.environ)
+    done = subprocess.run([*command, "-o", "json"], stdout=subprocess.PIPE, env=variables, cwd=bench.parent, check=True)
+    (result,) = json.loads(done.stdout)
+    return float(result["avg_ts"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SIZES, default="110m")
@@ -150,6 +181,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--spinning", action="store_true", help="the bare binding's threads wait as they do by default")
     parser.add_argument("--llama-cpp-python", metavar="PYTHON", help="an interpreter that has it: one row more")
+    parser.add_argument("--llama-server", default="auto", help="as API_FALLBACK_LLAMA_SERVER: path, auto or off")
     options = parser.parse_args()
     print(
         f"xllamacpp {importlib.metadata.version('xllamacpp')}, {platform.machine()}, {os.cpu_count()} cores, {options}"
@@ -168,3 +200,4 @@ def main() -> None:
             print("\n".join(["", *turns(local, options.tokens, options.rounds)]))
         finally:
             local.close()
+        print("\n".join(["", *on_card(model, options.llama_server, options.rounds, options.reply)]))
