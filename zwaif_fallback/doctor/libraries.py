@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import platform
 from typing import NamedTuple
 
 from zwaif_fallback.doctor.findings import Finding, ok, skipped
@@ -143,7 +143,7 @@ def check_llama_server(here: Situation) -> Finding:
     """Look for the llama.cpp server that runs GGUF models on the graphics card."""
     if here.gguf is None:
         return skipped("not needed: only GGUF models use it")
-    if sys.platform == "darwin" or here.abilities().gguf_cuda:
+    if platform.system() == "Darwin" or here.abilities().gguf_cuda:
         return skipped("not needed: xllamacpp itself uses the graphics card")
     wish = here.text("API_FALLBACK_LLAMA_SERVER")
     if wish == OFF or here.text("API_FALLBACK_DEVICE") == "cpu":

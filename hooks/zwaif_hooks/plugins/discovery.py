@@ -118,7 +118,7 @@ def in_folder(text: str) -> list[PluginFile]:
             raise UnusableFolder(f"{folder} is not the full path of a folder")
         files = sorted(path for path in folder.iterdir() if _FILE.fullmatch(path.name))
         for path in (folder, *files):
-            if os.name == "posix" and _others_can_change(path.stat()):
+            if _others_can_change(path.stat()):
                 raise UnusableFolder(f"{path} can be changed by other users of this computer (chmod o-w, chown)")
     except OSError as error:
         raise UnusableFolder(f"{folder} cannot be read ({error.strerror})") from error
@@ -126,6 +126,8 @@ def in_folder(text: str) -> list[PluginFile]:
 
 
 def _others_can_change(status: os.stat_result) -> bool:
+    if sys.platform == "win32":  # access lists are not looked at
+        return False
     return bool(status.st_mode & stat.S_IWOTH) or status.st_uid not in (0, os.getuid())
 
 
