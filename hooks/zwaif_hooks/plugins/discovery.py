@@ -128,7 +128,8 @@ def in_folder(text: str) -> list[PluginFile]:
 def _others_can_change(status: os.stat_result) -> bool:
     if sys.platform == "win32":  # access lists are not looked at
         return False
-    return bool(status.st_mode & stat.S_IWOTH) or status.st_uid not in (0, os.getuid())
+    else:
+        return bool(status.st_mode & stat.S_IWOTH) or status.st_uid not in (0, os.getuid())
 
 
 class Names:
