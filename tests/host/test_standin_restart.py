@@ -38,7 +38,17 @@ def restarted_in_an_outage(stage: Stage, fault: str) -> None:
     assert stage.do(say="Are you there?")["answers"]
     wait_for_the_file(stage)
     stage.restart()
+    if fault == "refused":
+        wait_for_the_outage(stage)
     stage.do(fresh=True)
+
+
+def wait_for_the_outage(stage: Stage) -> None:
+    """Until it is resumed, in the background, a message is sent as if nothing were known."""
+    end = time.monotonic() + 30.0
+    while stage.do()["outages"] != ["refused"]:
+        assert time.monotonic() < end, "the outage was never resumed"
+        time.sleep(0.05)
 
 
 def wait_for_the_file(stage: Stage) -> None:
