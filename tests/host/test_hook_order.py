@@ -24,8 +24,9 @@ RECORDER = {"hook_recorder": "hook_recorder:recorder"}
 WAIT = 60.0
 OF_EACH_TURN = ("before_request", "sentence_spoken", "turn_finished")
 """Called for every turn, in this order among themselves, but in no fixed order with the others."""
-ASKED = ("will_answer", "register_engines")
-"""Asked in background threads, whenever a model might be loaded ahead of time, or models are listed."""
+ASKED = ("will_answer", "register_engines", "prompt_format", "format_prompt")
+"""Asked in background threads: whenever a model might be loaded ahead of time, models are listed, or a prompt is read
+ahead."""
 
 
 class Calls:
@@ -119,8 +120,7 @@ def test_hooks_are_called_in_this_order(stage: Stage) -> None:
     say("Hello.", "primary_answered: Hello, you.")
 
     stage.server.play = dies  # type: ignore[method-assign]
-    a_prompt = ("prompt_format", "format_prompt")
-    takeover = (*a_prompt, *a_prompt, "fallback_answered: fallback")  # the reply, and what is read ahead
+    takeover = ("fallback_answered: fallback",)
     say(STORY, f"on_primary_failure: cut after {HALF!r}", meanwhile=("primary_failed: cut", *takeover))
     say(SLOW, "on_primary_failure: circuit open after ''", "say_while_waiting", meanwhile=takeover)
 

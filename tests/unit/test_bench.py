@@ -91,7 +91,7 @@ def test_without_a_choice_the_found_model_that_answers_is_measured(
 def test_the_options_are_those_of_the_settings() -> None:
     environ = {"API_FALLBACK_DEVICE": "cpu", "API_FALLBACK_CONTEXT_WINDOW": "512", "API_FALLBACK_THREADS": "2"}
     options = LoadOptions.from_settings(SettingsStore(SETTINGS, None, environ).get, "owner/model")
-    assert options == LoadOptions("owner/model", device="cpu", context_window=512, threads=2)
+    assert options == LoadOptions("owner/model", device="cpu", context_window=512, threads=2, llama_server="auto")
 
 
 def test_the_table_for_people() -> None:

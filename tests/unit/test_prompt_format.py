@@ -184,6 +184,7 @@ def test_many_slow_calls_share_the_time_of_one() -> None:
 def test_a_format_that_never_fits_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(log, "say", said.append)
+    monkeypatch.setattr(log, "_said", set())
     huge = zw.PromptFormat(lambda messages, partial: "mark " * 600 + render(messages, partial), STOPS)
     prompt = Stage(huge).write("Hello.", window=512)
     assert prompt.text.startswith("<|user|>") and "mark" not in prompt.text
