@@ -333,6 +333,10 @@ def test_a_new_package_passes_its_own_tests_in_a_fresh_environment(fresh: Path, 
     made = command_without_tree("new", "my-parrot", "--in", str(tmp_path / "new"))
     package = tmp_path / "new" / "zwaif-my-parrot"
     assert made.returncode == 0 and f"{package} is made." in made.stdout, made.stderr
+    place = r"venv\Scripts\python" if os.name == "nt" else "venv/bin/python"
+    assert f'  {place} -m pip install -e "{package}[test]"' in made.stdout
+    described = (package / "pyproject.toml").read_text(encoding="utf-8")
+    assert 'keywords = ["z-waif", "zwaif-plugin"]' in described and 'license = "MIT"' in described
     pip = [sys.executable, "-m", "pip", "--python", str(fresh), "install", "--no-index", "--no-deps"]
     mypy = [str(fresh), "-m", "mypy", "--config-file", str(package / "pyproject.toml")]
     env = {**os.environ, "MYPYPATH": str(Path(zwaif_hooks.__file__).parents[1])}  # mypy follows no .pth to a checkout

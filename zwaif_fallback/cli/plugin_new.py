@@ -12,7 +12,7 @@ from zwaif_hooks.plugins.discovery import installed
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 _PYPROJECT = """[build-system]
-requires = ["setuptools>=64"]
+requires = ["setuptools>=77"]
 build-backend = "setuptools.build_meta"
 
 [project]
@@ -20,7 +20,9 @@ name = "zwaif-NAME"
 version = "0.1.0"
 description = "A Z-Waif plugin."
 readme = "README.md"
+license = "MIT"
 requires-python = ">=3.10"
+keywords = ["z-waif", "zwaif-plugin"]
 dependencies = ["zwaif-fallback"]
 
 [project.optional-dependencies]
@@ -97,6 +99,8 @@ venv\\Scripts\\python -m pip install zwaif-NAME
 On Linux and macOS: `venv/bin/python -m pip install zwaif-NAME`. To switch it off: `zwaif-fallback plugins block NAME`
 
 ## Develop it
+
+In this folder, with Z-Waif's environment active:
 
 ```sh
 python -m pip install -e .[test]

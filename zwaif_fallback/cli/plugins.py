@@ -193,10 +193,11 @@ def _new(parsed: Arguments) -> int:
 
     folder = make(parsed.name, Path(parsed.place).expanduser().absolute())
     name = folder.name.removeprefix("zwaif-")
+    python = r"venv\Scripts\python" if os.name == "nt" else "venv/bin/python"
     for line in (
-        f"{folder} is made. To install and test it:",
-        f'  python -m pip install -e "{folder}[test]"',
-        f'  python -m pytest "{folder}"',
+        f"{folder} is made. To install and test it, in Z-Waif's folder:",
+        f'  {python} -m pip install -e "{folder}[test]"',
+        f'  {python} -m pytest "{folder}"',
         f'  zwaif-fallback plugins try {name} "{name}, hello"',
     ):
         console.say(line)
