@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -363,7 +364,26 @@ class Newer:
         return "never"
 
 
-LOST = "Plugin 'parrot' has a hook that is not called: its on_primary_failure "
+class Async:
+    @zw.hookimpl
+    async def turn_finished(self) -> None:
+        raise AssertionError
+
+
+class AsyncPieces:
+    @zw.hookimpl
+    async def on_primary_failure(self) -> Any:
+        yield "never"
+
+
+class Yields:
+    @zw.hookimpl
+    def turn_finished(self) -> Any:
+        yield
+
+
+UNCALLED = "Plugin 'parrot' has a hook that is not called: its "
+LOST = UNCALLED + "on_primary_failure "
 
 
 @pytest.mark.parametrize(
@@ -372,6 +392,9 @@ LOST = "Plugin 'parrot' has a hook that is not called: its on_primary_failure "
         (Forgot(), LOST + "is not marked with @hookimpl"),
         (ByKeyword(), LOST + "takes 'request' by keyword only; remove the * before it"),
         (Newer(), LOST + "asks for 'mood', but that hook only has request, failure"),
+        (Async(), UNCALLED + "turn_finished is async and would never run; write def in place of async def"),
+        (AsyncPieces(), LOST + "is async and would never run; write def in place of async def"),
+        (Yields(), UNCALLED + "turn_finished has a yield and would never run; remove the yield"),
         (
             Typed(),
             "Plugin 'parrot' may misunderstand a hook: its on_primary_failure takes request as str, but gets "
@@ -380,10 +403,44 @@ LOST = "Plugin 'parrot' has a hook that is not called: its on_primary_failure "
         (Forgot, "Plugin 'parrot' is left out: Forgot is a class; the entry point must name an instance of it"),
         (object(), "Plugin 'parrot' is left out: no function of it is marked with @hookimpl"),
     ],
-    ids=["no mark", "by keyword", "a newer argument", "another type", "a class", "no hook"],
+    ids=[
+        "no mark",
+        "by keyword",
+        "a newer argument",
+        "async",
+        "async pieces",
+        "a yield",
+        "another type",
+        "a class",
+        "no hook",
+    ],
 )
 def test_a_mistake_is_told_in_one_line_before_anything_is_called(plugin: object, line: str) -> None:
     assert lines_of(plugin) == [line]
+
+
+@pytest.mark.parametrize("hook", list(HOOKS))
+def test_no_hook_may_be_async(hook: str) -> None:
+    async def mistaken() -> None:
+        raise AssertionError
+
+    plugin = type("Mistaken", (), {hook: staticmethod(zw.hookimpl(mistaken))})()
+    assert lines_of(plugin) == [
+        f"{UNCALLED}{hook} is async and would never run; write def in place of async def",
+    ]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_function_around_an_async_one_is_named_by_its_plugin(recwarn: pytest.WarningsRecorder) -> None:
+    async def squawk() -> str:
+        raise AssertionError
+
+    scene = Scene(squawk)
+    assert scene.prompt() is None and scene.answer() is None
+    assert len(scene.lines) == 2
+    assert all("'parrot'" in line and "is async and never ran" in line for line in scene.lines), scene.lines
+    gc.collect()
+    assert not recwarn.list
 
 
 def test_a_right_plugin_is_not_complained_about() -> None:
@@ -470,7 +527,7 @@ def test_the_manual_has_the_lines_that_are_said(monkeypatch: pytest.MonkeyPatch,
     said = list(lines_that_are_said(monkeypatch, never))
     promised = lines_of_the_manual()
     assert len(promised) == 10
-    others = ("could not be loaded", "failed in every(")  # said in other tests
+    others = ("could not be loaded", "failed in every(")  # tests/unit/test_plugins.py, tests/ui/test_live_part.py
     elsewhere = [line for line in promised if any(part in line for part in others)]
     missing = [line for line in promised if not any(one.startswith(line.removesuffix("…").rstrip()) for one in said)]
     assert missing == elsewhere

@@ -73,8 +73,13 @@ def _unusable(plugin: object, name: str, options: Mapping[str, Any]) -> str:
     spec = _specified().get(hook)
     if spec is None:
         return "" if options.get("optionalhook") or hook.startswith("_") else _no_such_hook(hook)
+    function = getattr(plugin, name)
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        return f"its {hook} is async and would never run; write def in place of async def"
+    if inspect.isgeneratorfunction(function) and inspect.signature(spec).return_annotation in (None, "None"):
+        return f"its {hook} has a yield and would never run; remove the yield"
     given = inspect.signature(spec).parameters
-    for argument in _arguments(getattr(plugin, name)):
+    for argument in _arguments(function):
         if argument.name not in given:
             return f"its {hook} asks for {argument.name!r}, but that hook only has {_listed(given)}"
         if argument.kind is inspect.Parameter.KEYWORD_ONLY:

@@ -7,7 +7,7 @@ from typing import Any
 
 from zwaif_hooks.background.clock import Clock
 from zwaif_hooks.messages import Message, PluginProblem, PromptFormat
-from zwaif_hooks.plugins.guarded_hook import GuardedHook
+from zwaif_hooks.plugins.guarded_hook import GuardedHook, refuse_async
 
 Render = Callable[[Sequence[Message], str], Any]
 
@@ -51,6 +51,7 @@ class GuardedFormat:
         prompt = self._render(list(messages), partial)
         if prompt is None and self._may_pass:
             return None
+        refuse_async(prompt)
         if not isinstance(prompt, str):
             expected = "text or None" if self._may_pass else "render to return text"
             raise TypeError(f"expected {expected}, got {type(prompt).__name__}")

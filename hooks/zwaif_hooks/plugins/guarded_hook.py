@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import partial
+from types import AsyncGeneratorType, CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from zwaif_hooks.background.clock import Clock
@@ -116,8 +117,10 @@ class GuardedHook:
             return None
         try:
             result = function(*args) if self.trusted else _in_a_plugin(function, args)
-            if result is not None and check is not None:
-                result = check(result, self.plugin)
+            if result is not None:
+                refuse_async(result)
+                if check is not None:
+                    result = check(result, self.plugin)
         except BaseException as error:
             if is_ctrl_c(error):
                 raise
@@ -177,6 +180,17 @@ class GuardedHook:
 def _in_a_plugin(function: Callable[..., Any], args: Any) -> Any:
     with in_a_plugin():
         return function(*args)
+
+
+def refuse_async(result: Any) -> None:
+    """Raise ``TypeError`` if ``result`` is what an async function returns: nobody awaits it.
+
+    Hooks that are async themselves were found when they were registered; this is for a function around one.
+    """
+    if isinstance(result, CoroutineType):
+        result.close()  # or Python warns that it was never awaited, without naming the plugin
+    if isinstance(result, (CoroutineType, AsyncGeneratorType)):
+        raise TypeError(f"its function is async and never ran ({result.__qualname__}); write def in place of async def")
 
 
 def ended(running: Future[Any], seconds: float | None) -> bool:
