@@ -99,6 +99,7 @@ def test_a_bad_value_is_told_with_the_plugins_name_and_the_default_counts(tmp_pa
         (Setting("WEATHER_UNITS", "x", "x", choices=("a", "b")), "breaks its own rules"),
         (Setting("WEATHER_TEXT", "x", "x", pattern="("), "breaks its own rules"),
         (Setting("WEATHER_HELP", "x", " "), "no help"),
+        (Setting("WEATHER_HELP", "x", None), "no help"),  # type: ignore[arg-type]
         (Setting("WEATHER_LIVE", True, "x", live_name="api_fallback_enabled"), "live_name"),
         (Setting("WEATHER_KEY", "sk-1", "x", secret=True), "its default is empty"),
         (Setting("WEATHER_KEY", "", "x", secret=True, editable=True), "never editable"),
@@ -114,7 +115,30 @@ def test_a_declaration_that_is_not_allowed_is_left_out_and_told(tmp_path: Path, 
     assert [one for one in place.store.table if one.name == setting.name and one.plugin] == []
 
 
-@pytest.mark.parametrize("result", ["WEATHER_CITY", 3, ["WEATHER_CITY"], {"WEATHER_CITY": 1}])
+@pytest.mark.parametrize("wrong", ["WEATHER_NAME", {"WEATHER_NAME": 1}, None, Setting])
+def test_what_is_no_setting_is_left_out_alone(tmp_path: Path, wrong: object) -> None:
+    place = Place(tmp_path).add("weather", CITY, wrong, DAYS)
+    why = f"expected a Setting, got {type(wrong).__name__}"
+    assert place.said == place.store.left_out() == [f"Plugin 'weather': its setting number 2 is left out: {why}"]
+    assert (place.store.get("WEATHER_CITY"), place.store.get("WEATHER_DAYS")) == ("Oslo", 3)
+
+
+def test_test_and_doctor_count_the_same_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from zwaif_fallback.cli import selftest
+
+    monkeypatch.setenv("ZWAIF_ALLOW_PLUGINS", "weather")
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    (plugins / "weather.py").write_text(
+        "import zwaif_hooks as zw\n\n\n@zw.hookimpl\ndef register_settings():\n"
+        "    return zw.Setting('WEATHER_CITY', 'Oslo', 'The city.')\n",
+        encoding="utf-8",
+    )
+    told = selftest.check_settings(selftest.Place(tmp_path, None, str(plugins)))
+    assert told.startswith(f"all {len(SETTINGS) + 1} settings are usable; ")
+
+
+@pytest.mark.parametrize("result", ["WEATHER_CITY", 3])
 def test_a_wrong_result_is_told_once_and_harms_nobody(tmp_path: Path, result: Any) -> None:
     place = Place(tmp_path)
     plugin = ModuleType("plugin")

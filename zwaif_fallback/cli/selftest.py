@@ -75,13 +75,14 @@ class Place:
 
 
 def check_settings(place: Place) -> str:
-    """Check all defaults and values in ``.env``, and that a copy of it takes changes and keeps its other lines."""
-    for setting in SETTINGS:
+    """Check all settings, also of plugins, and that a copy of ``.env`` takes changes and keeps its other lines."""
+    path = _copy_of_env(place)
+    store = SettingsStore(SETTINGS, path, environ={}, say=lambda line: None)
+    load_plugins(store, os.environ, place.plugins_dir)
+    for setting in store.table:
         _require(
             setting.parse(setting.text(setting.default)) == setting.default, f"{setting.name}'s default. {_REPORT}"
         )
-    path = _copy_of_env(place)
-    store = SettingsStore(SETTINGS, path, environ={}, say=lambda line: None)
     _require(not store.problems(), " ".join(store.problems()) + " Correct that line in Z-Waif's .env.")
     before = env_file.read(path)
     changes: dict[str, Any] = {
@@ -98,7 +99,8 @@ def check_settings(place: Place) -> str:
     after = env_file.read(path)
     hurt = [name for name in before if name not in changes and after.get(name) != before[name]]
     _require(not hurt, f"writing to .env changed {', '.join(hurt)}. {_REPORT}")
-    return f"all {len(SETTINGS)} can be used; a copy of .env takes changes and keeps its other {len(before)} values"
+    kept = f"a copy of .env takes changes and keeps its other {len(before)} values"
+    return f"all {len(store.table)} settings are usable; {kept}"
 
 
 def _copy_of_env(place: Place) -> Path:

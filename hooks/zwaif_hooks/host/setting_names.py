@@ -82,7 +82,8 @@ def _bad_rules(setting: Setting) -> str:
     default: object = setting.default
     if not isinstance(default, (bool, int, float, str)):
         return f"its default is a {type(default).__name__}; a setting is a bool, int, float or str"
-    if not setting.help.strip():
+    told: object = setting.help
+    if not isinstance(told, str) or not told.strip():
         return "it has no help text"
     if setting.live_name:
         return "live_name is reserved for Z-Waif's own switches"

@@ -152,14 +152,18 @@ class SettingsStore:
                 elif setting.name not in self._table:
                     self._add(setting, setting)
 
-    def register(self, plugin: str, table: Iterable[Setting]) -> None:
+    def register(self, plugin: str, table: Iterable[object]) -> None:
         """Add the settings that a plugin returned from ``register_settings``.
 
         One that is not allowed (``setting_names``), or that another plugin has already, is left out, and the console
-        says so with the plugin's name.
+        says so with the plugin's name. So is an object that is no ``Setting``.
         """
         with self._lock:
-            for setting in table:
+            for number, setting in enumerate(table, 1):
+                if not isinstance(setting, Setting):
+                    why = f"expected a Setting, got {type(setting).__name__}"
+                    self._leave_out(f"Plugin {plugin!r}: its setting number {number} is left out: {why}")
+                    continue
                 other = self._table.get(setting.name)
                 if other is not None and other.plugin == plugin:
                     continue

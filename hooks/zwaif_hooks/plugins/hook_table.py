@@ -73,21 +73,17 @@ def answer(result: Any, name: str) -> Answer:
     return result if isinstance(result, Answer) else Answer([result] if isinstance(result, str) else result, name)
 
 
-def settings(result: Any, name: str) -> tuple[Setting, ...]:
-    """Return ``result`` as a tuple of settings. A generator runs here, where it is guarded.
+def settings(result: Any, name: str) -> tuple[object, ...]:
+    """Return ``result`` as a tuple. A generator runs here, where it is guarded. The store checks each one.
 
     Raises:
-        TypeError: it is neither a setting nor an iterable of settings.
+        TypeError: it is neither a setting nor an iterable.
     """
     if isinstance(result, Setting):
         return (result,)
     if isinstance(result, (str, bytes)) or not isinstance(result, Iterable):
         raise TypeError(f"expected settings or None, got {type(result).__name__}")
-    found = tuple(result)
-    for one in found:
-        if not isinstance(one, Setting):
-            raise TypeError(f"expected a Setting, got {type(one).__name__}")
-    return found
+    return tuple(result)
 
 
 def engines(result: Any, name: str) -> tuple[EngineSpec, ...]:
