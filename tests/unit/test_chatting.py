@@ -139,7 +139,7 @@ def plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def serve(monkeypatch: pytest.MonkeyPatch, service: Service, typed: str = "") -> Service:
-    monkeypatch.setattr(cli_chat, "_service", lambda tree, model: service)
+    monkeypatch.setattr(cli_chat, "_service", lambda *_: service)
     monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
     return service
 
@@ -201,7 +201,7 @@ class Service:
     def close(self):
         print("closed", file=sys.stderr)
 
-chat._service = lambda tree, model: Service()
+chat._service = lambda *_: Service()
 sys.exit(main.main(["chat"]))
 """
 

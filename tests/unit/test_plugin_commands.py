@@ -306,6 +306,60 @@ def test_in_chat_the_model_goes_on_for_a_plugin_that_fails(run: Run) -> None:
     assert "Plugin 'absent' could not be loaded" in done.stderr
 
 
+SCRIPT = """
+import pathlib
+from dataclasses import replace
+
+import zwaif_hooks as zw
+
+NOTES = pathlib.Path(__file__).with_name("notes.txt")
+
+
+def render(messages, partial):
+    return "".join(f"|{message.role}| {message.content}\\n" for message in messages) + "|assistant| " + partial
+
+
+def note(line):
+    with NOTES.open("a") as file:
+        file.write(line + "\\n")
+
+
+@zw.hookimpl
+def prompt_format(model):
+    return zw.PromptFormat(render, ("|user|",))
+
+
+@zw.hookimpl
+def before_request(request):
+    *others, newest = request.messages
+    return replace(request, messages=(*others, replace(newest, content=newest.content.upper())))
+
+
+@zw.hookimpl
+def fallback_answered(record):
+    note(f"fallback_answered {record.plugin}")
+
+
+@zw.hookimpl
+def zwaif_stopping():
+    note("zwaif_stopping")
+"""
+
+
+def test_chat_writes_prompts_and_calls_the_hooks_of_a_reply_as_an_outage_does(run: Run, owls: Path) -> None:
+    (owls / "owl.py").write_text(SCRIPT, encoding="utf-8")
+    words = ("chat", "Hello, who are you?", "--model", "demo", "--json", "--plugins-dir", str(owls))
+    done = run(*words, "--show-prompt", ZWAIF_BLOCK_PLUGINS="crow")
+    assert json.loads(done.stdout)["text"]
+    prompt, _, stops = done.stderr.partition("[The prompt:]\n")[2].partition("\n[What ends the reply: ")
+    assert "\n|user| " in prompt and "HELLO, WHO ARE YOU?" in prompt and prompt.endswith("\n|assistant| ")
+    assert "'|user|'" in stops
+    assert (owls / "notes.txt").read_text().splitlines() == ["fallback_answered fallback", "zwaif_stopping"]
+    own = run(*words, "--show-prompt", ZWAIF_BLOCK_PLUGINS="crow, owl").stderr
+    assert "Hello, who are you?" in own and "\n<|user|>\n" in own and "\n|user| " not in own
+    assert "[The prompt:]" not in run(*words, ZWAIF_BLOCK_PLUGINS="crow").stderr
+
+
 def test_test_names_broken_plugins(tree: Path, site: Path, monkeypatch: pytest.MonkeyPatch, owls: Path) -> None:
     monkeypatch.syspath_prepend(str(site))
     with pytest.raises(selftest.CheckFailed, match="Plugin 'absent' could not be loaded and is left out: No module"):

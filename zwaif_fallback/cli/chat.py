@@ -26,6 +26,7 @@ from zwaif_fallback.cli.options import (
 if TYPE_CHECKING:
     from zwaif_fallback.answering.service import FallbackService
     from zwaif_fallback.cli.chat_session import Conversation, Reply
+    from zwaif_fallback.prompt.writer import AskPlugins
     from zwaif_hooks.host.settings_store import SettingsStore
 
 _LAST_WORDS = "last words"
@@ -85,7 +86,10 @@ def add(commands: Any) -> None:
     chat.add_argument(
         "message", metavar="MESSAGE", nargs="?", help="say only this, then exit (default: a conversation)"
     )
-    chat.add_argument("--model", metavar="MODEL", help="talk to this model instead of the chosen one")
+    chat.add_argument(
+        "--model", metavar="MODEL", help="talk to this model instead of the chosen one (demo: the demo's tiny model)"
+    )
+    chat.add_argument("--show-prompt", action="store_true", help="show each prompt that the local model gets")
     with_plugins_dir(with_json(with_zwaif(chat)))
 
 
@@ -97,9 +101,14 @@ def _chat(parsed: Arguments) -> int:
     tree = zwaif_folder(parsed.zwaif)
     persona = persona_of(tree)
     model = _model_setting_of(parsed.model, tree) if parsed.model else None
-    service = _service(tree, model)
-    with contextlib.closing(service):
-        talk = Conversation(WithPlugins(service, tree, parsed.plugins_dir, _terminal.notice), persona)
+    with contextlib.ExitStack() as until_the_end:
+
+        def service(ask_plugins: AskPlugins) -> FallbackService:
+            made = _service(tree, model, ask_plugins, parsed.show_prompt)
+            return until_the_end.enter_context(contextlib.closing(made))
+
+        plugins = WithPlugins(service, tree, parsed.plugins_dir, _terminal.notice)
+        talk = Conversation(until_the_end.enter_context(contextlib.closing(plugins)), persona)
         name = persona.char_name or "Fallback"
         if parsed.message is None and not parsed.json and sys.stdin.isatty():
             end = "Ctrl+Z, then Enter," if os.name == "nt" else "Ctrl+D"
@@ -118,21 +127,24 @@ def _model_setting_of(name: str, tree: Path | None) -> str:
     Raises:
         FallbackError: There is no such model.
     """
+    from zwaif_fallback import demo
     from zwaif_fallback.choosing.resolve_name import resolve
     from zwaif_fallback.zwaif_tree import model_setting, settings_store
 
+    if name == "demo":
+        return str(demo.MODEL)
     model = model_setting(name, tree, os.environ)
     resolve(model, tree, str(settings_store(tree, os.environ).get("FALLBACK_MODEL_DIR")))
     return model
 
 
-def _service(tree: Path | None, model: str | None) -> FallbackService:
+def _service(tree: Path | None, model: str | None, ask_plugins: AskPlugins, show_prompt: bool) -> FallbackService:
     """Build the service as in Z-Waif, with nothing loaded yet."""
     from zwaif_fallback.answering.contracts import SecondServer
     from zwaif_fallback.answering.second_server import Deadlines, second_server
     from zwaif_fallback.answering.service import Collaborators, FallbackService
     from zwaif_fallback.local.model import LocalModel
-    from zwaif_fallback.models import plugin_engines
+    from zwaif_fallback.local.shown_prompts import ShownPrompts
 
     store, named = _settings(tree, model)
 
@@ -140,12 +152,21 @@ def _service(tree: Path | None, model: str | None) -> FallbackService:
         deadlines = Deadlines(connect=float(store.get("API_FALLBACK_CONNECT_TIMEOUT")))
         return second_server(store.get, address, name, deadlines)
 
-    plugin_engines.find(str(store.get("API_FALLBACK_MODEL")))  # imports plugins now, which may print, or never
-    local = LocalModel(hang_timeout=float(store.get("API_FALLBACK_ENGINE_TIMEOUT")), say=_terminal.notice)
-    service = FallbackService(Collaborators(store, local, remote, _terminal.notice, tree=tree, was_model_chosen=named))
+    hang_timeout = float(store.get("API_FALLBACK_ENGINE_TIMEOUT"))
+    if show_prompt:
+        local: LocalModel = ShownPrompts(_show, hang_timeout=hang_timeout, say=_terminal.notice)
+    else:
+        local = LocalModel(hang_timeout=hang_timeout, say=_terminal.notice)
+    service = FallbackService(
+        Collaborators(store, local, remote, _terminal.notice, ask_plugins, tree=tree, was_model_chosen=named)
+    )
     if not str(store.get("API_FALLBACK_HOST")).strip():
         service.preload()
     return service
+
+
+def _show(text: str) -> None:
+    console.say(text, "dim", sys.stderr)
 
 
 def _settings(tree: Path | None, model: str | None) -> tuple[SettingsStore, Callable[[], bool]]:

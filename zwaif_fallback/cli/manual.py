@@ -29,7 +29,8 @@ broken one cannot crash the command; each server is asked for one word. Nothing 
     "chat": """
 Ctrl+C stops the current reply; at the prompt it ends the chat, as does the end of the input. Replies go to standard
 output; who gave them, and how fast, goes to standard error. With `--json` each reply is one line of JSON. The exit
-status is 1 if the last reply was empty or came from the last words.
+status is 1 if the last reply was empty or came from the last words. `--show-prompt` writes the prompts of the local
+model to standard error, in the chat formats of plugins, with the texts that end the reply.
 """,
     "download": """
 With `--json` one object is printed at the end: `model`, `path`, `bytes` and `seconds` (both 0 if the model was

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zwaif_fallback.cli.chat_session import Answers, persona_of
+from zwaif_fallback.prompt.writer import AskPlugins
 from zwaif_fallback.zwaif_tree import LoadedPlugins, load_plugins, settings_store
 from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.failover.takeover import Takeover
@@ -19,6 +21,7 @@ from zwaif_hooks.host_handle import Host
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, Message, PrimaryFailure
 from zwaif_hooks.plugins import PluginManager, PluginState, State
 from zwaif_hooks.plugins.discovery import ALLOW_VARIABLE, BLOCK_VARIABLE, TRACE_VARIABLE
+from zwaif_hooks.plugins.hook_table import HOOKS
 from zwaif_hooks.runtime import Runtime
 from zwaif_hooks.specs import hookimpl
 
@@ -97,24 +100,50 @@ def ask(loaded: Loaded, text: str, show: Callable[[str], None]) -> Tried:
 class WithPlugins:
     """Answers as Z-Waif would: the plugins are asked in their order, and the built-in one is a ``service``."""
 
-    def __init__(self, service: Answers, tree: Path | None, folder: str | None, say: Callable[[str], None]) -> None:
-        """Load the plugins. ``say`` gets one line for each problem."""
-        built_in = _BuiltIn(service)
+    def __init__(
+        self, make: Callable[[AskPlugins], Answers], tree: Path | None, folder: str | None, say: Callable[[str], None]
+    ) -> None:
+        """Load the plugins. ``make`` returns the service, which writes prompts in the formats of the plugins.
+
+        ``say`` gets one line for each problem.
+        """
+        built_in = _BuiltIn()
         loaded = load(tree, folder, {}, lambda manager: manager.register(built_in, BUILT_IN), lambda line, _: say(line))
-        self._service = service
-        self._others = loaded.manager.order(ANSWERING) != [BUILT_IN]
+        self._plugins = loaded.manager
+        self._takes_over = self._plugins.order(ANSWERING) != [BUILT_IN] or self._plugins.wants("fallback_answered")
         self._runtime = loaded.runtime(say)
+        self._say = say
+        self._sent: ChatRequest | None = None
+        self._takeover: Takeover | None = None
+        self._service = built_in.service = make(self._plugins.prompt_formats)
 
     def answer(self, request: ChatRequest, failure: PrimaryFailure) -> Answer:
-        if not self._others:
+        self._sent = request = self._plugins.changed(request)
+        if not self._takes_over:
             return self._service.answer(request, failure)
-        takeover = Takeover(self._runtime, request, failure)
+        self._takeover = takeover = Takeover(self._runtime, request, failure)
         answer = Answer(())
         answer.pieces = _heard(takeover, answer)
         return answer
 
     def turn_over(self, request: ChatRequest, reply: str) -> None:
-        self._service.turn_over(request, reply)
+        if self._takeover is not None and self._takeover.record is not None:
+            self._plugins.hook.fallback_answered(record=self._takeover.record)
+        self._service.turn_over(self._sent or request, reply)
+
+    def close(self) -> None:
+        """Call ``zwaif_stopping``, after the last ``fallback_answered``. Each has as long as ``zwaif_stopping`` has."""
+        seconds = HOOKS["zwaif_stopping"].seconds
+        for name in self._plugins.order("fallback_answered"):
+            guard = self._plugins.guard_of(name, "fallback_answered")
+            if guard is not None and not guard.catch_up(seconds):
+                self._say(f"fallback_answered was not finished within {seconds:g} s ({name})")
+        stopping = threading.Thread(target=self._plugins.hook.zwaif_stopping, daemon=True)
+        stopping.start()
+        stopping.join(seconds)
+        if stopping.is_alive():
+            names = ", ".join(self._plugins.order("zwaif_stopping"))
+            self._say(f"zwaif_stopping was not finished within {seconds:g} s ({names})")
 
 
 def _heard(takeover: Takeover, answer: Answer) -> Iterator[str]:
@@ -127,12 +156,11 @@ def _heard(takeover: Takeover, answer: Answer) -> Iterator[str]:
 
 
 class _BuiltIn:
-    def __init__(self, service: Answers) -> None:
-        self._service = service
+    service: Answers
 
     @hookimpl(trylast=True)
     def on_primary_failure(self, request: ChatRequest, failure: PrimaryFailure) -> Answer:
-        answer = self._service.answer(request, failure)
+        answer = self.service.answer(request, failure)
         answer.keeps_time = True
         return answer
 
