@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
+
 import pytest
 
 from tests.faults.conftest import Guarded
@@ -40,3 +43,18 @@ def test_a_reply_without_end(
     assert guarded.runtime.primaries.get(server.address).status().state == "healthy"
     (told,) = guarded.lines
     assert "did not stop" in told
+
+
+def test_a_reply_without_end_is_never_a_repeat(
+    guarded: Guarded, server: FaultServer, ask_http: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Z-Waif would ask four more times, and get the same each time from a server with a fixed seed."""
+    monkeypatch.setitem(rows.ROWS, "for_ever", lambda talk: for_ever(talk, ["Hello ", "there. "]))
+    server.fault = "for_ever"
+    said = ask_http(server.address, True)
+    controller = ModuleType("API.api_controller")
+    controller.ooga_history = [["Hi", said]]  # type: ignore[attr-defined]
+    controller.send_via_oogabooga = print  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "API.api_controller", controller)
+    again = ask_http(server.address, True)
+    assert again.startswith(said) and again != said

@@ -135,6 +135,7 @@ def test_endless_text_is_ended_as_the_primarys_is(guarded: Guarded, server: Faul
         while True:
             yield "And so on. "
 
+    guarded.clock.speed = 10.0  # a busy machine makes no plugin late
     add(guarded, First(), endless)
     said = ask_http(server.address, True)
     assert 2_000 <= len(said) <= 6_000
@@ -176,14 +177,46 @@ def test_a_line_that_is_the_whole_reply_is_not_a_repeat(
     guarded: Guarded, server: FaultServer, never: threading.Event, ask_http: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Z-Waif would ask again, and the user would wait for the same line once more."""
-    controller = ModuleType("API.api_controller")
-    controller.ooga_history = [["Hi", "One moment … "]]  # type: ignore[attr-defined]
-    controller.send_via_oogabooga = print  # type: ignore[attr-defined]
-    controller.stored_received_message = "One moment … "  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "API.api_controller", controller)
+    remembered("One moment … ", monkeypatch)
     add(guarded, Waits(), loading(guarded, never, 6_000, "Too late."))
     said = ask_http(server.address, True)
     assert said.startswith("One moment … ") and said != "One moment … "
+    assert [record.text for record in guarded.plugin.records] == [said]
+
+
+def remembered(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Z-Waif remembers the last reply."""
+    controller = ModuleType("API.api_controller")
+    controller.ooga_history = [["Hi", said]]  # type: ignore[attr-defined]
+    controller.send_via_oogabooga = print  # type: ignore[attr-defined]
+    controller.stored_received_message = said  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "API.api_controller", controller)
+
+
+def test_a_line_with_an_answer_is_not_a_repeat(
+    guarded: Guarded, server: FaultServer, never: threading.Event, ask_http: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remembered("One moment … Here I am.", monkeypatch)
+    add(guarded, Waits(), loading(guarded, never, 18, "Here I am."))
+    said = ask_http(server.address, True)
+    assert said.startswith("One moment … Here I am. ")
+    assert ["One moment … " + record.text for record in guarded.plugin.records] == [said]
+
+
+def test_an_answer_that_stops_in_the_middle_is_not_a_repeat(
+    guarded: Guarded, server: FaultServer, never: threading.Event, ask_http: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the line it says a sentence, and then nothing until its time is over."""
+
+    def pieces() -> Iterator[str]:
+        never.wait(guarded.clock.real(18))
+        yield "Here I am."
+        never.wait(guarded.clock.real(6_000))
+
+    remembered("One moment … Here I am.", monkeypatch)
+    add(guarded, Waits(), lambda: Answer(pieces(), "model", exact=True, keeps_time=True))
+    said = ask_http(server.address, True)
+    assert said.startswith("One moment … Here I am. ")
     assert [record.text for record in guarded.plugin.records] == [said]
 
 

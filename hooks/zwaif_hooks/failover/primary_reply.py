@@ -17,6 +17,7 @@ from zwaif_hooks.messages import FailureKind, PrimaryFailure
 from zwaif_hooks.reply.continuation import SurrogateJoiner, split_sentences
 from zwaif_hooks.reply.endless import length_limit, should_end
 from zwaif_hooks.reply.false_replies import could_be_an_apology, is_an_apology, is_blank, is_cut_short
+from zwaif_hooks.reply.plugin_answer import ending_for
 from zwaif_hooks.stream import Chunk, PrimaryError, UnmarkedEnd, Usage
 
 if TYPE_CHECKING:
@@ -102,7 +103,9 @@ class PrimaryReply:
                 yield from map(Chunk, split_sentences(held))
             held = ""
             if len(self.delivered) >= limit and should_end(len(self.delivered), chunk.text, limit):
-                self._end_endless()
+                if ending := self._end_endless():
+                    self.delivered += ending
+                    yield Chunk(ending)
                 return
         self.is_whole = True
         self._refuse_false_reply(held)
@@ -172,12 +175,18 @@ class PrimaryReply:
         if not self.delivered and is_blank(held):
             raise PrimaryError(FailureKind.EMPTY, "the reply was blank", as_it_came=held)
 
-    def _end_endless(self) -> None:
+    def _end_endless(self) -> str:
+        """Tell the user, and return what to append for Z-Waif to keep the reply."""
         self.note = f"the reply did not stop and was ended after {len(self.delivered)} characters"
         name = self._primary.name
         self._runtime.say_once(
             ("endless", name), f"{name}: {self.note}. Another model, or its own chat template, may help"
         )
+        try:
+            return ending_for(self.delivered, self._call.describe().recent_replies)
+        except Exception as error:  # the reply was heard, and that is what counts
+            self._runtime.report("The recent replies could not be read", error)
+            return ""
 
     def _truncation_note(self) -> str:
         """Return what the server left out of the prompt, and tell the user once."""

@@ -16,7 +16,6 @@ from zwaif_hooks.failover.background_reader import BackgroundReader
 from zwaif_hooks.failover.breaker import SILENT
 from zwaif_hooks.failover.silence import FOREVER, FixedLimits
 from zwaif_hooks.messages import AnswerRecord, ChatRequest, PrimaryFailure
-from zwaif_hooks.reply.endless import length_limit, should_end
 from zwaif_hooks.reply.plugin_answer import PluginAnswer, ending_for
 from zwaif_hooks.reply.spoken_text import split_thoughts
 from zwaif_hooks.stream import CancelScope, Chunk, PrimaryError
@@ -45,6 +44,9 @@ class Takeover:
         # For Z-Waif thoughts are part of the reply; for the plugin that continues, the reply begins after them.
         reply, self._lead = split_thoughts(failure.delivered)
         self._failure = failure if reply == failure.delivered else replace(failure, delivered=reply)
+        self._before = failure.delivered + self._lead
+        self._said = ""
+        """What Z-Waif has of the reply after ``_before``."""
         self._clock = runtime.clock
         self._began = self._quiet_since = self._clock.now()
         self._nothing_to_say = False
@@ -54,12 +56,13 @@ class Takeover:
 
     def texts(self) -> Iterator[str]:
         """Yield the reply of the first plugin that answers; one that breaks off is followed by the next. A thought that
-        was cut is ended first.
+        was cut is ended first. A reply that Z-Waif would reject, too short or a repeat, gets an ending.
         """
         for text in self._texts():
             if self._lead:
                 yield self._lead
                 self._lead = ""
+            self._said += text
             yield text
 
     def _texts(self) -> Iterator[str]:
@@ -78,13 +81,15 @@ class Takeover:
             if self._given_up:
                 break
             if answer.speaker is not None and answer.speaker.said:
-                self._heard_to_its_end(answer, answer.speaker)
+                ending = self._ending()
+                yield from ending
+                self._heard_to_its_end(answer, answer.speaker, "".join(ending))
                 return
         if self._meanwhile:
-            ending = ending_for(self._failure.delivered + self._meanwhile, self._request.recent_replies)
-            if ending:
-                yield ending
-            self.record = self._only_a_line(ending)
+            yield from self._ending()
+            self.record = self._only_a_line()
+        elif self.asked and self._before:
+            yield from self._ending()
 
     def stop(self) -> None:
         """Stop answering: nobody reads any more."""
@@ -99,7 +104,7 @@ class Takeover:
         Raises:
             PrimaryError: it failed, or did not answer in time.
         """
-        limit, length = length_limit(self._request.max_tokens), 0
+        heard = False
         silence = answer.pump.silence
         while not self._stopped:
             silence.limits = answer.limits()
@@ -112,17 +117,18 @@ class Takeover:
                     return
             chunk = answer.pump.take(FOREVER)
             if chunk is None:
+                if answer.speaker is not None and answer.speaker.was_cut:
+                    cut = f"it was cut after {len(answer.speaker.said)} characters"
+                    line = f"Plugin {answer.name!r} did not end its reply; {cut}"
+                    self._runtime.plugins.tell((answer.name, "endless"), line)
                 return
             if not chunk.text:
                 continue
             self.speaking = answer.name
             # The line said while waiting ends with a space.
-            yield chunk.text if length or not self._meanwhile else chunk.text.lstrip()
+            yield chunk.text if heard or not self._meanwhile else chunk.text.lstrip()
             self._quiet_since = self._clock.now()
-            length += len(chunk.text)
-            if should_end(length, chunk.text, limit):
-                self._runtime.say(f"Plugin {answer.name!r} did not end its reply; it was cut after {length} characters")
-                return
+            heard = True
 
     def _quiet_left(self) -> float:
         """Return the seconds until the user has heard nothing for too long."""
@@ -154,22 +160,28 @@ class Takeover:
         elif guard is not None:
             guard.failed(error.original or error, "failed in the middle of its answer" if said else "")
         if said:
-            self._failure = replace(self._failure, delivered=self._failure.delivered + said)
+            self._failure = replace(self._failure, delivered=self._failure.delivered + self._said)
+            self._before, self._said = self._before + self._said, ""
 
-    def _heard_to_its_end(self, answer: _Answer, speaker: PluginAnswer) -> None:
-        self.record = speaker.record()
+    def _heard_to_its_end(self, answer: _Answer, speaker: PluginAnswer, ending: str) -> None:
+        self.record = replace(speaker.record(), text=speaker.said + ending)
         guard = self._runtime.plugins.guard_of(answer.name)
         if guard is not None:
             guard.succeeded()
 
-    def _only_a_line(self, ending: str) -> AnswerRecord:
+    def _ending(self) -> list[str]:
+        """Return what to append for Z-Waif to keep the reply, as one piece or none."""
+        ending = ending_for(self._before + self._said, self._request.recent_replies)
+        return [ending] if ending else []
+
+    def _only_a_line(self) -> AnswerRecord:
         waited = self._clock.now() - self._began
         return AnswerRecord(
             request=self._request,
             failure=self._failure,
             plugin=MEANWHILE,
             answered_by=MEANWHILE,
-            text=(self._meanwhile + ending).strip(),
+            text=self._said.strip(),
             first_text_after=waited,
             finished_after=waited,
         )

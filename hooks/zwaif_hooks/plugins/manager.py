@@ -217,6 +217,10 @@ class PluginManager:
         """Return what guards one hook of one plugin; None if it is gone. ``failover`` tells it how an answer went."""
         return next((GuardedHook.of(impl) for impl in self._implementations(hook, name)), None)
 
+    def tell(self, fault: object, line: str) -> None:
+        """Report a plugin's fault in one line, at most once in ten minutes for each ``fault``."""
+        self._complaints.tell(fault, line)
+
     def line_while_waiting(self, request: ChatRequest, failure: PrimaryFailure) -> str:
         """Return a short line to say while no answer has begun; empty if no plugin has one ready."""
         line = self._pm.hook.say_while_waiting(request=request, failure=failure)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from zwaif_hooks.background.clock import Clock
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, PrimaryFailure
 from zwaif_hooks.reply.continuation import Joiner, split_sentences
+from zwaif_hooks.reply.endless import length_limit, should_end
 from zwaif_hooks.reply.false_replies import is_blank
 from zwaif_hooks.reply.spoken_text import ThinkingHabit, spoken
 
@@ -33,7 +34,7 @@ _logger = logging.getLogger("zwaif")
 
 
 class PluginAnswer:
-    """One answer: only spoken text, joined without repetition, never blank, never a repeated reply."""
+    """One answer: only spoken text, joined without repetition, never blank, never endless."""
 
     def __init__(
         self,
@@ -55,6 +56,8 @@ class PluginAnswer:
         self.answer = answer
         self.pieces = iter([answer.pieces] if isinstance(answer.pieces, str) else answer.pieces)
         self.said = ""
+        self.was_cut = False
+        """It did not end by itself."""
         self._request = request
         self._failure = failure
         self._joiner = Joiner(failure.delivered, exact=answer.exact)
@@ -64,7 +67,7 @@ class PluginAnswer:
         self._habit = habit
 
     def speak(self) -> Iterator[str]:
-        held = ""
+        held, limit = "", length_limit(self._request.max_tokens)
         for text in self._joined():
             if not self.said:
                 self._first = self._clock.now() - self._began
@@ -76,8 +79,9 @@ class PluginAnswer:
                     continue
             self.said += text
             yield text
-        if self.said:
-            yield from self._ending()
+            if should_end(len(self.said), text, limit):
+                self.was_cut = True
+                return
 
     def close(self) -> None:
         """Stop the plugin. Never raises; may be called twice, and from any thread."""
@@ -112,12 +116,6 @@ class PluginAnswer:
                 raise TypeError(f"expected pieces of text, got {type(piece).__name__}")
             yield piece
 
-    def _ending(self) -> Iterator[str]:
-        extra = ending_for(self._failure.delivered + self.said, self._request.recent_replies)
-        if extra:
-            self.said += extra
-            yield extra
-
 
 def ending_for(whole: str, recent_replies: tuple[str, ...]) -> str:
     """Return what to append so that Z-Waif keeps ``whole``: nothing if it is long enough and new."""
@@ -125,6 +123,8 @@ def ending_for(whole: str, recent_replies: tuple[str, ...]) -> str:
     for count in range(len(REPEAT_ENDINGS) + 1):
         for endings in itertools.permutations(REPEAT_ENDINGS, count):
             extra = dots + "".join(endings)
+            if whole[-1:].isspace():
+                extra = extra.lstrip()
             if not is_repeat(whole + extra, recent_replies):
                 return extra
     raise AssertionError("there are more endings than replies that are remembered")
