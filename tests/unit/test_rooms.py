@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = {"zwaif_hooks": ROOT / "hooks" / "zwaif_hooks", "zwaif_fallback": ROOT / "zwaif_fallback"}
 
 HOOKS = """
-testing         background failover guard_settings host host_handle messages plugins runtime
+testing         background failover guard_settings host host_handle messages plugins runtime specs stream
 startup         bridge host log
 hooks           specs
 bridge          background failover guard_settings guards host host_handle log messages plugins runtime turn_log

@@ -106,6 +106,63 @@ def test_a_hook_that_only_informs_has_run_when_call_returns() -> None:
     assert seen == ["127.0.0.1:5000"]
 
 
+class Ears:
+    """Answers, and keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, ...]] = []
+
+    @zw.hookimpl
+    def on_primary_failure(self, request: zw.ChatRequest) -> str | None:
+        return None if "quiet" in request.messages[-1].content else "One. Two!"
+
+    @zw.hookimpl
+    def sentence_spoken(self, text: str, by: str) -> None:
+        self.told.append(("spoken", text, by))
+
+    @zw.hookimpl
+    def fallback_answered(self, record: zw.AnswerRecord) -> None:
+        self.told.append(("answered", record.text))
+
+    @zw.hookimpl
+    def turn_finished(self, record: zw.TurnRecord) -> None:
+        self.told.append(("finished", record.answered_by, record.cause, str(record.chars)))
+
+
+def test_ask_tells_each_sentence_and_the_end_of_the_turn() -> None:
+    ears = Ears()
+    assert ask(ears, "hello").errors == []
+    spoken = [("spoken", "One.", "ears"), ("spoken", "Two!", "ears")]
+    assert ears.told == [*spoken, ("answered", "One. Two!"), ("finished", "ears", "refused", "9")]
+
+
+def test_ask_tells_what_the_server_said_before_it_broke_off() -> None:
+    ears = Ears()
+    ask(ears, "hello", cut("Zero. "))
+    assert ears.told[0] == ("spoken", "Zero.", "primary") and ears.told[-1] == ("finished", "ears", "cut", "15")
+
+
+def test_ask_tells_that_nobody_answered() -> None:
+    ears = Ears()
+    ask(ears, "be quiet")
+    assert ears.told == [("finished", "", "refused", "0")]
+
+
+@pytest.mark.parametrize(
+    ("hook", "arguments", "why"),
+    [
+        ("primary_fail", {}, "there is no hook 'primary_fail'; did you mean 'primary_failed'?"),
+        ("sing", {}, "there is no hook 'sing'"),
+        ("primary_failed", {"primary": "x"}, "primary_failed takes primary, failure; got primary"),
+        ("zwaif_stopping", {"host": None}, "zwaif_stopping takes no arguments; got host"),
+    ],
+)
+def test_a_wrong_call_says_what_is_right(hook: str, arguments: dict[str, object], why: str) -> None:
+    with pytest.raises(TypeError) as raised:
+        FakeHost().call(hook, **arguments)
+    assert str(raised.value) == why
+
+
 def test_the_fake_model_gets_the_prompt_of_a_plugin() -> None:
     class Format:
         @zw.hookimpl

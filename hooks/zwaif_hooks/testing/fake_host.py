@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from zwaif_hooks import specs
 from zwaif_hooks.background.clock import Clock, SystemClock
+from zwaif_hooks.failover.call import Call
+from zwaif_hooks.failover.primary_reply import PrimaryReply
 from zwaif_hooks.failover.registry import PrimaryRegistry
+from zwaif_hooks.failover.spoken_sentences import SpokenSentences
 from zwaif_hooks.failover.takeover import Takeover
+from zwaif_hooks.failover.turn_report import turn_record
 from zwaif_hooks.guard_settings import GUARD_SETTINGS
 from zwaif_hooks.host.settings_store import SettingsStore
 from zwaif_hooks.host_handle import Host
@@ -20,6 +27,7 @@ from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.plugins.discovery import installed
 from zwaif_hooks.plugins.hook_table import HOOKS, Kind
 from zwaif_hooks.runtime import Runtime
+from zwaif_hooks.stream import CancelScope, Chunk
 
 PRIMARY = "127.0.0.1:5000"
 HOOK_SECONDS = 30.0
@@ -89,24 +97,43 @@ class FakeHost(Host):
         asked = self.plugins.changed(message if isinstance(message, ChatRequest) else request(message))
         say, report = self.errors.append, partial(_report, self.errors)
         runtime = Runtime(self.tree, self.settings, self.plugins, self.primaries, say, report, self._clock)
-        takeover = Takeover(runtime, asked, failure or refused())
-        pieces = list(takeover.texts())
-        if takeover.record is not None:
-            self.call("fallback_answered", record=takeover.record)
-        return Reply("".join(pieces), pieces, self.errors[told:], takeover.record)
+        failure = failure or refused()
+        call = Call(asked.primary, _not_asked, _not_asked, lambda: asked, asked.backend)
+        primary = PrimaryReply(call, runtime, self.primaries.get(asked.primary))
+        primary.delivered = failure.delivered
+        sentences = SpokenSentences(runtime, call.describe, lambda: primary.delivered)
+        takeover, pieces = Takeover(runtime, asked, failure), []
+        for piece in takeover.texts():
+            pieces.append(piece)
+            sentences.heard(piece, takeover.speaking)
+        sentences.end()
+        sentences.look()
+        self._catch_up("sentence_spoken")
+        answer, text = takeover.record, "".join(pieces)
+        if answer is not None:
+            self.call("fallback_answered", record=answer)
+        chars = len(failure.delivered) + len(text)
+        turn = turn_record(call, primary, failure, answer, answered=answer is not None, chars=chars, note="")
+        self.call("turn_finished", record=turn)
+        return Reply(text, pieces, self.errors[told:], answer)
 
     def call(self, hook: str, **arguments: Any) -> Any:
         """Call a hook of all loaded plugins with its arguments, and return what Z-Waif would get.
 
         Raises:
+            TypeError: there is no such hook, or its arguments are others.
             TimeoutError: a hook that only informs is still running after ``HOOK_SECONDS``.
         """
+        _require_arguments(hook, arguments)
         result = getattr(self.plugins.hook, hook)(**arguments)
+        self._catch_up(hook)
+        return result
+
+    def _catch_up(self, hook: str) -> None:
         for name in self.plugins.order(hook) if HOOKS[hook].kind is Kind.INFORMED else ():
             guard = self.plugins.guard_of(name, hook)
             if guard is not None and not guard.catch_up(HOOK_SECONDS):
                 raise TimeoutError(f"{hook} of plugin {name!r} did not end within {HOOK_SECONDS:g} s")
-        return result
 
 
 def ask(
@@ -141,6 +168,21 @@ def refused() -> PrimaryFailure:
 def cut(delivered: str) -> PrimaryFailure:
     """Return the failure of a server whose reply broke off after ``delivered``."""
     return PrimaryFailure(FailureKind.CUT, f"{PRIMARY} closed the connection", delivered=delivered)
+
+
+def _require_arguments(hook: str, arguments: Mapping[str, object]) -> None:
+    if hook not in HOOKS:
+        near = difflib.get_close_matches(hook, HOOKS, n=1)
+        raise TypeError(f"there is no hook {hook!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    expected = list(inspect.signature(getattr(specs, hook)).parameters)
+    if set(arguments) != set(expected):
+        takes, got = (", ".join(names) or "no arguments" for names in (expected, arguments))
+        raise TypeError(f"{hook} takes {takes}; got {got}")
+
+
+def _not_asked(scope: CancelScope) -> Iterator[Chunk]:
+    """Stand for a server that is down: nothing is asked of it."""
+    return iter(())
 
 
 def _in_env(value: object) -> str:
