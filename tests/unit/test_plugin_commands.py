@@ -360,6 +360,14 @@ def test_chat_writes_prompts_and_calls_the_hooks_of_a_reply_as_an_outage_does(ru
     assert "[The prompt:]" not in run(*words, ZWAIF_BLOCK_PLUGINS="crow").stderr
 
 
+def test_a_plugin_that_does_not_stop_does_not_keep_chat_from_ending(run: Run, owls: Path) -> None:
+    stuck = "\n@hookimpl\ndef zwaif_stopping():\n    import threading\n    threading.Event().wait()\n"
+    (owls / "owl.py").write_text(OWL + stuck, encoding="utf-8")
+    done = run("chat", "Hello", "--json", "--plugins-dir", str(owls), ZWAIF_ALLOW_PLUGINS="owl")
+    assert json.loads(done.stdout)["text"] == "Hoo hoo!"
+    assert "zwaif_stopping was not finished within 2 s (owl)" in done.stderr
+
+
 def test_test_names_broken_plugins(tree: Path, site: Path, monkeypatch: pytest.MonkeyPatch, owls: Path) -> None:
     monkeypatch.syspath_prepend(str(site))
     with pytest.raises(selftest.CheckFailed, match="Plugin 'absent' could not be loaded and is left out: No module"):
