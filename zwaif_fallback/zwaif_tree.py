@@ -90,7 +90,7 @@ def load_plugins(
     problems: list[str] = []
     chosen = {TRACE_VARIABLE: "", **(options or {})}
     if folder is not None:
-        chosen[FOLDER_VARIABLE] = str(Path(folder).expanduser().absolute())
+        chosen[FOLDER_VARIABLE] = str(Path(folder).expanduser().resolve())
 
     def option(name: str) -> str:
         return chosen[name] if name in chosen else environ.get(name) or store.text_of(name)

@@ -185,7 +185,7 @@ def test_a_function_that_fails_is_told_once_and_the_others_go_on(window: Callabl
         expect(here.get_by_text(at_least(4))).to_be_visible()
         expect(here.get_by_text("not yet")).to_be_visible()
         assert here.locator(".toast-wrap .error").count() == 0
-    assert site.lines == ["Plugin 'broken' failed in every(1, broken) and is skipped for 30 s: no such clock"]
+    assert site.lines == ["Plugin 'broken' failed in every(1, broken), which is skipped for 30 s: no such clock"]
     assert len(calls) == 1
 
 
@@ -233,7 +233,7 @@ def test_a_plugin_may_say_itself_what_is_wrong() -> None:
 
     site = Site(parrot=Clock(away))
     site.press()
-    assert site.lines == ["Plugin 'parrot' is skipped for 5 s: the parrot is away"]
+    assert site.lines == ["Plugin 'parrot': its every(1, away) is skipped for 5 s: the parrot is away"]
 
 
 def test_calls_do_not_pile_up() -> None:

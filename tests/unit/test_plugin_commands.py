@@ -120,6 +120,8 @@ def test_explain_tells_order_and_reason(run: Run) -> None:
     begin = lines.index("on_primary_failure: until one has a result")
     rows = [" ".join(line.split()) for line in lines[begin + 1 : begin + 4]]
     assert rows == ["1. crow tryfirst", "2. parrot found last, called first", "3. fallback trylast"]
+    mistyped = run("plugins", "explain", ZWAIF_PLUGIN_ORDER="parot").stderr
+    assert "ZWAIF_PLUGIN_ORDER names 'parot', but there is no plugin of that name; did you mean 'parrot'?" in mistyped
     chosen = json.loads(run("plugins", "explain", "--json", ZWAIF_PLUGIN_ORDER="parrot").stdout)
     (hook,) = [one for one in chosen if one["hook"] == "on_primary_failure"]
     assert hook["first_result"] is True
@@ -261,12 +263,22 @@ def test_try_shows_the_answer_and_who_gave_it(run: Run) -> None:
 
 def test_try_tells_errors_in_words(run: Run) -> None:
     for message, line in (
-        ("fail", "Plugin 'crow' failed in on_primary_failure and is skipped for 30 s: the crow lost its voice"),
-        ("break off", "Plugin 'crow' failed in the middle of its answer and is skipped for 30 s: the crow flew away"),
-        ("hello", "crow has no answer to that (None, or no on_primary_failure): the next plugin is asked."),
+        ("fail", "Plugin 'crow' failed in on_primary_failure, which is skipped for 30 s: the crow lost its voice"),
+        (
+            "break off",
+            "Plugin 'crow' failed in the middle of its answer; its on_primary_failure is skipped for 30 s: "
+            "the crow flew away",
+        ),
+        ("hello", "crow has no answer to that (None): the next plugin is asked."),
     ):
         done = run("plugins", "try", "crow", message)
         assert done.returncode == 1 and line in done.stderr.splitlines(), done.stderr
+
+
+def test_try_of_one_that_answers_nobody_says_so_besides_its_faults(run: Run) -> None:
+    told = run("plugins", "try", "misspelt", "Hello").stderr.splitlines()
+    assert "misspelt has no on_primary_failure: the next plugin is asked." in told
+    assert [line for line in told if "did you mean 'on_primary_failure'?" in line]
 
 
 def test_try_of_one_that_cannot_be_loaded_and_of_the_built_in_one(run: Run) -> None:

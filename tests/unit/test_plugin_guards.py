@@ -118,7 +118,7 @@ def test_a_hook_that_failed_is_not_called_for_a_while_and_then_again() -> None:
     scene = Scene(raises(KeyError("model")))
     assert scene.prompt() is None and scene.prompt() is None
     assert scene.parrot.calls == 1
-    assert scene.lines == ["Plugin 'parrot' failed in format_prompt and is skipped for 30 s: KeyError 'model'"]
+    assert scene.lines == ["Plugin 'parrot' failed in format_prompt, which is skipped for 30 s: KeyError 'model'"]
     scene.clock.time += 30
     scene.parrot.does = lambda: "a prompt"
     assert scene.prompt() == "a prompt"
@@ -159,7 +159,9 @@ def test_an_answer_that_failed_is_not_asked_for_again_at_once() -> None:
 def test_a_problem_is_one_line_in_the_plugins_own_words_with_its_own_pause() -> None:
     scene = Scene(raises(zw.PluginProblem("the parrot sleeps\nuntil noon", retry_after=3600)))
     assert scene.answer() is None
-    assert scene.lines == ["Plugin 'parrot' is skipped for 3600 s: the parrot sleeps until noon"]
+    assert scene.lines == [
+        "Plugin 'parrot': its on_primary_failure is skipped for 3600 s: the parrot sleeps until noon"
+    ]
     assert scene.errors == [None], "no traceback"
     scene.clock.time += 3599
     assert scene.manager.answerers() == []
@@ -170,7 +172,7 @@ def test_a_problem_is_one_line_in_the_plugins_own_words_with_its_own_pause() -> 
 def test_a_problem_without_a_time_is_paused_as_any_failure() -> None:
     scene = Scene(raises(zw.PluginProblem("the parrot sleeps")))
     scene.answer()
-    assert scene.lines == ["Plugin 'parrot' is skipped for 30 s: the parrot sleeps"]
+    assert scene.lines == ["Plugin 'parrot': its on_primary_failure is skipped for 30 s: the parrot sleeps"]
 
 
 def test_the_built_in_plugin_is_never_paused() -> None:
@@ -190,7 +192,7 @@ def test_one_that_is_only_told_is_told_again_after_it_failed() -> None:
     scene = Scene(raises(KeyError("model")))
     scene.told()
     assert wait_until(lambda: scene.lines)
-    assert scene.lines == ["Plugin 'parrot' failed in fallback_answered and is skipped: KeyError 'model'"]
+    assert scene.lines == ["Plugin 'parrot' failed in fallback_answered: KeyError 'model'"]
     scene.parrot.does = lambda: None
     scene.told()
     assert scene.parrot.calls == 2
@@ -231,7 +233,9 @@ def test_a_late_hook_is_named_and_paused_and_not_called_while_it_hangs(
     monkeypatch.setitem(HOOKS, "format_prompt", HOOKS["format_prompt"]._replace(seconds=0.05))
     scene = Scene(never.wait)
     assert scene.prompt() is None
-    assert scene.lines == ["Plugin 'parrot' is skipped for 30 s: it did not finish format_prompt within 0.05 s"]
+    assert scene.lines == [
+        "Plugin 'parrot': its format_prompt is skipped for 30 s: it did not finish format_prompt within 0.05 s"
+    ]
     (state,) = scene.manager.states()
     assert (state.state, state.why) == (State.PAUSED, "it did not finish format_prompt within 0.05 s")
     scene.clock.time += 31
@@ -256,7 +260,7 @@ def test_a_line_of_a_slow_plugin_costs_its_deadline_and_the_next_one_is_heard(
     scene.manager.register(Says(lambda: "One moment."), "quick", guarded=True)
     scene.manager.register(Says(never.wait), "slow", guarded=True)
     assert scene.manager.line_while_waiting(REQUEST, FAILURE) == "One moment."
-    assert "'slow' is skipped for 30 s" in scene.lines[0]
+    assert "'slow': its say_while_waiting is skipped for 30 s" in scene.lines[0]
 
 
 def test_an_inline_hook_is_measured_and_paused_when_it_was_late(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +282,9 @@ def test_an_inline_hook_is_measured_and_paused_when_it_was_late(monkeypatch: pyt
     assert (threads, scene.lines) == ([here], [])
     ends.seconds = 0.6
     scene.manager.hook.zwaif_stopping()
-    assert scene.lines == ["Plugin 'ends' is skipped for 30 s: it did not finish zwaif_stopping within 0.5 s"]
+    assert scene.lines == [
+        "Plugin 'ends': its zwaif_stopping is skipped for 30 s: it did not finish zwaif_stopping within 0.5 s"
+    ]
     scene.manager.hook.zwaif_stopping()
     assert threads == [here, here], "it is skipped now"
 
@@ -316,7 +322,7 @@ def test_a_hook_that_goes_on_failing_is_told_once() -> None:
     assert wait_until(lambda: scene.lines)
     scene.manager.hook.fallback_answered(record=RECORD)
     assert wait_until(lambda: scene.parrot.calls == 6)
-    assert scene.lines == ["Plugin 'parrot' failed in fallback_answered and is skipped: KeyError 'a'"]
+    assert scene.lines == ["Plugin 'parrot' failed in fallback_answered: KeyError 'a'"]
 
 
 def test_another_bug_is_another_line() -> None:
@@ -472,6 +478,50 @@ def test_an_answer_without_text_is_told(pieces: Any) -> None:
     assert "expected Answer.pieces to be text or pieces of text" in line and type(pieces).__name__ in line
 
 
+def test_will_answer_is_true_false_or_none() -> None:
+    class Says:
+        what: Any = "yes"
+
+        @zw.hookimpl
+        def will_answer(self) -> Any:
+            return self.what
+
+    scene, says = Scene(lambda: None), Says()
+    scene.manager.register(says, "says", guarded=True)
+    assert not scene.manager.someone_will_answer(REQUEST, FAILURE)
+    assert scene.lines == [
+        "Plugin 'says' failed in will_answer, which is skipped for 30 s: expected True, False or None, got str"
+    ]
+    scene.clock.time += 30
+    says.what = True
+    assert scene.manager.someone_will_answer(REQUEST, FAILURE)
+
+
+def test_a_hook_that_runs_once_is_not_said_to_be_skipped() -> None:
+    class Starts:
+        @zw.hookimpl
+        def zwaif_started(self) -> None:
+            raise KeyError("voice")
+
+    scene = Scene(lambda: None)
+    scene.manager.register(Starts(), "starts", guarded=True)
+    scene.manager.hook.zwaif_started(host=None)
+    assert scene.lines == ["Plugin 'starts' failed in zwaif_started: KeyError 'voice'"]
+
+
+@pytest.mark.parametrize(("text", "on"), [("1", True), ("on", True), ("", False), ("0", False), (" Off", False)])
+def test_the_trace_can_be_switched_off_in_words(text: str, on: bool) -> None:
+    lines: list[str] = []
+    manager = PluginManager(lambda line, error: lines.append(line), lambda name: text * name.endswith("TRACE_PLUGINS"))
+    manager.register(Parrot(lambda: "Squawk!"), "parrot")
+    manager.answer(REQUEST, FAILURE)
+    assert bool(lines) is on
+
+
+def test_a_plugin_alone_is_not_said_to_be_before_others() -> None:
+    assert Scene(lambda: None).manager.turns("on_primary_failure") == [("parrot", "the only one")]
+
+
 # --- what commands and pages see -------------------------------------------------------------------------------------
 
 
@@ -526,8 +576,8 @@ def lines_that_are_said(monkeypatch: pytest.MonkeyPatch, never: threading.Event)
 def test_the_manual_has_the_lines_that_are_said(monkeypatch: pytest.MonkeyPatch, never: threading.Event) -> None:
     said = list(lines_that_are_said(monkeypatch, never))
     promised = lines_of_the_manual()
-    assert len(promised) == 10
-    others = ("could not be loaded", "failed in every(")  # tests/unit/test_plugins.py, tests/ui/test_live_part.py
+    assert len(promised) == 11
+    others = ("could not be loaded", "failed in every(", "did not end its reply")  # said in other tests
     elsewhere = [line for line in promised if any(part in line for part in others)]
     missing = [line for line in promised if not any(one.startswith(line.removesuffix("…").rstrip()) for one in said)]
     assert missing == elsewhere

@@ -153,7 +153,7 @@ def test_what_is_no_format_is_named_once_and_our_own_is_used(chat_format: object
     own = PromptWriter(Words()).write(chat("Hello."), "Well", MODEL)
     assert stage.write("Hello.", begun="Well") == own
     (line,) = stage.lines
-    assert line.startswith("Plugin 'markers' failed in prompt_format and is skipped for 30 s: ") and why in line
+    assert line.startswith("Plugin 'markers' failed in prompt_format, which is skipped for 30 s: ") and why in line
     assert stage.write("Hello.", begun="Well") == own and len(stage.lines) == 1
     assert len(stage.asked) == 1, "it is not asked for a while"
 
@@ -163,7 +163,9 @@ def test_a_format_that_hangs_costs_two_seconds_in_all(monkeypatch: pytest.Monkey
     never = threading.Event()
     stage = Stage(zw.PromptFormat(lambda messages, partial: str(never.wait()), STOPS))
     assert stage.write("Hello.").text.startswith("<|user|>")
-    assert stage.lines == ["Plugin 'markers' is skipped for 30 s: it did not finish prompt_format within 0.1 s"]
+    assert stage.lines == [
+        "Plugin 'markers': its prompt_format is skipped for 30 s: it did not finish prompt_format within 0.1 s"
+    ]
     never.set()
 
 
@@ -178,7 +180,9 @@ def test_many_slow_calls_share_the_time_of_one() -> None:
     stage = Stage(zw.PromptFormat(slow, STOPS))
     assert stage.write("Hello.").text.startswith("<|user|>")
     assert len(calls) <= 3
-    assert stage.lines == ["Plugin 'markers' is skipped for 30 s: it did not finish prompt_format within 2 s"]
+    assert stage.lines == [
+        "Plugin 'markers': its prompt_format is skipped for 30 s: it did not finish prompt_format within 2 s"
+    ]
 
 
 def test_a_format_that_never_fits_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:

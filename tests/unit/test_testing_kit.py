@@ -58,7 +58,8 @@ def test_an_error_is_told_in_words_and_pauses_the_plugin() -> None:
     first = ask(Failing(), "hello", host=host)
     assert first.text == "Well. " and first.record is None
     assert first.errors == [
-        "Plugin 'failing' failed in the middle of its answer and is skipped for 30 s: KeyError 'voice'"
+        "Plugin 'failing' failed in the middle of its answer; its on_primary_failure is skipped for 30 s: "
+        "KeyError 'voice'"
     ]
     assert host.ask("hello").text == ""
     clock.advance(31)
@@ -69,7 +70,10 @@ def test_a_late_plugin_is_given_up_on_the_given_clock() -> None:
     silent = Silent()
     reply = ask(silent, "hello", host=FakeHost(clock=FakeClock(speed=100)))
     silent.over.set()
-    assert (reply.text, reply.errors) == ("", ["Plugin 'silent' is skipped for 30 s: no text within 15 s"])
+    assert (reply.text, reply.errors) == (
+        "",
+        ["Plugin 'silent': its on_primary_failure is skipped for 30 s: no text within 15 s"],
+    )
 
 
 def test_settings_are_those_that_the_test_gives(zwaif_host: FakeHost) -> None:

@@ -198,7 +198,9 @@ def _settings(loaded: Loaded, state: PluginState) -> Iterator[Row]:
     if state.paused:
         yield Row("FAIL", "settings", state.why)
         return
-    yield from (Row("FAIL", "settings", line) for line in loaded.store.left_out())
+    yield from (
+        Row("FAIL", "settings", line.removeprefix(f"Plugin {state.name!r}: ")) for line in loaded.store.left_out()
+    )
     names = [setting.name for setting in loaded.store.table if setting.plugin == state.name]
     if names:
         yield Row("ok", "settings", ", ".join(names))

@@ -32,7 +32,7 @@ _HOW_TO_TRACE = (
     "In Z-Waif: write ZWAIF_TRACE_PLUGINS = 1 into its .env and start it again. Its console shows the calls of hooks.",
     "To switch that off, remove the line. Here, for one message: zwaif-fallback plugins trace MESSAGE",
 )
-_RESTART = "It takes effect when Z-Waif starts again."
+_RESTART = "from Z-Waif's next start on."
 
 
 def add(commands: Any) -> None:
@@ -102,6 +102,8 @@ def _explain(parsed: Arguments) -> int:
             console.say(line)
     console.say()
     console.say(_ORDER)
+    for line in plugins.problems:
+        console.error(line)
     return EXIT_OK
 
 
@@ -165,8 +167,12 @@ def _try(parsed: Arguments) -> int:
     if record is not None:
         spoken = who_speaks.signature(record.answered_by, record.first_text_after, record.finished_after)
         console.say(spoken, "dim", sys.stderr)
-    elif not errors:
-        console.error(f"{name} has no answer to that (None, or no {plugin_runs.ANSWERING}): the next plugin is asked.")
+    elif name in loaded.manager.names():
+        guard = loaded.manager.guard_of(name)
+        if guard is None:
+            console.error(f"{name} has no {plugin_runs.ANSWERING}: the next plugin is asked.")
+        elif not guard.why:
+            console.error(f"{name} has no answer to that (None): the next plugin is asked.")
     return EXIT_OK if text and not errors else EXIT_PROBLEM
 
 
@@ -210,14 +216,14 @@ def _block(parsed: Arguments) -> int:
     tree = require_zwaif_folder(parsed.zwaif)
     name, names = block(parsed.name, tree)
     hint = "Nothing answers in an outage then. To undo: zwaif-fallback plugins unblock fallback"
-    return _changed(parsed, tree, names, f"{name} is not loaded.", hint if name == "fallback" else "")
+    return _changed(parsed, tree, names, f"{name} is blocked", hint if name == "fallback" else "")
 
 
 def _unblock(parsed: Arguments) -> int:
     from zwaif_fallback.zwaif_tree import require_zwaif_folder
 
     tree = require_zwaif_folder(parsed.zwaif)
-    return _changed(parsed, tree, unblock(parsed.name, tree), f"{parsed.name} is loaded again.")
+    return _changed(parsed, tree, unblock(parsed.name, tree), f"{parsed.name} is loaded again")
 
 
 def block(name: str, tree: Path) -> tuple[str, list[str]]:

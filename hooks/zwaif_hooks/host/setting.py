@@ -14,6 +14,11 @@ _ON = frozenset({"on", "true", "1", "yes"})
 _OFF = frozenset({"off", "false", "0", "no"})
 
 
+def is_on(text: str) -> bool:
+    """Return whether a variable is neither empty nor switched off (``OFF``, ``0`` …)."""
+    return text.strip().lower() not in _OFF | {""}
+
+
 class SettingProblem(Exception):
     """``str(problem)`` is one plain line for the user."""
 

@@ -76,18 +76,24 @@ class GuardedHook:
 
     def failed(self, error: BaseException, happened: str = "") -> None:
         """Report a failure by name, and pause the hook. ``happened`` replaces "failed in" and the hook's name."""
-        words, rest = in_words(error), self._pause(error)
-        happened = happened or f"failed in {self.hook}"
+        words, skipped = in_words(error), self._pause(error)
+        key = happened or f"failed in {self.hook}"
         if isinstance(error, PluginProblem):
-            self.why, line = words, f"Plugin {self.plugin!r} is skipped{rest}: {words}"
+            self.why, line = words, self._line(skipped, words)
         else:
-            self.why, line = f"{happened}: {words}", f"Plugin {self.plugin!r} {happened} and is skipped{rest}: {words}"
-        self._complaints.tell((self.plugin, happened), line, None if isinstance(error, PluginProblem) else error)
+            rest = f"; its {self.hook} {skipped}" if happened else f", which {skipped}"
+            self.why, line = f"{key}: {words}", f"Plugin {self.plugin!r} {key}{rest * bool(skipped)}: {words}"
+        self._complaints.tell((self.plugin, key), line, None if isinstance(error, PluginProblem) else error)
 
     def late(self, why: str) -> None:
         """Report a delay by name, and pause the hook."""
-        self.why, rest = why, self._pause(None)
-        self._complaints.tell((self.plugin, why), f"Plugin {self.plugin!r} is skipped{rest}: {why}")
+        self.why, skipped = why, self._pause(None)
+        self._complaints.tell((self.plugin, why), self._line(skipped, why))
+
+    def _line(self, skipped: str, why: str) -> str:
+        return (
+            f"Plugin {self.plugin!r}: its {self.hook} {skipped}: {why}" if skipped else f"Plugin {self.plugin!r}: {why}"
+        )
 
     def catch_up(self, seconds: float) -> bool:
         """Wait until the calls sent before were made. Return False if that takes longer than ``seconds``."""
@@ -167,14 +173,14 @@ class GuardedHook:
         return f"it did not finish {self.hook} within {self.rule.seconds:g} s"
 
     def _pause(self, error: BaseException | None) -> str:
-        """Begin a pause. Return its length as the end of a phrase; empty if there is none."""
+        """Begin a pause. Return "is skipped for …"; empty if there is none, or the hook runs only once anyway."""
         asked = error.retry_after if isinstance(error, PluginProblem) else None
         if self.trusted or (asked is None and self.rule.kind is Kind.INFORMED):
             return ""
         pause = min(FIRST_PAUSE * 2.0 ** min(self._failures, 10), LONGEST_PAUSE) if asked is None else asked
         self._failures += 1
         self._until = self._clock.now() + pause
-        return f" for {pause:g} s"
+        return "" if self.rule.once else f"is skipped for {pause:g} s"
 
 
 def _in_a_plugin(function: Callable[..., Any], args: Any) -> Any:

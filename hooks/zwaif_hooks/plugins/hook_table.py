@@ -44,6 +44,8 @@ class HookRule(NamedTuple):
     """After this time it is late, which is reported."""
     check: Callable[[Any, str], Any] | None = None
     """Returns the usable form of a result (never called with None); ``name`` is the plugin's. Raises what is wrong."""
+    once: bool = False
+    """It is called once in the life of Z-Waif."""
 
 
 def text(result: Any, name: str) -> str:
@@ -55,6 +57,17 @@ def text(result: Any, name: str) -> str:
     if isinstance(result, str):
         return result
     raise TypeError(f"expected text or None, got {type(result).__name__}")
+
+
+def yes_or_no(result: Any, name: str) -> bool:
+    """Return ``result`` if it is a truth value.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if isinstance(result, bool):
+        return result
+    raise TypeError(f"expected True, False or None, got {type(result).__name__}")
 
 
 def answer(result: Any, name: str) -> Answer:
@@ -154,8 +167,8 @@ def prompt_format(result: Any, name: str) -> PromptFormat:
 
 
 HOOKS: dict[str, HookRule] = {
-    "zwaif_started": HookRule(Kind.AWAITED, START_SECONDS),
-    "register_settings": HookRule(Kind.AWAITED, START_SECONDS, settings),
+    "zwaif_started": HookRule(Kind.AWAITED, START_SECONDS, once=True),
+    "register_settings": HookRule(Kind.AWAITED, START_SECONDS, settings, once=True),
     "register_engines": HookRule(Kind.AWAITED, 2.0, engines),
     "register_settings_ui": HookRule(Kind.BUILDS, START_SECONDS),
     "on_primary_failure": HookRule(Kind.ANSWERS, 0.0, answer),
@@ -163,7 +176,7 @@ HOOKS: dict[str, HookRule] = {
     "prompt_format": HookRule(Kind.AWAITED, 2.0, prompt_format),
     "format_prompt": HookRule(Kind.AWAITED, 2.0, text),
     "before_request": HookRule(Kind.AWAITED, 0.5, request),
-    "will_answer": HookRule(Kind.AWAITED, 0.5),
+    "will_answer": HookRule(Kind.AWAITED, 0.5, yes_or_no),
     "sentence_spoken": HookRule(Kind.INFORMED, 30.0),
     "turn_finished": HookRule(Kind.INFORMED, 30.0),
     "fallback_answered": HookRule(Kind.INFORMED, 30.0),
@@ -171,6 +184,6 @@ HOOKS: dict[str, HookRule] = {
     "primary_answered": HookRule(Kind.INFORMED, 30.0),
     "primary_failed": HookRule(Kind.INFORMED, 30.0),
     "primary_recovered": HookRule(Kind.INFORMED, 30.0),
-    "zwaif_stopping": HookRule(Kind.INLINE, 2.0),
+    "zwaif_stopping": HookRule(Kind.INLINE, 2.0, once=True),
 }
 """Each hook of ``specs``, in the order in which the manual describes them."""

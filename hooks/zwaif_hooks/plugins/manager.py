@@ -16,7 +16,7 @@ import pluggy
 from zwaif_hooks import specs
 from zwaif_hooks.background.clock import Clock, SystemClock
 from zwaif_hooks.background.thread_cache import JobQueue, in_background, run_with_timeout
-from zwaif_hooks.host import live_part
+from zwaif_hooks.host import live_part, setting
 from zwaif_hooks.log import in_words
 from zwaif_hooks.messages import Answer, ChatRequest, Message, ModelInfo, PluginProblem, PrimaryFailure, PromptFormat
 from zwaif_hooks.plugins import checks
@@ -87,7 +87,7 @@ class PluginManager:
         self._left_out: dict[str, tuple[str, ...]] = {}
         self._doubts: dict[str, tuple[str, ...]] = {}
         self._trace: Callable[..., object] = _untraced
-        if option(TRACE_VARIABLE):
+        if setting.is_on(option(TRACE_VARIABLE)):
             self._pm.trace.root.setwriter(lambda text: report("[trace] " + text.rstrip(), None))
             self._pm.enable_tracing()
             self._trace = self._pm.trace.root.get("hook")
@@ -265,6 +265,8 @@ class PluginManager:
     def turns(self, hook: str) -> list[tuple[str, str]]:
         """Return the plugins that implement a hook in the order in which they are called, each with the reason."""
         found = [(impl.plugin_name, self._why_now(impl)) for impl in self._implementations(hook)]
+        if len(found) == 1:
+            return [(found[0][0], "the only one")]
         if not hook.startswith("register_"):
             return found
         return [(name, f"{why} (for this hook the other way round)") for name, why in reversed(found)]

@@ -76,5 +76,6 @@ def test_a_refused_key_is_one_line(api: Api) -> None:
     api.status = 401
     reply = ask(zwaif_claude, "Hi", host=host_with_key(api))
     assert reply.errors == [
-        "Plugin 'claude' is skipped for 300 s: Claude refuses to answer (HTTP 401): look at your account"
+        "Plugin 'claude': its on_primary_failure is skipped for 300 s: "
+        "Claude refuses to answer (HTTP 401): look at your account"
     ]
