@@ -40,7 +40,7 @@ from zwaif_hooks.messages import PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.runtime import Runtime
 
-SERVER = Path(__file__).with_name("llama_server.py")
+SERVER = Path(__file__).parents[1] / "soak" / "llama_server.py"
 BETWEEN_MESSAGES = 0.3
 """Seconds."""
 LONGEST_OUTAGE = 60.0
@@ -74,7 +74,7 @@ class Run:
         self.figures = Figures()
         self.address = f"127.0.0.1:{free_port()}"
         port = self.address.rpartition(":")[2]
-        self.command = StartCommand((sys.executable, str(SERVER), make_gguf(scratch), port))
+        self.command = StartCommand((sys.executable, str(SERVER), make_gguf(scratch), port, "detached"))
         self._ahead = 0.0
         self._back = threading.Event()
         tools = Tools(print, lambda: time.time() + self._ahead, start=self._start)

@@ -1,13 +1,17 @@
-"""llama.cpp's own server on loopback: ``python llama_server.py MODEL.gguf PORT``. Ends with its parent's pipe."""
+"""llama.cpp's own server on loopback: ``python llama_server.py MODEL.gguf PORT``. Ends with its parent's pipe.
+
+With a third argument, ``detached``, nobody holds a pipe, and it runs until it is killed.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
 from pathlib import Path
 
 
-def main(model: str, port: str) -> None:
+def main(model: str, port: str, detached: str = "") -> None:
     # Off the standard handle: while a thread reads from stdin, Windows lets no other one load a C runtime.
     source = os.fdopen(os.dup(0), "rb")
     with Path(os.devnull).open("rb") as nothing:
@@ -23,6 +27,8 @@ def main(model: str, port: str) -> None:
     params.cache_prompt = False  # with one slot and no cache, the same question has the same reply to the last bit
     server = Server(params)
     print(server.listening_address, flush=True)
+    if detached:
+        threading.Event().wait()
     source.read()
     os._exit(0)  # leaving the interpreter while it generates is a crash
 

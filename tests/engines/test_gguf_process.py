@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,7 +14,7 @@ import psutil
 import pytest
 
 from tests.engines.test_continuation import ASK, GREEDY, TALK
-from tests.engines.test_gguf_worker import ENDPOINTS, LONG, status
+from tests.engines.test_gguf_worker import ENDPOINTS, LONG, begun_worker, status
 from tests.helpers.llama_program import make_program
 from zwaif_fallback import llama_servers
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions
@@ -24,10 +23,7 @@ from zwaif_fallback.engines.gguf import GgufEngine
 from zwaif_fallback.engines.gguf_plan import make_plan
 from zwaif_fallback.engines.gguf_process import LlamaProcess
 from zwaif_fallback.errors import ModelError, WorkerDied
-from zwaif_fallback.local.loader import COMMAND
 from zwaif_fallback.local.model import LocalModel
-from zwaif_fallback.workers.protocol import decode_event, encode, pack
-from zwaif_fallback.workers.worker_process import worker_environment
 
 pytest.importorskip("xllamacpp")
 pytestmark = [
@@ -144,18 +140,7 @@ def test_it_does_not_outlive_z_waif(options: LoadOptions, scratch: Path) -> None
 
 
 def test_leaving_in_the_middle_of_a_reply_is_quiet(options: LoadOptions, scratch: Path) -> None:
-    worker = subprocess.Popen(
-        COMMAND,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=worker_environment(os.environ),
-    )
-    assert worker.stdin is not None and worker.stdout is not None
-    worker.stdin.write(encode({"op": "load", "id": 1, "options": pack(options)}))
-    worker.stdin.write(encode({"op": "generate", "id": 2, "generation": pack(LONG), "ahead": 10_000}))
-    worker.stdin.flush()
-    next(line for line in worker.stdout if decode_event(line)["event"] == "piece")
+    worker = begun_worker(options)
     server = server_of(worker.pid)
     _, said = worker.communicate(timeout=60)
     assert (worker.returncode, said) == (0, b"")

@@ -118,7 +118,7 @@ def test_whether_two_fit(companion_gguf: Path, monkeypatch: pytest.MonkeyPatch) 
     assert not fits_now(options)
 
 
-def begun_worker(model: Path) -> subprocess.Popen[bytes]:
+def begun_worker(options: LoadOptions) -> subprocess.Popen[bytes]:
     """A worker in the middle of a reply."""
     worker = subprocess.Popen(
         COMMAND,
@@ -128,7 +128,7 @@ def begun_worker(model: Path) -> subprocess.Popen[bytes]:
         env=worker_environment(os.environ),
     )
     assert worker.stdin is not None and worker.stdout is not None
-    worker.stdin.write(encode({"op": "load", "id": 1, "options": pack(LoadOptions(str(model), device="cpu"))}))
+    worker.stdin.write(encode({"op": "load", "id": 1, "options": pack(options)}))
     worker.stdin.write(encode({"op": "generate", "id": 2, "generation": pack(LONG), "ahead": 10_000}))
     worker.stdin.flush()
     for line in worker.stdout:
@@ -138,7 +138,7 @@ def begun_worker(model: Path) -> subprocess.Popen[bytes]:
 
 
 def test_leaving_in_the_middle_of_a_reply_is_quiet_and_tidy(scratch: Path, companion_gguf: Path) -> None:
-    worker = begun_worker(companion_gguf)
+    worker = begun_worker(LoadOptions(str(companion_gguf), device="cpu"))
     _, said = worker.communicate(timeout=60)
     assert (worker.returncode, said) == (0, b"")
     assert list(scratch.glob("zwaif-llama-*")) == []
@@ -146,7 +146,7 @@ def test_leaving_in_the_middle_of_a_reply_is_quiet_and_tidy(scratch: Path, compa
 
 @POSIX
 def test_what_a_killed_worker_leaves_is_taken_away_by_the_next(scratch: Path, companion_gguf: Path) -> None:
-    worker = begun_worker(companion_gguf)
+    worker = begun_worker(LoadOptions(str(companion_gguf), device="cpu"))
     remove_leftovers()
     assert len(list(scratch.glob("zwaif-llama-*"))) == 1, "it is in use"
     worker.kill()

@@ -158,7 +158,7 @@ HEAVY = {"torch", "transformers", "huggingface_hub", "gradio", "requests", "rich
 
 
 @pytest.mark.usefixtures("unmeasured")
-@pytest.mark.parametrize("arguments", [["--help"], ["doctor", "--help"], ["settings", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["doctor", "--help"], ["settings"]])
 def test_help_imports_next_to_nothing(arguments: list[str]) -> None:
     """Counted, not timed: beyond what Python itself brings, ``argparse`` and our own small files."""
     loaded = modules_after(*arguments)

@@ -5,19 +5,13 @@ A new error text needs a line in the manual; a new line in the manual needs some
 
 from __future__ import annotations
 
+import pkgutil
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from tests.helpers import (
-    scenes_downloads,
-    scenes_gguf,
-    scenes_models,
-    scenes_pictures,
-    scenes_replies,
-    scenes_restart,
-    scenes_settings,
-)
+import tests.helpers
 from tests.helpers.error_texts import ROOT, error_texts, fits, manual_texts
 from tests.helpers.scenes import PRODUCERS, Scene
 from zwaif_fallback import settings
@@ -27,16 +21,9 @@ from zwaif_hooks.host import env_file
 from zwaif_hooks.host.settings_store import SettingProblem
 
 PAGE = ROOT / "docs" / "troubleshooting.md"
-SAID_BY = (
-    scenes_downloads,
-    scenes_gguf,
-    scenes_models,
-    scenes_pictures,
-    scenes_replies,
-    scenes_restart,
-    scenes_settings,
-)
-"""Each registers its texts when it is imported."""
+for module in pkgutil.iter_modules(tests.helpers.__path__, "tests.helpers."):
+    if module.name.startswith("tests.helpers.scenes_"):
+        import_module(module.name)  # registers its texts in PRODUCERS
 
 
 def explained() -> list[str]:

@@ -30,11 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     console.replace_unprintable()
     parsed = parser().parse_args(arguments)
-    from zwaif_fallback.zwaif_tree import plugin_engines_found
-
     try:
-        with plugin_engines_found(getattr(parsed, "zwaif", None), os.environ):
-            return int(parsed.run(parsed))
+        return int(parsed.run(parsed))
     except BrokenPipeError:
         return _reader_left()
     except KeyboardInterrupt:

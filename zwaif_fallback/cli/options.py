@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -26,10 +27,18 @@ def command(commands: Any, name: str, run: Run | None, help: str) -> argparse.Ar
     made: argparse.ArgumentParser = commands.add_parser(
         name, help=help, description=help[0].upper() + help[1:] + ".", formatter_class=Formatter
     )
-    made.set_defaults(run=run or (lambda parsed: show_help(made)))
+    made.set_defaults(run=functools.partial(_with_plugin_engines, run) if run else lambda parsed: show_help(made))
     # SUPPRESS: a default here would overwrite the one of `zwaif-fallback --debug COMMAND`.
     made.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=DEBUG)
     return made
+
+
+def _with_plugin_engines(run: Run, parsed: Arguments) -> int:
+    """Run a command, which can find the models of plugins' engines."""
+    from zwaif_fallback.zwaif_tree import plugin_engines_found
+
+    with plugin_engines_found(getattr(parsed, "zwaif", None), os.environ):
+        return run(parsed)
 
 
 def with_zwaif(command: argparse.ArgumentParser, help: str = ZWAIF) -> argparse.ArgumentParser:
