@@ -15,7 +15,7 @@ import pytest
 
 from zwaif_hooks.failover import learned as module
 from zwaif_hooks.failover.breaker import Primary
-from zwaif_hooks.failover.deadlines import COLD_AFTER, SHORTEST_WAIT, WAIT_AFTER_A_HANG
+from zwaif_hooks.failover.deadlines import COLD_AFTER, SHORTEST_WAIT
 from zwaif_hooks.failover.learned import KEPT_SECONDS, MOST_SERVERS, RECENT_SECONDS, LearnedFile
 from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.log import log_path
@@ -96,8 +96,8 @@ def test_a_server_that_may_have_unloaded_its_model_gets_the_setting_first(path: 
 
 def test_one_new_reply_is_enough_to_trust_the_old_ones(path: Path) -> None:
     run = Run(path, quick_run(path) + 3600.0)
-    run.primary.first_token.observe(1000, 0.2)
-    assert deadline(run) == SHORTEST_WAIT
+    run.primary.first_token.observe(1000, 4.0)
+    assert deadline(run) > 4.0 * SHORTEST_WAIT
 
 
 def test_missed_deadlines_survive(path: Path) -> None:
@@ -178,22 +178,22 @@ def hung_run(path: Path, kind: FailureKind = FailureKind.FIRST_TOKEN_TIMEOUT) ->
 def test_a_server_that_hung_is_asked_with_a_short_deadline_until_it_is_heard(path: Path) -> None:
     run = Run(path, hung_run(path) + 30.0)
     assert not run.primary.is_open
-    assert deadline(run) == WAIT_AFTER_A_HANG
-    run.primary.first_token.observe(1000, 0.2)
     assert deadline(run) == SHORTEST_WAIT
+    run.primary.first_token.observe(1000, 4.0)
+    assert deadline(run) > 4.0 * SHORTEST_WAIT
 
 
 def test_a_slow_server_that_hung_is_given_the_time_it_usually_needs(path: Path) -> None:
-    quick_run(path, seconds=2.0)
+    quick_run(path, seconds=4.0)
     run = Run(path, 1e9 + 1.0)
     run.primary.failed(PrimaryFailure(FailureKind.STALLED, "it stopped"))
-    assert deadline(Run(path, run.end() + 1.0)) == 3.0
+    assert deadline(Run(path, run.end() + 1.0)) == 6.0
 
 
 def test_a_server_that_hung_without_one_reply(path: Path) -> None:
     run = Run(path, 1e9)
     run.primary.failed(PrimaryFailure(FailureKind.FIRST_TOKEN_TIMEOUT, "silent"))
-    assert deadline(Run(path, run.end() + 1.0)) == WAIT_AFTER_A_HANG
+    assert deadline(Run(path, run.end() + 1.0)) == SHORTEST_WAIT
 
 
 def test_an_old_outage_says_nothing(path: Path) -> None:

@@ -21,9 +21,6 @@ FIRST_TOKEN_FACTOR = 4.0
 """A silence is too long when it lasts this many times the slowest recent reply, scaled to the prompt's length."""
 SHORTEST_WAIT = 3.0
 """Seconds. A busy machine can always be this slow, so no deadline is shorter."""
-WAIT_AFTER_A_HANG = 1.0
-"""Seconds for the first message to a server that hung before Z-Waif was restarted. A local answer starts then, and the
-server is still heard if it speaks first."""
 NOT_UNUSUAL = 1.5
 """A server that hung is given this many times its slowest recent reply all the same."""
 MOST_MISSED = 16
@@ -77,7 +74,7 @@ class FirstTokenHistory:
         """Return the seconds to wait for a prompt of this length; never more than ``longest`` (the setting)."""
         slowest = self.usual(prompt_chars)
         if self._hung:
-            return min(longest, max(WAIT_AFTER_A_HANG, NOT_UNUSUAL * self._slowest(prompt_chars)))
+            return min(longest, max(SHORTEST_WAIT, NOT_UNUSUAL * self._slowest(prompt_chars)))
         if slowest == math.inf:
             return longest
         return min(
