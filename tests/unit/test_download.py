@@ -33,7 +33,7 @@ NAME = "someone/tiny"
 
 
 class ScriptedHub:
-    """Knows one model; does what it is told to at each step."""
+    """Knows one model; follows instructions well to at each step."""
 
     def __init__(self, folder: Path, error: Exception | None = None) -> None:
         self.folder = folder
