@@ -76,8 +76,9 @@ def load_plugins(
     options: Mapping[str, str] | None = None,
     prepare: Callable[[PluginManager], object] = lambda manager: None,
     tell: Callable[[str, BaseException | None], object] = lambda line, error: None,
+    trace: Callable[[str], object] | None = None,
 ) -> LoadedPlugins:
-    """Import all installed plugins. Add their settings to ``store``, and find their engines. Tracing is off.
+    """Import all installed plugins. Add their settings to ``store``, and find their engines.
 
     What plugins print goes to standard error, for all threads of this process: call it before others print.
 
@@ -86,9 +87,10 @@ def load_plugins(
         options: Values of other variables, in place of those in the environment and in ``.env``.
         prepare: Gets the manager before any plugin is loaded.
         tell: Gets each problem when it happens, with its exception if it has one.
+        trace: Gets the lines of the trace, if the user switched that on; None: there is none.
     """
     problems: list[str] = []
-    chosen = {TRACE_VARIABLE: "", **(options or {})}
+    chosen = {**({TRACE_VARIABLE: ""} if trace is None else {}), **(options or {})}
     if folder is not None:
         chosen[FOLDER_VARIABLE] = str(Path(folder).expanduser().resolve())
 
@@ -99,7 +101,7 @@ def load_plugins(
         problems.append(line)
         tell(line, error)
 
-    manager = PluginManager(report, option)
+    manager = PluginManager(report, option, trace=trace)
     prepare(manager)
     if not switched_off(environ):
         with redirect_stdout(sys.stderr):

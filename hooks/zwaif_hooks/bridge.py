@@ -100,6 +100,8 @@ class Bridge:
         if line := known_parts.line(known_parts.missing(self.host.tree)):
             log.say(line)
         self.plugins.start(self.host)
+        if line := self.plugins.line_of_the_healthy():
+            log.say(line)
         for line in self.settings.mistyped():
             log.say(f"{line} (in Z-Waif's .env)")
         if not self.runtime.enabled:

@@ -95,6 +95,17 @@ def _(scene: Scene) -> object:
     return bridge.Bridge(tree)._start()
 
 
+@says("Plugins: …")
+def _(scene: Scene) -> object:
+    (scene.folder / "diary.py").write_text(
+        "import zwaif_hooks as zw\n\n@zw.hookimpl\ndef turn_finished(record): pass\n", encoding="utf-8"
+    )
+    scene.patch.setenv("ZWAIF_PLUGINS_DIR", str(scene.folder))
+    opened = bridge.Bridge(copy_tree(scene.folder / "z-waif", {}))
+    opened.plugins.discover()
+    return opened._start()
+
+
 @says("This Z-Waif differs from the releases that are known, so these features are off: …")
 def _(scene: Scene) -> object:
     tree = copy_tree(scene.folder / "z-waif", {"API_FALLBACK_ENABLED": "OFF"})

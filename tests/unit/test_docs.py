@@ -139,7 +139,7 @@ def test_the_trace_prints_the_call_of_every_hook(tmp_path: Path, monkeypatch: py
     assert manager.register(Recorder(), "recorder")
     call_every_hook(manager, host_of(tmp_path, manager))
     manager.line_while_waiting(REQUEST, FAILURE)
-    called = {line.split()[1] for line in lines if line.startswith("[trace]")}
+    called = {line.split()[2].rstrip(",") for line in lines if line.startswith("[trace] recorder: ")}
     assert {name for name in hook_specs() if name not in called} == set()
 
 

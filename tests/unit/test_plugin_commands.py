@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -292,10 +293,21 @@ def test_try_of_a_single_file(run: Run, owls: Path) -> None:
 
 def test_trace_shows_the_calls(run: Run) -> None:
     lines = run("plugins", "trace", "Polly, hello").stdout.splitlines()
-    assert "[trace] on_primary_failure [hook]" in lines
-    assert "    plugin: crow" in lines and "    plugin: parrot" in lines
+    calls = [line for line in lines if line.startswith("[trace] ")]
+    assert [line for line in calls if re.match(r"\[trace\] crow: on_primary_failure, [0-9.]+ ms --> None \(", line)]
+    assert [line for line in calls if re.match(r"\[trace\] parrot: on_primary_failure, .* --> <generator", line)]
     assert lines[-1].rstrip() == "The reply: Squawk! hello! hello!"
     assert "ZWAIF_TRACE_PLUGINS = 1" in run("plugins", "trace").stdout
+
+
+@pytest.mark.parametrize("words", [("plugins", "try", "crow"), ("chat",)])
+def test_the_variable_shows_the_calls_in_try_and_chat(run: Run, tree: Path, words: tuple[str, ...]) -> None:
+    env_file.write(tree / ".env", "ZWAIF_TRACE_PLUGINS", "1")
+    done = run(*words, "Crow, hello", "--json")
+    facts = json.loads(done.stdout)
+    assert (done.returncode, facts["text"], facts.get("errors", [])) == (0, "Caw caw!", []), "a trace is no error"
+    assert re.search(r"\[trace\] crow: on_primary_failure, [0-9.]+ ms -->", done.stderr)
+    assert "[trace]" not in run(*words, "Crow, hello", "--json", ZWAIF_TRACE_PLUGINS="OFF").stderr
 
 
 # --- chat and test ----------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import zwaif_hooks as zw
 from zwaif_hooks.plugins import PluginManager, State, hook_table
 from zwaif_hooks.plugins.complaints import REPEAT_SECONDS, Complaints
 from zwaif_hooks.plugins.hook_table import HOOKS, Kind
+from zwaif_hooks.plugins.trace import LONGEST, traced
 
 REQUEST = zw.ChatRequest("oobabooga", (zw.Message("user", "Hi"),))
 FAILURE = zw.PrimaryFailure(zw.FailureKind.REFUSED, "connection refused by 127.0.0.1:5000")
@@ -522,6 +523,56 @@ def test_the_trace_can_be_switched_off_in_words(text: str, on: bool) -> None:
     assert bool(lines) is on
 
 
+def test_each_line_of_the_trace_has_plugin_hook_time_and_result() -> None:
+    """Also of hooks that only inform, which run in a thread of their own."""
+    lines: list[str] = []
+    clock = HandClock()
+    manager = PluginManager(never_reported, lambda name: "1" * name.endswith("TRACE_PLUGINS"), clock, lines.append)
+
+    def takes_two_milliseconds() -> str:
+        clock.time += 0.002
+        return "Squawk!"
+
+    manager.register(Parrot(takes_two_milliseconds), "parrot", guarded=True)
+    manager.register(Records(), "crow", guarded=True)
+    manager.answer(REQUEST, FAILURE)
+    manager.hook.fallback_answered(record=RECORD)
+    for name in ("parrot", "crow"):
+        guard = manager.guard_of(name, "fallback_answered")
+        assert guard is not None and guard.catch_up(10)
+    assert wait_until(lambda: len(lines) == 3)
+    answered, *informed = lines
+    assert answered == "[trace] parrot: on_primary_failure, 2.0 ms --> 'Squawk!' ()"
+    (crow,) = (line for line in informed if line.startswith("[trace] crow: "))
+    assert re.match(
+        r"\[trace\] crow: fallback_answered, [0-9.]+ ms raised KeyError\('voice'\) \(record=AnswerRec", crow
+    )
+    assert "[trace] parrot: fallback_answered, 2.0 ms --> None ()" in informed
+
+
+class Records:
+    @zw.hookimpl
+    def fallback_answered(self, record: zw.AnswerRecord) -> None:
+        raise KeyError("voice")
+
+
+def never_reported(line: str, error: BaseException | None) -> None:
+    assert "KeyError 'voice'" in line, "the trace has a way of its own"
+
+
+def test_the_trace_cuts_what_is_long_and_survives_a_repr_that_fails() -> None:
+    class Odd:
+        def __repr__(self) -> str:
+            raise ValueError("no")
+
+    lines: list[str] = []
+    function = traced(lambda *_: "x" * 9000, "odd", "zwaif_started", ("host",), lines.append, HandClock())
+    assert function(Odd()) == "x" * 9000
+    assert lines == [
+        f"[trace] odd: zwaif_started, 0.0 ms --> '{'x' * (LONGEST - 1)} … (host=<Odd, whose repr raised ValueError>)"
+    ]
+
+
 def test_a_plugin_alone_is_not_said_to_be_before_others() -> None:
     assert Scene(lambda: None).manager.turns("on_primary_failure") == [("parrot", "the only one")]
 
@@ -585,3 +636,15 @@ def test_the_manual_has_the_lines_that_are_said(monkeypatch: pytest.MonkeyPatch,
     elsewhere = [line for line in promised if any(part in line for part in others)]
     missing = [line for line in promised if not any(one.startswith(line.removesuffix("…").rstrip()) for one in said)]
     assert missing == elsewhere
+
+
+def test_one_line_names_the_plugins_of_others_that_work() -> None:
+    scene = Scene(lambda: "Squawk!")
+    assert scene.manager.line_of_the_healthy() == "Plugins: parrot"
+    scene.manager.register(Newer(), "newer", guarded=True)
+    scene.manager.register(Records(), "crow", guarded=True)
+    assert scene.manager.line_of_the_healthy() == "Plugins: crow, parrot", "one with a fault has its own line"
+    scene.manager.unregister("crow")
+    scene.parrot.does = raises(KeyError("voice"))
+    scene.answer()
+    assert scene.manager.line_of_the_healthy() == "", "the only one left is paused"

@@ -62,11 +62,15 @@ class _Terminal:
 
     def notice(self, line: str) -> None:
         """Print a notice from the fallback."""
+        self.aside(f"[{line}]")
+
+    def aside(self, line: str) -> None:
+        """Print a line that is not part of the chat."""
         with self._lock:
             shared = self._is_mid_line and sys.stdout.isatty()
             if shared:
                 print(flush=True)
-            console.say(f"[{line}]", "dim", sys.stderr)
+            console.say(line, "dim", sys.stderr)
             if shared and self._prompt:
                 print(self._prompt + _unfinished_input(), end="", flush=True)
             elif shared:
@@ -107,7 +111,7 @@ def _chat(parsed: Arguments) -> int:
             made = _service(tree, model, ask_plugins, parsed.show_prompt)
             return until_the_end.enter_context(contextlib.closing(made))
 
-        plugins = WithPlugins(service, tree, parsed.plugins_dir, _terminal.notice)
+        plugins = WithPlugins(service, tree, parsed.plugins_dir, _terminal.notice, _terminal.aside)
         talk = Conversation(until_the_end.enter_context(contextlib.closing(plugins)), persona)
         name = persona.char_name or "Fallback"
         if parsed.message is None and not parsed.json and sys.stdin.isatty():

@@ -57,10 +57,11 @@ def load(
     options: dict[str, str],
     prepare: Callable[[PluginManager], object] = lambda manager: None,
     tell: Callable[[str, BaseException | None], object] = lambda line, error: None,
+    trace: Callable[[str], object] | None = None,
 ) -> Loaded:
     """Load plugins as ``zwaif_tree.load_plugins`` does, whose arguments these are."""
     store = settings_store(tree, os.environ)
-    return Loaded(tree, store, load_plugins(store, os.environ, folder, options, prepare, tell))
+    return Loaded(tree, store, load_plugins(store, os.environ, folder, options, prepare, tell, trace))
 
 
 def only(name: str) -> dict[str, str]:
@@ -101,14 +102,24 @@ class WithPlugins:
     """Answers as Z-Waif would: the plugins are asked in their order, and the built-in one is a ``service``."""
 
     def __init__(
-        self, make: Callable[[AskPlugins], Answers], tree: Path | None, folder: str | None, say: Callable[[str], None]
+        self,
+        make: Callable[[AskPlugins], Answers],
+        tree: Path | None,
+        folder: str | None,
+        say: Callable[[str], None],
+        trace: Callable[[str], None],
     ) -> None:
-        """Load the plugins. ``make`` returns the service, which writes prompts in the formats of the plugins.
+        """Load the plugins.
 
-        ``say`` gets one line for each problem.
+        Args:
+            make: returns the service, which writes prompts in the formats of the plugins.
+            say: gets one line for each problem.
+            trace: gets the lines of the trace, if the user switched that on.
         """
         built_in = _BuiltIn()
-        loaded = load(tree, folder, {}, lambda manager: manager.register(built_in, BUILT_IN), lambda line, _: say(line))
+        loaded = load(
+            tree, folder, {}, lambda manager: manager.register(built_in, BUILT_IN), lambda line, _: say(line), trace
+        )
         self._plugins = loaded.manager
         self._takes_over = self._plugins.order(ANSWERING) != [BUILT_IN] or self._plugins.wants("fallback_answered")
         self._runtime = loaded.runtime(say)

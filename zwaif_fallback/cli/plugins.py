@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,7 +153,7 @@ def _try(parsed: Arguments) -> int:
     name = named(parsed.name, zwaif_folder(parsed.zwaif), parsed.plugins_dir)
     if name == plugin_runs.BUILT_IN:
         raise FallbackError("The built-in plugin is tried with: zwaif-fallback chat")
-    loaded, out = _loaded(parsed, plugin_runs.only(name)), sys.stdout
+    loaded, out = _loaded(parsed, plugin_runs.only(name), partial(console.say, stream=sys.stderr)), sys.stdout
     show = (lambda text: None) if parsed.json else lambda text: print(masked(text), end="", file=out, flush=True)
     text, record = plugin_runs.ask(loaded, parsed.message, show)
     errors = loaded.plugins.problems
@@ -186,7 +187,7 @@ def _trace(parsed: Arguments) -> int:
             console.say(line)
         return EXIT_OK
     blocked = env_values(zwaif_folder(parsed.zwaif), os.environ).get(BLOCK_VARIABLE, "")
-    loaded = _loaded(parsed, plugin_runs.traced(blocked))
+    loaded = _loaded(parsed, plugin_runs.traced(blocked), partial(console.say, stream=sys.stdout))
     text, _ = plugin_runs.ask(loaded, parsed.message, lambda text: None)
     for line in loaded.plugins.problems:
         console.say(line)
@@ -306,8 +307,13 @@ def _changed(parsed: Arguments, tree: Path, names: list[str], done: str, hint: s
     return EXIT_OK
 
 
-def _loaded(parsed: Arguments, options: dict[str, str] | None = None) -> Loaded:
-    """Load the plugins as Z-Waif would, but for ``options`` in place of the variables of these names."""
+def _loaded(
+    parsed: Arguments, options: dict[str, str] | None = None, trace: Callable[[str], object] | None = None
+) -> Loaded:
+    """Load the plugins as Z-Waif would, but for ``options`` in place of the variables of these names.
+
+    ``trace``: gets the lines of the trace, if that is on.
+    """
     import traceback
 
     from zwaif_fallback.cli.plugin_runs import load
@@ -317,4 +323,4 @@ def _loaded(parsed: Arguments, options: dict[str, str] | None = None) -> Loaded:
         if parsed.debug and error is not None:
             traceback.print_exception(error)
 
-    return load(zwaif_folder(parsed.zwaif), parsed.plugins_dir, options or {}, tell=tell)
+    return load(zwaif_folder(parsed.zwaif), parsed.plugins_dir, options or {}, tell=tell, trace=trace)

@@ -26,6 +26,7 @@ from zwaif_hooks.plugins.discovery import (
     BLOCK_VARIABLE,
     FOLDER_VARIABLE,
     ORDER_VARIABLE,
+    OURS,
     TRACE_VARIABLE,
     Found,
     Names,
@@ -38,6 +39,7 @@ from zwaif_hooks.plugins.guarded_format import GuardedFormat
 from zwaif_hooks.plugins.guarded_hook import GuardedHook, ended, is_ctrl_c
 from zwaif_hooks.plugins.hook_table import HOOKS, LIVE_SECONDS, START_SECONDS, HookRule, Kind, values
 from zwaif_hooks.plugins.state import PluginState, State
+from zwaif_hooks.plugins.trace import traced
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -63,13 +65,18 @@ class PluginManager:
     """
 
     def __init__(
-        self, report: Report, option: Callable[[str], str] = from_environment, clock: Clock | None = None
+        self,
+        report: Report,
+        option: Callable[[str], str] = from_environment,
+        clock: Clock | None = None,
+        trace: Callable[[str], object] | None = None,
     ) -> None:
         """Make a manager without plugins.
 
         Args:
             report: tells the user one line.
             option: returns the text of ``ZWAIF_BLOCK_PLUGINS`` and the like; empty if it is not set.
+            trace: gets the lines of the trace, if that is on; None: ``report`` does.
         """
         self._report = report
         self._option = option
@@ -86,11 +93,8 @@ class PluginManager:
         """Plugins that are not registered."""
         self._left_out: dict[str, tuple[str, ...]] = {}
         self._doubts: dict[str, tuple[str, ...]] = {}
-        self._trace: Callable[..., object] = _untraced
-        if setting.is_on(option(TRACE_VARIABLE)):
-            self._pm.trace.root.setwriter(lambda text: report("[trace] " + text.rstrip(), None))
-            self._pm.enable_tracing()
-            self._trace = self._pm.trace.root.get("hook")
+        self._trace = trace or (lambda line: report(line, None))
+        self._is_traced = setting.is_on(option(TRACE_VARIABLE))
 
     # --- finding and registering --------------------------------------------------------------------------------------
 
@@ -284,6 +288,12 @@ class PluginManager:
         """Return how each plugin is: the registered ones in the order in which they usually are called, then others."""
         return [self._state_of(name) for name in self.names()[::-1]] + list(self._without.values())
 
+    def line_of_the_healthy(self) -> str:
+        """Name the plugins of others that work, with their versions; empty if there are none."""
+        healthy = [one for one in self.states() if one.state is State.ACTIVE and not one.left_out]
+        names = [f"{one.name} {one.version}".rstrip() for one in healthy if not one.module.startswith(OURS)]
+        return f"Plugins: {', '.join(names)}" if names else ""
+
     def _state_of(self, name: str) -> PluginState:
         guards = {hook: guard for hook in HOOKS if (guard := self.guard_of(name, hook)) is not None}
         paused = {hook: guard for hook, guard in guards.items() if guard.pause_left()}
@@ -385,8 +395,11 @@ class PluginManager:
         self._pm.register(plugin, name)
         jobs = JobQueue(lambda: self._report(f"Plugin {name!r} is too slow and misses some calls", None))
         for hook, impl in self._of(plugin):
+            raw = impl.function
+            if self._is_traced:
+                raw = traced(raw, name, hook, impl.argnames, self._trace, self._clock)
             impl.function = GuardedHook(
-                impl.function, name, hook, HOOKS[hook], jobs if guarded else None, self._complaints, self._clock
+                raw, name, hook, HOOKS[hook], jobs if guarded else None, self._complaints, self._clock
             ).call
         self._left_out[name] = tuple(faults.values())
         for fault in faults.values():
@@ -407,12 +420,8 @@ class PluginManager:
         return [impl for impl in implementations if name in (None, impl.plugin_name)]
 
     def _call(self, impl: Any, function: Callable[..., Any] | None = None, /, **arguments: Any) -> Any:
-        """Call one implementation, or ``function`` in its place. The trace shows it as pluggy's own calls."""
-        hook = GuardedHook.of(impl).hook
-        self._trace(hook, {"plugin": impl.plugin_name, **arguments})
-        result = (function or impl.function)(*(arguments[name] for name in impl.argnames))
-        self._trace("finish", hook, "-->", result)
-        return result
+        """Call one implementation, or ``function`` in its place."""
+        return (function or impl.function)(*(arguments[name] for name in impl.argnames))
 
     def _build(self, impl: Any, gradio: Any, host: Any) -> None:
         """Let a plugin create its section. The open page is looked up only for a plugin that asks for it."""
@@ -435,10 +444,6 @@ class _Registry(pluggy.PluginManager):
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:
         return self.accepted.get(name)
-
-
-def _untraced(*what: object) -> None:
-    """Stand for pluggy's trace while it is off."""
 
 
 def _state(found: Found | None, name: str, state: State, why: str = "", **more: Any) -> PluginState:
