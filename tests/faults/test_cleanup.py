@@ -18,6 +18,7 @@ from tests.faults.conftest import Guarded, hurry
 from tests.helpers import fault_server as rows
 from tests.helpers.clients import LOCAL, MESSAGES, NO_IDLE_CONNECTIONS, Ask, ask, ask_http, ask_ollama, send_http
 from tests.helpers.fault_server import REPLY, FaultServer, Talk
+from tests.helpers.waiting import wait_until
 from zwaif_hooks.failover.background_reader import BackgroundReader
 from zwaif_hooks.failover.reader import ReplyReader
 from zwaif_hooks.failover.takeover import MOST_PIECES_AHEAD
@@ -37,16 +38,6 @@ WARM_UP = 100
 RSS_GROWTH = 0.08
 """A leak of 6 kB a takeover would exceed it. One resize of Python's table of interned strings alone takes 2 MB."""
 QUICK = ("reset_in_the_middle", "polite_end_in_the_middle", "error_in_the_middle", "http_500", "reset_at_once")
-
-
-def wait_until(condition: Callable[[], bool]) -> bool:
-    """Poll a state that has no event to wait on."""
-    tick = threading.Event()
-    for _ in range(int(WAIT / 0.01)):
-        if condition():
-            return True
-        tick.wait(0.01)
-    return False
 
 
 def our_threads() -> list[str]:

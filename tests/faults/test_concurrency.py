@@ -28,6 +28,7 @@ from tests.helpers.clients import (
 )
 from tests.helpers.fault_server import FaultServer, Talk
 from tests.helpers.speaking_worker import reply_to
+from tests.helpers.waiting import wait_until
 from zwaif_fallback.answering.chain import Chain
 from zwaif_fallback.answering.local_tier import LocalTier
 from zwaif_fallback.engine_types import LoadedModel, LoadOptions
@@ -115,16 +116,6 @@ def at_once(works: list[Callable[[], Any]]) -> list[Any]:
 
     with ThreadPoolExecutor(len(works)) as pool:
         return [future.result(WAIT) for future in [pool.submit(begin, work) for work in works]]
-
-
-def wait_until(condition: Callable[[], bool]) -> bool:
-    """Poll a state that has no event to wait on."""
-    tick = threading.Event()
-    for _ in range(int(WAIT / 0.01)):
-        if condition():
-            return True
-        tick.wait(0.01)
-    return False
 
 
 # One local model for everybody

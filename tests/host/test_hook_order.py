@@ -6,7 +6,6 @@ import importlib.util
 import inspect
 import itertools
 import socket
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 from tests.helpers.fault_server import HALF
 from tests.helpers.hook_recorder import CALLS, SLOW, STORY
 from tests.helpers.stage import WATCH, Stage
+from tests.helpers.waiting import wait_until
 from zwaif_hooks import specs
 from zwaif_hooks.failover.takeover import MEANWHILE
 from zwaif_hooks.testing.fault_talk import WORDS, Talk
@@ -54,12 +54,6 @@ class Calls:
 
     def have(self, hook: str) -> bool:
         return any(call.startswith(hook) for call in self._all())
-
-
-def wait_until(reached: Callable[[], bool]) -> None:
-    end = time.monotonic() + WAIT
-    while not reached() and time.monotonic() < end:
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 
 from tests.helpers import HELPERS
 from tests.helpers.scenes import REFUSED
+from tests.helpers.waiting import wait_until
 from tests.unit.test_service import Desk
 from zwaif_fallback.pictures import captioner
 from zwaif_fallback.pictures.captioner import PictureCaptioner
@@ -71,13 +71,6 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 
 def count(texts: list[str]) -> list[int]:
     return [len(text) for text in texts]
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not true() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert true()
 
 
 # --- what is told -----------------------------------------------------------------------------------------------------
@@ -241,7 +234,7 @@ def test_an_unexpected_error_costs_only_a_line(scene: Scene, monkeypatch: pytest
 def test_the_process_ends_when_no_picture_comes(scene: Scene) -> None:
     look = scene.captioner(idle=0.2)
     look.describe(picture(b"a cat"), scene.model())
-    wait_until(lambda: look.pid is None)
+    assert wait_until(lambda: look.pid is None)
     assert look.describe(picture(b"a dog"), scene.model()) == "a dog"
 
 

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from tests.helpers import HELPERS
+from tests.helpers.waiting import wait_until
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions
 from zwaif_fallback.errors import EngineError, ModelError, WorkerDied, WorkerHung
 from zwaif_fallback.local import loader, model_files, standby_worker
@@ -703,13 +704,3 @@ def test_the_worker_environment_keeps_existing_values() -> None:
     assert environment["PYTHONPATH"].split(os.pathsep)[-1] == "/own"
     assert environment["OMP_WAIT_POLICY"] == "PASSIVE"
     assert worker_environment({"OMP_WAIT_POLICY": "ACTIVE"})["OMP_WAIT_POLICY"] == "ACTIVE"
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = WAIT) -> bool:
-    """Poll a state that has no event to wait on."""
-    tick = threading.Event()
-    for _ in range(int(seconds / 0.01)):
-        if condition():
-            return True
-        tick.wait(0.01)
-    return False

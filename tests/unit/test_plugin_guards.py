@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import zwaif_hooks as zw
+from tests.helpers.waiting import wait_until
 from zwaif_hooks.plugins import PluginManager, State, hook_table
 from zwaif_hooks.plugins.complaints import REPEAT_SECONDS, Complaints
 from zwaif_hooks.plugins.hook_table import HOOKS, Kind
@@ -105,11 +106,6 @@ def never() -> Iterator[threading.Event]:
     event = threading.Event()
     yield event
     event.set()
-
-
-def wait_until(condition: Callable[[], object]) -> bool:
-    pause = threading.Event()
-    return any(condition() or pause.wait(0.01) for _ in range(1000))
 
 
 # --- pauses ----------------------------------------------------------------------------------------------------------

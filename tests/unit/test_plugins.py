@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.helpers.waiting import wait_until
 from zwaif_hooks import specs
 from zwaif_hooks.bridge import Bridge
 from zwaif_hooks.messages import Answer, ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
@@ -482,9 +483,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(hook_table.HOOKS, hook, rule._replace(seconds=0.1))
 
 
-def test_one_that_hangs_while_it_is_imported_is_named_and_joins_later(
-    install: Any, impatient: None, wait_until: Any
-) -> None:
+def test_one_that_hangs_while_it_is_imported_is_named_and_joins_later(install: Any, impatient: None) -> None:
     install("slow", "import threading\nnever = threading.Event()\nnever.wait(1.0)\n" + HOOKS)
     install("found", GOOD)
     managed = make()
@@ -499,7 +498,7 @@ def test_one_that_hangs_while_it_is_imported_is_named_and_joins_later(
     assert "'slow' is imported now" in managed.lines[1]
 
 
-def test_one_that_hangs_in_any_hook_holds_up_nobody(install: Any, impatient: None, wait_until: Any) -> None:
+def test_one_that_hangs_in_any_hook_holds_up_nobody(install: Any, impatient: None) -> None:
     install("hangs", HOOKS)
     install("found", GOOD)
     managed = make()
@@ -547,18 +546,6 @@ def test_a_part_of_the_page_is_built_in_gradios_context(install: Any) -> None:
     ((_, build),) = managed.manager.builders(open_block, object())
     build()
     assert sys.modules["zwaif_test_builds"].built == ["the Settings tab"]
-
-
-@pytest.fixture
-def wait_until() -> Callable[[Callable[[], object]], bool]:
-    def wait(condition: Callable[[], object]) -> bool:
-        for _ in range(500):
-            if condition():
-                return True
-            time.sleep(0.01)
-        return False
-
-    return wait
 
 
 def test_a_blocked_plugin_is_not_even_imported(install: Any, monkeypatch: pytest.MonkeyPatch) -> None:
