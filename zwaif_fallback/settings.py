@@ -37,7 +37,6 @@ SETTINGS: tuple[Setting, ...] = (
         "the trusted host: the tab writes the previous host here (none if there was none). zwaif-fallback settings set "
         "API_FALLBACK_HOST trusts the host it sets.",
         label="Trusted host",
-        advanced=True,
     ),
     Setting(
         "API_FALLBACK_HOST_MODEL",
@@ -45,7 +44,6 @@ SETTINGS: tuple[Setting, ...] = (
         "The model to request from the second server. Empty lets the server choose.",
         label="Model on the second server",
         editable=True,
-        advanced=True,
     ),
     Setting(
         RESTART,
@@ -56,7 +54,6 @@ SETTINGS: tuple[Setting, ...] = (
         label="Restart the LLM server",
         looks="off, auto, or a command",
         editable=False,
-        advanced=True,
     ),
     Setting(
         "API_FALLBACK_PRELOAD",
@@ -74,7 +71,6 @@ SETTINGS: tuple[Setting, ...] = (
         "after Z-Waif has started, takes 40 MB for a GGUF file and up to 400 MB for other models, and ends when memory "
         "gets short.",
         label="Standby process",
-        advanced=True,
     ),
     Setting(
         "API_FALLBACK_DEVICE",
@@ -83,7 +79,6 @@ SETTINGS: tuple[Setting, ...] = (
         label="Device",
         pattern=r"auto|cpu|mps|cuda(:\d{1,2})?",
         looks="auto, cpu, cuda, or one card such as cuda:1",
-        advanced=True,
     ),
     Setting(
         "API_FALLBACK_LLAMA_SERVER",
@@ -91,7 +86,6 @@ SETTINGS: tuple[Setting, ...] = (
         "The llama.cpp server that runs a GGUF model on the graphics card if the installed xllamacpp cannot. auto "
         "looks for one that you already have, off uses none, and a path names one.",
         label="llama.cpp server for the card",
-        advanced=True,
     ),
     Setting(
         "API_FALLBACK_QUANTIZATION",
@@ -101,7 +95,6 @@ SETTINGS: tuple[Setting, ...] = (
         "always used as it is.",
         label="Quantization",
         choices=("auto", "4bit", "none"),
-        advanced=True,
     ),
     Setting(
         "API_FALLBACK_CONTEXT_WINDOW",
@@ -110,7 +103,6 @@ SETTINGS: tuple[Setting, ...] = (
         label="Context window",
         minimum=0,
         maximum=1_048_576,
-        advanced=True,
     ),
     Setting(
         "API_FALLBACK_MAX_TOKENS",
@@ -119,7 +111,6 @@ SETTINGS: tuple[Setting, ...] = (
         label="Longest reply",
         minimum=0,
         maximum=32_768,
-        advanced=True,
     ),
     Setting(
         "API_FALLBACK_TEMPERATURE",
@@ -129,7 +120,6 @@ SETTINGS: tuple[Setting, ...] = (
         label="Temperature",
         minimum=0,
         maximum=2,
-        advanced=True,
     ),
     Setting(
         "API_FALLBACK_THREADS",
@@ -138,7 +128,6 @@ SETTINGS: tuple[Setting, ...] = (
         label="Processor cores",
         minimum=0,
         maximum=1024,
-        advanced=True,
     ),
     Setting(
         "API_FALLBACK_DOWNLOAD",
@@ -146,14 +135,12 @@ SETTINGS: tuple[Setting, ...] = (
         "ON downloads the model when Z-Waif starts if it is not on this computer, without asking. That can be several "
         "gigabytes.",
         label="Download a missing model at start",
-        advanced=True,
     ),
     Setting(
         "FALLBACK_MODEL_DIR",
         "models/",
         "More folders to search for models, separated as in PATH. Relative folders start in Z-Waif's folder.",
         label="Model folder",
-        advanced=True,
     ),
     Setting(
         "API_FALLBACK_VISION_MODEL",
@@ -162,7 +149,6 @@ SETTINGS: tuple[Setting, ...] = (
         "computer, for example Salesforce/blip-image-captioning-large. If empty, the companion says that she cannot "
         "see pictures.",
         label="Vision model",
-        advanced=True,
     ),
     Setting(
         "API_FALLBACK_ENGINE_TIMEOUT",
@@ -171,14 +157,12 @@ SETTINGS: tuple[Setting, ...] = (
         label="Seconds until the local model is restarted",
         minimum=5,
         maximum=3600,
-        advanced=True,
     ),
     Setting(
         "API_FALLBACK_LAST_WORDS",
         "",
         "A text file with lines that the companion says when nothing can answer. Empty means the built-in lines.",
         label="Last words",
-        advanced=True,
     ),
 )
 """Every setting, including those of zwaif_hooks. The key for the second server is not among them: it is never saved."""

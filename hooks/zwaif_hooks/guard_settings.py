@@ -19,7 +19,6 @@ GUARD_SETTINGS: tuple[Setting, ...] = (
         label="Seconds to connect",
         minimum=0.2,
         maximum=60,
-        advanced=True,
     ),
     Setting(
         "API_FALLBACK_FIRST_TOKEN_TIMEOUT",
@@ -29,7 +28,6 @@ GUARD_SETTINGS: tuple[Setting, ...] = (
         label="Seconds to the first word",
         minimum=1,
         maximum=600,
-        advanced=True,
     ),
     Setting(
         "API_FALLBACK_STALL_TIMEOUT",
@@ -38,7 +36,6 @@ GUARD_SETTINGS: tuple[Setting, ...] = (
         label="Seconds between words",
         minimum=1,
         maximum=600,
-        advanced=True,
     ),
     Setting(
         "API_FALLBACK_SILENCE_LIMIT",
@@ -48,6 +45,5 @@ GUARD_SETTINGS: tuple[Setting, ...] = (
         label="Seconds of silence",
         minimum=3,
         maximum=600,
-        advanced=True,
     ),
 )

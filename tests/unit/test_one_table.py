@@ -109,7 +109,7 @@ def test_the_settings_tab(tree: Path) -> None:
         section.build(gradio, host, ScriptedService())
     labelled = {getattr(block, "label", None): block for block in page.blocks.values()}
     shown = {setting: labelled[title(setting)] for setting in SETTINGS if title(setting) in labelled}
-    assert {setting.name for setting in SETTINGS if not setting.advanced} <= {setting.name for setting in shown}
+    assert {setting.name for setting in SETTINGS if setting.on_page} <= {setting.name for setting in shown}
     for setting, block in shown.items():
         if setting.name != MODEL:  # comes with its list, when the page is loaded
             assert setting.text(block.value) == setting.text(another(setting)), setting.name

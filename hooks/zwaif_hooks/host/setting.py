@@ -54,8 +54,6 @@ class Setting:
     """Describes such a text, as the end of the sentence "it must be …"."""
     minimum: float | None = None
     maximum: float | None = None
-    advanced: bool = False
-    """Few people need it: hidden under "advanced" in the Settings tab."""
     live_name: str = ""
     """A second, lower-case name in ``utils.settings`` that Z-Waif or its page may change while it runs."""
     secret: bool = False
