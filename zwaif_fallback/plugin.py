@@ -59,8 +59,9 @@ def zwaif_started(host: Host) -> None:
     ours.stand_by(host.records.under_way)
 
 
-@hookimpl
+@hookimpl(tryfirst=True)
 def register_settings_ui(gradio: Any, host: Host) -> None:
+    """Build the section; it stands before those of other plugins."""
     from zwaif_fallback.ui import section
 
     host.settings.extend(SETTINGS)

@@ -3,7 +3,7 @@
 A plugin is a module (or object) whose functions are marked with ``@hookimpl``; a function may take fewer arguments than
 listed here. Plugins are found by entry points in the group ``zwaif``. Implementations run last-registered first, unless
 marked ``tryfirst`` or ``trylast``. One that raises or returns something unusable is reported by name, and the next is
-asked.
+asked. Where the results of all are collected, they stand in the order of the calls.
 """
 
 from __future__ import annotations
@@ -109,8 +109,8 @@ def register_engines() -> EngineSpec | Iterable[EngineSpec] | None:
     """Return the plugin's own engines for local models, each with the models that it can load now.
 
     Runs each time the models on this computer are listed or one is looked up by name, and also in commands, where no
-    Z-Waif runs: so it gets no ``host``. All implementations run. An engine whose name another plugin has declared
-    before is left out and reported.
+    Z-Waif runs: so it gets no ``host``. All implementations run. Of two engines with the
+    same name the first stays, and the other is reported.
     """
 
 

@@ -72,13 +72,13 @@ def echo(place: Place) -> Place:
 
 def test_an_engine_is_declared_alone_or_with_others(place: Place) -> None:
     place.add("one", lambda: ECHO).add("two", lambda: iter([zw.EngineSpec("other", (), "two:make")]))
-    assert place.names() == [("one", "echo"), ("two", "other")] and place.complaints == []
+    assert place.names() == [("two", "other"), ("one", "echo")] and place.complaints == []
 
 
-def test_of_two_engines_with_one_name_the_first_stays(place: Place) -> None:
+def test_of_two_engines_with_one_name_that_of_the_first_called_stays(place: Place) -> None:
     place.add("one", lambda: ECHO).add("two", lambda: [ECHO])
-    assert place.names() == [("one", "echo")]
-    assert place.complaints == ["Plugin 'two': its engine echo is left out: 'one' has one too"]
+    assert place.names() == [("two", "echo")]
+    assert place.complaints == ["Plugin 'one': its engine echo is left out: 'two' has one too"]
 
 
 @pytest.mark.parametrize("result", ["echo", [zw.EngineModel("tiny")], {"echo": 1}, 5])

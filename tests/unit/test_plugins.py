@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tests.helpers.waiting import wait_until
 from zwaif_hooks import specs
 from zwaif_hooks.bridge import Bridge
+from zwaif_hooks.host.settings_store import SettingsStore
 from zwaif_hooks.messages import Answer, ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
 from zwaif_hooks.plugins import PluginManager, State, hook_table
 from zwaif_hooks.plugins import manager as manager_module
@@ -418,6 +419,38 @@ def test_the_user_decides_the_order(install: Any) -> None:
     assert [one.name for one in managed.manager.states()[:2]] == ["three", "one"]
     assert managed.manager.answerers()[0] == "three"
     assert answered(managed.manager) == ("three", "zwaif_test_three")
+
+
+COLLECTED = """
+import zwaif_hooks as zw
+@zw.hookimpl(trylast=%s)
+def register_settings():
+    return zw.Setting("%s_SIZE", 1, "How big it is.")
+@zw.hookimpl
+def register_engines():
+    return zw.EngineSpec("loud", (), "zwaif_test_%s:make")
+@zw.hookimpl
+def register_settings_ui(host):
+    host.append("%s")
+"""
+
+
+def test_the_order_means_the_same_where_the_results_of_all_are_collected(install: Any, tmp_path: Path) -> None:
+    """The first that is named is called first, stands first, and wins where one wins."""
+    for number, name in enumerate(("one", "two", "three", "four")):
+        install(name, COLLECTED % (bool(number % 2), name.upper(), name, name))
+    managed = make(options(ZWAIF_BLOCK_PLUGINS="fallback", ZWAIF_PLUGIN_ORDER="two, one"))
+    managed.manager.discover()
+    store = SettingsStore((), None, {}, say=managed.lines.append)
+    managed.manager.register_settings(store)
+    sections: list[str] = []
+    for _, build in managed.manager.builders(None, sections):
+        build()
+    order = managed.manager.order("register_engines")
+    assert order[:2] == ["two", "one"] and sections == order
+    assert [setting.plugin for setting in store.table][:2] == ["two", "one"]
+    assert [name for name, _ in managed.manager.engines()] == ["two"]
+    assert [name for name, _ in managed.manager.turns("register_settings")][:2] == ["two", "one"]
 
 
 def test_a_plugin_that_cannot_be_imported_is_listed_with_the_reason(install: Any) -> None:

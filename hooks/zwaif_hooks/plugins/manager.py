@@ -140,13 +140,13 @@ class PluginManager:
     def register_settings(self, settings: SettingsStore, only: str | None = None) -> None:
         """Add the settings of every plugin, also of those that join later; or of the one named ``only``."""
         self._settings = settings
-        for impl in self._implementations("register_settings", only)[::-1]:
+        for impl in self._implementations("register_settings", only):
             settings.register(impl.plugin_name, self._call(impl) or ())
 
     def engines(self) -> list[tuple[str, EngineSpec]]:
         """Return the engines that plugins declare now, each with the plugin's name."""
         found: dict[str, tuple[str, EngineSpec]] = {}
-        for impl in self._implementations("register_engines")[::-1]:
+        for impl in self._implementations("register_engines"):
             for engine in self._call(impl) or ():
                 first, _ = found.setdefault(engine.name, (impl.plugin_name, engine))
                 if first != impl.plugin_name:
@@ -250,7 +250,7 @@ class PluginManager:
     def builders(self, gradio: Any, host: Any) -> list[tuple[str, Callable[[], None]]]:
         """Return one function for each plugin with a section in the Settings tab, so that each can be undone alone."""
         found: list[tuple[str, Callable[[], None]]] = []
-        for impl in self._implementations(BUILDING)[::-1]:
+        for impl in self._implementations(BUILDING):
             guard = GuardedHook.of(impl)
             build = partial(self._build, impl, gradio, host)
             found.append((impl.plugin_name, build if guard.trusted else partial(_built_in_time, build)))
@@ -269,11 +269,7 @@ class PluginManager:
     def turns(self, hook: str) -> list[tuple[str, str]]:
         """Return the plugins that implement a hook in the order in which they are called, each with the reason."""
         found = [(impl.plugin_name, self._why_now(impl)) for impl in self._implementations(hook)]
-        if len(found) == 1:
-            return [(found[0][0], "the only one")]
-        if not hook.startswith("register_"):
-            return found
-        return [(name, f"{why} (for this hook the other way round)") for name, why in reversed(found)]
+        return [(found[0][0], "the only one")] if len(found) == 1 else found
 
     def _why_now(self, impl: Any) -> str:
         if impl.plugin_name in self._order:
