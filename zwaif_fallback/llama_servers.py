@@ -15,9 +15,9 @@ import json
 import logging
 import os
 import re
-import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,7 +26,7 @@ from typing import Any
 
 from zwaif_fallback.hardware import NO_WINDOW, Gpu
 from zwaif_fallback.models.program_folders import JAN, TEXTGEN, Machine, jan_folders, textgen_folders, this_machine
-from zwaif_hooks.storage import bounded, files
+from zwaif_hooks.storage import bounded, files, ownership
 
 logger = logging.getLogger(__name__)
 
@@ -173,12 +173,9 @@ def distrust(path: Path, machine: Machine, *, anywhere: bool = False) -> str:
     """
     if not path.is_file():
         return "there is no such file"
-    if not anywhere:
-        if any(path.is_relative_to(_real(folder)) for folder in machine.folders("Downloads")):
-            return "it is in a folder for downloads"
-        if machine.system == "Windows" and not any(path.is_relative_to(root) for root in _windows_roots(machine)):
-            return "it is neither in your own folders nor among the installed programs"
-    return _writable_by_others(path)
+    if not anywhere and any(path.is_relative_to(_real(folder)) for folder in machine.folders("Downloads")):
+        return "it is in a folder for downloads"
+    return ownership.others_can_change(path)
 
 
 def environment(program: Path, environ: Mapping[str, str]) -> dict[str, str]:
@@ -199,7 +196,9 @@ def _usable(source: str, path: Path, machine: Machine, *, anywhere: bool) -> Lla
         if missing := NEEDED_OPTIONS - options:
             return f"it is too old (no {', '.join(sorted(missing))})"
         devices = _cards(_answer(real, "--list-devices"), bool(machine.environ.get(SHOW_ALL)))
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
+    except subprocess.TimeoutExpired:
+        return f"it did not answer within {_SECONDS:g} seconds"
+    except (OSError, ValueError) as error:
         return str(error)
     return LlamaProgram(real, source, version, options, devices) if devices else "it sees no graphics card"
 
@@ -226,18 +225,20 @@ def _description(program: Path, modified: int) -> tuple[str, frozenset[str]]:
 
 
 def _answer(program: Path, question: str) -> str:
-    done = subprocess.run(
-        [str(program), question],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=_SECONDS,
-        env=environment(program, os.environ),
-        cwd=program.parent,  # llama.cpp loads backends from the working directory too
-        creationflags=NO_WINDOW,
-        check=False,
-    )
-    return done.stdout.decode("utf-8", "replace").replace("\r\n", "\n")
+    with tempfile.TemporaryFile() as output:  # a pipe is open until everything that the program started has ended
+        subprocess.run(
+            [str(program), question],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            timeout=_SECONDS,
+            env=environment(program, os.environ),
+            cwd=program.parent,  # llama.cpp loads backends from the working directory too
+            creationflags=NO_WINDOW,
+            check=False,
+        )
+        output.seek(0)
+        return output.read().decode("utf-8", "replace").replace("\r\n", "\n")
 
 
 def _cards(listed: str, every: bool) -> tuple[Device, ...]:
@@ -253,32 +254,12 @@ def _cards(listed: str, every: bool) -> tuple[Device, ...]:
     return tuple(device for device in found if device.backend in native)
 
 
-def _writable_by_others(path: Path) -> str:
-    """Return why others may have changed a file; on Windows the place alone decides, see :func:`_windows_roots`."""
-    if sys.platform != "win32":
-        for place in (path, *path.parents):
-            found = place.stat()
-            if found.st_uid not in (os.getuid(), 0):
-                return f"{place} belongs to another user"
-            # Nobody else can replace a subfolder of /tmp, but anybody can put a library beside a program there.
-            sticky = found.st_mode & stat.S_ISVTX and place not in (path, path.parent)
-            others = stat.S_IWOTH | (0 if found.st_gid in (os.getgid(), 0) else stat.S_IWGRP)
-            if found.st_mode & others and not sticky:
-                return f"other users can change {place}"
-    return ""
-
-
 def _on_path(machine: Machine) -> Iterator[Path]:
     """Yield the programs on the PATH. ``shutil.which`` would search Windows' current folder first."""
     for folder in machine.environ.get("PATH", "").split(os.pathsep):
         path = Path(folder.strip('"')) / _name(machine)
         if path.is_absolute() and path.is_file():
             yield path
-
-
-def _windows_roots(machine: Machine) -> list[Path]:
-    named = [machine.variable(name) for name in ("LOCALAPPDATA", "APPDATA", "ProgramFiles", "ProgramW6432")]
-    return [_real(folder) for folder in (machine.home, *named) if folder]
 
 
 def _real(folder: Path) -> Path:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import itertools
 import os
-import signal
 import sys
+import threading
 from pathlib import Path
 
 VERSION = "version: 4321 (0123abc)"
@@ -26,10 +26,22 @@ def make_program(folder: Path, *, devices: str = DEVICES, version: str = VERSION
     root = Path(__file__).parents[2]
     program.write_text(
         f"#!{sys.executable}\nimport sys\n{first}\nsys.path.insert(0, {str(root)!r})\n"
-        f"from tests.helpers.llama_program import main\nmain({devices!r}, {version!r})\n"
+        f"from tests.helpers.llama_program import main\nmain({devices!r}, {version!r})\n",
+        encoding="utf-8",
     )
     program.chmod(0o700)
-    return program
+    return _windows_program(program) if sys.platform == "win32" else program
+
+
+def _windows_program(script: Path) -> Path:
+    """Make a program of a Python script, as pip does: it starts Python in a job that ends with it."""
+    from pip._vendor.distlib.scripts import ScriptMaker
+
+    maker = ScriptMaker(str(script.parent), str(script.parent))
+    maker.clobber = True
+    (made,) = maker.make(script.name)
+    script.unlink()
+    return Path(made)
 
 
 def main(devices: str, version: str) -> None:
@@ -60,4 +72,4 @@ def serve(options: dict[str, str]) -> None:
     except RuntimeError:
         sys.exit(1)
     print("listening at", server.listening_address, flush=True)
-    signal.pause()
+    threading.Event().wait()

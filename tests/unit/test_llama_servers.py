@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
+from tests.helpers.access import let_others_write
 from tests.helpers.llama_program import make_program
 from zwaif_fallback import llama_servers
 from zwaif_fallback.hardware import Gpu
@@ -23,23 +26,32 @@ from zwaif_fallback.llama_servers import (
 )
 from zwaif_fallback.models.program_folders import Machine
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the program is a script")
-
 LINUX_CARD = "  Vulkan0: AMD Radeon RX 6800 (RADV NAVI21) (16384 MiB, 15000 MiB free)"
 
 
-def machine(home: Path, system: str = "Linux", **environ: str) -> Machine:
+SYSTEM = "Windows" if sys.platform == "win32" else "Linux"
+NAME = "llama-server.exe" if sys.platform == "win32" else "llama-server"
+
+
+def machine(home: Path, system: str = SYSTEM, **environ: str) -> Machine:
     return Machine(system, home, environ)
 
 
-def placed(folder: Path, name: str = "llama-server", **how: str) -> Path:
+def placed(folder: Path, name: str = NAME, **how: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return make_program(folder, **how).rename(folder / name)  # type: ignore[arg-type]
 
 
+def jan_of(home: Path) -> tuple[Path, dict[str, str]]:
+    """Return the folder of Jan's llama.cpp on this system, and the variables that tell it."""
+    if sys.platform == "win32":
+        return home / "AppData/Roaming/Jan/data/llamacpp/backends", {"APPDATA": str(home / "AppData/Roaming")}
+    return home / ".config/Jan/data/llamacpp/backends", {}
+
+
 def test_in_the_places_of_known_programs(tmp_path: Path) -> None:
     packages = "site-packages/llama_cpp_binaries/bin"
-    jan = tmp_path / ".config/Jan/data/llamacpp/backends"
+    jan, environ = jan_of(tmp_path)
     there = {
         tmp_path / "bin": "the PATH",
         tmp_path / "text-generation-webui/installer_files/env/lib/python3.11" / packages: "text-generation-webui",
@@ -51,7 +63,8 @@ def test_in_the_places_of_known_programs(tmp_path: Path) -> None:
         placed(folder)
     (tmp_path / "elsewhere").mkdir()
     placed(tmp_path / "elsewhere")
-    found = list(known_places(machine(tmp_path, PATH=f"relative{os.pathsep}{tmp_path / 'bin'}")))
+    search = f"relative{os.pathsep}{tmp_path / 'bin'}"
+    found = list(known_places(machine(tmp_path, PATH=search, **environ)))
     assert [(source, path.parent) for source, path in found if path.is_relative_to(tmp_path)] == [
         (source, folder) for folder, source in there.items()
     ]
@@ -70,14 +83,13 @@ def test_in_windows_places(tmp_path: Path) -> None:
     found = [path.parent for _, path in known_places(here) if path.is_relative_to(tmp_path)]
     assert found == there
     assert not any(distrust(path, here) for _, path in known_places(here) if path.is_relative_to(tmp_path))
-    outside = placed(tmp_path.parent / f"{tmp_path.name}-outside", "llama-server.exe")
-    assert distrust(outside, here) == "it is neither in your own folders nor among the installed programs"
 
 
 def test_the_first_that_sees_a_card_is_named(tmp_path: Path) -> None:
     placed(tmp_path / "bin", devices="Available devices:\n  (none)")
-    jan = placed(tmp_path / ".config/Jan/data/llamacpp/backends/b1/linux-vulkan-x64/build/bin", devices=LINUX_CARD)
-    program = find("auto", machine=machine(tmp_path, PATH=str(tmp_path / "bin")))
+    backends, environ = jan_of(tmp_path)
+    jan = placed(backends / "b1/linux-vulkan-x64/build/bin", devices=LINUX_CARD)
+    program = find("auto", machine=machine(tmp_path, PATH=str(tmp_path / "bin"), **environ))
     assert isinstance(program, LlamaProgram)
     assert (program.path, program.title) == (jan, "llama-server 4321 from Jan")
     (device,) = program.devices
@@ -120,7 +132,7 @@ def test_a_device_that_the_user_names_is_used(tmp_path: Path) -> None:
         ({"version": "hello"}, "it does not say which version of llama.cpp it is"),
         ({"devices": "Available devices:"}, "it sees no graphics card"),
         ({"first": "if '--help' in sys.argv: print('--model'); sys.exit()"}, "it is too old (no --api-key, "),
-        ({"first": "import time; time.sleep(20)"}, "timed out after 0.5 seconds"),
+        ({"first": "import time; time.sleep(20)"}, "it did not answer within 0.5 seconds"),
     ],
 )
 def test_one_that_the_user_named_and_that_cannot_be_used(
@@ -153,42 +165,57 @@ def test_a_strangers_program_is_never_run(tmp_path: Path, monkeypatch: pytest.Mo
         return why in lines[0] and not ran.exists()
 
     for changed in (place, place.parent, place.parent.parent):
-        mode = changed.stat().st_mode
-        changed.chmod(mode | 0o002)
+        let_others_write(changed)
         assert refused(f"other users can change {changed}")
-        changed.chmod(mode)
-    place.parent.chmod(0o1777)
-    assert refused(f"other users can change {place.parent}"), "anybody could put a library there"
-    place.parent.chmod(0o700)
+        let_others_write(changed, False)
+    if sys.platform != "win32":
+        place.parent.chmod(0o1777)
+        assert refused(f"other users can change {place.parent}"), "anybody could put a library there"
+        place.parent.chmod(0o700)
     (tmp_path / "Downloads").mkdir()
-    down = place.rename(tmp_path / "Downloads" / "llama-server")
+    down = place.rename(tmp_path / "Downloads" / NAME)
     assert distrust(down, machine(tmp_path)) == "it is in a folder for downloads"
     assert find("auto", machine=machine(tmp_path, PATH=str(tmp_path / "Downloads"))) is None and not ran.exists()
     place = down
-    monkeypatch.setattr(os, "getuid", lambda: 4711)
-    if down.stat().st_uid:  # root's files are the system's
-        assert refused("belongs to another user")
-    monkeypatch.undo()
+    if sys.platform != "win32" and down.stat().st_uid:  # root's files are the system's
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "getuid", lambda: 4711)
+            assert refused("belongs to another user")
     assert distrust(tmp_path / "gone", machine(tmp_path)) == "there is no such file"
     assert find(str(down), lines.append, machine(tmp_path)) and ran.exists(), (
         "a control: it runs where nothing is wrong"
     )
 
 
+def test_what_it_started_may_go_on(tmp_path: Path) -> None:
+    """A program whose child keeps the output open has answered all the same."""
+    started = tmp_path / "started.txt"
+    lives = "import time; time.sleep(60)"
+    first = (
+        "import subprocess\nif '--version' in sys.argv:\n"
+        f"    child = subprocess.Popen([sys.executable, '-c', {lives!r}])\n"
+        f"    open({str(started)!r}, 'w').write(str(child.pid))"
+    )
+    began = time.monotonic()
+    found = find(str(placed(tmp_path, first=first)), machine=machine(tmp_path))
+    needed = time.monotonic() - began
+    psutil.Process(int(started.read_text())).kill()
+    assert found and needed < llama_servers._SECONDS
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
 def test_a_link_counts_as_what_it_leads_to(tmp_path: Path) -> None:
     target = placed(tmp_path / "open")
     target.parent.chmod(0o777)
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "llama-server").symlink_to(target)
+    (tmp_path / "bin" / NAME).symlink_to(target)
     assert find("auto", machine=machine(tmp_path, PATH=str(tmp_path / "bin"))) is None
 
 
 def test_nothing_from_outside_changes_what_it_does(tmp_path: Path) -> None:
     outside = {"LLAMA_ARG_HOST": "0.0.0.0", "LLAMA_API_KEY": "known", "GGML_BACKEND_PATH": "/evil.so", "HOME": "/h"}
-    assert environment(tmp_path / "bin" / "llama-server", outside) == {
-        "HOME": "/h",
-        "LD_LIBRARY_PATH": str(tmp_path / "bin"),
-    }
+    libraries = {} if sys.platform == "win32" else {"LD_LIBRARY_PATH": str(tmp_path / "bin")}
+    assert environment(tmp_path / "bin" / NAME, outside) == {"HOME": "/h", **libraries}
 
 
 def test_what_was_found_is_remembered_until_it_changes(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 import zwaif_hooks
+from tests.helpers.access import let_others_write
 from tests.helpers.plugin_packages import PARROT, SOURCES, install
 from zwaif_fallback import demo
 from zwaif_fallback.cli import selftest
@@ -183,13 +184,12 @@ def test_a_single_file_is_a_plugin(run: Run, owls: Path) -> None:
         assert not [one for one in json.loads(found.stdout) if "helper" in one["name"]]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="who may write is told by POSIX modes")
 @pytest.mark.parametrize("writable", ["one-off", "one-off/owl.py"])
 def test_a_folder_that_others_can_write_is_refused(run: Run, owls: Path, tmp_path: Path, writable: str) -> None:
-    (tmp_path / writable).chmod(0o777)
+    let_others_write(tmp_path / writable)
     done = run("plugins", "--json", ZWAIF_PLUGINS_DIR=str(owls))
     assert "owl" not in [one["name"] for one in json.loads(done.stdout)]
-    assert f"{tmp_path / writable} can be changed by other users of this computer" in done.stderr
+    assert f"other users can change {tmp_path / writable}. Move it to a folder that only you can change" in done.stderr
 
 
 def test_a_folder_that_is_not_there_is_told(run: Run) -> None:

@@ -27,7 +27,7 @@ guards          failover host messages network runtime stream
 runtime         background failover plugins reply turn_log
 failover        background log messages network reply storage stream turn_log
 guard_settings  host
-plugins         background engines host host_handle log masking messages specs
+plugins         background engines host host_handle log masking messages specs storage
 host            log masking messages storage
 network         messages stream
 host_handle     turn_log

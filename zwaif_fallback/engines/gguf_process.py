@@ -47,6 +47,8 @@ _PROBE_SECONDS = 2.0
 """A server that has just begun to listen may lose its first request."""
 _LAST_SECONDS = 5.0
 """Longest time between a connection that broke off and the end of the process that broke it."""
+_READ_SECONDS = 1.0
+"""Longest time for the last lines of a process that has ended; another that it started may hold the pipe open."""
 _LINES = 200
 _DATA = b"data: "
 
@@ -77,7 +79,9 @@ class LlamaProcess(LlamaEndpoint):
             self.endpoint.close()
             raise ModelError(f"{program.title} cannot be started ({error}).") from error
         before_leaving(self._process.kill)
+        self._reader = threading.Thread(target=self._read, name="zwaif-llama-read", daemon=True)
         self._watcher = threading.Thread(target=self._watch, name="zwaif-llama-watch", daemon=True)
+        self._reader.start()
         self._watcher.start()
         try:
             self._wait_until_ready(program, options)
@@ -151,13 +155,17 @@ class LlamaProcess(LlamaEndpoint):
         except (OSError, http.client.HTTPException):
             return 0
 
-    def _watch(self) -> None:
-        """Log what the process writes. If it ends by itself, so does the worker, which is then started again."""
+    def _read(self) -> None:
+        """Log what the process writes."""
         output: IO[bytes] = self._process.stdout  # type: ignore[assignment]
         for line in output:
             self._said.append(line.decode("utf-8", "replace").rstrip())
             logger.debug("llama-server: %s", self._said[-1])
+
+    def _watch(self) -> None:
+        """Wait for the end of the process. If it ends by itself, so does the worker, which is then started again."""
         code = self._process.wait()
+        self._reader.join(_READ_SECONDS)
         if self._ready and not self._closing:
             sys.stderr.write("\n".join([*list(self._said)[-5:], f"llama-server ended with code {code}.\n"]))
             sys.stderr.flush()

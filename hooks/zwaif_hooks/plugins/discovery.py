@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import os
 import re
-import stat
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -112,24 +110,19 @@ def in_folder(text: str) -> list[PluginFile]:
     Raises:
         UnusableFolder: the folder is not there, or another user could put code into it.
     """
+    from zwaif_hooks.storage import ownership  # ctypes on Windows: only for those who use a folder
+
     folder = Path(text.strip()).expanduser()
     try:
         if not folder.is_absolute() or not folder.is_dir():
             raise UnusableFolder(f"{folder} is not the full path of a folder")
         files = sorted(path for path in folder.iterdir() if _FILE.fullmatch(path.name))
-        for path in (folder, *files):
-            if _others_can_change(path.stat()):
-                raise UnusableFolder(f"{path} can be changed by other users of this computer (chmod o-w, chown)")
+        for path in files:
+            if why := ownership.others_can_change(path):
+                raise UnusableFolder(f"{why}. Move it to a folder that only you can change")
     except OSError as error:
         raise UnusableFolder(f"{folder} cannot be read ({error.strerror})") from error
     return [PluginFile(path) for path in files]
-
-
-def _others_can_change(status: os.stat_result) -> bool:
-    if sys.platform == "win32":  # access lists are not looked at
-        return False
-    else:
-        return bool(status.st_mode & stat.S_IWOTH) or status.st_uid not in (0, os.getuid())
 
 
 class Names:
