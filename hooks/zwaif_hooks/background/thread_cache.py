@@ -73,12 +73,12 @@ class ThreadCache:
 
 
 threads = ThreadCache("zwaif-primary")
-"""The threads in which replies are read and plugins are called."""
+"""The threads in which replies are read."""
 
 
 def in_background(work: Callable[[], T]) -> Future[T]:
     """Start ``work`` in a background thread."""
-    from concurrent.futures import Future  # late, because Z-Waif's start waits and only other plugins need it
+    from concurrent.futures import Future  # late, because Z-Waif's start waits and only a local model needs it
 
     future: Future[T] = Future()
 
@@ -90,22 +90,6 @@ def in_background(work: Callable[[], T]) -> Future[T]:
 
     threads.run(run)
     return future
-
-
-def run_with_timeout(work: Callable[[], T], seconds: float) -> T:
-    """Run ``work`` in a background thread and return its result. A thread that takes longer is left to itself.
-
-    Raises:
-        TimeoutError: it took longer than ``seconds``.
-        BaseException: whatever ``work`` raises.
-    """
-    future = in_background(work)
-    try:
-        return future.result(seconds)
-    except Exception:
-        if future.done():
-            raise
-        raise TimeoutError(f"not done within {seconds:g} s") from None
 
 
 class JobQueue:

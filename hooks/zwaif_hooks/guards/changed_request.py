@@ -57,7 +57,7 @@ def change_by_plugins(runtime: Runtime, describe: Callable[[], ChatRequest]) -> 
         return None
     before = describe()
     after = runtime.plugins.changed(before)
-    return None if after == before else Change(before, after)
+    return None if after is before or after == before else Change(before, after)
 
 
 def _with_text(raw: Any, message: Message) -> Any:

@@ -6,18 +6,15 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from types import AsyncGeneratorType, CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zwaif_hooks.background.clock import Clock
-from zwaif_hooks.background.plugin_threads import in_a_plugin
-from zwaif_hooks.background.thread_cache import JobQueue, in_background
+from zwaif_hooks.background.plugin_threads import StillRunning, in_a_plugin, in_time, is_a_plugins_thread
+from zwaif_hooks.background.thread_cache import JobQueue
 from zwaif_hooks.log import in_words
 from zwaif_hooks.messages import PluginProblem
 from zwaif_hooks.plugins.complaints import Complaints
 from zwaif_hooks.plugins.hook_table import FIRST_PAUSE, LONGEST_PAUSE, HookRule, Kind
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
 
 
 class GuardedHook:
@@ -49,7 +46,7 @@ class GuardedHook:
         self._clock = clock
         self._failures = 0
         self._until: float | None = None
-        self._hangs: Future[Any] | None = None
+        self._hangs: StillRunning | None = None
         self.call: Callable[..., Any] = self._way(rule.kind)
         """Calls the function. A bound method of this object: see ``of``."""
 
@@ -105,8 +102,8 @@ class GuardedHook:
 
     def run(self, function: Callable[[], Any], seconds: float) -> Any:
         """Call another function of the plugin as a part of this hook. Return None if it failed or was late."""
-        work = partial(self._guarded, function, None, ())
-        return work() if self.trusted else self._awaited(work, seconds)
+        work = (function, None, ())
+        return self._guarded(*work) if self.trusted else self._awaited(self._guarded, work, seconds)
 
     def _way(self, kind: Kind) -> Callable[..., Any]:
         if self.trusted or kind is Kind.ANSWERS:
@@ -144,15 +141,17 @@ class GuardedHook:
         return result
 
     def _in_time(self, *args: Any) -> Any:
-        return self._awaited(partial(self._in_this_thread, *args), self.rule.seconds)
+        return self._awaited(self._in_this_thread, args, self.rule.seconds)
 
-    def _awaited(self, work: Callable[[], Any], seconds: float) -> Any:
-        if self.pause_left() or (self._hangs is not None and not self._hangs.done()):
+    def _awaited(self, work: Callable[..., Any], args: tuple[Any, ...], seconds: float) -> Any:
+        if self._until is not None and self.pause_left():
             return None
-        running = in_background(work)
-        if ended(running, seconds):
-            return running.result()
-        self._hangs = running
+        if self._hangs is not None and not self._hangs.is_over():
+            return None
+        try:
+            return in_time(work, args, seconds)
+        except StillRunning as late:
+            self._hangs = late
         self.late(self._unfinished())
         return None
 
@@ -163,11 +162,12 @@ class GuardedHook:
 
     def _told(self, *args: Any) -> None:
         """Runs in the plugin's own thread. The next call waits until this one ends, so the order is kept."""
-        running = in_background(partial(self._in_this_thread, *args))
-        if not ended(running, self.rule.seconds):
+        try:
+            in_time(self._in_this_thread, args, self.rule.seconds)
+        except StillRunning as late:
             line = f"Plugin {self.plugin!r} is slow: {self._unfinished()}, and its other calls wait for that"
             self._complaints.tell((self.plugin, self.hook), line)
-            ended(running, None)
+            late.result()
 
     def _unfinished(self) -> str:
         return f"it did not finish {self.hook} within {self.rule.seconds:g} s"
@@ -184,6 +184,8 @@ class GuardedHook:
 
 
 def _in_a_plugin(function: Callable[..., Any], args: Any) -> Any:
+    if is_a_plugins_thread():
+        return function(*args)
     with in_a_plugin():
         return function(*args)
 
@@ -197,15 +199,6 @@ def refuse_async(result: Any) -> None:
         result.close()  # or Python warns that it was never awaited, without naming the plugin
     if isinstance(result, (CoroutineType, AsyncGeneratorType)):
         raise TypeError(f"its function is async and never ran ({result.__qualname__}); write def in place of async def")
-
-
-def ended(running: Future[Any], seconds: float | None) -> bool:
-    """Wait up to ``seconds`` (None: without end). Return whether the work is done, well or not."""
-    try:
-        running.exception(seconds)
-    except Exception:  # of Python 3.10 the timeout is not the built-in one
-        return running.done()
-    return True
 
 
 def is_ctrl_c(error: BaseException) -> bool:

@@ -15,7 +15,8 @@ import pluggy
 
 from zwaif_hooks import specs
 from zwaif_hooks.background.clock import Clock, SystemClock
-from zwaif_hooks.background.thread_cache import JobQueue, in_background, run_with_timeout
+from zwaif_hooks.background.plugin_threads import StillRunning, in_time
+from zwaif_hooks.background.thread_cache import JobQueue, threads
 from zwaif_hooks.host import live_part, setting
 from zwaif_hooks.log import in_words
 from zwaif_hooks.messages import Answer, ChatRequest, Message, ModelInfo, PluginProblem, PrimaryFailure, PromptFormat
@@ -36,14 +37,12 @@ from zwaif_hooks.plugins.discovery import (
     installed,
 )
 from zwaif_hooks.plugins.guarded_format import GuardedFormat
-from zwaif_hooks.plugins.guarded_hook import GuardedHook, ended, is_ctrl_c
+from zwaif_hooks.plugins.guarded_hook import GuardedHook, is_ctrl_c
 from zwaif_hooks.plugins.hook_table import HOOKS, LIVE_SECONDS, START_SECONDS, HookRule, Kind, values
 from zwaif_hooks.plugins.state import PluginState, State
 from zwaif_hooks.plugins.trace import traced
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from zwaif_hooks.engines import EngineSpec
     from zwaif_hooks.host.settings_store import SettingsStore
     from zwaif_hooks.host_handle import Host
@@ -345,21 +344,17 @@ class PluginManager:
         return known is None and not self._pm.has_plugin(found.name)
 
     def _import(self, found: Found) -> None:
-        if found.is_ours:
-            self._join(found, found.load)
-            return
-        loading = in_background(found.load)
-        if ended(loading, START_SECONDS):
-            self._join(found, loading.result)
-            return
-        why = f"was not imported within {START_SECONDS:g} s and is not waited for"
-        self._without[found.name] = _state(found, found.name, State.LOADING, why)
-        self._report(f"Plugin {found.name!r} {why}", None)
-        loading.add_done_callback(partial(self._join_late, found))
+        self._join(found, found.load if found.is_ours else partial(in_time, found.load, (), START_SECONDS))
 
     def _join(self, found: Found, load: Callable[[], object]) -> bool:
         try:
             plugin = load()
+        except StillRunning as late:
+            why = f"was not imported within {START_SECONDS:g} s and is not waited for"
+            self._without[found.name] = _state(found, found.name, State.LOADING, why)
+            self._report(f"Plugin {found.name!r} {why}", None)
+            threads.run(partial(self._join_late, found, late))
+            return False
         except BaseException as error:
             if is_ctrl_c(error):
                 raise
@@ -367,8 +362,8 @@ class PluginManager:
             return False
         return self.register(plugin, found.name, guarded=not found.is_ours)
 
-    def _join_late(self, found: Found, loading: Future[object]) -> None:
-        if not self._join(found, loading.result):
+    def _join_late(self, found: Found, late: StillRunning) -> None:
+        if not self._join(found, late.result):
             return
         self._report(f"Plugin {found.name!r} is imported now and active", None)
         if self._settings is not None:
@@ -412,12 +407,12 @@ class PluginManager:
 
     def _implementations(self, hook: str, name: str | None = None) -> list[Any]:
         """Return the implementations of a hook in the order of calls: of all plugins, or of one."""
-        implementations = getattr(self._pm.hook, hook).get_hookimpls()[::-1]
-        return [impl for impl in implementations if name in (None, impl.plugin_name)]
+        implementations: list[Any] = getattr(self._pm.hook, hook).get_hookimpls()[::-1]
+        return implementations if name is None else [impl for impl in implementations if impl.plugin_name == name]
 
     def _call(self, impl: Any, function: Callable[..., Any] | None = None, /, **arguments: Any) -> Any:
         """Call one implementation, or ``function`` in its place."""
-        return (function or impl.function)(*(arguments[name] for name in impl.argnames))
+        return (function or impl.function)(*[arguments[name] for name in impl.argnames])
 
     def _build(self, impl: Any, gradio: Any, host: Any) -> None:
         """Let a plugin create its section. The open page is looked up only for a plugin that asks for it."""
@@ -458,7 +453,7 @@ def _every(section: GuardedHook, gradio: Any, seconds: float, function: Callable
 def _built_in_time(build: Callable[[], None]) -> None:
     """Run ``build`` in a thread with this context: Gradio keeps what is being built in context variables."""
     try:
-        run_with_timeout(partial(copy_context().run, build), START_SECONDS)
+        in_time(copy_context().run, (build,), START_SECONDS)
     except Exception:
         raise
     except BaseException as error:  # not the user's Ctrl+C, which would be raised in this thread
