@@ -365,6 +365,21 @@ def fallback_answered(record):
 
 
 @zw.hookimpl
+def will_answer(failure):
+    note(f"will_answer {failure is not None}")
+
+
+@zw.hookimpl
+def sentence_spoken(text, by):
+    note(f"sentence_spoken {by}")
+
+
+@zw.hookimpl
+def turn_finished(record):
+    note(f"turn_finished {bool(record.answered_by)}")
+
+
+@zw.hookimpl
 def zwaif_stopping():
     note("zwaif_stopping")
 """
@@ -378,10 +393,22 @@ def test_chat_writes_prompts_and_calls_the_hooks_of_a_reply_as_an_outage_does(ru
     prompt, _, stops = done.stderr.partition("[The prompt:]\n")[2].partition("\n[What ends the reply: ")
     assert "\n|user| " in prompt and "HELLO, WHO ARE YOU?" in prompt and prompt.endswith("\n|assistant| ")
     assert "'|user|'" in stops
-    assert (owls / "notes.txt").read_text().splitlines() == ["fallback_answered fallback", "zwaif_stopping"]
+    asked, *spoken, answered, finished, stopping = (owls / "notes.txt").read_text().splitlines()
+    assert asked == "will_answer True" and {"sentence_spoken fallback"} == set(spoken)
+    assert (answered, finished) == ("fallback_answered fallback", "turn_finished True")
+    assert stopping == "zwaif_stopping"
     own = run(*words, "--show-prompt", ZWAIF_BLOCK_PLUGINS="crow, owl").stderr
     assert "Hello, who are you?" in own and "\n<|user|>\n" in own and "\n|user| " not in own
     assert "[The prompt:]" not in run(*words, ZWAIF_BLOCK_PLUGINS="crow").stderr
+
+
+def test_try_calls_the_hooks_of_a_reply_as_an_outage_does(run: Run, owls: Path) -> None:
+    told = SCRIPT + "\n@zw.hookimpl\ndef on_primary_failure(request):\n    return request.messages[-1].content + '.'\n"
+    (owls / "owl.py").write_text(told, encoding="utf-8")
+    done = run("plugins", "--plugins-dir", str(owls), "try", "owl", "Hoo")
+    assert done.stdout == "HOO.\n", done.stderr
+    lines = ["sentence_spoken owl", "fallback_answered owl", "turn_finished True", "zwaif_stopping"]
+    assert (owls / "notes.txt").read_text().splitlines() == lines
 
 
 def test_a_plugin_that_does_not_stop_does_not_keep_chat_from_ending(run: Run, owls: Path) -> None:

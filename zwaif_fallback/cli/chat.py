@@ -26,8 +26,8 @@ from zwaif_fallback.cli.options import (
 if TYPE_CHECKING:
     from zwaif_fallback.answering.service import FallbackService
     from zwaif_fallback.cli.chat_session import Conversation, Reply
-    from zwaif_fallback.prompt.writer import AskPlugins
     from zwaif_hooks.host.settings_store import SettingsStore
+    from zwaif_hooks.plugins import PluginManager
 
 _LAST_WORDS = "last words"
 
@@ -107,8 +107,8 @@ def _chat(parsed: Arguments) -> int:
     model = _model_setting_of(parsed.model, tree) if parsed.model else None
     with contextlib.ExitStack() as until_the_end:
 
-        def service(ask_plugins: AskPlugins) -> FallbackService:
-            made = _service(tree, model, ask_plugins, parsed.show_prompt)
+        def service(plugins: PluginManager) -> FallbackService:
+            made = _service(tree, model, plugins, parsed.show_prompt)
             return until_the_end.enter_context(contextlib.closing(made))
 
         plugins = WithPlugins(service, tree, parsed.plugins_dir, _terminal.notice, _terminal.aside)
@@ -142,11 +142,12 @@ def _model_setting_of(name: str, tree: Path | None) -> str:
     return model
 
 
-def _service(tree: Path | None, model: str | None, ask_plugins: AskPlugins, show_prompt: bool) -> FallbackService:
+def _service(tree: Path | None, model: str | None, plugins: PluginManager, show_prompt: bool) -> FallbackService:
     """Build the service as in Z-Waif, with nothing loaded yet."""
     from zwaif_fallback.answering.contracts import SecondServer
     from zwaif_fallback.answering.second_server import Deadlines, second_server
     from zwaif_fallback.answering.service import Collaborators, FallbackService
+    from zwaif_fallback.cli.chat_session import CHAT
     from zwaif_fallback.local.model import LocalModel
     from zwaif_fallback.local.shown_prompts import ShownPrompts
 
@@ -161,11 +162,12 @@ def _service(tree: Path | None, model: str | None, ask_plugins: AskPlugins, show
         local: LocalModel = ShownPrompts(_show, hang_timeout=hang_timeout, say=_terminal.notice)
     else:
         local = LocalModel(hang_timeout=hang_timeout, say=_terminal.notice)
+    ask = plugins.prompt_formats, plugins.someone_will_answer
     service = FallbackService(
-        Collaborators(store, local, remote, _terminal.notice, ask_plugins, tree=tree, was_model_chosen=named)
+        Collaborators(store, local, remote, _terminal.notice, *ask, tree=tree, was_model_chosen=named)
     )
     if not str(store.get("API_FALLBACK_HOST")).strip():
-        service.preload()
+        service.preload(CHAT)
     return service
 
 

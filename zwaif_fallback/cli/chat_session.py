@@ -17,6 +17,8 @@ from zwaif_hooks.messages import Answer, ChatRequest, FailureKind, Message, Pers
 
 POLL_SECONDS = 0.1
 """Longest single wait for a piece: Windows delivers Ctrl+C only between waits."""
+CHAT = PrimaryFailure(FailureKind.UNKNOWN, "a chat with the fallback")
+"""Stands for the failure of a server: a chat asks none."""
 _END = object()
 
 
@@ -74,7 +76,7 @@ class Conversation:
         """Return the reply to ``text`` and pass its pieces to ``show``. Ctrl+C stops it and keeps what was said."""
         self.history += (Message("user", text),)
         request = self._request()
-        answer = self._service.answer(request, PrimaryFailure(FailureKind.UNKNOWN, "a chat with the fallback"))
+        answer = self._service.answer(request, CHAT)
         said, first, stopped, started = "", None, False, self._clock()
         stream = _Stream(answer)
         try:

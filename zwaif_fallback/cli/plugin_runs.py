@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zwaif_fallback.cli.chat_session import Answers, persona_of
-from zwaif_fallback.prompt.writer import AskPlugins
 from zwaif_fallback.zwaif_tree import LoadedPlugins, load_plugins, settings_store
+from zwaif_hooks.failover.outage_turn import OutageTurn
 from zwaif_hooks.failover.registry import PrimaryRegistry
-from zwaif_hooks.failover.takeover import Takeover
 from zwaif_hooks.host.settings_store import SettingsStore
 from zwaif_hooks.host_handle import Host
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, Message, PrimaryFailure
@@ -90,12 +89,14 @@ def ask(loaded: Loaded, text: str, show: Callable[[str], None]) -> Tried:
     request = ChatRequest(
         "oobabooga", (Message("user", text),), stream=True, persona=persona_of(loaded.tree), persona_in_messages=False
     )
-    takeover, said = Takeover(loaded.runtime(loaded.plugins.problems.append), request, _FAILURE), ""
+    say, said = loaded.plugins.problems.append, ""
     with redirect_stdout(sys.stderr):
-        for piece in takeover.texts():
+        turn = OutageTurn(loaded.runtime(say), loaded.manager.changed(request), _FAILURE)
+        for piece in turn.texts():
             said += piece
             show(piece)
-    return Tried(said, takeover.record)
+        _end(loaded.manager, turn, say)
+    return Tried(said, turn.record)
 
 
 class WithPlugins:
@@ -103,7 +104,7 @@ class WithPlugins:
 
     def __init__(
         self,
-        make: Callable[[AskPlugins], Answers],
+        make: Callable[[PluginManager], Answers],
         tree: Path | None,
         folder: str | None,
         say: Callable[[str], None],
@@ -112,7 +113,7 @@ class WithPlugins:
         """Load the plugins.
 
         Args:
-            make: returns the service, which writes prompts in the formats of the plugins.
+            make: returns the service, which asks the plugins for chat formats and whether one of them will answer.
             say: gets one line for each problem.
             trace: gets the lines of the trace, if the user switched that on.
         """
@@ -121,49 +122,46 @@ class WithPlugins:
             tree, folder, {}, lambda manager: manager.register(built_in, BUILT_IN), lambda line, _: say(line), trace
         )
         self._plugins = loaded.manager
-        self._takes_over = self._plugins.order(ANSWERING) != [BUILT_IN] or self._plugins.wants("fallback_answered")
+        self._alone = self._plugins.names() == [BUILT_IN]
         self._runtime = loaded.runtime(say)
         self._say = say
         self._sent: ChatRequest | None = None
-        self._takeover: Takeover | None = None
-        self._service = built_in.service = make(self._plugins.prompt_formats)
+        self._turn: OutageTurn | None = None
+        self._service = built_in.service = make(self._plugins)
 
     def answer(self, request: ChatRequest, failure: PrimaryFailure) -> Answer:
         self._sent = request = self._plugins.changed(request)
-        if not self._takes_over:
+        if self._alone:
             return self._service.answer(request, failure)
-        self._takeover = takeover = Takeover(self._runtime, request, failure)
+        self._turn = turn = OutageTurn(self._runtime, request, failure)
         answer = Answer(())
-        answer.pieces = _heard(takeover, answer)
+        answer.pieces = _heard(turn, answer)
         return answer
 
     def turn_over(self, request: ChatRequest, reply: str) -> None:
-        if self._takeover is not None and self._takeover.record is not None:
-            self._plugins.hook.fallback_answered(record=self._takeover.record)
         self._service.turn_over(self._sent or request, reply)
 
     def close(self) -> None:
-        """Call ``zwaif_stopping``, after the last ``fallback_answered``. Each has as long as ``zwaif_stopping`` has."""
-        seconds = HOOKS["zwaif_stopping"].seconds
-        for name in self._plugins.order("fallback_answered"):
-            guard = self._plugins.guard_of(name, "fallback_answered")
-            if guard is not None and not guard.catch_up(seconds):
-                self._say(f"fallback_answered was not finished within {seconds:g} s ({name})")
-        stopping = threading.Thread(target=self._plugins.hook.zwaif_stopping, daemon=True)
-        stopping.start()
-        stopping.join(seconds)
-        if stopping.is_alive():
-            names = ", ".join(self._plugins.order("zwaif_stopping"))
-            self._say(f"zwaif_stopping was not finished within {seconds:g} s ({names})")
+        """Call ``zwaif_stopping``, after all that the plugins are told of the last turn."""
+        _end(self._plugins, self._turn, self._say)
 
 
-def _heard(takeover: Takeover, answer: Answer) -> Iterator[str]:
-    try:
-        yield from takeover.texts()
-    finally:
-        takeover.stop()
-        if takeover.record is not None:
-            answer.answered_by = takeover.record.answered_by
+def _heard(turn: OutageTurn, answer: Answer) -> Iterator[str]:
+    yield from turn.texts()
+    if turn.record is not None:
+        answer.answered_by = turn.record.answered_by
+
+
+def _end(plugins: PluginManager, turn: OutageTurn | None, say: Callable[[str], object]) -> None:
+    """End as Z-Waif does. The plugins hear of the last turn first, and each has as long as ``zwaif_stopping`` has."""
+    seconds = HOOKS["zwaif_stopping"].seconds
+    for name in turn.be_told(seconds) if turn is not None else ():
+        say(f"{name} did not finish the calls about the last reply within {seconds:g} s")
+    stopping = threading.Thread(target=plugins.hook.zwaif_stopping, daemon=True)
+    stopping.start()
+    stopping.join(seconds)
+    if stopping.is_alive():
+        say(f"zwaif_stopping was not finished within {seconds:g} s ({', '.join(plugins.order('zwaif_stopping'))})")
 
 
 class _BuiltIn:

@@ -129,7 +129,10 @@ class Turn:
         if self._runtime.plugins.wants("sentence_spoken"):
             reply = self._reply
             self._sentences = SpokenSentences(self._runtime, self._call.describe, lambda: reply.delivered)
-            self._sentences.begin()
+            self._tell_sentences(self._sentences)
+
+    def _tell_sentences(self, sentences: SpokenSentences) -> None:
+        sentences.begin()
 
     def _end_sentences(self) -> None:
         if self._sentences is not None:

@@ -224,6 +224,12 @@ class PluginManager:
         """Report a plugin's fault in one line, at most once in ten minutes for each ``fault``."""
         self._complaints.tell(fault, line)
 
+    def catch_up(self, seconds: float) -> list[str]:
+        """Wait until the plugins have heard what they were told. Return those that need more than ``seconds``."""
+        informed = [hook for hook, rule in HOOKS.items() if rule.kind is Kind.INFORMED]
+        guards = {impl.plugin_name: GuardedHook.of(impl) for hook in informed for impl in self._implementations(hook)}
+        return [name for name, guard in guards.items() if not guard.catch_up(seconds)]
+
     def line_while_waiting(self, request: ChatRequest, failure: PrimaryFailure) -> str:
         """Return a short line to say while no answer has begun; empty if no plugin has one ready."""
         line = self._pm.hook.say_while_waiting(request=request, failure=failure)

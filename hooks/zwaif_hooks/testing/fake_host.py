@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,12 +13,8 @@ from typing import Any
 
 from zwaif_hooks import specs
 from zwaif_hooks.background.clock import Clock, SystemClock
-from zwaif_hooks.failover.call import Call
-from zwaif_hooks.failover.primary_reply import PrimaryReply
+from zwaif_hooks.failover.outage_turn import OutageTurn
 from zwaif_hooks.failover.registry import PrimaryRegistry
-from zwaif_hooks.failover.spoken_sentences import SpokenSentences
-from zwaif_hooks.failover.takeover import Takeover
-from zwaif_hooks.failover.turn_report import turn_record
 from zwaif_hooks.guard_settings import GUARD_SETTINGS
 from zwaif_hooks.host.settings_store import SettingsStore
 from zwaif_hooks.host_handle import Host
@@ -27,7 +23,6 @@ from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.plugins.discovery import installed
 from zwaif_hooks.plugins.hook_table import HOOKS, Kind
 from zwaif_hooks.runtime import Runtime
-from zwaif_hooks.stream import CancelScope, Chunk
 
 PRIMARY = "127.0.0.1:5000"
 HOOK_SECONDS = 30.0
@@ -97,25 +92,10 @@ class FakeHost(Host):
         asked = self.plugins.changed(message if isinstance(message, ChatRequest) else request(message))
         say, report = self.errors.append, partial(_report, self.errors)
         runtime = Runtime(self.tree, self.settings, self.plugins, self.primaries, say, report, self._clock)
-        failure = failure or refused()
-        call = Call(asked.primary, _not_asked, _not_asked, lambda: asked, asked.backend)
-        primary = PrimaryReply(call, runtime, self.primaries.get(asked.primary))
-        primary.delivered = failure.delivered
-        sentences = SpokenSentences(runtime, call.describe, lambda: primary.delivered)
-        takeover, pieces = Takeover(runtime, asked, failure), []
-        for piece in takeover.texts():
-            pieces.append(piece)
-            sentences.heard(piece, takeover.speaking)
-        sentences.end()
-        sentences.look()
-        self._catch_up("sentence_spoken")
-        answer, text = takeover.record, "".join(pieces)
-        if answer is not None:
-            self.call("fallback_answered", record=answer)
-        chars = len(failure.delivered) + len(text)
-        turn = turn_record(call, primary, failure, answer, answered=answer is not None, chars=chars, note="")
-        self.call("turn_finished", record=turn)
-        return Reply(text, pieces, self.errors[told:], answer)
+        turn = OutageTurn(runtime, asked, failure or refused())
+        pieces = list(turn.texts())
+        self._require_done("what was said", turn.be_told(HOOK_SECONDS))
+        return Reply("".join(pieces), pieces, self.errors[told:], turn.record)
 
     def call(self, hook: str, **arguments: Any) -> Any:
         """Call a hook of all loaded plugins with its arguments, and return what Z-Waif would get.
@@ -126,14 +106,14 @@ class FakeHost(Host):
         """
         _require_arguments(hook, arguments)
         result = getattr(self.plugins.hook, hook)(**arguments)
-        self._catch_up(hook)
+        if HOOKS[hook].kind is Kind.INFORMED:
+            self._require_done(hook, self.plugins.catch_up(HOOK_SECONDS))
         return result
 
-    def _catch_up(self, hook: str) -> None:
-        for name in self.plugins.order(hook) if HOOKS[hook].kind is Kind.INFORMED else ():
-            guard = self.plugins.guard_of(name, hook)
-            if guard is not None and not guard.catch_up(HOOK_SECONDS):
-                raise TimeoutError(f"{hook} of plugin {name!r} did not end within {HOOK_SECONDS:g} s")
+    @staticmethod
+    def _require_done(what: str, late: list[str]) -> None:
+        if late:
+            raise TimeoutError(f"{what} was not taken within {HOOK_SECONDS:g} s by {', '.join(late)}")
 
 
 def ask(
@@ -178,11 +158,6 @@ def _require_arguments(hook: str, arguments: Mapping[str, object]) -> None:
     if set(arguments) != set(expected):
         takes, got = (", ".join(names) or "no arguments" for names in (expected, arguments))
         raise TypeError(f"{hook} takes {takes}; got {got}")
-
-
-def _not_asked(scope: CancelScope) -> Iterator[Chunk]:
-    """Stand for a server that is down: nothing is asked of it."""
-    return iter(())
 
 
 def _in_env(value: object) -> str:
