@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -63,6 +63,8 @@ class LoadedModel:
     advice: Sampling = field(default_factory=Sampling)
     """Sampling from the model's own files; empty if they say nothing or turn sampling off."""
     load_seconds: float = 0.0
+    load_steps: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """Seconds of each step, in order. Starting the process and the first token are added outside the engine."""
     notes: tuple[str, ...] = ()
     """One line for the user about each fallback step taken while loading."""
 

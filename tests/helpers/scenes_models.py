@@ -302,6 +302,7 @@ def _(scene: Scene) -> object:
 
     scene.patch.setattr(transformers_loading, "make_plans", lambda *_: plans)
     scene.patch.setattr(transformers_loading, "_load", load)
+    scene.patch.setattr(transformers_loading, "create_context", lambda device: None)
     loaded = transformers_loading.load_weights(scene.folder, None, LoadOptions("owner/model"), lambda line: None)
     return loaded.notes[0]
 

@@ -66,7 +66,7 @@ answering       reply_stream
 answering       hooks/background hooks/failover hooks/log hooks/messages hooks/network hooks/reply
 answering       hooks/storage hooks/stream
 local           engine_types engines errors hardware models prompt reply_stream workers
-local           hooks/background hooks/messages hooks/stream
+local           hooks/background hooks/log hooks/messages hooks/stream
 reply_quality   languages prompt text
 reply_quality   hooks/messages hooks/reply
 demo            errors standin workers

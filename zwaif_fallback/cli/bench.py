@@ -69,6 +69,7 @@ def rows(one: Measurement) -> list[tuple[str, str]]:
         ("Model", one.model),
         ("Runs on", f"{one.device}, {one.form} ({one.engine})"),
         ("Load time", f"{one.load_seconds:.1f} s"),
+        *((f"  {step}", f"{seconds:.2f} s") for step, seconds in one.load_steps.items()),
         (f"First word, new chat ({one.prompt_tokens} tokens)", f"{one.first_token_cold:.2f} s"),
         ("First word, next message", f"{one.first_token_warm:.2f} s"),
         ("Speed", f"{one.tokens_per_second:.1f} tokens a second" if one.tokens_per_second else ""),

@@ -70,6 +70,7 @@ def measure(
         device=loaded.device,
         form=loaded.quantization or loaded.dtype,
         load_seconds=load_seconds,
+        load_steps=loaded.load_steps,
         prompt_tokens=cold.stats.prompt_tokens,
         first_token_cold=cold.first,
         first_token_warm=warm.first,

@@ -12,7 +12,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,15 @@ from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel
 from zwaif_fallback.engines.decoding_graphs import DecodingGraphs, Recorder, disable_cudnn_attention, recorder_for
 from zwaif_fallback.engines.detokenizer import Detokenizer
 from zwaif_fallback.engines.error_messages import explain, first_line, is_out_of_memory
+from zwaif_fallback.engines.file_cache import read_beside
 from zwaif_fallback.engines.file_repairs import readable
 from zwaif_fallback.engines.hostile_files import check_files
 from zwaif_fallback.engines.kv_caches import KvCache, KvCaches, growing_cache, slot_cache
+from zwaif_fallback.engines.load_timer import LoadTimer
 from zwaif_fallback.engines.sampling import Sampler, advice_of, decide
 from zwaif_fallback.engines.stop_filter import StopFilter
 from zwaif_fallback.engines.token_healing import Vocabulary, only, torn_end, vocabulary_of
-from zwaif_fallback.engines.transformers_import import classes_for, import_transformers
+from zwaif_fallback.engines.transformers_import import classes_for, import_torch, import_transformers
 from zwaif_fallback.engines.transformers_loading import Loaded, free_memory, get_ready_to_load, load_weights
 from zwaif_fallback.errors import EngineError
 from zwaif_fallback.models.catalogue import prompt_family
@@ -65,9 +67,11 @@ class _StartedReply:
 class TransformersEngine:
     """See :class:`zwaif_fallback.engine_types.Engine` for the contract."""
 
-    def __init__(self, recorder: Recorder | None = None) -> None:
-        """``recorder`` captures decoding steps; without one, that is decided by where the model is loaded."""
+    def __init__(self, recorder: Recorder | None = None, now: Callable[[], float] = time.monotonic) -> None:
+        """``recorder`` captures decoding steps; without one, that is decided by where the model is loaded. ``now``
+        returns monotonic seconds."""
         self._recorder = recorder
+        self._now = now
         self._reader: _CachedModel | None = None
         self._model: Any = None
         self._tokenizer: Any = None
@@ -88,19 +92,26 @@ class TransformersEngine:
         get_ready_to_load(options, classes_for(folder))
 
     def load(self, options: LoadOptions, progress: Callable[[str], None] = _quiet) -> LoadedModel:
-        started = time.monotonic()
+        timer = LoadTimer(self._now)
         folder = find_model(options.model, options.cache_dir)
+        read_beside(folder)
+        timer.done("files")
         try:
+            import_torch()
+            timer.done("import torch")
             import_transformers()
+            timer.done("import transformers")
             check_files(folder)
             tokenizer, config = _open(folder, options)
+            timer.done("tokenizer")
         except Exception as error:  # anything wrong with the files is explained to the user
             raise explain(error, options) from error
-        loaded = load_weights(folder, config, options, progress)
+        loaded = load_weights(folder, config, options, progress, timer)
         self._take(loaded.model, tokenizer)
         info = model_info(options, config, tokenizer, folder)
         self._window = info.context_window
-        return _describe(loaded, info, time.monotonic() - started)
+        timer.done("vocabulary")
+        return _describe(loaded, info, timer.seconds)
 
     def _take(self, model: Any, tokenizer: Any) -> None:
         self._model, self._tokenizer = model, tokenizer
@@ -420,7 +431,7 @@ def _open(folder: Path, options: LoadOptions) -> tuple[Any, Any]:
     return tokenizer, config
 
 
-def _describe(loaded: Loaded, info: ModelInfo, seconds: float) -> LoadedModel:
+def _describe(loaded: Loaded, info: ModelInfo, steps: Mapping[str, float]) -> LoadedModel:
     plan = loaded.plan
     return LoadedModel(
         info=info,
@@ -431,7 +442,8 @@ def _describe(loaded: Loaded, info: ModelInfo, seconds: float) -> LoadedModel:
         memory_bytes=int(loaded.model.get_memory_footprint()),
         parameters=int(loaded.model.num_parameters()),
         advice=advice_in(loaded.model.generation_config),
-        load_seconds=seconds,
+        load_seconds=sum(steps.values()),
+        load_steps=steps,
         notes=loaded.notes,
     )
 

@@ -20,6 +20,11 @@ NOT_RUN = ("torch.distributed.tensor", "transformers.models")
 sympy. The second imports a package for each of 300 kinds of model; the one that is used is imported by its name."""
 
 
+def import_torch() -> None:
+    """Import torch, which every module here imports late."""
+    import torch  # noqa: F401
+
+
 @functools.cache
 def import_transformers() -> None:
     """Import transformers without what is not used here, which takes two thirds of the time: torch's compiler, which

@@ -14,6 +14,7 @@ from typing import Any
 from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.engines.error_messages import explain, first_line, is_out_of_memory
 from zwaif_fallback.engines.file_repairs import readable
+from zwaif_fallback.engines.load_timer import LoadTimer
 from zwaif_fallback.engines.quantize import pack_model, pays
 from zwaif_fallback.engines.transformers_import import model_class
 from zwaif_fallback.errors import ModelTooBig
@@ -67,19 +68,31 @@ class Loaded:
     notes: tuple[str, ...]
 
 
-def load_weights(folder: Path, config: Any, options: LoadOptions, progress: Callable[[str], None]) -> Loaded:
+def load_weights(
+    folder: Path, config: Any, options: LoadOptions, progress: Callable[[str], None], timer: LoadTimer | None = None
+) -> Loaded:
     """Try each plan in turn, best first.
 
     Raises:
         FallbackError: the last plan failed too; the text says why and what to do.
     """
     notes: list[str] = []
+    timer = timer or LoadTimer()
     plans = make_plans(options, config, notes, folder)
+    timer.done("plan")
     while True:
         plan = plans.pop(0)
         progress(f"Loading {options.model} ({plan}) …")
         try:
-            return Loaded(_load(folder, copy.deepcopy(config), plan, options), plan, tuple(notes))
+            if plan.device.startswith("cuda"):
+                create_context(plan.device)
+                timer.done("CUDA")
+            model = _load(folder, copy.deepcopy(config), plan, options)
+            timer.done("weights")
+            if plan.bits:
+                pack(model, plan.bits)
+                timer.done("rounding")
+            return Loaded(model, plan, tuple(notes))
         except Exception as error:  # each backend has errors of its own; only the last one is explained
             full = bool(plan.size) and is_out_of_memory(error)
             if full:  # what takes as much would fail, too
@@ -274,10 +287,22 @@ def _load(folder: Path, config: Any, plan: TransformersPlan, options: LoadOption
             model.generation_config = GenerationConfig.from_pretrained(place, local_files_only=True)
     if "device_map" not in arguments:
         model = model.to(plan.device)
-    if plan.bits:
-        with torch.inference_mode():
-            pack_model(model, plan.bits)
     return model.eval()
+
+
+def create_context(device: str) -> None:
+    """Create what CUDA needs once in each process. It would be created with the first weight; this way it is timed."""
+    import torch
+
+    torch.zeros(1, device=device)
+
+
+def pack(model: Any, bits: int) -> None:
+    """Round the weights of a model on a processor."""
+    import torch
+
+    with torch.inference_mode():
+        pack_model(model, bits)
 
 
 def _place(device: str) -> str | int:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import queue
 import sys
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from zwaif_fallback.engine_types import Generation, LoadedModel, LoadOptions
 from zwaif_fallback.errors import EngineError, WorkerDied, WorkerHung
@@ -16,6 +18,7 @@ from zwaif_fallback.models import plugin_engines
 from zwaif_fallback.workers.process_activity import ProcessActivity
 from zwaif_fallback.workers.protocol import AHEAD, pack, unpack_loaded
 from zwaif_fallback.workers.worker_process import WorkerProcess
+from zwaif_hooks import log
 from zwaif_hooks.messages import Sampling
 
 logger = logging.getLogger(__name__)
@@ -40,9 +43,18 @@ class Loader:
         load_timeout: seconds a load may take at most, however busy it looks.
         hung: models that are refused because they hung before.
         command: starts the worker.
+        now: returns monotonic seconds.
     """
 
-    def __init__(self, hang_timeout: float, load_timeout: float, hung: HungModels, command: Sequence[str]) -> None:
+    def __init__(
+        self,
+        hang_timeout: float,
+        load_timeout: float,
+        hung: HungModels,
+        command: Sequence[str],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._now = now
         self._hang_timeout = hang_timeout
         self._load_timeout = load_timeout
         self._hung = hung
@@ -57,11 +69,15 @@ class Loader:
         Raises:
             FallbackError: with the remedy; the worker is ended.
         """
+        began = self._now()
         try:
-            loaded = self._load_in_standby_worker(options, progress) or self._load_in_new_worker(options, progress)
-            self._generate_one_token(loaded[0], options)
+            worker, loaded = self._load_in_standby_worker(options, progress) or self._load_in_new_worker(
+                options, progress
+            )
+            ready = self._now()
+            self._generate_one_token(worker, options)
             self._refuse_if_closed()
-            return loaded
+            return worker, _timed(loaded, ready - began, self._now() - ready)
         except BaseException as error:
             if self._loading is not None:
                 self._loading.kill()
@@ -145,3 +161,13 @@ class Loader:
             raise WorkerHung(
                 f"{options.model} wrote no first word within {self._hang_timeout:.0f} s and was ended. {AGAIN}"
             ) from None
+
+
+def _timed(loaded: LoadedModel, until_loaded: float, first_token: float) -> LoadedModel:
+    """Return ``loaded`` with all steps of the load, and write them to the log file. What the engine did not time was
+    starting the process and importing this package there; for a standby process, both were done before."""
+    steps = loaded.load_steps or {"model": loaded.load_seconds}
+    steps = {"process": max(0.0, until_loaded - sum(steps.values())), **steps, "first token": first_token}
+    parts = ", ".join(f"{step} {seconds:.2f}" for step, seconds in steps.items())
+    log.note(f"Loading {loaded.info.name} took {until_loaded + first_token:.2f} s: {parts}")
+    return replace(loaded, load_steps=steps)

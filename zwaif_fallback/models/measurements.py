@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ class Measurement:
     """Peak RAM of the worker process."""
     graphics_memory: int = 0
     """Memory of the card in use after loading; 0 without a card."""
+    load_steps: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """Seconds of each step of the load, in order."""
 
 
 def path() -> Path:
@@ -83,10 +85,12 @@ def _measurement(entry: Any) -> Measurement | None:
     """Build a measurement from a stored entry; ``None`` if another version stored something else."""
     if not isinstance(entry, Mapping):
         return None
-    known = {field.name: entry[field.name] for field in fields(Measurement) if field.name in entry}
+    known = {one.name: entry[one.name] for one in fields(Measurement) if one.name in entry}
     try:
         made = Measurement(**known)
     except TypeError:
         return None
-    numbers = (value for name, value in vars(made).items() if name not in ("model", "engine", "device", "form"))
+    values = {name: value for name, value in vars(made).items() if name not in ("model", "engine", "device", "form")}
+    steps = values.pop("load_steps")
+    numbers = [*values.values(), *(steps.values() if isinstance(steps, dict) else [None])]
     return made if all(isinstance(value, (int, float)) for value in numbers) else None
