@@ -143,6 +143,51 @@ def test_it_can_wait_in_a_standby_process(model: LocalModel) -> None:
     assert waiting is not None and model.pid == waiting
 
 
+@pytest.mark.parametrize("factory", ["__name__ + ':Chamber'", "'chamber:Chamber'"])
+def test_a_plugin_in_a_single_file_has_an_engine_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factory: str
+) -> None:
+    (tmp_path / "chamber.py").write_text(CHAMBER % factory, encoding="utf-8")
+    monkeypatch.setenv("ZWAIF_PLUGINS_DIR", str(tmp_path))
+    monkeypatch.setenv("ZWAIF_ALLOW_PLUGINS", "chamber")
+    monkeypatch.setenv("ZWAIF_BLOCK_PLUGINS", "fallback")
+    manager = PluginManager(lambda line, error: pytest.fail(line))
+    manager.discover()
+    plugin_engines.use(manager.engines)
+    local = LocalModel()
+    try:
+        assert local.load(LoadOptions("chamber:deep")).info.name == "chamber:deep"
+        assert "".join(local.generate(asks("Hello"))) == "From the depths."
+    finally:
+        local.close()
+        plugin_engines.use(tuple)
+        del sys.modules["zwaif_plugin_file_chamber"]
+
+
+CHAMBER = """
+from dataclasses import dataclass
+
+import zwaif_hooks as zw
+
+@zw.hookimpl
+def register_engines():
+    return zw.EngineSpec("chamber", [zw.EngineModel("deep")], factory=%s)
+
+@dataclass
+class Chamber:
+    said: str = "From the depths."
+
+    def load(self, options):
+        return zw.ModelInfo(options.model, family="tinyllama", context_window=2048)
+
+    def count_tokens(self, text):
+        return len(text.split())
+
+    def generate(self, prompt):
+        yield self.said
+"""
+
+
 def test_nothing_else_names_code_to_run(model: LocalModel, tmp_path: Path) -> None:
     """A model that no plugin declares gets no engine of a plugin, whatever it is called."""
     assert plugin_engines.order_for("echo:tiny")["by_plugin"]["factory"] == "zwaif_echo_engine:Echo"

@@ -83,11 +83,11 @@ zwaif_tree      hooks/engines hooks/host hooks/plugins hooks/startup
 choosing        engine_types errors hardware install_hints llama_servers models
 choosing        hooks/host
 engines         engine_types errors hardware install_hints llama_servers models
-engines         hooks/engines hooks/log hooks/messages hooks/storage
+engines         hooks/engines hooks/log hooks/messages hooks/plugins hooks/storage
 llama_servers   hardware models
 llama_servers   hooks/storage
 models          errors
-models          hooks/engines hooks/storage
+models          hooks/engines hooks/plugins hooks/storage
 addresses       hooks/network
 engine_types    hooks/messages
 errors

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from operator import attrgetter
+from pathlib import Path
 
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions
 from zwaif_fallback.engines.stop_filter import StopFilter
@@ -29,10 +30,12 @@ class PluginEngine:
         factory: ``package.module:callable``, as the plugin declared it in Z-Waif's process.
         model: what to load, as the engine calls it.
         engine: the engine's name.
+        file: the plugin's file, if it is a single one and the factory is in it; otherwise empty.
     """
 
-    def __init__(self, plugin: str, factory: str, model: str, engine: str) -> None:
+    def __init__(self, plugin: str, factory: str, model: str, engine: str, file: str = "") -> None:
         self._plugin, self._factory, self._model, self._name = plugin, factory, model, engine
+        self._file = file
         self._engine: Engine | None = None
         self._cancelled = False
 
@@ -99,11 +102,16 @@ class PluginEngine:
 
     def _make(self) -> Engine:
         module, _, name = self._factory.partition(":")
-        made: Engine = attrgetter(name)(import_module(module))()
+        made: Engine = attrgetter(name)(self._from_file() if self._file else import_module(module))()
         missing = [part for part in ("load", "count_tokens", "generate") if not callable(getattr(made, part, None))]
         if missing:
             raise TypeError(f"{self._factory} returned {type(made).__name__}, which has no {' and no '.join(missing)}")
         return made
+
+    def _from_file(self) -> object:
+        from zwaif_hooks.plugins.discovery import PluginFile  # late: few engines need it
+
+        return PluginFile(Path(self._file)).load()
 
     def _loaded(self) -> Engine:
         if self._engine is None:

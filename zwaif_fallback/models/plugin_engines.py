@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from zwaif_fallback.models.facts import PLUGIN, ModelFacts
 from zwaif_hooks.engines import EngineModel, EngineSpec
+from zwaif_hooks.plugins.discovery import single_file
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]+:.+", re.IGNORECASE)
 
@@ -60,7 +61,7 @@ def order_for(model: str) -> dict[str, dict[str, str]]:
         return {}
     engine = found.engine
     made = {"plugin": found.plugin, "factory": engine.factory, "model": found.model.name, "engine": engine.name}
-    return {"by_plugin": made}
+    return {"by_plugin": {**made, "file": single_file(found.plugin, engine.factory.partition(":")[0])}}
 
 
 def find(name: str) -> PluginModel | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+    from types import ModuleType
 
 ENTRY_POINT_GROUP = "zwaif"
 OURS = "zwaif_fallback."
@@ -84,10 +85,10 @@ class PluginFile:
         self.module = str(path)
         self.package = path.name
 
-    def load(self) -> object:
+    def load(self) -> ModuleType:
         from importlib.util import module_from_spec, spec_from_file_location
 
-        name = "zwaif_plugin_file_" + self.name.replace("-", "_")
+        name = _module_of(self.name)
         spec = spec_from_file_location(name, self.module)
         assert spec is not None and spec.loader is not None  # the name ends with .py
         module = module_from_spec(spec)
@@ -98,6 +99,21 @@ class PluginFile:
             del sys.modules[name]
             raise
         return module
+
+
+def _module_of(plugin: str) -> str:
+    """Return the name under which a plugin in a single file is imported."""
+    return "zwaif_plugin_file_" + plugin.replace("-", "_")
+
+
+def single_file(plugin: str, module: str) -> str:
+    """Return the file of a plugin that was imported from a single file, if ``module`` names it; otherwise empty.
+
+    Its own ``__name__`` does, and so does the name of the file without ``.py``.
+    """
+    own = _module_of(plugin)
+    found = sys.modules.get(own) if module in (own, plugin) else None
+    return str(found.__file__) if found is not None else ""
 
 
 class UnusableFolder(Exception):
