@@ -60,8 +60,8 @@ def on_primary_failure(request: ChatRequest, failure: PrimaryFailure) -> str | I
     delivered, return the text that follows it.
 
     ``None`` or a reply without text means "not me": the next plugin is asked. The first answer wins. A plugin that
-    raises in the middle of its answer is followed by the next, which gets the longer ``delivered``. If nobody answers,
-    Z-Waif sees the primary's own failure.
+    raises in the middle of its answer is followed by the next, which gets the longer ``delivered``; without one, the
+    reply ends there. If nobody answers, Z-Waif sees the primary's own failure.
     """
 
 
@@ -69,9 +69,10 @@ def on_primary_failure(request: ChatRequest, failure: PrimaryFailure) -> str | I
 def say_while_waiting(request: ChatRequest, failure: PrimaryFailure) -> str | None:
     """Return a short line to say while an answer is awaited.
 
-    Runs at most once a reply, in a background thread, when no plugin has started to answer for
-    ``API_FALLBACK_SILENCE_LIMIT`` seconds. The first line wins; ``None`` means that there is none. The answer follows
-    it if it starts within the same time again; otherwise the line is the whole reply. Return at once.
+    Runs at most once a reply, in a background thread, when no reply has begun for ``API_FALLBACK_SILENCE_LIMIT``
+    seconds; never once the server or a plugin has begun one. The first line wins; ``None`` means that there is none.
+    The answer follows it if it starts within the same time again; otherwise the line is the whole reply. Return at
+    once.
     """
 
 

@@ -15,7 +15,7 @@ import requests
 
 from tests.faults.conftest import Guarded, ScriptedPlugin
 from tests.helpers.clients import MESSAGES, Ask, ask_http, ask_ollama
-from tests.helpers.fault_server import IN_THE_MIDDLE, FaultServer
+from tests.helpers.fault_server import HALF, IN_THE_MIDDLE, FaultServer
 from zwaif_hooks.failover.takeover import MEANWHILE
 from zwaif_hooks.messages import Answer
 from zwaif_hooks.specs import hookimpl
@@ -219,7 +219,7 @@ def test_an_answer_that_stops_in_the_middle_is_not_a_repeat(
     add(guarded, Waits(), lambda: Answer(pieces(), "model", exact=True, keeps_time=True))
     said = ask_http(server.address, True)
     assert said.startswith("One moment … Here I am. ")
-    assert [record.text for record in guarded.plugin.records] == [said]
+    assert ["One moment … " + record.text for record in guarded.plugin.records] == [said]
 
 
 def test_nobody_waits_longer_because_several_plugins_are_slow(
@@ -237,14 +237,49 @@ def test_nobody_waits_longer_because_several_plugins_are_slow(
     assert b"Local" in b"".join(lines)
 
 
-def test_a_sentence_that_broke_off_is_held_open(
+def breaks_off() -> Iterator[str]:
+    yield "Half a sentence. And then "
+    raise ValueError("broke")
+
+
+def test_a_reply_that_the_server_began_gets_no_line(
     guarded: Guarded, server: FaultServer, never: threading.Event, ask_http: Ask
 ) -> None:
     server.fault = IN_THE_MIDDLE[0]
-    add(guarded, Waits(), loading(guarded, never, 18, " and so it went on."))
-    said = ask_http(server.address, True)
-    assert " … One moment … " in said
-    assert said.endswith("and so it went on.")
+    add(guarded, Waits(), loading(guarded, never, 18, "and so it went on."))
+    assert ask_http(server.address, True) == HALF + "and so it went on."
+
+
+def test_a_reply_that_a_plugin_began_gets_no_line(
+    guarded: Guarded, server: FaultServer, never: threading.Event, ask_http: Ask
+) -> None:
+    add(guarded, Waits(), breaks_off)
+    guarded.plugin.pieces = lambda: loading(guarded, never, 18, "you finished it.")().pieces
+    assert ask_http(server.address, True) == "Half a sentence. And then you finished it."
+    assert any("'first' failed in the middle of its answer" in line for line in guarded.lines)
+
+
+def test_a_reply_that_pauses_gets_no_line_and_goes_on(
+    guarded: Guarded, server: FaultServer, never: threading.Event, ask_http: Ask
+) -> None:
+    def pauses() -> Iterator[str]:
+        for word in ("One, ", "two, ", "three."):
+            yield word
+            never.wait(guarded.clock.real(13))
+
+    guarded.clock.speed = 30.0  # a busy machine does not make the pause twice as long
+    add(guarded, Waits(), lambda: Answer(pauses(), "model", exact=True, keeps_time=True))
+    assert ask_http(server.address, True) == "One, two, three."
+
+
+def test_a_reply_that_began_is_kept_when_nobody_goes_on(
+    guarded: Guarded, server: FaultServer, never: threading.Event, ask_http: Ask
+) -> None:
+    """It was spoken. Z-Waif would forget it if it got an error in its middle."""
+    add(guarded, Waits(), breaks_off)
+    guarded.plugin.pieces = None
+    assert ask_http(server.address, True) == "Half a sentence. And then "
+    assert guarded.plugin.records == []
 
 
 def test_without_a_line_the_answer_is_waited_for(

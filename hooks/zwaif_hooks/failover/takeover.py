@@ -1,8 +1,8 @@
 """A reply by plugins, after the primary was given up.
 
-Each plugin is asked and read in a background thread: one that hangs costs its deadline, then the next is asked. The
-user is never left in silence for longer than ``API_FALLBACK_SILENCE_LIMIT``: then a plugin may say a short line (hook
-``say_while_waiting``), and the answer follows if it comes within the same time again.
+Each plugin is asked and read in a background thread: one that hangs costs its deadline, then the next is asked. If no
+reply has begun after ``API_FALLBACK_SILENCE_LIMIT``, a plugin may say a short line (hook ``say_while_waiting``). A
+silence that lasts as long again ends the turn. A reply that has begun gets no line, only the same time to go on.
 """
 
 from __future__ import annotations
@@ -49,10 +49,15 @@ class Takeover:
         """What Z-Waif has of the reply after ``_before``."""
         self._clock = runtime.clock
         self._began = self._quiet_since = self._clock.now()
-        self._nothing_to_say = False
+        self._nothing_to_say = self._was_quiet = False
         self._meanwhile = ""
         self._given_up = self._stopped = False
         self._answer: _Answer | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether Z-Waif has a part of the reply."""
+        return bool(self._before or self._said)
 
     def texts(self) -> Iterator[str]:
         """Yield the reply of the first plugin that answers; one that breaks off is followed by the next. A thought that
@@ -78,17 +83,17 @@ class Takeover:
                 answer.stop()
             if self._stopped:
                 return
-            if self._given_up:
-                break
             if answer.speaker is not None and answer.speaker.said:
                 ending = self._ending()
                 yield from ending
                 self._heard_to_its_end(answer, answer.speaker, "".join(ending))
                 return
-        if self._meanwhile:
+            if self._given_up:
+                break
+        if self.speaking == MEANWHILE:
             yield from self._ending()
             self.record = self._only_a_line()
-        elif self.asked and self._before:
+        elif self.asked and self.has_begun:
             yield from self._ending()
 
     def stop(self) -> None:
@@ -127,7 +132,7 @@ class Takeover:
             self.speaking = answer.name
             # The line said while waiting ends with a space.
             yield chunk.text if heard or not self._meanwhile else chunk.text.lstrip()
-            self._quiet_since = self._clock.now()
+            self._quiet_since, self._was_quiet = self._clock.now(), False
             heard = True
 
     def _quiet_left(self) -> float:
@@ -138,19 +143,19 @@ class Takeover:
         return self._quiet_since + limit - self._clock.now()
 
     def _break_the_silence(self) -> Iterator[str]:
-        """Break the first silence with a line; give up at the second."""
-        if self._meanwhile:
+        """Break the first silence with a line if no reply has begun; give up when it lasts as long again."""
+        if self._was_quiet:
             self._given_up = True
             return
-        line = self._runtime.plugins.line_while_waiting(self._request, self._failure)
-        if line:
-            delivered = self._failure.delivered
-            lead = "" if not delivered else "… " if delivered[-1].isspace() else " … "
-            self._meanwhile, self.speaking = f"{lead}{line} ", MEANWHILE
+        self._was_quiet = True
+        if not (self._failure.delivered or self._said):
+            line = self._runtime.plugins.line_while_waiting(self._request, self._failure)
+            if not line:
+                self._nothing_to_say = True
+                return
+            self._meanwhile, self.speaking = f"{line} ", MEANWHILE
             yield self._meanwhile
-            self._quiet_since = self._clock.now()
-        else:
-            self._nothing_to_say = True
+        self._quiet_since = self._clock.now()
 
     def _passed_over(self, answer: _Answer, error: PrimaryError) -> None:
         guard = self._runtime.plugins.guard_of(answer.name)
@@ -166,7 +171,7 @@ class Takeover:
     def _heard_to_its_end(self, answer: _Answer, speaker: PluginAnswer, ending: str) -> None:
         self.record = replace(speaker.record(), text=speaker.said + ending)
         guard = self._runtime.plugins.guard_of(answer.name)
-        if guard is not None:
+        if guard is not None and not self._given_up:
             guard.succeeded()
 
     def _ending(self) -> list[str]:

@@ -252,7 +252,7 @@ class Turn:
             self._runtime.report(f"{AT_FAULT}, while asking the plugins", mistake)
         finally:
             takeover.stop()
-        if takeover.record is None and not self._abandoned and not (takeover.asked and failure.delivered):
+        if takeover.record is None and not self._abandoned and not (takeover.asked and takeover.has_begun):
             yield from self._without_a_fallback(failure, error)
 
     @staticmethod
