@@ -250,6 +250,29 @@ def test_check_of_one_that_cannot_be_imported(run: Run) -> None:
     assert "There is no plugin 'absnt'; did you mean 'absent'?" in run("plugins", "check", "absnt").stderr
 
 
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        (
+            "return ' '.join(message.content for message in messages) + partial",
+            "ok       prompt_format: its prompts are",
+        ),
+        ("return messages[-1].content + partial", "warning  prompt_format: its prompt_format leaves out the system"),
+        (
+            "return ' '.join(message.content for message in messages)",
+            "FAIL     prompt_format: failed in prompt_format: the prompt does not end with",
+        ),
+    ],
+)
+def test_check_tries_the_chat_format(run: Run, owls: Path, body: str, line: str) -> None:
+    code = f"import zwaif_hooks as zw\n\ndef render(messages, partial):\n    {body}\n\n"
+    code += "@zw.hookimpl\ndef prompt_format(model):\n    return zw.PromptFormat(render)\n"
+    (owls / "owl.py").write_text(code, encoding="utf-8")
+    done = run("plugins", "--plugins-dir", str(owls), "check", "owl")
+    assert [one for one in done.stdout.splitlines() if one.startswith(line)], done.stdout
+    assert done.returncode == line.startswith("FAIL")
+
+
 # --- try and trace ----------------------------------------------------------------------------------------------------
 
 

@@ -131,7 +131,7 @@ def fails(messages: Sequence[zw.Message], partial: str) -> str:
 
 
 def fails_later(calls: Iterator[int]) -> Callable[[Sequence[zw.Message], str], str]:
-    return lambda messages, partial: render(messages, partial) if next(calls) < 2 else fails(messages, partial)
+    return lambda messages, partial: render(messages, partial) if next(calls) < 4 else fails(messages, partial)
 
 
 UNUSABLE: list[tuple[object, str]] = [
@@ -193,6 +193,50 @@ def test_a_format_that_never_fits_is_not_used(monkeypatch: pytest.MonkeyPatch) -
     prompt = Stage(huge).write("Hello.", window=512)
     assert prompt.text.startswith("<|user|>") and "mark" not in prompt.text
     assert "do not fit into the window of tiny" in said[0]
+
+
+def leaves_out(*roles: str) -> zw.PromptFormat:
+    """Return a format whose prompts lack the messages of these roles, or all but the newest (``older``)."""
+
+    def some(messages: Sequence[zw.Message], partial: str) -> str:
+        newest = [messages[-1]] if "older" in roles else messages
+        return render([message for message in newest if message.role not in roles], partial)
+
+    return zw.PromptFormat(some, STOPS)
+
+
+@pytest.mark.parametrize(
+    ("roles", "line"),
+    [
+        (("system",), "leaves out the system message"),
+        (("older",), "leaves out the system message and older messages of the user and replies"),
+        (("assistant",), "leaves out replies"),
+    ],
+)
+def test_messages_that_a_format_leaves_out_are_named_before_the_first_reply(roles: tuple[str, ...], line: str) -> None:
+    stage = Stage(leaves_out(*roles))
+    assert stage.write("Hello.").text.endswith("Hello.<|done|>\n<|me|>"), "it is the plugin's choice"
+    stage.write("Hello again.")
+    assert stage.lines == [f"Plugin 'markers': its prompt_format {line}"]
+
+
+@pytest.mark.parametrize(
+    ("chat_format", "why"),
+    [
+        (leaves_out("user"), "its prompts do not contain the newest message"),
+        (
+            zw.PromptFormat(lambda messages, partial: render(messages, ""), STOPS),
+            "the prompt does not end with partial, the beginning of the reply",
+        ),
+    ],
+)
+def test_a_format_that_can_make_no_prompt_is_found_before_the_first_reply(
+    chat_format: zw.PromptFormat, why: str
+) -> None:
+    """Also one that ignores ``partial``, which is empty for most replies."""
+    stage = Stage(chat_format)
+    assert stage.write("Hello.", begun="") == PromptWriter(Words(), lambda model: ()).write(chat("Hello."), "", MODEL)
+    assert stage.lines == [f"Plugin 'markers' failed in prompt_format, which is skipped for 30 s: {why}"]
 
 
 def test_the_next_plugins_format_is_used_then() -> None:

@@ -17,7 +17,7 @@ from zwaif_hooks.failover.outage_turn import OutageTurn
 from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.host.settings_store import SettingsStore
 from zwaif_hooks.host_handle import Host
-from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, Message, PrimaryFailure
+from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
 from zwaif_hooks.plugins import PluginManager, PluginState, State
 from zwaif_hooks.plugins.discovery import ALLOW_VARIABLE, BLOCK_VARIABLE, TRACE_VARIABLE
 from zwaif_hooks.plugins.hook_table import HOOKS
@@ -199,6 +199,7 @@ def findings(loaded: Loaded, name: str) -> Iterator[Row]:
     yield from (Row("FAIL", "hooks", line) for line in state.left_out)
     yield from (Row("warning", "types", line) for line in state.doubts)
     yield from _settings(loaded, state)
+    yield from _format(loaded, state)
 
 
 def _settings(loaded: Loaded, state: PluginState) -> Iterator[Row]:
@@ -215,3 +216,23 @@ def _settings(loaded: Loaded, state: PluginState) -> Iterator[Row]:
         yield Row("ok", "settings", ", ".join(names))
     problems = [line for line in loaded.store.problems() if any(name in line for name in names)]
     yield from (Row("warning", "settings", line) for line in problems)
+
+
+def _format(loaded: Loaded, state: PluginState) -> Iterator[Row]:
+    """Try the plugin's chat format out, if it has one for the demo's model."""
+    if "prompt_format" not in state.hooks:
+        return
+    problems = loaded.plugins.problems
+    told = len(problems)
+    found = list(loaded.manager.prompt_formats(ModelInfo("demo", "tinyllama", 2048)))
+    guard = loaded.manager.guard_of(state.name, "prompt_format")
+    if guard is not None and guard.why:
+        yield Row("FAIL", "prompt_format", guard.why)
+    elif not found:
+        yield Row("ok", "prompt_format", "not tried: it has none for the demo's model")
+    elif not problems[told:]:
+        yield Row("ok", "prompt_format", "its prompts are complete")
+    else:
+        yield from (
+            Row("warning", "prompt_format", line.removeprefix(f"Plugin {state.name!r}: ")) for line in problems[told:]
+        )

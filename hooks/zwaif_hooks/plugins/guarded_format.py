@@ -6,10 +6,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from zwaif_hooks.background.clock import Clock
-from zwaif_hooks.messages import Message, PluginProblem, PromptFormat
+from zwaif_hooks.messages import Message, PluginProblem
 from zwaif_hooks.plugins.guarded_hook import GuardedHook, refuse_async
 
 Render = Callable[[Sequence[Message], str], Any]
+_BEGUN = "Well,"
+_TALK = {
+    "the system message": Message("system", "Astronomy"),
+    "older messages of the user": Message("user", "Comet"),
+    "replies": Message("assistant", "Galaxy"),
+    "the newest message": Message("user", "Nebula"),
+}
+"""A sample conversation. No word is part of another, or of what a format is likely to write."""
 
 
 class GuardedFormat:
@@ -29,11 +37,6 @@ class GuardedFormat:
         self._seconds = guard.rule.seconds
         """What is left, for all calls together."""
 
-    @classmethod
-    def of(cls, guard: GuardedHook, theirs: PromptFormat, clock: Clock) -> PromptFormat:
-        """Return a plugin's format with a guarded ``render``."""
-        return PromptFormat(cls(guard, theirs.render, clock).render, tuple(theirs.stops))
-
     def render(self, messages: Sequence[Message], partial: str) -> str:
         """Return the prompt.
 
@@ -46,6 +49,23 @@ class GuardedFormat:
         if prompt is None:
             raise PluginProblem(f"{self._guard.plugin} wrote no prompt")
         return str(prompt)
+
+    def try_out(self) -> list[str]:
+        """Write a sample conversation, with and without the beginning of a reply. Return which messages are missing.
+
+        Raises:
+            PluginProblem: the plugin wrote no prompt, or one without the newest message. That has been reported.
+        """
+        prompts = [self.render(list(_TALK.values()), partial).casefold() for partial in ("", _BEGUN)]
+        missing = [
+            what
+            for what, message in _TALK.items()
+            if not all(message.content.casefold() in prompt for prompt in prompts)
+        ]
+        if missing[-1:] == list(_TALK)[-1:]:
+            self._guard.failed(ValueError(f"its prompts do not contain {missing[-1]}"))
+            raise PluginProblem(f"{self._guard.plugin} wrote no usable prompt")
+        return missing
 
     def _written(self, messages: Sequence[Message], partial: str) -> str | None:
         prompt = self._render(list(messages), partial)

@@ -93,6 +93,8 @@ class PluginManager:
         self._left_out: dict[str, tuple[str, ...]] = {}
         self._doubts: dict[str, tuple[str, ...]] = {}
         self._trace = trace or (lambda line: report(line, None))
+        self._tried_out: set[tuple[str, str]] = set()
+        """Plugins whose format was tried out, each with the name of the model."""
         self._is_traced = setting.is_on(option(TRACE_VARIABLE))
 
     # --- finding and registering --------------------------------------------------------------------------------------
@@ -330,7 +332,24 @@ class PluginManager:
             render = partial(self._old_render, impl, model)
             return PromptFormat(GuardedFormat(guard, render, self._clock, may_pass=True).render)
         found = self._call(impl, model=model)
-        return None if found is None else GuardedFormat.of(guard, found, self._clock)
+        if found is None:
+            return None
+        guarded = GuardedFormat(guard, found.render, self._clock)
+        return PromptFormat(guarded.render, tuple(found.stops)) if self._is_usable(guard, guarded, model) else None
+
+    def _is_usable(self, guard: GuardedHook, guarded: GuardedFormat, model: ModelInfo) -> bool:
+        """Try a plugin's format out, once for each model, and report what its prompts lack."""
+        if guard.trusted or (guard.plugin, model.name) in self._tried_out:
+            return True
+        try:
+            missing = guarded.try_out()
+        except PluginProblem:
+            return False
+        self._tried_out.add((guard.plugin, model.name))
+        if missing:
+            line = f"Plugin {guard.plugin!r}: its {guard.hook} leaves out {' and '.join(missing)}"
+            self._complaints.tell(line, line)
+        return True
 
     def _old_render(self, impl: Any, model: ModelInfo, messages: Sequence[Message], partial: str) -> Any:
         """Write a prompt with the hook ``format_prompt``."""
