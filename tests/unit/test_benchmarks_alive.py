@@ -8,6 +8,7 @@ from pathlib import Path
 
 from zwaif_fallback.demo import MODEL
 from zwaif_fallback.standin import copy_tree
+from zwaif_hooks.plugins.hook_table import HOOKS
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,6 +56,18 @@ def test_the_healthy_path_benchmark_runs_and_nothing_is_asked_twice() -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Requests a turn: 1 without us, 1 with us.") == 2
     assert "torch was imported because of us: no." in done.stdout
+
+
+def test_the_hooks_benchmark_measures_every_hook_that_is_called_more_than_once_and_drops_no_call() -> None:
+    command = [sys.executable, "-m", "benchmarks.hooks", "--rounds", "20"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = {
+        line.split("|")[1].strip(): line.split("|")[3:6] for line in done.stdout.splitlines() if line.startswith("| ")
+    }
+    unmeasured = {hook for hook, rule in HOOKS.items() if not rule.once} - set(rows)
+    assert unmeasured == {"register_engines", "register_settings_ui", "format_prompt"}, "at a start, or in lists"
+    assert all(float(nobody) > 0 for hook, (nobody, _, _) in rows.items() if hook in HOOKS)
 
 
 def test_the_engines_benchmark_runs_on_a_tiny_model_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
