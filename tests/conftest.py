@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
 import platformdirs
 import pytest
 
 from zwaif_fallback import llama_servers
 from zwaif_hooks import log
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+"""For PyTorch, here and in workers. Tiny models gain nothing from more threads, and on busy cores these wait for each
+other at every step: a test that needs 3 s took 85."""
 
 
 @pytest.fixture(autouse=True)
