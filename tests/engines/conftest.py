@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +117,14 @@ def parrot_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Another kind of tokenizer, and a sentence that is known beforehand."""
     pytest.importorskip("gguf")
     return make_parrot(tmp_path_factory.mktemp("gguf") / "parrot.gguf")
+
+
+@pytest.fixture
+def scratch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where temporary files go, in workers too. It is short, as the path of a socket must be."""
+    place = None if sys.platform == "win32" else "/tmp"
+    with tempfile.TemporaryDirectory(prefix="zwaif-", dir=place, ignore_cleanup_errors=True) as folder:
+        for name in ("TMPDIR", "TEMP", "TMP"):
+            monkeypatch.setenv(name, folder)
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield Path(folder)

@@ -39,14 +39,6 @@ LONG = Generation(ASK.format("Good morning"), 1900, sampling=Sampling(temperatur
 
 
 @pytest.fixture
-def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where temporary files go, in workers too."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    return tmp_path
-
-
-@pytest.fixture
 def model(scratch: Path) -> Iterator[LocalModel]:
     made = LocalModel()
     yield made
