@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.helpers.echo_package import installed, needs_pip
+from tests.helpers.pip_install import installed_by_pip, needs_pip
 from tests.helpers.stage import Stage
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions
 from zwaif_fallback.errors import EngineError, WorkerDied
@@ -25,12 +25,13 @@ from zwaif_hooks.messages import Sampling
 from zwaif_hooks.plugins import PluginManager
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240), needs_pip]
+PLUGIN = Path(__file__).parents[1] / "helpers" / "echo_plugin"
 ECHO = re.compile(r"I heard you say this: (.*)\. Echo number (\d+) says so\.")
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return installed(tmp_path_factory.mktemp("echo"))
+    return installed_by_pip(tmp_path_factory.mktemp("echo"), PLUGIN)
 
 
 @pytest.fixture

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
 from pathlib import Path
+
+from tests.helpers.pip_install import installed_by_pip
 
 PARROT = Path(__file__).parents[2] / "docs" / "examples" / "zwaif-parrot"
 
@@ -61,7 +60,7 @@ SOURCES = {"crow": CROW, "absent": ABSENT, "misspelt": MISSPELT}
 
 def install(folder: Path, sources: dict[str, str], *more: Path) -> Path:
     """Build a package of each source (and those in the folders ``more``) with pip. Return where they are installed."""
-    packages = [shutil.copytree(one, folder / "packages" / one.name) for one in more]
+    packages = list(more)
     for name, code in sources.items():
         package = folder / "packages" / name
         package.mkdir(parents=True)
@@ -69,12 +68,4 @@ def install(folder: Path, sources: dict[str, str], *more: Path) -> Path:
         (package / "setup.cfg").write_text(_SETUP.format(name=name, version="1.2.3"), encoding="utf-8")
         (package / f"zwaif_{name}.py").write_text(code, encoding="utf-8")
         packages.append(package)
-    target = folder / "site"
-    pip = [sys.executable, "-m", "pip", "install", "--no-index", "--no-deps", "--no-build-isolation"]
-    done = subprocess.run(
-        [*pip, "--disable-pip-version-check", "--target", str(target), *map(str, packages)],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return target
+    return installed_by_pip(folder, *packages)

@@ -11,15 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.pip_install import installed_by_pip
+from tests.helpers.pip_install import installed_by_pip, needs_pip
 from zwaif_fallback.testing import StandIn
 from zwaif_hooks.testing import FaultServer
 
 pytest_plugins = ["zwaif_hooks.testing.pytest_plugin"]
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(importlib.util.find_spec("setuptools") is None, reason="building needs setuptools"),
-]
+pytestmark = [pytest.mark.slow, needs_pip]
 FOLDER = Path(__file__).parents[2] / "docs" / "examples"
 EXAMPLES = sorted(path.name for path in FOLDER.iterdir() if path.is_dir())
 LONGEST = 60
@@ -29,10 +26,7 @@ LONGEST = 60
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with all examples, as pip installs them."""
-    scratch = tmp_path_factory.mktemp("examples")
-    for name in EXAMPLES:
-        folder = installed_by_pip(FOLDER / name, scratch)
-    return folder
+    return installed_by_pip(tmp_path_factory.mktemp("examples"), *(FOLDER / name for name in EXAMPLES))
 
 
 def module_of(name: str) -> Path:

@@ -64,7 +64,7 @@ def test_the_examples_of_the_manual_pass(tmp_path: Path) -> None:
     for number, code in enumerate(blocks):
         name = "conftest.py" if code.startswith("pytest_plugins") else f"test_{number}.py"
         (tmp_path / name).write_text(code, encoding="utf-8")
-    site = installed_by_pip(PARROT, tmp_path)
+    site = installed_by_pip(tmp_path, PARROT)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir=.", "."],
         cwd=tmp_path,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import configparser
-import importlib.util
 import shutil
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.pip_install import installed_by_pip
+from tests.helpers.pip_install import installed_by_pip, needs_pip
 from zwaif_hooks import log
 from zwaif_hooks.host.settings_store import SettingsStore
 from zwaif_hooks.host_handle import Host
@@ -116,12 +115,9 @@ def test_a_blocked_parrot_is_not_even_imported(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    importlib.util.find_spec("pip") is None or importlib.util.find_spec("setuptools") is None,
-    reason="building without the network needs pip and setuptools in this environment",
-)
+@needs_pip
 def test_pip_installs_the_parrot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    target = installed_by_pip(EXAMPLE, tmp_path)
+    target = installed_by_pip(tmp_path, EXAMPLE)
     monkeypatch.syspath_prepend(str(target))
     found = discovered().answer(asks("Polly, hello"), FAILURE)
     assert found is not None and "".join(found[1].pieces) == "Squawk! hello! hello! "

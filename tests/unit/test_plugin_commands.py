@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -18,6 +17,7 @@ import yaml
 
 import zwaif_hooks
 from tests.helpers.access import let_others_write
+from tests.helpers.pip_install import needs_pip
 from tests.helpers.plugin_packages import PARROT, SOURCES, install
 from zwaif_fallback import demo
 from zwaif_fallback.cli import selftest
@@ -26,13 +26,7 @@ from zwaif_fallback.standin import copy_tree
 from zwaif_fallback.standin.launch import environment
 from zwaif_hooks.host import env_file
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        importlib.util.find_spec("pip") is None or importlib.util.find_spec("setuptools") is None,
-        reason="building without the network needs pip and setuptools in this environment",
-    ),
-]
+pytestmark = [pytest.mark.slow, needs_pip]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 OWL = 'from zwaif_hooks import hookimpl\n\n@hookimpl\ndef on_primary_failure():\n    return "Hoo hoo!"\n'
 

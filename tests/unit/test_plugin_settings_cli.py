@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,17 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.pip_install import installed_by_pip, needs_pip
 from zwaif_fallback.settings import SETTINGS
 from zwaif_fallback.standin import copy_tree
 from zwaif_fallback.standin.launch import environment
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        importlib.util.find_spec("pip") is None or importlib.util.find_spec("setuptools") is None,
-        reason="building without the network needs pip and setuptools in this environment",
-    ),
-]
+pytestmark = [pytest.mark.slow, needs_pip]
 PACKAGE = Path(__file__).parents[1] / "helpers" / "weather_plugin"
 SECRET = "wx-7f3e9-secret"
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -32,15 +25,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where pip installed the plugin."""
-    folder = tmp_path_factory.mktemp("weather")
-    source, target = folder / "source", folder / "site"
-    shutil.copytree(PACKAGE, source)
-    command = [sys.executable, "-m", "pip", "install", "--no-index", "--no-deps", "--no-build-isolation"]
-    done = subprocess.run(
-        [*command, "--disable-pip-version-check", "--target", str(target), str(source)], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return target
+    return installed_by_pip(tmp_path_factory.mktemp("weather"), PACKAGE)
 
 
 @pytest.fixture
