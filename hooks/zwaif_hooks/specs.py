@@ -142,7 +142,7 @@ def sentence_spoken(text: str, by: str, request: ChatRequest) -> None:
     """Z-Waif has got one more sentence of a reply.
 
     ``by`` is ``primary``, the name of the plugin that ended the sentence, or ``a line said while waiting``. Sentences
-    come in order, within 50 ms.
+    come in order, within 0.1 s after the space that follows them, or a moment later if the reply pauses there.
     """
 
 
