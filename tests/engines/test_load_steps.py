@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import itertools
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.memory import SIZES, make_folder
 from zwaif_fallback.engine_types import Generation, LoadOptions
-from zwaif_fallback.engines import file_cache, transformers
+from zwaif_fallback.engines import file_cache, transformers, transformers_loading
 from zwaif_fallback.engines.file_cache import read_beside, read_into_cache
 from zwaif_fallback.engines.load_timer import LoadTimer
 from zwaif_fallback.engines.transformers import TransformersEngine
 from zwaif_fallback.local.model import LocalModel
+from zwaif_fallback.workers.worker_process import worker_environment
 from zwaif_hooks import log
 
 WAIT = 30.0
@@ -167,8 +171,6 @@ def test_every_step_of_an_engine_is_timed(tiny_model: TinyModel) -> None:
 
 
 def test_rounding_is_a_step_of_its_own(tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    from zwaif_fallback.engines import transformers_loading
-
     monkeypatch.setattr(transformers_loading, "pays", lambda bits, dtype: True)
     loaded = TransformersEngine(now=ticking()).load(LoadOptions(str(tiny_model()), device="cpu"))
     assert (loaded.quantization, loaded.load_steps["rounding"]) == ("8-bit", 1.0)
@@ -184,3 +186,55 @@ def test_a_whole_load_tells_its_steps(tiny_model: TinyModel, monkeypatch: pytest
     assert (steps[0], steps[-1]) == ("process", "first token")
     assert loaded.load_steps["process"] > 0 and loaded.load_steps["import torch"] > 0.1
     assert len(lines) == 1 and all(f"{step} " in lines[0] for step in steps)
+
+
+# Weights straight to where they belong
+
+HELD = """
+import gc, sys
+from pathlib import Path
+from zwaif_fallback.engine_types import LoadOptions
+from zwaif_fallback.engines.transformers import TransformersEngine
+
+def own():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:"))
+
+engine, options = TransformersEngine(), LoadOptions(sys.argv[1], device="cpu", quantization="none")
+engine.prepare(options)
+before = own()
+loaded = engine.load(options)
+print(own() - before, loaded.memory_bytes)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process shares with files")
+def test_no_copy_of_the_weights_is_held_beside_the_file(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    size = next(size for size in SIZES if size.name == "25M")
+    folder = make_folder(replace(size, layers=20), tmp_path)
+    command = [sys.executable, "-c", HELD, str(folder)]
+    done = subprocess.run(
+        command, env=worker_environment(os.environ), stdout=subprocess.PIPE, text=True, timeout=300, check=True
+    )
+    own, weights = map(int, done.stdout.split())
+    assert weights > 70_000_000
+    assert own < weights / 3
+
+
+def test_weights_are_opened_on_the_device_they_are_for(tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``meta`` stands for a card: a device to which no weight gets by way of the processor."""
+    from transformers import AutoConfig, modeling_utils
+
+    opened, real = list[object](), modeling_utils.safe_open
+
+    def opening(file: str, framework: str, device: object = "cpu") -> object:
+        opened.append(device)
+        return real(file, framework)
+
+    monkeypatch.setattr(modeling_utils, "safe_open", opening)
+    folder = tiny_model()
+    plan, options = transformers_loading.TransformersPlan("meta", "float32"), LoadOptions(str(folder))
+    transformers_loading._load(folder, AutoConfig.from_pretrained(folder), plan, options)
+    assert opened[-1] == "meta"

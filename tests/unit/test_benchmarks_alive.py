@@ -120,3 +120,16 @@ def test_the_releases_benchmark_drives_the_stand_in_through_outages(tmp_path: Pa
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == "| z-waif | Oobabooga | streamed | 3 of 3 |  |"
+
+
+def test_the_loading_benchmark_shows_every_step() -> None:
+    command = [sys.executable, "-m", "benchmarks.loading", str(MODEL), "--runs", "1", "--device", "cpu"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    head, _, *rows = [line for line in done.stdout.splitlines() if line.startswith("|")]
+    assert len(rows) == (4 if sys.platform == "linux" else 2)
+    steps = [step.strip() for step in head.split("|")[2:-1]]
+    assert steps[0] == "process" and {"import torch", "weights", "first token", "whole"} <= set(steps)
+    figures = {row.split("|")[1].strip(): dict(zip(steps, row.split("|")[2:-1], strict=True)) for row in rows}
+    new, standby = figures["new process, warm cache"], figures["standby process, warm cache"]
+    assert float(new["import torch"]) > 0.1 > float(standby["import torch"])
