@@ -5,9 +5,10 @@ A card records the step as a CUDA graph; here it is run again on the same buffer
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +21,7 @@ from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions
 from zwaif_fallback.engines import decoding_graphs
 from zwaif_fallback.engines.decoding_graphs import reason_against, recorder_for
 from zwaif_fallback.engines.transformers import TransformersEngine
+from zwaif_fallback.errors import EngineError
 from zwaif_fallback.models.slots import REPLY, STEP, slots_for
 from zwaif_hooks.messages import Sampling
 
@@ -185,6 +187,96 @@ def test_positions_beyond_a_sliding_window_are_read_without_a_step(tiny_model: T
     assert pieces(engine) == pieces(plain)
     assert recorder.captures == 1
     assert recorder.replays <= 90 - engine.count_tokens([PROMPT])[0]
+
+
+def test_a_window_that_is_stated_but_not_used_ends_no_step(tiny_model: TinyModel) -> None:
+    recorder = RerunRecorder()
+    engine = loaded(tiny_model("qwen2"), recorder)
+    config = engine._model.config
+    config.use_sliding_window, config.sliding_window = False, 40
+    engine._take(engine._model, engine._tokenizer)
+    pieces(engine)
+    assert recorder.replays > 60
+
+
+def test_memory_that_runs_out_in_the_middle_costs_no_token(
+    tiny_model: TinyModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine, plain = loaded(tiny_model()), loaded(tiny_model())
+    before = pieces(engine, STORY)
+    forward, calls = engine._model.forward, list[int]()
+
+    def full(*args: Any, **more: Any) -> Any:
+        calls.append(more["input_ids"].shape[1])
+        if len(calls) == 5:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")
+        return forward(*args, **more)
+
+    engine._model.forward = full
+    with caplog.at_level(logging.INFO, logger="zwaif_fallback.engines.transformers"):
+        assert pieces(engine) == pieces(plain)
+    assert sum("Memory ran out" in line for line in caplog.messages) == 1
+    assert pieces(engine, STORY) == before
+    engine._model.forward = forward
+
+
+def test_memory_that_stays_out_ends_the_reply(tiny_model: TinyModel) -> None:
+    engine = loaded(tiny_model())
+    pieces(engine, max_tokens=3)
+
+    def full(*args: Any, **more: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")
+
+    engine._model.forward = full
+    with pytest.raises(EngineError, match="ran out of memory"):
+        pieces(engine)
+
+
+class CardThatWaits:
+    """Stands in for ``torch.cuda``; what waits in a step fails in its debug mode."""
+
+    def __init__(self) -> None:
+        self.mode, self.stream_now, self.graphs = "default", "the usual one", 0
+        self.Stream = lambda: SimpleNamespace(wait_stream=lambda other: None)
+
+    def current_stream(self) -> Any:
+        return SimpleNamespace(wait_stream=lambda other: None)
+
+    @contextlib.contextmanager
+    def stream(self, stream: Any) -> Iterator[None]:
+        self.stream_now = stream
+        yield
+
+    def device(self, device: Any) -> Any:
+        return contextlib.nullcontext()
+
+    def set_stream(self, stream: Any) -> None:
+        self.stream_now = "the usual one"
+
+    def get_sync_debug_mode(self) -> str:
+        return self.mode
+
+    def set_sync_debug_mode(self, mode: str) -> None:
+        self.mode = mode
+
+    def synchronize(self) -> None:
+        """Nothing to wait for."""
+
+    def CUDAGraph(self) -> None:
+        self.graphs += 1
+
+
+def test_a_step_that_waits_for_the_card_is_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = CardThatWaits()
+    monkeypatch.setattr(torch, "cuda", card)
+
+    def step() -> None:
+        if card.mode == "error":
+            raise RuntimeError("called a synchronizing CUDA operation")
+
+    with pytest.raises(RuntimeError, match="synchronizing"):
+        decoding_graphs.CudaRecorder("cuda:1").capture(step)
+    assert (card.mode, card.stream_now, card.graphs) == ("default", "the usual one", 0)
 
 
 def test_models_whose_step_depends_on_the_length_are_decoded_as_before(tiny_model: TinyModel) -> None:

@@ -14,11 +14,11 @@ from tests.engines.conftest import TEMPLATE
 from zwaif_fallback.downloads.download import NEEDED_FILES
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions
 from zwaif_fallback.engines import transformers_loading
-from zwaif_fallback.engines.error_messages import explain
+from zwaif_fallback.engines.error_messages import explain, is_out_of_memory
 from zwaif_fallback.engines.factory import make_engine
 from zwaif_fallback.engines.transformers import TransformersEngine
 from zwaif_fallback.errors import FallbackError, ModelError, ModelNotFound, ModelTooBig
-from zwaif_fallback.hardware import Memory
+from zwaif_fallback.hardware import Gpu, Memory
 from zwaif_fallback.models.catalogue import prompt_family
 from zwaif_fallback.models.safetensors_facts import read_folder
 
@@ -418,3 +418,52 @@ def test_family(model: str, model_type: str, family: str) -> None:
 
 def test_download_never_fetches_pickles_or_code() -> None:
     assert not any(pattern.endswith((".bin", ".pt", ".py")) for pattern in NEEDED_FILES)
+
+
+# Cards
+
+
+def card(name: str, free: int) -> Gpu:
+    return Gpu(name, 24, free)
+
+
+@pytest.mark.parametrize(
+    ("torch_sees", "driver_lists", "free"),
+    [
+        (["big", "small"], [card("small", 1), card("big", 2)], [2, 1]),  # CUDA puts the fastest first
+        (["same", "same"], [card("same", 1), card("same", 2)], [1, 2]),
+        (["small"], [card("small", 1), card("big", 2)], []),  # CUDA_VISIBLE_DEVICES hides one
+        (["a part of big", "small"], [card("small", 1), card("big", 2)], []),
+        (["big"], [], []),
+    ],
+)
+def test_the_free_memory_of_each_card_is_that_card_s(
+    torch_sees: list[str], driver_lists: list[Gpu], free: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: len(torch_sees))
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda place: torch_sees[place])
+    monkeypatch.setattr(transformers_loading, "gpus_now", lambda: tuple(driver_lists))
+    assert transformers_loading.cards_free() == free
+
+
+def test_cards_that_only_emulate_bfloat16_compute_in_float16(monkeypatch: pytest.MonkeyPatch) -> None:
+    capabilities = {"cuda": (7, 5), "cuda:1": (8, 6)}
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: capabilities[device])
+    assert [transformers_loading.half_dtype(device) for device in ("cuda", "cuda:1", "mps")] == [
+        "float16",
+        "bfloat16",
+        "float16",
+    ]
+
+
+def test_an_allocator_that_cannot_release_memory_hides_no_other_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stuck() -> None:
+        raise RuntimeError("captures_underway.empty() INTERNAL ASSERT FAILED")
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.empty_cache", stuck)
+    transformers_loading.free_memory()
+
+
+def test_a_card_too_full_for_its_libraries_is_out_of_memory() -> None:
+    assert is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"))

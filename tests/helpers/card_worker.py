@@ -37,7 +37,8 @@ def pretend(free: int) -> None:
     transformers_loading.version_of = lambda distribution: (1, 0)
     torch.cuda.is_available = lambda: True
     torch.cuda.device_count = lambda: 1
-    torch.cuda.is_bf16_supported = lambda including_emulation=True: True
+    torch.cuda.get_device_name = lambda device=None: "A card"
+    torch.cuda.get_device_capability = lambda device=None: (8, 6)
     torch.cuda.empty_cache = lambda: None
 
 

@@ -7,10 +7,11 @@ is captured by hand, without torch's compiler, which needs a C compiler and trit
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -66,7 +67,7 @@ def recorder_for(model: Any) -> Recorder | None:
     if reason:
         logger.info("Decoding without a CUDA graph: %s.", reason)
         return None
-    return CudaRecorder()
+    return CudaRecorder(model.device)
 
 
 def reason_against(model: Any) -> str:
@@ -93,7 +94,8 @@ class DecodingGraphs:
         """``arguments`` are passed to the model's ``forward`` as well."""
         self._model, self._recorder, self._arguments = model, recorder, arguments
         # Only positions within a sliding window see everything before them, as the step's mask says.
-        self._end = getattr(model.config, "sliding_window", None) or float("inf")
+        slides = getattr(model.config, "use_sliding_window", True)
+        self._end = (slides and getattr(model.config, "sliding_window", None)) or float("inf")
         self._failed = False
 
     def read(self, kept: KvCache, token: int) -> Any:
@@ -198,30 +200,38 @@ class _Step:
 
 
 class CudaRecorder:
-    """Capture steps as CUDA graphs."""
+    """Capture steps as CUDA graphs on one card."""
 
-    WARM_UP = 2
-    """Calls before the capture: libraries allocate on the first, the second is timed."""
+    TIMED = 2
+    """Calls of the step, and of the graph, the quicker of which counts. One more comes first, in which libraries may
+    allocate and wait for the card."""
+
+    def __init__(self, device: Any) -> None:
+        self._device = device
+        self._apart: Any = None
 
     def capture(self, step: Callable[[], Any]) -> Captured:
         import torch
 
-        before = torch.cuda.current_stream()
-        apart = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        apart.wait_stream(before)
-        try:
-            with torch.cuda.stream(apart):
-                plain = min(_seconds(step) for _ in range(self.WARM_UP))
-            graph = torch.cuda.CUDAGraph()
-            # Other threads of the worker may ask the card about its memory meanwhile.
-            with torch.cuda.graph(graph, stream=apart, capture_error_mode="thread_local"):
-                output = step()
-        finally:
-            # A capture that fails as it ends leaves its own stream behind as the current one.
-            torch.cuda.set_stream(before)
-            before.wait_stream(apart)
-        captured = _CapturedByCuda(graph, output)
-        replayed = min(_seconds(captured.replay) for _ in range(self.WARM_UP))
+        with torch.cuda.device(self._device):
+            before = torch.cuda.current_stream()
+            # One stream for all captures, because torch keeps a workspace of cuBLAS, 32 MiB, for each stream.
+            apart = self._apart = self._apart or torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            apart.wait_stream(before)
+            try:
+                with torch.cuda.stream(apart):
+                    step()
+                    plain = min(_seconds(_without_waiting(step)) for _ in range(self.TIMED))
+                graph = torch.cuda.CUDAGraph()
+                # Other threads of the worker may ask the card about its memory meanwhile.
+                with _own_workspaces(), torch.cuda.graph(graph, stream=apart, capture_error_mode="thread_local"):
+                    output = step()
+            finally:
+                # A capture that fails as it ends leaves its own stream behind as the current one.
+                torch.cuda.set_stream(before)
+                before.wait_stream(apart)
+            captured = _CapturedByCuda(graph, output)
+            replayed = min(_seconds(captured.replay) for _ in range(self.TIMED))
         if replayed > plain:
             raise GraphFailed(f"a token takes {replayed * 1000:.1f} ms with it and {plain * 1000:.1f} ms without")
         return captured
@@ -235,6 +245,38 @@ class _CapturedByCuda:
     def replay(self) -> Any:
         self.graph.replay()
         return self.output
+
+
+def _without_waiting(step: Callable[[], Any]) -> Callable[[], Any]:
+    """Return the step, but an operation in it that waits for the card raises.
+
+    It would also raise during a capture; before torch 2.12, a capture that failed keeps the allocator from ever
+    releasing memory again (pytorch/pytorch#180395)."""
+    import torch
+
+    def checked() -> Any:
+        mode = torch.cuda.get_sync_debug_mode()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            return step()
+        finally:
+            torch.cuda.set_sync_debug_mode(mode)
+
+    return checked
+
+
+@contextlib.contextmanager
+def _own_workspaces() -> Iterator[None]:
+    """Let what is captured inside have cuBLAS workspaces of its own, in the graph's memory. torch would share those of
+    the stream between its graphs, and some versions release them with the first (pytorch/pytorch#193402)."""
+    import torch
+
+    clear = getattr(torch._C, "_cuda_clearCublasWorkspaces", lambda: None)
+    clear()
+    try:
+        yield
+    finally:
+        clear()
 
 
 def _seconds(call: Callable[[], Any]) -> float:

@@ -25,7 +25,7 @@ class _Meaning:
 # The first match wins.
 _MEANINGS = (
     _Meaning(
-        r"out of memory|OutOfMemoryError|not enough memory|can't allocate memory|MemoryError",
+        r"out of memory|OutOfMemoryError|not enough memory|can't allocate memory|MemoryError|STATUS_ALLOC_FAILED",
         ModelTooBig,
         _TOO_BIG,
     ),

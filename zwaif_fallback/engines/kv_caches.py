@@ -53,6 +53,10 @@ class KvCaches:
     def forget(self) -> None:
         self._kept = []
 
+    def tokens(self) -> int:
+        """Return how many tokens are kept, of all conversations."""
+        return sum(len(kept.tokens) for kept in self._kept)
+
     def best_for(self, tokens: Sequence[int]) -> KvCache:
         """Return the cache that shares most with ``tokens``, cut to the shared prefix; one token is left to read."""
         wanted = list(tokens[:-1])

@@ -302,7 +302,23 @@ class _CachedModel:
         free_memory()
 
     def read(self, tokens: list[int], stats: GenerationStats, cancelled: threading.Event) -> Any:
-        """Return the scores for the next token, float32, shape (1, vocabulary); None if cancelled while reading."""
+        """Return the scores for the next token, float32, shape (1, vocabulary); None if cancelled while reading.
+
+        If memory runs out, what is kept of this and other conversations is released, and ``tokens`` are read again."""
+        try:
+            return self._read(tokens, stats, cancelled)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or not self._kept.tokens():
+                raise
+            logger.info(
+                "Memory ran out (%s); reading the conversation again with nothing else kept.", first_line(error)
+            )
+        self.forget()
+        self._graphs = None
+        self._kept = KvCaches(self._model.device)
+        return self._read(tokens, stats, cancelled)
+
+    def _read(self, tokens: list[int], stats: GenerationStats, cancelled: threading.Event) -> Any:
         if not self._caches:
             return self._forward(tokens, None)
         kept = self._kept.best_for(tokens)

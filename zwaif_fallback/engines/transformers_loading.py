@@ -144,11 +144,21 @@ def make_plans(
 
 
 def cards_free() -> list[int]:
-    """Return the free bytes of each card; empty if the driver does not say or shows other cards than torch."""
+    """Return the free bytes of each card in torch's order; empty if the driver does not say or shows other cards.
+
+    The driver lists cards by their slot, CUDA the fastest first."""
     import torch
 
-    found = [card.free for card in gpus_now()]
-    return found if len(found) == torch.cuda.device_count() else []
+    listed = list(gpus_now())
+    free = []
+    for place in range(torch.cuda.device_count()):
+        name = torch.cuda.get_device_name(place)
+        card = next((card for card in listed if card.name == name), None)
+        if card is None:
+            return []
+        listed.remove(card)
+        free.append(card.free)
+    return free if not listed else []
 
 
 def _plans_that_fit(
@@ -207,10 +217,13 @@ def pick_device(wish: str, notes: list[str]) -> str:
 
 
 def half_dtype(device: str) -> str:
-    """Return the 16-bit type of a graphics device."""
+    """Return the 16-bit type that a graphics device computes in.
+
+    ``torch.cuda.is_bf16_supported`` also says yes to cards before Ampere, which only emulate bfloat16, and asks the
+    first card only."""
     import torch
 
-    return "bfloat16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "float16"
+    return "bfloat16" if device.startswith("cuda") and torch.cuda.get_device_capability(device)[0] >= 8 else "float16"
 
 
 def pick_dtype(device: str, wish: str, notes: list[str]) -> str:
@@ -340,4 +353,7 @@ def free_memory() -> None:
 
     gc.collect()
     if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        try:
+            torch.cuda.empty_cache()
+        except RuntimeError as error:  # after a failed capture or kernel; what is being handled matters more
+            logger.warning("The card's memory cannot be released before the model is unloaded: %s", first_line(error))
