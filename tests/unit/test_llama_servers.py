@@ -56,8 +56,13 @@ def test_in_the_places_of_known_programs(tmp_path: Path) -> None:
         tmp_path / "bin": "the PATH",
         tmp_path / "text-generation-webui/installer_files/env/lib/python3.11" / packages: "text-generation-webui",
         tmp_path / "textgen-3/portable_env/lib/python3.11" / packages: "text-generation-webui",
+        tmp_path / "textgen-4.7.3/app/portable_env/lib/python3.13" / packages: "text-generation-webui",
         jan / "b6800/linux-vulkan-x64/build/bin": "Jan",
         jan / "b6500/linux-vulkan-x64/build/bin": "Jan",
+        jan / "b6900/linux-vulkan-x64": "Jan",
+        tmp_path / ".lmstudio/extensions/backends/llama.cpp-linux-x86_64-vulkan-avx2-2.31.2": "LM Studio",
+        tmp_path / ".unsloth/llama.cpp/build/bin": "Unsloth Studio",
+        tmp_path / ".unsloth/llama.cpp": "Unsloth Studio",
     }
     for folder in there:
         placed(folder)
@@ -71,15 +76,20 @@ def test_in_the_places_of_known_programs(tmp_path: Path) -> None:
 
 
 def test_in_windows_places(tmp_path: Path) -> None:
-    local, roaming = tmp_path / "AppData/Local", tmp_path / "AppData/Roaming"
+    local, roaming, programs = (tmp_path / name for name in ("AppData/Local", "AppData/Roaming", "Program Files"))
     there = [
         tmp_path / "text-generation-webui/installer_files/env/Lib/site-packages/llama_cpp_binaries/bin",
+        tmp_path / "Desktop/textgen-portable-4.7.3-windows-vulkan/textgen-4.7.3/app/portable_env/Lib"
+        "/site-packages/llama_cpp_binaries/bin",
         roaming / "Jan/data/llamacpp/backends/b6800/win-vulkan-x64/build/bin",
+        tmp_path / ".lmstudio/extensions/backends/llama.cpp-win-x86_64-vulkan-avx2-2.31.2",
+        tmp_path / ".unsloth/llama.cpp/build/bin/Release",
         local / "Microsoft/WinGet/Packages/ggml.llamacpp_Microsoft.Winget.Source_8wekyb3d8bbwe",
+        tmp_path / "Program Files/WinGet/Packages/ggml.llamacpp_Microsoft.Winget.Source_8wekyb3d8bbwe",
     ]
     for folder in there:
         placed(folder, "llama-server.exe")
-    here = machine(tmp_path, "Windows", LOCALAPPDATA=str(local), APPDATA=str(roaming))
+    here = machine(tmp_path, "Windows", LOCALAPPDATA=str(local), APPDATA=str(roaming), ProgramFiles=str(programs))
     found = [path.parent for _, path in known_places(here) if path.is_relative_to(tmp_path)]
     assert found == there
     assert not any(distrust(path, here) for _, path in known_places(here) if path.is_relative_to(tmp_path))

@@ -153,6 +153,7 @@ def test_a_model_of_lm_studio_at_its_own_place_and_at_a_chosen_one(home: Path) -
         ("Windows", {}, "AppData/Roaming/Jan/data/models/tiny", "Jan", "tiny"),
         ("Linux", {}, "koboldcpp", "KoboldCpp", "Tiny"),
         ("Windows", {}, "Desktop/text-generation-webui-main/user_data/models", "text-generation-webui", "Tiny"),
+        ("Windows", {}, "Desktop/textgen-portable-4/textgen-4/user_data/models", "text-generation-webui", "Tiny"),
         ("Linux", {}, "text-generation-webui/models/sub", "text-generation-webui", "Tiny"),
         ("Windows", {}, "Downloads", "Downloads", "Tiny"),
         ("Darwin", {}, "Downloads", "", ""),
@@ -186,6 +187,12 @@ def test_programs_beside_z_waif(home: Path) -> None:
     tree = home / "AI stuff" / "z-waif-1.15"
     tree.mkdir()
     assert only(look(home, tree)).source == "text-generation-webui"
+
+
+def test_portable_builds_may_share_their_models(home: Path) -> None:
+    (home / "AI" / "text-generation-webui-3.4").mkdir(parents=True)
+    write_gguf(home / "AI" / "user_data" / "models" / "Tiny.gguf")
+    assert only(look(home)).source == "text-generation-webui"
 
 
 def test_model_folders_may_be_several(home: Path) -> None:

@@ -109,6 +109,9 @@ def test_lm_studio_in_each_of_its_folders(folder: str, home: Path) -> None:
         ("Linux", "start_linux.sh", ("bash", "{}")),
         ("Darwin", "start_macos.sh", ("bash", "{}")),
         ("Windows", "start_windows.bat", f'"{COMSPEC}" /d /s /c ""{{}}""'),
+        ("Linux", "textgen", ("bash", "{}")),
+        ("Darwin", "textgen", ("bash", "{}")),
+        ("Windows", "textgen.bat", f'"{COMSPEC}" /d /s /c ""{{}}""'),
     ],
 )
 def test_the_start_script_beside_z_waif(
@@ -118,6 +121,12 @@ def test_the_start_script_beside_z_waif(
     found = auto("Oobabooga", machine(home, system, COMSPEC=COMSPEC), tmp_path / "z-waif")
     wanted = arguments.format(own) if isinstance(arguments, str) else tuple(one.format(own) for one in arguments)
     assert (found.arguments, found.folder) == (wanted, own.parent)
+
+
+def test_a_portable_build_in_the_folder_that_windows_unpacks_it_to(home: Path) -> None:
+    own = program(home / "Downloads" / "textgen-portable-4.7.3-windows-cuda12.4" / "textgen-4.7.3" / "textgen.bat")
+    (own.parent / "app" / "portable_env").mkdir(parents=True)
+    assert auto("Oobabooga", machine(home, "Windows", COMSPEC=COMSPEC)).folder == own.parent
 
 
 def test_of_two_start_scripts_none_is_guessed(home: Path, tmp_path: Path) -> None:

@@ -230,14 +230,18 @@ def _roots(machine: Machine, tree: Path | None) -> list[Path]:
 
 
 def textgen_folders(machine: Machine, tree: Path | None = None) -> list[Path]:
-    """Return the folders that a text-generation-webui may be in, those beside Z-Waif first."""
+    """Return the folders that a text-generation-webui may be in, those beside Z-Waif first.
+
+    Windows unpacks an archive into a folder of the archive's name, so one may lie inside another.
+    """
     unpacked = [folder for root in _roots(machine, tree) for folder in _glob(root, _TEXTGEN_FOLDERS)]
-    return [place for folder in unpacked for place in (folder, folder / "text-generation-webui")]
+    return [place for folder in unpacked for place in (folder, *_glob(folder, _TEXTGEN_FOLDERS))]
 
 
 def _textgen(machine: Machine, tree: Path | None) -> Iterator[Place]:
     for folder in textgen_folders(machine, tree):
         yield Place(TEXTGEN, folder / "user_data" / "models", 3)
+        yield Place(TEXTGEN, folder.parent / "user_data" / "models", 3)  # portable builds may share it
         yield Place(TEXTGEN, folder / "models", 3)
 
 

@@ -1,8 +1,9 @@
 """The command that starts the LLM server: the user's own, or the one of the server's program (``auto``).
 
 Sources: https://docs.ollama.com/cli (``ollama serve``), https://docs.ollama.com/linux (its system service),
-https://lmstudio.ai/docs/cli/serve/server-start (``lms server start``), and the start scripts that
-https://github.com/oobabooga/text-generation-webui has in its folder.
+https://lmstudio.ai/docs/cli/server-start and https://github.com/lmstudio-ai/lms/tree/main/src (``lms server start``
+starts the program too, without a window), https://github.com/oobabooga/text-generation-webui (the start scripts, and
+``.github/workflows/build-portable-release.yml``, which makes the portable builds).
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from zwaif_fallback.errors import FallbackError
 from zwaif_fallback.models.program_folders import Machine, lmstudio_homes, textgen_folders
 
 OFF, AUTO = "off", "auto"
-_SCRIPTS = {"Windows": "start_windows.bat", "Darwin": "start_macos.sh"}
-_LINUX_SCRIPT = "start_linux.sh"
+_SCRIPTS = {"Windows": ("textgen.bat", "start_windows.bat"), "Darwin": ("textgen", "start_macos.sh")}
+"""What starts text-generation-webui: the portable builds' program (since 4.7), and the script of the others."""
+_LINUX_SCRIPTS = ("textgen", "start_linux.sh")
 _SERVICE_FOLDERS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 _SET_IT = 'Set API_FALLBACK_RESTART to the command that starts it, or to "off"'
 
@@ -121,10 +123,12 @@ def _program(title: str, name: str, folders: Iterator[Path], machine: Machine) -
 
 
 def _textgen(machine: Machine, tree: Path | None) -> StartCommand:
-    name = _SCRIPTS.get(machine.system, _LINUX_SCRIPT)
-    found = {folder.resolve() / name for folder in textgen_folders(machine, tree) if _is_ours_to_run(folder / name)}
+    names = _SCRIPTS.get(machine.system, _LINUX_SCRIPTS)
+    scripts = [[folder / name for name in names] for folder in textgen_folders(machine, tree)]
+    usable = [next(filter(_is_ours_to_run, of_folder), None) for of_folder in scripts]
+    found = {script.parent.resolve() / script.name for script in usable if script is not None}
     if not found:
-        raise _not_found("text-generation-webui", name)
+        raise _not_found("text-generation-webui", " or ".join(names))
     if len(found) > 1:
         raise NoStartCommand(
             f"{len(found)} folders of text-generation-webui were found ({', '.join(map(str, sorted(found)))}). "
