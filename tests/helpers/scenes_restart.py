@@ -39,7 +39,7 @@ def _(scene: Scene) -> object:
 @says("… folders of text-generation-webui were found (…). Set API_FALLBACK_RESTART to the command …")
 def _(scene: Scene) -> object:
     for name in ("text-generation-webui-1", "text-generation-webui-2"):
-        (scene.folder / name).mkdir()
+        (scene.folder / name / "installer_files" / "env").mkdir(parents=True)
         (scene.folder / name / "start_linux.sh").write_text("exit 0\n")
     return start(scene, "Oobabooga")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,11 @@ def program(path: Path, mode: int = 0o755) -> Path:
     path.write_text("#!/bin/sh\n", encoding="utf-8")
     path.chmod(mode)
     return path
+
+
+def textgen(script: Path, mode: int = 0o755, environment: str = "installer_files/env") -> Path:
+    (script.parent / environment).mkdir(parents=True)
+    return program(script, mode)
 
 
 def auto(kind: str, here: Machine, tree: Path | None = None) -> StartCommand:
@@ -106,50 +112,55 @@ def test_lm_studio_in_each_of_its_folders(folder: str, home: Path) -> None:
 @pytest.mark.parametrize(
     ("system", "script", "arguments"),
     [
-        ("Linux", "start_linux.sh", ("bash", "{}")),
-        ("Darwin", "start_macos.sh", ("bash", "{}")),
-        ("Windows", "start_windows.bat", f'"{COMSPEC}" /d /s /c ""{{}}""'),
-        ("Linux", "textgen", ("bash", "{}")),
-        ("Darwin", "textgen", ("bash", "{}")),
-        ("Windows", "textgen.bat", f'"{COMSPEC}" /d /s /c ""{{}}""'),
+        ("Linux", "start_linux.sh", ("bash", "{}", "--api")),
+        ("Darwin", "start_macos.sh", ("bash", "{}", "--api")),
+        ("Windows", "start_windows.bat", f'"{COMSPEC}" /d /s /c ""{{}}" --api"'),
+        ("Linux", "textgen", ("bash", "{}", "--api")),
+        ("Darwin", "textgen", ("bash", "{}", "--api")),
+        ("Windows", "textgen.bat", f'"{COMSPEC}" /d /s /c ""{{}}" --api"'),
     ],
 )
 def test_the_start_script_beside_z_waif(
     system: str, script: str, arguments: str | tuple[str, ...], home: Path, tmp_path: Path
 ) -> None:
-    own = program(tmp_path / "text-generation-webui-main" / script, 0o644)
+    own = textgen(tmp_path / "text-generation-webui-main" / script, 0o644)
     found = auto("Oobabooga", machine(home, system, COMSPEC=COMSPEC), tmp_path / "z-waif")
     wanted = arguments.format(own) if isinstance(arguments, str) else tuple(one.format(own) for one in arguments)
     assert (found.arguments, found.folder) == (wanted, own.parent)
 
 
 def test_a_portable_build_in_the_folder_that_windows_unpacks_it_to(home: Path) -> None:
-    own = program(home / "Downloads" / "textgen-portable-4.7.3-windows-cuda12.4" / "textgen-4.7.3" / "textgen.bat")
-    (own.parent / "app" / "portable_env").mkdir(parents=True)
+    unpacked = home / "Downloads" / "textgen-portable-4.7.3-windows-cuda12.4"
+    own = textgen(unpacked / "textgen-4.7.3" / "textgen.bat", environment="app/portable_env")
     assert auto("Oobabooga", machine(home, "Windows", COMSPEC=COMSPEC)).folder == own.parent
 
 
 def test_of_two_start_scripts_none_is_guessed(home: Path, tmp_path: Path) -> None:
     for folder in (tmp_path, home):
-        program(folder / "text-generation-webui" / "start_linux.sh")
+        textgen(folder / "text-generation-webui" / "start_linux.sh", environment="portable_env")
     with pytest.raises(NoStartCommand, match="2 folders of text-generation-webui"):
         auto("Oobabooga", machine(home), tmp_path / "z-waif")
-    (home / "text-generation-webui" / "start_linux.sh").unlink()
-    (home / "text-generation-webui").rmdir()
+    shutil.rmtree(home / "text-generation-webui")
     (home / "text-generation-webui").symlink_to(tmp_path / "text-generation-webui")
     assert auto("Oobabooga", machine(home), tmp_path / "z-waif").folder == tmp_path / "text-generation-webui"
 
 
+def test_a_folder_that_was_never_installed_is_not_started_as_its_script_would_download(home: Path) -> None:
+    program(home / "text-generation-webui" / "start_linux.sh")
+    with pytest.raises(NoStartCommand, match="text-generation-webui was not found"):
+        auto("Oobabooga", machine(home))
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
 def test_a_file_that_everybody_may_change_is_not_run(home: Path, tmp_path: Path) -> None:
-    program(tmp_path / "text-generation-webui" / "start_linux.sh", 0o777)
+    textgen(tmp_path / "text-generation-webui" / "start_linux.sh", 0o777)
     with pytest.raises(NoStartCommand, match="text-generation-webui was not found"):
         auto("Oobabooga", machine(home), tmp_path / "z-waif")
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="Windows has no user numbers")
 def test_a_file_of_another_user_is_not_run(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = program(tmp_path / "text-generation-webui" / "start_linux.sh")
+    script = textgen(tmp_path / "text-generation-webui" / "start_linux.sh")
     real = Path.stat
 
     def of_another(path: Path, **how: bool) -> os.stat_result:

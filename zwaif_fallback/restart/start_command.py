@@ -22,6 +22,8 @@ OFF, AUTO = "off", "auto"
 _SCRIPTS = {"Windows": ("textgen.bat", "start_windows.bat"), "Darwin": ("textgen", "start_macos.sh")}
 """What starts text-generation-webui: the portable builds' program (since 4.7), and the script of the others."""
 _LINUX_SCRIPTS = ("textgen", "start_linux.sh")
+_WITH_API = "--api"
+"""Only the portable builds start text-generation-webui's API by themselves."""
 _SERVICE_FOLDERS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 _SET_IT = 'Set API_FALLBACK_RESTART to the command that starts it, or to "off"'
 
@@ -124,7 +126,8 @@ def _program(title: str, name: str, folders: Iterator[Path], machine: Machine) -
 
 def _textgen(machine: Machine, tree: Path | None) -> StartCommand:
     names = _SCRIPTS.get(machine.system, _LINUX_SCRIPTS)
-    scripts = [[folder / name for name in names] for folder in textgen_folders(machine, tree)]
+    installed = [folder for folder in textgen_folders(machine, tree) if _is_installed(folder)]
+    scripts = [[folder / name for name in names] for folder in installed]
     usable = [next(filter(_is_ours_to_run, of_folder), None) for of_folder in scripts]
     found = {script.parent.resolve() / script.name for script in usable if script is not None}
     if not found:
@@ -136,8 +139,13 @@ def _textgen(machine: Machine, tree: Path | None) -> StartCommand:
         )
     script = found.pop()
     if machine.system == "Windows":
-        return StartCommand(_for_windows(f'"{script}"', machine), script.parent)
-    return StartCommand(("bash", str(script)), script.parent)
+        return StartCommand(_for_windows(f'"{script}" {_WITH_API}', machine), script.parent)
+    return StartCommand(("bash", str(script), _WITH_API), script.parent)
+
+
+def _is_installed(textgen: Path) -> bool:
+    """Return whether it has its own Python. Otherwise its script would first ask questions and download gigabytes."""
+    return any((textgen / place).is_dir() for place in ("installer_files/env", "portable_env", "app/portable_env"))
 
 
 def _not_found(title: str, file: str) -> NoStartCommand:
