@@ -17,6 +17,8 @@ from zwaif_hooks.network import loopback
 
 __all__ = ["ask", "ask_http", "ask_ollama"]
 
+ATTEMPTS = 3
+"""A busy machine may pause one of them."""
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse where a queue is full")
 
 
@@ -42,10 +44,12 @@ def test_a_dead_server_is_refused_at_once(
     guarded: Guarded, full: int, ask: Ask, stream: bool, host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loopback, "somebody_listens", lambda address, port: False)
-    assert ask(f"{host}:{full}", stream) == LOCAL
-    (outage,) = guarded.plugin.outages
-    assert outage.elapsed / guarded.clock.speed < LOOPBACK_CONNECT_SECONDS
-    assert outage.kind is FailureKind.REFUSED
+    for _ in range(ATTEMPTS):
+        assert ask(f"{host}:{full}", stream) == LOCAL
+        guarded.runtime.primaries.get(f"{host}:{full}").succeeded()
+    outages = guarded.plugin.outages
+    assert [outage.kind for outage in outages] == [FailureKind.REFUSED] * ATTEMPTS
+    assert min(outage.elapsed for outage in outages) / guarded.clock.speed < LOOPBACK_CONNECT_SECONDS
 
 
 def test_a_server_that_does_not_accept_is_late_and_not_refused(guarded: Guarded, full: int, ask: Ask) -> None:
