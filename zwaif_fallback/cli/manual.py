@@ -43,6 +43,9 @@ With `--json` (here and for `enable` and `disable`): `name`, `value`, the value 
 """,
     "bench": """
 The prompt of the first reply is about as long as a character card; the second reply continues the same conversation.
+Below the load time are its steps: starting the process, importing torch and transformers, creating what CUDA needs,
+reading the weights, rounding them, the first token. Those that a model does not need are left out. Whenever a model is
+loaded, a line with these steps is written to the log file.
 The result is saved to `benchmarks.json` in your data folder (on Linux `~/.local/share/zwaif-fallback`), and the list
 of models shows it.
 """,
