@@ -88,11 +88,14 @@ def load_plugins(
         prepare: Gets the manager before any plugin is loaded.
         tell: Gets each problem when it happens, with its exception if it has one.
         trace: Gets the lines of the trace, if the user switched that on; None: there is none.
+
+    Raises:
+        UsageError: There is no such folder.
     """
     problems: list[str] = []
     chosen = {**({TRACE_VARIABLE: ""} if trace is None else {}), **(options or {})}
     if folder is not None:
-        chosen[FOLDER_VARIABLE] = str(Path(folder).expanduser().resolve())
+        chosen[FOLDER_VARIABLE] = str(existing_folder(folder))
 
     def option(name: str) -> str:
         return chosen[name] if name in chosen else environ.get(name) or store.text_of(name)
@@ -111,17 +114,30 @@ def load_plugins(
     return LoadedPlugins(manager, problems)
 
 
+def existing_folder(text: str) -> Path:
+    """Return the full path of a folder that the user named.
+
+    Raises:
+        UsageError: There is no such folder.
+    """
+    folder = Path(text).expanduser().resolve()
+    if not folder.is_dir():
+        raise UsageError(f"There is no folder {folder}.")
+    return folder
+
+
 @contextmanager
-def plugin_engines_found(given: str | None, environ: Mapping[str, str]) -> Iterator[None]:
+def plugin_engines_found(given: str | None, environ: Mapping[str, str], folder: str | None = None) -> Iterator[None]:
     """Let a command find the models of plugins' engines. The plugins are imported when a model is looked for.
 
-    ``given``: the folder of :func:`zwaif_folder`, whose ``.env`` may block plugins.
+    ``given``: the folder of :func:`zwaif_folder`, whose ``.env`` may block plugins. ``folder``: as in
+    :func:`load_plugins`.
     """
 
     def at_first() -> list[tuple[str, EngineSpec]]:
         plugin_engines.use(tuple)
         tree = zwaif_folder(given)
-        load_plugins(settings_store(tree, environ), environ)
+        load_plugins(settings_store(tree, environ), environ, folder)
         return plugin_engines.declared()
 
     plugin_engines.use(at_first)

@@ -240,6 +240,6 @@ class PluginProblem(Exception):
     """
 
     def __init__(self, problem: str, retry_after: float | None = None) -> None:
-        """``problem``: one plain sentence. ``retry_after``: seconds; None: as after any other failure."""
+        """``problem``: one plain sentence. ``retry_after``: seconds; 0: no pause; None: as after any other failure."""
         super().__init__(problem)
         self.retry_after = retry_after

@@ -83,10 +83,10 @@ def group(demo: Any) -> list[Any]:
 def test_a_plugin_has_a_group_with_a_component_for_each_setting_that_may_be_changed(demo: Any) -> None:
     made = [(type(one).__name__, getattr(one, "label", None), one.value) for one in group(demo)]
     assert made[:-1] == [
-        ("Checkbox", "Know the Weather", True),
+        ("Checkbox", "Know the weather", True),
         ("Textbox", "City", "Oslo"),
         ("Dropdown", "Units", "metric"),
-        ("Textbox", "Days Ahead", "3"),
+        ("Textbox", "Days ahead", "3"),
         ("Slider", "Wind", 0.5),
     ]
     assert ", ".join(HIDDEN) in made[-1][2] and "settings set" in made[-1][2]
@@ -150,7 +150,7 @@ def test_in_a_browser(address: str, host: Any, env_file: Path) -> None:
         city.press("Enter")
         expect(opened.get_by_text("✓ Saved. The city.")).to_be_visible()
         assert envfile.read(env_file)["WEATHER_CITY"] == "Rome"
-        days = opened.get_by_label(re.compile("^Days Ahead"))
+        days = opened.get_by_label(re.compile("^Days ahead"))
         days.fill("70")
         days.press("Enter")
         expect(opened.get_by_text("it must be a whole number from 1 to 14")).to_be_visible()

@@ -30,6 +30,28 @@ pytestmark = [pytest.mark.slow, needs_pip]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 OWL = 'from zwaif_hooks import hookimpl\n\n@hookimpl\ndef on_primary_failure():\n    return "Hoo hoo!"\n'
 
+HALF_USABLE = (
+    OWL.replace("import hookimpl", "import EngineModel, EngineSpec, Setting, hookimpl")
+    + """
+@hookimpl
+def register_settings():
+    return Setting("OWL_A", 1, "One."), Setting("OWL_A", 2, "Two.")
+
+
+@hookimpl
+def register_engines():
+    return EngineSpec("Bad Owl", [EngineModel("m")], "zwaif_owl:Owl")
+"""
+)
+ENGINES = """
+@hookimpl
+def register_engines():
+    from zwaif_hooks import EngineModel, EngineSpec
+
+    yield EngineSpec("lists", [EngineModel("big"), EngineModel("small")], "builtins:list")
+    yield EngineSpec("lost", [EngineModel("mm")], "zwaif_no_such_module:Owl")
+"""
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -87,6 +109,14 @@ def test_the_list_has_every_plugin_with_its_state(run: Run) -> None:
     told = done.stderr.splitlines()
     assert [line for line in told if "'misspelt'" in line and "did you mean 'on_primary_failure'?" in line]
     assert [line for line in told if line.startswith("Plugin 'absent' could not be loaded and is left out: No module")]
+
+
+def test_the_list_tells_of_settings_and_engines_that_are_left_out(run: Run, owls: Path) -> None:
+    (owls / "owl.py").write_text(HALF_USABLE, encoding="utf-8")
+    done = run("plugins", "list", "--plugins-dir", str(owls), ZWAIF_ALLOW_PLUGINS="owl")
+    assert done.returncode == 1
+    assert "Plugin 'owl': its setting OWL_A is left out: it declares that name twice" in done.stderr
+    assert "Plugin 'owl' failed in register_engines" in done.stderr and "'Bad Owl'" in done.stderr
 
 
 def test_the_list_for_programs(run: Run) -> None:
@@ -187,8 +217,11 @@ def test_a_folder_that_others_can_write_is_refused(run: Run, owls: Path, tmp_pat
 
 
 def test_a_folder_that_is_not_there_is_told(run: Run) -> None:
-    for text in ("owls", "/no/such/folder"):
-        assert f"{text} is not the full path of a folder" in run("plugins", ZWAIF_PLUGINS_DIR=text).stderr
+    assert "owls is not a full path" in run("plugins", ZWAIF_PLUGINS_DIR="owls").stderr
+    assert "there is no folder /no/such/folder" in run("plugins", ZWAIF_PLUGINS_DIR="/no/such/folder").stderr
+    for command in (["plugins"], ["plugins", "check", "owl"]):
+        done = run(*command, "--plugins-dir", "/no/such/folder")
+        assert (done.returncode, "There is no folder /no/such/folder." in done.stderr) == (2, True), done.stderr
 
 
 def test_status_and_doctor_name_the_plugins_and_what_is_wrong(run: Run) -> None:
@@ -233,6 +266,25 @@ def test_check_tells_every_fault(run: Run) -> None:
         assert [line for line in failed if part in line], part
     warned = [check["text"] for check in facts["checks"] if check["state"] == "warning"]
     assert "its say_while_waiting takes request as str, but gets ChatRequest" in warned
+
+
+def test_check_looks_at_engines(run: Run, owls: Path) -> None:
+    (owls / "owl.py").write_text(HALF_USABLE, encoding="utf-8")
+    done = run("plugins", "check", "owl", "--plugins-dir", str(owls))
+    assert done.returncode == 1
+    assert "FAIL     engines: failed in register_engines: EngineSpec 'Bad Owl'" in done.stdout
+    assert "FAIL     settings: its setting OWL_A is left out: it declares that name twice" in done.stdout
+    (owls / "owl.py").write_text(OWL + ENGINES, encoding="utf-8")
+    rows = run("plugins", "check", "owl", "--plugins-dir", str(owls)).stdout.splitlines()
+    assert "ok       engines: lists: big, small" in rows
+    lost = "FAIL     engines: lost: zwaif_no_such_module:Owl cannot be imported: No module named 'zwaif_no_such_module'"
+    assert lost in rows
+
+
+def test_chat_finds_the_engine_of_a_single_file_by_its_models_name(run: Run, owls: Path) -> None:
+    (owls / "owl.py").write_text(OWL + ENGINES, encoding="utf-8")
+    done = run("chat", "Hello", "--model", "lost:mm", "--plugins-dir", str(owls))
+    assert "There is no model" not in done.stderr, done.stderr
 
 
 def test_check_of_one_that_cannot_be_imported(run: Run) -> None:

@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -170,6 +171,14 @@ def test_a_problem_without_a_time_is_paused_as_any_failure() -> None:
     scene = Scene(raises(zw.PluginProblem("the parrot sleeps")))
     scene.answer()
     assert scene.lines == ["Plugin 'parrot': its on_primary_failure is skipped for 30 s: the parrot sleeps"]
+
+
+@pytest.mark.parametrize("seconds", [0, -5])
+def test_a_problem_that_is_over_at_once_has_no_pause(seconds: float) -> None:
+    scene = Scene(raises(zw.PluginProblem("the parrot blinked", retry_after=seconds)))
+    assert scene.answer() is None
+    assert scene.lines == ["Plugin 'parrot': the parrot blinked"]
+    assert scene.manager.answerers() == ["parrot"]
 
 
 def test_the_built_in_plugin_is_never_paused() -> None:
@@ -379,6 +388,12 @@ class AsyncPieces:
         yield "never"
 
 
+def in_a_module(item: type) -> ModuleType:
+    module = ModuleType("zwaif_parrot")
+    vars(module)[item.__name__] = item
+    return module
+
+
 class Yields:
     @zw.hookimpl
     def turn_finished(self) -> Any:
@@ -405,6 +420,11 @@ LOST = UNCALLED + "on_primary_failure "
         ),
         (Forgot, "Plugin 'parrot' is left out: Forgot is a class; the entry point must name an instance of it"),
         (object(), "Plugin 'parrot' is left out: no function of it is marked with @hookimpl"),
+        (
+            in_a_module(Newer),
+            "Plugin 'parrot' is left out: no function of it is marked with @hookimpl; its class Newer has hooks: make "
+            "an instance of it, and name that (MODULE:INSTANCE)",
+        ),
     ],
     ids=[
         "no mark",
@@ -416,6 +436,7 @@ LOST = UNCALLED + "on_primary_failure "
         "another type",
         "a class",
         "no hook",
+        "hooks in a class",
     ],
 )
 def test_a_mistake_is_told_in_one_line_before_anything_is_called(plugin: object, line: str) -> None:

@@ -115,6 +115,15 @@ def test_a_declaration_that_is_not_allowed_is_left_out_and_told(tmp_path: Path, 
     assert [one for one in place.store.table if one.name == setting.name and one.plugin] == []
 
 
+def test_a_name_that_is_declared_twice_keeps_its_first_setting(tmp_path: Path) -> None:
+    place = Place(tmp_path).add("weather", CITY, Setting("WEATHER_CITY", "Rome", "x"))
+    why = "Plugin 'weather': its setting WEATHER_CITY is left out: it declares that name twice"
+    assert place.said == place.store.left_out() == [why]
+    assert place.store.get("WEATHER_CITY") == "Oslo"
+    place.store.register("weather", [CITY])
+    assert place.said == [why], "a plugin may be asked again"
+
+
 @pytest.mark.parametrize("wrong", ["WEATHER_NAME", {"WEATHER_NAME": 1}, None, Setting])
 def test_what_is_no_setting_is_left_out_alone(tmp_path: Path, wrong: object) -> None:
     place = Place(tmp_path).add("weather", CITY, wrong, DAYS)

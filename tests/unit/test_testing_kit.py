@@ -30,6 +30,24 @@ class Failing:
         raise KeyError("voice")
 
 
+class Careless:
+    KEY = zw.Setting("CARELESS_KEY", "", "A key.", secret=True)
+
+    @zw.hookimpl
+    def register_settings(self) -> zw.Setting:
+        return self.KEY
+
+    @zw.hookimpl
+    def on_primary_failure(self) -> str:
+        raise RuntimeError("GET http://127.0.0.1/?key=long-secret-1")
+
+
+def test_errors_show_no_secret_as_the_console_shows_none() -> None:
+    reply = ask(Careless(), "Hello", host=FakeHost({"CARELESS_KEY": "long-secret-1"}))
+    (line,) = reply.errors
+    assert line.endswith("GET http://127.0.0.1/?key=***")
+
+
 class Silent:
     def __init__(self) -> None:
         self.over = threading.Event()

@@ -37,7 +37,7 @@ def _with_plugin_engines(run: Run, parsed: Arguments) -> int:
     """Run a command, which can find the models of plugins' engines."""
     from zwaif_fallback.zwaif_tree import plugin_engines_found
 
-    with plugin_engines_found(getattr(parsed, "zwaif", None), os.environ):
+    with plugin_engines_found(getattr(parsed, "zwaif", None), os.environ, getattr(parsed, "plugins_dir", None)):
         return run(parsed)
 
 

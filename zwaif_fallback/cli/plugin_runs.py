@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import NamedTuple
 
 from zwaif_fallback.cli.chat_session import Answers, persona_of
@@ -17,6 +18,7 @@ from zwaif_hooks.failover.outage_turn import OutageTurn
 from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.host.settings_store import SettingsStore
 from zwaif_hooks.host_handle import Host
+from zwaif_hooks.log import in_words
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
 from zwaif_hooks.plugins import PluginManager, PluginState, State
 from zwaif_hooks.plugins.discovery import ALLOW_VARIABLE, BLOCK_VARIABLE, TRACE_VARIABLE
@@ -200,6 +202,7 @@ def findings(loaded: Loaded, name: str) -> Iterator[Row]:
     yield from (Row("warning", "types", line) for line in state.doubts)
     yield from _settings(loaded, state)
     yield from _format(loaded, state)
+    yield from _engines(loaded, name)
 
 
 def _settings(loaded: Loaded, state: PluginState) -> Iterator[Row]:
@@ -236,3 +239,19 @@ def _format(loaded: Loaded, state: PluginState) -> Iterator[Row]:
         yield from (
             Row("warning", "prompt_format", line.removeprefix(f"Plugin {state.name!r}: ")) for line in problems[told:]
         )
+
+
+def _engines(loaded: Loaded, name: str) -> Iterator[Row]:
+    """Yield each engine of a plugin, and whether the worker process will find it."""
+    engines = [engine for plugin, engine in loaded.manager.engines() if plugin == name]
+    guard = loaded.manager.guard_of(name, "register_engines")
+    if guard is not None and guard.why:
+        yield Row("FAIL", "engines", guard.why)
+    for engine in engines:
+        try:
+            resolve_name(engine.factory)
+        except Exception as error:
+            yield Row("FAIL", "engines", f"{engine.name}: {engine.factory} cannot be imported: {in_words(error)}")
+        else:
+            models = ", ".join(model.name for model in engine.models) or "no models"
+            yield Row("ok", "engines", f"{engine.name}: {models}")

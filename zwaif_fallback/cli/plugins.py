@@ -45,6 +45,7 @@ def add(commands: Any) -> None:
         made.argument_default = argparse.SUPPRESS  # a default would overwrite what precedes the name of the command
         return with_zwaif(made, zwaif)
 
+    with_plugins_dir(with_json(part("list", _list, "list Z-Waif's plugins, as without COMMAND")))
     with_plugins_dir(with_json(part("explain", _explain, "show the order in which plugins are called, and why")))
     change = "NAME in ZWAIF_BLOCK_PLUGINS in Z-Waif's .env"
     for name, run, help in (
@@ -54,7 +55,7 @@ def add(commands: Any) -> None:
         changing = with_json(part(name, run, help, ZWAIF_CHANGED))
         changing.add_argument("name", metavar="NAME", help="name of the plugin")
 
-    check = with_plugins_dir(with_json(part("check", _check, "import one plugin and check its hooks and settings")))
+    check = with_plugins_dir(with_json(part("check", _check, "check the hooks, settings and engines of one plugin")))
     check.add_argument("name", metavar="NAME", help="name of the plugin")
     attempt = with_plugins_dir(with_json(part("try", _try, "let one plugin answer a message, as in an outage")))
     attempt.add_argument("name", metavar="NAME", help="name of the plugin")
@@ -73,8 +74,10 @@ def add(commands: Any) -> None:
 def _list(parsed: Arguments) -> int:
     from zwaif_fallback.cli.status_facts import plugin_facts
 
-    plugins = _loaded(parsed).plugins
-    facts = plugin_facts(plugins.manager)
+    loaded = _loaded(parsed)
+    loaded.manager.engines()  # reports those that cannot be used
+    problems = [*loaded.plugins.problems, *loaded.store.left_out()]
+    facts = plugin_facts(loaded.manager)
     if parsed.json:
         console.say_json(facts)
     elif facts:
@@ -85,9 +88,10 @@ def _list(parsed: Arguments) -> int:
         console.table(("Plugin", "Version", "Package", "State", "Hooks"), rows, ("bold", "", "dim"))
     else:
         console.say("No plugin is loaded: ZWAIF_PLUGINS is OFF in this environment.")
-    for line in plugins.problems:
+    for line in problems:
         console.error(line)
-    return EXIT_PROBLEM if any(one["state"] == "broken" or one["left_out"] for one in facts) else EXIT_OK
+    odd = loaded.store.left_out() or any(one["state"] in ("broken", "paused") or one["left_out"] for one in facts)
+    return EXIT_PROBLEM if odd else EXIT_OK
 
 
 def _explain(parsed: Arguments) -> int:
@@ -216,7 +220,7 @@ def _block(parsed: Arguments) -> int:
 
     tree = require_zwaif_folder(parsed.zwaif)
     name, names = block(parsed.name, tree)
-    hint = "Nothing answers in an outage then. To undo: zwaif-fallback plugins unblock fallback"
+    hint = "Only other plugins answer in an outage then. To undo: zwaif-fallback plugins unblock fallback"
     return _changed(parsed, tree, names, f"{name} is blocked", hint if name == "fallback" else "")
 
 
@@ -278,10 +282,10 @@ def named(name: str, tree: Path | None, folder: str | None = None) -> str:
         FallbackError: There is no such plugin.
     """
     from zwaif_fallback.errors import FallbackError
-    from zwaif_fallback.zwaif_tree import env_values
+    from zwaif_fallback.zwaif_tree import env_values, existing_folder
     from zwaif_hooks.plugins.discovery import FOLDER_VARIABLE, Names, UnusableFolder, in_folder, installed
 
-    place = env_values(tree, os.environ).get(FOLDER_VARIABLE, "") if folder is None else str(Path(folder).absolute())
+    place = env_values(tree, os.environ).get(FOLDER_VARIABLE, "") if folder is None else str(existing_folder(folder))
     try:
         files = in_folder(place) if place.strip() else []
     except UnusableFolder as error:

@@ -114,7 +114,9 @@ def problem(text: str) -> str:
 
 
 def title(setting: Setting) -> str:
-    """Return a setting's label in Title Case, as on the rest of Z-Waif's page."""
+    """Return a setting's label in Title Case, as on the rest of Z-Waif's page; a plugin's label is its author's."""
+    if setting.plugin:
+        return setting.label or setting.name
     first, *rest = (setting.label or setting.name).split()
     return " ".join([first, *(word if len(word) < 4 else word[0].upper() + word[1:] for word in rest)])
 

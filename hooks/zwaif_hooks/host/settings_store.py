@@ -156,8 +156,9 @@ class SettingsStore:
         """Add the settings that a plugin returned from ``register_settings``.
 
         One that is not allowed (``setting_names``), or that another plugin has already, is left out, and the console
-        says so with the plugin's name. So is an object that is no ``Setting``.
+        says so with the plugin's name. So is an object that is no ``Setting``, and the second of two with one name.
         """
+        declared: set[str] = set()
         with self._lock:
             for number, setting in enumerate(table, 1):
                 if not isinstance(setting, Setting):
@@ -165,9 +166,11 @@ class SettingsStore:
                     self._leave_out(f"Plugin {plugin!r}: its setting number {number} is left out: {why}")
                     continue
                 other = self._table.get(setting.name)
-                if other is not None and other.plugin == plugin:
+                why = "it declares that name twice" if setting.name in declared else ""
+                declared.add(setting.name)
+                if other is not None and other.plugin == plugin and not why:
                     continue
-                why = setting_names.why_not_allowed(setting, plugin)
+                why = why or setting_names.why_not_allowed(setting, plugin)
                 if other is not None and not why:
                     why = f"plugin {other.plugin!r} has one of that name" if other.plugin else "the name is taken"
                 if why:

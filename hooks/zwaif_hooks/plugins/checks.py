@@ -62,7 +62,15 @@ def faults(plugin: object, marked: Mapping[str, Mapping[str, Any]]) -> Iterator[
     for name in forgotten:
         yield name, f"its {name} is not marked with @hookimpl"
     if not marked and not forgotten:
-        raise ValueError("no function of it is marked with @hookimpl")
+        raise ValueError(f"no function of it is marked with @hookimpl{_class_with_hooks(plugin)}")
+
+
+def _class_with_hooks(plugin: object) -> str:
+    """Return a hint if a module has its hooks in a class; otherwise nothing."""
+    for name, item in vars(plugin).items() if isinstance(plugin, ModuleType) else ():
+        if isinstance(item, type) and any(getattr(member, MARK, None) for member in vars(item).values()):
+            return f"; its class {name} has hooks: make an instance of it, and name that (MODULE:INSTANCE)"
+    return ""
 
 
 def _unusable(plugin: object, name: str, options: Mapping[str, Any]) -> str:

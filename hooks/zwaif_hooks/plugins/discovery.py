@@ -130,8 +130,10 @@ def in_folder(text: str) -> list[PluginFile]:
 
     folder = Path(text.strip()).expanduser()
     try:
-        if not folder.is_absolute() or not folder.is_dir():
-            raise UnusableFolder(f"{folder} is not the full path of a folder")
+        if not folder.is_absolute():
+            raise UnusableFolder(f"{folder} is not a full path")
+        if not folder.is_dir():
+            raise UnusableFolder(f"there is no folder {folder}")
         files = sorted(path for path in folder.iterdir() if _FILE.fullmatch(path.name))
         for path in files:
             if why := ownership.others_can_change(path):

@@ -175,7 +175,7 @@ class GuardedHook:
     def _pause(self, error: BaseException | None) -> str:
         """Begin a pause. Return "is skipped for …"; empty if there is none, or the hook runs only once anyway."""
         asked = error.retry_after if isinstance(error, PluginProblem) else None
-        if self.trusted or (asked is None and self.rule.kind is Kind.INFORMED):
+        if self.trusted or (asked is None and self.rule.kind is Kind.INFORMED) or (asked is not None and asked <= 0):
             return ""
         pause = min(FIRST_PAUSE * 2.0 ** min(self._failures, 10), LONGEST_PAUSE) if asked is None else asked
         self._failures += 1

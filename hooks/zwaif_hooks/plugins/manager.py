@@ -363,8 +363,8 @@ class PluginManager:
         """Return False for a plugin that is registered already; report one that only has the same name."""
         known = self._found.get(found.name)
         if known is not None and (known.module, known.package) != (found.module, found.package):
-            both = " and ".join(f"{one.package} {one.version}".rstrip() for one in (known, found))
-            line = f"Plugin {found.name!r} is left out a second time: {both} both have a plugin of that name"
+            first, second = (f"{one.package} {one.version}".rstrip() for one in (known, found))
+            line = f"Plugin {found.name!r} of {second} is left out: {first} already has a plugin of that name"
             self._complaints.tell(line, line)
         return known is None and not self._pm.has_plugin(found.name)
 
@@ -403,7 +403,7 @@ class PluginManager:
             Exception: the plugin cannot be registered.
         """
         if self._pm.has_plugin(name) or self._pm.is_registered(plugin):
-            raise ValueError("it is registered already")
+            raise ValueError(f"it is loaded already, as {self._pm.get_name(plugin) or name!r}")
         marked = checks.marked(plugin)
         faults = dict(checks.faults(plugin, marked))
         first = {"tryfirst": True, "trylast": False} if name in self._order else {}

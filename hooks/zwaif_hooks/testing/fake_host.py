@@ -18,6 +18,7 @@ from zwaif_hooks.failover.registry import PrimaryRegistry
 from zwaif_hooks.guard_settings import GUARD_SETTINGS
 from zwaif_hooks.host.settings_store import SettingsStore
 from zwaif_hooks.host_handle import Host
+from zwaif_hooks.masking import masked
 from zwaif_hooks.messages import AnswerRecord, ChatRequest, FailureKind, Message, Persona, PrimaryFailure
 from zwaif_hooks.plugins import PluginManager
 from zwaif_hooks.plugins.discovery import installed
@@ -165,7 +166,7 @@ def _in_env(value: object) -> str:
 
 
 def _report(errors: list[str], line: str, error: BaseException | None) -> None:
-    errors.append(line)
+    errors.append(masked(line))
     _logger.error(line, exc_info=error)
 
 
