@@ -115,6 +115,19 @@ def call_every_hook(manager: PluginManager, host: Host) -> None:
     manager.hook.primary_recovered(primary="127.0.0.1:5000", outage_seconds=90.0)
 
 
+def test_the_list_of_known_plugins_names_every_hook_of_the_examples() -> None:
+    rows = re.findall(
+        r"\]\(examples/(\S+)\) \|[^|]+\|([^|]+)\|", (DOCS / "known-plugins.md").read_text(encoding="utf-8")
+    )
+    assert len(rows) == len(list((DOCS / "examples").iterdir()))
+    for module, hooks in rows:
+        code = (DOCS / "examples" / module).read_text(encoding="utf-8")
+        assert re.findall(r"`(\w+)`", hooks) == re.findall(r"^@(?:zw\.)?hookimpl.*\ndef (\w+)", code, re.MULTILINE), (
+            module
+        )
+        assert len(code.splitlines()) < 60
+
+
 @pytest.mark.parametrize(("name", "code"), examples(), ids=[name for name, _ in examples()])
 def test_an_example_registers_and_runs_without_a_complaint(
     name: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -180,7 +180,9 @@ def test_block_checks_the_name(run: Run, tree: Path) -> None:
 
 def test_block_says_what_takes_precedence(run: Run) -> None:
     done = run("plugins", "block", "fallback", ZWAIF_BLOCK_PLUGINS="crow")
-    assert "Nothing answers in an outage then. To undo: zwaif-fallback plugins unblock fallback" in done.stdout
+    assert (
+        "Only other plugins answer in an outage then. To undo: zwaif-fallback plugins unblock fallback" in done.stdout
+    )
     assert "is also an environment variable, which takes precedence" in done.stdout
 
 

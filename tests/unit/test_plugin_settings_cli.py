@@ -98,7 +98,10 @@ def test_set_checks_writes_and_masks(run: Run, tree: Path) -> None:
 
 def test_doctor_names_plugin_setting_and_what_was_meant(run: Run) -> None:
     assert "did you mean WEATHER_CITY?" in run("doctor").stdout
-    checks = {check["name"]: check for check in json.loads(run("doctor", "--json").stdout)["checks"]}
+    told = json.loads(run("doctor", "--json").stdout)
+    assert {"WEATHER_CITY", "WEATHER_API_KEY", "API_FALLBACK_MODEL"} <= {one["name"] for one in told["settings"]}
+    assert "typed-secret" not in json.dumps(told)
+    checks = {check["name"]: check for check in told["checks"]}
     assert "Plugin 'weather': WEATHER_UNITS is 'kelvin'" in checks["env_values"]["found"]
     assert "did you mean WEATHER_CITY?" in json.dumps(checks["env_names"])
 

@@ -362,6 +362,19 @@ def test_one_that_cannot_be_imported_is_named_and_the_others_load(install: Any, 
     assert "'broken'" in line
 
 
+@pytest.mark.parametrize(
+    "code", ["from zwaif_hooks import MoodSwing\n", "from zwaif_hooks import hooks\nhooks.on_mood\n"]
+)
+def test_one_that_was_written_for_a_newer_version_says_so(install: Any, code: str) -> None:
+    install("newer", code)
+    managed = make()
+    managed.manager.discover()
+    (line,) = managed.lines
+    assert line.startswith("Plugin 'newer' could not be loaded") and line.endswith(
+        "; it may need a newer zwaif-fallback"
+    )
+
+
 @pytest.mark.parametrize("written", ["parrot", "Parrot", " PARROT , other-plugin"])
 def test_a_blocked_plugin_is_not_imported_however_its_name_is_written(install: Any, written: str) -> None:
     install("parrot", "raise SystemExit('imported')\n")

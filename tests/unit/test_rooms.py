@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = {"zwaif_hooks": ROOT / "hooks" / "zwaif_hooks", "zwaif_fallback": ROOT / "zwaif_fallback"}
 
 HOOKS = """
-testing         background failover guard_settings host host_handle messages plugins runtime specs stream
+testing         background failover guard_settings host host_handle masking messages plugins runtime specs stream
 startup         bridge host log
 hooks           specs
 bridge          background failover guard_settings guards host host_handle log messages plugins runtime turn_log
@@ -50,7 +50,7 @@ __main__        cli
 cli             addresses answering choosing demo doctor downloads engine_types errors hardware install_hints
 cli             local models prompt restart settings standin ui zwaif_tree
 cli             hooks/failover hooks/host hooks/host_handle hooks/masking hooks/messages hooks/network hooks/plugins
-cli             hooks/runtime hooks/specs hooks/turn_log
+cli             hooks/log hooks/runtime hooks/specs hooks/turn_log
 plugin          answering choosing local models pictures prompt restart settings ui
 plugin          hooks/failover hooks/host hooks/host_handle hooks/log hooks/messages hooks/specs
 doctor          addresses answering choosing errors hardware install_hints llama_servers local models pictures

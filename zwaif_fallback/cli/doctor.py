@@ -23,6 +23,7 @@ def add(commands: Any) -> None:
 
 
 def _doctor(parsed: Arguments) -> int:
+    from zwaif_fallback.cli.status_facts import settings_facts
     from zwaif_fallback.doctor.checks import examine
     from zwaif_fallback.doctor.redaction import shareable
     from zwaif_fallback.doctor.situation import Situation
@@ -40,7 +41,8 @@ def _doctor(parsed: Arguments) -> int:
     if parsed.json:
         about = {"version": version(), "python": platform.python_version(), "system": platform.platform()}
         counts = {"problems": states["problem"], "warnings": states["warning"]}
-        console.say_json(shareable({**about, **counts, "checks": rows}, here.env))
+        settings = settings_facts(here.store, here.tree, os.environ)
+        console.say_json(shareable({**about, **counts, "checks": rows, "settings": settings}, here.env))
     else:
         console.say()
         console.say(summary(states), "bold")

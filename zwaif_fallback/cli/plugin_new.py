@@ -98,6 +98,8 @@ venv\\Scripts\\python -m pip install zwaif-NAME
 
 On Linux and macOS: `venv/bin/python -m pip install zwaif-NAME`. To switch it off: `zwaif-fallback plugins block NAME`
 
+What leaves the computer: nothing.
+
 ## Develop it
 
 In this folder, with Z-Waif's environment active:

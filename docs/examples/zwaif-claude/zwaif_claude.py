@@ -49,7 +49,7 @@ def ask(request: zw.ChatRequest, settings: Any) -> Iterator[str]:
         if answer.status_code in (401, 403, 429):
             raise zw.PluginProblem(f"Claude refuses to answer (HTTP {answer.status_code}): look at your account", 300)
         answer.raise_for_status()
-        for line in answer.iter_lines():
+        for line in answer.iter_lines(chunk_size=1):
             event = json.loads(line[6:]) if line.startswith(b"data: ") else {}
             if event.get("type") == "error":
                 raise zw.PluginProblem(f"Claude stopped: {event['error'].get('message', 'no reason given')}")

@@ -383,7 +383,7 @@ class PluginManager:
         except BaseException as error:
             if is_ctrl_c(error):
                 raise
-            self._lose(found.name, f"could not be loaded and is left out: {in_words(error)}", error)
+            self._lose(found.name, f"could not be loaded and is left out: {in_words(error)}{_outdated(error)}", error)
             return False
         return self.register(plugin, found.name, guarded=not found.is_ours)
 
@@ -460,6 +460,12 @@ class _Registry(pluggy.PluginManager):
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:
         return self.accepted.get(name)
+
+
+def _outdated(error: BaseException) -> str:
+    """Return a hint if a plugin uses a name that this version does not have; otherwise nothing."""
+    ours = isinstance(error, (ImportError, AttributeError)) and "'zwaif_hooks" in str(error)
+    return "; it may need a newer zwaif-fallback" if ours else ""
 
 
 def _state(found: Found | None, name: str, state: State, why: str = "", **more: Any) -> PluginState:
