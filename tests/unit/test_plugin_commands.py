@@ -44,11 +44,16 @@ def register_engines():
 """
 )
 ENGINES = """
+class Engine:
+    pass
+
+
 @hookimpl
 def register_engines():
     from zwaif_hooks import EngineModel, EngineSpec
 
     yield EngineSpec("lists", [EngineModel("big"), EngineModel("small")], "builtins:list")
+    yield EngineSpec("own", [EngineModel("one")], "owl:Engine")
     yield EngineSpec("lost", [EngineModel("mm")], "zwaif_no_such_module:Owl")
 """
 
@@ -278,7 +283,7 @@ def test_check_looks_at_engines(run: Run, owls: Path) -> None:
     assert "FAIL     settings: its setting OWL_A is left out: it declares that name twice" in done.stdout
     (owls / "owl.py").write_text(OWL + ENGINES, encoding="utf-8")
     rows = run("plugins", "check", "owl", "--plugins-dir", str(owls)).stdout.splitlines()
-    assert "ok       engines: lists: big, small" in rows
+    assert {"ok       engines: lists: big, small", "ok       engines: own: one"} <= set(rows)
     lost = "FAIL     engines: lost: zwaif_no_such_module:Owl cannot be imported: No module named 'zwaif_no_such_module'"
     assert lost in rows
 

@@ -47,7 +47,7 @@ FALLBACK = """
 testing         answering demo engine_types engines settings standin
 testing         hooks/log hooks/messages hooks/specs hooks/testing
 __main__        cli
-cli             addresses answering choosing demo doctor downloads engine_types errors hardware install_hints
+cli             addresses answering choosing demo doctor downloads engine_types engines errors hardware install_hints
 cli             local models prompt restart settings standin ui zwaif_tree
 cli             hooks/failover hooks/host hooks/host_handle hooks/masking hooks/messages hooks/network hooks/plugins
 cli             hooks/log hooks/runtime hooks/specs hooks/turn_log

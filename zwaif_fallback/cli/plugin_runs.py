@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import NamedTuple
 
 from zwaif_fallback.cli.chat_session import Answers, persona_of
+from zwaif_fallback.engines.plugin_engine import factory_of
 from zwaif_fallback.zwaif_tree import LoadedPlugins, load_plugins, settings_store
 from zwaif_hooks.failover.outage_turn import OutageTurn
 from zwaif_hooks.failover.registry import PrimaryRegistry
@@ -21,7 +21,7 @@ from zwaif_hooks.host_handle import Host
 from zwaif_hooks.log import in_words
 from zwaif_hooks.messages import Answer, AnswerRecord, ChatRequest, FailureKind, Message, ModelInfo, PrimaryFailure
 from zwaif_hooks.plugins import PluginManager, PluginState, State
-from zwaif_hooks.plugins.discovery import ALLOW_VARIABLE, BLOCK_VARIABLE, TRACE_VARIABLE
+from zwaif_hooks.plugins.discovery import ALLOW_VARIABLE, BLOCK_VARIABLE, TRACE_VARIABLE, single_file
 from zwaif_hooks.plugins.hook_table import HOOKS
 from zwaif_hooks.runtime import Runtime
 from zwaif_hooks.specs import hookimpl
@@ -249,7 +249,7 @@ def _engines(loaded: Loaded, name: str) -> Iterator[Row]:
         yield Row("FAIL", "engines", guard.why)
     for engine in engines:
         try:
-            resolve_name(engine.factory)
+            factory_of(engine.factory, single_file(name, engine.factory.partition(":")[0]))
         except Exception as error:
             yield Row("FAIL", "engines", f"{engine.name}: {engine.factory} cannot be imported: {in_words(error)}")
         else:

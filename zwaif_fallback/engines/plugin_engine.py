@@ -22,6 +22,19 @@ def _quiet(line: str) -> None:
     """Ignore the progress of a load."""
 
 
+def factory_of(factory: str, file: str) -> Callable[[], Engine]:
+    """Import the factory of a plugin's engine, ``package.module:callable``, from ``file`` if that is not empty.
+
+    Raises:
+        Exception: it cannot be imported, or has no such name.
+    """
+    from zwaif_hooks.plugins.discovery import PluginFile  # late: few engines need it
+
+    module, _, name = factory.partition(":")
+    made: Callable[[], Engine] = attrgetter(name)(PluginFile(Path(file)).load() if file else import_module(module))
+    return made
+
+
 class PluginEngine:
     """The engine of a plugin, not loaded yet.
 
@@ -101,17 +114,11 @@ class PluginEngine:
         stats.finish_reason = "cancelled" if self._cancelled else "length" if full else "stop"
 
     def _make(self) -> Engine:
-        module, _, name = self._factory.partition(":")
-        made: Engine = attrgetter(name)(self._from_file() if self._file else import_module(module))()
+        made: Engine = factory_of(self._factory, self._file)()
         missing = [part for part in ("load", "count_tokens", "generate") if not callable(getattr(made, part, None))]
         if missing:
             raise TypeError(f"{self._factory} returned {type(made).__name__}, which has no {' and no '.join(missing)}")
         return made
-
-    def _from_file(self) -> object:
-        from zwaif_hooks.plugins.discovery import PluginFile  # late: few engines need it
-
-        return PluginFile(Path(self._file)).load()
 
     def _loaded(self) -> Engine:
         if self._engine is None:
