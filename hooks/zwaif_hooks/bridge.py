@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 STOP_SECONDS = 2.0
 """How long Z-Waif's end waits for the plugins."""
+LAST_CALLS_SECONDS = 1.0
+"""The part of that time in which plugins hear of the last turn, before ``zwaif_stopping``."""
 
 
 class Target(NamedTuple):
@@ -85,14 +87,14 @@ class Bridge:
         def end() -> None:
             ends.set()
             if not told.wait(STOP_SECONDS):
-                names = ", ".join(self.plugins.order("zwaif_stopping"))
-                log.note(f"zwaif_stopping was not finished within {STOP_SECONDS:g} s ({names})")
+                self.plugins.name_unfinished("zwaif_stopping")
 
-        if self.plugins.wants("zwaif_stopping"):
-            atexit.register(end)  # runs before what the plugins registered while they started
-            ends.wait()
-            self.plugins.hook.zwaif_stopping()
-            told.set()
+        atexit.register(end)  # runs before what the plugins registered while they started
+        ends.wait()
+        if deferred.catch_up(LAST_CALLS_SECONDS / 2):
+            self.plugins.catch_up(LAST_CALLS_SECONDS / 2)
+        self.plugins.hook.zwaif_stopping()
+        told.set()
 
     def _start(self) -> None:
         self.settings.reload()

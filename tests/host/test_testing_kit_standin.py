@@ -74,3 +74,56 @@ def test_the_examples_of_the_manual_pass(tmp_path: Path) -> None:
         timeout=110,
     )
     assert done.returncode == 0 and "9 passed" in done.stdout, done.stdout + done.stderr
+
+
+LAST = """
+import pathlib
+
+import zwaif_hooks as zw
+
+TOLD = pathlib.Path(__file__).with_name("told.txt")
+
+
+def note(line):
+    with TOLD.open("a") as file:
+        file.write(line + "\\n")
+
+
+@zw.hookimpl
+def sentence_spoken(text):
+    note("sentence_spoken")
+
+
+@zw.hookimpl
+def turn_finished(record):
+    note("turn_finished")
+
+
+@zw.hookimpl
+def zwaif_stopping():
+    note("zwaif_stopping")
+"""
+HANGS = """
+import threading
+
+import zwaif_hooks as zw
+
+@zw.hookimpl(trylast=True)
+def zwaif_stopping():
+    threading.Event().wait()
+"""
+
+
+def test_a_plugin_hears_of_the_last_turn_before_the_end_and_the_one_that_hangs_is_named(
+    zwaif_standin: Callable[..., StandIn], tmp_path: Path
+) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "last.py").write_text(LAST, encoding="utf-8")
+    (files / "hangs.py").write_text(HANGS, encoding="utf-8")
+    standin = zwaif_standin(ZWAIF_PLUGINS_DIR=str(files), ZWAIF_ALLOW_PLUGINS="last, hangs")
+    standin.say("Hello.")
+    standin.close()
+    assert (files / "told.txt").read_text().splitlines() == ["sentence_spoken", "turn_finished", "zwaif_stopping"]
+    assert "Plugin 'hangs': it did not finish zwaif_stopping within 2 s" in standin.console
+    assert "Plugin 'last'" not in standin.console

@@ -163,7 +163,7 @@ def _end(plugins: PluginManager, turn: OutageTurn | None, say: Callable[[str], o
     stopping.start()
     stopping.join(seconds)
     if stopping.is_alive():
-        say(f"zwaif_stopping was not finished within {seconds:g} s ({', '.join(plugins.order('zwaif_stopping'))})")
+        plugins.name_unfinished("zwaif_stopping")
 
 
 class _BuiltIn:

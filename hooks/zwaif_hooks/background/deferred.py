@@ -43,6 +43,14 @@ class DeferredTasks:
         if not self._looking:
             self._begin()
 
+    def catch_up(self, seconds: float) -> bool:
+        """Wait until all that was sent before has been done. Return False if it takes longer than ``seconds``."""
+        if not self._looking:  # nothing waits, and Python 3.12 starts no thread while it ends
+            return True
+        reached = threading.Event()
+        self.defer(reached.set)
+        return reached.wait(seconds)
+
     def _begin(self) -> None:
         with self._lock:
             if self._looking:

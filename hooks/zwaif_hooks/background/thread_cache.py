@@ -119,6 +119,16 @@ class JobQueue:
         if complain:
             self._late()
 
+    def reached(self) -> threading.Event:
+        """Return an event that is set once the jobs that wait now are done."""
+        event = threading.Event()
+        with self._lock:
+            if self._running:
+                self._waiting.append(event.set)
+                return event
+        event.set()
+        return event
+
     def _run(self) -> None:
         while True:
             with self._lock:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -41,9 +40,7 @@ class OutageTurn(Turn):
 
     def be_told(self, seconds: float) -> list[str]:
         """Wait until the plugins have heard of everything. Return the names of those that need more time."""
-        told = threading.Event()
-        deferred.defer(told.set)
-        told.wait(seconds)
+        deferred.catch_up(seconds)
         return self._runtime.plugins.catch_up(seconds)
 
     def _tell_sentences(self, sentences: SpokenSentences) -> None:

@@ -45,6 +45,7 @@ class GuardedHook:
         self._complaints = complaints
         self._clock = clock
         self._failures = 0
+        self._is_running = False
         self._until: float | None = None
         self._hangs: StillRunning | None = None
         self.call: Callable[..., Any] = self._way(rule.kind)
@@ -94,11 +95,12 @@ class GuardedHook:
 
     def catch_up(self, seconds: float) -> bool:
         """Wait until the calls sent before were made. Return False if that takes longer than ``seconds``."""
-        if self._jobs is None:
-            return True
-        reached = threading.Event()
-        self._jobs.send(reached.set)
-        return reached.wait(seconds)
+        return self._jobs is None or self._jobs.reached().wait(seconds)
+
+    def name_if_running(self) -> None:
+        """Report a call of a hook of ``Kind.INLINE`` that has not ended."""
+        if self._is_running:
+            self.late(self._unfinished())
 
     def run(self, function: Callable[[], Any], seconds: float) -> Any:
         """Call another function of the plugin as a part of this hook. Return None if it failed or was late."""
@@ -135,7 +137,9 @@ class GuardedHook:
 
     def _measured(self, *args: Any) -> Any:
         began = self._clock.now()
+        self._is_running = True
         result = self._in_this_thread(*args)
+        self._is_running = False
         if self._clock.now() - began > self.rule.seconds:
             self.late(self._unfinished())
         return result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from contextvars import copy_context
@@ -227,10 +228,16 @@ class PluginManager:
         self._complaints.tell(fault, line)
 
     def catch_up(self, seconds: float) -> list[str]:
-        """Wait until the plugins have heard what they were told. Return those that need more than ``seconds``."""
+        """Wait until the plugins have heard what they were told. Return those that are not done in ``seconds``."""
+        end = time.monotonic() + seconds
         informed = [hook for hook, rule in HOOKS.items() if rule.kind is Kind.INFORMED]
         guards = {impl.plugin_name: GuardedHook.of(impl) for hook in informed for impl in self._implementations(hook)}
-        return [name for name, guard in guards.items() if not guard.catch_up(seconds)]
+        return [name for name, guard in guards.items() if not guard.catch_up(max(0.0, end - time.monotonic()))]
+
+    def name_unfinished(self, hook: str) -> None:
+        """Report each plugin whose call of ``hook`` has not ended. It must be a hook of ``Kind.INLINE``."""
+        for impl in self._implementations(hook):
+            GuardedHook.of(impl).name_if_running()
 
     def line_while_waiting(self, request: ChatRequest, failure: PrimaryFailure) -> str:
         """Return a short line to say while no answer has begun; empty if no plugin has one ready."""
