@@ -174,14 +174,15 @@ def test_a_reply_that_nobody_wants_ends_within_a_few_tokens(options: LoadOptions
     assert needed < 5, "the next reply waited for the last one, which would have had 1,900 tokens"
 
 
-@pytest.mark.parametrize("unix", [True, False])
+@pytest.mark.parametrize("unix", [False, True] if private_sockets.available() else [False])
 def test_nobody_without_the_key_is_answered(unix: bool, options: LoadOptions, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(private_sockets, "available", lambda: unix)
     engine, server = engine_on(options)
     process = psutil.Process(server.pid)
     assert server.listening_at.startswith("unix://" if unix else "http://127.0.0.1:")
-    listening = [at.laddr for at in process.net_connections("inet") if at.status == psutil.CONN_LISTEN]
-    assert [at.ip for at in listening] == ([] if unix else ["127.0.0.1"])
+    if sys.platform != "win32":  # there the program that listens is a child of this one
+        listening = [at.laddr for at in process.net_connections("inet") if at.status == psutil.CONN_LISTEN]
+        assert [at.ip for at in listening] == ([] if unix else ["127.0.0.1"])
     assert server.endpoint.key not in " ".join(process.cmdline())
     for key in ("", "guessed"):
         for method, path in ENDPOINTS:

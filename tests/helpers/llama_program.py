@@ -24,8 +24,9 @@ def make_program(folder: Path, *, devices: str = DEVICES, version: str = VERSION
     """Write the program. ``first`` is Python code that it runs before anything else."""
     program = folder / "llama-server"
     root = Path(__file__).parents[2]
+    python = "python" if sys.platform == "win32" else sys.executable  # a word that _windows_program replaces
     program.write_text(
-        f"#!{sys.executable}\nimport sys\n{first}\nsys.path.insert(0, {str(root)!r})\n"
+        f"#!{python}\nimport sys\n{first}\nsys.path.insert(0, {str(root)!r})\n"
         f"from tests.helpers.llama_program import main\nmain({devices!r}, {version!r})\n",
         encoding="utf-8",
     )
@@ -38,7 +39,7 @@ def _windows_program(script: Path) -> Path:
     from pip._vendor.distlib.scripts import ScriptMaker
 
     maker = ScriptMaker(str(script.parent), str(script.parent))
-    maker.clobber = True
+    maker.executable, maker.force, maker.clobber = sys.executable, True, True
     (made,) = maker.make(script.name)
     script.unlink()
     return Path(made)

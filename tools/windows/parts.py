@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import shutil
 import time
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
@@ -16,6 +18,13 @@ from tools.windows.windows import Ended
 FILE_LIMIT = 900.0
 """Seconds for one file of tests."""
 COMMAND_LIMIT = 300.0
+OWL = """import zwaif_hooks as zw
+
+
+@zw.hooks.on_primary_failure
+def answer(request: zw.ChatRequest, failure: zw.PrimaryFailure) -> str:
+    return "Schuhu, grüße aus dem Wald!"
+"""
 
 
 @dataclass
@@ -158,8 +167,31 @@ def cp1252(home: Home) -> Iterator[Row]:
         yield _command(f"cp1252: {words[0]}", run)
 
 
+def plugins(home: Home) -> Iterator[Row]:
+    """The commands for plugins: a single file in a folder with spaces and umlauts, on the console of ``cp1252``."""
+    folder = home.folder / "Plug-ins für Z-Waif"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    (folder / "eule.py").write_text(OWL, encoding="utf-8")
+    place = home.windows.path(folder)
+    for words, expected in (
+        ((), "eule.py"),
+        (("check", "eule"), "eule can be used."),
+        (("try", "eule", "Grüße"), "Schuhu, grüße"),
+        (("trace", "Grüße"), "[trace] eule: on_primary_failure"),
+        (("explain",), "found last, called first"),
+    ):
+        run = _fallback(home, "plugins", *words, "--plugins-dir", place, PYTHONIOENCODING="cp1252:strict")
+        yield _command(f"plugins: {words[0] if words else 'list'}", run, expected)
+    made = folder / "zwaif-mein-kakadu"
+    yield _command("plugins: new", _fallback(home, "plugins", "new", "mein-kakadu", "--in", place), "is made")
+    if made.is_dir():
+        run = functools.partial(home.python, "-m", "pytest", "-q", limit=COMMAND_LIMIT, cwd=made)
+        yield _command("the tests of the new plugin", run, "3 passed")
+
+
 COMMANDS: dict[str, Callable[[Home], Iterator[Row]]] = {
-    part.__name__: part for part in (demo, test, doctor, chat, pythonw, cp1252)
+    part.__name__: part for part in (demo, test, doctor, chat, pythonw, cp1252, plugins)
 }
 COUNTS = ("passed", "failed", "skipped", "seconds")
 TESTS = ("unit", "faults", "host", "engines")
