@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from benchmarks import gpu
 from zwaif_fallback.demo import MODEL
 from zwaif_fallback.standin import copy_tree
 from zwaif_hooks.plugins.hook_table import HOOKS
@@ -90,17 +93,34 @@ def test_the_card_s_benchmark_runs_on_a_processor() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, done.stderr
     rows = {line for line in done.stdout.splitlines() if line.startswith("| tiny |")}
-    for kind in ("bare, bf16, static cache", "bfloat16, cpu", "GGUF Q4_0, cpu"):
+    for kind in ("| bf16, static cache |", "| bfloat16, cpu |", "| GGUF Q4_0, cpu |", "| card full |"):
         assert len([row for row in rows if kind in row]) == 1, kind
-    assert "Card full: an answer from cpu" in done.stdout
 
 
 def test_the_card_s_benchmark_begins_nothing_when_its_time_is_up() -> None:
     command = [sys.executable, "-m", "benchmarks.gpu", "--shapes", "tiny", "--device", "cpu", "--minutes", "0", "--all"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, done.stderr
-    assert "tiny: left out, the time is up" in done.stdout
-    assert "Card full" not in done.stdout
+    told = [line for line in done.stdout.splitlines() if line.startswith("tiny |")]
+    assert told[0] == "tiny | ours, bf16, run 1: left out, the time is up"
+    assert all(line.endswith("left out, the time is up") for line in told)
+
+
+def test_a_figure_of_the_card_s_benchmark_that_fails_leaves_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> gpu.Row:
+        raise RuntimeError("no kernel image")
+
+    wanted = [gpu.Part("tiny", "takeover", "cold", fail), gpu.Part("tiny", "takeover", "warm", lambda: {"text": 1.0})]
+    monkeypatch.setattr(gpu, "parts", lambda folder, options: wanted)
+    kept = tmp_path / "figures.jsonl"
+    for runs in ("2", "3"):
+        assert gpu.main(["--device", "cpu", "--shapes", "tiny", "--runs", runs, "--keep", str(kept)]) == 0
+        out = capsys.readouterr().out
+        assert out.count("tiny | takeover, cold: failed (RuntimeError: no kernel image)") == 1
+        assert f"| tiny | takeover | warm | 1.00 | {runs} |" in out
+    assert len(kept.read_text(encoding="utf-8").splitlines()) == 3
 
 
 def test_the_fidelity_benchmark_runs_on_the_tiny_model(tmp_path: Path) -> None:
