@@ -10,6 +10,7 @@ import binascii
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -78,17 +79,24 @@ def text_of(content: object) -> str:
 def find(tree: Path, name: str) -> Path | None:
     """Find a card of this name where users put one: in ``Configurables``, or in Oobabooga's own folder."""
     places = [tree / "Configurables", tree / "Configurables" / "Characters", tree / "characters"]
-    beside = sorted(tree.parent.glob("text-generation-webui*"))[:8]
-    places += [folder / inner / "characters" for folder in beside for inner in ("user_data", "")]
+    places += _places_beside(tree.parent, tree.parent.stat().st_mtime_ns)
     plain = bool(name) and name == Path(name).name and name not in (".", "..")
     names = [*([name] if plain else []), "CharacterCard"]
-    for place in places:
+    for place in filter(Path.is_dir, places):
         for wanted in names if place.parent == tree else names[:-1]:
             for suffix in SUFFIXES:
                 path = place / f"{wanted}{suffix}"
                 if path.name != "CharacterCard.yaml" and path.is_file():
                     return path
     return None
+
+
+@lru_cache(maxsize=4)
+def _places_beside(folder: Path, changed: int) -> list[Path]:
+    """Return where copies of Oobabooga in a folder keep characters. ``changed``: when the folder was, as a folder of
+    downloads takes a millisecond to list."""
+    beside = sorted(folder.glob("text-generation-webui*"))[:8]
+    return [copy / inner / "characters" for copy in beside for inner in ("user_data", "")]
 
 
 def _headed(heading: str, text: str) -> str:
