@@ -108,6 +108,7 @@ def test_hooks_are_called_in_this_order(stage: Stage) -> None:
         reached = calls.reached(before + len(meanwhile))
         assert reached[:before] == [*expected, *more]
         assert sorted(reached[before:]) == sorted(meanwhile)
+        wait_until(lambda: calls.of_each_turn()[-1].startswith("turn_finished"))  # told in the background
         expected[:] = reached
 
     stage.server.play = reply(["Hello, ", "you."])  # type: ignore[method-assign]
