@@ -354,6 +354,16 @@ def test_two_processes_that_write_at_once_leave_a_whole_file(path: Path) -> None
     assert [file.name for file in path.parent.iterdir()] == [path.name], "no temporary file stays"
 
 
+def test_of_two_processes_each_keeps_what_the_other_learned_of_its_server(path: Path) -> None:
+    one, other = Run(path, 1e9), Run(path, 1e9)
+    one.primaries.get("10.0.0.1:5000").first_token.observe(1000, 0.2)
+    other.primaries.get("10.0.0.2:5000").first_token.observe(1000, 0.4)
+    one.file.save()
+    other.end()
+    one.end()
+    assert set(json.loads(path.read_bytes())["servers"]) == {"10.0.0.1:5000", "10.0.0.2:5000"}
+
+
 def test_an_error_of_the_server_is_no_hang(path: Path) -> None:
     """Whether it still fails shows at once, so the next message goes there as usual."""
     run = Run(path, quick_run(path) + 1.0)

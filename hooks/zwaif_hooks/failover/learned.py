@@ -41,7 +41,7 @@ _logger = logging.getLogger("zwaif")
 
 
 class LearnedFile:
-    """The file of one Z-Waif tree. If two processes use the same tree, the last one to write wins.
+    """The file of one Z-Waif tree. If two processes of it know the same server, the last one to write wins.
 
     ``restore`` and ``save`` block, so they are called in the background. ``wall`` returns seconds since 1970.
     """
@@ -79,13 +79,21 @@ class LearnedFile:
         """Write the file. If that is impossible, what was learned is lost when Z-Waif ends, and nothing else."""
         now = self._wall()
         told = {name: (now, learned) for name, learned in self._primaries.learned().items()}
-        known = {name: entry for name, entry in (self._before | told).items() if now - entry[0] <= KEPT_SECONDS}
-        newest = sorted(known, key=lambda name: known[name][0] - known[name][1].idle)[-MOST_SERVERS:]
-        servers = {name: {"at": known[name][0], **asdict(known[name][1])} for name in newest}
         try:
-            files.write_atomically(self._path, json.dumps({"version": VERSION, "servers": servers}).encode("ascii"))
+            with files.locked(self._path):
+                known = self._of_others(now) | told
+                newest = sorted(known, key=lambda name: known[name][0] - known[name][1].idle)[-MOST_SERVERS:]
+                servers = {name: {"at": known[name][0], **asdict(known[name][1])} for name in newest}
+                files.write_atomically(self._path, json.dumps({"version": VERSION, "servers": servers}).encode("ascii"))
         except OSError as error:
             _logger.debug("what was learned about the servers could not be written to %s: %s", self._path, error)
+
+    def _of_others(self, now: float) -> dict[str, tuple[float, Learned]]:
+        """Return what is in the file: also servers that only earlier runs, or other processes of this tree, asked."""
+        try:
+            return _read(self._path, now)
+        except (OSError, ValueError):
+            return {}
 
     def _prepare(self, primary: Primary) -> None:
         if primary.name not in self._before:
