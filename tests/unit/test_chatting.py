@@ -217,7 +217,10 @@ def test_a_reply_that_the_console_cannot_show_is_no_crash(tmp_path: Path) -> Non
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends a signal as a POSIX terminal does")
-def test_a_real_ctrl_c_stops_the_reply_and_not_the_chat(tmp_path: Path) -> None:
+@pytest.mark.parametrize("others", ["", "import zwaif_hooks\n@zwaif_hooks.hookimpl\ndef zwaif_stopping():\n    pass\n"])
+def test_a_real_ctrl_c_stops_the_reply_and_not_the_chat(tmp_path: Path, others: str) -> None:
+    if others:
+        (tmp_path / "listener.py").write_text(others, encoding="utf-8")
     # As in a terminal: whoever runs the tests in the background of a shell has children that ignore it.
     listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     code = listen + CHAT.format(path=[str(ROOT), str(ROOT / "hooks")])
@@ -228,6 +231,7 @@ def test_a_real_ctrl_c_stops_the_reply_and_not_the_chat(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,
+        env={**os.environ, "ZWAIF_PLUGINS_DIR": str(tmp_path)},
     )
     try:
         assert chat.stdin is not None and chat.stdout is not None and chat.stderr is not None
@@ -235,7 +239,8 @@ def test_a_real_ctrl_c_stops_the_reply_and_not_the_chat(tmp_path: Path) -> None:
         chat.stdin.flush()
         assert chat.stdout.read(13) == "Fallback: w0 "
         chat.send_signal(signal.SIGINT)
-        assert "stopped after" in chat.stderr.readline()
+        line = chat.stderr.readline()
+        assert line.startswith("[a model: first words after ") and "stopped after" in line
         out, err = chat.communicate("hello\n", timeout=30)
     finally:
         chat.kill()

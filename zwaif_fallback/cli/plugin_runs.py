@@ -149,9 +149,10 @@ class WithPlugins:
 
 
 def _heard(turn: OutageTurn, answer: Answer) -> Iterator[str]:
-    yield from turn.texts()
-    if turn.record is not None:
-        answer.answered_by = turn.record.answered_by
+    for text in turn.texts():
+        answer.answered_by = turn.answered_by
+        yield text
+    answer.answered_by = turn.answered_by
 
 
 def _end(plugins: PluginManager, turn: OutageTurn | None, say: Callable[[str], object]) -> None:

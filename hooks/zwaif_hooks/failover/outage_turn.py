@@ -30,6 +30,11 @@ class OutageTurn(Turn):
         """Who answered, once the reply is complete."""
         return self._answer()
 
+    @property
+    def answered_by(self) -> str:
+        """Who said the newest text; empty before the first."""
+        return self._takeover.answered_by if self._takeover is not None else ""
+
     def texts(self) -> Iterator[str]:
         """Yield what follows ``failure.delivered``, in pieces as Z-Waif gets them; nothing if nobody answers."""
         with suppress(NobodyAnswered):

@@ -55,6 +55,12 @@ class Takeover:
         self._answer: _Answer | None = None
 
     @property
+    def answered_by(self) -> str:
+        """Who said the newest text, as the record of the complete reply would name it."""
+        speaker = self._answer.speaker if self._answer is not None else None
+        return speaker.answered_by if speaker is not None and self.speaking == speaker.plugin else self.speaking
+
+    @property
     def has_begun(self) -> bool:
         """Whether Z-Waif has a part of the reply."""
         return bool(self._before or self._said)

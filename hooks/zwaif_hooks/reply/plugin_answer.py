@@ -66,6 +66,11 @@ class PluginAnswer:
         self._first = 0.0
         self._habit = habit
 
+    @property
+    def answered_by(self) -> str:
+        """Who answers: as the answer says, which may be as late as its first piece, otherwise the plugin."""
+        return self.answer.answered_by or self.plugin
+
     def speak(self) -> Iterator[str]:
         held, limit = "", length_limit(self._request.max_tokens)
         for text in self._joined():
@@ -98,7 +103,7 @@ class PluginAnswer:
             request=self._request,
             failure=self._failure,
             plugin=self.plugin,
-            answered_by=self.answer.answered_by or self.plugin,
+            answered_by=self.answered_by,
             text=self.said,
             first_text_after=self._first,
             finished_after=self._clock.now() - self._began,
