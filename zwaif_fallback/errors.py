@@ -6,7 +6,8 @@ FallbackError
 │   └── ModelTooBig      it does not fit into the free memory
 └── EngineError          the local engine failed while it worked
     ├── WorkerDied       the worker process ended (crash, out of memory, killed)
-    └── WorkerHung       the worker process stopped making progress
+    ├── WorkerHung       the worker process stopped making progress
+    └── LocalModelClosed everything was ended, and is not started again
 """
 
 from __future__ import annotations
@@ -38,3 +39,8 @@ class WorkerDied(EngineError):
 
 class WorkerHung(EngineError):
     pass
+
+
+class LocalModelClosed(EngineError):
+    def __init__(self, line: str = "The local model was closed.") -> None:
+        super().__init__(line)

@@ -544,10 +544,16 @@ def test_closing_ends_the_running_reply_and_refuses_everything_after_it(make_mod
     pieces = model.generate(count())
     next(pieces)
     model.close()
-    with pytest.raises(WorkerDied):
+    with pytest.raises(EngineError, match=r"^The local model was closed\.$"):
         list(pieces)
     with pytest.raises(EngineError, match="closed"):
         next(model.generate(count()))
+
+
+def test_closing_during_a_load_is_no_fault_of_the_model(make_model: MakeModel) -> None:
+    model = make_model("")
+    with pytest.raises(EngineError, match=r"^The local model was closed\.$"):
+        model.load(LoadOptions("never"), lambda line: model.close())
 
 
 PARENT = """
@@ -635,6 +641,14 @@ def test_a_worker_says_hello_once_it_runs() -> None:
         worker.wait_until_started(WAIT)
     worker.end()
     assert not worker.alive
+
+
+@pytest.mark.skipif(os.name != "posix" or sys.version_info < (3, 11), reason="process groups of Python 3.11")
+def test_ctrl_c_in_the_terminal_does_not_reach_a_worker() -> None:
+    """Not even one that has only begun to start: the terminal sends the signal to a process group."""
+    worker = WorkerProcess(COMMAND)
+    assert os.getpgid(worker.pid) == worker.pid != os.getpgrp()
+    worker.kill()
 
 
 def test_waiting_for_a_worker_ends_when_the_worker_does() -> None:

@@ -16,7 +16,7 @@ from zwaif_fallback.answering.model_loader import TRY_AGAIN_SECONDS
 from zwaif_fallback.answering.service import Collaborators, FallbackService
 from zwaif_fallback.downloads.transfer import Progress, Report
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions
-from zwaif_fallback.errors import FallbackError, ModelError, ModelNotFound, ModelTooBig
+from zwaif_fallback.errors import FallbackError, LocalModelClosed, ModelError, ModelNotFound, ModelTooBig
 from zwaif_fallback.local import preload_policy
 from zwaif_fallback.models import catalogue
 from zwaif_fallback.settings import SETTINGS
@@ -203,6 +203,20 @@ def test_a_model_that_failed_is_tried_again_after_a_while(desk: Desk) -> None:
     desk.local.problems.clear()
     desk.time += TRY_AGAIN_SECONDS
     assert desk.reply() == "one speaks."
+
+
+def test_nothing_is_said_or_loaded_after_the_end(desk: Desk) -> None:
+    desk.local.gate.clear()
+    desk.local.problems["one"] = LocalModelClosed()
+    desk.service.loader.begin(None)
+    assert desk.local.begun.wait(20)
+    said = list(desk.said)
+    desk.service.close()
+    desk.local.gate.set()
+    desk.settle()
+    desk.service.loader.forget_failures()
+    desk.reply()
+    assert (desk.said, len(desk.local.loads)) == (said, 1)
 
 
 def test_a_change_while_nothing_is_loaded_loads_nothing(desk: Desk) -> None:

@@ -25,7 +25,7 @@ def restarting(current: Worker | None, *starts: Worker | WorkerHung) -> tuple[Wo
             raise used[-1]
         return used[-1]
 
-    return WorkerRestart(lambda: current, start, 1.0, lambda: WorkerHung("hung"), lambda *_: None), used  # type: ignore[arg-type, return-value]
+    return WorkerRestart(lambda: current, start, 1.0, lambda: WorkerHung("hung"), lambda _, error: error), used  # type: ignore[arg-type, return-value]
 
 
 def test_a_worker_that_died_is_started_again_and_asked_once_more() -> None:

@@ -13,7 +13,7 @@ from zwaif_fallback.choosing import resolve_name
 from zwaif_fallback.choosing.configured_model import ConfiguredModel
 from zwaif_fallback.downloads.download import Fetch, fetch_model
 from zwaif_fallback.engine_types import LoadedModel, LoadOptions
-from zwaif_fallback.errors import FallbackError, ModelNotFound
+from zwaif_fallback.errors import FallbackError, LocalModelClosed, ModelNotFound
 from zwaif_fallback.prompt import formats
 
 TRY_AGAIN_SECONDS = 60.0
@@ -150,6 +150,8 @@ class ModelLoader:
             FallbackError: it cannot be loaded, or could not be less than ``TRY_AGAIN_SECONDS`` ago.
         """
         with self._loading:
+            if self._closed.is_set():
+                raise LocalModelClosed
             loaded = self.loaded()
             if loaded is not None and self._loaded_from == options:
                 return loaded

@@ -71,7 +71,7 @@ class FallbackService:
     """One for each process. Thread-safe; only reading an answer takes time."""
 
     def __init__(self, parts: Collaborators) -> None:
-        self._parts, say, local = parts, parts.say, parts.local
+        self._parts, say, local = parts, self._say, parts.local
         self._closed = threading.Event()
         self._settings = settings = LiveSettings(parts.settings, parts.tree)
         self._last_words = LastWords(lambda: str(settings.get("API_FALLBACK_LAST_WORDS")), say)
@@ -98,6 +98,11 @@ class FallbackService:
         self._standby = Standby(settings, local, self.loader, self._closed.wait, parts.others_answer)
         self.controls = LocalModelControls(local, self._choice, self.loader, self._standby, tiers)
 
+    def _say(self, line: str) -> None:
+        """Print a line for the user, until Z-Waif ends: what is cut off then is no fault."""
+        if not self._closed.is_set():
+            self._parts.say(line)
+
     def setting(self, name: str) -> Any:
         """Return a setting's current value."""
         return self._settings.get(name)
@@ -110,7 +115,7 @@ class FallbackService:
 
     def prepare(self) -> None:
         """Say whether the fallback can answer, and load the model if the user wants that at the start."""
-        StartupReport(self.setting, self._choice, self._settings.tree, self._parts.say, self.loader.begin).tell()
+        StartupReport(self.setting, self._choice, self._settings.tree, self._say, self.loader.begin).tell()
 
     def stand_by(self, under_way: Collection[object]) -> None:
         """Keep a process ready to load a model; ``under_way`` are the replies that are being read."""

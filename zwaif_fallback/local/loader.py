@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from zwaif_fallback.engine_types import Generation, LoadedModel, LoadOptions
-from zwaif_fallback.errors import EngineError, WorkerDied, WorkerHung
+from zwaif_fallback.errors import EngineError, FallbackError, LocalModelClosed, WorkerDied, WorkerHung
 from zwaif_fallback.local.hung_models import AGAIN, HungModels
 from zwaif_fallback.local.model_files import file_states
 from zwaif_fallback.local.standby_worker import StandbyWorker
@@ -81,6 +81,8 @@ class Loader:
         except BaseException as error:
             if self._loading is not None:
                 self._loading.kill()
+            if isinstance(error, FallbackError):
+                self._refuse_if_closed()
             if isinstance(error, WorkerHung):
                 self._hung.give_up(options, str(error))
             raise
@@ -101,7 +103,7 @@ class Loader:
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
-            raise EngineError("The local model was closed.")
+            raise LocalModelClosed
 
     def _load_in_standby_worker(self, options: LoadOptions, progress: Progress) -> Loaded | None:
         """None if there is no standby worker, or if it ended during the load."""

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Literal
 
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadedModel, LoadOptions
-from zwaif_fallback.errors import FallbackError, ModelError, WorkerHung
+from zwaif_fallback.errors import FallbackError, LocalModelClosed, ModelError, WorkerHung
 from zwaif_fallback.local.fair_queue import FairQueue
 from zwaif_fallback.local.hung_models import HungModels
 from zwaif_fallback.local.loader import COMMAND, Loaded, Loader, Progress
@@ -198,10 +198,13 @@ class LocalModel:
             self._install(self._options, started)
             return started[0]
 
-    def _note_end(self, worker: WorkerProcess, error: FallbackError) -> None:
-        if worker is self._worker and not self._closed:
+    def _note_end(self, worker: WorkerProcess, error: FallbackError) -> FallbackError:
+        if self._closed:
+            return LocalModelClosed()
+        if worker is self._worker:
             hung = isinstance(error, WorkerHung)
             self._set_state("failed", str(error) if hung else f"{error} It starts again with the next reply.")
+        return error
 
     def _set_state(self, state: State, line: str) -> None:
         self.state, self.state_line = state, line

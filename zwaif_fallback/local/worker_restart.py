@@ -22,7 +22,7 @@ class WorkerRestart:
         start: starts it again; may be slow, and raises FallbackError.
         hang_timeout: seconds without any answer after which a worker is killed.
         hung: makes the error for a worker that was killed for it.
-        note_end: called with a worker that died or hung, and the error.
+        note_end: called with a worker that died or hung, and the error; returns what to raise instead.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class WorkerRestart:
         start: Callable[[], WorkerProcess],
         hang_timeout: float,
         hung: Callable[[], WorkerHung],
-        note_end: Callable[[WorkerProcess, FallbackError], None],
+        note_end: Callable[[WorkerProcess, FallbackError], FallbackError],
     ) -> None:
         self._current = current
         self._start = SingleFlight(start)
@@ -72,8 +72,7 @@ class WorkerRestart:
         try:
             return self._answer(worker, request)
         except (WorkerDied, WorkerHung) as error:
-            self._note_end(worker, error)
-            raise
+            raise self._note_end(worker, error) from error.__cause__
 
     def _answer(self, worker: WorkerProcess, request: PendingRequest) -> dict[str, Any]:
         try:

@@ -96,6 +96,8 @@ else:
             far, near = os.pipe()
             self.popen: dict[str, Any] = {"pass_fds": (far,)}
             """Arguments for ``subprocess.Popen``."""
+            if sys.version_info >= (3, 11):  # Ctrl+C in the terminal is for the parent; a session would undo ``nice``
+                self.popen["process_group"] = 0
             self.environment = {VARIABLE: f"{far}:{os.fstat(far).st_ino}"}
             """Environment variables for the worker."""
             self._close_far = weakref.finalize(self, os.close, far)

@@ -76,7 +76,7 @@ class PipeServer:
         """Serve for ever; the reading thread ends the process."""
         source, self._output = take_pipes()
         end_with_parent()
-        # Ctrl+C in Z-Waif's console reaches this process too, but Z-Waif decides when it ends.
+        # Ctrl+C in Z-Waif's console may reach this process too, but Z-Waif decides when it ends.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
         self._send(0, "hello", pid=os.getpid())
