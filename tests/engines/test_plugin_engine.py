@@ -18,7 +18,7 @@ import pytest
 from tests.helpers.pip_install import installed_by_pip, needs_pip
 from tests.helpers.stage import Stage
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions
-from zwaif_fallback.errors import EngineError, WorkerDied
+from zwaif_fallback.errors import EngineError, WorkerDied, WorkerHung
 from zwaif_fallback.local.model import LocalModel
 from zwaif_fallback.models import plugin_engines
 from zwaif_hooks.messages import Sampling
@@ -40,14 +40,16 @@ def path(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def model(site: Path, path: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalModel]:
+def model(
+    site: Path, path: None, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[LocalModel]:
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.setenv("ZWAIF_BLOCK_PLUGINS", "fallback")
     complaints: list[str] = []
     manager = PluginManager(lambda line, error: complaints.append(line))
     manager.discover()
     plugin_engines.use(manager.engines)
-    made = LocalModel()
+    made = LocalModel(hang_timeout=getattr(request, "param", 60.0))
     yield made
     made.close()
     plugin_engines.use(tuple)
@@ -134,6 +136,21 @@ def test_a_failure_in_a_reply_gives_one_line_and_the_next_one_works(model: Local
     with pytest.raises(EngineError, match="Plugin 'echo': its engine failed while it generated: the echo chamber is"):
         list(model.generate(asks("fail")))
     assert "Hello" in "".join(model.generate(asks("Hello")))
+
+
+def test_a_process_that_its_engine_ends_is_told_with_the_plugins_name(model: LocalModel) -> None:
+    model.load(LoadOptions("echo:tiny"))
+    with pytest.raises(WorkerDied, match=r"^Plugin 'echo': its engine's process ended: exit code 3\.$"):
+        list(model.generate(asks("die")))
+
+
+@pytest.mark.parametrize("model", [3.0], indirect=True)
+def test_an_engine_that_hangs_is_told_with_the_plugins_name(model: LocalModel) -> None:
+    with pytest.raises(WorkerHung, match=r"^Plugin 'echo': echo:huge did not finish loading within "):
+        model.load(LoadOptions("echo:huge"))
+    model.load(LoadOptions("echo:tiny"))
+    with pytest.raises(WorkerHung, match=r"^Plugin 'echo': its engine made no progress for 3 s and was ended"):
+        list(model.generate(asks("hang")))
 
 
 def test_it_can_wait_in_a_standby_process(model: LocalModel) -> None:

@@ -253,7 +253,7 @@ def test_a_model_that_hung_while_loading_is_refused_until_its_files_change_or_th
     model = make_model("", hang_timeout=0.5)
     started: list[object] = []
     real = loader.WorkerProcess
-    monkeypatch.setattr(loader, "WorkerProcess", lambda *given: started.append(given) or real(*given))
+    monkeypatch.setattr(loader, "WorkerProcess", lambda *given, **more: started.append(given) or real(*given, **more))
 
     def load() -> int:
         with pytest.raises(WorkerHung, match="tried again when its files change, or when you load it"):

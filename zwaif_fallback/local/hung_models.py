@@ -5,6 +5,7 @@ from __future__ import annotations
 from zwaif_fallback.engine_types import LoadOptions
 from zwaif_fallback.errors import WorkerHung
 from zwaif_fallback.local.model_files import FileStates, file_states
+from zwaif_fallback.models import plugin_engines
 
 HANGS = 2
 """Replies in a row that may hang before the model is given up."""
@@ -34,7 +35,8 @@ class HungModels:
     def hung_in_a_reply(self, options: LoadOptions | None, seconds: float) -> WorkerHung:
         """Count a reply that made no progress for ``seconds``; return the error to raise."""
         self._hangs += 1
-        what = f"The local model made no progress for {seconds:.0f} s"
+        who = plugin_engines.who_runs(options.model if options is not None else "")
+        what = f"{who} made no progress for {seconds:.0f} s"
         if self._hangs < HANGS or options is None:
             return WorkerHung(f"{what} and was ended; it starts again with the next reply.")
         why = f"{what}, {self._hangs} times in a row, and was ended. {AGAIN}"

@@ -117,12 +117,12 @@ class Loader:
             return None
 
     def _load_in_new_worker(self, options: LoadOptions, progress: Progress) -> Loaded:
-        self._loading = self._new_worker()
+        self._loading = self._new_worker(options)
         return self._loading, self._load_into(self._loading, options, progress)
 
-    def _new_worker(self) -> WorkerProcess:
+    def _new_worker(self, options: LoadOptions) -> WorkerProcess:
         try:
-            return WorkerProcess(self._command)
+            return WorkerProcess(self._command, whose=plugin_engines.who_runs(options.model))
         except OSError as error:
             raise EngineError(
                 f"The local model's process could not be started ({error}). "
@@ -145,8 +145,9 @@ class Loader:
                 lost = waited >= allowed and activity.work >= allowed / 2
                 if idle or lost or waited >= self._load_timeout:
                     worker.kill()
+                    model = plugin_engines.blame(options.model) + options.model
                     raise WorkerHung(
-                        f"{options.model} did not finish loading within {waited:.0f} s and was ended. {AGAIN}"
+                        f"{model} did not finish loading within {waited:.0f} s and was ended. {AGAIN}"
                     ) from None
                 continue
             if event["event"] == "loaded":
@@ -160,8 +161,9 @@ class Loader:
             while request.next_event(self._hang_timeout)["event"] != "done":
                 pass
         except queue.Empty:
+            model = plugin_engines.blame(options.model) + options.model
             raise WorkerHung(
-                f"{options.model} wrote no first word within {self._hang_timeout:.0f} s and was ended. {AGAIN}"
+                f"{model} wrote no first word within {self._hang_timeout:.0f} s and was ended. {AGAIN}"
             ) from None
 
 

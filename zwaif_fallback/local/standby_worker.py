@@ -32,10 +32,10 @@ class StandbyWorker:
     """Holds at most one such process. Every method may be called from any thread.
 
     Args:
-        start: starts a worker; raises FallbackError if that fails.
+        start: starts a worker for a model; raises FallbackError if that fails.
     """
 
-    def __init__(self, start: Callable[[], WorkerProcess]) -> None:
+    def __init__(self, start: Callable[[LoadOptions], WorkerProcess]) -> None:
         self._start = start
         self._lock = threading.Lock()
         self._prepared: _Prepared | None = None
@@ -48,7 +48,7 @@ class StandbyWorker:
         Raises:
             FallbackError: the process cannot be started, or the imports failed.
         """
-        new = _Prepared(self._start(), _engine_for(options))
+        new = _Prepared(self._start(options), _engine_for(options))
         if (old := self._replace(new)) is not None:
             old.worker.kill()
         try:

@@ -64,6 +64,18 @@ def order_for(model: str) -> dict[str, dict[str, str]]:
     return {"by_plugin": {**made, "file": single_file(found.plugin, engine.factory.partition(":")[0])}}
 
 
+def blame(model: str) -> str:
+    """Return how a line about a fault of this model begins: ``Plugin 'echo': ``; empty if no plugin runs it."""
+    found = find(model)
+    return f"Plugin {found.plugin!r}: " if found is not None else ""
+
+
+def who_runs(model: str) -> str:
+    """Return what runs this model, to begin a line for the user."""
+    blamed = blame(model)
+    return f"{blamed}its engine" if blamed else "The local model"
+
+
 def find(name: str) -> PluginModel | None:
     """Return the model with this whole name, in any case; None if it is not a plugin's."""
     wanted = name.strip().casefold()

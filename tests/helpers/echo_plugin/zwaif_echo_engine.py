@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Iterator
 
 import zwaif_hooks as zw
@@ -13,6 +14,8 @@ TEMPLATE = "{% for message in messages %}[{{ message.role }}]{{ message.content 
 
 class Echo:
     def load(self, options: zw.EngineOptions) -> zw.ModelInfo:
+        if options.model == "huge":
+            threading.Event().wait()
         return zw.ModelInfo(
             options.model,
             context_window=2048,
@@ -31,6 +34,10 @@ class Echo:
                 yield "on and "
         if said == "fail":
             raise OSError("the echo chamber is locked")
+        if said == "die":
+            os._exit(3)
+        if said == "hang":
+            threading.Event().wait()
         whole = f"I heard you say this: {said}. Echo number {os.getpid()} says so."
         pieces = re.findall(r"\S+\s*", whole.removeprefix(begun))
         yield from pieces[: prompt.max_tokens]
