@@ -21,6 +21,8 @@ CORPUS = [
 SPECIAL = ["<unk>", "<s>", "</s>"]
 TEMPLATE = "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}</s>\n{% endfor %}<|assistant|>\n"
 WINDOW = 512
+SLIDING = {"gemma2": "Gemma2Config", "gemma3": "Gemma3TextConfig", "cohere2": "Cohere2Config"}
+"""Models that expect a cache of fixed length, half of whose layers see 16 tokens."""
 
 
 def make_tokenizer() -> Any:
@@ -48,31 +50,40 @@ def make_tokenizer() -> Any:
 
 
 def make_config(kind: str, vocabulary: int) -> Any:
+    import transformers
     from transformers import GemmaConfig, GPT2Config, LlamaConfig, MistralConfig, PhiConfig, Qwen2Config
 
+    if kind == "mamba":
+        return transformers.MambaConfig(
+            vocab_size=vocabulary, hidden_size=32, num_hidden_layers=2, bos_token_id=1, eos_token_id=2
+        )
     if kind == "gpt2":
         return GPT2Config(
             vocab_size=vocabulary, n_embd=32, n_layer=2, n_head=4, n_positions=WINDOW, bos_token_id=1, eos_token_id=2
         )
+    if kind in SLIDING and not hasattr(transformers, SLIDING[kind]):
+        pytest.skip(f"this version of transformers has no {SLIDING[kind]}")
     config = {
         "llama": LlamaConfig,
         "mistral": MistralConfig,
         "phi": PhiConfig,
         "qwen2": Qwen2Config,
         "gemma": GemmaConfig,
+        **{kind: getattr(transformers, name) for kind, name in SLIDING.items() if hasattr(transformers, name)},
     }[kind]
     return config(
         vocab_size=vocabulary,
         hidden_size=32,
         intermediate_size=64,
-        num_hidden_layers=2,
+        num_hidden_layers=4 if kind in SLIDING else 2,
         num_attention_heads=4,
         num_key_value_heads=4 if kind == "phi" else 2,
         max_position_embeddings=WINDOW,
         bos_token_id=1,
         eos_token_id=2,
         initializer_range=0.3,
-        **({"head_dim": 16} if kind == "gemma" else {}),
+        **({"head_dim": 16} if kind.startswith("gemma") else {}),
+        **({"sliding_window": 16, "sliding_window_pattern": 2, "query_pre_attn_scalar": 16} if kind in SLIDING else {}),
     )
 
 
@@ -84,7 +95,7 @@ def make_model(folder: Path, kind: str = "llama", seed: int = 0) -> Path:
     torch.manual_seed(seed)
     tokenizer = make_tokenizer()
     model = AutoModelForCausalLM.from_config(make_config(kind, len(tokenizer)))
-    if kind != "gpt2":
+    if kind not in ("gpt2", "mamba"):
         with torch.no_grad():
             model.lm_head.weight[:3] = 0
     model.save_pretrained(folder, safe_serialization=True)

@@ -281,6 +281,7 @@ def test_a_step_that_waits_for_the_card_is_not_captured(monkeypatch: pytest.Monk
 
 def test_models_whose_step_depends_on_the_length_are_decoded_as_before(tiny_model: TinyModel) -> None:
     assert "static cache" in reason_against(loaded(tiny_model("gpt2"))._model)
+    assert "sliding window" in reason_against(loaded(tiny_model("gemma2"))._model)
     model = loaded(tiny_model())._model
     assert recorder_for(model) is None, "on a processor nothing is captured"
     model.config.rope_scaling = {"rope_type": "dynamic", "factor": 2.0}

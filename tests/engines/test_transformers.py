@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.engines.conftest import SLIDING
 from zwaif_fallback.engine_types import Generation, GenerationStats, LoadOptions
 from zwaif_fallback.engines.sampling import Sampler, _warpers, decide
 from zwaif_fallback.engines.transformers import TransformersEngine
@@ -52,10 +55,66 @@ def reference(folder: Path, prompt: str = PROMPT, max_tokens: int = 40, **more: 
     return str(tokenizer.decode(out, skip_special_tokens=True)).rstrip("\ufffd")
 
 
-@pytest.mark.parametrize("kind", ["llama", "mistral", "phi", "gpt2"])
+@pytest.mark.parametrize("kind", ["llama", "mistral", "phi", "gpt2", "mamba", *SLIDING])
 def test_greedy_text_equals_generate(tiny_model: TinyModel, kind: str) -> None:
     folder = tiny_model(kind)
     assert say(loaded(folder)) == reference(folder)
+
+
+def tokens_read(engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list to which each call of the model adds its number of tokens."""
+    read: list[int] = []
+    forward = engine._model.forward
+
+    @functools.wraps(forward)
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        read.append(kwargs["input_ids"].shape[1])
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(engine._model, "forward", counted)
+    return read
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "mamba", *SLIDING])
+def test_a_prompt_is_read_once_a_reply(tiny_model: TinyModel, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = loaded(tiny_model(kind))
+    read = tokens_read(engine, monkeypatch)
+    prompt = "The quick brown fox jumps over the lazy dog. " * 24
+    for start in ("", "Hello. "):
+        read.clear()
+        say(engine, start + prompt, max_tokens=9)
+        assert sum(read[:-8]) == engine.count_tokens([start + prompt])[0]
+        assert read[-8:] == [1] * 8
+
+
+@pytest.mark.parametrize("kind", list(SLIDING))
+def test_a_sliding_window_hides_the_same_tokens_however_a_text_is_read(tiny_model: TinyModel, kind: str) -> None:
+    from transformers import AutoModelForCausalLM
+
+    plain = AutoModelForCausalLM.from_pretrained(tiny_model(kind)).eval()
+    ids = torch.randint(3, 400, (1, 300), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        wanted = plain(input_ids=ids, use_cache=False).logits[0]
+    reader = loaded(tiny_model(kind))._loaded_reader()
+    tokens = ids[0].tolist()
+    # Below, at and beyond the window of 16; across the part of 128; one by one; and back to an earlier text.
+    for length in (5, 15, 16, 17, 18, 40, 41, 42, 200, 300, 30, 31, 180):
+        scores = reader.read(tokens[:length], GenerationStats(), threading.Event())
+        assert torch.allclose(scores[0], wanted[length - 1], atol=1e-3), length
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "mamba"])
+def test_a_model_with_a_cache_of_its_own_talks_in_two_chats(tiny_model: TinyModel, kind: str) -> None:
+    engine = loaded(tiny_model(kind))
+    first = say(engine)
+    other = say(engine, "Hello world, " + PROMPT)
+    interrupted = engine.generate(Generation(PROMPT, max_tokens=9, sampling=GREEDY))
+    next(interrupted)
+    engine.cancel()
+    list(interrupted)
+    assert (say(engine), say(engine)) == (first, first)
+    assert say(engine, "Hello world, " + PROMPT) == other
+    assert say(engine, PROMPT + first[:3], 20, heal=3) == say(loaded(tiny_model(kind)), PROMPT + first[:3], 20, heal=3)
 
 
 def test_repetition_penalty_equals_generate(engine: TransformersEngine, tiny_model: TinyModel) -> None:
@@ -100,13 +159,15 @@ def test_long_prompt_read_in_parts_equals_generate(engine: TransformersEngine, t
     assert say(engine, prompt) == reference(tiny_model(), prompt)
 
 
-def test_cache_reuse_gives_the_text_of_a_cold_start(engine: TransformersEngine, tiny_model: TinyModel) -> None:
+@pytest.mark.parametrize("kind", ["llama", *SLIDING])
+def test_cache_reuse_gives_the_text_of_a_cold_start(tiny_model: TinyModel, kind: str) -> None:
+    engine = loaded(tiny_model(kind))
     first = say(engine)
     turns = [PROMPT + first + "</s>\n<|user|>\nTell me a story.</s>\n<|assistant|>\n", PROMPT, "Hello world, " + PROMPT]
     for prompt in turns:
         stats = GenerationStats()
         warm = "".join(engine.generate(Generation(prompt, max_tokens=30, sampling=GREEDY), stats))
-        assert warm == say(loaded(tiny_model()), prompt, max_tokens=30)
+        assert warm == say(loaded(tiny_model(kind)), prompt, max_tokens=30)
         if prompt.startswith(PROMPT):
             assert stats.reused_tokens > 0.8 * engine.count_tokens([PROMPT])[0]
 

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from zwaif_fallback.engines.error_messages import first_line
 from zwaif_fallback.engines.kv_caches import KvCache
+from zwaif_fallback.engines.own_caches import sliding_layers
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +79,8 @@ def reason_against(model: Any) -> str:
         return "the layers are on several devices"
     if not getattr(model, "_supports_static_cache", False):
         return "the architecture supports no static cache"
+    if sliding_layers(model):
+        return "the mask of its sliding window depends on the length"
     if not _NEEDED.issubset(inspect.signature(model.forward).parameters):
         return "the architecture takes no positions"
     if getattr(config, "_attn_implementation", "") not in ("sdpa", "eager"):

@@ -26,6 +26,7 @@ from zwaif_fallback.engines.file_repairs import readable
 from zwaif_fallback.engines.hostile_files import check_files
 from zwaif_fallback.engines.kv_caches import KvCache, KvCaches, growing_cache, slot_cache
 from zwaif_fallback.engines.load_timer import LoadTimer
+from zwaif_fallback.engines.own_caches import OwnCache, takes_common_cache, widen_windows
 from zwaif_fallback.engines.sampling import Sampler, advice_of, decide
 from zwaif_fallback.engines.stop_filter import StopFilter
 from zwaif_fallback.engines.token_healing import Vocabulary, only, torn_end, vocabulary_of
@@ -289,16 +290,17 @@ class _CachedModel:
         """Whether the reply is being spoken, so that nobody notices a pause."""
         accepted = inspect.signature(model.forward).parameters
         self._last_only = {name: 1 for name in ("logits_to_keep", "num_logits_to_keep") if name in accepted}
-        # Models without the common cache class (a few old or recurrent ones) read everything again for each token.
-        special = getattr(model.generation_config, "cache_implementation", None)
-        self._caches = bool(getattr(model, "_supports_cache_class", False)) and special in (None, "dynamic")
+        self._common = takes_common_cache(model)
+        self._long_mask = self._common and widen_windows(model)
         self._part = 128 if model.device.type == "cpu" else 1024
-        self._graphs = DecodingGraphs(model, recorder, self._last_only) if recorder and self._caches else None
+        self._graphs = DecodingGraphs(model, recorder, self._last_only) if recorder and self._common else None
         self._kept = KvCaches(model.device, slot_cache if self._graphs else growing_cache)
+        self._own = OwnCache(model, self._last_only)
 
     def forget(self) -> None:
         """Drop the caches and release their memory."""
         self._kept.forget()
+        self._own.forget()
         free_memory()
 
     def read(self, tokens: list[int], stats: GenerationStats, cancelled: threading.Event) -> Any:
@@ -319,8 +321,10 @@ class _CachedModel:
         return self._read(tokens, stats, cancelled)
 
     def _read(self, tokens: list[int], stats: GenerationStats, cancelled: threading.Event) -> Any:
-        if not self._caches:
-            return self._forward(tokens, None)
+        if not self._common:
+            scores = self._own.read(tokens)
+            stats.prefilled_tokens = min(len(tokens), stats.prompt_tokens)
+            return scores
         kept = self._kept.best_for(tokens)
         start = len(kept.tokens)
         if not (stats.generated_tokens or stats.prefilled_tokens):
@@ -352,15 +356,17 @@ class _CachedModel:
         kept.tokens.append(token)
         return scores
 
-    def _forward(self, tokens: list[int], kept: KvCache | None) -> Any:
+    def _forward(self, tokens: list[int], kept: KvCache) -> Any:
         import torch
 
         ids = torch.tensor([tokens], device=self._model.device)
+        mask = ids.new_ones((1, len(kept.tokens) + len(tokens))) if self._long_mask else None
         with torch.inference_mode():
             output = self._model(
                 input_ids=ids,
-                past_key_values=kept.cache if kept else None,
-                use_cache=kept is not None,
+                attention_mask=mask,
+                past_key_values=kept.cache,
+                use_cache=True,
                 return_dict=True,
                 **self._last_only,
             )
