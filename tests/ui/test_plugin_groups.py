@@ -97,7 +97,7 @@ def test_edits_are_checked_saved_undone_and_reset_as_ours(panel: Panel, env_file
     panel.advanced.change("WEATHER_CITY", "Rome")
     assert {"WEATHER_DAYS": "7", "WEATHER_CITY": "Rome"}.items() <= envfile.read(env_file).items()
     refused, _ = panel.advanced.change("WEATHER_DAYS", "70")
-    assert "Plugin 'weather': Days Ahead is '70', but it must be a whole number from 1 to 14" in refused["info"]
+    assert "Plugin 'weather': Days ahead is '70', but it must be a whole number from 1 to 14" in refused["info"]
     assert refused["value"] == 7
     panel.undo()
     assert panel.edits.get("WEATHER_CITY") == "Oslo" and panel.edits.get("WEATHER_DAYS") == 7
