@@ -205,6 +205,24 @@ def test_a_model_that_failed_is_tried_again_after_a_while(desk: Desk) -> None:
     assert desk.reply() == "one speaks."
 
 
+def test_a_load_that_fails_while_a_reply_waits_for_it_is_told_once_an_outage(desk: Desk) -> None:
+    desk.local.problems["one"] = ModelError("no memory")
+    for outage in (1, 2):
+        desk.local.gate.clear()
+        desk.service.preload()
+        reply = threading.Thread(target=desk.reply)
+        reply.start()
+        desk.local.gate.set()
+        reply.join(20)
+        desk.settle()
+        desk.service.preload()
+        desk.settle()
+        desk.reply()
+        assert sum("no memory" in line for line in desk.said) == outage, desk.said
+        desk.service.outage_over()
+        desk.time += TRY_AGAIN_SECONDS
+
+
 def test_nothing_is_said_or_loaded_after_the_end(desk: Desk) -> None:
     desk.local.gate.clear()
     desk.local.problems["one"] = LocalModelClosed()

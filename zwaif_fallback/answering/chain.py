@@ -8,6 +8,7 @@ without closing them.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
 
@@ -28,6 +29,7 @@ class Chain:
         self._tiers = tiers
         self._say = say
         self._told: set[str] = set()
+        self._telling = threading.Lock()
 
     def outage_over(self) -> None:
         """Report known problems again in the next outage."""
@@ -70,14 +72,16 @@ class Chain:
                     answer.tokens = sum(known) if len(known) == len(counts) else None
             if scope.cancelled:  # the tier failed because nobody wants the answer any more
                 return
-            self._tell(problem)
+            self.tell(problem)
             begun += said
 
-    def _tell(self, problem: str) -> None:
-        """Report a problem once an outage, not with every message."""
-        if problem not in self._told:
+    def tell(self, problem: str, line: str = "") -> None:
+        """Report a problem once an outage, not with every message: with ``line``, or as it is. From any thread."""
+        with self._telling:
+            is_new = problem not in self._told
             self._told.add(problem)
-            self._say(problem)
+        if is_new:
+            self._say(line or problem)
 
 
 def details(error: BaseException) -> str:

@@ -29,6 +29,7 @@ class ModelLoader:
         choice: which model the settings mean.
         say: prints a line for the user.
         closed: set when Z-Waif ends; it ends a download.
+        tell: as ``Chain.tell``, for a problem that a reply may have as well.
         fetch: downloads a model.
         now: seconds, from any start.
     """
@@ -40,11 +41,12 @@ class ModelLoader:
         choice: ConfiguredModel,
         say: Say,
         closed: threading.Event,
+        tell: Callable[[str, str], None],
         fetch: Fetch = fetch_model,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings, self._local, self._choice, self._say = settings, local, choice, say
-        self._closed, self._fetch, self._now = closed, fetch, now
+        self._closed, self._tell, self._fetch, self._now = closed, tell, fetch, now
         self._loading = threading.Lock()
         """Held while a model is being loaded."""
         self._state = threading.Lock()
@@ -224,7 +226,11 @@ class ModelLoader:
                 loaded = self.loaded()
                 kept = f" {loaded.info.name} stays loaded." if loaded else ""
                 self.note_problem(f"{error}{kept}")
-                self._say(f"Fallback not loaded: {error}{kept}")
+                line = f"Fallback not loaded: {error}{kept}"
+                if model is None:
+                    self._tell(str(error), line)
+                else:  # asked for by name, so told each time
+                    self._say(line)
             except Exception as error:  # no caller would see it
                 self.note_problem(f"{model or 'The local model'} could not be loaded.{details(error)}")
                 self._say(f"Fallback not loaded: {self.problem}")

@@ -78,7 +78,16 @@ class FallbackService:
         self._last_words_filter = LastWordsFilter(said_file)
         named = parts.was_model_chosen
         self._choice = ConfiguredModel(settings.get, lambda: settings.tree, named=named, say=say)
-        self.loader = ModelLoader(settings, local, self._choice, say, self._closed, parts.fetch, parts.now)
+        self.loader = ModelLoader(
+            settings,
+            local,
+            self._choice,
+            say,
+            self._closed,
+            lambda problem, line: self._chain.tell(problem, line),
+            parts.fetch,
+            parts.now,
+        )
         prompts = PromptWriter(local, parts.ask_plugins, lambda: int(settings.get("API_FALLBACK_MAX_TOKENS")))
         tiers = Tiers(
             settings,
