@@ -77,11 +77,14 @@ class Bridge:
         if self._started:
             return
         self._started = True
-        threading.Thread(target=self._live, name="zwaif-plugins", daemon=True).start()
+        threading.Thread(target=self._start_and_stay, name="zwaif-plugins", daemon=True).start()
 
-    def _live(self) -> None:
-        """Start the plugins, and wait for the end in the same thread: Python 3.12 starts no thread while it ends."""
+    def _start_and_stay(self) -> None:
+        """Start the plugins, and leave a thread that waits for the end: Python 3.12 starts none while it ends."""
         self._start()
+        threading.Thread(target=self._wait_for_the_end, name="zwaif-end", daemon=True).start()
+
+    def _wait_for_the_end(self) -> None:
         ends, told = threading.Event(), threading.Event()
 
         def end() -> None:

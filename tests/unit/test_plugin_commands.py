@@ -43,6 +43,19 @@ def register_engines():
     return EngineSpec("Bad Owl", [EngineModel("m")], "zwaif_owl:Owl")
 """
 )
+NOISY = """
+print("NOISE while it is imported")
+
+
+@hookimpl
+def register_engines():
+    print("NOISE")
+
+
+@hookimpl
+def zwaif_stopping():
+    print("NOISE")
+"""
 ENGINES = """
 class Engine:
     pass
@@ -122,6 +135,27 @@ def test_the_list_tells_of_settings_and_engines_that_are_left_out(run: Run, owls
     assert done.returncode == 1
     assert "Plugin 'owl': its setting OWL_A is left out: it declares that name twice" in done.stderr
     assert "Plugin 'owl' failed in register_engines" in done.stderr and "'Bad Owl'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("plugins",),
+        ("plugins", "check", "owl"),
+        ("models",),
+        ("settings", "show"),
+        ("status",),
+        ("doctor",),
+        ("chat", "Hello", "--plugins-dir"),
+    ],
+    ids=" ".join,
+)
+def test_json_is_alone_on_standard_output_whatever_plugins_print(run: Run, owls: Path, words: tuple[str, ...]) -> None:
+    (owls / "owl.py").write_text(OWL + NOISY, encoding="utf-8")
+    more = [str(owls)] if "chat" in words else []
+    done = run(*words, *more, "--json", ZWAIF_PLUGINS_DIR=str(owls), ZWAIF_ALLOW_PLUGINS="owl")
+    json.loads(done.stdout)
+    assert "NOISE" in done.stderr
 
 
 def test_the_list_for_programs(run: Run) -> None:

@@ -249,6 +249,20 @@ def test_a_late_hook_is_named_and_paused_and_not_called_while_it_hangs(
     assert scene.parrot.calls == 1, "the first call is still running"
 
 
+def test_the_end_of_a_late_call_does_not_end_its_pause(never: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(HOOKS, "format_prompt", HOOKS["format_prompt"]._replace(seconds=0.05))
+    scene = Scene(lambda: never.wait() and None)
+    assert scene.prompt() is None
+    guard = scene.manager.guard_of("parrot", "format_prompt")
+    assert guard is not None and guard._hangs is not None
+    never.set()
+    assert wait_until(guard._hangs.is_over)
+    assert scene.prompt() is None and scene.parrot.calls == 1
+    scene.clock.time += 30
+    scene.prompt()
+    assert scene.parrot.calls == 2
+
+
 def test_a_line_of_a_slow_plugin_costs_its_deadline_and_the_next_one_is_heard(
     never: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 import threading
@@ -196,9 +195,8 @@ def _exchange(talk: Conversation, text: str, name: str, as_json: bool) -> Reply:
     from zwaif_fallback.answering import who_speaks
 
     if as_json:
-        with contextlib.redirect_stdout(sys.stderr):  # a plugin may print
-            reply = talk.say(text, lambda piece: None)
-        print(json.dumps({"message": text, **asdict(reply)}), flush=True)
+        reply = talk.say(text, lambda piece: None)
+        console.say_json({"message": text, **asdict(reply)}, indent=None)
         return reply
     label = [f"{name}: "]
     reply = talk.say(text, lambda piece: _terminal.write((label.pop() if label else "") + piece))

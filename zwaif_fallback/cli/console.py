@@ -11,7 +11,8 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from typing import Any, TextIO
 
 from zwaif_hooks.masking import masked
@@ -20,6 +21,8 @@ _DRAWN = "─│…•"
 """Characters that rich draws tables and lists with. An encoding without them gets plain text."""
 
 _INDENT = " " * 4
+_json_out: TextIO | None = None
+"""Where JSON goes while ``sys.stdout`` is redirected."""
 
 
 def replace_unprintable() -> None:
@@ -55,8 +58,23 @@ def error(line: str) -> None:
     say(line, "bold red", sys.stderr)
 
 
-def say_json(data: Any) -> None:
-    print(masked(json.dumps(data, indent=2, ensure_ascii=True)), flush=True)
+def say_json(data: Any, indent: int | None = 2) -> None:
+    print(masked(json.dumps(data, indent=indent, ensure_ascii=True)), file=_json_out or sys.stdout, flush=True)
+
+
+@contextmanager
+def only_json(wanted: bool) -> Iterator[None]:
+    """Keep standard output for :func:`say_json`: all else, such as what plugins print, goes to standard error."""
+    global _json_out
+    if not wanted:
+        yield
+        return
+    _json_out = sys.stdout
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _json_out = None
 
 
 def table(heading: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str] = (), names: int = 1) -> None:

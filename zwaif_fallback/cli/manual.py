@@ -13,7 +13,7 @@ Z-Waif's folder.
 |---|---|
 | 0 | everything is fine |
 | 1 | something is wrong; one line says what, and what to do |
-| 2 | the command line makes no sense; the usage is shown |
+| 2 | the command line makes no sense, or names a folder or plugin that is not there |
 | 130 | stopped with Ctrl+C |
 
 Results go to standard output and errors to standard error. A traceback is shown only with `--debug` or
@@ -28,9 +28,9 @@ broken one cannot crash the command; each server is asked for one word. Nothing 
 """,
     "chat": """
 Ctrl+C stops the current reply; at the prompt it ends the chat, as does the end of the input. Replies go to standard
-output; who gave them, and how fast, goes to standard error. With `--json` each reply is one line of JSON. The exit
-status is 1 if the last reply was empty or came from the last words. `--show-prompt` writes the prompts of the local
-model to standard error, in the chat formats of plugins, with the texts that end the reply.
+output, as does what plugins print; who gave them, and how fast, goes to standard error. With `--json` each reply is
+one line of JSON. The exit status is 1 if the last reply was empty or came from the last words. `--show-prompt` writes
+the prompts of the local model to standard error, in the chat formats of plugins, with the texts that end the reply.
 """,
     "download": """
 With `--json` one object is printed at the end: `model`, `path`, `bytes` and `seconds` (both 0 if the model was

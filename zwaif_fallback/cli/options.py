@@ -35,9 +35,11 @@ def command(commands: Any, name: str, run: Run | None, help: str) -> argparse.Ar
 
 def _with_plugin_engines(run: Run, parsed: Arguments) -> int:
     """Run a command, which can find the models of plugins' engines."""
+    from zwaif_fallback.cli import console
     from zwaif_fallback.zwaif_tree import plugin_engines_found
 
-    with plugin_engines_found(getattr(parsed, "zwaif", None), os.environ, getattr(parsed, "plugins_dir", None)):
+    folders = getattr(parsed, "zwaif", None), os.environ, getattr(parsed, "plugins_dir", None)
+    with console.only_json(getattr(parsed, "json", False)), plugin_engines_found(*folders):
         return run(parsed)
 
 

@@ -131,7 +131,8 @@ class GuardedHook:
                 raise
             self.failed(error)
             return None
-        if self._failures and self.rule.kind is not Kind.ANSWERS:  # an answer is a success when it was heard
+        # An answer is a success when it was heard; and what ends in its own pause was late.
+        if self._failures and self.rule.kind is not Kind.ANSWERS and not self.pause_left():
             self.succeeded()
         return result
 
